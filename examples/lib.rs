@@ -1,0 +1,1 @@
+//! The examples; each is a file of its own in this folder.

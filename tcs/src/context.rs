@@ -1,0 +1,201 @@
+//! What a protocol function may know besides its request.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
+
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+};
+
+use crate::Refusal;
+
+/// The other end of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Peer {
+    addr: Option<SocketAddr>,
+}
+
+impl Peer {
+    /// A peer at a socket address.
+    pub const fn at(addr: SocketAddr) -> Self {
+        Self { addr: Some(addr) }
+    }
+
+    /// A peer without an address: the other end of a pipe in memory, say.
+    pub const fn unnamed() -> Self {
+        Self { addr: None }
+    }
+
+    /// Returns the socket address, unless the transport has none.
+    pub const fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+}
+
+/// Writes the address, or `unnamed peer`.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.addr {
+            Some(addr) => addr.fmt(f),
+            None => f.write_str("unnamed peer"),
+        }
+    }
+}
+
+/// What is known of a connection for as long as it is open.
+#[derive(Debug)]
+pub struct Facts {
+    peer: Peer,
+    local_addr: Option<SocketAddr>,
+    id: u64,
+    opened: Instant,
+    blocking: Arc<Semaphore>,
+}
+
+impl Facts {
+    /// The facts of a connection without a server: for tests that call a protocol directly.
+    pub fn new(peer: Peer) -> Self {
+        Self::of(
+            peer,
+            None,
+            0,
+            Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+        )
+    }
+
+    pub(crate) fn of(
+        peer: Peer,
+        local_addr: Option<SocketAddr>,
+        id: u64,
+        blocking: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            peer,
+            local_addr,
+            id,
+            opened: Instant::now(),
+            blocking,
+        }
+    }
+
+    /// Returns the other end.
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Returns the address at which the peer reached the server, unless the transport has none.
+    pub const fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// Returns the number of this connection: the server's first is 1.
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns when the connection was accepted.
+    pub const fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Runs a function that blocks its thread, without holding up the other connections.
+    ///
+    /// On a multi-threaded runtime it runs under [`tokio::task::block_in_place`], at most
+    /// [`max_blocking`](crate::server::Server::max_blocking) at once; on a current-thread one it
+    /// runs in place and everything else waits. The function may borrow. Nothing can cut it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Until the function starts, dropping the future means that it never runs; afterwards it runs
+    /// to its end.
+    pub async fn block<T>(&self, function: impl FnOnce() -> T) -> T {
+        // The semaphore is never closed; were it, the function would run without a permit.
+        let _permit = self.blocking.acquire().await.ok();
+        match Handle::current().runtime_flavor() {
+            RuntimeFlavor::CurrentThread => function(),
+            _ => tokio::task::block_in_place(function),
+        }
+    }
+}
+
+/// What [`process_request`](crate::ServerProtocol::process_request) gets besides the request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Context<'a, Session> {
+    /// What is known of the connection; its [`peer`](Facts::peer) among it.
+    pub facts: &'a Facts,
+    /// What the connection keeps between its requests.
+    pub session: &'a mut Session,
+}
+
+impl<'a, Session> Context<'a, Session> {
+    /// Joins the two halves; for tests that call a protocol without a server.
+    pub const fn new(facts: &'a Facts, session: &'a mut Session) -> Self {
+        Self { facts, session }
+    }
+
+    /// Returns the other end.
+    pub const fn peer(&self) -> &'a Peer {
+        self.facts.peer()
+    }
+}
+
+/// A parameter that is taken from the connection rather than from the request.
+///
+/// Any parameter of a protocol function after the request, without a helper attribute, is of such
+/// a type: [`&Peer`](Peer), [`&Facts`](Facts), [`SocketAddr`] (the peer's), or your own.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{Facts, FromContext, Refusal, server_protocol};
+///
+/// /// Proof that the request comes from this machine.
+/// struct Local;
+///
+/// impl FromContext<'_> for Local {
+///     fn from_context(facts: &Facts) -> Result<Self, Refusal> {
+///         match facts.peer().addr() {
+///             Some(addr) if addr.ip().is_loopback() => Ok(Self),
+///             _ => Err(Refusal::bad_request("only from this machine")),
+///         }
+///     }
+/// }
+///
+/// #[server_protocol]
+/// fn reload(name: &str, _proof: Local) -> String {
+///     format!("{name} reloaded")
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither the request nor known from the connection",
+    label = "not a `FromContext` type",
+    note = "the request is the first parameter without a helper attribute, and there is one",
+    note = "write `#[state]` before what all connections share, `#[session]` before what one keeps",
+    note = "any other parameter is `&Peer`, `&Facts`, `SocketAddr`, or a type with `FromContext`"
+)]
+pub trait FromContext<'a>: Sized {
+    /// Takes the value from what is known of the connection, or refuses the request.
+    fn from_context(facts: &'a Facts) -> Result<Self, Refusal>;
+}
+
+impl<'a> FromContext<'a> for &'a Peer {
+    fn from_context(facts: &'a Facts) -> Result<Self, Refusal> {
+        Ok(facts.peer())
+    }
+}
+
+impl<'a> FromContext<'a> for &'a Facts {
+    fn from_context(facts: &'a Facts) -> Result<Self, Refusal> {
+        Ok(facts)
+    }
+}
+
+/// The peer's address; a request over a transport without one is refused.
+impl FromContext<'_> for SocketAddr {
+    fn from_context(facts: &Facts) -> Result<Self, Refusal> {
+        facts.peer().addr().ok_or_else(|| {
+            Refusal::bad_request("this function needs the address of its peer, and there is none")
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! What can go wrong, for those who call this library.
+
+use std::{error::Error as _, fmt, io, net::SocketAddr, time::Duration};
+
+use crate::{DecodeError, EncodeError, FrameError, Peer, Refusal, RefusalKind};
+
+/// A `Result` whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a server or a client could not do its work.
+///
+/// `Display` shows one level; `Debug` shows the chain of causes on one line, because that is what
+/// `fn main() -> tcs::Result<()>` prints.
+pub struct Error(Box<Repr>);
+
+/// What an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting has a value that makes no sense.
+    Setting,
+    /// An address cannot be read, or a name not resolved.
+    Resolve,
+    /// The server cannot listen: the port is in use, say.
+    Listen,
+    /// The listener stopped to work.
+    Accept,
+    /// There is no tokio runtime where one is needed, or one where none may be, or it cannot start.
+    Runtime,
+    /// The server was ended at once, without draining.
+    Interrupted,
+    /// Nobody listens there, or cannot be reached.
+    Connect,
+    /// The connect or the reply timeout is over.
+    TimedOut,
+    /// The server closed the connection before it replied.
+    Closed,
+    /// The server refused the request; [`Error::refusal`] has its reason.
+    Refused,
+    /// The request cannot be sent in its format or framing.
+    Request,
+    /// The reply is not what was expected.
+    Reply,
+    /// The connection cannot be used any more, because of an earlier failure.
+    Broken,
+    /// The operating system reported an error on the connection.
+    Io,
+}
+
+/// Whether a request that failed can have been executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "callers decide on retries by it and must see all"
+)]
+pub enum Execution {
+    /// It was not sent: it was certainly not executed.
+    NotSent,
+    /// The server turned it away: it was certainly not executed.
+    Refused,
+    /// It was executed, at least in part, and failed.
+    Failed,
+    /// It was sent, and what became of it is not known.
+    Unknown,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Repr {
+    #[error("{setting} {reason}")]
+    Setting {
+        setting: &'static str,
+        reason: String,
+    },
+    #[error("cannot read the address `{address}`: {reason}")]
+    Address {
+        address: String,
+        reason: &'static str,
+    },
+    #[error("cannot resolve {host}")]
+    Resolve { host: String, source: io::Error },
+    #[error("cannot listen on {addr}")]
+    Listen { addr: SocketAddr, source: io::Error },
+    #[error("cannot accept connections any more")]
+    Accept { source: io::Error },
+    #[error("cannot start a tokio runtime")]
+    Start { source: io::Error },
+    #[error("cannot wait for signals")]
+    Signals { source: io::Error },
+    #[error("`{called}` was called outside of a tokio runtime: call `run()`, which brings its own")]
+    OutsideRuntime { called: &'static str },
+    #[error("`run()` was called inside of a tokio runtime: call `{instead}` and `.await` it")]
+    InsideRuntime { instead: &'static str },
+    #[error("ended by a second signal, with {cut} requests cut")]
+    Interrupted { cut: u64 },
+    #[error("cannot connect to {addr}")]
+    Connect { addr: SocketAddr, source: io::Error },
+    #[error("cannot connect to {host} within {limit:?} (`connect_timeout`)")]
+    ConnectTimedOut { host: String, limit: Duration },
+    #[error("no reply from {peer} within {limit:?} (`reply_timeout`)")]
+    ReplyTimedOut { peer: Peer, limit: Duration },
+    #[error("{peer} closed the connection before it replied")]
+    Closed { peer: Peer },
+    #[error("{peer} refused the request")]
+    Refused { peer: Peer, source: Refusal },
+    #[error("cannot encode the request")]
+    Encode { source: EncodeError },
+    #[error("cannot send the request")]
+    Unsendable { source: FrameError },
+    #[error("cannot read the reply of {peer}")]
+    Decode { peer: Peer, source: DecodeError },
+    #[error("{peer} sent no valid frame")]
+    Frame { peer: Peer, source: FrameError },
+    #[error("the connection to {peer} is closed: {reason}")]
+    Broken { peer: Peer, reason: &'static str },
+    #[error("cannot send to {peer}")]
+    Write { peer: Peer, source: io::Error },
+    #[error("cannot receive from {peer}")]
+    Read { peer: Peer, source: io::Error },
+}
+
+impl From<Repr> for Error {
+    fn from(repr: Repr) -> Self {
+        Self(Box::new(repr))
+    }
+}
+
+impl Error {
+    /// Returns what this error is about.
+    pub fn kind(&self) -> ErrorKind {
+        match *self.0 {
+            Repr::Setting { .. } => ErrorKind::Setting,
+            Repr::Address { .. } | Repr::Resolve { .. } => ErrorKind::Resolve,
+            Repr::Listen { .. } => ErrorKind::Listen,
+            Repr::Accept { .. } => ErrorKind::Accept,
+            Repr::Start { .. }
+            | Repr::Signals { .. }
+            | Repr::OutsideRuntime { .. }
+            | Repr::InsideRuntime { .. } => ErrorKind::Runtime,
+            Repr::Interrupted { .. } => ErrorKind::Interrupted,
+            Repr::Connect { .. } => ErrorKind::Connect,
+            Repr::ConnectTimedOut { .. } | Repr::ReplyTimedOut { .. } => ErrorKind::TimedOut,
+            Repr::Closed { .. } => ErrorKind::Closed,
+            Repr::Refused { .. } => ErrorKind::Refused,
+            Repr::Encode { .. } | Repr::Unsendable { .. } => ErrorKind::Request,
+            Repr::Decode { .. } | Repr::Frame { .. } => ErrorKind::Reply,
+            Repr::Broken { .. } => ErrorKind::Broken,
+            Repr::Write { .. } | Repr::Read { .. } => ErrorKind::Io,
+        }
+    }
+
+    /// Tells whether the request that failed can have been executed.
+    ///
+    /// Errors of a server are [`Execution::NotSent`].
+    pub fn execution(&self) -> Execution {
+        match &*self.0 {
+            Repr::Refused { source, .. } if source.kind().is_unexecuted() => Execution::Refused,
+            Repr::Refused { source, .. } if source.kind() == RefusalKind::Unknown => {
+                Execution::Unknown
+            }
+            Repr::Refused { .. } => Execution::Failed,
+            Repr::ReplyTimedOut { .. }
+            | Repr::Closed { .. }
+            | Repr::Decode { .. }
+            | Repr::Frame { .. }
+            | Repr::Write { .. }
+            | Repr::Read { .. } => Execution::Unknown,
+            _ => Execution::NotSent,
+        }
+    }
+
+    /// Returns the server's reason, if it refused the request.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &*self.0 {
+            Repr::Refused { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Returns the address that was listened on or connected to, where there is one.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match &*self.0 {
+            Repr::Listen { addr, .. } | Repr::Connect { addr, .. } => Some(*addr),
+            Repr::ReplyTimedOut { peer, .. }
+            | Repr::Closed { peer }
+            | Repr::Refused { peer, .. }
+            | Repr::Decode { peer, .. }
+            | Repr::Frame { peer, .. }
+            | Repr::Broken { peer, .. }
+            | Repr::Write { peer, .. }
+            | Repr::Read { peer, .. } => peer.addr(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(source) = cause {
+            write!(f, ": {source}")?;
+            cause = source.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}

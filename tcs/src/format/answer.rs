@@ -1,0 +1,55 @@
+//! A reply that says more than its value.
+
+use super::{Encode, EncodeError, Plain, Received, Writer};
+
+/// What a protocol function returns to close the connection after a reply, or to send none.
+///
+/// Callers see `T`.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{Answer, Lines, server_protocol};
+///
+/// #[server_protocol(framing = Lines)]
+/// fn talk(line: &str) -> Answer<&str> {
+///     match line {
+///         "QUIT" => Answer::Last("bye"),
+///         "" => Answer::Nothing,
+///         other => Answer::Reply(other),
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "there are no other ways to answer")]
+pub enum Answer<T> {
+    /// A reply.
+    Reply(T),
+    /// A reply, after which the server closes the connection; requests behind it are not executed.
+    Last(T),
+    /// No reply. A client that waits for one runs into its reply timeout, so this is for protocols
+    /// whose peers know which requests are not answered.
+    Nothing,
+}
+
+impl<Format, T: Encode<Format>> Encode<Format> for Answer<T> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {
+            Self::Reply(reply) => reply.encode(out),
+            Self::Last(reply) => {
+                reply.encode(out)?;
+                out.last();
+                Ok(())
+            }
+            Self::Nothing => {
+                out.nothing();
+                Ok(())
+            }
+        }
+    }
+}
+
+// One implementation per format: a blanket one would conflict with that for all `Decode` types.
+impl<'a, T: Received<'a, Plain>> Received<'a, Plain> for Answer<T> {
+    type Value = T::Value;
+}

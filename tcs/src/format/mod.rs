@@ -1,0 +1,182 @@
+//! How a message becomes bytes, and bytes a message.
+
+use std::fmt;
+
+mod answer;
+mod plain;
+mod writer;
+
+pub use answer::Answer;
+pub use plain::Plain;
+pub(crate) use writer::Outcome;
+pub use writer::Writer;
+
+use crate::refusal::Escaped;
+
+/// A message that can be sent in a format.
+///
+/// Implement it for a type of your own to send it, or, for one with `Display`, declare it with
+/// [`plain!`](crate::plain). A format of your own is a type of your own; messages of other crates
+/// then need a wrapper (`Cbor<T>`), as Rust allows neither a blanket implementation nor one for
+/// foreign types.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{Encode, EncodeError, Plain, Writer};
+///
+/// struct Rgb(u8, u8, u8);
+///
+/// impl Encode<Plain> for Rgb {
+///     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+///         out.put(&[self.0, self.1, self.2]);
+///         Ok(())
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as a message in the format `{Format}`",
+    label = "no `Encode<{Format}>`",
+    note = "`Plain` sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Answer` of them",
+    note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Encode`"
+)]
+pub trait Encode<Format> {
+    /// Writes the message, or says that there is none, into the connection's buffer.
+    ///
+    /// # Errors
+    ///
+    /// When the value has no form in this format. The peer is then told that the request failed,
+    /// and the error's text is logged.
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError>;
+}
+
+/// A message that can be read in a format, for as long as the frame lives.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{Decode, DecodeError, Frame, Plain};
+///
+/// struct Rgb(u8, u8, u8);
+///
+/// impl Decode<'_, Plain> for Rgb {
+///     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
+///         match *frame.bytes() {
+///             [r, g, b] => Ok(Self(r, g, b)),
+///             _ => Err(DecodeError::new("a colour has three bytes")),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from a message in the format `{Format}`",
+    label = "no `Decode<{Format}>`",
+    note = "`Plain` reads text, bytes, numbers, `bool`, `char`, addresses and `()`",
+    note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Decode`"
+)]
+pub trait Decode<'a, Format>: Sized {
+    /// Reads the message.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no such message. The text is sent to the peer; show parts of the frame
+    /// in it with [`Frame::excerpt`] only.
+    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError>;
+}
+
+/// What a caller sees of a reply: `T` of an [`Answer<T>`] and, in [`Plain`], of a `Result<T, E>`,
+/// whose error arrives as a refusal; any other type as it is.
+pub trait Received<'a, Format> {
+    /// What is decoded.
+    type Value: Decode<'a, Format>;
+}
+
+impl<'a, Format, T: Decode<'a, Format>> Received<'a, Format> for T {
+    type Value = T;
+}
+
+/// The bytes of one message, without its delimiter or prefix.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Takes `bytes` as the bytes of one message.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// Returns the bytes.
+    pub const fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Returns the text.
+    ///
+    /// # Errors
+    ///
+    /// When it is not UTF-8; the error says where.
+    pub fn text(self) -> Result<&'a str, DecodeError> {
+        str::from_utf8(self.bytes).map_err(|source| {
+            DecodeError::new(format_args!(
+                "the text is not UTF-8 after byte {}",
+                source.valid_up_to()
+            ))
+        })
+    }
+
+    /// Returns something that shows the first 64 bytes, escaped: for error messages.
+    pub fn excerpt(self) -> impl fmt::Display + use<'a> {
+        Escaped(self.bytes, 64)
+    }
+}
+
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({})", self.excerpt())
+    }
+}
+
+/// Why bytes are not the message that was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct DecodeError {
+    text: Box<str>,
+}
+
+impl DecodeError {
+    /// Creates an error with a text for the peer.
+    pub fn new(text: impl fmt::Display) -> Self {
+        Self {
+            text: text.to_string().into_boxed_str(),
+        }
+    }
+}
+
+/// Why a value has no form in a format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct EncodeError {
+    text: Box<str>,
+}
+
+impl EncodeError {
+    /// Creates an error with a text for the log, and for the caller where the value is a request.
+    pub fn new(text: impl fmt::Display) -> Self {
+        Self {
+            text: text.to_string().into_boxed_str(),
+        }
+    }
+}
+
+/// A message that does not exist: the type of `None` where a message is optional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
+pub enum NoMessage {}
+
+impl<Format> Encode<Format> for NoMessage {
+    fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {}
+    }
+}

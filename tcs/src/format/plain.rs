@@ -1,0 +1,299 @@
+//! Text and bytes as they are.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    num::NonZero,
+};
+
+use bytes::Bytes;
+
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
+
+/// The default format: UTF-8 text, or the bytes as they are.
+///
+/// | type | sent | read |
+/// |---|---|---|
+/// | `&str`, `String`, `Cow<str>`, `Box<str>`, `char` | UTF-8 | the whole frame; another encoding is refused |
+/// | `&[u8]`, `Vec<u8>`, `Bytes`, `&[u8; N]` | as they are | as they are |
+/// | integers, floats, `bool`, IP and socket addresses | as `Display` writes them | as `FromStr` reads them, nothing before or behind |
+/// | `()` | an empty message | an empty message |
+/// | `fmt::Arguments` | as text, straight into the send buffer | – |
+/// | `Result<T, E>` | `T`, or `E`'s text as an error | `T`; an error arrives as a [refusal](crate::Refusal) |
+///
+/// A type of your own with `Display` and `FromStr` joins them by [`plain!`](crate::plain).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
+#[doc(alias("text", "utf8"))]
+pub enum Plain {}
+
+/// Makes types with `Display` and `FromStr` messages of the format [`Plain`](crate::Plain).
+///
+/// # Examples
+///
+/// ```
+/// use std::{fmt, str::FromStr};
+///
+/// struct Celsius(f32);
+///
+/// impl fmt::Display for Celsius {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         write!(f, "{} °C", self.0)
+///     }
+/// }
+///
+/// impl FromStr for Celsius {
+///     type Err = std::num::ParseFloatError;
+///
+///     fn from_str(text: &str) -> Result<Self, Self::Err> {
+///         text.trim_end_matches("°C").trim_end().parse().map(Self)
+///     }
+/// }
+///
+/// tcs::plain!(Celsius);
+///
+/// #[tcs::server_protocol]
+/// fn warmer(now: Celsius) -> Celsius {
+///     Celsius(now.0 + 1.0)
+/// }
+/// ```
+#[macro_export]
+macro_rules! plain {
+    ($($type:ty),+ $(,)?) => {$(
+        impl $crate::Encode<$crate::Plain> for $type {
+            fn encode(self, out: &mut $crate::Writer<'_>) -> ::core::result::Result<(), $crate::EncodeError> {
+                $crate::Encode::<$crate::Plain>::encode(&self, out)
+            }
+        }
+
+        impl $crate::Encode<$crate::Plain> for &$type {
+            fn encode(self, out: &mut $crate::Writer<'_>) -> ::core::result::Result<(), $crate::EncodeError> {
+                $crate::Encode::<$crate::Plain>::encode(::core::format_args!("{self}"), out)
+            }
+        }
+
+        impl $crate::Decode<'_, $crate::Plain> for $type {
+            fn decode(frame: $crate::Frame<'_>) -> ::core::result::Result<Self, $crate::DecodeError> {
+                frame.text()?.parse::<$type>().map_err(|error| {
+                    $crate::DecodeError::new(::core::format_args!(
+                        "`{}` is no {}: {error}",
+                        frame.excerpt(),
+                        ::core::stringify!($type)
+                    ))
+                })
+            }
+        }
+    )+};
+}
+
+macro_rules! plain_by_ref {
+    ($($type:ty, |$value:ident| $bytes:expr;)+) => {$(
+        impl Encode<Plain> for $type {
+            #[inline]
+            fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+                let $value = &self;
+                out.put($bytes);
+                Ok(())
+            }
+        }
+    )+};
+}
+
+plain_by_ref! {
+    &str, |text| text.as_bytes();
+    String, |text| text.as_bytes();
+    &String, |text| text.as_bytes();
+    Box<str>, |text| text.as_bytes();
+    &Box<str>, |text| text.as_bytes();
+    Cow<'_, str>, |text| text.as_bytes();
+    &Cow<'_, str>, |text| text.as_bytes();
+    &[u8], |bytes| bytes;
+    Vec<u8>, |bytes| bytes;
+    &Vec<u8>, |bytes| bytes;
+    Cow<'_, [u8]>, |bytes| bytes;
+    &Cow<'_, [u8]>, |bytes| bytes;
+    Bytes, |bytes| bytes;
+    &Bytes, |bytes| bytes;
+}
+
+impl<const N: usize> Encode<Plain> for &[u8; N] {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.put(self);
+        Ok(())
+    }
+}
+
+impl<const N: usize> Encode<Plain> for [u8; N] {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.put(&self);
+        Ok(())
+    }
+}
+
+impl Encode<Plain> for () {
+    fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Ok(())
+    }
+}
+
+impl Encode<Plain> for fmt::Arguments<'_> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.write_fmt(self)
+            .map_err(|_| EncodeError::new("its `Display` returned an error"))
+    }
+}
+
+impl<T: Encode<Plain>, E: fmt::Display> Encode<Plain> for Result<T, E> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {
+            Ok(reply) => reply.encode(out)?,
+            Err(error) => out.error(error),
+        }
+        Ok(())
+    }
+}
+
+impl<'a, T: Received<'a, Plain>, E> Received<'a, Plain> for Result<T, E> {
+    type Value = T::Value;
+}
+
+macro_rules! plain_decode {
+    ($($type:ty, |$frame:ident| $value:expr;)+) => {$(
+        impl<'a> Decode<'a, Plain> for $type {
+            #[inline]
+            fn decode($frame: Frame<'a>) -> Result<Self, DecodeError> {
+                Ok($value)
+            }
+        }
+    )+};
+}
+
+plain_decode! {
+    &'a str, |frame| frame.text()?;
+    String, |frame| frame.text()?.to_owned();
+    Box<str>, |frame| frame.text()?.into();
+    Cow<'a, str>, |frame| Cow::Borrowed(frame.text()?);
+    &'a [u8], |frame| frame.bytes();
+    Vec<u8>, |frame| frame.bytes().to_vec();
+    Cow<'a, [u8]>, |frame| Cow::Borrowed(frame.bytes());
+    Bytes, |frame| Bytes::copy_from_slice(frame.bytes());
+    (), |frame| match frame.bytes() {
+        [] => (),
+        bytes => return Err(DecodeError::new(format_args!("expected an empty message, got {} bytes", bytes.len()))),
+    };
+}
+
+impl<'a, const N: usize> Decode<'a, Plain> for &'a [u8; N] {
+    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
+        frame.bytes().try_into().map_err(|_| {
+            DecodeError::new(format_args!(
+                "expected {N} bytes, got {}",
+                frame.bytes().len()
+            ))
+        })
+    }
+}
+
+impl<const N: usize> Decode<'_, Plain> for [u8; N] {
+    fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
+        <&Self>::decode(frame).copied()
+    }
+}
+
+plain!(bool, char, f32, f64);
+plain!(
+    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize
+);
+plain!(
+    NonZero<u8>,
+    NonZero<u16>,
+    NonZero<u32>,
+    NonZero<u64>,
+    NonZero<usize>
+);
+plain!(
+    IpAddr,
+    Ipv4Addr,
+    Ipv6Addr,
+    SocketAddr,
+    SocketAddrV4,
+    SocketAddrV6
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Outcome;
+
+    fn sent(message: impl Encode<Plain>) -> (Vec<u8>, Outcome) {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, 100);
+        message.encode(&mut writer).expect("has a form");
+        let outcome = writer.into_outcome();
+        (buffer, outcome)
+    }
+
+    fn read<'a, T: Decode<'a, Plain>>(bytes: &'a [u8]) -> Result<T, String> {
+        T::decode(Frame::new(bytes)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn messages_are_text_or_bytes_as_they_are() {
+        assert_eq!(sent("añb").0, "añb".as_bytes());
+        assert_eq!(sent(-12_i8).0, b"-12");
+        assert_eq!(sent(1.5_f64).0, b"1.5");
+        assert_eq!(sent(true).0, b"true");
+        assert_eq!(sent(b"\xff\n").0, b"\xff\n");
+        assert_eq!(sent(()).0, b"");
+        assert_eq!(sent(Bytes::from_static(b"b")).0, b"b");
+        assert_eq!(sent(format_args!("{}-{}", 1, 2)).0, b"1-2");
+        assert_eq!(sent(Ipv4Addr::LOCALHOST).0, b"127.0.0.1");
+    }
+
+    #[test]
+    fn error_is_no_message() {
+        let (bytes, outcome) = sent(Err::<u8, _>("no"));
+        assert!(bytes.is_empty());
+        assert_eq!(outcome, Outcome::Error("no".to_owned()));
+        assert_eq!(sent(Ok::<_, &str>(7)), (b"7".to_vec(), Outcome::Message));
+    }
+
+    #[test]
+    fn messages_are_read_whole() {
+        assert_eq!(read::<&str>("ñ".as_bytes()), Ok("ñ"));
+        assert_eq!(read::<u8>(b"255"), Ok(255));
+        assert_eq!(read::<()>(b""), Ok(()));
+        assert_eq!(read::<&[u8; 2]>(b"ab"), Ok(b"ab"));
+        assert_eq!(read::<char>("ß".as_bytes()), Ok('ß'));
+        assert_eq!(
+            read::<SocketAddr>(b"[::1]:80"),
+            Ok("[::1]:80".parse().expect("an address"))
+        );
+    }
+
+    #[test]
+    fn what_does_not_decode_says_why() {
+        assert_eq!(
+            read::<&str>(b"ab\xff"),
+            Err("the text is not UTF-8 after byte 2".to_owned())
+        );
+        assert_eq!(
+            read::<u8>(b"2\n56"),
+            Err("`2\\n56` is no u8: invalid digit found in string".to_owned())
+        );
+        assert_eq!(
+            read::<u8>(b" 1"),
+            Err("` 1` is no u8: invalid digit found in string".to_owned())
+        );
+        assert_eq!(
+            read::<()>(b"x"),
+            Err("expected an empty message, got 1 bytes".to_owned())
+        );
+        assert_eq!(
+            read::<[u8; 2]>(b"abc"),
+            Err("expected 2 bytes, got 3".to_owned())
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Where a message is written.
+
+use std::{fmt, io};
+
+/// The end of the connection's send buffer, while one message is written to it.
+///
+/// A message that grows beyond `max_frame_len` is dropped, and the rest of it is not stored. Write
+/// text with [`write!`]: the `fmt::Write` methods never fail.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    buffer: &'a mut Vec<u8>,
+    /// The length at which the buffer holds the largest message.
+    full_at: usize,
+    outcome: Outcome,
+}
+
+/// What came of writing a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A message.
+    Message,
+    /// A message, after which the connection closes.
+    Last,
+    /// None.
+    Nothing,
+    /// The function's own error.
+    Error(String),
+    /// A message beyond the limit.
+    TooLarge,
+}
+
+impl<'a> Writer<'a> {
+    /// Appends to `buffer` one message of at most `limit` bytes.
+    pub fn new(buffer: &'a mut Vec<u8>, limit: usize) -> Self {
+        let full_at = buffer.len().saturating_add(limit);
+        Self {
+            buffer,
+            full_at,
+            outcome: Outcome::Message,
+        }
+    }
+
+    /// Appends bytes to the message.
+    #[inline]
+    pub fn put(&mut self, bytes: &[u8]) {
+        if bytes.len() <= self.full_at.saturating_sub(self.buffer.len()) {
+            self.buffer.extend_from_slice(bytes);
+        } else {
+            self.outcome = Outcome::TooLarge;
+        }
+    }
+
+    /// Says that the function's answer is an error, instead of a message.
+    ///
+    /// A framing with control frames sends it as one; the others send the text as the reply.
+    pub fn error(&mut self, error: impl fmt::Display) {
+        self.outcome = Outcome::Error(error.to_string());
+    }
+
+    /// Says that the connection closes after this message.
+    pub fn last(&mut self) {
+        if self.outcome == Outcome::Message {
+            self.outcome = Outcome::Last;
+        }
+    }
+
+    /// Says that there is no message: nothing is sent.
+    pub fn nothing(&mut self) {
+        self.outcome = Outcome::Nothing;
+    }
+
+    pub(crate) fn into_outcome(self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl fmt::Write for Writer<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.put(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// For encoders that write to one; it never fails.
+impl io::Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_beyond_the_limit_is_not_stored() {
+        for (length, fits) in [(9, true), (10, true), (11, false)] {
+            let mut buffer = b"before".to_vec();
+            let mut writer = Writer::new(&mut buffer, 10);
+            writer.put(&vec![b'x'; length]);
+            let outcome = writer.into_outcome();
+            assert_eq!(outcome == Outcome::Message, fits, "{length}");
+            assert_eq!(buffer.len(), 6 + if fits { length } else { 0 });
+        }
+    }
+
+    #[test]
+    fn message_once_too_large_stays_so() {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, 2);
+        writer.put(b"abc");
+        writer.put(b"a");
+        writer.last();
+        assert_eq!(writer.into_outcome(), Outcome::TooLarge);
+    }
+}

@@ -1,0 +1,117 @@
+//! A length before each message.
+
+use super::{Arrival, Cut, FrameError, Framing, Input, Told, foreign};
+use crate::Refusal;
+
+/// The default framing: a `u32` length in big-endian order, then so many bytes.
+///
+/// Bit 31 of the length marks a control frame, which carries a refusal instead of a message, so
+/// that a server tells its clients what went wrong and clients never take it for a reply. A foreign
+/// client that knows nothing of this sees an impossible length. `WIRE.md` specifies it, with test
+/// vectors.
+///
+/// A message beyond `max_frame_len` is refused in its place, and the connection goes on, if it is
+/// not more than four times too large; beyond that the connection closes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LengthPrefixed {
+    contact: Contact,
+}
+
+/// Whether the peer has shown that it speaks this framing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Contact {
+    #[default]
+    First,
+    Made,
+}
+
+const HEADER: usize = 4;
+const CONTROL: u32 = 1 << 31;
+/// The most bytes that a control frame's kind and text have together.
+const MAX_CONTROL: usize = 4_096;
+/// A message up to so many times the limit is skipped, instead of ending the connection.
+const SKIPPED: usize = 4;
+
+impl Framing for LengthPrefixed {
+    #[inline]
+    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        let bytes = input.bytes();
+        if self.contact == Contact::First {
+            foreign::refuse_text(input)?;
+        }
+        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+            return input.unfinished();
+        };
+        self.contact = Contact::Made;
+        let header = u32::from_be_bytes(*header);
+        let length = usize::try_from(header & !CONTROL).unwrap_or(usize::MAX);
+        if header & CONTROL != 0 {
+            return control(input, rest, length);
+        }
+        if length > input.limit() {
+            return too_large(input, length);
+        }
+        let end = HEADER + length;
+        if bytes.len() < end {
+            return input.unfinished();
+        }
+        Ok(Some(Cut::message(HEADER..end, end)))
+    }
+
+    #[inline]
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[0; HEADER]);
+    }
+
+    #[inline]
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let length = out.len().saturating_sub(start + HEADER);
+        let header = u32::try_from(length)
+            .ok()
+            .filter(|length| length & CONTROL == 0);
+        match (header, out.get_mut(start..start + HEADER)) {
+            (Some(header), Some(place)) => {
+                place.copy_from_slice(&header.to_be_bytes());
+                Ok(())
+            }
+            _ => Err(FrameError::unsendable(format_args!(
+                "a message of {length} bytes exceeds the {} that a length can say",
+                CONTROL - 1
+            ))),
+        }
+    }
+
+    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Refusal) -> Told {
+        let text = refusal.text();
+        let text = &text[..text.floor_char_boundary(MAX_CONTROL - 1)];
+        #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
+        let length = (1 + text.len()) as u32;
+        out.extend_from_slice(&(CONTROL | length).to_be_bytes());
+        out.push(refusal.kind().code());
+        out.extend_from_slice(text.as_bytes());
+        Told::Yes
+    }
+}
+
+fn control(input: Input<'_>, rest: &[u8], length: usize) -> Result<Option<Cut>, FrameError> {
+    if !(1..=MAX_CONTROL).contains(&length) {
+        return Err(FrameError::malformed(format_args!(
+            "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
+        )));
+    }
+    let end = HEADER + length;
+    match rest.first() {
+        Some(kind) if input.bytes().len() >= end => {
+            Ok(Some(Cut::control(*kind, HEADER + 1..end, end)))
+        }
+        _ => input.unfinished(),
+    }
+}
+
+fn too_large(input: Input<'_>, length: usize) -> Result<Option<Cut>, FrameError> {
+    let skippable = length <= input.limit().saturating_mul(SKIPPED);
+    if skippable && input.arrival() != Arrival::Ended {
+        return Ok(Some(Cut::too_large(length, HEADER + length)));
+    }
+    Err(FrameError::too_large(length, input.limit()))
+}

@@ -1,0 +1,310 @@
+//! How messages are cut out of the byte stream.
+//!
+//! A framing is sans-I/O: it sees bytes and says what they are, so that every way in which a stream
+//! can be split is tested without a socket. One value serves one connection and may remember what
+//! it has seen.
+
+use std::{fmt, ops::Range};
+
+mod foreign;
+mod length_prefixed;
+mod lines;
+mod raw;
+
+pub use length_prefixed::LengthPrefixed;
+pub use lines::Lines;
+pub use raw::Raw;
+
+use crate::{Refusal, RefusalKind};
+
+/// How messages are cut out of the byte stream, and put into it.
+///
+/// # Examples
+///
+/// Messages of exactly eight bytes:
+///
+/// ```
+/// use tcs::{Cut, FrameError, Framing, Input};
+///
+/// #[derive(Debug, Default)]
+/// struct Eight;
+///
+/// impl Framing for Eight {
+///     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+///         if input.bytes().len() >= 8 {
+///             return Ok(Some(Cut::message(0..8, 8)));
+///         }
+///         input.unfinished()
+///     }
+///
+///     fn begin(&mut self, _out: &mut Vec<u8>) {}
+///
+///     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+///         match out.len() - start {
+///             8 => Ok(()),
+///             other => Err(FrameError::unsendable(format!("a message has 8 bytes, not {other}"))),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a framing",
+    label = "no `Framing`",
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines` and `Raw`"
+)]
+pub trait Framing: Default + Send + Sync + 'static {
+    /// How many exchanges a connection has.
+    const EXCHANGES: Exchanges = Exchanges::Many;
+
+    /// Finds the frame that `input` begins with; `None` until it is complete.
+    ///
+    /// After `None` it is called again with the same bytes and more behind them; after a cut, with
+    /// what follows.
+    ///
+    /// # Errors
+    ///
+    /// When no frame can follow any more. The connection then closes.
+    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError>;
+
+    /// Appends what stands before a message.
+    fn begin(&mut self, out: &mut Vec<u8>);
+
+    /// Completes the message that was begun when `out` had the length `start`.
+    ///
+    /// # Errors
+    ///
+    /// When the message cannot be sent in this framing. The caller removes it.
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError>;
+
+    /// Appends a refusal, if this framing has a form for it; returns whether it had.
+    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Refusal) -> Told {
+        let _ = (out, refusal);
+        Told::Not
+    }
+
+    /// Appends the last words to a peer whose bytes made no sense.
+    fn reject(&mut self, out: &mut Vec<u8>, error: &FrameError) -> Told {
+        match error.foreign {
+            Some(foreign) => foreign::answer(out, foreign),
+            None => self.refuse(out, &error.refusal()),
+        }
+    }
+}
+
+/// How many exchanges a connection of a framing has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
+pub enum Exchanges {
+    /// One; the end of the connection is the end of the reply.
+    One,
+    /// Any number, one after the other.
+    Many,
+}
+
+/// Whether the peer was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
+pub enum Told {
+    /// The buffer now holds what tells it.
+    Yes,
+    /// This framing has no form for it.
+    Not,
+}
+
+/// Which end of a connection a framing reads at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
+pub enum Side {
+    /// The server's: what is read are requests.
+    Server,
+    /// The client's: what is read are replies.
+    Client,
+}
+
+/// What is known of the bytes that follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "framings match on all of it")]
+pub enum Arrival {
+    /// The last read filled its buffer: there may be more already.
+    Filled,
+    /// Nothing more has arrived so far.
+    Paused,
+    /// Nothing more will come: the peer has closed its half.
+    Ended,
+}
+
+/// What has arrived and was not cut yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    bytes: &'a [u8],
+    limit: usize,
+    side: Side,
+    arrival: Arrival,
+}
+
+impl<'a> Input<'a> {
+    /// Describes bytes that arrived at `side`, where frames are limited to `limit` bytes.
+    #[inline]
+    pub const fn new(bytes: &'a [u8], limit: usize, side: Side, arrival: Arrival) -> Self {
+        Self {
+            bytes,
+            limit,
+            side,
+            arrival,
+        }
+    }
+
+    /// Returns the bytes.
+    #[inline]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Returns the most bytes that a frame may have: `max_frame_len`.
+    #[inline]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Returns which end this is.
+    #[inline]
+    pub const fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Returns what is known of the bytes that follow.
+    #[inline]
+    pub const fn arrival(&self) -> Arrival {
+        self.arrival
+    }
+
+    /// The answer when there is no complete frame: wait, or complain if nothing more will come.
+    ///
+    /// # Errors
+    ///
+    /// When the peer closed its half in the middle of a frame.
+    #[inline]
+    pub fn unfinished(&self) -> Result<Option<Cut>, FrameError> {
+        match (self.arrival, self.bytes.len()) {
+            (Arrival::Ended, 1..) => Err(FrameError::truncated()),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A frame that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub(crate) what: What,
+    pub(crate) frame: Range<usize>,
+    pub(crate) consumed: usize,
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A request or a reply.
+    Message,
+    /// A control frame of this kind; the frame is its text.
+    Control(u8),
+    /// A message of so many bytes, which is beyond the limit; it is skipped.
+    TooLarge(usize),
+}
+
+impl Cut {
+    /// A message: where its bytes stand, and how many bytes it takes with all that is around them.
+    #[inline]
+    pub const fn message(frame: Range<usize>, consumed: usize) -> Self {
+        Self {
+            what: What::Message,
+            frame,
+            consumed,
+        }
+    }
+
+    /// A control frame of a kind (`WIRE.md` has their codes), whose text stands at `text`.
+    #[inline]
+    pub const fn control(kind: u8, text: Range<usize>, consumed: usize) -> Self {
+        Self {
+            what: What::Control(kind),
+            frame: text,
+            consumed,
+        }
+    }
+
+    /// A message of `length` bytes, beyond the limit.
+    ///
+    /// It is answered as *too large*, and `consumed` bytes are skipped, of which not all need have
+    /// arrived yet.
+    #[inline]
+    pub const fn too_large(length: usize, consumed: usize) -> Self {
+        Self {
+            what: What::TooLarge(length),
+            frame: 0..0,
+            consumed,
+        }
+    }
+}
+
+/// Why bytes cannot be cut into frames, or a message cannot become one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameError {
+    kind: RefusalKind,
+    foreign: Option<foreign::Foreign>,
+    text: Box<str>,
+}
+
+impl FrameError {
+    /// What arrived is not this framing; the text goes to the peer.
+    pub fn malformed(text: impl fmt::Display) -> Self {
+        Self::of(RefusalKind::ProtocolError, text)
+    }
+
+    /// The peer closed its half in the middle of a frame.
+    pub fn truncated() -> Self {
+        Self::malformed("the connection ended in the middle of a frame")
+    }
+
+    /// A frame of `length` bytes, or more, is beyond `limit`, and there is no way to skip it.
+    pub fn too_large(length: usize, limit: usize) -> Self {
+        Self::malformed(too_large(length, limit))
+    }
+
+    /// A message that this framing cannot send; the text stays on this side.
+    pub fn unsendable(text: impl fmt::Display) -> Self {
+        Self::of(RefusalKind::Failed, text)
+    }
+
+    fn foreign(foreign: foreign::Foreign, text: impl fmt::Display) -> Self {
+        Self {
+            foreign: Some(foreign),
+            ..Self::malformed(text)
+        }
+    }
+
+    fn of(kind: RefusalKind, text: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            foreign: None,
+            text: text.to_string().into_boxed_str(),
+        }
+    }
+
+    /// Returns this error as it is told to the peer.
+    pub(crate) fn refusal(&self) -> Refusal {
+        Refusal::new(self.kind, &*self.text)
+    }
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// The text about a message beyond the limit.
+pub(crate) fn too_large(length: usize, limit: usize) -> String {
+    format!("a message of {length} bytes exceeds `max_frame_len` of {limit} bytes")
+}

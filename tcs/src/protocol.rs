@@ -1,0 +1,261 @@
+//! The two traits that the attributes implement.
+
+use std::sync::Arc;
+
+use crate::{
+    Context, Decode, Encode, EncodeError, Framing, NoMessage, Peer, Received, Refusal, Writer,
+};
+
+/// What a server says on its connections: how messages are cut and read, and what answers them.
+///
+/// [`#[server_protocol]`](crate::server_protocol) implements it from a function. By hand, one gains
+/// a reply type chosen per request, a framing that depends on the protocol's value, or refusals of
+/// any kind:
+///
+/// ```
+/// use tcs::{Context, LengthPrefixed, Peer, Plain, Refusal, ServerProtocol};
+///
+/// /// Counts the requests of each connection, up to a limit.
+/// struct Counter {
+///     limit: u32,
+/// }
+///
+/// impl ServerProtocol for Counter {
+///     type Framing = LengthPrefixed;
+///     type Format = Plain;
+///     type Session = u32;
+///     type Request<'a> = &'a str;
+///     type Reply<'a> = String;
+///
+///     fn open_session(&self, _peer: &Peer) -> u32 {
+///         0
+///     }
+///
+///     async fn process_request(
+///         &self,
+///         context: Context<'_, u32>,
+///         name: &str,
+///     ) -> Result<String, Refusal> {
+///         *context.session += 1;
+///         if *context.session > self.limit {
+///             return Err(Refusal::busy("that was enough"));
+///         }
+///         Ok(format!("{name} {}", context.session))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a server protocol",
+    label = "not a `ServerProtocol`",
+    note = "`#[server_protocol]` on a function `fn greet` makes a type `Greet`: pass `Greet`, with its states if it has any"
+)]
+pub trait ServerProtocol: Sized + Send + Sync + 'static {
+    /// How messages are cut out of the byte stream.
+    type Framing: Framing;
+    /// How a message becomes bytes: [`Plain`](crate::Plain), say.
+    type Format;
+    /// What one connection keeps between its requests; `()` for nothing.
+    type Session: Send;
+    /// What is asked; it may borrow from the receive buffer.
+    type Request<'a>: Decode<'a, Self::Format> + Send;
+    /// What is answered; it may borrow from the request, the protocol and the session.
+    type Reply<'a>: Encode<Self::Format>;
+
+    /// Returns the framing of a new connection; the default one unless this is overridden.
+    fn framing(&self) -> Self::Framing {
+        Self::Framing::default()
+    }
+
+    /// Returns what a new connection starts with.
+    ///
+    /// A panic here ends the connection and nothing else.
+    fn open_session(&self, peer: &Peer) -> Self::Session;
+
+    /// Returns the message that is sent when a connection opens; none unless this is overridden.
+    fn greeting<'a>(
+        &'a self,
+        peer: &'a Peer,
+        session: &'a mut Self::Session,
+    ) -> Option<impl Encode<Self::Format>> {
+        let _ = (peer, session);
+        None::<NoMessage>
+    }
+
+    /// Answers one request, or refuses it.
+    ///
+    /// The requests of one connection are processed one after the other, those of several at the
+    /// same time. A panic is the request's failure: the peer is told *failed*, the payload is
+    /// logged; unless [`Session`](Self::Session) is `()`, the connection then closes, since the
+    /// session may be half-changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped where it stands when the drain timeout or the request timeout is over.
+    fn process_request<'a>(
+        &'a self,
+        context: Context<'a, Self::Session>,
+        request: Self::Request<'a>,
+    ) -> impl Future<Output = Result<Self::Reply<'a>, Refusal>> + Send;
+}
+
+macro_rules! forward_server_protocol {
+    ($($pointer:ty),*) => {$(
+        impl<P: ServerProtocol> ServerProtocol for $pointer {
+            type Framing = P::Framing;
+            type Format = P::Format;
+            type Session = P::Session;
+            type Request<'a> = P::Request<'a>;
+            type Reply<'a> = P::Reply<'a>;
+
+            fn framing(&self) -> Self::Framing {
+                P::framing(self)
+            }
+
+            fn open_session(&self, peer: &Peer) -> Self::Session {
+                P::open_session(self, peer)
+            }
+
+            fn greeting<'a>(
+                &'a self,
+                peer: &'a Peer,
+                session: &'a mut Self::Session,
+            ) -> Option<impl Encode<Self::Format>> {
+                P::greeting(self, peer, session)
+            }
+
+            fn process_request<'a>(
+                &'a self,
+                context: Context<'a, Self::Session>,
+                request: Self::Request<'a>,
+            ) -> impl Future<Output = Result<Self::Reply<'a>, Refusal>> + Send {
+                P::process_request(self, context, request)
+            }
+        }
+    )*};
+}
+
+forward_server_protocol!(Arc<P>, &'static P);
+
+/// What a client says: what it asks, and what it makes of the reply.
+///
+/// [`#[client_protocol]`](crate::client_protocol) implements it from a function. By hand:
+///
+/// ```
+/// use tcs::{ClientProtocol, Encode, LengthPrefixed, Peer, Plain};
+///
+/// /// Asks for a greeting and returns its length.
+/// struct GreetingLength {
+///     name: String,
+/// }
+///
+/// impl ClientProtocol for GreetingLength {
+///     type Framing = LengthPrefixed;
+///     type Format = Plain;
+///     type Reply<'a> = &'a str;
+///     type Output = usize;
+///
+///     fn prepare_request(&self) -> impl Encode<Plain> {
+///         self.name.as_str()
+///     }
+///
+///     async fn process_reply(self, _peer: &Peer, reply: &str) -> usize {
+///         reply.len()
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a client protocol",
+    label = "not a `ClientProtocol`",
+    note = "`#[client_protocol]` on a function `fn print_reply` makes a type `PrintReply`: pass that, with its fields if it has any"
+)]
+pub trait ClientProtocol: Sized + Send {
+    /// How messages are cut out of the byte stream.
+    type Framing: Framing;
+    /// How a message becomes bytes.
+    type Format;
+    /// What is answered; it may borrow from the receive buffer.
+    type Reply<'a>: Decode<'a, Self::Format>;
+    /// What an exchange returns; owned, as the receive buffer is the connection's.
+    type Output;
+
+    /// Returns the request.
+    fn prepare_request(&self) -> impl Encode<Self::Format>;
+
+    /// Makes the output of the reply.
+    fn process_reply<'a>(
+        self,
+        peer: &'a Peer,
+        reply: Self::Reply<'a>,
+    ) -> impl Future<Output = Self::Output> + Send;
+}
+
+/// The messages of a protocol without the code that answers them.
+///
+/// It is what [`Connection::call`](crate::Connection::call) and
+/// `#[client_protocol(server = …)]` need. Every [`ServerProtocol`] is one; a client that should not
+/// link the server's code implements it on a type of its own:
+///
+/// ```
+/// use tcs::{Contract, LengthPrefixed, Plain};
+///
+/// #[derive(Debug)]
+/// enum Greet {}
+///
+/// impl Contract for Greet {
+///     type Framing = LengthPrefixed;
+///     type Format = Plain;
+///     type Request<'a> = &'a str;
+///     type Reply<'a> = String;
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no protocol",
+    label = "neither a `ServerProtocol` nor a `Contract`",
+    note = "`#[server_protocol]` on a function `fn greet` makes a type `Greet`: name that"
+)]
+pub trait Contract {
+    /// How messages are cut out of the byte stream.
+    type Framing: Framing;
+    /// How a message becomes bytes.
+    type Format;
+    /// What is asked.
+    type Request<'a>;
+    /// What is answered.
+    type Reply<'a>;
+}
+
+impl<P: ServerProtocol> Contract for P {
+    type Framing = P::Framing;
+    type Format = P::Format;
+    type Request<'a> = P::Request<'a>;
+    type Reply<'a> = P::Reply<'a>;
+}
+
+/// A [`Contract`] whose requests can be sent and whose replies can be read.
+///
+/// It saves users of [`Connection::call`](crate::Connection::call) the higher-ranked bounds.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called: its request cannot be sent, or its reply not be read, in its format",
+    label = "no request of this protocol can be sent",
+    note = "the request of a called protocol has `Encode`, its reply `Decode`"
+)]
+pub trait Callable: Contract {
+    /// What the caller sees of the reply.
+    type Value<'a>: Decode<'a, Self::Format>;
+
+    /// Writes a request.
+    fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError>;
+}
+
+impl<P: Contract> Callable for P
+where
+    for<'a> P::Request<'a>: Encode<P::Format>,
+    for<'a> P::Reply<'a>: Received<'a, P::Format>,
+{
+    type Value<'a> = <P::Reply<'a> as Received<'a, P::Format>>::Value;
+
+    fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        request.encode(out)
+    }
+}
