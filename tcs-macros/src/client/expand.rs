@@ -55,7 +55,12 @@ struct Expansion<'a> {
 impl Expansion<'_> {
     fn implementation(&self, name: &Ident, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
-        let span = at(name);
+        // What is wrong with a server is said at one place, so that rustc says it once.
+        let span = self
+            .args
+            .server
+            .as_ref()
+            .map_or_else(|| at(name), |server| at(server));
         let private = quote_spanned!(span=> #krate::__private);
         let framing = self.of_server("Framing", self.args.framing.as_ref(), "LengthPrefixed");
         let format = self.of_server("Format", self.args.format.as_ref(), "Plain");
@@ -80,8 +85,9 @@ impl Expansion<'_> {
             .into_iter()
             .flatten();
         let fields = self.field_bounds(is_right);
+        let output_type = quote_spanned!(span=> Output = Self::Output);
         let future = quote_spanned! {at(&self.function.sig.ident)=>
-            impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send
+            impl ::core::future::Future<#output_type> + ::core::marker::Send
         };
         quote_spanned! {span=>
             const _: () = {
@@ -137,13 +143,7 @@ impl Expansion<'_> {
             let bound = bound(&field.ty, krate, "Carried", &field.ty);
             quote!(#bound,)
         });
-        let server = self
-            .args
-            .server
-            .as_ref()
-            .filter(|_| is_right)
-            .map(|server| bound(server, krate, "Contract", server));
-        quote!(#(#parameters)* #(#fields)* #server)
+        quote!(#(#parameters)* #(#fields)*)
     }
 
     /// The function processes the reply.
@@ -191,13 +191,13 @@ impl Expansion<'_> {
         let message = match &self.args.server {
             None => sending(krate, &format, request),
             Some(server) => {
-                let contract = private(krate, "Contract", request);
                 let encode = private(krate, "Encode", request);
+                let asked = self.asked(server);
                 // The match keeps what the expression borrows until the end.
                 quote_spanned! {span=>
                     #here::__private::sending(move |out| match #request {
                         request => {
-                            let request: <#server as #contract>::Request<'_> = request;
+                            let request: #asked = request;
                             #encode::<#format>::encode(request, out)
                         }
                     })
@@ -244,11 +244,11 @@ impl Expansion<'_> {
                 match #call { request => #encode::<#format>::encode(request, out) }
             },
             Some(server) => {
-                let contract = respan(private(krate, "Contract", ident), place);
+                let asked = self.asked(server);
                 quote_spanned! {place=>
                     match #call {
                         request => {
-                            let request: <#server as #contract>::Request<'_> = request;
+                            let request: #asked = request;
                             #encode::<#format>::encode(request, out)
                         }
                     }
@@ -279,6 +279,12 @@ impl Expansion<'_> {
                 async move { #value }
             },
         }
+    }
+
+    /// The request of the server.
+    fn asked(&self, server: &Type) -> TokenStream {
+        let contract = private(&self.krate, "Contract", server);
+        quote_spanned!(at(server)=> <#server as #contract>::Request<'_>)
     }
 
     /// The reply of the server, as a caller sees it.
