@@ -6,3 +6,9 @@ fn mistakes_are_explained() {
     cases.compile_fail("ui/macro_errors/*.rs");
     cases.compile_fail("ui/trait_errors/*.rs");
 }
+
+#[test]
+fn every_accepted_form_compiles() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("ui/pass/*.rs");
+}

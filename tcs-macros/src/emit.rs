@@ -2,11 +2,12 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Expr, GenericParam, Generics, Type, ext::IdentExt as _};
+use syn::{Expr, GenericParam, Generics, Type, ext::IdentExt as _, parse_quote};
 
 use crate::{
     item::Function,
-    spans::{at, private, respan},
+    lifetimes,
+    spans::{at, bound, private, respan},
 };
 
 /// A parameter of the function that the type keeps.
@@ -108,6 +109,33 @@ fn parameters(generics: &Generics) -> TokenStream {
     }
     let params = &generics.params;
     quote!(<#params>)
+}
+
+/// Says in a where clause what each type parameter and each of the types must be; the second type
+/// of a pair is where an error belongs.
+///
+/// A bound that does not hold is one error there, while everything that follows from it is taken
+/// as given. A type with a lifetime gets none: the compiler would use such a bound to prove that
+/// any reference is `Send`, and then demand that very lifetime of it.
+pub(crate) fn bounds(
+    generics: &Generics,
+    krate: &TokenStream,
+    item: &str,
+    types: &[(&Type, &Type)],
+) -> TokenStream {
+    let parameters = generics.type_params().map(|param| {
+        let name = &param.ident;
+        let bound = bound(&parse_quote!(#name), krate, item, name);
+        quote!(#bound,)
+    });
+    let types = types
+        .iter()
+        .filter(|(ty, _)| lifetimes::find(ty).is_empty())
+        .map(|(ty, place)| {
+            let bound = bound(ty, krate, item, *place);
+            quote!(#bound,)
+        });
+    quote!(#(#parameters)* #(#types)*)
 }
 
 /// An encoder that evaluates the expression as it encodes, so that what the expression borrows from

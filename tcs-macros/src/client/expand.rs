@@ -2,14 +2,14 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Expr, ReturnType, Type, parse_quote};
+use syn::{Expr, ReturnType, Type};
 
 use super::model::{Half, Model};
 use crate::{
     args::Args,
-    emit::{Shape, sending, turbofish},
+    emit::{Shape, bounds, sending, turbofish},
     item::Function,
-    spans::{at, bound, private, respan},
+    spans::{at, private, respan},
 };
 
 /// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
@@ -134,16 +134,13 @@ impl Expansion<'_> {
     /// Each field, and each type parameter, must be `Send`; the bound stands at the user's type.
     fn field_bounds(&self, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
-        let parameters = model.generics.type_params().map(|param| {
-            let name = &param.ident;
-            let bound = bound(&parse_quote!(#name), krate, "Carried", name);
-            quote!(#bound,)
-        });
-        let fields = model.fields.iter().filter(|_| is_right).map(|field| {
-            let bound = bound(&field.ty, krate, "Carried", &field.ty);
-            quote!(#bound,)
-        });
-        quote!(#(#parameters)* #(#fields)*)
+        let fields: Vec<_> = model
+            .fields
+            .iter()
+            .filter(|_| is_right)
+            .map(|field| (&field.ty, &field.ty))
+            .collect();
+        bounds(&model.generics, krate, "Carried", &fields)
     }
 
     /// The function processes the reply.
