@@ -100,6 +100,18 @@ impl RawPeer {
         self.io().shutdown().await.expect("it is open");
     }
 
+    /// Closes the sending half, unless the connection was reset.
+    pub async fn try_finish(&mut self) -> io::Result<()> {
+        self.io().shutdown().await
+    }
+
+    /// Receives all that comes until the server closes or resets.
+    pub async fn try_rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.io().read_to_end(&mut bytes).await?;
+        Ok(bytes)
+    }
+
     /// Resets the connection.
     pub fn reset(self) {
         if let Stream::Tcp(stream) = self.stream {
