@@ -112,6 +112,8 @@ pub(crate) enum Repr {
     Frame { peer: Peer, source: FrameError },
     #[error("the connection to {peer} is closed: {reason}")]
     Broken { peer: Peer, reason: &'static str },
+    #[error("{peer} ended the connection")]
+    Ended { peer: Peer, source: Refusal },
     #[error("cannot send to {peer}")]
     Write { peer: Peer, source: io::Error },
     #[error("cannot receive from {peer}")]
@@ -143,7 +145,7 @@ impl Error {
             Repr::Refused { .. } => ErrorKind::Refused,
             Repr::Encode { .. } | Repr::Unsendable { .. } => ErrorKind::Request,
             Repr::Decode { .. } | Repr::Frame { .. } => ErrorKind::Reply,
-            Repr::Broken { .. } => ErrorKind::Broken,
+            Repr::Broken { .. } | Repr::Ended { .. } => ErrorKind::Broken,
             Repr::Write { .. } | Repr::Read { .. } => ErrorKind::Io,
         }
     }
@@ -171,7 +173,7 @@ impl Error {
     /// Returns the server's reason, if it refused the request.
     pub fn refusal(&self) -> Option<&Refusal> {
         match &*self.0 {
-            Repr::Refused { source, .. } => Some(source),
+            Repr::Refused { source, .. } | Repr::Ended { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -186,6 +188,7 @@ impl Error {
             | Repr::Decode { peer, .. }
             | Repr::Frame { peer, .. }
             | Repr::Broken { peer, .. }
+            | Repr::Ended { peer, .. }
             | Repr::Write { peer, .. }
             | Repr::Read { peer, .. } => peer.addr(),
             _ => None,

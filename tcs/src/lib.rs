@@ -13,17 +13,25 @@
     )
 )]
 
+mod address;
+mod buffer;
+mod client;
 mod context;
 mod error;
 mod format;
 mod framing;
 mod protocol;
+mod race;
 mod refusal;
+mod runtime;
+pub mod server;
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 
+pub use address::Address;
+pub use client::{Client, ConnectOptions, Connection};
 pub use context::{Context, Facts, FromContext, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::{
@@ -34,4 +42,5 @@ pub use framing::{
 };
 pub use protocol::{Callable, ClientProtocol, Contract, ServerProtocol};
 pub use refusal::{Refusal, RefusalKind};
+pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};
 pub use tcs_macros::{client_protocol, server_protocol};

@@ -11,6 +11,7 @@ pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// The length at which the buffer holds the largest message.
     full_at: usize,
+    limit: usize,
     outcome: Outcome,
 }
 
@@ -25,8 +26,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// The function's own error.
     Error(String),
-    /// A message beyond the limit.
-    TooLarge,
+    /// A message beyond the limit; it has at least so many bytes.
+    TooLarge(usize),
 }
 
 impl<'a> Writer<'a> {
@@ -36,6 +37,7 @@ impl<'a> Writer<'a> {
         Self {
             buffer,
             full_at,
+            limit,
             outcome: Outcome::Message,
         }
     }
@@ -46,8 +48,20 @@ impl<'a> Writer<'a> {
         if bytes.len() <= self.full_at.saturating_sub(self.buffer.len()) {
             self.buffer.extend_from_slice(bytes);
         } else {
-            self.outcome = Outcome::TooLarge;
+            self.overflow(bytes.len());
         }
+    }
+
+    #[cold]
+    fn overflow(&mut self, more: usize) {
+        let length = match self.outcome {
+            Outcome::TooLarge(length) => length,
+            // What was written, less what stood there before, is the room less what is left of it.
+            _ => self.limit - self.full_at.saturating_sub(self.buffer.len()),
+        };
+        self.outcome = Outcome::TooLarge(length.saturating_add(more));
+        // Nothing fits from here on, so that no later part stands where an earlier one is missing.
+        self.full_at = 0;
     }
 
     /// Says that the function's answer is an error, instead of a message.
@@ -104,7 +118,12 @@ mod tests {
             let mut writer = Writer::new(&mut buffer, 10);
             writer.put(&vec![b'x'; length]);
             let outcome = writer.into_outcome();
-            assert_eq!(outcome == Outcome::Message, fits, "{length}");
+            let expected = if fits {
+                Outcome::Message
+            } else {
+                Outcome::TooLarge(length)
+            };
+            assert_eq!(outcome, expected);
             assert_eq!(buffer.len(), 6 + if fits { length } else { 0 });
         }
     }
@@ -116,6 +135,7 @@ mod tests {
         writer.put(b"abc");
         writer.put(b"a");
         writer.last();
-        assert_eq!(writer.into_outcome(), Outcome::TooLarge);
+        assert_eq!(writer.into_outcome(), Outcome::TooLarge(4));
+        assert!(buffer.is_empty());
     }
 }

@@ -1,0 +1,224 @@
+//! What arrived and was not read yet.
+
+use std::{
+    io,
+    ops::Range,
+    pin::pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::pool;
+use crate::{Arrival, Input, Side};
+
+/// The receive buffer of a connection.
+///
+/// It grows with the bytes that arrive, never with a length that a peer claims, and is given back
+/// whenever a read has to wait and nothing is left in it.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    buffer: Vec<u8>,
+    /// Where the unread bytes begin.
+    start: usize,
+    /// How many bytes that have not arrived yet are to be dropped.
+    skip: usize,
+    /// How many such bytes were dropped.
+    skipped: usize,
+    arrival: Arrival,
+}
+
+impl Inbox {
+    pub(crate) const fn new() -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            skip: 0,
+            skipped: 0,
+            arrival: Arrival::Paused,
+        }
+    }
+
+    /// Describes the unread bytes to a framing.
+    #[inline]
+    pub(crate) fn input(&self, limit: usize, side: Side) -> Input<'_> {
+        let unread = self.buffer.get(self.start..).unwrap_or_default();
+        Input::new(unread, limit, side, self.arrival)
+    }
+
+    /// Takes `consumed` bytes off the unread ones; returns where `frame` of them stands.
+    ///
+    /// What has not arrived of them is dropped when it does.
+    #[inline]
+    pub(crate) fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
+        let start = self.start;
+        let unread = self.buffer.len() - start;
+        self.skip = consumed.saturating_sub(unread);
+        self.skipped = unread;
+        self.start += consumed.min(unread);
+        start + frame.start..start + frame.end
+    }
+
+    /// Returns the bytes at `range`, which `consume` returned since the last read.
+    #[inline]
+    pub(crate) fn frame(&self, range: Range<usize>) -> &[u8] {
+        self.buffer.get(range).unwrap_or_default()
+    }
+
+    /// Returns how many bytes of an unfinished frame have arrived, or `None` between frames.
+    pub(crate) fn started(&self) -> Option<usize> {
+        let unread = self.buffer.len() - self.start;
+        match (unread, self.skip) {
+            (0, 0) => None,
+            (_, 0) => Some(unread),
+            _ => Some(self.skipped),
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.arrival == Arrival::Ended
+    }
+
+    /// Drops what is unread.
+    pub(crate) fn clear(&mut self) {
+        self.start = self.buffer.len();
+    }
+
+    /// Reads once; afterwards there are more bytes, or more is known of what follows.
+    ///
+    /// Cancel safe: bytes that were read are in the buffer.
+    pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
+        self.make_room();
+        let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
+        if read.is_pending() {
+            if self.buffer.is_empty() {
+                pool::give(&mut self.buffer);
+            }
+            if self.arrival == Arrival::Filled {
+                // The last read happened to fill the buffer with all there was.
+                self.arrival = Arrival::Paused;
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let read = ready!(read)?;
+        self.arrival = match read {
+            0 => Arrival::Ended,
+            _ if self.buffer.len() == self.buffer.capacity() => Arrival::Filled,
+            _ => Arrival::Paused,
+        };
+        let skipped = self.skip.min(self.buffer.len() - self.start);
+        self.skip -= skipped;
+        self.skipped += skipped;
+        self.start += skipped;
+        Poll::Ready(Ok(()))
+    }
+
+    fn make_room(&mut self) {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+        } else if self.start > 0 {
+            self.buffer.drain(..self.start);
+        }
+        self.start = 0;
+        if self.buffer.capacity() == 0 {
+            self.buffer = pool::take();
+        } else if self.buffer.len() == self.buffer.capacity() {
+            // `Vec` doubles, so the capacity stays in proportion to what has arrived.
+            self.buffer.reserve(1);
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        pool::give(&mut self.buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    fn fill(inbox: &mut Inbox, mut bytes: &[u8]) {
+        let mut cx = Context::from_waker(Waker::noop());
+        match inbox.poll_fill(&mut cx, &mut bytes) {
+            Poll::Ready(read) => read.expect("slices have no errors"),
+            Poll::Pending => panic!("slices are ready"),
+        }
+    }
+
+    fn unread(inbox: &Inbox) -> &[u8] {
+        inbox.input(usize::MAX, Side::Server).bytes()
+    }
+
+    #[test]
+    fn consumed_bytes_leave_and_the_rest_stays() {
+        let mut inbox = Inbox::new();
+        fill(&mut inbox, b"abcdef");
+        let frame = inbox.consume(&(1..3), 4);
+        assert_eq!(inbox.frame(frame), b"bc");
+        fill(&mut inbox, b"gh");
+        assert_eq!(unread(&inbox), b"efgh");
+        assert_eq!(inbox.started(), Some(4));
+    }
+
+    #[test]
+    fn bytes_consumed_before_they_arrive_are_dropped_when_they_do() {
+        let mut inbox = Inbox::new();
+        fill(&mut inbox, b"abc");
+        inbox.consume(&(0..0), 7);
+        assert_eq!(inbox.started(), Some(3));
+        fill(&mut inbox, b"de");
+        assert_eq!(unread(&inbox), b"");
+        fill(&mut inbox, b"fghi");
+        assert_eq!(unread(&inbox), b"hi");
+    }
+
+    #[test]
+    fn a_read_that_fills_the_buffer_and_the_end_are_told() {
+        let mut inbox = Inbox::new();
+        fill(&mut inbox, &vec![b'x'; 1 << 20]);
+        assert_eq!(inbox.input(1, Side::Server).arrival(), Arrival::Filled);
+        fill(&mut inbox, b"y");
+        assert_eq!(inbox.input(1, Side::Server).arrival(), Arrival::Paused);
+        fill(&mut inbox, b"");
+        assert!(inbox.has_ended());
+    }
+
+    #[tokio::test]
+    async fn buffer_that_was_filled_exactly_is_a_pause_after_all() {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        let mut inbox = Inbox::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        inbox.buffer = Vec::with_capacity(100);
+        let room = inbox.buffer.capacity();
+        far.write_all(&vec![b'x'; room])
+            .await
+            .expect("the pipe is open");
+        assert!(inbox.poll_fill(&mut cx, &mut near).is_ready());
+        assert_eq!(inbox.arrival, Arrival::Filled);
+        assert!(inbox.poll_fill(&mut cx, &mut near).is_ready());
+        assert_eq!(inbox.arrival, Arrival::Paused);
+        assert!(inbox.poll_fill(&mut cx, &mut near).is_pending());
+    }
+
+    #[tokio::test]
+    async fn waiting_inbox_holds_no_buffer() {
+        let (mut near, mut far) = tokio::io::duplex(64);
+        let mut inbox = Inbox::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        far.write_all(b"abc").await.expect("the pipe is open");
+        assert!(inbox.poll_fill(&mut cx, &mut near).is_ready());
+        inbox.consume(&(0..3), 3);
+        assert!(inbox.poll_fill(&mut cx, &mut near).is_pending());
+        assert_eq!(inbox.buffer.capacity(), 0);
+    }
+}

@@ -1,0 +1,34 @@
+//! Buffers that no connection holds at the moment, kept by each thread.
+
+use std::cell::RefCell;
+
+/// The capacity of a new buffer: larger than the usual batch, smaller than a thread's cache.
+const NEW: usize = 16 * 1024;
+/// A buffer that grew beyond this is freed, so that a burst of large frames leaves nothing behind.
+const LARGEST: usize = 128 * 1024;
+/// A thread keeps so many, 2 MiB if none has grown.
+const KEPT: usize = 128;
+
+thread_local! {
+    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes an empty buffer with capacity.
+pub(super) fn take() -> Vec<u8> {
+    POOL.with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Vec::with_capacity(NEW))
+}
+
+/// Gives a buffer back, and leaves an empty one without capacity.
+pub(super) fn give(buffer: &mut Vec<u8>) {
+    let mut buffer = std::mem::take(buffer);
+    if !(NEW..=LARGEST).contains(&buffer.capacity()) {
+        return;
+    }
+    buffer.clear();
+    POOL.with_borrow_mut(|pool| {
+        if pool.len() < KEPT {
+            pool.push(buffer);
+        }
+    });
+}

@@ -1,0 +1,387 @@
+//! A connection that is kept.
+
+use std::{fmt, future::poll_fn, io, ops::Range, task::Poll};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::ConnectOptions;
+use crate::{
+    Address, Callable, ClientProtocol, Cut, Decode, Encode as _, EncodeError, Error, Exchanges,
+    Frame, FrameError, Framing, Peer, Refusal, RefusalKind, Result, Side, Writer,
+    buffer::{Inbox, Outbox, Unwritable, Written},
+    error::Repr,
+    framing::What,
+};
+
+/// A connection to a server, for any number of exchanges, one after the other.
+///
+/// Its framing `F` follows from what is first said on it, so that mixing framings does not compile.
+///
+/// A request whose reply was not awaited to its end, because the reply timeout was over or the
+/// future was dropped, closes the connection, and the next use says so: a reply never reaches
+/// another caller.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, server_protocol};
+///
+/// #[server_protocol]
+/// fn double(n: u32) -> u64 {
+///     u64::from(n) * 2
+/// }
+///
+/// let server = ConcurrentServer::new(Double).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Double>(21).await?, 42);
+/// assert_eq!(connection.call::<Double>(4).await?, 8);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Connection<F, S = TcpStream> {
+    /// `None` once it is closed, for the reason in `state`.
+    stream: Option<S>,
+    state: State,
+    peer: Peer,
+    options: ConnectOptions,
+    framing: F,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+enum State {
+    Fresh,
+    /// It had an exchange, which is over.
+    Used,
+    /// Nothing more can be asked, for this reason.
+    Broken(&'static str),
+    /// The server has said a final refusal.
+    Ended(Refusal),
+}
+
+impl<F: Framing> Connection<F> {
+    /// Connects with the default [`ConnectOptions`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConnectOptions::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a connection that was begun is closed.
+    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
+        ConnectOptions::new().connect(address).await
+    }
+}
+
+impl<F: Framing, S> Connection<F, S> {
+    pub(super) fn new(stream: S, peer: Peer, options: ConnectOptions) -> Self {
+        Self {
+            stream: Some(stream),
+            state: State::Fresh,
+            peer,
+            options,
+            framing: F::default(),
+            inbox: Inbox::new(),
+            outbox: Outbox::new(),
+        }
+    }
+
+    /// Speaks over a stream that is connected already, with the default [`ConnectOptions`].
+    pub fn over(stream: S) -> Self {
+        Self::new(stream, Peer::unnamed(), ConnectOptions::new())
+    }
+
+    /// Returns the server's end.
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    /// Sends the protocol's request and returns what it makes of the reply.
+    ///
+    /// # Errors
+    ///
+    /// By [`ErrorKind`](crate::ErrorKind): `Refused` with the server's reason, `Request` and `Reply`
+    /// for messages that cannot be encoded or decoded, `TimedOut`, `Closed`, `Io`, and `Broken` after
+    /// an earlier failure. [`Error::execution`] tells whether the request
+    /// can have been executed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection, unless the reply was already being processed.
+    pub async fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
+    where
+        P: ClientProtocol<Framing = F>,
+    {
+        let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
+        let reply = self.round_trip(request).await?;
+        let reply = decode::<P::Format, _>(&self.peer, self.inbox.frame(reply))?;
+        Ok(protocol.process_reply(&self.peer, reply).await)
+    }
+
+    /// Sends a request of the protocol `P` and returns the reply, which may borrow from the
+    /// connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`exchange`](Self::exchange).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
+    where
+        P: Callable<Framing = F>,
+    {
+        let reply = self.round_trip(|out| P::encode(request, out)).await?;
+        decode::<P::Format, _>(&self.peer, self.inbox.frame(reply))
+    }
+
+    /// Receives a message that was not asked for: a server's greeting.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`exchange`](Self::exchange).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn receive<'a, Format, T>(&'a mut self) -> Result<T>
+    where
+        T: Decode<'a, Format>,
+    {
+        self.check()?;
+        let message = self.converse().await?;
+        decode::<Format, _>(&self.peer, self.inbox.frame(message))
+    }
+
+    /// Sends a request and returns where its reply stands in the inbox.
+    async fn round_trip(
+        &mut self,
+        encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<Range<usize>> {
+        self.check()?;
+        if matches!((&self.state, F::EXCHANGES), (State::Used, Exchanges::One)) {
+            self.abandon("its framing has one exchange per connection, and that was done");
+            self.check()?;
+        }
+        let limit = self.options.frame_len();
+        match self.outbox.message(&mut self.framing, limit, encode) {
+            Ok(Written::Message | Written::Last) => {}
+            Ok(Written::Nothing) => return Err(no_request("there is none")),
+            Ok(Written::Error(text)) => return Err(no_request(&text)),
+            Err(Unwritable::Encode(source)) => return Err(Repr::Encode { source }.into()),
+            Err(Unwritable::Frame(source)) => return Err(Repr::Unsendable { source }.into()),
+        }
+        self.state = State::Used;
+        self.converse().await
+    }
+
+    /// Sends what waits, and receives a message, within the reply timeout.
+    async fn converse(&mut self) -> Result<Range<usize>> {
+        let mut pending = Pending {
+            connection: self,
+            reason: Some("an earlier exchange was not awaited to its end"),
+        };
+        let received = match pending.connection.options.reply() {
+            None => pending.connection.transfer().await,
+            Some(limit) => {
+                let transfer = pending.connection.transfer();
+                let Ok(received) = tokio::time::timeout(limit, transfer).await else {
+                    pending.reason = Some("an earlier exchange timed out");
+                    let peer = pending.connection.peer.clone();
+                    return Err(Repr::ReplyTimedOut { peer, limit }.into());
+                };
+                received
+            }
+        };
+        let source = match received {
+            Ok(Received::Message(frame)) => {
+                pending.reason = None;
+                return Ok(frame);
+            }
+            Ok(Received::Refusal(source)) => source,
+            Err(repr) => {
+                pending.reason = Some("an earlier exchange failed");
+                return Err(repr.into());
+            }
+        };
+        pending.reason = None;
+        let connection = &mut *pending.connection;
+        if source.kind().is_final() {
+            connection.stream = None;
+            connection.state = State::Ended(source.clone());
+        }
+        let peer = connection.peer.clone();
+        Err(Repr::Refused { peer, source }.into())
+    }
+
+    /// Sends and receives at the same time, because a server may refuse a request before all of it
+    /// has been sent.
+    async fn transfer(&mut self) -> Result<Received, Repr> {
+        let limit = self.options.frame_len();
+        let Self {
+            stream: Some(stream),
+            peer,
+            framing,
+            inbox,
+            outbox,
+            ..
+        } = self
+        else {
+            return Err(Repr::Closed {
+                peer: self.peer.clone(),
+            });
+        };
+        let mut unsent: Option<io::Error> = None;
+        let mut found: Option<Cut> = None;
+        poll_fn(|cx| {
+            let is_sent = match outbox.poll_flush(cx, stream) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(source)) => {
+                    // The server may have said why, before it closed.
+                    outbox.clear();
+                    unsent = Some(source);
+                    true
+                }
+            };
+            loop {
+                if found.is_none() {
+                    let cut = framing.cut(inbox.input(limit, Side::Client));
+                    found = cut.map_err(|source| Repr::Frame {
+                        peer: peer.clone(),
+                        source,
+                    })?;
+                }
+                if let Some(cut) = found.take() {
+                    let kind = match cut.what {
+                        What::Control(code) => RefusalKind::from_code(code),
+                        What::Message | What::TooLarge(_) => None,
+                    };
+                    let is_notice = kind.is_none() && matches!(cut.what, What::Control(_));
+                    let is_final = kind.is_some_and(RefusalKind::is_final);
+                    if !is_sent && !is_notice && !is_final {
+                        // The server goes on reading, and the next request must not run into this.
+                        found = Some(cut);
+                        return Poll::Pending;
+                    }
+                    let frame = inbox.consume(&cut.frame, cut.consumed);
+                    return Poll::Ready(match (cut.what, kind) {
+                        (What::Message, _) => Ok(Received::Message(frame)),
+                        (What::TooLarge(length), _) => Err(Repr::Frame {
+                            peer: peer.clone(),
+                            source: FrameError::too_large(length, limit),
+                        }),
+                        (What::Control(_), None) => continue,
+                        (What::Control(_), Some(kind)) => {
+                            let text = String::from_utf8_lossy(inbox.frame(frame));
+                            Ok(Received::Refusal(Refusal::new(kind, text)))
+                        }
+                    });
+                }
+                if inbox.has_ended() {
+                    return Poll::Ready(Err(match unsent.take() {
+                        Some(source) => Repr::Write {
+                            peer: peer.clone(),
+                            source,
+                        },
+                        None => Repr::Closed { peer: peer.clone() },
+                    }));
+                }
+                match inbox.poll_fill(cx, stream) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(source)) => {
+                        let source = unsent.take().unwrap_or(source);
+                        let peer = peer.clone();
+                        return Poll::Ready(Err(Repr::Read { peer, source }));
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Refuses to go on where nothing can be asked any more.
+    fn check(&self) -> Result<()> {
+        let peer = || self.peer.clone();
+        match &self.state {
+            State::Fresh | State::Used => Ok(()),
+            State::Broken(reason) => Err(Repr::Broken {
+                peer: peer(),
+                reason,
+            }
+            .into()),
+            State::Ended(refusal) => Err(Repr::Ended {
+                peer: peer(),
+                source: refusal.clone(),
+            }
+            .into()),
+        }
+    }
+}
+
+impl<F, S> Connection<F, S> {
+    /// Closes the connection at once.
+    fn abandon(&mut self, reason: &'static str) {
+        self.stream = None;
+        self.state = State::Broken(reason);
+        self.inbox.clear();
+        self.outbox.clear();
+    }
+}
+
+/// What arrived in answer to a request.
+enum Received {
+    /// A message, which stands there in the inbox.
+    Message(Range<usize>),
+    Refusal(Refusal),
+}
+
+/// Closes the connection for `reason`, if there is one, when the exchange is over or dropped.
+struct Pending<'a, F, S> {
+    connection: &'a mut Connection<F, S>,
+    reason: Option<&'static str>,
+}
+
+impl<F, S> Drop for Pending<'_, F, S> {
+    fn drop(&mut self) {
+        if let Some(reason) = self.reason {
+            self.connection.abandon(reason);
+        }
+    }
+}
+
+fn no_request(text: &str) -> Error {
+    let source = EncodeError::new(text);
+    Repr::Encode { source }.into()
+}
+
+fn decode<'a, Format, T: Decode<'a, Format>>(peer: &Peer, frame: &'a [u8]) -> Result<T> {
+    T::decode(Frame::new(frame)).map_err(|source| {
+        let peer = peer.clone();
+        Repr::Decode { peer, source }.into()
+    })
+}
+
+impl<F, S> fmt::Debug for Connection<F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! Clients: one exchange, or a connection that is kept.
+
+use tokio::runtime::Builder;
+
+use crate::{Address, ClientProtocol, Result, runtime::new_runtime};
+
+mod connection;
+mod options;
+
+pub use connection::Connection;
+pub use options::ConnectOptions;
+
+/// One exchange: connect, send the request, receive and process the reply, close.
+///
+/// To keep the connection, use [`Connection`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use tcs::{Client, client_protocol};
+///
+/// #[client_protocol(request = "Ann")]
+/// fn print_reply(reply: &str) {
+///     println!("Response: {reply}");
+/// }
+///
+/// fn main() -> tcs::Result<()> {
+///     Client::new(PrintReply).run()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a client does nothing until it runs: call `run()`, or `open().await`"]
+pub struct Client<P> {
+    protocol: P,
+    address: Address,
+    options: ConnectOptions,
+}
+
+impl<P: ClientProtocol> Client<P> {
+    /// A client of 127.0.0.1:1234, with the defaults of [`ConnectOptions`].
+    pub fn new(protocol: P) -> Self {
+        Self {
+            protocol,
+            address: Address::localhost(),
+            options: ConnectOptions::new(),
+        }
+    }
+
+    /// Sets the name or IP address of the server. Default: 127.0.0.1.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.address.set_host(host.into());
+        self
+    }
+
+    /// Sets the port. Default: 1234.
+    pub fn port(mut self, port: u16) -> Self {
+        self.address.set_port(port);
+        self
+    }
+
+    /// Sets host and port: `"localhost:7000"`. Default: 127.0.0.1:1234.
+    pub fn address(mut self, address: impl Into<Address>) -> Self {
+        self.address.replace(address.into());
+        self
+    }
+
+    /// Sets the timeouts and the frame limit.
+    pub fn options(mut self, options: ConnectOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Does the exchange, on the runtime of the caller; returns what `process_reply` returned.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConnectOptions::connect`] and of [`Connection::exchange`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection; whether the request is executed is then unknown.
+    #[must_use = "a client does nothing until it is awaited: write `.open().await`"]
+    pub async fn open(self) -> Result<P::Output> {
+        let Self {
+            protocol,
+            address,
+            options,
+        } = self;
+        let mut connection = options.connect::<P::Framing>(address).await?;
+        connection.exchange(protocol).await
+    }
+
+    /// Does the exchange, and brings its own current-thread runtime.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
+    /// runtime.
+    pub fn run(self) -> Result<P::Output> {
+        let runtime = new_runtime("open()", Builder::new_current_thread)?;
+        let output = runtime.block_on(self.open());
+        // A lookup that outlived the connect timeout must not keep the process.
+        runtime.shutdown_background();
+        output
+    }
+}

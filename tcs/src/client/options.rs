@@ -1,0 +1,160 @@
+//! The settings of a connection, each once.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use crate::{Address, Framing, Peer, Result, error::Repr, server::check_max_frame_len};
+
+use super::Connection;
+
+/// How a client connects and how long it waits.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// # async fn example() -> tcs::Result<()> {
+/// # #[tcs::server_protocol]
+/// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+/// let mut connection = tcs::ConnectOptions::new()
+///     .reply_timeout(Duration::from_secs(3))
+///     .connect("localhost:7000")
+///     .await?;
+/// let reply = connection.call::<Greet>("Ann").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `connect` or `over` uses them"]
+pub struct ConnectOptions {
+    connect: Option<Duration>,
+    reply: Option<Duration>,
+    max_frame_len: usize,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            connect: Some(Duration::from_secs(5)),
+            reply: Some(Duration::from_secs(30)),
+            max_frame_len: 8 << 20,
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// The defaults of all settings.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Caps how long connecting may take, over all addresses of a name; each gets an equal part of
+    /// the time that is left. `None` leaves it to the operating system. Default: 5 s.
+    pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.connect = limit.into();
+        self
+    }
+
+    /// Caps how long an exchange may take, from the first byte sent to the last received.
+    ///
+    /// After that the connection is closed, so that the reply never reaches another caller.
+    /// `None` waits without end. Default: 30 s.
+    pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.reply = limit.into();
+        self
+    }
+
+    /// Caps the bytes of a message, in both directions. Zero, and more than 512 MiB, are refused
+    /// when it connects. Default: 8 MiB.
+    pub fn max_frame_len(mut self, bytes: usize) -> Self {
+        self.max_frame_len = bytes;
+        self
+    }
+
+    /// Connects to the first address of `address` that answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Resolve`](crate::ErrorKind::Resolve), [`Connect`](crate::ErrorKind::Connect) or
+    /// [`TimedOut`](crate::ErrorKind::TimedOut); [`Setting`](crate::ErrorKind::Setting) for a value
+    /// that makes no sense.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a connection that was begun is closed.
+    pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
+        let address = address.into();
+        self.check()?;
+        crate::runtime::inside_runtime("connect()")?;
+        let timed_out = || Repr::ConnectTimedOut {
+            host: address.text(),
+            limit: self.connect.unwrap_or_default(),
+        };
+        let deadline = self
+            .connect
+            .and_then(|limit| Instant::now().checked_add(limit));
+        let addrs = by(deadline, address.resolve()).await;
+        let addrs = addrs.ok_or_else(timed_out)??;
+        let mut failure = timed_out();
+        let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
+        for addr in addrs {
+            let now = Instant::now();
+            let share = deadline.map(|end| now + end.saturating_duration_since(now) / left);
+            failure = match by(share, TcpStream::connect(addr)).await {
+                Some(Ok(stream)) => return Ok(self.adopt(stream, addr)),
+                Some(Err(source)) => Repr::Connect { addr, source },
+                None => timed_out(),
+            };
+            left = left.saturating_sub(1).max(1);
+        }
+        Err(failure.into())
+    }
+
+    /// Speaks over a stream that is connected already: a Unix socket, a pipe in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Setting`](crate::ErrorKind::Setting) for a value that makes no sense.
+    pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
+        self.check()?;
+        Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
+    }
+
+    fn adopt<F: Framing>(&self, stream: TcpStream, addr: SocketAddr) -> Connection<F> {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        Connection::new(stream, Peer::at(addr), self.clone())
+    }
+
+    fn check(&self) -> Result<()> {
+        check_max_frame_len(self.max_frame_len)?;
+        let zero = [
+            ("max_frame_len", self.max_frame_len == 0),
+            ("connect_timeout", self.connect == Some(Duration::ZERO)),
+            ("reply_timeout", self.reply == Some(Duration::ZERO)),
+        ];
+        crate::server::check_zero(zero)
+    }
+
+    pub(super) const fn reply(&self) -> Option<Duration> {
+        self.reply
+    }
+
+    pub(super) const fn frame_len(&self) -> usize {
+        self.max_frame_len
+    }
+}
+
+/// Waits for `future` until `deadline`, if there is one.
+async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
+    }
+}

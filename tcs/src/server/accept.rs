@@ -1,0 +1,189 @@
+//! Where connections are accepted and their tasks spawned.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tracing::Instrument as _;
+
+use super::{connection::Connection, lifetime::Requests, registry::Registry, settings::Limits};
+use crate::{Facts, Peer, ServerProtocol};
+
+/// The listener, which a connection can close.
+#[derive(Debug)]
+pub(super) struct Door(Mutex<Option<TcpListener>>);
+
+impl Door {
+    pub(super) fn new(listener: TcpListener) -> Self {
+        Self(Mutex::new(Some(listener)))
+    }
+
+    /// Stops listening: peers that wait in the backlog are reset.
+    pub(super) fn close(&self) {
+        self.lock().take();
+    }
+
+    /// Accepts a connection, or tells by `None` that the door is closed.
+    ///
+    /// Cancel safe: a connection that is not accepted stays in the backlog.
+    async fn accept(&self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+        poll_fn(|cx| match &*self.lock() {
+            Some(listener) => listener.poll_accept(cx).map(Some),
+            None => Poll::Ready(None),
+        })
+        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(super) struct Shared<P> {
+    pub(super) protocol: P,
+    pub(super) limits: Limits,
+    pub(super) door: Door,
+    /// Whether the first request closes the door.
+    pub(super) requests: Requests,
+    pub(super) registry: Arc<Registry>,
+    pub(super) blocking: Arc<Semaphore>,
+}
+
+/// How long nothing is accepted after descriptors or memory ran out.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections, at most `at_once` of them open, and serves each in a task of its own.
+///
+/// Returns when the door was closed, or with an error when the listener is dead.
+///
+/// Cancel safe: connections that are open go on.
+pub(super) async fn accept_all<P: ServerProtocol>(
+    shared: &Arc<Shared<P>>,
+    at_once: usize,
+) -> io::Result<()> {
+    let permits = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
+    // The semaphore is never closed.
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        let (stream, addr) = match shared.door.accept().await {
+            None => break,
+            Some(Ok(accepted)) => accepted,
+            Some(Err(error)) => match Trouble::of(&error) {
+                Trouble::Peer => continue,
+                Trouble::Exhausted => {
+                    tracing::error!(%error, "cannot accept a connection now; trying again soon");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Trouble::Listener => return Err(error),
+            },
+        };
+        let shared = Arc::clone(shared);
+        let watch = shared.registry.open();
+        let facts = Facts::of(
+            Peer::at(addr),
+            stream.local_addr().ok(),
+            watch.id(),
+            Arc::clone(&shared.blocking),
+        );
+        let span = tracing::info_span!("connection", peer = %addr, id = watch.id());
+        let serve = async move {
+            // Released when the connection has ended, however it ends.
+            let _permit = permit;
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "cannot set TCP_NODELAY");
+            }
+            let Shared {
+                protocol,
+                limits,
+                door,
+                requests,
+                ..
+            } = &*shared;
+            let door = (*requests == Requests::One).then_some(door);
+            Connection::new(protocol, stream, facts, *limits, door, watch)
+                .serve()
+                .await;
+        };
+        tokio::spawn(serve.instrument(span));
+    }
+    Ok(())
+}
+
+/// Whose trouble an accept error is, which decides what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The connection's: it was gone before it was accepted. The next may be fine.
+    Peer,
+    /// The process's or the machine's: trying again at once would spin.
+    Exhausted,
+    /// The listener's: it will not get better.
+    Listener,
+}
+
+impl Trouble {
+    /// Sorts an error of accept(2), which on Linux also passes on errors of the new socket.
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match (error.kind(), error.raw_os_error()) {
+            // EBADF, ENOTSOCK and EINVAL (it does not listen).
+            (Kind::InvalidInput, _) | (_, Some(9 | 88)) => Self::Listener,
+            (
+                Kind::ConnectionAborted
+                | Kind::ConnectionReset
+                | Kind::HostUnreachable
+                | Kind::Interrupted
+                | Kind::NetworkDown
+                | Kind::NetworkUnreachable
+                | Kind::PermissionDenied
+                | Kind::TimedOut
+                | Kind::Unsupported,
+                _,
+            ) => Self::Peer,
+            // ENONET, EPROTO, ENOPROTOOPT and EHOSTDOWN.
+            (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Peer,
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM; and what is not known is better waited out than
+            // retried without end.
+            _ => Self::Exhausted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_errors_come_in_three_classes() {
+        for (code, trouble) in [
+            (103, Trouble::Peer),
+            (104, Trouble::Peer),
+            (4, Trouble::Peer),
+            (71, Trouble::Peer),
+            (113, Trouble::Peer),
+            (23, Trouble::Exhausted),
+            (24, Trouble::Exhausted),
+            (12, Trouble::Exhausted),
+            (105, Trouble::Exhausted),
+            (9, Trouble::Listener),
+            (22, Trouble::Listener),
+            (88, Trouble::Listener),
+            (95, Trouble::Peer),
+            (1, Trouble::Peer),
+            (5, Trouble::Exhausted),
+        ] {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(Trouble::of(&error), trouble, "{error}");
+        }
+    }
+}

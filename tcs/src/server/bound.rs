@@ -1,0 +1,259 @@
+//! A server that has its port.
+
+use std::{future::pending, marker::PhantomData, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Lifetime,
+    accept::{Door, Shared, accept_all},
+    registry::Registry,
+    report::Report,
+    settings::Settings,
+};
+use crate::{
+    Result, ServerProtocol,
+    error::Repr,
+    race::{Either, race},
+};
+
+/// A server that listens already, and accepts when [`listen`](Self::listen) is called.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{Client, ConcurrentServer, client_protocol, server_protocol};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// #[client_protocol(request = "Ann")]
+/// fn keep(reply: String) -> String {
+///     reply
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let (addr, handle) = (server.local_addr(), server.handle());
+/// let server = tokio::spawn(server.listen());
+///
+/// assert_eq!(Client::new(Keep).address(addr).open().await?, "Hello, Ann!");
+///
+/// handle.stop();
+/// let report = server.await.expect("no panic")?;
+/// assert_eq!(report.requests.served, 1);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Bound<P, L> {
+    protocol: P,
+    settings: Settings,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    handle: Handle,
+    lifetime: PhantomData<L>,
+}
+
+/// Stops a server from elsewhere; cloneable.
+///
+/// Dropping it does nothing.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    order: Arc<watch::Sender<Order>>,
+}
+
+/// What a server was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Order {
+    Serve,
+    Stop,
+    End,
+}
+
+impl Handle {
+    fn new() -> Self {
+        Self {
+            order: Arc::new(watch::Sender::new(Order::Serve)),
+        }
+    }
+
+    /// Begins to drain: what is in flight is finished, as long as the drain timeout allows.
+    ///
+    /// Returns at once; `listen` returns when it is done. Calling it again changes nothing.
+    pub fn stop(&self) {
+        self.give(Order::Stop);
+    }
+
+    /// Ends at once: what is in flight is cut. `listen` then returns an error of kind
+    /// [`Interrupted`](crate::ErrorKind::Interrupted).
+    pub fn end(&self) {
+        self.give(Order::End);
+    }
+
+    fn give(&self, order: Order) {
+        self.order.send_if_modified(|current| {
+            let is_new = *current < order;
+            if is_new {
+                *current = order;
+            }
+            is_new
+        });
+    }
+
+    /// Waits until the server was told that, or more.
+    async fn told(&self, order: Order) {
+        // `self` is a sender, so the channel is not closed.
+        self.order
+            .subscribe()
+            .wait_for(|current| *current >= order)
+            .await
+            .ok();
+    }
+
+    fn was_told(&self, order: Order) -> bool {
+        *self.order.borrow() >= order
+    }
+}
+
+impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
+    pub(super) async fn new(protocol: P, settings: Settings) -> Result<Self> {
+        settings.check()?;
+        let mut last = None;
+        for addr in settings.address.resolve().await? {
+            match TcpListener::bind(addr).await {
+                Ok(listener) => {
+                    let local_addr = listener
+                        .local_addr()
+                        .map_err(|source| Repr::Listen { addr, source })?;
+                    return Ok(Self {
+                        protocol,
+                        settings,
+                        listener,
+                        local_addr,
+                        handle: Handle::new(),
+                        lifetime: PhantomData,
+                    });
+                }
+                Err(source) => last = Some(Repr::Listen { addr, source }),
+            }
+        }
+        let none = || Repr::Setting {
+            setting: "address",
+            reason: "has no socket address".to_owned(),
+        };
+        Err(last.unwrap_or_else(none).into())
+    }
+
+    /// Returns the address that the server listens on, with the port that port 0 became.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Returns what stops the server.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until the lifetime of this server is over or a [`Handle`] stops it.
+    ///
+    /// # Errors
+    ///
+    /// [`Accept`](crate::ErrorKind::Accept) when the listener is dead,
+    /// [`Interrupted`](crate::ErrorKind::Interrupted) when [`Handle::end`] was called. Errors of
+    /// single connections are logged and end nothing else.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the listener and cuts every connection.
+    #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
+    pub async fn listen(self) -> Result<Report> {
+        self.listen_until(pending::<()>()).await
+    }
+
+    /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
+    #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
+    pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
+        let Self {
+            protocol,
+            settings,
+            listener,
+            local_addr,
+            handle,
+            lifetime: PhantomData,
+        } = self;
+        let Settings {
+            address: _,
+            max_connections,
+            max_blocking,
+            drain,
+            limits,
+            on_listening,
+        } = settings;
+        let registry = Registry::new(limits.shortest());
+        let shared = Arc::new(Shared {
+            protocol,
+            limits,
+            door: Door::new(listener),
+            requests: L::REQUESTS,
+            registry: Arc::clone(&registry),
+            blocking: Arc::new(Semaphore::new(max_blocking.min(Semaphore::MAX_PERMITS))),
+        });
+        let _cut = CutOnDrop(&shared);
+        tracing::info!(addr = %local_addr, "listening");
+        if let Some(tell) = on_listening {
+            tell(local_addr);
+        }
+        let at_once = L::at_once(max_connections);
+        let report = registry.sweeping(async {
+            let stopped = race(stop, handle.told(Order::Stop));
+            let accepted = match race(stopped, accept_all(&shared, at_once)).await {
+                Either::First(_) => Ok(()),
+                Either::Second(accepted) => accepted,
+            };
+            shared.door.close();
+            let late = async {
+                match drain.and_then(|timeout| Instant::now().checked_add(timeout)) {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => pending().await,
+                }
+            };
+            let hurry = race(handle.told(Order::End), late);
+            let report = registry.drain(hurry).await;
+            accepted.map(|()| report)
+        });
+        let report = report.await.map_err(|source| Repr::Accept { source })?;
+        tracing::info!(%report, "stopped");
+        if handle.was_told(Order::End) {
+            return Err(Repr::Interrupted {
+                cut: report.requests.cut,
+            }
+            .into());
+        }
+        Ok(report)
+    }
+}
+
+/// Closes the listener and cuts what is open, when a server's future is dropped.
+struct CutOnDrop<'a, P>(&'a Shared<P>);
+
+impl<P> Drop for CutOnDrop<'_, P> {
+    fn drop(&mut self) {
+        self.0.door.close();
+        self.0.registry.cut();
+    }
+}
+
+impl<P, L> std::fmt::Debug for Bound<P, L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bound")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,431 @@
+//! The loop of a connection: read, answer every complete frame, send, and wait.
+
+use std::{
+    any::Any, future::poll_fn, io, ops::Range, pin::Pin, pin::pin, task::Poll, time::Duration,
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    accept::Door,
+    registry::{Alarm, Watch},
+    replies::{Next, Replies, closing},
+    settings::Limits,
+};
+use crate::{
+    Context, Decode as _, Facts, Frame, FrameError, Framing, Refusal, RefusalKind, ServerProtocol,
+    Side,
+    buffer::Inbox,
+    framing::{What, too_large},
+    race::caught,
+};
+
+/// One connection of a server.
+#[derive(Debug)]
+pub(super) struct Connection<'a, P: ServerProtocol, S> {
+    protocol: &'a P,
+    limits: Limits,
+    /// What a server of a single request closes when it takes that.
+    door: Option<&'a Door>,
+    facts: Facts,
+    session: P::Session,
+    inbox: Inbox,
+    replies: Replies<P::Framing>,
+    /// Whether a request was received and not answered yet.
+    at_work: bool,
+    /// When the frame began that is not complete yet, by the registry's clock.
+    frame_began: Option<u64>,
+    /// When this connection noticed that the server is finishing.
+    drain_began: Option<u64>,
+    stream: S,
+    /// Last, so that the connection counts as ended only when its socket is closed.
+    watch: Watch,
+}
+
+/// Why nothing can be said to the peer any more.
+#[derive(Debug, thiserror::Error)]
+enum Gone {
+    /// The transport reported an error: the peer reset the connection.
+    #[error("{0}")]
+    Error(io::Error),
+    #[error("the peer does not read (`write_timeout`)")]
+    Stalled,
+    #[error("the server ended")]
+    Cut,
+}
+
+/// What ended the wait for bytes.
+enum Arrived {
+    Bytes,
+    /// The limit is over.
+    Expired,
+    /// The server is finishing.
+    Drain,
+}
+
+/// What ended a function.
+enum Ran<R> {
+    Done(R),
+    TimedOut,
+    Cut,
+}
+
+/// How long a started frame may take to complete when a drain begins.
+const DRAINED_FRAME: Duration = Duration::from_secs(1);
+/// So many bytes of a started frame earn a second more.
+const BYTES_PER_SECOND: usize = 64 * 1024;
+
+impl<'a, P, S> Connection<'a, P, S>
+where
+    P: ServerProtocol,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Opens the session of a new connection.
+    pub(super) fn new(
+        protocol: &'a P,
+        stream: S,
+        facts: Facts,
+        limits: Limits,
+        door: Option<&'a Door>,
+        watch: Watch,
+    ) -> Self {
+        Self {
+            session: protocol.open_session(facts.peer()),
+            replies: Replies::new(protocol.framing(), limits.frame_len),
+            inbox: Inbox::new(),
+            at_work: false,
+            frame_began: None,
+            drain_began: None,
+            protocol,
+            limits,
+            door,
+            facts,
+            stream,
+            watch,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(super) async fn serve(mut self) {
+        if let Err(gone) = self.exchange().await {
+            tracing::debug!(%gone, "the connection was given up");
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<(), Gone> {
+        let mut next = self.greet();
+        loop {
+            self.flush().await?;
+            if let Next::Close(refusal) = next {
+                return self.close(refusal).await;
+            }
+            next = match self.fill().await? {
+                Arrived::Bytes => self.answer_arrived().await?,
+                Arrived::Expired => Next::Close(Some(self.expired())),
+                Arrived::Drain if self.inbox.started().is_some() => Next::GoOn,
+                Arrived::Drain => Next::Close(Some(closing("the server is stopping"))),
+            };
+        }
+    }
+
+    fn greet(&mut self) -> Next {
+        match self.protocol.greeting(self.facts.peer(), &mut self.session) {
+            Some(greeting) => self.replies.greet(greeting),
+            None => Next::GoOn,
+        }
+    }
+
+    /// Answers every complete request that has arrived, whatever the functions do.
+    async fn answer_arrived(&mut self) -> Result<Next, Gone> {
+        loop {
+            // One guard for all of them: per request it would cost more than all else here.
+            let panic = match caught(self.answer_all()).await {
+                Ok(next) => return next,
+                Err(panic) => panic,
+            };
+            if let Next::Close(refusal) = self.outlive(&*panic) {
+                return Ok(Next::Close(refusal));
+            }
+        }
+    }
+
+    async fn answer_all(&mut self) -> Result<Next, Gone> {
+        loop {
+            let input = self.inbox.input(self.limits.frame_len, Side::Server);
+            let cut = match self.replies.framing().cut(input) {
+                Ok(Some(cut)) => cut,
+                Ok(None) if self.inbox.has_ended() => return Ok(Next::Close(None)),
+                Ok(None) => return Ok(Next::GoOn),
+                Err(error) => {
+                    self.receive();
+                    return Ok(self.replies.reject(&error));
+                }
+            };
+            let frame = self.inbox.consume(&cut.frame, cut.consumed);
+            self.frame_began = None;
+            let next = match cut.what {
+                What::Message => {
+                    self.receive();
+                    self.answer(frame).await?
+                }
+                What::TooLarge(length) => {
+                    self.receive();
+                    let text = too_large(length, self.limits.frame_len);
+                    self.replies
+                        .refuse(Refusal::new(RefusalKind::TooLarge, text))
+                }
+                What::Control(0x80..) => continue,
+                What::Control(kind) => {
+                    self.receive();
+                    self.replies.reject(&FrameError::malformed(format_args!(
+                        "a control frame of kind {kind:#04x}, which clients do not send"
+                    )))
+                }
+            };
+            self.at_work = false;
+            match next {
+                Next::GoOn if self.door.is_some() => {
+                    return Ok(Next::Close(Some(closing(
+                        "this server answers one request",
+                    ))));
+                }
+                Next::GoOn => {}
+                Next::Close(_) => return Ok(next),
+            }
+            if self.replies.is_full() {
+                self.flush().await?;
+            }
+        }
+    }
+
+    /// Notes that a request was received, or something in its place.
+    #[inline]
+    fn receive(&mut self) {
+        self.watch.tally().receive();
+        self.at_work = true;
+        if let Some(door) = self.door {
+            door.close();
+        }
+    }
+
+    /// Decodes a request, runs the function, and encodes its reply.
+    async fn answer(&mut self, frame: Range<usize>) -> Result<Next, Gone> {
+        let Self {
+            protocol,
+            limits,
+            facts,
+            session,
+            inbox,
+            replies,
+            stream,
+            watch,
+            ..
+        } = self;
+        let request = match P::Request::decode(Frame::new(inbox.frame(frame))) {
+            Ok(request) => request,
+            Err(error) => return Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
+        };
+        let mut function = pin!(protocol.process_request(Context::new(facts, session), request));
+        let mut is_limited = false;
+        let ran = poll_fn(|cx| {
+            if let Poll::Ready(result) = function.as_mut().poll(cx) {
+                return Poll::Ready(Ran::Done(result));
+            }
+            if !is_limited {
+                is_limited = true;
+                watch.limit(limits.request);
+            }
+            // The replies before this one do not wait for it. An error will be met again when
+            // this one is sent; the function is not cut for it.
+            drop(replies.poll_flush(cx, stream, watch.tally()));
+            match watch.poll_alarm(cx) {
+                None => Poll::Pending,
+                Some(Alarm::Expired) => Poll::Ready(Ran::TimedOut),
+                Some(Alarm::Cut) => Poll::Ready(Ran::Cut),
+            }
+        })
+        .await;
+        Ok(match ran {
+            Ran::Done(Ok(reply)) => replies.reply(reply),
+            Ran::Done(Err(refusal)) => replies.refuse(refusal),
+            Ran::TimedOut => {
+                let text = format!(
+                    "no reply within {:?} (`request_timeout`)",
+                    limits.request.unwrap_or_default()
+                );
+                unless_half_changed::<P>(replies.refuse(Refusal::new(RefusalKind::TimedOut, text)))
+            }
+            Ran::Cut => {
+                replies.close(&Refusal::new(
+                    RefusalKind::Failed,
+                    "the server ended before the reply",
+                ));
+                Next::Close(Some(closing("the server ended")))
+            }
+        })
+    }
+
+    /// Mends what a panic left.
+    fn outlive(&mut self, panic: &(dyn Any + Send)) -> Next {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no text");
+        tracing::error!(panic = message, "a protocol function panicked");
+        if !std::mem::take(&mut self.at_work) {
+            // It was the framing, which would panic again at the same bytes.
+            return Next::Close(Some(closing("the server failed")));
+        }
+        let refusal = Refusal::new(RefusalKind::Failed, "the function panicked");
+        match unless_half_changed::<P>(self.replies.refuse(refusal)) {
+            Next::GoOn if self.door.is_some() => {
+                Next::Close(Some(closing("this server answers one request")))
+            }
+            next => next,
+        }
+    }
+
+    /// Sends what waits.
+    async fn flush(&mut self) -> Result<(), Gone> {
+        let Self {
+            limits,
+            replies,
+            stream,
+            watch,
+            ..
+        } = self;
+        let mut waiting = usize::MAX;
+        poll_fn(|cx| {
+            if let Poll::Ready(flushed) = replies.poll_flush(cx, stream, watch.tally()) {
+                return Poll::Ready(flushed.map_err(Gone::Error));
+            }
+            // The limit counts from the last progress.
+            if replies.waiting() < waiting {
+                waiting = replies.waiting();
+                watch.limit(limits.write);
+            }
+            match watch.poll_alarm(cx) {
+                None => Poll::Pending,
+                Some(Alarm::Expired) => Poll::Ready(Err(Gone::Stalled)),
+                Some(Alarm::Cut) => Poll::Ready(Err(Gone::Cut)),
+            }
+        })
+        .await
+    }
+
+    /// Waits for bytes.
+    async fn fill(&mut self) -> Result<Arrived, Gone> {
+        if self.watch.is_draining() {
+            self.drain_began.get_or_insert(self.watch.now());
+        }
+        let (began, limit) = match (self.inbox.started(), self.drain_began) {
+            (None, Some(_)) => return Ok(Arrived::Drain),
+            (Some(_), Some(began)) => (began, Some(DRAINED_FRAME)),
+            (None, None) => (self.watch.now(), self.limits.idle),
+            (Some(arrived), None) => {
+                let began = *self.frame_began.get_or_insert(self.watch.now());
+                (began, self.frame_limit(arrived))
+            }
+        };
+        self.watch.limit_from(began, limit);
+        let Self {
+            inbox,
+            stream,
+            watch,
+            drain_began,
+            ..
+        } = self;
+        poll_fn(|cx| {
+            // Reading comes first: bytes that are there count, even if this task was late.
+            if let Poll::Ready(filled) = inbox.poll_fill(cx, stream) {
+                return Poll::Ready(filled.map(|()| Arrived::Bytes).map_err(Gone::Error));
+            }
+            match watch.poll_alarm(cx) {
+                Some(Alarm::Expired) => Poll::Ready(Ok(Arrived::Expired)),
+                Some(Alarm::Cut) => Poll::Ready(Err(Gone::Cut)),
+                None if drain_began.is_none() && watch.is_draining() => {
+                    Poll::Ready(Ok(Arrived::Drain))
+                }
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Returns how long a frame may take of which so many bytes have arrived.
+    fn frame_limit(&self, arrived: usize) -> Option<Duration> {
+        let earned = Duration::from_secs((arrived / BYTES_PER_SECOND) as u64);
+        self.limits.frame.map(|limit| limit.saturating_add(earned))
+    }
+
+    /// Words why the wait for bytes is over.
+    fn expired(&mut self) -> Refusal {
+        let Some(arrived) = self.inbox.started() else {
+            let text = format!(
+                "nothing arrived for {:?} (`idle_timeout`)",
+                self.limits.idle.unwrap_or_default()
+            );
+            return Refusal::new(RefusalKind::Idle, text);
+        };
+        self.receive();
+        self.replies.count_refused();
+        if self.drain_began.is_some() {
+            return closing("the server is stopping, and the frame was not complete");
+        }
+        let text = format!(
+            "the frame was not complete after {:?} (`frame_timeout`)",
+            self.frame_limit(arrived).unwrap_or_default()
+        );
+        Refusal::new(RefusalKind::Idle, text)
+    }
+
+    /// Says the last words, and closes so that they arrive.
+    async fn close(&mut self, refusal: Option<Refusal>) -> Result<(), Gone> {
+        if let Some(refusal) = refusal {
+            self.replies.close(&refusal);
+        }
+        self.flush().await?;
+        let Self {
+            limits,
+            inbox,
+            stream,
+            watch,
+            ..
+        } = self;
+        watch.limit(limits.write);
+        poll_fn(|cx| match Pin::new(&mut *stream).poll_shutdown(cx) {
+            Poll::Pending if watch.poll_alarm(cx).is_none() => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+        .await;
+        let Some(linger) = limits.linger else {
+            return Ok(());
+        };
+        // A socket that is closed with unread input is reset, which can destroy replies that the
+        // peer has not read yet (RFC 1122, section 4.2.2.13).
+        watch.limit(Some(linger));
+        while !inbox.has_ended() {
+            inbox.clear();
+            let filled = poll_fn(|cx| match inbox.poll_fill(cx, stream) {
+                Poll::Pending if watch.poll_alarm(cx).is_some() => Poll::Ready(None),
+                filled => filled.map(Result::ok),
+            })
+            .await;
+            if filled.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Closes after a function that did not end, if it had a session, which may be half-changed.
+fn unless_half_changed<P: ServerProtocol>(next: Next) -> Next {
+    if next == Next::GoOn && size_of::<P::Session>() > 0 {
+        return Next::Close(Some(closing(
+            "the session was lost with the failed request",
+        )));
+    }
+    next
+}

@@ -1,0 +1,311 @@
+//! Servers: the same loop, for as long and as many at a time as their type says.
+//!
+//! | type | connections at a time | returns when |
+//! |---|---|---|
+//! | [`OnceServer`] | one request; connections that end before a byte of one are ignored | that request is answered or refused |
+//! | [`IterativeServer`] | one, others wait in the backlog | stopped |
+//! | [`ConcurrentServer`] | up to [`max_connections`](Server::max_connections), each in a task of its own | stopped |
+//!
+//! # Which errors end what
+//!
+//! | error | ends |
+//! |---|---|
+//! | a request that cannot be decoded, is too large, or is refused; a function that panics | that request, and the connection where the framing cannot tell the peer |
+//! | bytes that are no frames, a limit that is over, a reset | that connection |
+//! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
+//! | the listener is dead | the server, after a drain |
+
+use std::{marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Builder,
+    sync::Semaphore,
+};
+
+mod accept;
+mod bound;
+mod connection;
+mod lifetime;
+mod registry;
+mod replies;
+mod report;
+mod settings;
+mod signals;
+
+pub use bound::{Bound, Handle};
+pub use lifetime::{Concurrent, Iterative, Lifetime, Once};
+pub use report::{Connections, Report, Requests};
+pub use signals::stop_signal;
+
+pub(crate) use settings::{check_max_frame_len, check_zero};
+
+use self::{connection::Connection, registry::Registry, settings::Settings, signals::Signals};
+use crate::{
+    Address, Facts, Peer, Result, ServerProtocol,
+    error::Repr,
+    race::{Either, race},
+    runtime::{inside_runtime, new_runtime},
+};
+
+/// Answers one request and returns.
+#[doc(alias = "Server")]
+pub type OnceServer<P> = Server<P, Once>;
+
+/// Serves one connection at a time; the others wait in the backlog of the operating system.
+pub type IterativeServer<P> = Server<P, Iterative>;
+
+/// Serves each connection in a task of its own.
+#[doc(alias = "MultithreadedServer")]
+pub type ConcurrentServer<P> = Server<P, Concurrent>;
+
+/// A protocol and the settings it is served with; `L` is one of [`Once`], [`Iterative`] and
+/// [`Concurrent`].
+///
+/// The settings that are times take a [`Duration`], or `None` to switch the limit off. Limits are
+/// checked several times in the shortest of them, so they end up to a quarter of that late, and
+/// never more than 250 ms; never early.
+#[must_use = "a server does nothing until it runs: call `run()`, or `listen().await`"]
+pub struct Server<P, L> {
+    protocol: P,
+    settings: Settings,
+    lifetime: PhantomData<L>,
+}
+
+impl<P: ServerProtocol> ConcurrentServer<P> {
+    /// Caps how many connections are open at once.
+    ///
+    /// At the cap the server stops accepting, so further peers wait in the backlog of the operating
+    /// system. Zero is refused by [`bind`](Self::bind). Default: 1,024, or what the descriptor limit
+    /// (`RLIMIT_NOFILE`) leaves when 100 are reserved for the rest of the program.
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.settings.max_connections = limit;
+        self
+    }
+}
+
+impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
+    /// Serves `protocol` on 127.0.0.1:1234, with the defaults of all settings.
+    pub fn new(protocol: P) -> Self {
+        Self {
+            protocol,
+            settings: Settings::new(L::IDLE),
+            lifetime: PhantomData,
+        }
+    }
+
+    /// Sets the port. 0 is a free one, which [`Bound::local_addr`] and
+    /// [`on_listening`](Self::on_listening) tell. Default: 1234.
+    pub fn port(mut self, port: u16) -> Self {
+        self.settings.address.set_port(port);
+        self
+    }
+
+    /// Sets where to listen: `"0.0.0.0:7000"`, `("localhost", 7000)`, a [`SocketAddr`]; without a
+    /// port, that stays as it is. Default: 127.0.0.1:1234, which only this machine can reach.
+    pub fn address(mut self, address: impl Into<Address>) -> Self {
+        self.settings.address.replace(address.into());
+        self
+    }
+
+    /// Caps the bytes of a message, in both directions.
+    ///
+    /// A larger request is refused; a larger reply is replaced by a failure. Memory is taken for
+    /// bytes that have arrived only, never for a length that a peer claims. Zero, and more than
+    /// 512 MiB, are refused by [`bind`](Self::bind). Default: 8 MiB.
+    pub fn max_frame_len(mut self, bytes: usize) -> Self {
+        self.settings.limits.frame_len = bytes;
+        self
+    }
+
+    /// Caps how long a connection may stay open without the first byte of a request.
+    ///
+    /// Then it is told *idle*, where the framing can, and closed. Default: 300 s; 5 s for an
+    /// [`IterativeServer`], where it keeps the others waiting; 30 s for a [`OnceServer`].
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.idle = limit.into();
+        self
+    }
+
+    /// Caps how long a frame may take from its first byte to its last; each 64 KiB of it that
+    /// arrived earn a second more.
+    ///
+    /// Then the connection is told *idle*, where the framing can, and closed. Default: 30 s.
+    pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.frame = limit.into();
+        self
+    }
+
+    /// Caps how long a protocol function may take from where it first waits.
+    ///
+    /// Then it is dropped where it stands and its request answered *timed out*; the connection
+    /// closes if it has a session. A function that does not wait, or is `blocking`, is not cut.
+    /// Default: `None`, because where a transaction may be cut is your decision.
+    pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.request = limit.into();
+        self
+    }
+
+    /// Caps how long the server waits for a peer that does not read, counted from the last byte it
+    /// took. Then the connection is dropped. Default: 30 s.
+    pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.write = limit.into();
+        self
+    }
+
+    /// Caps how long the server, when it closes first, waits for the peer to do the same; what
+    /// arrives in the meantime is dropped.
+    ///
+    /// Without this wait, unread input would make the operating system reset the connection, and
+    /// the last reply could be lost. `None` does not wait. Default: 2 s.
+    pub fn linger(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.linger = limit.into();
+        self
+    }
+
+    /// Caps how long a stopped server waits for what is in flight; the rest is then cut.
+    ///
+    /// Default: 30 s.
+    pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.drain = limit.into();
+        self
+    }
+
+    /// Caps how many `blocking` functions run at once; further ones wait their turn.
+    ///
+    /// Zero is refused by [`bind`](Self::bind). Default: 512.
+    pub fn max_blocking(mut self, limit: usize) -> Self {
+        self.settings.max_blocking = limit;
+        self
+    }
+
+    /// Calls `tell` with the address as soon as the server accepts connections there.
+    pub fn on_listening(mut self, tell: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
+        self.settings.on_listening = Some(Box::new(tell));
+        self
+    }
+
+    /// Takes the port, without accepting connections yet; they wait in the backlog.
+    ///
+    /// # Errors
+    ///
+    /// [`Setting`](crate::ErrorKind::Setting) names a setting whose value makes no sense;
+    /// [`Resolve`](crate::ErrorKind::Resolve) and [`Listen`](crate::ErrorKind::Listen) are about the
+    /// address; [`Runtime`](crate::ErrorKind::Runtime) says that there is no tokio runtime here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe; a port that was taken is free again.
+    pub async fn bind(self) -> Result<Bound<P, L>> {
+        inside_runtime("bind()")?;
+        Bound::new(self.protocol, self.settings).await
+    }
+
+    /// Serves until the lifetime of this server is over, on the runtime of the caller.
+    ///
+    /// It installs no signal handler; see [`listen_until`](Self::listen_until) and
+    /// [`stop_signal`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind) and of [`Bound::listen`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the listener and cuts every connection.
+    #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
+    pub async fn listen(self) -> Result<Report> {
+        inside_runtime("listen()")?;
+        self.bind().await?.listen().await
+    }
+
+    /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> tcs::Result<()> {
+    /// # #[tcs::server_protocol]
+    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+    /// let report = tcs::ConcurrentServer::new(Greet)
+    ///     .listen_until(tcs::stop_signal())
+    ///     .await?;
+    /// println!("{report}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
+    pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
+        inside_runtime("listen_until()")?;
+        self.bind().await?.listen_until(stop).await
+    }
+
+    /// Serves until the lifetime of this server is over, Ctrl-C, or SIGTERM; brings its own
+    /// multi-threaded runtime.
+    ///
+    /// A signal drains the server; a second one ends it at once. The report is logged.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
+    /// runtime; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
+    #[must_use = "it says why the server ended: return it from `main`"]
+    pub fn run(self) -> Result<()> {
+        let runtime = new_runtime("listen()", Builder::new_multi_thread)?;
+        let report = runtime.block_on(async {
+            let mut signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
+            let bound = self.bind().await?;
+            let handle = bound.handle();
+            let orders = async {
+                signals.next().await;
+                handle.stop();
+                signals.next().await;
+                handle.end();
+                std::future::pending::<std::convert::Infallible>().await
+            };
+            match race(bound.listen(), orders).await {
+                Either::First(report) => report,
+                Either::Second(never) => match never {},
+            }
+        });
+        // A function that blocks its thread must not keep the process.
+        runtime.shutdown_background();
+        report.map(|_| ())
+    }
+
+    /// Serves one connection over any stream: a Unix socket, a pipe in memory.
+    ///
+    /// The same loop and limits as over TCP; the peer has no address, and nothing is said to other
+    /// connections.
+    ///
+    /// # Errors
+    ///
+    /// [`Setting`](crate::ErrorKind::Setting), as [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the stream and cuts the request that is processed.
+    pub async fn serve_stream<S>(self, stream: S) -> Result<Report>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (settings, protocol) = (self.settings, self.protocol);
+        settings.check()?;
+        let limits = settings.limits;
+        let registry = Registry::new(limits.shortest());
+        let watch = registry.open();
+        let blocking = Arc::new(Semaphore::new(settings.max_blocking));
+        let facts = Facts::of(Peer::unnamed(), None, watch.id(), blocking);
+        let connection = Connection::new(&protocol, stream, facts, limits, None, watch);
+        registry.sweeping(connection.serve()).await;
+        Ok(registry.report())
+    }
+}
+
+impl<P, L> std::fmt::Debug for Server<P, L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.settings.address)
+            .finish_non_exhaustive()
+    }
+}

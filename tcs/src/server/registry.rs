@@ -1,0 +1,309 @@
+//! All open connections of a server: their limits, their numbers, and how they are told to end.
+//!
+//! A connection has no timer. It writes into its slot until when it is willing to wait, which costs
+//! a store, and a sweep over all slots, several times in the shortest limit, wakes those whose time
+//! is over. Time is therefore coarse: a limit ends up to two sweeps late, never early.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::report::{Connections, Report, Requests, Tally};
+use crate::race::{Either, race};
+
+/// The open connections of one server.
+#[derive(Debug)]
+pub(super) struct Registry {
+    open: Mutex<Open>,
+    /// Told whenever a connection opens or ends.
+    changed: Notify,
+    began: Instant,
+    /// Milliseconds since `began`, as of the last sweep or opening.
+    now: AtomicU64,
+    /// Milliseconds between two sweeps.
+    tick: u64,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    slots: HashMap<u64, Arc<Slot>>,
+    accepted: u64,
+    closed: u64,
+    cut: u64,
+    requests: Requests,
+    /// What every connection was told, and those to come will be.
+    signals: u8,
+}
+
+/// What the registry and one connection share.
+#[derive(Debug)]
+struct Slot {
+    /// The millisecond at which the connection stops to wait.
+    deadline: AtomicU64,
+    signals: AtomicU8,
+    waker: Mutex<Waker>,
+    tally: Tally,
+}
+
+/// Finish what is in flight, and close.
+const DRAIN: u8 = 1;
+/// The deadline seems to be over.
+const EXPIRED: u8 = 2;
+/// End at once.
+const CUT: u8 = 4;
+
+const NEVER: u64 = u64::MAX;
+
+/// A connection's place in the registry; dropping it says that the connection has ended.
+#[derive(Debug)]
+pub(super) struct Watch {
+    registry: Arc<Registry>,
+    slot: Arc<Slot>,
+    /// The waker that the slot has.
+    waker: Waker,
+    id: u64,
+}
+
+/// Why a connection must stop to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alarm {
+    /// The limit it waits under is over.
+    Expired,
+    /// The server ends at once.
+    Cut,
+}
+
+impl Registry {
+    /// A registry whose sweeps suit limits of `shortest` and longer.
+    pub(super) fn new(shortest: Option<Duration>) -> Arc<Self> {
+        // An eighth of the shortest limit is precise enough for it; the bounds keep the sweeps
+        // rare, and the second that a started frame has during a drain precise.
+        let shortest = shortest.map_or(u64::MAX, milliseconds);
+        Arc::new(Self {
+            open: Mutex::default(),
+            changed: Notify::new(),
+            began: Instant::now(),
+            now: AtomicU64::new(0),
+            tick: (shortest / 8).clamp(1, 125),
+        })
+    }
+
+    /// Enters a new connection.
+    pub(super) fn open(self: &Arc<Self>) -> Watch {
+        self.update_clock();
+        let mut open = self.lock();
+        open.accepted += 1;
+        let id = open.accepted;
+        let slot = Arc::new(Slot {
+            deadline: AtomicU64::new(NEVER),
+            signals: AtomicU8::new(open.signals),
+            waker: Mutex::new(Waker::noop().clone()),
+            tally: Tally::default(),
+        });
+        open.slots.insert(id, Arc::clone(&slot));
+        drop(open);
+        self.changed.notify_waiters();
+        Watch {
+            registry: Arc::clone(self),
+            slot,
+            waker: Waker::noop().clone(),
+            id,
+        }
+    }
+
+    /// Runs `future`, with sweeps beside it for as long as connections are open.
+    pub(super) async fn sweeping<F: Future>(&self, future: F) -> F::Output {
+        match race(future, self.sweep()).await {
+            Either::First(output) => output,
+            Either::Second(never) => match never {},
+        }
+    }
+
+    async fn sweep(&self) -> std::convert::Infallible {
+        loop {
+            let changed = self.changed.notified();
+            if self.lock().slots.is_empty() {
+                changed.await;
+                continue;
+            }
+            tokio::time::sleep(Duration::from_millis(self.tick)).await;
+            let now = self.update_clock();
+            for slot in self.lock().slots.values() {
+                if slot.deadline.load(Ordering::Relaxed) <= now {
+                    slot.raise(EXPIRED);
+                }
+            }
+        }
+    }
+
+    /// Tells all connections to finish; waits until they have, or `hurry` is over and they are cut.
+    ///
+    /// Returns the final report. A function that blocks its thread cannot be cut; it is reported
+    /// and left behind.
+    pub(super) async fn drain(&self, hurry: impl Future) -> Report {
+        /// How long the connections have to end after they were cut.
+        const GRACE: Duration = Duration::from_secs(1);
+        self.raise(DRAIN);
+        if let Either::Second(_) = race(self.emptied(), hurry).await {
+            self.raise(CUT);
+            race(self.emptied(), tokio::time::sleep(GRACE)).await;
+        }
+        self.report()
+    }
+
+    /// Ends all connections at once.
+    pub(super) fn cut(&self) {
+        self.raise(CUT);
+    }
+
+    fn raise(&self, signal: u8) {
+        let mut open = self.lock();
+        open.signals |= signal;
+        for slot in open.slots.values() {
+            slot.raise(signal);
+        }
+    }
+
+    async fn emptied(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.lock().slots.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Returns the sums so far; the connections that are open count as cut.
+    pub(super) fn report(&self) -> Report {
+        let open = self.lock();
+        let mut requests = open.requests;
+        for slot in open.slots.values() {
+            requests += slot.tally.requests();
+        }
+        Report {
+            requests,
+            connections: Connections {
+                accepted: open.accepted,
+                closed: open.closed,
+                cut: open.cut + open.slots.len() as u64,
+            },
+        }
+    }
+
+    fn update_clock(&self) -> u64 {
+        let now = milliseconds(self.began.elapsed());
+        self.now.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+
+    /// No code panics while it holds the lock, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn raise(&self, signal: u8) {
+        self.signals.fetch_or(signal, Ordering::AcqRel);
+        self.waker().wake_by_ref();
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Waker> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// Returns the number of this connection, the first being 1.
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.slot.tally
+    }
+
+    /// Returns the coarse time, in milliseconds.
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        self.registry.now.load(Ordering::Relaxed)
+    }
+
+    /// Waits from now on for `limit` at most.
+    #[inline]
+    pub(super) fn limit(&self, limit: Option<Duration>) {
+        self.limit_from(self.now(), limit);
+    }
+
+    /// Waits until `limit` after the time `began`.
+    #[inline]
+    pub(super) fn limit_from(&self, began: u64, limit: Option<Duration>) {
+        // The clock may be a tick behind; a limit must not end early for it.
+        let deadline = limit.map_or(NEVER, |limit| {
+            began
+                .saturating_add(milliseconds(limit))
+                .saturating_add(self.registry.tick)
+        });
+        self.slot.deadline.store(deadline, Ordering::Relaxed);
+    }
+
+    /// Tells whether the server is finishing.
+    #[inline]
+    pub(super) fn is_draining(&self) -> bool {
+        self.slot.signals.load(Ordering::Relaxed) & (DRAIN | CUT) != 0
+    }
+
+    /// Returns why the connection must stop to wait, if it must; otherwise arranges that its task
+    /// is woken when it must, or when a drain begins.
+    #[inline]
+    pub(super) fn poll_alarm(&mut self, cx: &Context<'_>) -> Option<Alarm> {
+        if !self.waker.will_wake(cx.waker()) {
+            self.waker.clone_from(cx.waker());
+            self.slot.waker().clone_from(cx.waker());
+        }
+        // Acquire pairs with `raise`: whoever raised before the waker was set is seen here.
+        let signals = self.slot.signals.load(Ordering::Acquire);
+        if signals & (CUT | EXPIRED) == 0 {
+            return None;
+        }
+        self.heed(signals)
+    }
+
+    #[cold]
+    fn heed(&self, signals: u8) -> Option<Alarm> {
+        if signals & CUT != 0 {
+            return Some(Alarm::Cut);
+        }
+        self.slot.signals.fetch_and(!EXPIRED, Ordering::AcqRel);
+        let deadline = self.slot.deadline.load(Ordering::Relaxed);
+        // The sweep may have seen a deadline that has moved since.
+        (deadline <= self.now()).then_some(Alarm::Expired)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut open = self.registry.lock();
+        open.slots.remove(&self.id);
+        open.requests += self.slot.tally.requests();
+        if self.slot.signals.load(Ordering::Relaxed) & CUT == 0 {
+            open.closed += 1;
+        } else {
+            open.cut += 1;
+        }
+        drop(open);
+        self.registry.changed.notify_waiters();
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

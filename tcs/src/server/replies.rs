@@ -1,0 +1,192 @@
+//! What a connection says to its peer.
+
+use tokio::io::AsyncWrite;
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use super::report::{Answers, Tally};
+use crate::{
+    Encode, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
+    buffer::{Outbox, Written},
+    refusal::Escaped,
+};
+
+/// The sending half: framing, send buffer, and what the unsent answers count as.
+#[derive(Debug)]
+pub(super) struct Replies<F> {
+    framing: F,
+    limit: usize,
+    outbox: Outbox,
+    unsent: Answers,
+}
+
+/// Whether the connection goes on after something was said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It does.
+    GoOn,
+    /// It closes, after a final refusal where there is one and the framing can say it.
+    Close(Option<Refusal>),
+}
+
+/// As many bytes wait before they are sent although more answers could join them.
+const BATCH: usize = 64 * 1024;
+
+impl<F: Framing> Replies<F> {
+    pub(super) fn new(framing: F, limit: usize) -> Self {
+        Self {
+            framing,
+            limit,
+            outbox: Outbox::new(),
+            unsent: Answers::default(),
+        }
+    }
+
+    pub(super) fn framing(&mut self) -> &mut F {
+        &mut self.framing
+    }
+
+    /// Says something that answers no request.
+    pub(super) fn greet<Format>(&mut self, greeting: impl Encode<Format>) -> Next {
+        let written = self
+            .outbox
+            .message(&mut self.framing, self.limit, |out| greeting.encode(out));
+        match written {
+            Ok(Written::Message | Written::Nothing) => Next::GoOn,
+            Ok(Written::Last) => Next::Close(None),
+            Ok(Written::Error(text)) => {
+                Next::Close(Some(Refusal::new(RefusalKind::GoingAway, text)))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the greeting cannot be sent");
+                Next::Close(Some(Refusal::new(
+                    RefusalKind::GoingAway,
+                    "the greeting cannot be sent",
+                )))
+            }
+        }
+    }
+
+    /// Answers a request with what its function returned.
+    #[inline]
+    pub(super) fn reply<Format>(&mut self, reply: impl Encode<Format>) -> Next {
+        let written = self
+            .outbox
+            .message(&mut self.framing, self.limit, |out| reply.encode(out));
+        match written {
+            Ok(Written::Message | Written::Nothing) => {
+                self.unsent.served += 1;
+                match F::EXCHANGES {
+                    Exchanges::One => Next::Close(None),
+                    Exchanges::Many => Next::GoOn,
+                }
+            }
+            Ok(Written::Last) => {
+                self.unsent.served += 1;
+                Next::Close(Some(closing("this was the last reply")))
+            }
+            Ok(Written::Error(text)) => self.refuse(Refusal::error(text)),
+            Err(error) => {
+                tracing::error!(%error, "a reply cannot be sent");
+                self.refuse(Refusal::new(
+                    RefusalKind::Failed,
+                    format!("the reply cannot be sent: {error}"),
+                ))
+            }
+        }
+    }
+
+    /// Answers a request with a refusal.
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Next {
+        self.unsent.count(refusal.kind());
+        if refusal.kind().is_final() {
+            return Next::Close(Some(refusal));
+        }
+        tracing::debug!(%refusal, "refused a request");
+        match self.outbox.refuse(&mut self.framing, &refusal) {
+            Told::Yes => match F::EXCHANGES {
+                Exchanges::One => Next::Close(None),
+                Exchanges::Many => Next::GoOn,
+            },
+            Told::Not if refusal.kind() == RefusalKind::Error => self.error_as_reply(&refusal),
+            // Without a word about this request, the next reply would be taken for its own.
+            Told::Not => Next::Close(None),
+        }
+    }
+
+    /// Sends the text of the function's error where a framing has no form for it.
+    fn error_as_reply(&mut self, refusal: &Refusal) -> Next {
+        let mut say = |text: &dyn Fn(&mut Writer<'_>)| {
+            self.outbox.message(&mut self.framing, self.limit, |out| {
+                text(out);
+                Ok(())
+            })
+        };
+        let text = refusal.text().as_bytes();
+        let said = say(&|out| out.put(text)).or_else(|_| {
+            // It has what the framing cannot carry: a line feed, say.
+            say(&|out| {
+                let _: Result<_, _> =
+                    std::fmt::Write::write_fmt(out, format_args!("{}", Escaped(text, text.len())));
+            })
+        });
+        match (said, F::EXCHANGES) {
+            (Ok(_), Exchanges::Many) => Next::GoOn,
+            _ => Next::Close(None),
+        }
+    }
+
+    /// Says the last words about bytes that made no sense.
+    pub(super) fn reject(&mut self, error: &FrameError) -> Next {
+        tracing::debug!(%error, "the peer sent no valid frame");
+        self.unsent.refused += 1;
+        // Whether it could be told or not, nothing else is said.
+        let _: Told = self.outbox.reject(&mut self.framing, error);
+        Next::Close(None)
+    }
+
+    /// Counts a request that will be refused by the words at the end of the connection.
+    pub(super) fn count_refused(&mut self) {
+        self.unsent.refused += 1;
+    }
+
+    /// Says a refusal that is not counted: at the end of the connection.
+    pub(super) fn close(&mut self, refusal: &Refusal) {
+        tracing::debug!(%refusal, "closing the connection");
+        let _: Told = self.outbox.refuse(&mut self.framing, refusal);
+    }
+
+    /// Tells whether so much waits that it should be sent now.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.outbox.waiting() >= BATCH
+    }
+
+    /// Returns how many bytes wait to be sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+
+    /// Sends what waits, and counts the answers that were sent.
+    #[inline]
+    pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        tally: &Tally,
+    ) -> Poll<io::Result<()>> {
+        let flushed = self.outbox.poll_flush(cx, stream);
+        if let Poll::Ready(Ok(())) = flushed {
+            tally.answer(std::mem::take(&mut self.unsent));
+        }
+        flushed
+    }
+}
+
+/// The final refusal of a server that closes by its own decision.
+pub(super) fn closing(text: &str) -> Refusal {
+    Refusal::new(RefusalKind::GoingAway, text)
+}

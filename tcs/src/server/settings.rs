@@ -1,0 +1,134 @@
+//! The settings of all servers, each once.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{Address, Error, error::Repr};
+
+/// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
+const MAX_FRAME_LEN: usize = 512 << 20;
+/// How many connections are open at once, unless the descriptor limit is lower.
+const MAX_CONNECTIONS: usize = 1_024;
+/// Descriptors that are left to the rest of the program.
+const RESERVED_DESCRIPTORS: u64 = 100;
+
+pub(super) struct Settings {
+    pub(super) address: Address,
+    pub(super) max_connections: usize,
+    pub(super) max_blocking: usize,
+    pub(super) drain: Option<Duration>,
+    pub(super) limits: Limits,
+    pub(super) on_listening: Option<OnListening>,
+}
+
+pub(super) type OnListening = Box<dyn FnOnce(SocketAddr) + Send>;
+
+/// The limits of one connection; [`Server`](super::Server) documents them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) frame_len: usize,
+    pub(super) idle: Option<Duration>,
+    pub(super) frame: Option<Duration>,
+    pub(super) request: Option<Duration>,
+    pub(super) write: Option<Duration>,
+    pub(super) linger: Option<Duration>,
+}
+
+impl Settings {
+    pub(super) fn new(idle: Duration) -> Self {
+        Self {
+            address: Address::localhost(),
+            max_connections: default_max_connections(),
+            // As many as tokio's own pool of blocking threads has.
+            max_blocking: 512,
+            drain: Some(Duration::from_secs(30)),
+            limits: Limits {
+                // As tokio-util's length-delimited codec: memory follows arrival, not the claim.
+                frame_len: 8 << 20,
+                idle: Some(idle),
+                // Against peers that send a byte now and then; the allowance for what arrives
+                // lets slow lines finish large frames.
+                frame: Some(Duration::from_secs(30)),
+                // Cutting a transaction is the user's decision.
+                request: None,
+                write: Some(Duration::from_secs(30)),
+                linger: Some(Duration::from_secs(2)),
+            },
+            on_listening: None,
+        }
+    }
+
+    /// Refuses values that make no sense.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let Limits {
+            frame_len,
+            idle,
+            frame,
+            request,
+            write,
+            linger: _,
+        } = self.limits;
+        let zero = [
+            ("max_frame_len", frame_len == 0),
+            ("max_connections", self.max_connections == 0),
+            ("max_blocking", self.max_blocking == 0),
+            ("idle_timeout", idle == Some(Duration::ZERO)),
+            ("frame_timeout", frame == Some(Duration::ZERO)),
+            ("request_timeout", request == Some(Duration::ZERO)),
+            ("write_timeout", write == Some(Duration::ZERO)),
+        ];
+        check_zero(zero)?;
+        check_max_frame_len(frame_len)
+    }
+}
+
+/// Refuses settings that are zero where that makes no sense.
+pub(crate) fn check_zero(
+    settings: impl IntoIterator<Item = (&'static str, bool)>,
+) -> Result<(), Error> {
+    match settings.into_iter().find(|(_, is_zero)| *is_zero) {
+        None => Ok(()),
+        Some((setting, _)) => {
+            let reason = "is zero, which leaves no room for anything".to_owned();
+            Err(Repr::Setting { setting, reason }.into())
+        }
+    }
+}
+
+/// Refuses a `max_frame_len` that `LengthPrefixed` could not tell from text.
+pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
+    if length > MAX_FRAME_LEN {
+        return Err(Repr::Setting {
+            setting: "max_frame_len",
+            reason: format!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)"),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+impl Limits {
+    /// Returns the shortest time limit, by which the sweeper sets its pace.
+    pub(super) fn shortest(&self) -> Option<Duration> {
+        let Self {
+            frame_len: _,
+            idle,
+            frame,
+            request,
+            write,
+            linger,
+        } = *self;
+        [idle, frame, request, write, linger]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// 1,024, or what the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) leaves.
+fn default_max_connections() -> usize {
+    let left = match rlimit::Resource::NOFILE.get_soft() {
+        Ok(limit) => limit.saturating_sub(RESERVED_DESCRIPTORS).max(1),
+        Err(_) => u64::MAX,
+    };
+    usize::try_from(left).map_or(MAX_CONNECTIONS, |left| left.min(MAX_CONNECTIONS))
+}
