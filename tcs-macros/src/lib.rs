@@ -1,15 +1,32 @@
-//! The attributes of `tcs`; use them through that crate.
+//! The attributes of `tcs`; use them through that crate, where they are documented.
+//!
+//! Each attribute goes through the same stages: **parse** what was written ([`args`], [`item`]),
+//! **check** it, collecting every mistake (`server::model`, `client::model`), **expand** what was
+//! checked, which cannot fail (`server::expand`, `client::expand`).
+
+mod args;
+mod client;
+mod emit;
+mod errors;
+mod generics;
+mod item;
+mod lifetimes;
+mod names;
+mod options;
+mod parameter;
+mod server;
+mod spans;
 
 use proc_macro::TokenStream;
 
-/// Turns a function into a server protocol.
+/// Turns a function into a server protocol; documented where `tcs` re-exports it.
 #[proc_macro_attribute]
-pub fn server_protocol(_args: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    server::server_protocol(args.into(), item.into()).into()
 }
 
-/// Turns a function into a client protocol.
+/// Turns a function into a client protocol; documented where `tcs` re-exports it.
 #[proc_macro_attribute]
-pub fn client_protocol(_args: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    client::client_protocol(args.into(), item.into()).into()
 }

@@ -1,6 +1,162 @@
 //! What the expansions of the attributes name. Not part of the interface.
 
+use std::borrow::Cow;
+
 pub use crate::{
-    ClientProtocol, Context, Contract, Decode, DecodeError, Encode, EncodeError, Facts, Framing,
-    FromContext, LengthPrefixed, Peer, Plain, Received, Refusal, ServerProtocol, Writer,
+    ClientProtocol, Context, Contract, Decode, DecodeError, Encode, EncodeError, Facts, Frame,
+    Framing, FromContext, LengthPrefixed, Peer, Plain, Received, Refusal, ServerProtocol, Writer,
 };
+
+/// What a field must be for its protocol to serve connections on any thread.
+///
+/// A trait of our own, so that one error says it instead of one for each of the bounds.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be shared by connections",
+    label = "a state must be `Send + Sync + 'static`",
+    note = "connections run on several threads and share each `#[state]`",
+    note = "use `Arc` for `Rc`, `Mutex` or an atomic for `Cell` and `RefCell`, and bounds `Send + Sync` on a `dyn` type"
+)]
+pub trait State: Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + Sync + 'static> State for T {}
+
+/// What a field of a client protocol must be.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a field of a client protocol",
+    label = "a field must be `Send`",
+    note = "an exchange may move to another thread: use `Arc` for `Rc`"
+)]
+pub trait Carried: Send {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send> Carried for T {}
+
+/// A session that a connection can start with.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no `Default`, so a connection cannot start its session with it",
+    label = "no `Default`",
+    note = "write `#[derive(Default)]` on it, or `session = EXPRESSION` in the attribute"
+)]
+pub trait Start {
+    fn start() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Default> Start for T {
+    fn start() -> Self {
+        Self::default()
+    }
+}
+
+/// A message that is made only as it is encoded.
+#[derive(Debug)]
+pub struct Sending<F>(F);
+
+/// Wraps what makes and encodes a message.
+pub fn sending<F>(encode: F) -> Sending<F>
+where
+    F: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+{
+    Sending(encode)
+}
+
+impl<Format, F> Encode<Format> for Sending<F>
+where
+    F: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+{
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        (self.0)(out)
+    }
+}
+
+/// Stands for the messages of a function that is wrong, so that its type is a protocol all the same.
+#[derive(Debug)]
+pub enum Unknown {}
+
+impl<Format> Encode<Format> for Unknown {
+    fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {}
+    }
+}
+
+impl<Format> Decode<'_, Format> for Unknown {
+    fn decode(_frame: Frame<'_>) -> Result<Self, DecodeError> {
+        Err(DecodeError::new("the protocol function does not compile"))
+    }
+}
+
+/// A field as the request expression of a client sees it: a copy where its type is `Copy`, else a
+/// reference.
+///
+/// The method of the type comes before that of the trait, where its bound holds.
+#[derive(Debug)]
+pub struct Field<'a, T>(pub &'a T);
+
+impl<T: Copy> Field<'_, T> {
+    /// Returns the value.
+    pub const fn seen(&self) -> T {
+        *self.0
+    }
+}
+
+/// The other half of [`Field`].
+pub trait Seen<'a, T> {
+    /// Returns the reference.
+    fn seen(&self) -> &'a T;
+}
+
+impl<'a, T> Seen<'a, T> for Field<'a, T> {
+    fn seen(&self) -> &'a T {
+        self.0
+    }
+}
+
+/// A parameter by value of a function that makes requests; the protocol keeps its own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `Clone`, so a request cannot be made of it",
+    label = "no `Clone`",
+    note = "the protocol keeps its field while the function makes the request: borrow the parameter (`&T`)"
+)]
+pub trait Lent {
+    fn lend(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Lent for T {
+    fn lend(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// A reply that a function which makes requests returns: what borrows is copied.
+///
+/// The methods of the type come before that of the trait.
+#[derive(Debug)]
+pub struct Taken<T>(pub T);
+
+impl<T: ToOwned + ?Sized> Taken<&T> {
+    /// Returns a copy.
+    pub fn owned(self) -> T::Owned {
+        self.0.to_owned()
+    }
+}
+
+impl<T: ToOwned + ?Sized> Taken<Cow<'_, T>> {
+    /// Returns the value.
+    pub fn owned(self) -> T::Owned {
+        self.0.into_owned()
+    }
+}
+
+/// The other half of [`Taken`].
+pub trait AsItIs<T> {
+    /// Returns the value.
+    fn owned(self) -> T;
+}
+
+impl<T> AsItIs<T> for Taken<T> {
+    fn owned(self) -> T {
+        self.0
+    }
+}

@@ -1,0 +1,255 @@
+//! Parses what stands in the parentheses of an attribute.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens as _, quote};
+use syn::{
+    Error, Expr, Lit, Path, PathArguments, Result, Token, Type,
+    ext::IdentExt as _,
+    parse::{ParseStream, Parser as _},
+    token,
+};
+
+use crate::{
+    errors::{Errors, nearest},
+    options::{Attribute, Known, Value},
+};
+
+/// What stands in the parentheses, as far as it could be read.
+#[derive(Default)]
+pub(crate) struct Args {
+    pub(crate) name: Option<Ident>,
+    pub(crate) framing: Option<Type>,
+    pub(crate) format: Option<Type>,
+    pub(crate) session: Option<Expr>,
+    pub(crate) greeting: Option<Expr>,
+    pub(crate) server: Option<Type>,
+    pub(crate) request: Option<Expr>,
+    pub(crate) reply: Option<Type>,
+    krate: Option<Path>,
+    /// The options that stand there, also those whose value could not be read.
+    given: Vec<Ident>,
+}
+
+impl Args {
+    /// Reads all options; a mistake in one does not hide those in others.
+    pub(crate) fn parse(attribute: Attribute, tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut args = Self::default();
+        let result = (|input: ParseStream<'_>| {
+            args.read(attribute, input, errors);
+            Ok(())
+        })
+        .parse2(tokens);
+        if let Err(error) = result {
+            errors.push(error);
+        }
+        args
+    }
+
+    /// Returns the option's name where it stands, if it does.
+    pub(crate) fn given(&self, option: &str) -> Option<&Ident> {
+        self.given.iter().find(|given| *given == option)
+    }
+
+    /// Returns the path of the crate `tcs`.
+    pub(crate) fn krate(&self) -> TokenStream {
+        match &self.krate {
+            Some(path) => path.to_token_stream(),
+            None => quote!(::tcs),
+        }
+    }
+
+    fn read(&mut self, attribute: Attribute, input: ParseStream<'_>, errors: &mut Errors) {
+        let mut first = true;
+        while !input.is_empty() {
+            if let Err(error) = self.read_one(attribute, input, first) {
+                errors.push(error);
+                skip_to_comma(input);
+            } else if !input.is_empty() && !input.peek(Token![,]) {
+                errors.push(input.error("expected `,` before this"));
+                skip_to_comma(input);
+            }
+            // Either the input is empty, or a comma stands here.
+            let _: Result<Token![,]> = input.parse();
+            first = false;
+        }
+    }
+
+    fn read_one(
+        &mut self,
+        attribute: Attribute,
+        input: ParseStream<'_>,
+        first: bool,
+    ) -> Result<()> {
+        if let Ok(Lit::Str(text)) = input.fork().parse() {
+            return Err(match attribute.option(&text.value()) {
+                Some(option) => input.error(format_args!(
+                    "an option has no quotes: write `{}`",
+                    option.example
+                )),
+                None => input.error("the name has no quotes: write `Name`"),
+            });
+        }
+        let word = input
+            .call(Ident::parse_any)
+            .map_err(|error| Error::new(error.span(), "expected an option or the type's name"))?;
+        let text = word.to_string();
+        if let Some(option) = attribute.option(&text) {
+            if self.given(&text).is_some() {
+                return Err(Error::new(
+                    word.span(),
+                    format_args!("`{text}` stands here twice: remove one"),
+                ));
+            }
+            self.given.push(word.clone());
+            return self.read_value(option, &word, input);
+        }
+        let alone = input.is_empty() || input.peek(Token![,]);
+        if alone && text.starts_with(char::is_uppercase) {
+            if !first {
+                let cure = format_args!(
+                    "the name comes first: write `{}({text}, …)`",
+                    attribute.name()
+                )
+                .to_string();
+                return Err(Error::new(word.span(), cure));
+            }
+            self.name = Some(word);
+            return Ok(());
+        }
+        if input.peek(Token![::]) && text.starts_with(|c: char| c.is_alphabetic()) {
+            return Err(Error::new(
+                word.span(),
+                "the name is a single word: the type stands where the function does",
+            ));
+        }
+        Err(Error::new(word.span(), unknown(attribute, &text)))
+    }
+
+    fn read_value(&mut self, option: &Known, word: &Ident, input: ParseStream<'_>) -> Result<()> {
+        if option.value == Value::Nothing {
+            return if input.is_empty() || input.peek(Token![,]) {
+                Ok(())
+            } else {
+                Err(input.error(option.cure()))
+            };
+        }
+        if input.is_empty() || input.peek(Token![,]) {
+            return Err(Error::new(
+                word.span(),
+                format_args!(
+                    "`{}` needs a value: write `{}`",
+                    option.name, option.example
+                ),
+            ));
+        }
+        if !input.peek(Token![=]) || input.peek(Token![==]) {
+            return Err(input.error(format_args!(
+                "expected `=` behind `{}`: write `{}`",
+                option.name, option.example
+            )));
+        }
+        input.parse::<Token![=]>()?;
+        if input.is_empty() || input.peek(Token![,]) {
+            return Err(Error::new(
+                word.span(),
+                format_args!(
+                    "`{}` needs a value: write `{}`",
+                    option.name, option.example
+                ),
+            ));
+        }
+        match option.value {
+            Value::Expression => {
+                let start = input.span();
+                let value = input
+                    .parse::<Expr>()
+                    .map_err(|_| Error::new(start, option.cure()))?;
+                match option.name {
+                    "session" => self.session = Some(value),
+                    "greeting" => self.greeting = Some(value),
+                    _ => self.request = Some(value),
+                }
+            }
+            Value::Path => self.krate = Some(read_path(option, input)?),
+            _ => {
+                let value = read_type(option, input)?;
+                match option.name {
+                    "framing" => self.framing = Some(value),
+                    "format" => self.format = Some(value),
+                    "server" => self.server = Some(value),
+                    _ => self.reply = Some(value),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
+    let start = input.fork();
+    let wrong = || quoted(option, &start);
+    if input.peek(Lit) {
+        return Err(wrong());
+    }
+    let value: Type = input.parse().map_err(|_| wrong())?;
+    if let Type::Path(path) = &value
+        && let Some(last) = path.path.segments.last()
+        && let PathArguments::Parenthesized(_) = last.arguments
+    {
+        return Err(Error::new_spanned(&value, option.cure()));
+    }
+    if input.peek(token::Paren) || input.peek(token::Brace) {
+        return Err(input.error(option.cure()));
+    }
+    Ok(value)
+}
+
+fn read_path(option: &Known, input: ParseStream<'_>) -> Result<Path> {
+    let start = input.fork();
+    if input.peek(Lit) {
+        return Err(quoted(option, &start));
+    }
+    input
+        .call(Path::parse_mod_style)
+        .map_err(|_| quoted(option, &start))
+}
+
+fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
+    match input.fork().parse() {
+        Ok(Lit::Str(_)) => input.error(format_args!(
+            "`{}` takes no quotes: write `{}`",
+            option.name, option.example
+        )),
+        _ => input.error(option.cure()),
+    }
+}
+
+fn unknown(attribute: Attribute, word: &str) -> String {
+    if attribute.other().option(word).is_some() {
+        return format!(
+            "`{word}` is an option of `{}` only: remove it here",
+            attribute.other().name()
+        );
+    }
+    let names: Vec<&str> = attribute.options().iter().map(|known| known.name).collect();
+    let meant = nearest(word, &names);
+    let others: Vec<String> = names
+        .iter()
+        .filter(|name| Some(**name) != meant)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let others = others.join(", ");
+    match meant {
+        Some(meant) => format!("did you mean `{meant}`? others: {others}"),
+        None => format!("unknown option; known: {others}"),
+    }
+}
+
+fn skip_to_comma(input: ParseStream<'_>) {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        // A token tree is what the input begins with, as it is not empty.
+        if input.parse::<proc_macro2::TokenTree>().is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Writes the implementation of `ClientProtocol`; cannot fail.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{Expr, ReturnType, Type};
+
+use super::model::{Half, Model};
+use crate::{
+    args::Args,
+    emit::{Shape, sending, turbofish},
+    item::Function,
+    spans::{at, private, respan},
+};
+
+/// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
+pub(crate) fn expand(
+    args: &Args,
+    function: &Function,
+    name: &Ident,
+    model: &Model,
+    is_right: bool,
+) -> TokenStream {
+    let shape = Shape {
+        function,
+        name,
+        generics: &model.generics,
+        fields: &model.fields,
+    };
+    let declaration = shape.declare();
+    let expansion = Expansion {
+        args,
+        function,
+        model,
+        krate: args.krate(),
+    };
+    let implementation = expansion.implementation(name, is_right);
+    quote!(#declaration #implementation)
+}
+
+/// The parts of the implementation that depend on the half.
+struct Parts {
+    reply: TokenStream,
+    output: TokenStream,
+    prepare_request: TokenStream,
+    process_reply: TokenStream,
+}
+
+struct Expansion<'a> {
+    args: &'a Args,
+    function: &'a Function,
+    model: &'a Model,
+    krate: TokenStream,
+}
+
+impl Expansion<'_> {
+    fn implementation(&self, name: &Ident, is_right: bool) -> TokenStream {
+        let Self { model, krate, .. } = self;
+        let span = at(name);
+        let private = quote_spanned!(span=> #krate::__private);
+        let framing = self.of_server("Framing", self.args.framing.as_ref(), "LengthPrefixed");
+        let format = self.of_server("Format", self.args.format.as_ref(), "Plain");
+        let Parts {
+            reply,
+            output,
+            prepare_request,
+            process_reply,
+        } = match &model.half {
+            Half::Process {
+                request,
+                reply,
+                written,
+                output,
+            } if is_right => self.process(request, reply, written, output),
+            Half::Prepare { reply } if is_right => self.prepare(reply),
+            half => self.stub(name, half),
+        };
+        let (impl_generics, type_generics, where_clause) = model.generics.split_for_impl();
+        let predicates = where_clause
+            .map(|clause| &clause.predicates)
+            .into_iter()
+            .flatten();
+        let fields = self.field_bounds(is_right);
+        let future = quote_spanned! {at(&self.function.sig.ident)=>
+            impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send
+        };
+        quote_spanned! {span=>
+            const _: () = {
+                #[automatically_derived]
+                #[allow(deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
+                    reason = "the function is the user's, the rest is generated")]
+                impl #impl_generics #private::ClientProtocol for #name #type_generics
+                where #(#predicates,)* #fields
+                {
+                    type Framing = #framing;
+                    type Format = #format;
+                    type Reply<'exchange> = #reply;
+                    type Output = #output;
+
+                    fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
+                        #prepare_request
+                    }
+
+                    fn process_reply<'exchange>(
+                        self,
+                        peer: &'exchange #private::Peer,
+                        reply: Self::Reply<'exchange>,
+                    ) -> #future {
+                        #process_reply
+                    }
+                }
+            };
+        }
+    }
+
+    /// An associated type: the server's, or the given one, or the default.
+    fn of_server(&self, item: &str, given: Option<&Type>, default: &str) -> TokenStream {
+        if let Some(server) = &self.args.server {
+            let item = Ident::new(item, at(server));
+            let contract = private(&self.krate, "Contract", server);
+            return quote_spanned!(at(server)=> <#server as #contract>::#item);
+        }
+        given.map_or_else(
+            || private(&self.krate, default, &self.function.sig.ident),
+            |given| given.to_token_stream(),
+        )
+    }
+
+    /// Each field, and each type parameter, must be `Send`; the bound stands at the user's type.
+    fn field_bounds(&self, is_right: bool) -> TokenStream {
+        let Self { model, krate, .. } = self;
+        let parameters = model.generics.type_params().map(|param| {
+            let name = &param.ident;
+            let bound = private(krate, "Carried", name);
+            quote!(#name: #bound,)
+        });
+        let fields = model.fields.iter().filter(|_| is_right).map(|field| {
+            let ty = &field.ty;
+            let bound = private(krate, "Carried", ty);
+            quote_spanned!(at(ty)=> #ty: #bound,)
+        });
+        quote!(#(#parameters)* #(#fields)*)
+    }
+
+    /// The function processes the reply.
+    fn process(&self, request: &Expr, reply: &Type, written: &Type, output: &Type) -> Parts {
+        let Self {
+            args,
+            function,
+            model,
+            krate,
+        } = self;
+        let ident = &function.sig.ident;
+        let span = at(ident);
+        let turbofish = turbofish(&model.generics);
+        let arguments = model
+            .arguments
+            .iter()
+            .map(|name| quote_spanned!(span=> self.#name));
+        let received = Ident::new("reply", at(written));
+        let wait = function.is_async().then(|| quote_spanned!(span=> .await));
+        Parts {
+            reply: match &args.server {
+                Some(server) => self.received(server),
+                None => reply.to_token_stream(),
+            },
+            output: output.to_token_stream(),
+            prepare_request: self.request(krate, request),
+            process_reply: quote_spanned! {span=>
+                async move { #ident #turbofish (#received, #(#arguments),*) #wait }
+            },
+        }
+    }
+
+    /// What makes the request: the user's expression, with the fields in its scope.
+    fn request(&self, krate: &TokenStream, request: &Expr) -> TokenStream {
+        let span = at(request);
+        let here = respan(krate.clone(), span);
+        let fields = self.model.fields.iter().map(|field| {
+            let name = &field.name;
+            quote_spanned! {span=>
+                #[allow(unused_variables, reason = "the expression need not mention it")]
+                let #name = #here::__private::Field(&self.#name).seen();
+            }
+        });
+        let format = quote_spanned!(span=> Self::Format);
+        let message = match &self.args.server {
+            None => sending(krate, &format, request),
+            Some(server) => {
+                let contract = private(krate, "Contract", request);
+                let encode = private(krate, "Encode", request);
+                let server = respan(server.to_token_stream(), span);
+                // The match keeps what the expression borrows until the end.
+                quote_spanned! {span=>
+                    #here::__private::sending(move |out| match #request {
+                        request => {
+                            let request: <#server as #contract>::Request<'_> = request;
+                            #encode::<#format>::encode(request, out)
+                        }
+                    })
+                }
+            }
+        };
+        quote_spanned! {span=>
+            #[allow(unused_imports, reason = "a protocol may have no field, or none by reference")]
+            use #here::__private::Seen as _;
+            #(#fields)*
+            #message
+        }
+    }
+
+    /// The function makes the request.
+    fn prepare(&self, reply: &Type) -> Parts {
+        let Self {
+            args,
+            function,
+            model,
+            krate,
+        } = self;
+        let ident = &function.sig.ident;
+        let span = at(ident);
+        let turbofish = turbofish(&model.generics);
+        let arguments = model.fields.iter().map(|field| {
+            let (name, ty) = (&field.name, &field.ty);
+            let lent = private(krate, "Lent", ty);
+            quote_spanned!(span=> <#ty as #lent>::lend(&self.#name))
+        });
+        let place = match &function.sig.output {
+            ReturnType::Default => at(ident),
+            ReturnType::Type(_, ty) => at(ty),
+        };
+        let call = quote_spanned!(span=> #ident #turbofish (#(#arguments),*));
+        let here = respan(krate.clone(), place);
+        let format = quote_spanned!(place=> Self::Format);
+        let encode = match &function.sig.output {
+            ReturnType::Default => private(krate, "Encode", ident),
+            ReturnType::Type(_, ty) => private(krate, "Encode", ty),
+        };
+        let request = match &args.server {
+            None => quote_spanned!(place=> #encode::<#format>::encode(#call, out)),
+            Some(server) => {
+                let contract = respan(private(krate, "Contract", ident), place);
+                let server = respan(server.to_token_stream(), place);
+                quote_spanned! {place=>
+                    match #call {
+                        request => {
+                            let request: <#server as #contract>::Request<'_> = request;
+                            #encode::<#format>::encode(request, out)
+                        }
+                    }
+                }
+            }
+        };
+        let taken = at(reply);
+        let taken_krate = respan(krate.clone(), taken);
+        let (received, value) = match &args.server {
+            None => (reply.to_token_stream(), quote_spanned!(taken=> reply)),
+            Some(server) => (
+                self.received(server),
+                quote_spanned!(taken=> #taken_krate::__private::Taken(reply).owned()),
+            ),
+        };
+        Parts {
+            reply: received,
+            output: reply.to_token_stream(),
+            prepare_request: quote_spanned! {span=>
+                #here::__private::sending(move |out| #request)
+            },
+            process_reply: quote_spanned! {span=>
+                #[allow(unused_imports, reason = "only a reply that owns itself needs it")]
+                use #here::__private::AsItIs as _;
+                async move { #value }
+            },
+        }
+    }
+
+    /// The reply of the server, as a caller sees it.
+    fn received(&self, server: &Type) -> TokenStream {
+        let span = at(server);
+        let contract = private(&self.krate, "Contract", server);
+        let received = private(&self.krate, "Received", server);
+        quote_spanned! {span=>
+            <<#server as #contract>::Reply<'exchange> as
+                #received<'exchange, <#server as #contract>::Format>>::Value
+        }
+    }
+
+    /// A function that is wrong has a type all the same.
+    fn stub(&self, name: &Ident, half: &Half) -> Parts {
+        let span = at(name);
+        let unknown = private(&self.krate, "Unknown", name);
+        let (reply, output) = match half {
+            Half::Process { reply, output, .. } => (Some(reply), Some(output)),
+            Half::Prepare { reply } => (Some(reply), Some(reply)),
+            Half::Unclear { reply, output } => (reply.as_ref(), output.as_ref()),
+        };
+        let or_unknown =
+            |ty: Option<&Type>| ty.map_or_else(|| unknown.clone(), |ty| ty.to_token_stream());
+        Parts {
+            reply: or_unknown(reply),
+            output: or_unknown(output),
+            prepare_request: quote_spanned! {span=>
+                let none: fn() -> #unknown = || ::core::unimplemented!();
+                none()
+            },
+            process_reply: quote_spanned!(span=> async { ::core::unimplemented!() }),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Checks a client function: which half of the exchange it is, and what the type keeps.
+
+use proc_macro2::{Ident, Span};
+use quote::ToTokens as _;
+use syn::{Expr, ExprClosure, FnArg, Generics, Pat, PatType, Type, parse_quote};
+
+use crate::{
+    args::Args,
+    emit::Field,
+    errors::Errors,
+    generics,
+    item::{Function, bare, find_impl, parentheses},
+    lifetimes::{self, Found},
+    parameter,
+};
+
+/// A checked function. What is wrong has been reported and is left out.
+pub(crate) struct Model {
+    /// Those of the type; with a lifetime in front if a field borrows.
+    pub(crate) generics: Generics,
+    pub(crate) fields: Vec<Field>,
+    /// The fields that the function is called with, after the reply if it takes one.
+    pub(crate) arguments: Vec<Ident>,
+    pub(crate) half: Half,
+}
+
+/// Which half of the exchange the function is.
+pub(crate) enum Half {
+    /// It processes the reply.
+    Process {
+        /// What makes the request.
+        request: Expr,
+        /// The type of the function's first parameter.
+        reply: Type,
+        /// That type as it was written, for errors to point at.
+        written: Type,
+        output: Type,
+    },
+    /// It makes the request.
+    Prepare { reply: Type },
+    /// Not clear; that has been reported.
+    Unclear {
+        reply: Option<Type>,
+        output: Option<Type>,
+    },
+}
+
+/// Checks the parameters and the result, reporting all that is wrong.
+pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Model {
+    check_options(args, errors);
+    let mut fields = Fields::default();
+    let half = match (args.given("request"), args.given("reply")) {
+        (Some(_), None) => process(args, function, &mut fields, errors),
+        (None, Some(_)) => prepare(args, function, &mut fields, errors),
+        (Some(_), Some(second)) => {
+            errors.at(
+                second,
+                "the function is either half: remove `reply`, or `request` if it makes the request",
+            );
+            unclear(function, &mut fields)
+        }
+        (None, None) => {
+            errors.at_span(
+                Span::call_site(),
+                "one half is missing: write `request = …`, or `reply = Type` if this makes requests",
+            );
+            unclear(function, &mut fields)
+        }
+    };
+    let Fields { list, arguments } = fields;
+    let mut generics = generics::of_type(&function.sig.generics);
+    generics::check_used(
+        &function.sig.generics,
+        list.iter().map(|field| &field.ty),
+        "occurs in the type of no field: without one, nothing decides what it is",
+        errors,
+    );
+    let borrows = list.iter().any(|field| {
+        lifetimes::find(&field.ty)
+            .iter()
+            .any(|found| !found.is_static())
+    });
+    if borrows {
+        generics::with_lifetime(&mut generics, "'a");
+    }
+    Model {
+        generics,
+        fields: list,
+        arguments,
+        half,
+    }
+}
+
+fn check_options(args: &Args, errors: &mut Errors) {
+    if args.given("server").is_some() {
+        for option in ["framing", "format"] {
+            if let Some(given) = args.given(option) {
+                errors.at(
+                    given,
+                    format_args!("`server` decides the {option}: remove `{option}`"),
+                );
+            }
+        }
+    }
+}
+
+/// Checks a function that processes the reply.
+fn process(args: &Args, function: &Function, fields: &mut Fields, errors: &mut Errors) -> Half {
+    let request = args.request.as_ref().map(|request| match request {
+        Expr::Closure(closure) => {
+            fields.of_closure(closure, errors);
+            (*closure.body).clone()
+        }
+        other => other.clone(),
+    });
+    let mut parameters = function.sig.inputs.iter();
+    let reply = match parameters.next() {
+        Some(FnArg::Typed(parameter)) => {
+            parameter::no_role(parameter, errors);
+            check_reply(&parameter.ty, errors)
+        }
+        Some(FnArg::Receiver(_)) => None,
+        None => {
+            errors.at_span(
+                parentheses(function.sig.paren_token),
+                "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)",
+            );
+            None
+        }
+    };
+    for parameter in parameters {
+        fields.of_parameter(parameter, errors);
+    }
+    let output = check_output(function, errors);
+    match (request, reply, output) {
+        (Some(request), Some((written, reply)), Some(output)) => Half::Process {
+            request,
+            reply,
+            written,
+            output,
+        },
+        (_, reply, output) => Half::Unclear {
+            reply: reply.map(|(_, reply)| reply),
+            output,
+        },
+    }
+}
+
+/// Checks a function that makes the request.
+fn prepare(args: &Args, function: &Function, fields: &mut Fields, errors: &mut Errors) -> Half {
+    for parameter in &function.sig.inputs {
+        fields.of_parameter(parameter, errors);
+    }
+    if let Some(keyword) = &function.sig.asyncness {
+        errors.at(
+            keyword,
+            "a function that makes the request does not wait: remove `async`",
+        );
+    }
+    let Some(reply) = &args.reply else {
+        return Half::Unclear {
+            reply: None,
+            output: None,
+        };
+    };
+    for found in lifetimes::find(reply) {
+        if !found.is_static() {
+            errors.at_span(
+                found.span,
+                "the reply is returned to the caller: own it (`String` for `&str`)",
+            );
+        }
+    }
+    if let Some(keyword) = find_impl(reply) {
+        errors.at(&keyword, "a reply has one type: name it instead of `impl`");
+        return Half::Unclear {
+            reply: None,
+            output: None,
+        };
+    }
+    Half::Prepare {
+        reply: lifetimes::unify(reply, "'static"),
+    }
+}
+
+/// Takes what can be known of a function whose half is not clear.
+fn unclear(function: &Function, fields: &mut Fields) -> Half {
+    // Which parameters become fields is not known; what is wrong with them can wait.
+    let mut unreported = Errors::default();
+    for parameter in function.sig.inputs.iter().skip(1) {
+        fields.of_parameter(parameter, &mut unreported);
+    }
+    Half::Unclear {
+        reply: None,
+        output: None,
+    }
+}
+
+/// Returns the type of the reply as it is written, and as one exchange has it.
+fn check_reply(ty: &Type, errors: &mut Errors) -> Option<(Type, Type)> {
+    if let Some(keyword) = find_impl(ty) {
+        errors.at(&keyword, "a reply has one type: name it instead of `impl`");
+        return None;
+    }
+    match bare(ty) {
+        Type::Path(path) if path.path.is_ident("str") => {
+            errors.at(ty, "a reply has a known size: write `&str`");
+            None
+        }
+        Type::Slice(_) => {
+            errors.at(ty, "a reply has a known size: write `&` before it");
+            None
+        }
+        Type::Reference(reference) if reference.mutability.is_some() => {
+            errors.at(
+                &reference.mutability,
+                "a reply is borrowed from what arrived, which is shared: remove `mut`",
+            );
+            None
+        }
+        Type::Reference(reference)
+            if reference
+                .lifetime
+                .as_ref()
+                .is_some_and(|name| name.ident == "static") =>
+        {
+            errors.at(
+                &reference.lifetime,
+                "a reply lives as long as its exchange: remove `'static`",
+            );
+            None
+        }
+        _ => Some((ty.clone(), lifetimes::unify(ty, "'exchange"))),
+    }
+}
+
+/// Returns the output, which may borrow from the fields but not from the reply.
+fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
+    let output = function.output();
+    if let Some(keyword) = find_impl(&output) {
+        errors.at(
+            &keyword,
+            "the output has one type: name it instead of `impl`",
+        );
+        return None;
+    }
+    if matches!(bare(&output), Type::Never(_)) {
+        errors.at(
+            &output,
+            "the exchange ends as the function returns: it must return",
+        );
+        return None;
+    }
+    let mut inputs = function.sig.inputs.iter().map(|input| match input {
+        FnArg::Typed(parameter) => lifetimes::find(&parameter.ty),
+        FnArg::Receiver(_) => Vec::new(),
+    });
+    let of_reply: Vec<Found> = inputs.next().unwrap_or_default();
+    let of_fields = inputs.flatten().count();
+    let mut borrowed = false;
+    for found in lifetimes::find(&output) {
+        let from_reply = match &found.name {
+            Some(name) => of_reply
+                .iter()
+                .any(|other| other.name.as_ref() == Some(name)),
+            // With others around, rustc asks for a name.
+            None => !of_reply.is_empty() && of_fields == 0,
+        };
+        if from_reply && !found.is_static() {
+            borrowed = true;
+            errors.at_span(
+                found.span,
+                "the output outlives the reply: own it (`String` for `&str`), or use `call`",
+            );
+        }
+    }
+    if borrowed {
+        return None;
+    }
+    Some(lifetimes::unify(&output, "'a"))
+}
+
+/// The fields, from the parameters of the closure and of the function.
+#[derive(Default)]
+struct Fields {
+    list: Vec<Field>,
+    arguments: Vec<Ident>,
+}
+
+impl Fields {
+    fn of_closure(&mut self, closure: &ExprClosure, errors: &mut Errors) {
+        if let Some(keyword) = &closure.asyncness {
+            errors.at(keyword, "a request is made without waiting: remove `async`");
+        }
+        if !matches!(closure.output, syn::ReturnType::Default) {
+            errors.at(
+                &closure.output,
+                "the expression has its own type: remove this",
+            );
+        }
+        for input in &closure.inputs {
+            let Pat::Type(PatType { pat, ty, .. }) = input else {
+                errors.at(
+                    input,
+                    "a parameter of the request becomes a field: write `name: Type`",
+                );
+                continue;
+            };
+            let Some(name) = parameter::name(pat) else {
+                errors.at(
+                    pat,
+                    "a parameter of the request becomes a field: give it a name",
+                );
+                continue;
+            };
+            if self.list.iter().any(|field| field.name == *name) {
+                errors.at(name, format_args!("`{name}` stands here twice: remove one"));
+                continue;
+            }
+            self.add(name, ty, errors);
+        }
+    }
+
+    fn of_parameter(&mut self, parameter: &FnArg, errors: &mut Errors) {
+        let FnArg::Typed(parameter) = parameter else {
+            return;
+        };
+        parameter::no_role(parameter, errors);
+        let PatType { pat, ty, .. } = parameter;
+        let Some(name) = parameter::name(pat) else {
+            errors.at(
+                pat,
+                "a parameter besides the reply becomes a field: give it a name",
+            );
+            return;
+        };
+        self.arguments.push(name.clone());
+        match self.list.iter().find(|field| field.name == *name) {
+            None => self.add(name, ty, errors),
+            Some(field) => {
+                let ours = lifetimes::unify(ty, "'a").to_token_stream().to_string();
+                if field.ty.to_token_stream().to_string() != ours {
+                    errors.at(
+                        ty,
+                        format_args!("the request has another type for `{name}`: write the same"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, name: &Ident, ty: &Type, errors: &mut Errors) {
+        let mut ty = lifetimes::unify(ty, "'a");
+        if let Some(keyword) = find_impl(&ty) {
+            errors.at(&keyword, "a field has one type: name it instead of `impl`");
+            ty = parse_quote!(());
+        } else if let Type::Path(path) = bare(&ty)
+            && path.path.is_ident("str")
+        {
+            errors.at(&ty, "a field has a known size: write `&str` or `String`");
+            ty = parse_quote!(());
+        }
+        self.list.push(Field {
+            name: name.clone(),
+            ty,
+        });
+    }
+}

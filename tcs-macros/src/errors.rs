@@ -1,0 +1,71 @@
+//! The mistakes of one item, reported together.
+
+use std::fmt::Display;
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::Error;
+
+/// Collects mistakes, so that all of one item come out at once.
+#[derive(Default)]
+pub(crate) struct Errors(Option<Error>);
+
+impl Errors {
+    /// Reports `message` at all of `tokens`.
+    pub(crate) fn at(&mut self, tokens: &impl ToTokens, message: impl Display) {
+        self.push(Error::new_spanned(tokens, message));
+    }
+
+    /// Reports `message` at `span`.
+    pub(crate) fn at_span(&mut self, span: Span, message: impl Display) {
+        self.push(Error::new(span, message));
+    }
+
+    pub(crate) fn push(&mut self, error: Error) {
+        match &mut self.0 {
+            Some(first) => first.combine(error),
+            none => *none = Some(error),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn into_compile_errors(self) -> TokenStream {
+        self.0.map(Error::into_compile_error).unwrap_or_default()
+    }
+}
+
+/// Returns the candidate that `word` was probably meant to be.
+pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let (distance, nearest) = candidates
+        .iter()
+        .map(|candidate| (edits(word, candidate), *candidate))
+        .min()?;
+    (distance <= 2 && distance < nearest.len() / 2).then_some(nearest)
+}
+
+/// Counts the insertions, removals and replacements that make `from` into `to`.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut above_left = i;
+        let mut left = i + 1;
+        for (j, b) in to.chars().enumerate() {
+            let above = row.get(j + 1).copied().unwrap_or(usize::MAX - 1);
+            let edited = (above_left + usize::from(a != b))
+                .min(above + 1)
+                .min(left + 1);
+            above_left = above;
+            if let Some(cell) = row.get_mut(j) {
+                *cell = left;
+            }
+            left = edited;
+        }
+        if let Some(last) = row.last_mut() {
+            *last = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,193 @@
+//! The item under an attribute: its signature is parsed, its body stays as it is.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens as _, quote};
+use syn::{
+    Attribute, Error, FnArg, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
+    parse::{Parse, ParseStream, Parser as _},
+    parse_quote, token,
+};
+
+use crate::{errors::Errors, parameter::is_ours};
+
+/// A function as it was written.
+pub(crate) struct Function {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+    body: TokenStream,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        Ok(Self {
+            attrs: input.call(Attribute::parse_outer)?,
+            vis: input.parse()?,
+            sig: input.parse()?,
+            body: input.parse()?,
+        })
+    }
+}
+
+impl Function {
+    /// Reads a function, or says what stands there instead of one.
+    pub(crate) fn parse(attribute: &str, item: TokenStream) -> Result<Self> {
+        Self::parse_tokens.parse2(item.clone()).map_err(|error| {
+            let is_function = item
+                .clone()
+                .into_iter()
+                .any(|token| matches!(token, TokenTree::Ident(word) if word == "fn"));
+            if is_function {
+                error
+            } else {
+                Error::new(
+                    keyword(item),
+                    format_args!(
+                        "`{attribute}` belongs before a function: `fn greet(name: &str) -> String`"
+                    ),
+                )
+            }
+        })
+    }
+
+    fn parse_tokens(input: ParseStream<'_>) -> Result<Self> {
+        input.parse()
+    }
+
+    /// Returns what the function returns.
+    pub(crate) fn output(&self) -> Type {
+        match &self.sig.output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, ty) => (**ty).clone(),
+        }
+    }
+
+    pub(crate) fn is_async(&self) -> bool {
+        self.sig.asyncness.is_some()
+    }
+
+    /// Returns whether it has a `self`: then no type can stand beside it.
+    pub(crate) fn is_method(&self) -> bool {
+        self.sig.receiver().is_some()
+    }
+
+    /// Reports what no protocol function can be.
+    pub(crate) fn check(&self, attribute: &str, errors: &mut Errors) {
+        let Signature {
+            safety,
+            abi,
+            variadic,
+            ..
+        } = &self.sig;
+        if let Safety::Unsafe(keyword) = safety {
+            errors.at(
+                keyword,
+                "a protocol function is called by safe code: remove `unsafe`",
+            );
+        }
+        if let Some(abi) = abi {
+            errors.at(abi, "a protocol function has no `extern`: remove it");
+        } else if let Some(variadic) = variadic {
+            errors.at(
+                variadic,
+                "a protocol function has no `...`: name each parameter",
+            );
+        }
+        if let Some(receiver) = self.sig.receiver() {
+            errors.at(
+                &receiver.self_token,
+                if attribute == "server_protocol" {
+                    "`self` is not possible: write `#[state] name: &Type` in a free function"
+                } else {
+                    "`self` is not possible: each parameter of a free function becomes a field"
+                },
+            );
+        }
+        if self.body.is_empty()
+            || !self
+                .body
+                .clone()
+                .into_iter()
+                .any(|token| matches!(token, TokenTree::Group(_)))
+        {
+            errors.at(
+                &self.sig.ident,
+                "a protocol function has a body: write `{ … }`",
+            );
+        }
+    }
+
+    /// Returns the function as it was written, but for our helper attributes.
+    pub(crate) fn kept(&self) -> TokenStream {
+        let Self {
+            attrs,
+            vis,
+            sig,
+            body,
+        } = self;
+        let mut sig = sig.clone();
+        for input in &mut sig.inputs {
+            if let FnArg::Typed(parameter) = input {
+                parameter.attrs.retain(|attr| !is_ours(attr));
+            }
+        }
+        quote! {
+            #(#attrs)*
+            #[allow(
+                clippy::needless_pass_by_value,
+                clippy::ptr_arg,
+                clippy::trivially_copy_pass_by_ref,
+                clippy::unnecessary_wraps,
+                clippy::unused_async,
+                reason = "the protocol decides about the signature"
+            )]
+            #vis #sig #body
+        }
+    }
+
+    /// Returns the documentation, which the type shares.
+    pub(crate) fn docs(&self) -> impl Iterator<Item = &Attribute> {
+        self.attrs.iter().filter(|attr| attr.path().is_ident("doc"))
+    }
+}
+
+/// Returns the span of the keyword that says what an item is.
+fn keyword(item: TokenStream) -> proc_macro2::Span {
+    let bare = (|input: ParseStream<'_>| {
+        input.call(Attribute::parse_outer)?;
+        input.parse::<Visibility>()?;
+        input.parse::<Option<Token![unsafe]>>()?;
+        let span = input.span();
+        input.parse::<TokenStream>()?;
+        Ok(span)
+    })
+    .parse2(item);
+    bare.unwrap_or_else(|error| error.span())
+}
+
+/// Returns whether `impl Trait` occurs in a type, and where.
+pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
+    find_keyword(ty.to_token_stream(), "impl")
+}
+
+fn find_keyword(tokens: TokenStream, keyword: &str) -> Option<TokenTree> {
+    tokens.into_iter().find_map(|token| match &token {
+        TokenTree::Ident(word) if word == keyword => Some(token),
+        TokenTree::Group(group) => find_keyword(group.stream(), keyword),
+        _ => None,
+    })
+}
+
+/// Returns the type without parentheses and invisible groups around it.
+pub(crate) fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => bare(&group.elem),
+        Type::Paren(paren) => bare(&paren.elem),
+        other => other,
+    }
+}
+
+/// The parentheses of a parameter list, as something that an error can point at.
+pub(crate) fn parentheses(paren: token::Paren) -> proc_macro2::Span {
+    paren.span.join()
+}

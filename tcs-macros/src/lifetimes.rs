@@ -1,0 +1,148 @@
+//! The lifetimes in a type, as far as they are written.
+
+use proc_macro2::{Ident, Span};
+use syn::{
+    AngleBracketedGenericArguments, AssocType, BoundLifetimes, GenericArgument, GenericParam,
+    Lifetime, Path, PathArguments, Type, TypeParamBound, spanned::Spanned as _,
+};
+
+/// A place in a type where a lifetime stands, or could.
+pub(crate) enum Site<'t> {
+    /// `&T`: none is written.
+    Elided(&'t mut Option<Lifetime>, Span),
+    /// `'a`, `'_` or `'static`.
+    Written(&'t mut Lifetime),
+}
+
+/// A lifetime in a type.
+pub(crate) struct Found {
+    /// Its name; `None` when it is elided.
+    pub(crate) name: Option<Ident>,
+    pub(crate) span: Span,
+}
+
+impl Found {
+    pub(crate) fn is_static(&self) -> bool {
+        self.name.as_ref().is_some_and(|name| name == "static")
+    }
+}
+
+/// Returns `ty` with all its lifetimes, elided or named, replaced by `lifetime`; `'static` stays.
+pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
+    let mut ty = ty.clone();
+    let named = |span: Span| Lifetime::new(lifetime, Span::mixed_site().located_at(span));
+    walk(&mut ty, &mut |site| match site {
+        Site::Elided(slot, span) => *slot = Some(named(span)),
+        Site::Written(written) if written.ident == "static" => {}
+        Site::Written(written) => *written = named(written.span()),
+    });
+    ty
+}
+
+/// Returns the lifetimes that occur in `ty`.
+pub(crate) fn find(ty: &Type) -> Vec<Found> {
+    let mut found = Vec::new();
+    walk(&mut ty.clone(), &mut |site| {
+        found.push(match site {
+            Site::Elided(_, span) => Found { name: None, span },
+            Site::Written(written) => Found {
+                name: (written.ident != "_").then(|| written.ident.clone()),
+                span: written.span(),
+            },
+        });
+    });
+    found
+}
+
+/// Visits the lifetimes of `ty` that mean something outside of it: not those of `for<'a>`, nor the
+/// elided ones in `fn(&T)` and `Fn(&T)`.
+pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
+    match ty {
+        Type::Array(array) => walk(&mut array.elem, visit),
+        Type::Group(group) => walk(&mut group.elem, visit),
+        Type::Paren(paren) => walk(&mut paren.elem, visit),
+        Type::Ptr(pointer) => walk(&mut pointer.elem, visit),
+        Type::Slice(slice) => walk(&mut slice.elem, visit),
+        Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(|elem| walk(elem, visit)),
+        Type::Path(path) => {
+            if let Some(qself) = &mut path.qself {
+                walk(&mut qself.ty, visit);
+            }
+            walk_path(&mut path.path, visit);
+        }
+        Type::Reference(reference) => {
+            let span = reference.and_token.span();
+            match &mut reference.lifetime {
+                Some(lifetime) => visit(Site::Written(lifetime)),
+                elided => visit(Site::Elided(elided, span)),
+            }
+            walk(&mut reference.elem, visit);
+        }
+        Type::TraitObject(object) => {
+            object
+                .bounds
+                .iter_mut()
+                .for_each(|bound| walk_bound(bound, visit));
+        }
+        Type::ImplTrait(object) => {
+            object
+                .bounds
+                .iter_mut()
+                .for_each(|bound| walk_bound(bound, visit));
+        }
+        _ => {}
+    }
+}
+
+/// Visits the lifetimes of a bound.
+pub(crate) fn walk_bound(bound: &mut TypeParamBound, visit: &mut dyn FnMut(Site<'_>)) {
+    match bound {
+        TypeParamBound::Lifetime(lifetime) => visit(Site::Written(lifetime)),
+        TypeParamBound::Trait(bound) => {
+            let declared = bound.lifetimes.clone();
+            walk_path(&mut bound.path, &mut |site| {
+                if !is_declared(declared.as_ref(), &site) {
+                    visit(site);
+                }
+            });
+        }
+        _ => {}
+    }
+}
+
+fn is_declared(declared: Option<&BoundLifetimes>, site: &Site<'_>) -> bool {
+    let Site::Written(lifetime) = site else {
+        return false;
+    };
+    declared.is_some_and(|declared| {
+        declared.lifetimes.iter().any(|parameter| {
+            matches!(parameter, GenericParam::Lifetime(p) if p.lifetime.ident == lifetime.ident)
+        })
+    })
+}
+
+fn walk_path(path: &mut Path, visit: &mut dyn FnMut(Site<'_>)) {
+    for segment in &mut path.segments {
+        if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {
+            walk_arguments(arguments, visit);
+        }
+    }
+}
+
+fn walk_arguments(arguments: &mut AngleBracketedGenericArguments, visit: &mut dyn FnMut(Site<'_>)) {
+    for argument in &mut arguments.args {
+        match argument {
+            GenericArgument::Lifetime(lifetime) => visit(Site::Written(lifetime)),
+            GenericArgument::Type(ty) | GenericArgument::AssocType(AssocType { ty, .. }) => {
+                walk(ty, visit);
+            }
+            GenericArgument::Constraint(constraint) => {
+                constraint
+                    .bounds
+                    .iter_mut()
+                    .for_each(|bound| walk_bound(bound, visit));
+            }
+            _ => {}
+        }
+    }
+}

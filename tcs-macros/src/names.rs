@@ -1,0 +1,109 @@
+//! The name of the type that an attribute adds.
+
+use proc_macro2::Ident;
+use syn::ext::IdentExt as _;
+
+use crate::errors::Errors;
+
+/// The names in everyone's scope that a type would hide.
+const PRELUDE: &[&str] = &[
+    "AsMut",
+    "AsRef",
+    "AsyncFn",
+    "AsyncFnMut",
+    "AsyncFnOnce",
+    "Box",
+    "Clone",
+    "Copy",
+    "Default",
+    "DoubleEndedIterator",
+    "Drop",
+    "Eq",
+    "Err",
+    "ExactSizeIterator",
+    "Extend",
+    "Fn",
+    "FnMut",
+    "FnOnce",
+    "From",
+    "FromIterator",
+    "Future",
+    "Into",
+    "IntoFuture",
+    "IntoIterator",
+    "Iterator",
+    "None",
+    "Ok",
+    "Option",
+    "Ord",
+    "PartialEq",
+    "PartialOrd",
+    "Result",
+    "Send",
+    "Sized",
+    "Some",
+    "String",
+    "Sync",
+    "ToOwned",
+    "ToString",
+    "TryFrom",
+    "TryInto",
+    "Unpin",
+    "Vec",
+];
+
+/// Returns the name of the type for `function`: the explicit one, or the function's in
+/// UpperCamelCase.
+///
+/// `None` when no type can have the name; that has been reported.
+pub(crate) fn type_name(
+    explicit: Option<&Ident>,
+    function: &Ident,
+    attribute: &str,
+    errors: &mut Errors,
+) -> Option<Ident> {
+    if let Some(name) = explicit {
+        if name == function {
+            errors.at(
+                name,
+                format_args!("`{name}` is the function: give the type another name"),
+            );
+            return None;
+        }
+        return Some(name.clone());
+    }
+    let camel = upper_camel(&function.unraw().to_string());
+    let mut ask = |why: &str| {
+        errors.at(
+            function,
+            format_args!("{why}: write `#[{attribute}(Name)]`"),
+        );
+    };
+    if camel.is_empty() || camel.starts_with(|c: char| c.is_ascii_digit()) || camel == "Self" {
+        ask("this function's name makes no type name");
+        return None;
+    }
+    if *function == camel {
+        ask("the type needs another name than the function");
+        return None;
+    }
+    if PRELUDE.contains(&camel.as_str()) {
+        ask(&format!("the type would hide the prelude's `{camel}`"));
+        return None;
+    }
+    Some(Ident::new(&camel, function.span()))
+}
+
+fn upper_camel(snake: &str) -> String {
+    snake
+        .split('_')
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .into_iter()
+                .flat_map(char::to_uppercase)
+                .chain(letters)
+        })
+        .collect()
+}

@@ -1,0 +1,130 @@
+//! What the attributes of a parameter say.
+
+use proc_macro2::Ident;
+use syn::{Attribute, Meta, Pat, PatType};
+
+use crate::errors::{Errors, nearest};
+
+/// The attributes that Rust itself knows on a parameter.
+const BUILTIN: &[&str] = &[
+    "allow", "cfg", "cfg_attr", "deny", "doc", "expect", "forbid", "warn",
+];
+
+const HELPERS: &[&str] = &["state", "session"];
+
+/// What a parameter is declared to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// No helper attribute: the request, or something after it.
+    Plain,
+    State,
+    Session,
+    /// Its attributes are wrong, which has been reported.
+    Unclear,
+}
+
+/// Returns whether the attribute is ours to remove from the kept function: one word that Rust does
+/// not know. A misspelt helper is ours too, or rustc would report it a second time.
+pub(crate) fn is_ours(attr: &Attribute) -> bool {
+    attr.path()
+        .get_ident()
+        .is_some_and(|word| !BUILTIN.iter().any(|known| word == known))
+}
+
+/// Reads the helper attributes of a parameter of a server function.
+pub(crate) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
+    let mut role = Role::Plain;
+    for attr in &parameter.attrs {
+        let Some(word) = attr.path().get_ident() else {
+            continue;
+        };
+        let said = match word.to_string().as_str() {
+            "state" => Role::State,
+            "session" => Role::Session,
+            _ => {
+                if let Some(message) = complaint(word) {
+                    errors.at(word, message);
+                    role = Role::Unclear;
+                }
+                continue;
+            }
+        };
+        if !matches!(attr.meta, Meta::Path(_)) {
+            errors.at(
+                &attr.meta,
+                format_args!("`#[{word}]` takes nothing: write `#[{word}]`"),
+            );
+        }
+        match role {
+            Role::Plain => role = said,
+            Role::Unclear => {}
+            _ if role == said => {
+                errors.at(
+                    word,
+                    format_args!("`#[{word}]` stands here twice: remove one"),
+                );
+            }
+            _ => {
+                errors.at(
+                    word,
+                    "a parameter is `#[state]` or `#[session]`, not both: remove one",
+                );
+                role = Role::Unclear;
+            }
+        }
+    }
+    role
+}
+
+/// Reports any helper attribute on a parameter of a client function.
+pub(crate) fn no_role(parameter: &PatType, errors: &mut Errors) {
+    for attr in parameter
+        .attrs
+        .iter()
+        .filter(|attr| is_cfg(attr) || is_ours(attr))
+    {
+        if let Some(word) = attr.path().get_ident() {
+            if HELPERS.iter().any(|helper| word == helper) {
+                errors.at(
+                    word,
+                    format_args!("a client has no `#[{word}]`: a plain parameter becomes a field"),
+                );
+            } else if is_cfg(attr) {
+                errors.at(word, CFG);
+            } else {
+                errors.at(
+                    word,
+                    "a parameter of a client function has no attribute: remove it",
+                );
+            }
+        }
+    }
+}
+
+/// Returns the name that a parameter is given, if its pattern is one.
+pub(crate) fn name(pattern: &Pat) -> Option<&Ident> {
+    match pattern {
+        Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => Some(&name.ident),
+        _ => None,
+    }
+}
+
+const CFG: &str = "a parameter cannot be conditional: put the `#[cfg]` on the whole function";
+
+fn is_cfg(attr: &Attribute) -> bool {
+    attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
+}
+
+fn complaint(word: &Ident) -> Option<String> {
+    let text = word.to_string();
+    if text == "cfg" || text == "cfg_attr" {
+        return Some(CFG.to_owned());
+    }
+    if BUILTIN.contains(&text.as_str()) {
+        return None;
+    }
+    Some(match nearest(&text, HELPERS) {
+        Some(meant) => format!("unknown attribute `#[{text}]`: did you mean `#[{meant}]`?"),
+        None => format!("unknown attribute `#[{text}]`: there are `#[state]` and `#[session]`"),
+    })
+}

@@ -1,0 +1,283 @@
+//! Writes the implementation of `ServerProtocol`; cannot fail.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::Type;
+
+use super::model::{Argument, Model, State};
+use crate::{
+    args::Args,
+    emit::{Shape, sending, turbofish},
+    item::Function,
+    spans::{at, private},
+};
+
+/// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
+pub(crate) fn expand(
+    args: &Args,
+    function: &Function,
+    name: &Ident,
+    model: &Model,
+    is_right: bool,
+) -> TokenStream {
+    let krate = args.krate();
+    let shape = Shape {
+        function,
+        name,
+        generics: &model.generics,
+        fields: &model.fields,
+    };
+    let declaration = shape.declare();
+    let expansion = Expansion {
+        args,
+        function,
+        model,
+        krate,
+    };
+    let implementation = expansion.implementation(name, is_right);
+    quote!(#declaration #implementation)
+}
+
+struct Expansion<'a> {
+    args: &'a Args,
+    function: &'a Function,
+    model: &'a Model,
+    krate: TokenStream,
+}
+
+impl Expansion<'_> {
+    fn implementation(&self, name: &Ident, is_right: bool) -> TokenStream {
+        let Self {
+            args, model, krate, ..
+        } = self;
+        let span = at(name);
+        let private = quote_spanned!(span=> #krate::__private);
+        let framing = or_else(args.framing.as_ref(), quote!(#private::LengthPrefixed));
+        let format = or_else(args.format.as_ref(), quote!(#private::Plain));
+        let session = or_else(
+            model.session.as_ref().map(|session| &session.ty),
+            quote!(()),
+        );
+        let request = or_else(model.request.as_ref(), quote!(#private::Unknown));
+        let reply = or_else(model.reply.as_ref(), quote!(#private::Unknown));
+        let (open_session, greeting, process_request) = if is_right {
+            (self.open_session(), self.greeting(), self.process_request())
+        } else {
+            let stub = quote_spanned!(span=> ::core::unimplemented!());
+            (stub.clone(), None, quote_spanned!(span=> async { #stub }))
+        };
+        let (impl_generics, type_generics, where_clause) = model.generics.split_for_impl();
+        let predicates = where_clause
+            .map(|clause| &clause.predicates)
+            .into_iter()
+            .flatten();
+        let states = self.state_bounds(is_right);
+        let future = quote_spanned! {at(&self.function.sig.ident)=>
+            impl ::core::future::Future<
+                Output = ::core::result::Result<Self::Reply<'exchange>, #private::Refusal>
+            > + ::core::marker::Send
+        };
+        quote_spanned! {span=>
+            const _: () = {
+                #[automatically_derived]
+                #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery,
+                    reason = "the function is the user's, the rest is generated")]
+                impl #impl_generics #private::ServerProtocol for #name #type_generics
+                where #(#predicates,)* #states
+                {
+                    type Framing = #framing;
+                    type Format = #format;
+                    type Session = #session;
+                    type Request<'exchange> = #request;
+                    type Reply<'exchange> = #reply;
+
+                    fn open_session(&self, peer: &#private::Peer) -> Self::Session {
+                        #open_session
+                    }
+
+                    #greeting
+
+                    fn process_request<'exchange>(
+                        &'exchange self,
+                        context: #private::Context<'exchange, Self::Session>,
+                        request: Self::Request<'exchange>,
+                    ) -> #future {
+                        #process_request
+                    }
+                }
+            };
+        }
+    }
+
+    /// Each state, and each type parameter, must be shareable; the bound stands at the user's type.
+    fn state_bounds(&self, is_right: bool) -> TokenStream {
+        let Self { model, krate, .. } = self;
+        let parameters = model.generics.type_params().map(|param| {
+            let name = &param.ident;
+            let bound = private(krate, "State", name);
+            quote!(#name: #bound,)
+        });
+        let fields = model
+            .states
+            .iter()
+            .zip(&model.fields)
+            .map(|(state, field)| {
+                let ty = &field.ty;
+                let bound = private(krate, "State", &state.borrowed);
+                quote_spanned!(at(&state.borrowed)=> #ty: #bound,)
+            });
+        if is_right {
+            quote!(#(#parameters)* #(#fields)*)
+        } else {
+            quote!(#(#parameters)*)
+        }
+    }
+
+    fn open_session(&self) -> TokenStream {
+        let Self {
+            args, model, krate, ..
+        } = self;
+        let Some(session) = &model.session else {
+            return TokenStream::new();
+        };
+        match &args.session {
+            Some(expression) => {
+                let scope = self.scope();
+                quote!(#scope #expression)
+            }
+            None => {
+                let ty = &session.ty;
+                let start = private(krate, "Start", ty);
+                quote_spanned!(at(ty)=> <#ty as #start>::start())
+            }
+        }
+    }
+
+    fn greeting(&self) -> Option<TokenStream> {
+        let Self {
+            args, model, krate, ..
+        } = self;
+        let expression = args.greeting.as_ref()?;
+        let span = at(&self.function.sig.ident);
+        let scope = self.scope();
+        let session = model
+            .session
+            .as_ref()
+            .and_then(|session| session.name.as_ref())
+            .map(|name| {
+                quote_spanned!(span=>
+                    #[allow(unused_variables, reason = "the greeting need not mention it")]
+                    let #name = session;
+                )
+            });
+        let message = sending(krate, &quote_spanned!(span=> Self::Format), expression);
+        Some(quote_spanned! {span=>
+            fn greeting<'exchange>(
+                &'exchange self,
+                peer: &'exchange #krate::__private::Peer,
+                session: &'exchange mut Self::Session,
+            ) -> ::core::option::Option<impl #krate::__private::Encode<Self::Format>> {
+                #scope
+                #session
+                ::core::option::Option::Some(#message)
+            }
+        })
+    }
+
+    /// Brings the peer and the states into the scope of an expression of the user's.
+    fn scope(&self) -> TokenStream {
+        let span = at(&self.function.sig.ident);
+        let peer = Ident::new("peer", Span::call_site());
+        let states = self
+            .model
+            .states
+            .iter()
+            .map(|State { name, borrowed, .. }| {
+                let value = state_value(span, name, self.is_through(name));
+                quote_spanned!(span=> let #name: &#borrowed = #value;)
+            });
+        quote_spanned! {span=>
+            #[allow(unused_variables, reason = "the expression need not mention it")]
+            let #peer = peer;
+            #(
+                #[allow(unused_variables, reason = "the expression need not mention it")]
+                #states
+            )*
+        }
+    }
+
+    fn is_through(&self, name: &Ident) -> bool {
+        self.model
+            .states
+            .iter()
+            .any(|state| state.name == *name && state.through)
+    }
+
+    fn process_request(&self) -> TokenStream {
+        let Self {
+            args,
+            function,
+            model,
+            krate,
+        } = self;
+        let ident = &function.sig.ident;
+        let span = at(ident);
+        let mut extractions = TokenStream::new();
+        let mut extracted = 0;
+        let arguments: Vec<TokenStream> = model
+            .arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::Request => quote_spanned!(span=> request),
+                Argument::State(index) => model
+                    .states
+                    .get(*index)
+                    .map_or_else(TokenStream::new, |state| {
+                        state_value(span, &state.name, state.through)
+                    }),
+                Argument::Session => match &model.session {
+                    Some(session) if session.mutable => quote_spanned!(span=> session),
+                    _ => quote_spanned!(span=> &*session),
+                },
+                Argument::Extracted(ty) => {
+                    let name = format_ident!("extracted_{extracted}", span = span);
+                    extracted += 1;
+                    let from_context = private(krate, "FromContext", ty);
+                    extractions.extend(quote_spanned! {span=>
+                        let #name = <#ty as #from_context<'exchange>>::from_context(facts)?;
+                    });
+                    name.to_token_stream()
+                }
+            })
+            .collect();
+        let turbofish = turbofish(&model.generics);
+        let call = quote_spanned!(span=> #ident #turbofish (#(#arguments),*));
+        let reply = if function.is_async() {
+            quote_spanned!(span=> #call.await)
+        } else if args.given("blocking").is_some() {
+            quote_spanned!(span=> facts.block(move || #call).await)
+        } else {
+            call
+        };
+        quote_spanned! {span=>
+            let facts = context.facts;
+            let session = context.session;
+            async move {
+                #extractions
+                ::core::result::Result::Ok(#reply)
+            }
+        }
+    }
+}
+
+fn state_value(span: Span, name: &Ident, through: bool) -> TokenStream {
+    if through {
+        quote_spanned!(span=> &*self.#name)
+    } else {
+        quote_spanned!(span=> &self.#name)
+    }
+}
+
+fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
+    given.map_or(default, ToTokens::to_token_stream)
+}
