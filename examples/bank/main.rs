@@ -30,13 +30,16 @@ mod request;
 
 use std::{env, error::Error};
 
+use tcs::{ConcurrentServer, Raw, server_protocol};
+
 use crate::{
     accounts::{Accounts, Problem},
     request::{Command, Request},
 };
 
 /// Answers one request. It waits for a disk, so it is `blocking`: the other connections go on.
-fn bank(request: &str, accounts: &Accounts) -> Result<String, String> {
+#[server_protocol(framing = Raw, blocking)]
+fn bank(request: &str, #[state] accounts: &Accounts) -> Result<String, String> {
     match answer(request, accounts) {
         Ok(reply) => Ok(format!("OK {reply}")),
         Err(problem) => {
@@ -69,6 +72,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .next()
         .unwrap_or_else(|| "127.0.0.1:1234".to_owned());
     let accounts = Accounts::open(database)?;
-    println!("{address} {:?}", bank("", &accounts));
+    ConcurrentServer::new(Bank { accounts })
+        .address(address)
+        .max_frame_len(1_024) // the longest request has far less
+        .on_listening(|address| println!("listening on {address}"))
+        .run()?;
     Ok(())
 }
