@@ -100,7 +100,7 @@ async fn of_a_request_in_pieces_the_first_is_answered() {
 async fn python_server_answers_our_client() {
     let mut server = Process::python("server.py", [""; 0]);
     let port = server.line().await.parse().expect("a port");
-    // It listens on IPv4 only, and `localhost` has an IPv6 address too: each is tried.
+    // It listens on IPv4 only; where `localhost` has an IPv6 address too, each is tried.
     let reply = Client::new(Greeting {
         name: "Zoë".to_owned(),
     })
