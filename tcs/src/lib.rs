@@ -44,3 +44,7 @@ pub use protocol::{Callable, ClientProtocol, Contract, ServerProtocol};
 pub use refusal::{Refusal, RefusalKind};
 pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};
 pub use tcs_macros::{client_protocol, server_protocol};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -12,6 +12,7 @@
 mod deadline;
 mod gate;
 mod peer;
+pub mod process;
 pub mod raw_server;
 mod server;
 mod tester;

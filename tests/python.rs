@@ -1,0 +1,138 @@
+//! The Python library and this one understand each other, over `framing = Raw`.
+//!
+//! The scripts in the folder `python` do on a socket what that library does, and nothing else.
+
+use std::net::SocketAddr;
+
+use tcs::{
+    Client, ConcurrentServer, IterativeServer, OnceServer, Raw, client_protocol, server_protocol,
+};
+use tcs_tests::process::Process;
+
+#[server_protocol(framing = Raw)]
+fn greet(name: &str) -> String {
+    format!("Hello, {name}!")
+}
+
+#[client_protocol(request = |name: String| name.as_str(), framing = Raw)]
+fn greeting(reply: &str) -> String {
+    reply.to_owned()
+}
+
+/// The report of a server that so many peers asked once each, and that served them all.
+fn served(peers: u64) -> String {
+    format!(
+        "{peers} requests: {peers} served, 0 failed, 0 refused, 0 cut; {peers} connections: {peers} closed, 0 cut"
+    )
+}
+
+/// Runs the client script and returns what it printed.
+async fn ask(server: SocketAddr, text: &str) -> Vec<String> {
+    let port = server.port().to_string();
+    let client = Process::python("client.py", [&port, text]);
+    client.finished().await.succeeded()
+}
+
+#[tokio::test]
+async fn python_client_is_served_by_a_once_server() {
+    let server = OnceServer::new(Greet).port(0).bind().await.expect("bound");
+    let addr = server.local_addr();
+    let serving = tokio::spawn(server.listen());
+    assert_eq!(ask(addr, "Zoë").await, ["Response: Hello, Zoë!"]);
+    let report = serving.await.expect("no panic").expect("served");
+    assert_eq!(report.to_string(), served(1));
+}
+
+#[tokio::test]
+async fn python_clients_are_served_by_an_iterative_server() {
+    let server = IterativeServer::new(Greet)
+        .port(0)
+        .bind()
+        .await
+        .expect("bound");
+    let (addr, handle) = (server.local_addr(), server.handle());
+    let serving = tokio::spawn(server.listen());
+    for name in ["Ann", "Bob", "Zoë"] {
+        assert_eq!(ask(addr, name).await, [format!("Response: Hello, {name}!")]);
+    }
+    handle.stop();
+    let report = serving.await.expect("no panic").expect("served");
+    assert_eq!(report.to_string(), served(3));
+}
+
+#[tokio::test]
+async fn python_clients_are_served_by_a_concurrent_server() {
+    let server = ConcurrentServer::new(Greet)
+        .port(0)
+        .bind()
+        .await
+        .expect("bound");
+    let (addr, handle) = (server.local_addr(), server.handle());
+    let serving = tokio::spawn(server.listen());
+    let (ann, bob, zoe) = tokio::join!(ask(addr, "Ann"), ask(addr, "Bob"), ask(addr, "Zoë"));
+    assert_eq!(ann, ["Response: Hello, Ann!"]);
+    assert_eq!(bob, ["Response: Hello, Bob!"]);
+    assert_eq!(zoe, ["Response: Hello, Zoë!"]);
+    handle.stop();
+    let report = serving.await.expect("no panic").expect("served");
+    assert_eq!(report.to_string(), served(3));
+}
+
+#[tokio::test]
+async fn of_a_request_in_pieces_the_first_is_answered() {
+    let server = ConcurrentServer::new(Greet)
+        .port(0)
+        .bind()
+        .await
+        .expect("bound");
+    let (addr, handle) = (server.local_addr(), server.handle());
+    let serving = tokio::spawn(server.listen());
+    let port = addr.port().to_string();
+    let client = Process::python("pieces_client.py", [&port, "Ann", " and Bob"]);
+    let printed = client.finished().await.succeeded();
+    assert_eq!(printed, ["Response: Hello, Ann!"]);
+    handle.stop();
+    let report = serving.await.expect("no panic").expect("served");
+    assert_eq!(report.to_string(), served(1));
+}
+
+#[tokio::test]
+async fn python_server_answers_our_client() {
+    let mut server = Process::python("server.py", [""; 0]);
+    let port = server.line().await.parse().expect("a port");
+    // It listens on IPv4 only; where `localhost` has an IPv6 address too, each is tried.
+    let reply = Client::new(Greeting {
+        name: "Zoë".to_owned(),
+    })
+    .host("localhost")
+    .port(port)
+    .open()
+    .await;
+    assert_eq!(reply.expect("a reply"), "Hello, Zoë!");
+    assert_eq!(server.finished().await.succeeded(), ["Request: Zoë"]);
+}
+
+#[tokio::test]
+async fn reply_in_several_segments_arrives_whole() {
+    // Small ones; and so many bytes that no single read can take them.
+    for (count, length) in [(3, 7), (256, 4_096)] {
+        let arguments = [count, length].map(|number: usize| number.to_string());
+        let mut server = Process::python("segments_server.py", arguments);
+        let port = server.line().await.parse().expect("a port");
+        let reply = Client::new(Greeting {
+            name: "Ann".to_owned(),
+        })
+        .host("127.0.0.1")
+        .port(port)
+        .open()
+        .await
+        .expect("a reply");
+        let segments = (0..count).map(|number| (number % 10).to_string().repeat(length));
+        assert!(
+            reply == segments.collect::<String>(),
+            "{} bytes",
+            reply.len()
+        );
+        server.finished().await.succeeded();
+    }
+}
