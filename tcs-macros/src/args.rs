@@ -11,6 +11,7 @@ use syn::{
 
 use crate::{
     errors::{Errors, nearest},
+    names::upper_camel,
     options::{Attribute, Known, Value},
 };
 
@@ -69,7 +70,7 @@ impl Args {
                 skip_to_comma(input);
             }
             // Either the input is empty, or a comma stands here.
-            let _: Result<Token![,]> = input.parse();
+            input.parse::<Token![,]>().ok();
             first = false;
         }
     }
@@ -120,6 +121,15 @@ impl Args {
             return Err(Error::new(
                 word.span(),
                 "the name is a single word: the type stands where the function does",
+            ));
+        }
+        if first && alone && is_far_from_all(attribute, &text) {
+            return Err(Error::new(
+                word.span(),
+                format_args!(
+                    "`{text}` is no option; as the type's name write `{}`",
+                    upper_camel(&text)
+                ),
             ));
         }
         Err(Error::new(word.span(), unknown(attribute, &text)))
@@ -222,6 +232,11 @@ fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
         )),
         _ => input.error(option.cure()),
     }
+}
+
+fn is_far_from_all(attribute: Attribute, word: &str) -> bool {
+    let names: Vec<&str> = attribute.options().iter().map(|known| known.name).collect();
+    attribute.other().option(word).is_none() && nearest(word, &names).is_none()
 }
 
 fn unknown(attribute: Attribute, word: &str) -> String {

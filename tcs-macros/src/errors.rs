@@ -8,7 +8,10 @@ use syn::Error;
 
 /// Collects mistakes, so that all of one item come out at once.
 #[derive(Default)]
-pub(crate) struct Errors(Option<Error>);
+pub(crate) struct Errors {
+    found: Option<Error>,
+    left_to_rustc: bool,
+}
 
 impl Errors {
     /// Reports `message` at all of `tokens`.
@@ -22,18 +25,26 @@ impl Errors {
     }
 
     pub(crate) fn push(&mut self, error: Error) {
-        match &mut self.0 {
+        match &mut self.found {
             Some(first) => first.combine(error),
             none => *none = Some(error),
         }
     }
 
+    /// Notes a mistake that rustc reports at the function itself: a second error would not help.
+    pub(crate) fn leave_to_rustc(&mut self) {
+        self.left_to_rustc = true;
+    }
+
+    /// Returns whether an implementation can call the function.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.found.is_none() && !self.left_to_rustc
     }
 
     pub(crate) fn into_compile_errors(self) -> TokenStream {
-        self.0.map(Error::into_compile_error).unwrap_or_default()
+        self.found
+            .map(Error::into_compile_error)
+            .unwrap_or_default()
     }
 }
 

@@ -1,13 +1,16 @@
 //! What becomes of the function's generics on its type.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::ToTokens;
+use std::mem;
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::ToTokens as _;
 use syn::{
-    BoundLifetimes, GenericParam, Generics, Lifetime, LifetimeParam, TypeParamBound,
+    BoundLifetimes, GenericParam, Generics, Lifetime, LifetimeParam, Type, TypeParamBound,
     WherePredicate, parse_quote, punctuated::Punctuated,
 };
 
 use crate::{
+    emit::Field,
     errors::Errors,
     lifetimes::{Site, walk, walk_bound},
 };
@@ -71,27 +74,46 @@ pub(crate) fn with_lifetime(generics: &mut Generics, lifetime: &str) {
         .insert(0, GenericParam::Lifetime(LifetimeParam::new(lifetime)));
 }
 
-/// Reports the type parameters that occur in no field.
-pub(crate) fn check_used<'t, T: ToTokens + 't>(
-    generics: &Generics,
-    fields: impl Iterator<Item = &'t T> + Clone,
+/// Reports the type parameters that occur in no field, removes them from the type, and returns them.
+pub(crate) fn check_used(
+    generics: &mut Generics,
+    fields: &[Field],
     cure: &str,
     errors: &mut Errors,
-) {
-    for param in generics.type_params() {
-        let name = param.ident.to_string();
-        if !fields
-            .clone()
-            .any(|ty| mentions(ty.to_token_stream(), &name))
-        {
-            errors.at(&param.ident, format_args!("`{name}` {cure}"));
-        }
+) -> Vec<Ident> {
+    let unused: Vec<Ident> = generics
+        .type_params()
+        .map(|param| &param.ident)
+        .filter(|name| {
+            !fields
+                .iter()
+                .any(|field| mentions(field.ty.to_token_stream(), name))
+        })
+        .cloned()
+        .collect();
+    for name in &unused {
+        errors.at(name, format_args!("`{name}` {cure}"));
     }
+    if !unused.is_empty() {
+        generics.params = mem::take(&mut generics.params)
+            .into_iter()
+            .filter(|param| !matches!(param, GenericParam::Type(ty) if unused.contains(&ty.ident)))
+            .collect();
+        generics.where_clause = None;
+    }
+    unused
 }
 
-fn mentions(tokens: TokenStream, name: &str) -> bool {
+/// Returns whether one of the names occurs in a type.
+pub(crate) fn mentions_any(ty: &Type, names: &[Ident]) -> bool {
+    names
+        .iter()
+        .any(|name| mentions(ty.to_token_stream(), name))
+}
+
+fn mentions(tokens: TokenStream, name: &Ident) -> bool {
     tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(word) => word == name,
+        TokenTree::Ident(word) => word == *name,
         TokenTree::Group(group) => mentions(group.stream(), name),
         _ => false,
     })

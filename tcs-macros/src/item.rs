@@ -66,9 +66,17 @@ impl Function {
         self.sig.asyncness.is_some()
     }
 
-    /// Returns whether it has a `self`: then no type can stand beside it.
-    pub(crate) fn is_method(&self) -> bool {
-        self.sig.receiver().is_some()
+    /// Returns whether it has a `self`, or no body: then it stands in an `impl` or a `trait`, where
+    /// no type can stand beside it.
+    pub(crate) fn is_member(&self) -> bool {
+        self.sig.receiver().is_some() || !self.has_body()
+    }
+
+    fn has_body(&self) -> bool {
+        self.body
+            .clone()
+            .into_iter()
+            .any(|token| matches!(token, TokenTree::Group(_)))
     }
 
     /// Reports what no protocol function can be.
@@ -103,13 +111,7 @@ impl Function {
                 },
             );
         }
-        if self.body.is_empty()
-            || !self
-                .body
-                .clone()
-                .into_iter()
-                .any(|token| matches!(token, TokenTree::Group(_)))
-        {
+        if !self.has_body() {
             errors.at(
                 &self.sig.ident,
                 "a protocol function has a body: write `{ … }`",
@@ -184,6 +186,15 @@ pub(crate) fn bare(ty: &Type) -> &Type {
         Type::Group(group) => bare(&group.elem),
         Type::Paren(paren) => bare(&paren.elem),
         other => other,
+    }
+}
+
+/// Returns whether a type is one of those that have no known size whatever is in scope.
+pub(crate) fn is_unsized(bare: &Type) -> bool {
+    match bare {
+        Type::Slice(_) | Type::TraitObject(_) => true,
+        Type::Path(path) => path.path.is_ident("str"),
+        _ => false,
     }
 }
 

@@ -53,7 +53,7 @@ const PRELUDE: &[&str] = &[
 ];
 
 /// Returns the name of the type for `function`: the explicit one, or the function's in
-/// UpperCamelCase.
+/// `UpperCamelCase`.
 ///
 /// `None` when no type can have the name; that has been reported.
 pub(crate) fn type_name(
@@ -94,7 +94,8 @@ pub(crate) fn type_name(
     Some(Ident::new(&camel, function.span()))
 }
 
-fn upper_camel(snake: &str) -> String {
+/// Returns `name_in_words` as `NameInWords`.
+pub(crate) fn upper_camel(snake: &str) -> String {
     snake
         .split('_')
         .flat_map(|word| {

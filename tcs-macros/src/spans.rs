@@ -4,8 +4,8 @@
 //! one expansion shares one syntax context, so that `self` and our locals are found.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
-use syn::spanned::Spanned as _;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Type, spanned::Spanned};
 
 /// The macro's hygiene at the first token of `tokens`.
 pub(crate) fn at(tokens: &(impl ToTokens + ?Sized)) -> Span {
@@ -24,6 +24,21 @@ pub(crate) fn private(krate: &TokenStream, item: &str, place: &impl ToTokens) ->
     let item = Ident::new(item, at_end(place));
     let path = respan(quote!(#krate::__private::), start);
     quote!(#path #item)
+}
+
+/// `ty: krate::__private::item`, entirely at `place` and with the hygiene of the user, so that an
+/// error about it covers `place` and does not mention the macro.
+pub(crate) fn bound(
+    ty: &Type,
+    krate: &TokenStream,
+    item: &str,
+    place: &(impl ToTokens + Spanned),
+) -> TokenStream {
+    let start = place.span();
+    let item = Ident::new(item, start.located_at(at_end(place)));
+    let ty = respan(ty.to_token_stream(), start);
+    let path = respan(quote_spanned!(start=> : #krate::__private::), start);
+    quote!(#ty #path #item)
 }
 
 /// Moves every token to `span`; each keeps its own hygiene.

@@ -2,14 +2,14 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Expr, ReturnType, Type};
+use syn::{Expr, ReturnType, Type, parse_quote};
 
 use super::model::{Half, Model};
 use crate::{
     args::Args,
     emit::{Shape, sending, turbofish},
     item::Function,
-    spans::{at, private, respan},
+    spans::{at, bound, private, respan},
 };
 
 /// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
@@ -130,15 +130,20 @@ impl Expansion<'_> {
         let Self { model, krate, .. } = self;
         let parameters = model.generics.type_params().map(|param| {
             let name = &param.ident;
-            let bound = private(krate, "Carried", name);
-            quote!(#name: #bound,)
+            let bound = bound(&parse_quote!(#name), krate, "Carried", name);
+            quote!(#bound,)
         });
         let fields = model.fields.iter().filter(|_| is_right).map(|field| {
-            let ty = &field.ty;
-            let bound = private(krate, "Carried", ty);
-            quote_spanned!(at(ty)=> #ty: #bound,)
+            let bound = bound(&field.ty, krate, "Carried", &field.ty);
+            quote!(#bound,)
         });
-        quote!(#(#parameters)* #(#fields)*)
+        let server = self
+            .args
+            .server
+            .as_ref()
+            .filter(|_| is_right)
+            .map(|server| bound(server, krate, "Contract", server));
+        quote!(#(#parameters)* #(#fields)* #server)
     }
 
     /// The function processes the reply.
@@ -188,7 +193,6 @@ impl Expansion<'_> {
             Some(server) => {
                 let contract = private(krate, "Contract", request);
                 let encode = private(krate, "Encode", request);
-                let server = respan(server.to_token_stream(), span);
                 // The match keeps what the expression borrows until the end.
                 quote_spanned! {span=>
                     #here::__private::sending(move |out| match #request {
@@ -236,10 +240,11 @@ impl Expansion<'_> {
             ReturnType::Type(_, ty) => private(krate, "Encode", ty),
         };
         let request = match &args.server {
-            None => quote_spanned!(place=> #encode::<#format>::encode(#call, out)),
+            None => quote_spanned! {place=>
+                match #call { request => #encode::<#format>::encode(request, out) }
+            },
             Some(server) => {
                 let contract = respan(private(krate, "Contract", ident), place);
-                let server = respan(server.to_token_stream(), place);
                 quote_spanned! {place=>
                     match #call {
                         request => {
@@ -256,7 +261,10 @@ impl Expansion<'_> {
             None => (reply.to_token_stream(), quote_spanned!(taken=> reply)),
             Some(server) => (
                 self.received(server),
-                quote_spanned!(taken=> #taken_krate::__private::Taken(reply).owned()),
+                quote_spanned! {taken=>
+                    let reply: #reply = #taken_krate::__private::Taken(reply).owned();
+                    reply
+                },
             ),
         };
         Parts {

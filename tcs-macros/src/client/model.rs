@@ -1,6 +1,6 @@
 //! Checks a client function: which half of the exchange it is, and what the type keeps.
 
-use proc_macro2::{Ident, Span};
+use proc_macro2::Ident;
 use quote::ToTokens as _;
 use syn::{Expr, ExprClosure, FnArg, Generics, Pat, PatType, Type, parse_quote};
 
@@ -9,7 +9,7 @@ use crate::{
     emit::Field,
     errors::Errors,
     generics,
-    item::{Function, bare, find_impl, parentheses},
+    item::{Function, bare, find_impl, is_unsized, parentheses},
     lifetimes::{self, Found},
     parameter,
 };
@@ -45,11 +45,18 @@ pub(crate) enum Half {
     },
 }
 
+impl Half {
+    const UNCLEAR: Self = Self::Unclear {
+        reply: None,
+        output: None,
+    };
+}
+
 /// Checks the parameters and the result, reporting all that is wrong.
 pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Model {
     check_options(args, errors);
     let mut fields = Fields::default();
-    let half = match (args.given("request"), args.given("reply")) {
+    let mut half = match (args.given("request"), args.given("reply")) {
         (Some(_), None) => process(args, function, &mut fields, errors),
         (None, Some(_)) => prepare(args, function, &mut fields, errors),
         (Some(_), Some(second)) => {
@@ -60,8 +67,8 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
             unclear(function, &mut fields)
         }
         (None, None) => {
-            errors.at_span(
-                Span::call_site(),
+            errors.at(
+                &function.sig.ident,
                 "one half is missing: write `request = …`, or `reply = Type` if this makes requests",
             );
             unclear(function, &mut fields)
@@ -69,12 +76,17 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
     };
     let Fields { list, arguments } = fields;
     let mut generics = generics::of_type(&function.sig.generics);
-    generics::check_used(
-        &function.sig.generics,
-        list.iter().map(|field| &field.ty),
+    let unused = generics::check_used(
+        &mut generics,
+        &list,
         "occurs in the type of no field: without one, nothing decides what it is",
         errors,
     );
+    if let Half::Process { reply, output, .. } = &half
+        && (generics::mentions_any(reply, &unused) || generics::mentions_any(output, &unused))
+    {
+        half = Half::UNCLEAR;
+    }
     let borrows = list.iter().any(|field| {
         lifetimes::find(&field.ty)
             .iter()
@@ -158,13 +170,12 @@ fn prepare(args: &Args, function: &Function, fields: &mut Fields, errors: &mut E
         );
     }
     let Some(reply) = &args.reply else {
-        return Half::Unclear {
-            reply: None,
-            output: None,
-        };
+        return Half::UNCLEAR;
     };
+    let mut borrows = false;
     for found in lifetimes::find(reply) {
         if !found.is_static() {
+            borrows = true;
             errors.at_span(
                 found.span,
                 "the reply is returned to the caller: own it (`String` for `&str`)",
@@ -173,10 +184,10 @@ fn prepare(args: &Args, function: &Function, fields: &mut Fields, errors: &mut E
     }
     if let Some(keyword) = find_impl(reply) {
         errors.at(&keyword, "a reply has one type: name it instead of `impl`");
-        return Half::Unclear {
-            reply: None,
-            output: None,
-        };
+        return Half::UNCLEAR;
+    }
+    if borrows {
+        return Half::UNCLEAR;
     }
     Half::Prepare {
         reply: lifetimes::unify(reply, "'static"),
@@ -190,10 +201,7 @@ fn unclear(function: &Function, fields: &mut Fields) -> Half {
     for parameter in function.sig.inputs.iter().skip(1) {
         fields.of_parameter(parameter, &mut unreported);
     }
-    Half::Unclear {
-        reply: None,
-        output: None,
-    }
+    Half::UNCLEAR
 }
 
 /// Returns the type of the reply as it is written, and as one exchange has it.
@@ -203,12 +211,12 @@ fn check_reply(ty: &Type, errors: &mut Errors) -> Option<(Type, Type)> {
         return None;
     }
     match bare(ty) {
-        Type::Path(path) if path.path.is_ident("str") => {
-            errors.at(ty, "a reply has a known size: write `&str`");
+        unsized_type if is_unsized(unsized_type) => {
+            errors.leave_to_rustc();
             None
         }
-        Type::Slice(_) => {
-            errors.at(ty, "a reply has a known size: write `&` before it");
+        Type::Reference(reference) if matches!(bare(&reference.elem), Type::TraitObject(_)) => {
+            errors.at(ty, "a reply has one type: name it instead of `dyn`");
             None
         }
         Type::Reference(reference) if reference.mutability.is_some() => {
@@ -317,6 +325,10 @@ impl Fields {
                 errors.at(name, format_args!("`{name}` stands here twice: remove one"));
                 continue;
             }
+            if is_unsized(bare(ty)) {
+                errors.at(ty, "a field has a known size: borrow it with `&`");
+                continue;
+            }
             self.add(name, ty, errors);
         }
     }
@@ -354,10 +366,8 @@ impl Fields {
         if let Some(keyword) = find_impl(&ty) {
             errors.at(&keyword, "a field has one type: name it instead of `impl`");
             ty = parse_quote!(());
-        } else if let Type::Path(path) = bare(&ty)
-            && path.path.is_ident("str")
-        {
-            errors.at(&ty, "a field has a known size: write `&str` or `String`");
+        } else if is_unsized(bare(&ty)) {
+            errors.leave_to_rustc();
             ty = parse_quote!(());
         }
         self.list.push(Field {

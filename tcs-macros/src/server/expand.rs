@@ -2,14 +2,14 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::Type;
+use syn::{Type, parse_quote};
 
 use super::model::{Argument, Model, State};
 use crate::{
     args::Args,
     emit::{Shape, sending, turbofish},
     item::Function,
-    spans::{at, private},
+    spans::{at, bound, private},
 };
 
 /// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
@@ -114,20 +114,23 @@ impl Expansion<'_> {
         let Self { model, krate, .. } = self;
         let parameters = model.generics.type_params().map(|param| {
             let name = &param.ident;
-            let bound = private(krate, "State", name);
-            quote!(#name: #bound,)
+            let bound = bound(&parse_quote!(#name), krate, "State", name);
+            quote!(#bound,)
         });
         let fields = model
             .states
             .iter()
             .zip(&model.fields)
             .map(|(state, field)| {
-                let ty = &field.ty;
-                let bound = private(krate, "State", &state.borrowed);
-                quote_spanned!(at(&state.borrowed)=> #ty: #bound,)
+                let bound = bound(&field.ty, krate, "State", &state.borrowed);
+                quote!(#bound,)
             });
+        let session = model
+            .session
+            .as_ref()
+            .map(|session| bound(&session.ty, krate, "Carried", &session.ty));
         if is_right {
-            quote!(#(#parameters)* #(#fields)*)
+            quote!(#(#parameters)* #(#fields)* #session)
         } else {
             quote!(#(#parameters)*)
         }

@@ -8,7 +8,7 @@ use crate::{
     emit::Field,
     errors::Errors,
     generics,
-    item::{Function, bare, find_impl, parentheses},
+    item::{Function, bare, find_impl, is_unsized, parentheses},
     lifetimes,
     parameter::{self, Role},
 };
@@ -87,12 +87,18 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
             "the request is missing: write `request: &str` (or `_: ()` if it says nothing)",
         );
     }
-    generics::check_used(
-        &function.sig.generics,
-        model.fields.iter().map(|field| &field.ty),
+    let unused = generics::check_used(
+        &mut model.generics,
+        &model.fields,
         "occurs in no `#[state]` type: without one, nothing decides what it is",
         errors,
     );
+    model.request = model
+        .request
+        .filter(|ty| !generics::mentions_any(ty, &unused));
+    model.reply = model
+        .reply
+        .filter(|ty| !generics::mentions_any(ty, &unused));
     model.check_options(args, function, errors);
     model
 }
@@ -139,7 +145,13 @@ impl Model {
             Type::TraitObject(object) => (parse_quote!(::std::boxed::Box<#object>), true),
             other => (other.clone(), false),
         };
-        if let Some(name) = name {
+        if self
+            .states
+            .iter()
+            .any(|state| Some(&state.name) == name.as_ref())
+        {
+            errors.leave_to_rustc();
+        } else if let Some(name) = name {
             self.arguments.push(Argument::State(self.states.len()));
             self.fields.push(Field {
                 name: name.clone(),
@@ -198,11 +210,13 @@ impl Model {
 
     fn request(&mut self, ty: &Type, errors: &mut Errors) {
         let cure = match bare(ty) {
-            Type::Path(path) if path.path.is_ident("str") => {
-                Some("a request has a known size: write `&str`")
+            unsized_type if is_unsized(unsized_type) => {
+                errors.leave_to_rustc();
+                return;
             }
-            Type::Slice(_) => Some("a request has a known size: write `&` before it"),
-            Type::TraitObject(_) => Some("a request has one type: name it instead of `dyn`"),
+            Type::Reference(reference) if matches!(bare(&reference.elem), Type::TraitObject(_)) => {
+                Some("a request has one type: name it instead of `dyn`")
+            }
             Type::Reference(reference) if reference.mutability.is_some() => {
                 errors.at(
                     &reference.mutability,

@@ -1,0 +1,6 @@
+use tcs::server_protocol;
+
+#[server_protocol]
+mod greet {}
+
+fn main() {}

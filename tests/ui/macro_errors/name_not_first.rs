@@ -1,0 +1,10 @@
+use tcs::server_protocol;
+
+use tcs::Lines;
+
+#[server_protocol(framing = Lines, Greeter)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn main() {}

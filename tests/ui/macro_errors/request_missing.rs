@@ -1,0 +1,10 @@
+use tcs::server_protocol;
+
+#[server_protocol]
+fn now() -> u64 {
+    0
+}
+
+fn main() {
+    let _: Now = Now;
+}

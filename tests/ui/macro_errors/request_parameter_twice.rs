@@ -1,0 +1,8 @@
+use tcs::client_protocol;
+
+#[client_protocol(request = |a: u8, a: u8| a)]
+fn print(reply: &str) {
+    println!("{reply}");
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use tcs::server_protocol;
+
+#[server_protocol]
+fn greet(name: &'static str) -> String {
+    name.to_owned()
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+#![deny(unused_must_use)]
+
+use tcs::{Connection, LengthPrefixed, client_protocol};
+
+#[client_protocol(request = "Ann")]
+fn print(_: &str) {}
+
+pub async fn use_it(mut connection: Connection<LengthPrefixed>) {
+    connection.exchange(Print);
+}
+fn main() {}

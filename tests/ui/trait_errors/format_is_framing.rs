@@ -1,0 +1,10 @@
+use tcs::server_protocol;
+
+use tcs::Lines;
+
+#[server_protocol(format = Lines)]
+fn greet(name: &str) -> usize {
+    name.len()
+}
+
+fn main() {}

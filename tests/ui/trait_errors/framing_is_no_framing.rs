@@ -1,0 +1,10 @@
+use tcs::server_protocol;
+
+use tcs::Plain;
+
+#[server_protocol(framing = Plain)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn main() {}

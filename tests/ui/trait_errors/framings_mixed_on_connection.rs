@@ -1,0 +1,10 @@
+use tcs::{Connection, Lines, client_protocol};
+
+#[client_protocol(request = "Ann")]
+fn print(_: &str) {}
+
+pub fn use_it(mut connection: Connection<Lines>) {
+    let _ = connection.exchange(Print);
+}
+
+fn main() {}
