@@ -127,10 +127,7 @@ async fn handle_ends_a_drain_at_once() {
     handle.end();
     let error = server.result().await.expect_err("it was interrupted");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
-    assert_eq!(
-        error.to_string(),
-        "ended by a second signal, with 1 requests cut"
-    );
+    assert_eq!(error.to_string(), "ended at once, with 1 requests cut");
 }
 
 #[tokio::test]

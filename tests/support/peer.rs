@@ -83,6 +83,14 @@ impl RawPeer {
         }
     }
 
+    /// Returns the server's address.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Memory(_) => None,
+        }
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.io()
             .write_all(bytes.as_ref())

@@ -126,18 +126,23 @@ impl Process {
     }
 
     /// Sends what Ctrl-C sends.
+    pub async fn interrupt(&self) {
+        self.signal("INT").await;
+    }
+
+    /// Sends the signal of this name, without `SIG`.
     ///
     /// # Panics
     ///
     /// When it has ended already.
-    pub async fn interrupt(&self) {
+    pub async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it runs");
         // The shell's own `kill`: safe, and wherever there is a shell.
         let status = Command::new("sh")
-            .args(["-c", "kill -INT \"$1\"", "sh", &id.to_string()])
+            .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &id.to_string()])
             .status();
         let status = within("kill", status).await.expect("there is a shell");
-        assert!(status.success(), "cannot interrupt {}", self.name);
+        assert!(status.success(), "cannot send {name} to {}", self.name);
     }
 
     /// Waits until it has ended.
