@@ -54,8 +54,8 @@ pub fn control(kind: u8, text: &str) -> Vec<u8> {
     [&length.to_be_bytes()[..], &[kind], text.as_bytes()].concat()
 }
 
-trait Io: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl RawPeer {
     pub async fn connect(addr: SocketAddr) -> Self {
