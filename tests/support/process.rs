@@ -19,8 +19,10 @@ use tokio::{
     time,
 };
 
-/// The longest that anything here is waited for; generous, as it is only met by a failing test.
-const DEADLINE: Duration = Duration::from_mins(1);
+use crate::within;
+
+/// How long the tests with the fixed port may take together; each wait of theirs has its own limit.
+const PORT_LIMIT: Duration = Duration::from_mins(10);
 
 /// A program that runs.
 #[derive(Debug)]
@@ -114,15 +116,18 @@ impl Process {
     /// # Panics
     ///
     /// When it ends, or the deadline comes, before there is one.
-    pub async fn line(&mut self) -> String {
-        match within(&self.name, self.stdout.next_line()).await {
-            Ok(Some(line)) => line,
-            Ok(None) => {
-                let stderr = within(&self.name, &mut self.stderr).await;
-                panic!("{} ended without a line: {stderr:?}", self.name)
+    #[track_caller]
+    pub fn line(&mut self) -> impl Future<Output = String> {
+        within(async {
+            match self.stdout.next_line().await {
+                Ok(Some(line)) => line,
+                Ok(None) => {
+                    let stderr = (&mut self.stderr).await;
+                    panic!("{} ended without a line: {stderr:?}", self.name)
+                }
+                Err(error) => panic!("cannot read from {}: {error}", self.name),
             }
-            Err(error) => panic!("cannot read from {}: {error}", self.name),
-        }
+        })
     }
 
     /// Sends what Ctrl-C sends.
@@ -141,7 +146,7 @@ impl Process {
         let status = Command::new("sh")
             .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &id.to_string()])
             .status();
-        let status = within("kill", status).await.expect("there is a shell");
+        let status = within(status).await.expect("there is a shell");
         assert!(status.success(), "cannot send {name} to {}", self.name);
     }
 
@@ -150,23 +155,26 @@ impl Process {
     /// # Panics
     ///
     /// When the deadline comes before that.
-    pub async fn finished(mut self) -> Finished {
-        let mut stdout = Vec::new();
-        while let Some(line) = within(&self.name, self.stdout.next_line())
-            .await
-            .expect("a pipe can be read")
-        {
-            stdout.push(line);
-        }
-        Finished {
-            status: within(&self.name, self.child.wait())
-                .await
-                .expect("it is our child"),
-            stdout,
-            stderr: within(&self.name, self.stderr)
-                .await
-                .expect("reading does not panic"),
-        }
+    #[track_caller]
+    pub fn finished(self) -> impl Future<Output = Finished> {
+        let Self {
+            name,
+            mut child,
+            stdout: mut lines,
+            stderr,
+        } = self;
+        within(async move {
+            let mut stdout = Vec::new();
+            while let Some(line) = lines.next_line().await.expect("a pipe can be read") {
+                stdout.push(line);
+            }
+            let status = child.wait().await;
+            Finished {
+                status: status.unwrap_or_else(|error| panic!("cannot wait for {name}: {error}")),
+                stdout,
+                stderr: stderr.await.expect("reading does not panic"),
+            }
+        })
     }
 }
 
@@ -193,9 +201,10 @@ impl Finished {
 /// # Panics
 ///
 /// When nobody does before the deadline.
-pub async fn connect(address: impl ToSocketAddrs + Copy) -> TcpStream {
-    let mut tries = time::interval(Duration::from_millis(10));
-    within("connect", async {
+#[track_caller]
+pub fn connect(address: impl ToSocketAddrs + Copy) -> impl Future<Output = TcpStream> {
+    within(async move {
+        let mut tries = time::interval(Duration::from_millis(10));
         loop {
             tries.tick().await;
             if let Ok(stream) = TcpStream::connect(address).await {
@@ -203,7 +212,6 @@ pub async fn connect(address: impl ToSocketAddrs + Copy) -> TcpStream {
             }
         }
     })
-    .await
 }
 
 /// Sends `request`, closes the sending half, and returns all that comes back.
@@ -211,17 +219,20 @@ pub async fn connect(address: impl ToSocketAddrs + Copy) -> TcpStream {
 /// # Panics
 ///
 /// When that fails, or is not over before the deadline.
-pub async fn ask(mut stream: TcpStream, request: &str) -> String {
-    let mut reply = String::new();
-    let exchange = async {
-        stream.write_all(request.as_bytes()).await?;
-        stream.shutdown().await?;
-        stream.read_to_string(&mut reply).await
-    };
-    within("ask", exchange)
-        .await
-        .unwrap_or_else(|error| panic!("cannot ask {request:?}: {error}"));
-    reply
+#[track_caller]
+pub fn ask(mut stream: TcpStream, request: &str) -> impl Future<Output = String> {
+    within(async move {
+        let mut reply = String::new();
+        let exchange = async {
+            stream.write_all(request.as_bytes()).await?;
+            stream.shutdown().await?;
+            stream.read_to_string(&mut reply).await
+        };
+        match exchange.await {
+            Ok(_) => reply,
+            Err(error) => panic!("cannot ask {request:?}: {error}"),
+        }
+    })
 }
 
 /// Takes the one port that is fixed, 1234, until the result is dropped.
@@ -242,8 +253,7 @@ pub async fn port_1234() -> File {
             tries.tick().await;
         }
     };
-    // The tests before it have their deadlines, and there are a few of them.
-    time::timeout(10 * DEADLINE, locked)
+    time::timeout(PORT_LIMIT, locked)
         .await
         .unwrap_or_else(|_| panic!("somebody keeps the lock {}", path.display()));
     lock
@@ -280,10 +290,4 @@ fn is_up_to_date(program: &Path) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    time::timeout(DEADLINE, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: nothing happened within {DEADLINE:?}"))
 }
