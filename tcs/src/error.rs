@@ -86,11 +86,14 @@ pub(crate) enum Repr {
     Start { source: io::Error },
     #[error("cannot wait for signals")]
     Signals { source: io::Error },
-    #[error("`{called}` was called outside of a tokio runtime: call `run()`, which brings its own")]
-    OutsideRuntime { called: &'static str },
+    #[error("`{called}` was called outside of a tokio runtime{instead}")]
+    OutsideRuntime {
+        called: &'static str,
+        instead: &'static str,
+    },
     #[error("`run()` was called inside of a tokio runtime: call `{instead}` and `.await` it")]
     InsideRuntime { instead: &'static str },
-    #[error("ended by a second signal, with {cut} requests cut")]
+    #[error("ended at once, with {cut} requests cut")]
     Interrupted { cut: u64 },
     #[error("cannot connect to {addr}")]
     Connect { addr: SocketAddr, source: io::Error },

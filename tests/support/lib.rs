@@ -1,1 +1,24 @@
-//! What the tests share.
+//! What the tests share: deadlines, raw peers, raw servers, and a protocol that does as it is told.
+//!
+//! Server tests are driven by raw bytes and client tests by a raw server, so that the two ends of
+//! the library never vouch for each other.
+
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    reason = "test support is read where it is used, and panics by design"
+)]
+
+mod deadline;
+mod gate;
+mod peer;
+pub mod process;
+pub mod raw_server;
+mod server;
+mod tester;
+
+pub use deadline::{patiently, within};
+pub use gate::{Gate, gate};
+pub use peer::{Heard, RawPeer, control, frame};
+pub use server::{LONG, Over, Place, Running, adds_up, start};
+pub use tester::{Count, Counting, Reply, Tester, tester};

@@ -2,7 +2,10 @@
 
 use tokio::runtime::Builder;
 
-use crate::{Address, ClientProtocol, Result, runtime::new_runtime};
+use crate::{
+    Address, ClientProtocol, Result,
+    runtime::{Instead, inside_runtime, new_runtime},
+};
 
 mod connection;
 mod options;
@@ -81,6 +84,7 @@ impl<P: ClientProtocol> Client<P> {
     /// Dropping the future closes the connection; whether the request is executed is then unknown.
     #[must_use = "a client does nothing until it is awaited: write `.open().await`"]
     pub async fn open(self) -> Result<P::Output> {
+        inside_runtime("open()", Instead::Run)?;
         let Self {
             protocol,
             address,

@@ -7,7 +7,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Address, Framing, Peer, Result, error::Repr, server::check_max_frame_len};
+use crate::{
+    Address, Framing, Peer, Result,
+    error::Repr,
+    runtime::{Instead, inside_runtime},
+    server::{check_max_frame_len, check_zero},
+};
 
 use super::Connection;
 
@@ -90,7 +95,7 @@ impl ConnectOptions {
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
         let address = address.into();
         self.check()?;
-        crate::runtime::inside_runtime("connect()")?;
+        inside_runtime("connect()", Instead::Nothing)?;
         let timed_out = || Repr::ConnectTimedOut {
             host: address.text(),
             limit: self.connect.unwrap_or_default(),
@@ -139,7 +144,7 @@ impl ConnectOptions {
             ("connect_timeout", self.connect == Some(Duration::ZERO)),
             ("reply_timeout", self.reply == Some(Duration::ZERO)),
         ];
-        crate::server::check_zero(zero)
+        check_zero(zero)
     }
 
     pub(super) const fn reply(&self) -> Option<Duration> {

@@ -1,8 +1,6 @@
 //! The loop of a connection: read, answer every complete frame, send, and wait.
 
-use std::{
-    any::Any, future::poll_fn, io, ops::Range, pin::Pin, pin::pin, task::Poll, time::Duration,
-};
+use std::{any::Any, future::poll_fn, ops::Range, pin::pin, task::Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -11,6 +9,7 @@ use super::{
     registry::{Alarm, Watch},
     replies::{Next, Replies, closing},
     settings::Limits,
+    waits::{Arrived, Gone},
 };
 use crate::{
     Context, Decode as _, Facts, Frame, FrameError, Framing, Refusal, RefusalKind, ServerProtocol,
@@ -24,43 +23,22 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Connection<'a, P: ServerProtocol, S> {
     protocol: &'a P,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// What a server of a single request closes when it takes that.
     door: Option<&'a Door>,
     facts: Facts,
     session: P::Session,
-    inbox: Inbox,
-    replies: Replies<P::Framing>,
+    pub(super) inbox: Inbox,
+    pub(super) replies: Replies<P::Framing>,
     /// Whether a request was received and not answered yet.
     at_work: bool,
     /// When the frame began that is not complete yet, by the registry's clock.
-    frame_began: Option<u64>,
+    pub(super) frame_began: Option<u64>,
     /// When this connection noticed that the server is finishing.
-    drain_began: Option<u64>,
-    stream: S,
+    pub(super) drain_began: Option<u64>,
+    pub(super) stream: S,
     /// Last, so that the connection counts as ended only when its socket is closed.
-    watch: Watch,
-}
-
-/// Why nothing can be said to the peer any more.
-#[derive(Debug, thiserror::Error)]
-enum Gone {
-    /// The transport reported an error: the peer reset the connection.
-    #[error("{0}")]
-    Error(io::Error),
-    #[error("the peer does not read (`write_timeout`)")]
-    Stalled,
-    #[error("the server ended")]
-    Cut,
-}
-
-/// What ended the wait for bytes.
-enum Arrived {
-    Bytes,
-    /// The limit is over.
-    Expired,
-    /// The server is finishing.
-    Drain,
+    pub(super) watch: Watch,
 }
 
 /// What ended a function.
@@ -69,11 +47,6 @@ enum Ran<R> {
     TimedOut,
     Cut,
 }
-
-/// How long a started frame may take to complete when a drain begins.
-const DRAINED_FRAME: Duration = Duration::from_secs(1);
-/// So many bytes of a started frame earn a second more.
-const BYTES_PER_SECOND: usize = 64 * 1024;
 
 impl<'a, P, S> Connection<'a, P, S>
 where
@@ -200,7 +173,7 @@ where
 
     /// Notes that a request was received, or something in its place.
     #[inline]
-    fn receive(&mut self) {
+    pub(super) fn receive(&mut self) {
         self.watch.tally().receive();
         self.at_work = true;
         if let Some(door) = self.door {
@@ -284,139 +257,6 @@ where
             }
             next => next,
         }
-    }
-
-    /// Sends what waits.
-    async fn flush(&mut self) -> Result<(), Gone> {
-        let Self {
-            limits,
-            replies,
-            stream,
-            watch,
-            ..
-        } = self;
-        let mut waiting = usize::MAX;
-        poll_fn(|cx| {
-            if let Poll::Ready(flushed) = replies.poll_flush(cx, stream, watch.tally()) {
-                return Poll::Ready(flushed.map_err(Gone::Error));
-            }
-            // The limit counts from the last progress.
-            if replies.waiting() < waiting {
-                waiting = replies.waiting();
-                watch.limit(limits.write);
-            }
-            match watch.poll_alarm(cx) {
-                None => Poll::Pending,
-                Some(Alarm::Expired) => Poll::Ready(Err(Gone::Stalled)),
-                Some(Alarm::Cut) => Poll::Ready(Err(Gone::Cut)),
-            }
-        })
-        .await
-    }
-
-    /// Waits for bytes.
-    async fn fill(&mut self) -> Result<Arrived, Gone> {
-        if self.watch.is_draining() {
-            self.drain_began.get_or_insert(self.watch.now());
-        }
-        let (began, limit) = match (self.inbox.started(), self.drain_began) {
-            (None, Some(_)) => return Ok(Arrived::Drain),
-            (Some(_), Some(began)) => (began, Some(DRAINED_FRAME)),
-            (None, None) => (self.watch.now(), self.limits.idle),
-            (Some(arrived), None) => {
-                let began = *self.frame_began.get_or_insert(self.watch.now());
-                (began, self.frame_limit(arrived))
-            }
-        };
-        self.watch.limit_from(began, limit);
-        let Self {
-            inbox,
-            stream,
-            watch,
-            drain_began,
-            ..
-        } = self;
-        poll_fn(|cx| {
-            // Reading comes first: bytes that are there count, even if this task was late.
-            if let Poll::Ready(filled) = inbox.poll_fill(cx, stream) {
-                return Poll::Ready(filled.map(|()| Arrived::Bytes).map_err(Gone::Error));
-            }
-            match watch.poll_alarm(cx) {
-                Some(Alarm::Expired) => Poll::Ready(Ok(Arrived::Expired)),
-                Some(Alarm::Cut) => Poll::Ready(Err(Gone::Cut)),
-                None if drain_began.is_none() && watch.is_draining() => {
-                    Poll::Ready(Ok(Arrived::Drain))
-                }
-                None => Poll::Pending,
-            }
-        })
-        .await
-    }
-
-    /// Returns how long a frame may take of which so many bytes have arrived.
-    fn frame_limit(&self, arrived: usize) -> Option<Duration> {
-        let earned = Duration::from_secs((arrived / BYTES_PER_SECOND) as u64);
-        self.limits.frame.map(|limit| limit.saturating_add(earned))
-    }
-
-    /// Words why the wait for bytes is over.
-    fn expired(&mut self) -> Refusal {
-        let Some(arrived) = self.inbox.started() else {
-            let text = format!(
-                "nothing arrived for {:?} (`idle_timeout`)",
-                self.limits.idle.unwrap_or_default()
-            );
-            return Refusal::new(RefusalKind::Idle, text);
-        };
-        self.receive();
-        self.replies.count_refused();
-        if self.drain_began.is_some() {
-            return closing("the server is stopping, and the frame was not complete");
-        }
-        let text = format!(
-            "the frame was not complete after {:?} (`frame_timeout`)",
-            self.frame_limit(arrived).unwrap_or_default()
-        );
-        Refusal::new(RefusalKind::Idle, text)
-    }
-
-    /// Says the last words, and closes so that they arrive.
-    async fn close(&mut self, refusal: Option<Refusal>) -> Result<(), Gone> {
-        if let Some(refusal) = refusal {
-            self.replies.close(&refusal);
-        }
-        self.flush().await?;
-        let Self {
-            limits,
-            inbox,
-            stream,
-            watch,
-            ..
-        } = self;
-        watch.limit(limits.write);
-        poll_fn(|cx| match Pin::new(&mut *stream).poll_shutdown(cx) {
-            Poll::Pending if watch.poll_alarm(cx).is_none() => Poll::Pending,
-            _ => Poll::Ready(()),
-        })
-        .await;
-        let Some(linger) = limits.linger else {
-            return Ok(());
-        };
-        // A socket that is closed with unread input is reset, which can destroy replies that the
-        // peer has not read yet (RFC 1122, section 4.2.2.13).
-        watch.limit(Some(linger));
-        while !inbox.has_ended() {
-            inbox.clear();
-            let filled = poll_fn(|cx| match inbox.poll_fill(cx, stream) {
-                Poll::Pending if watch.poll_alarm(cx).is_some() => Poll::Ready(None),
-                filled => filled.map(Result::ok),
-            })
-            .await;
-            if filled.is_none() {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 

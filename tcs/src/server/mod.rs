@@ -32,6 +32,7 @@ mod replies;
 mod report;
 mod settings;
 mod signals;
+mod waits;
 
 pub use bound::{Bound, Handle};
 pub use lifetime::{Concurrent, Iterative, Lifetime, Once};
@@ -45,7 +46,7 @@ use crate::{
     Address, Facts, Peer, Result, ServerProtocol,
     error::Repr,
     race::{Either, race},
-    runtime::{inside_runtime, new_runtime},
+    runtime::{Instead, inside_runtime, new_runtime},
 };
 
 /// Answers one request and returns.
@@ -197,7 +198,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// Safe; a port that was taken is free again.
     pub async fn bind(self) -> Result<Bound<P, L>> {
-        inside_runtime("bind()")?;
+        inside_runtime("bind()", Instead::Run)?;
         Bound::new(self.protocol, self.settings).await
     }
 
@@ -215,7 +216,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Dropping the future closes the listener and cuts every connection.
     #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(self) -> Result<Report> {
-        inside_runtime("listen()")?;
+        inside_runtime("listen()", Instead::Run)?;
         self.bind().await?.listen().await
     }
 
@@ -236,7 +237,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// ```
     #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
-        inside_runtime("listen_until()")?;
+        inside_runtime("listen_until()", Instead::Run)?;
         self.bind().await?.listen_until(stop).await
     }
 

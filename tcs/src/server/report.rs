@@ -69,6 +69,7 @@ impl fmt::Display for Report {
     }
 }
 
+/// Adds each number to its like.
 impl AddAssign for Requests {
     fn add_assign(&mut self, other: Self) {
         let Self {

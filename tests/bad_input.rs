@@ -1,0 +1,291 @@
+//! Bad input gets a clear answer, and costs nobody else anything.
+
+use tcs::{ConcurrentServer, LengthPrefixed, Lines, Raw};
+use tcs_tests::{
+    Heard, Over, Place, RawPeer, Tester, control, frame, gate, over_both, tester, within,
+};
+
+over_both!(
+    text_that_is_not_utf8_is_a_bad_request,
+    frame_cut_in_the_middle_is_refused,
+    unterminated_last_line_is_never_executed,
+    garbage_ends_its_connection_only,
+    http_request_is_answered_in_its_own_terms,
+    nothing_behind_an_http_request_line_is_executed,
+    text_at_a_length_prefixed_port_is_told_what_to_do,
+    reply_with_the_delimiter_in_it_ends_the_connection,
+    error_with_the_delimiter_in_it_is_escaped,
+    control_frames_of_servers_are_refused_from_clients,
+    random_bytes_end_their_connection_only,
+);
+
+const HTTP: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nbody\n";
+
+async fn prefixed(over: Over) -> Place<std::sync::Arc<Tester<LengthPrefixed>>> {
+    let tester = tester(&gate()).shared();
+    Place::new(over, move || ConcurrentServer::new(tester.clone())).await
+}
+
+async fn lines(over: Over) -> Place<std::sync::Arc<Tester<Lines>>> {
+    let tester = tester(&gate()).shared();
+    Place::new(over, move || ConcurrentServer::new(tester.clone())).await
+}
+
+async fn raw(over: Over) -> Place<std::sync::Arc<Tester<Raw>>> {
+    let tester = tester(&gate()).shared();
+    Place::new(over, move || ConcurrentServer::new(tester.clone())).await
+}
+
+/// Shows that a peer that was there before is served still.
+async fn unharmed(peer: &mut RawPeer) {
+    assert_eq!(within(peer.ask("other")).await, Heard::message("other"));
+}
+
+async fn text_that_is_not_utf8_is_a_bad_request(over: Over) {
+    let mut place = prefixed(over).await;
+    let mut peer = place.peer().await;
+    within(peer.send([frame(b"ab\xff\x1b"), frame(b"behind")].concat())).await;
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x02, "the text is not UTF-8 after byte 2".to_owned())
+    );
+    assert_eq!(within(peer.hear()).await, Heard::message("behind"));
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.refused), (1, 1));
+
+    let mut place = lines(over).await;
+    let mut peer = place.peer().await;
+    within(peer.send(b"before\nab\xff\nbehind\n")).await;
+    assert_eq!(within(peer.rest()).await, b"before\n");
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.refused), (1, 1));
+}
+
+async fn frame_cut_in_the_middle_is_refused(over: Over) {
+    let mut place = prefixed(over).await;
+    let request = frame(b"whole");
+    for count in 1..request.len() {
+        let mut peer = place.peer().await;
+        within(peer.send([&frame(b"before"), &request[..count]].concat())).await;
+        within(peer.finish()).await;
+        assert_eq!(within(peer.hear()).await, Heard::message("before"));
+        assert_eq!(
+            within(peer.hear()).await,
+            Heard::Control(
+                0x43,
+                "the connection ended in the middle of a frame".to_owned()
+            )
+        );
+        assert_eq!(within(peer.hear()).await, Heard::End);
+    }
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.refused), (8, 8));
+}
+
+async fn unterminated_last_line_is_never_executed(over: Over) {
+    let mut place = lines(over).await;
+    let mut peer = place.peer().await;
+    within(peer.send("whole\nhalf")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"whole\n");
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.refused), (1, 1));
+}
+
+async fn garbage_ends_its_connection_only(over: Over) {
+    let mut place = prefixed(over).await;
+    let mut other = place.peer().await;
+    unharmed(&mut other).await;
+    // A TLS client hello, an impossible length, a control frame of nothing.
+    let garbage: [(&[u8], &str); 3] = [
+        (
+            b"\x16\x03\x01\x02\x00\x01",
+            "a message of 369295618 bytes exceeds `max_frame_len` of 8388608 bytes",
+        ),
+        (
+            b"\x7f\xff\xff\xff",
+            "a message of 2147483647 bytes exceeds `max_frame_len` of 8388608 bytes",
+        ),
+        (
+            b"\x80\0\0\0",
+            "a control frame of 0 bytes; it has 1 to 4096",
+        ),
+    ];
+    for (bytes, text) in garbage {
+        let mut peer = place.peer().await;
+        within(peer.send([bytes, &frame(b"behind")].concat())).await;
+        assert_eq!(
+            within(peer.hear()).await,
+            Heard::Control(0x43, text.to_owned())
+        );
+        assert_eq!(within(peer.hear()).await, Heard::End);
+        unharmed(&mut other).await;
+    }
+    drop(other);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.refused), (4, 3));
+}
+
+async fn http_request_is_answered_in_its_own_terms(over: Over) {
+    let mut peers = Vec::new();
+    let (mut one, mut two, mut three) = (prefixed(over).await, lines(over).await, raw(over).await);
+    peers.push(one.peer().await);
+    peers.push(two.peer().await);
+    peers.push(three.peer().await);
+    for mut peer in peers {
+        within(peer.send(HTTP)).await;
+        let answer = String::from_utf8(within(peer.rest()).await).expect("text");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{answer}"
+        );
+        assert!(
+            answer.ends_with("\r\n\r\nThis port does not speak HTTP.\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("\r\nContent-Length: 31\r\n"), "{answer}");
+    }
+    for requests in [
+        one.requests().await,
+        two.requests().await,
+        three.requests().await,
+    ] {
+        assert_eq!((requests.received, requests.refused), (1, 1));
+    }
+}
+
+async fn nothing_behind_an_http_request_line_is_executed(over: Over) {
+    let mut place = lines(over).await;
+    let mut peer = place.peer().await;
+    let post = "POST /x HTTP/1.1\r\nContent-Length: 6\r\n\r\npanic\n";
+    for byte in post.bytes() {
+        // The server may have closed already.
+        if within(peer.try_send([byte])).await.is_err() {
+            break;
+        }
+    }
+    assert!(within(peer.rest()).await.starts_with(b"HTTP/1.1 400"));
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.refused), (1, 1));
+
+    // Later lines of the same form are text as any other.
+    let mut place = lines(over).await;
+    let mut peer = place.peer().await;
+    within(peer.send("hello\nGET / HTTP/1.1\n")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"hello\nGET / HTTP/1.1\n");
+    assert_eq!(place.requests().await.served, 2);
+}
+
+async fn text_at_a_length_prefixed_port_is_told_what_to_do(over: Over) {
+    let mut place = prefixed(over).await;
+    for text in ["hello\n", "hi\n", "a\r\n", "hell", "    "] {
+        let mut peer = place.peer().await;
+        within(peer.send(text)).await;
+        let answer = String::from_utf8(within(peer.rest()).await).expect("text");
+        assert_eq!(
+            answer,
+            "This port expects length-prefixed frames; to use it with nc, serve it with \
+             `framing = Lines`.\n",
+            "{text:?}"
+        );
+    }
+    // Two letters and the end are a frame that was cut, as far as anybody can tell.
+    let mut peer = place.peer().await;
+    within(peer.send("hi")).await;
+    within(peer.finish()).await;
+    assert!(within(peer.rest()).await.starts_with(b"This port expects"));
+    assert_eq!(place.requests().await.refused, 6);
+}
+
+async fn reply_with_the_delimiter_in_it_ends_the_connection(over: Over) {
+    let mut place = prefixed(over).await;
+    let mut peer = place.peer().await;
+    assert_eq!(within(peer.ask("a\nb")).await, Heard::message("a\nb"));
+    drop(peer);
+    assert_eq!(place.requests().await.served, 1);
+
+    let mut place = Place::new(over, || ConcurrentServer::new(TwoLines)).await;
+    let mut peer = place.peer().await;
+    within(peer.send("one\ntwo\n")).await;
+    assert_eq!(within(peer.rest()).await, b"");
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.failed), (1, 1));
+}
+
+async fn error_with_the_delimiter_in_it_is_escaped(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(TwoLines)).await;
+    let mut peer = place.peer().await;
+    within(peer.send("error\nerror\n")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"two\\nlines\ntwo\\nlines\n");
+    assert_eq!(place.requests().await.served, 2);
+}
+
+async fn control_frames_of_servers_are_refused_from_clients(over: Over) {
+    let mut place = prefixed(over).await;
+    let mut peer = place.peer().await;
+    within(peer.send([control(0x01, "no"), frame(b"behind")].concat())).await;
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(
+            0x43,
+            "a control frame of kind 0x01, which clients do not send".to_owned()
+        )
+    );
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(place.requests().await.refused, 1);
+}
+
+async fn random_bytes_end_their_connection_only(over: Over) {
+    let mut place = prefixed(over).await;
+    let mut other = place.peer().await;
+    // A linear congruential generator: the same bytes each time.
+    let mut state = 1_u32;
+    for _ in 0..50 {
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .take(300)
+        .collect();
+        let mut peer = place.peer().await;
+        // The server may close before it has read all.
+        drop(within(peer.try_send(&bytes)).await);
+        drop(within(peer.try_finish()).await);
+        drop(within(peer.try_rest()).await);
+        unharmed(&mut other).await;
+    }
+    drop(other);
+    assert_eq!(place.requests().await.failed, 0);
+}
+
+/// Answers with two lines.
+struct TwoLines;
+
+impl tcs::ServerProtocol for TwoLines {
+    type Framing = Lines;
+    type Format = tcs::Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = Result<&'a str, &'a str>;
+
+    fn open_session(&self, _peer: &tcs::Peer) {}
+
+    async fn process_request<'a>(
+        &'a self,
+        _context: tcs::Context<'a, ()>,
+        request: &'a str,
+    ) -> Result<Result<&'a str, &'a str>, tcs::Refusal> {
+        Ok(if request == "error" {
+            Err("two\nlines")
+        } else {
+            Ok("two\nlines")
+        })
+    }
+}

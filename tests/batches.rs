@@ -1,0 +1,116 @@
+//! Requests that arrive together are handled together, in order, and never wait for one another's
+//! functions in vain.
+
+use tcs::{ConcurrentServer, LengthPrefixed, Lines};
+use tcs_tests::{Heard, Over, Place, frame, gate, over_both, tester, within};
+
+over_both!(
+    requests_together_are_answered_in_order,
+    requests_in_pieces_are_answered,
+    reply_does_not_wait_for_a_function_behind_it,
+    many_replies_leave_before_the_last_is_made,
+    large_messages_pass_both_ways,
+    peer_that_half_closes_gets_its_replies,
+    lines_are_answered_by_lines,
+);
+
+async fn place(over: Over) -> Place<impl tcs::ServerProtocol> {
+    let tester = tester::<LengthPrefixed>(&gate()).shared();
+    Place::new(over, move || ConcurrentServer::new(tester.clone())).await
+}
+
+async fn requests_together_are_answered_in_order(over: Over) {
+    let mut place = place(over).await;
+    let mut peer = place.peer().await;
+    let requests: Vec<String> = (0..100).map(|n| format!("request {n}")).collect();
+    let stream: Vec<u8> = requests
+        .iter()
+        .flat_map(|text| frame(text.as_bytes()))
+        .collect();
+    within(peer.send(&stream)).await;
+    // One write answers all, so one read gets all; they are the requests themselves.
+    assert_eq!(within(peer.receive_some()).await, stream);
+    within(peer.finish()).await;
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    assert_eq!(place.requests().await.served, 100);
+}
+
+async fn requests_in_pieces_are_answered(over: Over) {
+    let mut place = place(over).await;
+    let mut peer = place.peer().await;
+    for byte in frame(b"slowly") {
+        within(peer.send([byte])).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(within(peer.hear()).await, Heard::message("slowly"));
+    drop(peer);
+    assert_eq!(place.requests().await.served, 1);
+}
+
+async fn reply_does_not_wait_for_a_function_behind_it(over: Over) {
+    let gate = gate();
+    let tester = tester::<LengthPrefixed>(&gate).shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut peer = place.peer().await;
+    let requests = [frame(b"first"), frame(b"wait second"), frame(b"third")].concat();
+    within(peer.send(requests)).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("first"));
+    within(gate.reached()).await;
+    gate.open();
+    assert_eq!(within(peer.hear()).await, Heard::message("second"));
+    assert_eq!(within(peer.hear()).await, Heard::message("third"));
+    drop(peer);
+    assert_eq!(place.requests().await.served, 3);
+}
+
+async fn many_replies_leave_before_the_last_is_made(over: Over) {
+    let mut place = place(over).await;
+    let mut peer = place.peer().await;
+    // More than 64 KiB of replies, then a request that never ends the batch in time.
+    let requests = [frame(b"size 40000"), frame(b"size 40000"), frame(b"size 1")].concat();
+    within(peer.send(requests)).await;
+    for length in [40_000, 40_000, 1] {
+        assert_eq!(
+            within(peer.hear()).await,
+            Heard::Message(vec![b'x'; length])
+        );
+    }
+    drop(peer);
+    assert_eq!(place.requests().await.served, 3);
+}
+
+async fn large_messages_pass_both_ways(over: Over) {
+    let mut place = place(over).await;
+    let mut peer = place.peer().await;
+    let text = "y".repeat(3 << 20);
+    within(peer.send(frame(text.as_bytes()))).await;
+    assert_eq!(within(peer.hear()).await, Heard::message(&text));
+    drop(peer);
+    assert_eq!(place.requests().await.served, 1);
+}
+
+async fn peer_that_half_closes_gets_its_replies(over: Over) {
+    let mut place = place(over).await;
+    let mut peer = place.peer().await;
+    within(peer.send([frame(b"a"), frame(b"b")].concat())).await;
+    within(peer.finish()).await;
+    assert_eq!(
+        within(peer.rest()).await,
+        [frame(b"a"), frame(b"b")].concat()
+    );
+    assert_eq!(place.requests().await.served, 2);
+}
+
+async fn lines_are_answered_by_lines(over: Over) {
+    let tester = tester::<Lines>(&gate()).shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut peer = place.peer().await;
+    within(peer.send("one\ntwo\r\n\nnothing\nerror no such thing\nlast bye\nafter\n")).await;
+    assert_eq!(
+        within(peer.rest()).await,
+        b"one\ntwo\n\nno such thing\nbye\n"
+    );
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.served), (6, 6));
+}

@@ -1,0 +1,80 @@
+//! A server that runs out of descriptors waits, without spinning, and goes on.
+//!
+//! This is a process of its own, because the limit is the process's.
+
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tcs::{ConcurrentServer, LengthPrefixed};
+use tcs_tests::{Heard, RawPeer, frame, gate, start, tester, within};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    span::{Attributes, Id, Record},
+};
+
+/// Counts the errors that are logged.
+#[derive(Clone, Default)]
+struct Errors(Arc<AtomicU64>);
+
+impl Subscriber for Errors {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+#[tokio::test]
+async fn server_without_descriptors_waits_and_goes_on() {
+    let errors = Errors::default();
+    tracing::subscriber::set_global_default(errors.clone()).expect("the only one");
+    let (_, hard) = rlimit::Resource::NOFILE.get().expect("a limit");
+    rlimit::Resource::NOFILE
+        .set(64, hard)
+        .expect("lower than it was");
+    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).max_connections(1_000);
+    let server = start(server).await;
+    let mut served = server.peer().await;
+    assert_eq!(within(served.ask("a")).await, Heard::message("a"));
+
+    // Take every descriptor but the one that the peer needs for itself.
+    let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    files.pop();
+    let began = Instant::now();
+    let mut waiting: RawPeer = server.peer().await;
+    within(waiting.send(frame(b"b"))).await;
+    while errors.0.load(Ordering::Relaxed) < 3 {
+        assert_eq!(within(served.ask("a")).await, Heard::message("a"));
+    }
+    let logged = errors.0.load(Ordering::Relaxed);
+    let passed = began.elapsed();
+    assert!(
+        passed >= Duration::from_millis(100) * u32::try_from(logged - 1).expect("few"),
+        "{logged} attempts in {passed:?}"
+    );
+
+    files.clear();
+    assert_eq!(within(waiting.hear()).await, Heard::message("b"));
+    drop((served, waiting));
+    assert!(server.stopped().await.requests.served >= 3);
+}

@@ -1,0 +1,221 @@
+//! A server that is stopped finishes what it began, and its report adds up.
+
+use std::time::Duration;
+
+use tcs::{ConcurrentServer, ErrorKind, LengthPrefixed, Lines, Report};
+use tcs_tests::{Gate, Heard, Running, Tester, adds_up, frame, gate, start, tester, within};
+use tokio::net::TcpStream;
+
+async fn server(gate: &Gate) -> Running {
+    let tester: Tester<LengthPrefixed> = tester(gate);
+    start(ConcurrentServer::new(tester)).await
+}
+
+/// Waits until the listener is closed.
+async fn refuses(server: &Running) {
+    while TcpStream::connect(server.addr()).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn request_in_flight_is_answered_during_drain() {
+    let gate = gate();
+    let server = server(&gate).await;
+    let mut peer = server.peer().await;
+    within(peer.send([frame(b"wait work"), frame(b"behind")].concat())).await;
+    within(gate.reached()).await;
+
+    server.handle().stop();
+    within(refuses(&server)).await;
+    gate.open();
+    assert_eq!(within(peer.hear()).await, Heard::message("work"));
+    assert_eq!(within(peer.hear()).await, Heard::message("behind"));
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x40, "the server is stopping".to_owned())
+    );
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    let report = server.finished().await;
+    assert_eq!((report.requests.served, report.requests.cut), (2, 0));
+    assert_eq!((report.connections.closed, report.connections.cut), (1, 0));
+}
+
+#[tokio::test]
+async fn idle_connection_is_told_and_closed_at_once() {
+    let server = server(&gate()).await;
+    let mut peer = server.peer().await;
+    within(peer.ask("hello")).await;
+    server.handle().stop();
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(server.finished().await.requests.served, 1);
+}
+
+#[tokio::test]
+async fn started_frame_may_finish_during_drain() {
+    let server = server(&gate()).await;
+    let mut peer = server.peer().await;
+    within(peer.ask("hello")).await;
+    let request = frame(b"started");
+    within(peer.send(&request[..6])).await;
+    let mut idle = server.peer().await;
+    within(idle.ask("hello")).await;
+    server.handle().stop();
+    // When the idle one was told, the other was told as well, and still waits for its frame.
+    assert_eq!(within(idle.hear()).await.kind(), 0x40);
+    within(peer.send(&request[6..])).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("started"));
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    drop((peer, idle));
+    assert_eq!(server.finished().await.requests.served, 3);
+}
+
+#[tokio::test]
+async fn started_frame_that_does_not_finish_is_refused_within_a_second_or_two() {
+    let server = server(&gate()).await;
+    let mut peer = server.peer().await;
+    within(peer.ask("hello")).await;
+    within(peer.send(&frame(b"started")[..6])).await;
+    within(server.peer().await.ask("so the bytes before have arrived")).await;
+    server.handle().stop();
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(
+            0x40,
+            "the server is stopping, and the frame was not complete".to_owned()
+        )
+    );
+    drop(peer);
+    let requests = server.finished().await.requests;
+    assert_eq!((requests.served, requests.refused), (2, 1));
+}
+
+#[tokio::test]
+async fn drain_timeout_cuts_the_rest() {
+    let gate = gate();
+    let tester: Tester<LengthPrefixed> = tester(&gate);
+    let server = ConcurrentServer::new(tester).drain_timeout(Duration::from_millis(50));
+    let server = start(server).await;
+    let mut peer = server.peer().await;
+    within(peer.send([frame(b"first"), frame(b"wait"), frame(b"behind")].concat())).await;
+    within(gate.reached()).await;
+    server.handle().stop();
+    assert_eq!(within(peer.hear()).await, Heard::message("first"));
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x06, "the server ended before the reply".to_owned())
+    );
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    let report = server.finished().await;
+    assert_eq!((report.requests.served, report.requests.cut), (1, 1));
+    assert_eq!(report.connections.cut, 1);
+}
+
+#[tokio::test]
+async fn handle_ends_a_drain_at_once() {
+    let gate = gate();
+    let server = server(&gate).await;
+    let handle = server.handle();
+    let mut peer = server.peer().await;
+    within(peer.send(frame(b"wait"))).await;
+    within(gate.reached()).await;
+    handle.stop();
+    within(refuses(&server)).await;
+    handle.end();
+    let error = server.result().await.expect_err("it was interrupted");
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    assert_eq!(error.to_string(), "ended at once, with 1 requests cut");
+}
+
+#[tokio::test]
+async fn future_stops_a_server() {
+    let tester: Tester<LengthPrefixed> = tester(&gate());
+    let bound = ConcurrentServer::new(tester)
+        .port(0)
+        .bind()
+        .await
+        .expect("a port");
+    let addr = bound.local_addr();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let listening = tokio::spawn(bound.listen_until(stopped));
+    let mut peer = tcs_tests::RawPeer::connect(addr).await;
+    within(peer.ask("hello")).await;
+    stop.send(()).expect("it listens");
+    let report = within(listening)
+        .await
+        .expect("no panic")
+        .expect("no error");
+    adds_up(&report);
+    assert_eq!(report.requests.served, 1);
+}
+
+#[tokio::test]
+async fn dropped_server_cuts_its_connections() {
+    let tester: Tester<LengthPrefixed> = tester(&gate());
+    let bound = ConcurrentServer::new(tester)
+        .port(0)
+        .bind()
+        .await
+        .expect("a port");
+    let addr = bound.local_addr();
+    let listening = tokio::spawn(bound.listen());
+    let mut peer = tcs_tests::RawPeer::connect(addr).await;
+    within(peer.ask("hello")).await;
+    listening.abort();
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    let error = TcpStream::connect(addr)
+        .await
+        .expect_err("the listener is closed");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn drain_without_control_frames_just_closes() {
+    let tester: Tester<Lines> = tester(&gate());
+    let server = start(ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
+    within(peer.send("hello\n")).await;
+    assert_eq!(within(peer.receive(6)).await, b"hello\n");
+    server.handle().stop();
+    assert_eq!(within(peer.rest()).await, b"");
+    drop(peer);
+    assert_eq!(server.finished().await.requests.served, 1);
+}
+
+#[tokio::test]
+async fn report_adds_up_with_what_the_peers_saw() {
+    let gate = gate();
+    let server = server(&gate).await;
+    let (mut served, mut failed, mut refused) = (0, 0, 0);
+    for _ in 0..5 {
+        let mut peer = server.peer().await;
+        for request in ["a", "error b", "panic c", "busy d", "size 9"] {
+            match within(peer.ask(request)).await {
+                Heard::Message(_) | Heard::Control(0x01, _) => served += 1,
+                Heard::Control(0x06, _) => failed += 1,
+                Heard::Control(0x04, _) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let mut cut = server.peer().await;
+    within(cut.send(frame(b"wait"))).await;
+    within(gate.reached()).await;
+    cut.reset();
+    gate.open();
+    let report: Report = server.stopped().await;
+    let requests = report.requests;
+    assert_eq!(
+        (
+            requests.served + requests.cut,
+            requests.failed,
+            requests.refused
+        ),
+        (served + 1, failed, refused)
+    );
+    assert_eq!((served, failed, refused), (15, 5, 5));
+    assert_eq!(report.connections.accepted, 6);
+}

@@ -1,0 +1,69 @@
+//! Each example does what its header says.
+
+use tcs_tests::process::{Process, ask, connect, port_1234};
+
+const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
+
+#[tokio::test]
+async fn hello_prints_the_response_and_ends() {
+    let printed = Process::example("hello").finished().await.succeeded();
+    assert_eq!(printed, ["Response: Hello Client!"]);
+}
+
+#[tokio::test]
+async fn greet_client_is_greeted_by_greet_server() {
+    let _port = port_1234().await;
+    let server = Process::example("greet_server");
+    drop(connect(ADDRESS).await);
+    let client = Process::example("greet_client");
+    assert_eq!(
+        client.finished().await.succeeded(),
+        ["Response: Hello, Ann!"]
+    );
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn greet_server_tells_strangers_what_it_expects() {
+    let _port = port_1234().await;
+    let server = Process::example("greet_server");
+    let reply = ask(connect(ADDRESS).await, "Ann\n").await;
+    assert!(reply.contains("framing = Lines"), "{reply}");
+    server.interrupt().await;
+    server.finished().await.succeeded();
+}
+
+#[tokio::test]
+async fn greet_client_without_a_server_says_so() {
+    let _port = port_1234().await;
+    let finished = Process::example("greet_client").finished().await;
+    assert!(!finished.status.success(), "{finished:?}");
+    assert!(finished.stderr.contains("127.0.0.1:1234"), "{finished:?}");
+    assert!(finished.stderr.contains("refused"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn lines_answers_each_line() {
+    let _port = port_1234().await;
+    let server = Process::example("lines");
+    let replies = ask(connect(ADDRESS).await, "Ann\nBob\r\n").await;
+    assert_eq!(replies, "Hello, Ann!\nHello, Bob!\n");
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn graceful_finishes_what_it_began() {
+    let _port = port_1234().await;
+    let mut server = Process::example("graceful");
+    assert_eq!(server.line().await, "listening on 127.0.0.1:1234");
+    let reply = tokio::spawn(ask(connect(ADDRESS).await, "2\n"));
+    assert_eq!(server.line().await, "working for 2 s");
+    server.interrupt().await;
+    assert_eq!(reply.await.expect("no panic"), "worked for 2 s\n");
+    assert_eq!(
+        server.finished().await.succeeded(),
+        ["1 requests: 1 served, 0 failed, 0 refused, 0 cut; 1 connections: 1 closed, 0 cut"]
+    );
+}

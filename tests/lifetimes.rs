@@ -1,0 +1,200 @@
+//! What the three servers promise about how long and how many at a time they serve.
+
+use std::time::Duration;
+
+use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Raw};
+use tcs_tests::{Gate, Heard, RawPeer, Tester, frame, gate, start, tester, within};
+use tokio::net::TcpStream;
+
+fn prefixed(gate: &Gate) -> Tester<LengthPrefixed> {
+    tester(gate)
+}
+
+#[tokio::test]
+async fn once_answers_one_request_and_returns() {
+    let server = start(OnceServer::new(prefixed(&gate()))).await;
+    let mut peer = server.peer().await;
+    assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    let report = server.finished().await;
+    assert_eq!((report.requests.served, report.connections.closed), (1, 1));
+}
+
+#[tokio::test]
+async fn once_ignores_connections_that_end_before_a_request_byte() {
+    let server = start(OnceServer::new(prefixed(&gate()))).await;
+    drop(server.peer().await);
+    server.peer().await.reset();
+    let mut peer = server.peer().await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    let mut peer = server.peer().await;
+    assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
+    drop(peer);
+    let report = server.finished().await;
+    assert_eq!((report.requests.received, report.requests.served), (1, 1));
+}
+
+#[tokio::test]
+async fn once_ignores_connections_that_stay_idle() {
+    let server = OnceServer::new(prefixed(&gate())).idle_timeout(Duration::from_millis(50));
+    let server = start(server).await;
+    let mut idle = server.peer().await;
+    let mut peer = server.peer().await;
+    assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
+    assert_eq!(within(idle.hear()).await.kind(), 0x41);
+    drop((peer, idle));
+    assert_eq!(server.finished().await.requests.served, 1);
+}
+
+#[tokio::test]
+async fn once_has_closed_its_listener_when_the_request_is_taken() {
+    let gate = gate();
+    let server = start(OnceServer::new(prefixed(&gate))).await;
+    let mut peer = server.peer().await;
+    within(peer.send(frame(b"wait done"))).await;
+    within(gate.reached()).await;
+    let error = TcpStream::connect(server.addr()).await.expect_err("closed");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    gate.open();
+    assert_eq!(within(peer.hear()).await, Heard::message("done"));
+    drop(peer);
+    assert_eq!(server.finished().await.requests.served, 1);
+}
+
+#[tokio::test]
+async fn once_executes_no_second_request() {
+    let server = start(OnceServer::new(prefixed(&gate()))).await;
+    let mut peer = server.peer().await;
+    within(peer.send([frame(b"one"), frame(b"two")].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("one"));
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x40, "this server answers one request".to_owned())
+    );
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(server.finished().await.requests.received, 1);
+}
+
+#[tokio::test]
+async fn once_returns_when_its_request_is_refused_or_fails() {
+    for (request, kind) in [
+        (frame(b"\xff"), 0x02),
+        (frame(b"panic!"), 0),
+        (frame(b"panic x"), 0x06),
+    ] {
+        let server = start(OnceServer::new(prefixed(&gate()))).await;
+        let mut peer = server.peer().await;
+        within(peer.send(request)).await;
+        assert_eq!(within(peer.hear()).await.kind(), kind);
+        drop(peer);
+        assert_eq!(server.finished().await.requests.received, 1);
+    }
+}
+
+#[tokio::test]
+async fn iterative_does_not_answer_the_second_before_the_first_is_done() {
+    let gate = gate();
+    let server = start(IterativeServer::new(prefixed(&gate))).await;
+    let mut first = server.peer().await;
+    within(first.send(frame(b"wait first"))).await;
+    within(gate.reached()).await;
+    let mut second = server.peer().await;
+    within(second.send(frame(b"wait second"))).await;
+
+    // The second would be at the gate as well, were it served.
+    gate.open();
+    assert_eq!(within(first.hear()).await, Heard::message("first"));
+    assert_eq!(within(first.ask("more")).await, Heard::message("more"));
+    drop(first);
+    within(gate.reached()).await;
+    gate.open();
+    assert_eq!(within(second.hear()).await, Heard::message("second"));
+    drop(second);
+    assert_eq!(server.stopped().await.requests.served, 3);
+}
+
+#[tokio::test]
+async fn iterative_serves_the_second_although_the_first_sits_idle() {
+    let server = IterativeServer::new(prefixed(&gate())).idle_timeout(Duration::from_millis(50));
+    let server = start(server).await;
+    let mut idle = server.peer().await;
+    let mut second = server.peer().await;
+    assert_eq!(within(second.ask("hello")).await, Heard::message("hello"));
+    assert_eq!(
+        within(idle.hear()).await,
+        Heard::Control(0x41, "nothing arrived for 50ms (`idle_timeout`)".to_owned())
+    );
+    drop((idle, second));
+    assert_eq!(server.stopped().await.requests.served, 1);
+}
+
+#[tokio::test]
+async fn concurrent_answers_both() {
+    let gate = gate();
+    let server = start(ConcurrentServer::new(prefixed(&gate))).await;
+    let mut first = server.peer().await;
+    within(first.send(frame(b"wait first"))).await;
+    within(gate.reached()).await;
+    let mut second = server.peer().await;
+    assert_eq!(within(second.ask("second")).await, Heard::message("second"));
+    gate.open();
+    assert_eq!(within(first.hear()).await, Heard::message("first"));
+    drop((first, second));
+    assert_eq!(server.stopped().await.requests.served, 2);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait_in_the_backlog() {
+    let gate = gate();
+    let server = start(ConcurrentServer::new(prefixed(&gate)).max_connections(2)).await;
+    let mut peers: Vec<RawPeer> = Vec::new();
+    for _ in 0..3 {
+        let mut peer = server.peer().await;
+        within(peer.send(frame(b"wait"))).await;
+        peers.push(peer);
+    }
+    let mut third = peers.pop().expect("three");
+    for _ in &peers {
+        within(gate.reached()).await;
+    }
+    for peer in &mut peers {
+        gate.open();
+        within(peer.hear()).await;
+    }
+    // Both are still open, so nobody is at the gate until one of them leaves.
+    peers.pop();
+    within(gate.reached()).await;
+    gate.open();
+    assert_eq!(within(third.hear()).await, Heard::message(""));
+    drop((peers, third));
+    assert_eq!(server.stopped().await.requests.served, 3);
+}
+
+#[tokio::test]
+async fn raw_has_one_exchange_per_connection() {
+    let server = start(ConcurrentServer::new(tester::<Raw>(&gate()))).await;
+    for _ in 0..2 {
+        let mut peer = server.peer().await;
+        within(peer.send("hello\n")).await;
+        assert_eq!(within(peer.rest()).await, b"hello\n");
+    }
+    assert_eq!(server.stopped().await.requests.served, 2);
+}
+
+#[tokio::test]
+async fn raw_request_that_fills_the_buffer_exactly_is_answered() {
+    let server = start(ConcurrentServer::new(tester::<Raw>(&gate()))).await;
+    for length in [16 * 1024, 16 * 1024 - 1, 16 * 1024 + 1] {
+        let mut peer = server.peer().await;
+        let request = vec![b'x'; length];
+        within(peer.send(&request)).await;
+        // The bytes may arrive in several segments, of which `Raw` takes the first as all.
+        let reply = within(peer.rest()).await;
+        assert!(!reply.is_empty() && request.starts_with(&reply));
+    }
+    assert_eq!(server.stopped().await.requests.served, 3);
+}

@@ -1,0 +1,317 @@
+//! Every wait of a server has a limit, and so has every size.
+//!
+//! The clock is paused: hours pass in no time, and limits end when they should.
+
+use std::time::Duration;
+
+use tcs::{ConcurrentServer, LengthPrefixed, Lines, Raw, Report, ServerProtocol};
+use tcs_tests::{Heard, RawPeer, Tester, adds_up, control, frame, gate, patiently, tester};
+use tokio::{task::JoinHandle, time::Instant};
+
+/// How late a limit may end: two sweeps of at most 125 ms.
+const LATE: Duration = Duration::from_millis(251);
+
+/// Serves one peer in memory, through a pipe of so many bytes.
+fn serve<P: ServerProtocol>(
+    server: ConcurrentServer<P>,
+    pipe: usize,
+) -> (RawPeer, JoinHandle<Report>) {
+    let (near, far) = tokio::io::duplex(pipe);
+    let serving = tokio::spawn(async move {
+        let report = server.serve_stream(far).await.expect("good settings");
+        adds_up(&report);
+        report
+    });
+    (RawPeer::over(near), serving)
+}
+
+fn server() -> ConcurrentServer<Tester<LengthPrefixed>> {
+    ConcurrentServer::new(tester(&gate()))
+}
+
+async fn ended(serving: JoinHandle<Report>) -> Report {
+    patiently(serving).await.expect("no panic")
+}
+
+#[track_caller]
+fn took(began: Instant, limit: Duration) {
+    let passed = began.elapsed();
+    assert!(
+        passed >= limit && passed <= limit + LATE,
+        "{passed:?} instead of {limit:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connection_is_told_and_closed() {
+    let (mut peer, serving) = serve(server(), 1 << 16);
+    for _ in 0..2 {
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_secs(299)).await;
+        assert_eq!(
+            patiently(peer.ask("still here")).await,
+            Heard::message("still here")
+        );
+        took(began, Duration::from_secs(299));
+    }
+    let began = Instant::now();
+    assert_eq!(
+        patiently(peer.hear()).await,
+        Heard::Control(0x41, "nothing arrived for 300s (`idle_timeout`)".to_owned())
+    );
+    took(began, Duration::from_mins(5));
+    assert_eq!(patiently(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.received, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn started_frame_has_its_own_limit() {
+    let (mut peer, serving) = serve(server(), 1 << 16);
+    let began = Instant::now();
+    // A byte now and then does not extend it.
+    for byte in &frame(b"trickling along")[..5] {
+        patiently(peer.send([*byte])).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(
+        patiently(peer.hear()).await,
+        Heard::Control(
+            0x41,
+            "the frame was not complete after 30s (`frame_timeout`)".to_owned()
+        )
+    );
+    took(began, Duration::from_secs(30));
+    drop(peer);
+    let requests = ended(serving).await.requests;
+    assert_eq!((requests.received, requests.refused), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_arrive_earn_a_started_frame_more_time() {
+    let (mut peer, serving) = serve(server(), 1 << 20);
+    let began = Instant::now();
+    let message = vec![b'x'; 300_000];
+    let request = frame(&message);
+    patiently(peer.send(&request[..128 * 1024])).await;
+    tokio::time::sleep(Duration::from_millis(31_500)).await;
+    patiently(peer.send(&request[128 * 1024..])).await;
+    assert_eq!(patiently(peer.hear()).await, Heard::Message(message));
+    took(began, Duration::from_millis(31_500));
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.served, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_does_not_read_is_given_up() {
+    let (mut peer, serving) = serve(server(), 64);
+    let began = Instant::now();
+    patiently(peer.send([frame(b"size 1000"), frame(b"behind")].concat())).await;
+    let report = ended(serving).await;
+    took(began, Duration::from_secs(30));
+    assert_eq!((report.requests.received, report.requests.cut), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_reads_slowly_is_not_given_up() {
+    let (mut peer, serving) = serve(server(), 64);
+    patiently(peer.send(frame(b"size 320"))).await;
+    let mut received = 0;
+    while received < 324 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        received += patiently(peer.receive_some()).await.len();
+    }
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.served, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_closes_first_lingers() {
+    let (mut peer, serving) = serve(server(), 1 << 16);
+    patiently(peer.send(frame(b"last words"))).await;
+    assert_eq!(patiently(peer.hear()).await, Heard::message("words"));
+    assert_eq!(patiently(peer.hear()).await.kind(), 0x40);
+    assert_eq!(patiently(peer.hear()).await, Heard::End);
+    let began = Instant::now();
+    // What still arrives is dropped, and does not extend the wait.
+    while peer.try_send(vec![0; 1 << 12]).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let passed = began.elapsed();
+    assert!(
+        passed >= Duration::from_secs(2) && passed <= Duration::from_millis(2_400),
+        "{passed:?}"
+    );
+    assert_eq!(ended(serving).await.requests.received, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_has_no_limit_unless_it_is_given_one() {
+    let gate = gate();
+    let tester: Tester<LengthPrefixed> = tester(&gate);
+    let (mut peer, serving) = serve(ConcurrentServer::new(tester), 1 << 16);
+    patiently(peer.send(frame(b"wait long"))).await;
+    patiently(gate.reached()).await;
+    tokio::time::sleep(Duration::from_hours(10)).await;
+    gate.open();
+    assert_eq!(patiently(peer.hear()).await, Heard::message("long"));
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.served, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_that_takes_too_long_is_answered_in_its_place() {
+    let limit = Duration::from_secs(3);
+    let (mut peer, serving) = serve(server().request_timeout(limit), 1 << 16);
+    let began = Instant::now();
+    patiently(peer.send([frame(b"wait"), frame(b"behind")].concat())).await;
+    assert_eq!(
+        patiently(peer.hear()).await,
+        Heard::Control(0x05, "no reply within 3s (`request_timeout`)".to_owned())
+    );
+    took(began, limit);
+    assert_eq!(patiently(peer.hear()).await, Heard::message("behind"));
+    drop(peer);
+    let requests = ended(serving).await.requests;
+    assert_eq!((requests.failed, requests.served), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_that_takes_too_long_with_a_session_ends_the_connection() {
+    let tester: Tester<LengthPrefixed> = tester(&gate());
+    let server = ConcurrentServer::new(tester.counting()).request_timeout(Duration::from_secs(3));
+    let (mut peer, serving) = serve(server, 1 << 16);
+    patiently(peer.send([frame(b"wait"), frame(b"behind")].concat())).await;
+    assert_eq!(patiently(peer.hear()).await.kind(), 0x05);
+    assert_eq!(
+        patiently(peer.hear()).await,
+        Heard::Control(
+            0x40,
+            "the session was lost with the failed request".to_owned()
+        )
+    );
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.received, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_can_be_switched_off() {
+    let server = server()
+        .idle_timeout(None)
+        .frame_timeout(None)
+        .write_timeout(None)
+        .linger(None);
+    let (mut peer, serving) = serve(server, 64);
+    tokio::time::sleep(Duration::from_hours(10)).await;
+    let request = frame(b"size 1000");
+    patiently(peer.send(&request[..7])).await;
+    tokio::time::sleep(Duration::from_hours(10)).await;
+    patiently(peer.send([&request[7..], &frame(b"last")].concat())).await;
+    tokio::time::sleep(Duration::from_hours(10)).await;
+    assert_eq!(
+        patiently(peer.hear()).await,
+        Heard::Message(vec![b'x'; 1_000])
+    );
+    assert_eq!(patiently(peer.hear()).await, Heard::message(""));
+    patiently(peer.rest()).await;
+    let began = Instant::now();
+    assert_eq!(ended(serving).await.requests.served, 2);
+    took(began, Duration::ZERO);
+    drop(peer);
+}
+
+#[tokio::test]
+async fn request_beyond_the_limit_is_refused_in_its_place() {
+    let (mut peer, serving) = serve(server().max_frame_len(100), 1 << 16);
+    for (length, fits) in [(99, true), (100, true), (101, false), (400, false)] {
+        let request = "y".repeat(length);
+        let expected = if fits {
+            Heard::message(&request)
+        } else {
+            let text = format!("a message of {length} bytes exceeds `max_frame_len` of 100 bytes");
+            Heard::Control(0x03, text)
+        };
+        let requests = [frame(request.as_bytes()), frame(b"behind")].concat();
+        patiently(peer.send(requests)).await;
+        assert_eq!(patiently(peer.hear()).await, expected, "{length}");
+        assert_eq!(
+            patiently(peer.hear()).await,
+            Heard::message("behind"),
+            "{length}"
+        );
+    }
+    patiently(peer.send(401_u32.to_be_bytes())).await;
+    assert_eq!(
+        patiently(peer.hear()).await,
+        Heard::Control(
+            0x43,
+            "a message of 401 bytes exceeds `max_frame_len` of 100 bytes".to_owned()
+        )
+    );
+    assert_eq!(patiently(peer.hear()).await, Heard::End);
+    drop(peer);
+    let requests = ended(serving).await.requests;
+    assert_eq!((requests.served, requests.refused), (6, 3));
+}
+
+#[tokio::test]
+async fn reply_beyond_the_limit_is_a_failure_in_its_place() {
+    let (mut peer, serving) = serve(server().max_frame_len(100), 1 << 16);
+    for (request, fits) in [("size 99", true), ("size 100", true), ("size 101", false)] {
+        let heard = patiently(peer.ask(request)).await;
+        if fits {
+            assert!(matches!(heard, Heard::Message(_)), "{heard:?}");
+        } else {
+            assert_eq!(
+                heard,
+                Heard::Control(
+                    0x06,
+                    "the reply cannot be sent: a message of 101 bytes exceeds `max_frame_len` of \
+                     100 bytes"
+                        .to_owned()
+                )
+            );
+        }
+    }
+    assert_eq!(
+        patiently(peer.ask("behind")).await,
+        Heard::message("behind")
+    );
+    drop(peer);
+    let requests = ended(serving).await.requests;
+    assert_eq!((requests.served, requests.failed), (3, 1));
+}
+
+#[tokio::test]
+async fn request_beyond_the_limit_ends_a_connection_without_control_frames() {
+    let server = ConcurrentServer::new(tester::<Lines>(&gate())).max_frame_len(10);
+    let (mut peer, serving) = serve(server, 1 << 16);
+    patiently(peer.send("0123456789\n0123456789a\nbehind\n")).await;
+    assert_eq!(patiently(peer.rest()).await, b"0123456789\n");
+    drop(peer);
+    let requests = ended(serving).await.requests;
+    assert_eq!((requests.served, requests.refused), (1, 1));
+
+    let server = ConcurrentServer::new(tester::<Raw>(&gate())).max_frame_len(10);
+    let (mut peer, serving) = serve(server, 1 << 16);
+    patiently(peer.send("0123456789a")).await;
+    assert_eq!(patiently(peer.rest()).await, b"");
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.refused, 1);
+}
+
+#[tokio::test]
+async fn notices_are_skipped() {
+    let (mut peer, serving) = serve(server(), 1 << 16);
+    let stream = [
+        control(0x80, "hello"),
+        frame(b"one"),
+        control(0xff, ""),
+        frame(b"two"),
+    ];
+    patiently(peer.send(stream.concat())).await;
+    assert_eq!(patiently(peer.hear()).await, Heard::message("one"));
+    assert_eq!(patiently(peer.hear()).await, Heard::message("two"));
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.received, 2);
+}

@@ -1,0 +1,189 @@
+//! What is called in the wrong place, or set to what makes no sense, says so.
+
+use std::{
+    pin::pin,
+    sync::mpsc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tcs::{
+    Client, ConcurrentServer, Connection, Error, ErrorKind, IterativeServer, LengthPrefixed,
+    OnceServer, client_protocol, server_protocol,
+};
+use tcs_tests::within;
+use tokio::net::TcpListener;
+
+#[server_protocol]
+fn greet(name: &str) -> String {
+    format!("Hello, {name}!")
+}
+
+#[client_protocol(request = "Ann")]
+fn ignore(_reply: &str) {}
+
+/// Polls a future once, outside of any runtime.
+fn outside<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it found something to wait for"),
+    }
+}
+
+fn text(error: &Error) -> (ErrorKind, String) {
+    (error.kind(), format!("{error:?}"))
+}
+
+#[tokio::test]
+async fn run_inside_of_a_runtime_names_what_to_call() {
+    let error = ConcurrentServer::new(Greet)
+        .port(0)
+        .run()
+        .expect_err("inside");
+    assert_eq!(
+        text(&error),
+        (
+            ErrorKind::Runtime,
+            "`run()` was called inside of a tokio runtime: call `listen()` and `.await` it"
+                .to_owned()
+        )
+    );
+    let error = Client::new(Ignore).run().expect_err("inside");
+    assert_eq!(
+        text(&error),
+        (
+            ErrorKind::Runtime,
+            "`run()` was called inside of a tokio runtime: call `open()` and `.await` it"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
+fn listen_outside_of_a_runtime_names_what_to_call() {
+    for error in [
+        outside(ConcurrentServer::new(Greet).listen()).expect_err("outside"),
+        outside(IterativeServer::new(Greet).listen()).expect_err("outside"),
+        outside(OnceServer::new(Greet).listen()).expect_err("outside"),
+    ] {
+        assert_eq!(
+            text(&error),
+            (
+                ErrorKind::Runtime,
+                "`listen()` was called outside of a tokio runtime: call `run()`, which brings its own"
+                    .to_owned()
+            )
+        );
+    }
+    let error = outside(ConcurrentServer::new(Greet).bind()).expect_err("outside");
+    assert!(
+        error.to_string().starts_with("`bind()` was called outside"),
+        "{error}"
+    );
+}
+
+#[test]
+fn open_and_connect_outside_of_a_runtime_say_so() {
+    let error = outside(Client::new(Ignore).open()).expect_err("outside");
+    assert_eq!(
+        text(&error),
+        (
+            ErrorKind::Runtime,
+            "`open()` was called outside of a tokio runtime: call `run()`, which brings its own"
+                .to_owned()
+        )
+    );
+    let error = outside(Connection::<LengthPrefixed>::connect("127.0.0.1:1")).expect_err("outside");
+    assert_eq!(
+        text(&error),
+        (
+            ErrorKind::Runtime,
+            "`connect()` was called outside of a tokio runtime".to_owned()
+        )
+    );
+}
+
+#[tokio::test]
+async fn port_in_use_is_told_with_the_address() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = taken.local_addr().expect("it listens");
+    let error = within(ConcurrentServer::new(Greet).address(addr).listen()).await;
+    let error = error.expect_err("the port is in use");
+    assert_eq!(
+        text(&error),
+        (
+            ErrorKind::Listen,
+            format!("cannot listen on {addr}: Address already in use (os error 98)")
+        )
+    );
+    assert_eq!(error.peer_addr(), Some(addr));
+}
+
+#[tokio::test]
+async fn address_that_does_not_resolve_is_told() {
+    let error = within(OnceServer::new(Greet).address("nobody.invalid:1").bind()).await;
+    let error = error.expect_err("no such host");
+    assert_eq!(error.kind(), ErrorKind::Resolve);
+    assert_eq!(error.to_string(), "cannot resolve nobody.invalid:1");
+}
+
+#[tokio::test]
+async fn setting_that_makes_no_sense_is_named() {
+    let server = || ConcurrentServer::new(Greet).port(0);
+    let zero = "is zero, which leaves no room for anything";
+    for (server, expected) in [
+        (server().max_frame_len(0), format!("max_frame_len {zero}")),
+        (
+            server().max_connections(0),
+            format!("max_connections {zero}"),
+        ),
+        (server().max_blocking(0), format!("max_blocking {zero}")),
+        (
+            server().idle_timeout(Duration::ZERO),
+            format!("idle_timeout {zero}"),
+        ),
+        (
+            server().frame_timeout(Duration::ZERO),
+            format!("frame_timeout {zero}"),
+        ),
+        (
+            server().request_timeout(Duration::ZERO),
+            format!("request_timeout {zero}"),
+        ),
+        (
+            server().write_timeout(Duration::ZERO),
+            format!("write_timeout {zero}"),
+        ),
+        (
+            server().max_frame_len((512 << 20) + 1),
+            "max_frame_len is 536870913 bytes; the most is 536870912 (512 MiB)".to_owned(),
+        ),
+    ] {
+        let error = server.bind().await.expect_err("it makes no sense");
+        assert_eq!(text(&error), (ErrorKind::Setting, expected));
+    }
+    for server in [
+        server().max_frame_len(512 << 20),
+        server().linger(Duration::ZERO),
+        server().drain_timeout(Duration::ZERO),
+        server()
+            .idle_timeout(Duration::MAX)
+            .drain_timeout(Duration::MAX),
+    ] {
+        server.bind().await.expect("it makes sense");
+    }
+}
+
+#[tokio::test]
+async fn listening_address_is_told_before_it_serves() {
+    let (told, addrs) = mpsc::channel();
+    let server = ConcurrentServer::new(Greet)
+        .port(0)
+        .on_listening(move |addr| told.send(addr).expect("the test listens"))
+        .listen_until(std::future::ready(()));
+    let report = within(server).await.expect("it ends well");
+    assert_eq!(report, tcs::Report::default());
+    let addr = addrs.recv().expect("it was told");
+    assert_ne!(addr.port(), 0);
+    assert!(addr.ip().is_loopback());
+}

@@ -1,0 +1,38 @@
+//! Something a protocol function waits at until the test lets it through.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+/// The test's side and the function's side of a gate.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    reached: Arc<Semaphore>,
+    opened: Arc<Semaphore>,
+}
+
+/// A closed gate.
+pub fn gate() -> Gate {
+    Gate {
+        reached: Arc::new(Semaphore::new(0)),
+        opened: Arc::new(Semaphore::new(0)),
+    }
+}
+
+impl Gate {
+    /// Waits in the function until the test opens.
+    pub async fn pass(&self) {
+        self.reached.add_permits(1);
+        self.opened.acquire().await.expect("never closed").forget();
+    }
+
+    /// Waits in the test until one more function is at the gate.
+    pub async fn reached(&self) {
+        self.reached.acquire().await.expect("never closed").forget();
+    }
+
+    /// Lets one function through.
+    pub fn open(&self) {
+        self.opened.add_permits(1);
+    }
+}

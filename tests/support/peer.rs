@@ -1,0 +1,174 @@
+//! A peer that sends bytes and sees what comes back.
+
+use std::{io, net::SocketAddr};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
+    net::TcpStream,
+};
+
+/// One end of a connection, without any of the library's code.
+#[derive(Debug)]
+pub struct RawPeer {
+    stream: Stream,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Memory(DuplexStream),
+}
+
+/// What was heard over `LengthPrefixed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Message(Vec<u8>),
+    Control(u8, String),
+    End,
+}
+
+impl Heard {
+    /// A message of this text.
+    pub fn message(text: &str) -> Self {
+        Self::Message(text.as_bytes().to_vec())
+    }
+
+    /// Returns the kind of a control frame; 0 for anything else.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Control(kind, _) => *kind,
+            _ => 0,
+        }
+    }
+}
+
+/// A `LengthPrefixed` message.
+pub fn frame(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).expect("tests are small");
+    [&length.to_be_bytes(), message].concat()
+}
+
+/// A `LengthPrefixed` control frame.
+pub fn control(kind: u8, text: &str) -> Vec<u8> {
+    let length = u32::try_from(1 + text.len()).expect("tests are small") | 1 << 31;
+    [&length.to_be_bytes()[..], &[kind], text.as_bytes()].concat()
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl RawPeer {
+    pub async fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).await.expect("the server listens");
+        Self::of(stream)
+    }
+
+    pub fn of(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("TCP has it");
+        Self {
+            stream: Stream::Tcp(stream),
+        }
+    }
+
+    pub fn over(stream: DuplexStream) -> Self {
+        Self {
+            stream: Stream::Memory(stream),
+        }
+    }
+
+    fn io(&mut self) -> &mut dyn Io {
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream,
+            Stream::Memory(stream) => stream,
+        }
+    }
+
+    /// Returns the server's address.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Memory(_) => None,
+        }
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.io()
+            .write_all(bytes.as_ref())
+            .await
+            .expect("the server reads");
+    }
+
+    /// Sends as long as the server takes it.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.io().write_all(bytes.as_ref()).await
+    }
+
+    /// Closes the sending half.
+    pub async fn finish(&mut self) {
+        self.io().shutdown().await.expect("it is open");
+    }
+
+    /// Closes the sending half, unless the connection was reset.
+    pub async fn try_finish(&mut self) -> io::Result<()> {
+        self.io().shutdown().await
+    }
+
+    /// Receives all that comes until the server closes or resets.
+    pub async fn try_rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.io().read_to_end(&mut bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        if let Stream::Tcp(stream) = self.stream {
+            stream.set_zero_linger().expect("TCP has it");
+        }
+    }
+
+    /// Receives exactly so many bytes.
+    pub async fn receive(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.io().read_exact(&mut bytes).await.expect("that many");
+        bytes
+    }
+
+    /// Receives whatever comes in one read; nothing at the end.
+    pub async fn receive_some(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 1 << 20];
+        let count = self.io().read(&mut bytes).await.expect("no reset");
+        bytes.truncate(count);
+        bytes
+    }
+
+    /// Receives all that comes until the server closes.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.io().read_to_end(&mut bytes).await.expect("no reset");
+        bytes
+    }
+
+    /// Receives one `LengthPrefixed` frame.
+    pub async fn hear(&mut self) -> Heard {
+        let mut header = [0; 4];
+        if let Err(error) = self.io().read_exact(&mut header).await {
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+            return Heard::End;
+        }
+        let header = u32::from_be_bytes(header);
+        let length = usize::try_from(header & 0x7fff_ffff).expect("64 bits");
+        let mut bytes = self.receive(length).await;
+        if header >> 31 == 0 {
+            return Heard::Message(bytes);
+        }
+        let kind = bytes.remove(0);
+        Heard::Control(kind, String::from_utf8(bytes).expect("text"))
+    }
+
+    /// Sends a `LengthPrefixed` request and receives what is said to it.
+    pub async fn ask(&mut self, request: &str) -> Heard {
+        self.send(frame(request.as_bytes())).await;
+        self.hear().await
+    }
+}

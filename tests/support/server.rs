@@ -1,0 +1,171 @@
+//! Servers of the tests, over TCP and in memory.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tcs::{
+    ConcurrentServer, Report, ServerProtocol,
+    server::{Handle, Lifetime, Server},
+};
+use tokio::task::JoinHandle;
+
+use crate::{RawPeer, within};
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    handle: Handle,
+    task: JoinHandle<tcs::Result<Report>>,
+}
+
+/// Starts a server at a free port.
+pub async fn start<P: ServerProtocol, L: Lifetime>(server: Server<P, L>) -> Running {
+    let bound = server.port(0).bind().await.expect("a free port");
+    Running {
+        addr: bound.local_addr(),
+        handle: bound.handle(),
+        task: tokio::spawn(bound.listen()),
+    }
+}
+
+impl Running {
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    pub async fn peer(&self) -> RawPeer {
+        RawPeer::connect(self.addr).await
+    }
+
+    /// Waits until the server returns.
+    #[track_caller]
+    pub fn finished(self) -> impl Future<Output = Report> {
+        let result = self.result();
+        async { result.await.expect("the server ends well") }
+    }
+
+    /// Waits until the server returns, whatever it says.
+    #[track_caller]
+    pub fn result(self) -> impl Future<Output = tcs::Result<Report>> {
+        let task = within(self.task);
+        async {
+            let result = task.await.expect("the server does not panic");
+            result.inspect(adds_up)
+        }
+    }
+
+    /// Stops the server and waits until it returns.
+    #[track_caller]
+    pub fn stopped(self) -> impl Future<Output = Report> {
+        self.handle.stop();
+        self.finished()
+    }
+}
+
+/// Fails unless the numbers of a report add up.
+pub fn adds_up(report: &Report) {
+    let (requests, connections) = (report.requests, report.connections);
+    assert_eq!(
+        requests.received,
+        requests.served + requests.failed + requests.refused + requests.cut,
+        "{report}"
+    );
+    assert_eq!(
+        connections.accepted,
+        connections.closed + connections.cut,
+        "{report}"
+    );
+}
+
+/// What carries the bytes in a test that runs over both.
+#[derive(Clone, Copy, Debug)]
+pub enum Over {
+    Tcp,
+    Memory,
+}
+
+/// A concurrent server over TCP, or one per connection in memory.
+pub struct Place<P: ServerProtocol> {
+    make: Box<dyn Fn() -> ConcurrentServer<P> + Send + Sync>,
+    tcp: Option<Running>,
+    memory: Vec<JoinHandle<Report>>,
+}
+
+impl<P: ServerProtocol> Place<P> {
+    pub async fn new(
+        over: Over,
+        make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            tcp: match over {
+                Over::Tcp => Some(start(make()).await),
+                Over::Memory => None,
+            },
+            make: Box::new(make),
+            memory: Vec::new(),
+        }
+    }
+
+    /// Connects a new peer.
+    pub async fn peer(&mut self) -> RawPeer {
+        if let Some(server) = &self.tcp {
+            return server.peer().await;
+        }
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let server = (self.make)();
+        self.memory.push(tokio::spawn(async move {
+            server
+                .serve_stream(far)
+                .await
+                .expect("the settings are good")
+        }));
+        RawPeer::over(near)
+    }
+
+    /// Waits until all connections have ended, which the test has arranged; returns the requests.
+    pub async fn requests(self) -> tcs::server::Requests {
+        let mut sum = tcs::server::Requests::default();
+        if let Some(server) = self.tcp {
+            return server.stopped().await.requests;
+        }
+        for task in self.memory {
+            let report = within(task).await.expect("no panic");
+            adds_up(&report);
+            sum += report.requests;
+        }
+        sum
+    }
+}
+
+impl<P: ServerProtocol> std::fmt::Debug for Place<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
+    }
+}
+
+/// Runs each of the named functions, which take an [`Over`], as a test over TCP and one in memory.
+#[macro_export]
+macro_rules! over_both {
+    ($($test:ident),+ $(,)?) => {
+        mod over_tcp {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::Over::Tcp).await;
+            })+
+        }
+
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::Over::Memory).await;
+            })+
+        }
+    };
+}
+
+/// Long enough for nothing else to come before it.
+pub const LONG: Duration = Duration::from_hours(1);

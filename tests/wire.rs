@@ -1,0 +1,257 @@
+//! The framings do what `WIRE.md` says, vector by vector.
+
+use std::iter;
+
+use tcs::{
+    Arrival, Cut, Framing, Input, LengthPrefixed, Lines, Raw, Refusal, RefusalKind, Side, Told,
+};
+
+const WIRE: &str = include_str!("../WIRE.md");
+
+/// The names of the kinds that a vector refuses with.
+const KINDS: [(&str, RefusalKind); 10] = [
+    ("error", RefusalKind::Error),
+    ("bad-request", RefusalKind::BadRequest),
+    ("too-large", RefusalKind::TooLarge),
+    ("busy", RefusalKind::Busy),
+    ("timed-out", RefusalKind::TimedOut),
+    ("failed", RefusalKind::Failed),
+    ("going-away", RefusalKind::GoingAway),
+    ("idle", RefusalKind::Idle),
+    ("too-many-connections", RefusalKind::TooManyConnections),
+    ("protocol-error", RefusalKind::ProtocolError),
+];
+
+#[test]
+fn length_prefixed_does_as_specified() {
+    run_vectors::<LengthPrefixed>("LengthPrefixed", 40);
+}
+
+#[test]
+fn lines_does_as_specified() {
+    run_vectors::<Lines>("Lines", 20);
+}
+
+#[test]
+fn raw_does_as_specified() {
+    run_vectors::<Raw>("Raw", 10);
+}
+
+#[test]
+fn each_kind_has_a_row_and_vectors() {
+    for (name, kind) in KINDS {
+        let code = kind.code();
+        let row = format!("| `{code:02x}` | {} |", name.replace('-', " "));
+        assert!(WIRE.contains(&row), "{row}");
+        assert!(WIRE.contains(&format!("\nrefuse {name} ")), "{name}");
+        assert!(WIRE.contains(&format!("control {code:02x} ")), "{name}");
+    }
+    let reserved = [(0x07, 0x3f), (0x3f, 0x3f), (0x44, 0x40), (0x7f, 0x40)];
+    for (code, read_as) in reserved {
+        let kind = RefusalKind::from_code(code).expect("a refusal");
+        assert_eq!(kind.code(), read_as, "{code:02x}");
+    }
+    for notice in [0x80, 0xff] {
+        assert_eq!(RefusalKind::from_code(notice), None);
+    }
+}
+
+/// Runs all vectors of a framing, of which there are `least` or more.
+fn run_vectors<F: Framing>(name: &str, least: usize) {
+    let mut run = 0;
+    for block in WIRE.split("```vectors ").skip(1) {
+        let (block, _) = block.split_once("\n```").expect("its end");
+        let (framing, lines) = block.split_once('\n').expect("lines");
+        if framing != name {
+            continue;
+        }
+        let mut limit = 8 << 20;
+        for line in lines.lines() {
+            if let Some(number) = line.strip_prefix("limit ") {
+                limit = number.parse().expect("a number");
+                continue;
+            }
+            let (given, expected) = line.split_once(" = ").expect("what is expected");
+            let expected = expected.split(" then ").map(canonical);
+            let expected = expected.collect::<Vec<_>>().join(" then ");
+            assert_eq!(outcome::<F>(given, limit), expected, "{name}: {line}");
+            run += 1;
+        }
+    }
+    assert!(run >= least, "only {run} vectors");
+}
+
+/// Writes all bytes of what is expected in hexadecimal.
+fn canonical(expected: &str) -> String {
+    let (before, bytes) = match expected.split_once(' ') {
+        Some(("message", _)) => expected.split_at("message ".len()),
+        Some(("control", _)) => expected.split_at("control 00 ".len()),
+        Some(("error", _)) => {
+            let (_, answer) = expected.rsplit_once(", answered ").expect("an answer");
+            expected.split_at(expected.len() - answer.len())
+        }
+        Some(("cannot," | "skip", _)) => (expected, "nothing"),
+        _ if expected == "wait" => (expected, "nothing"),
+        _ => ("", expected),
+    };
+    if bytes == "nothing" {
+        return expected.to_owned();
+    }
+    format!("{before}{}", shown(&self::bytes(bytes)))
+}
+
+/// Does what stands before the `=`, and writes what came of it as [`canonical`] does.
+fn outcome<F: Framing>(given: &str, limit: usize) -> String {
+    let (verb, rest) = given.split_once(' ').expect("a verb");
+    match verb {
+        "send" => send::<F>(rest),
+        "refuse" => refuse::<F>(rest),
+        "server" => read::<F>(Side::Server, rest, limit),
+        "client" => read::<F>(Side::Client, rest, limit),
+        other => panic!("unknown verb {other}"),
+    }
+}
+
+fn send<F: Framing>(message: &str) -> String {
+    let mut framing = F::default();
+    // Something that stands before it in the buffer must not matter.
+    let mut out = b"before".to_vec();
+    framing.begin(&mut out);
+    out.extend(bytes(message));
+    match framing.finish(&mut out, 6) {
+        Ok(()) => shown(&out[6..]),
+        Err(error) => format!("cannot, \"{error}\""),
+    }
+}
+
+fn refuse<F: Framing>(refusal: &str) -> String {
+    let (name, text) = refusal.split_once(' ').expect("a text");
+    let (_, kind) = KINDS.iter().find(|kind| kind.0 == name).expect("a kind");
+    let text = String::from_utf8(bytes(text)).expect("UTF-8");
+    let mut out = Vec::new();
+    let told = F::default().refuse(&mut out, &Refusal::new(*kind, text));
+    shown_if(told, &out)
+}
+
+fn read<F: Framing>(side: Side, what: &str, limit: usize) -> String {
+    let what = what.strip_prefix("reads ").expect("`reads`");
+    let (what, arrival) = match what.rsplit_once(' ') {
+        Some((what, "end")) => (what, Arrival::Ended),
+        Some((what, "filled")) => (what, Arrival::Filled),
+        _ => (what, Arrival::Paused),
+    };
+    let bytes = bytes(what);
+    let found = read_split::<F>(side, &[&bytes], arrival, limit);
+    let frames = F::EXCHANGES == tcs::Exchanges::Many && !found.contains("error");
+    if frames {
+        // However the bytes are split, the frames are the same.
+        let each: Vec<_> = bytes.chunks(1).collect();
+        assert_eq!(read_split::<F>(side, &each, arrival, limit), found);
+    }
+    found
+}
+
+/// Reads pieces, of which only the last may be the end.
+fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: Arrival, limit: usize) -> String {
+    let mut framing = F::default();
+    let mut found = Vec::new();
+    let (mut unread, mut skipped) = (Vec::new(), 0);
+    for (number, piece) in pieces.iter().enumerate() {
+        let is_last = number + 1 == pieces.len();
+        let arrival = if is_last { last } else { Arrival::Paused };
+        unread.extend_from_slice(piece);
+        loop {
+            let passed_over = skipped.min(unread.len());
+            unread.drain(..passed_over);
+            skipped -= passed_over;
+            let done = unread.is_empty() && !found.is_empty();
+            if skipped > 0 || done {
+                break;
+            }
+            let input = Input::new(&unread, limit, side, arrival);
+            match framing.cut(input) {
+                Ok(Some(cut)) => {
+                    let (shown, consumed) = recognise(&cut, &unread);
+                    found.push(shown);
+                    skipped = consumed;
+                }
+                Ok(None) => {
+                    if is_last {
+                        found.push("wait".to_owned());
+                    }
+                    break;
+                }
+                Err(error) => {
+                    let mut out = Vec::new();
+                    let told = framing.reject(&mut out, &error);
+                    let answer = shown_if(told, &out);
+                    found.push(format!("error \"{error}\", answered {answer}"));
+                    return found.join(" then ");
+                }
+            }
+        }
+    }
+    found.join(" then ")
+}
+
+/// Finds out what a cut is by comparing it with all that it can be.
+fn recognise(cut: &Cut, bytes: &[u8]) -> (String, usize) {
+    let lengths = 0..=bytes.len();
+    for end in lengths.clone() {
+        for start in 0..=end {
+            for consumed in lengths.clone() {
+                if *cut == Cut::message(start..end, consumed) {
+                    let message = shown(&bytes[start..end]);
+                    return (format!("message {message}"), consumed);
+                }
+                // The kind stands right before the text.
+                let kind = start.checked_sub(1).map_or(0, |before| bytes[before]);
+                if *cut == Cut::control(kind, start..end, consumed) {
+                    let text = shown(&bytes[start..end]);
+                    return (format!("control {kind:02x} {text}"), consumed);
+                }
+            }
+        }
+    }
+    (0..100)
+        .flat_map(|length| iter::repeat(length).zip(0..100))
+        .find(|(length, consumed)| *cut == Cut::too_large(*length, *consumed))
+        .map_or_else(
+            || panic!("what is {cut:?}?"),
+            |(length, consumed)| (format!("skip {length}"), consumed),
+        )
+}
+
+/// Reads the bytes in a vector: pairs of hexadecimal digits, and text in quotation marks.
+fn bytes(mut written: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !written.is_empty() {
+        let rest = if let Some(quoted) = written.strip_prefix('"') {
+            let (text, rest) = quoted.split_once('"').expect("its end");
+            let text = text.replace("\\n", "\n").replace("\\r", "\r");
+            bytes.extend_from_slice(text.as_bytes());
+            rest
+        } else {
+            let (digits, rest) = written.split_at(2);
+            bytes.push(u8::from_str_radix(digits, 16).expect("hexadecimal digits"));
+            rest
+        };
+        written = rest.strip_prefix(' ').unwrap_or(rest);
+    }
+    bytes
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.join(" ")
+}
+
+fn shown_if(told: Told, bytes: &[u8]) -> String {
+    match told {
+        Told::Yes => shown(bytes),
+        Told::Not => {
+            assert!(bytes.is_empty(), "a framing wrote what it did not tell");
+            "nothing".to_owned()
+        }
+    }
+}
