@@ -136,6 +136,9 @@ impl Function {
         quote! {
             #(#attrs)*
             #[allow(
+                clippy::future_not_send,
+                clippy::missing_const_for_fn,
+                clippy::must_use_candidate,
                 clippy::needless_pass_by_value,
                 clippy::ptr_arg,
                 clippy::trivially_copy_pass_by_ref,

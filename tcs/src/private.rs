@@ -1,5 +1,11 @@
 //! What the expansions of the attributes name. Not part of the interface.
 
+#![expect(
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    reason = "expansions make and match them"
+)]
+
 use std::borrow::Cow;
 
 pub use crate::{
@@ -119,6 +125,7 @@ impl<'a, T> Seen<'a, T> for Field<'a, T> {
     note = "the protocol keeps its field while the function makes the request: borrow the parameter (`&T`)"
 )]
 pub trait Lent {
+    #[must_use]
     fn lend(&self) -> Self;
 }
 

@@ -1,10 +1,10 @@
 //! Writes the implementation of `ClientProtocol`; cannot fail.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens as _, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, ReturnType, Type};
 
-use super::model::{Half, Model};
+use super::model::{Half, Model, Process};
 use crate::{
     args::Args,
     emit::{Shape, bounds, sending, turbofish},
@@ -56,11 +56,7 @@ impl Expansion<'_> {
     fn implementation(&self, name: &Ident, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
         // What is wrong with a server is said at one place, so that rustc says it once.
-        let span = self
-            .args
-            .server
-            .as_ref()
-            .map_or_else(|| at(name), |server| at(server));
+        let span = self.args.server.as_ref().map_or_else(|| at(name), at);
         let private = quote_spanned!(span=> #krate::__private);
         let framing = self.of_server("Framing", self.args.framing.as_ref(), "LengthPrefixed");
         let format = self.of_server("Format", self.args.format.as_ref(), "Plain");
@@ -70,12 +66,7 @@ impl Expansion<'_> {
             prepare_request,
             process_reply,
         } = match &model.half {
-            Half::Process {
-                request,
-                reply,
-                written,
-                output,
-            } if is_right => self.process(request, reply, written, output),
+            Half::Process(process) if is_right => self.process(process),
             Half::Prepare { reply } if is_right => self.prepare(reply),
             half => self.stub(name, half),
         };
@@ -127,7 +118,7 @@ impl Expansion<'_> {
         }
         given.map_or_else(
             || private(&self.krate, default, &self.function.sig.ident),
-            |given| given.to_token_stream(),
+            ToTokens::to_token_stream,
         )
     }
 
@@ -144,7 +135,13 @@ impl Expansion<'_> {
     }
 
     /// The function processes the reply.
-    fn process(&self, request: &Expr, reply: &Type, written: &Type, output: &Type) -> Parts {
+    fn process(&self, process: &Process) -> Parts {
+        let Process {
+            request,
+            reply,
+            written,
+            output,
+        } = process;
         let Self {
             args,
             function,
@@ -300,12 +297,12 @@ impl Expansion<'_> {
         let span = at(name);
         let unknown = private(&self.krate, "Unknown", name);
         let (reply, output) = match half {
-            Half::Process { reply, output, .. } => (Some(reply), Some(output)),
-            Half::Prepare { reply } => (Some(reply), Some(reply)),
-            Half::Unclear { reply, output } => (reply.as_ref(), output.as_ref()),
+            Half::Process(process) => (Some(&process.reply), Some(&process.output)),
+            Half::Prepare { reply } => (Some(&**reply), Some(&**reply)),
+            Half::Unclear { reply, output } => (reply.as_deref(), output.as_deref()),
         };
         let or_unknown =
-            |ty: Option<&Type>| ty.map_or_else(|| unknown.clone(), |ty| ty.to_token_stream());
+            |ty: Option<&Type>| ty.map_or_else(|| unknown.clone(), ToTokens::to_token_stream);
         Parts {
             reply: or_unknown(reply),
             output: or_unknown(output),

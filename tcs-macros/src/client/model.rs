@@ -27,22 +27,25 @@ pub(crate) struct Model {
 /// Which half of the exchange the function is.
 pub(crate) enum Half {
     /// It processes the reply.
-    Process {
-        /// What makes the request.
-        request: Expr,
-        /// The type of the function's first parameter.
-        reply: Type,
-        /// That type as it was written, for errors to point at.
-        written: Type,
-        output: Type,
-    },
+    Process(Box<Process>),
     /// It makes the request.
-    Prepare { reply: Type },
+    Prepare { reply: Box<Type> },
     /// Not clear; that has been reported.
     Unclear {
-        reply: Option<Type>,
-        output: Option<Type>,
+        reply: Option<Box<Type>>,
+        output: Option<Box<Type>>,
     },
+}
+
+/// What is known of a function that processes the reply.
+pub(crate) struct Process {
+    /// What makes the request.
+    pub(crate) request: Expr,
+    /// The type of the function's first parameter, as one exchange has it.
+    pub(crate) reply: Type,
+    /// That type as it was written, for errors to point at.
+    pub(crate) written: Type,
+    pub(crate) output: Type,
 }
 
 impl Half {
@@ -82,8 +85,9 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
         "occurs in the type of no field: without one, nothing decides what it is",
         errors,
     );
-    if let Half::Process { reply, output, .. } = &half
-        && (generics::mentions_any(reply, &unused) || generics::mentions_any(output, &unused))
+    if let Half::Process(process) = &half
+        && (generics::mentions_any(&process.reply, &unused)
+            || generics::mentions_any(&process.output, &unused))
     {
         half = Half::UNCLEAR;
     }
@@ -145,15 +149,15 @@ fn process(args: &Args, function: &Function, fields: &mut Fields, errors: &mut E
     }
     let output = check_output(function, errors);
     match (request, reply, output) {
-        (Some(request), Some((written, reply)), Some(output)) => Half::Process {
+        (Some(request), Some((written, reply)), Some(output)) => Half::Process(Box::new(Process {
             request,
             reply,
             written,
             output,
-        },
+        })),
         (_, reply, output) => Half::Unclear {
-            reply: reply.map(|(_, reply)| reply),
-            output,
+            reply: reply.map(|(_, reply)| Box::new(reply)),
+            output: output.map(Box::new),
         },
     }
 }
@@ -190,7 +194,7 @@ fn prepare(args: &Args, function: &Function, fields: &mut Fields, errors: &mut E
         return Half::UNCLEAR;
     }
     Half::Prepare {
-        reply: lifetimes::unify(reply, "'static"),
+        reply: Box::new(lifetimes::unify(reply, "'static")),
     }
 }
 

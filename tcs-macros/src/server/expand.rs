@@ -132,17 +132,13 @@ impl Expansion<'_> {
         let Some(session) = &model.session else {
             return TokenStream::new();
         };
-        match &args.session {
-            Some(expression) => {
-                let scope = self.scope();
-                quote!(#scope #expression)
-            }
-            None => {
-                let ty = &session.ty;
-                let start = private(krate, "Start", ty);
-                quote_spanned!(at(ty)=> <#ty as #start>::start())
-            }
+        if let Some(expression) = &args.session {
+            let scope = self.scope();
+            return quote!(#scope #expression);
         }
+        let ty = &session.ty;
+        let start = private(krate, "Start", ty);
+        quote_spanned!(at(ty)=> <#ty as #start>::start())
     }
 
     fn greeting(&self) -> Option<TokenStream> {

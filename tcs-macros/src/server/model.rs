@@ -33,7 +33,7 @@ pub(crate) enum Argument {
     State(usize),
     Session,
     /// Taken from the context.
-    Extracted(Type),
+    Extracted(Box<Type>),
 }
 
 /// What all connections share.
@@ -99,7 +99,7 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
     model.reply = model
         .reply
         .filter(|ty| !generics::mentions_any(ty, &unused));
-    model.check_options(args, function, errors);
+    check_options(args, function, errors);
     model
 }
 
@@ -259,33 +259,36 @@ impl Model {
             );
         } else {
             self.arguments
-                .push(Argument::Extracted(lifetimes::unify(ty, "'exchange")));
-        }
-    }
-
-    fn check_options(&self, args: &Args, function: &Function, errors: &mut Errors) {
-        let has_session = function.sig.inputs.iter().any(|input| {
-            matches!(input, FnArg::Typed(parameter)
-                if parameter.attrs.iter().any(|attr| attr.path().is_ident("session")))
-        });
-        if let Some(option) = args.given("session")
-            && !has_session
-        {
-            errors.at(
-                option,
-                "`session` is for a `#[session]` parameter, and there is none: remove one",
-            );
-        }
-        if let (Some(option), Some(_)) = (args.given("blocking"), &function.sig.asyncness) {
-            errors.at(
-                option,
-                "`blocking` is for a plain `fn`: remove it, or the `async` of the function",
-            );
+                .push(Argument::Extracted(Box::new(lifetimes::unify(
+                    ty,
+                    "'exchange",
+                ))));
         }
     }
 }
 
 const IMPL_STATE: &str = "a state has one type: write `fn f<S: Trait>(…, #[state] name: &S)`";
+
+fn check_options(args: &Args, function: &Function, errors: &mut Errors) {
+    let has_session = function.sig.inputs.iter().any(|input| {
+        matches!(input, FnArg::Typed(parameter)
+            if parameter.attrs.iter().any(|attr| attr.path().is_ident("session")))
+    });
+    if let Some(option) = args.given("session")
+        && !has_session
+    {
+        errors.at(
+            option,
+            "`session` is for a `#[session]` parameter, and there is none: remove one",
+        );
+    }
+    if let (Some(option), Some(_)) = (args.given("blocking"), &function.sig.asyncness) {
+        errors.at(
+            option,
+            "`blocking` is for a plain `fn`: remove it, or the `async` of the function",
+        );
+    }
+}
 
 fn check_reply(function: &Function, errors: &mut Errors) -> Option<Type> {
     let output = function.output();
