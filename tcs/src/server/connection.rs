@@ -198,26 +198,31 @@ where
             Ok(request) => request,
             Err(error) => return Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
         };
-        let mut function = pin!(protocol.process_request(Context::new(facts, session), request));
-        let mut is_limited = false;
-        let ran = poll_fn(|cx| {
-            if let Poll::Ready(result) = function.as_mut().poll(cx) {
-                return Poll::Ready(Ran::Done(result));
-            }
-            if !is_limited {
-                is_limited = true;
-                watch.limit(limits.request);
-            }
-            // The replies before this one do not wait for it. An error will be met again when
-            // this one is sent; the function is not cut for it.
-            drop(replies.poll_flush(cx, stream, watch.tally()));
-            match watch.poll_alarm(cx) {
-                None => Poll::Pending,
-                Some(Alarm::Expired) => Poll::Ready(Ran::TimedOut),
-                Some(Alarm::Cut) => Poll::Ready(Ran::Cut),
-            }
-        })
-        .await;
+        // The function goes before its answer is written: were its drop to panic afterwards, the
+        // request would be answered a second time.
+        let ran = {
+            let mut function =
+                pin!(protocol.process_request(Context::new(facts, session), request));
+            let mut is_limited = false;
+            poll_fn(|cx| {
+                if let Poll::Ready(result) = function.as_mut().poll(cx) {
+                    return Poll::Ready(Ran::Done(result));
+                }
+                if !is_limited {
+                    is_limited = true;
+                    watch.limit(limits.request);
+                }
+                // The replies before this one do not wait for it. An error will be met again when
+                // this one is sent; the function is not cut for it.
+                drop(replies.poll_flush(cx, stream, watch.tally()));
+                match watch.poll_alarm(cx) {
+                    None => Poll::Pending,
+                    Some(Alarm::Expired) => Poll::Ready(Ran::TimedOut),
+                    Some(Alarm::Cut) => Poll::Ready(Ran::Cut),
+                }
+            })
+            .await
+        };
         Ok(match ran {
             Ran::Done(Ok(reply)) => replies.reply(reply),
             Ran::Done(Err(refusal)) => replies.refuse(refusal),
