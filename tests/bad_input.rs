@@ -171,6 +171,17 @@ async fn nothing_behind_an_http_request_line_is_executed(over: Over) {
     let requests = place.requests().await;
     assert_eq!((requests.received, requests.refused), (1, 1));
 
+    // However long the line is.
+    let mut place = lines(over).await;
+    let mut peer = place.peer().await;
+    let target = "x".repeat(5_000);
+    let post = format!("POST /{target} HTTP/1.1\r\n\r\npanic\n");
+    within(peer.send(post)).await;
+    assert!(within(peer.rest()).await.starts_with(b"HTTP/1.1 400"));
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.refused), (1, 1));
+
     // Later lines of the same form are text as any other.
     let mut place = lines(over).await;
     let mut peer = place.peer().await;
