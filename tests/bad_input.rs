@@ -15,6 +15,7 @@ over_both!(
     text_at_a_length_prefixed_port_is_told_what_to_do,
     reply_with_the_delimiter_in_it_ends_the_connection,
     error_with_the_delimiter_in_it_is_escaped,
+    error_that_cannot_be_sent_is_a_failure,
     control_frames_of_servers_are_refused_from_clients,
     random_bytes_end_their_connection_only,
 );
@@ -235,6 +236,18 @@ async fn error_with_the_delimiter_in_it_is_escaped(over: Over) {
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"two\\nlines\ntwo\\nlines\n");
     assert_eq!(place.requests().await.served, 2);
+}
+
+async fn error_that_cannot_be_sent_is_a_failure(over: Over) {
+    let server = || ConcurrentServer::new(TwoLines).max_frame_len(9);
+    let mut place = Place::new(over, server).await;
+    let mut peer = place.peer().await;
+    // Its text has a line feed, and is too long when that is escaped.
+    within(peer.send("error\nerror\n")).await;
+    assert_eq!(within(peer.rest()).await, b"");
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.failed), (1, 1));
 }
 
 async fn control_frames_of_servers_are_refused_from_clients(over: Over) {
