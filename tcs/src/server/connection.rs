@@ -135,8 +135,8 @@ where
                 replies,
                 ..
             } = self;
-            let next = match P::Request::decode(Frame::new(inbox.frame(frame))) {
-                Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
+            let answered = match P::Request::decode(Frame::new(inbox.frame(frame))) {
+                Err(error) => Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
                 Ok(request) => {
                     let context = Context::new(facts, session);
                     let mut function = pin!(protocol.process_request(context, request));
@@ -146,7 +146,7 @@ where
                         Poll::Ready(first.map(|result| replies.answer(result)))
                     });
                     match first.await {
-                        Poll::Ready(next) => next,
+                        Poll::Ready(next) => Ok(next),
                         Poll::Pending => {
                             let (stream, watch) = (&mut self.stream, &mut self.watch);
                             watch.limit(self.limits.request);
@@ -155,24 +155,14 @@ where
                                 Poll::Ready(result) => Poll::Ready(Ok(replies.answer_late(result))),
                                 Poll::Pending => meanwhile(cx, replies, stream, watch),
                             });
-                            match ran.await {
-                                Ok(next) => next,
-                                Err(Alarm::Expired) => {
-                                    let refusal = late(&self.limits);
-                                    unless_half_changed::<P>(replies.refuse(refusal))
-                                }
-                                Err(Alarm::Cut) => {
-                                    replies.close(&Refusal::new(
-                                        RefusalKind::Failed,
-                                        "the server ended before the reply",
-                                    ));
-                                    Next::Close(Some(closing("the server ended")))
-                                }
-                            }
+                            ran.await
                         }
                     }
                 }
             };
+            // A function that was cut is gone by now: were its drop to panic later, its request would
+            // be answered twice.
+            let next = answered.unwrap_or_else(|alarm| self.cut_short(alarm));
             match next {
                 Next::GoOn if self.door.is_none() => {}
                 Next::GoOn => return Ok(Next::Close(Some(closing(ONE_REQUEST)))),
@@ -207,6 +197,25 @@ where
             match self.answer_unusual(cut.what, cut.frame.len()) {
                 Next::GoOn => {}
                 close @ Next::Close(_) => return Err(close),
+            }
+        }
+    }
+
+    /// Answers for a function that was dropped where it waited.
+    #[cold]
+    fn cut_short(&mut self, alarm: Alarm) -> Next {
+        match alarm {
+            Alarm::Expired => {
+                let limit = self.limits.request.unwrap_or_default();
+                let text = format!("no reply within {limit:?} (`request_timeout`)");
+                let refusal = Refusal::new(RefusalKind::TimedOut, text);
+                unless_half_changed::<P>(self.replies.refuse(refusal))
+            }
+            // Not counted: it is among the requests that were cut.
+            Alarm::Cut => {
+                let text = "the server ended before the reply";
+                self.replies.close(&Refusal::new(RefusalKind::Failed, text));
+                Next::Close(Some(closing("the server ended")))
             }
         }
     }
@@ -305,12 +314,6 @@ fn meanwhile<F: Framing, S: AsyncWrite + Unpin, R>(
         None => Poll::Pending,
         Some(alarm) => Poll::Ready(Err(alarm)),
     }
-}
-
-fn late(limits: &Limits) -> Refusal {
-    let limit = limits.request.unwrap_or_default();
-    let text = format!("no reply within {limit:?} (`request_timeout`)");
-    Refusal::new(RefusalKind::TimedOut, text)
 }
 
 /// Closes after a function that did not end, if it had a session, which may be half-changed.

@@ -103,10 +103,7 @@ impl<F: Framing> Replies<F> {
         match written {
             Ok(()) => {
                 self.unsent.served += 1;
-                match F::EXCHANGES {
-                    Exchanges::One => Next::Close(None),
-                    Exchanges::Many => Next::GoOn,
-                }
+                after_answer::<F>()
             }
             Err(unusual) => self.unusual(unusual),
         }
@@ -118,10 +115,7 @@ impl<F: Framing> Replies<F> {
         let why = match unusual {
             Unusual::Nothing => {
                 self.unsent.served += 1;
-                return match F::EXCHANGES {
-                    Exchanges::One => Next::Close(None),
-                    Exchanges::Many => Next::GoOn,
-                };
+                return after_answer::<F>();
             }
             Unusual::Last => {
                 self.unsent.served += 1;
@@ -146,17 +140,18 @@ impl<F: Framing> Replies<F> {
     /// Answers a request with a refusal.
     #[cold]
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Next {
-        self.unsent.count(refusal.kind());
         if refusal.kind().is_final() {
+            self.unsent.count(refusal.kind());
             return Next::Close(Some(refusal));
         }
         tracing::debug!(%refusal, "refused a request");
-        match self.outbox.refuse(&mut self.framing, &refusal) {
-            Told::Yes => match F::EXCHANGES {
-                Exchanges::One => Next::Close(None),
-                Exchanges::Many => Next::GoOn,
-            },
-            Told::Not if refusal.kind() == RefusalKind::Error => self.error_as_reply(&refusal),
+        let told = self.outbox.refuse(&mut self.framing, &refusal);
+        if told == Told::Not && refusal.kind() == RefusalKind::Error {
+            return self.error_as_reply(&refusal);
+        }
+        self.unsent.count(refusal.kind());
+        match told {
+            Told::Yes => after_answer::<F>(),
             // Without a word about this request, the next reply would be taken for its own.
             Told::Not => Next::Close(None),
         }
@@ -178,10 +173,13 @@ impl<F: Framing> Replies<F> {
                     std::fmt::Write::write_fmt(out, format_args!("{}", Escaped(text, text.len())));
             })
         });
-        match (said, F::EXCHANGES) {
-            (Ok(()), Exchanges::Many) => Next::GoOn,
-            _ => Next::Close(None),
+        if said.is_err() {
+            tracing::error!("the text of an error cannot be sent");
+            self.unsent.failed += 1;
+            return Next::Close(None);
         }
+        self.unsent.served += 1;
+        after_answer::<F>()
     }
 
     /// Says the last words about bytes that made no sense.
@@ -228,6 +226,14 @@ impl<F: Framing> Replies<F> {
             tally.answer(std::mem::take(&mut self.unsent));
         }
         flushed
+    }
+}
+
+/// Whether a connection of a framing goes on when a request was answered.
+fn after_answer<F: Framing>() -> Next {
+    match F::EXCHANGES {
+        Exchanges::One => Next::Close(None),
+        Exchanges::Many => Next::GoOn,
     }
 }
 
