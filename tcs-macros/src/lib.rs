@@ -16,6 +16,8 @@ mod options;
 mod parameter;
 mod server;
 mod spans;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 

@@ -1,6 +1,7 @@
 //! `#[client_protocol]`.
 
 mod expand;
+mod fields;
 mod model;
 
 use proc_macro2::TokenStream;

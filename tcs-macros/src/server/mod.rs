@@ -2,6 +2,7 @@
 
 mod expand;
 mod model;
+mod parameters;
 
 use proc_macro2::TokenStream;
 
