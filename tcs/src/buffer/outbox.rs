@@ -15,7 +15,7 @@ use crate::{
 
 /// The send buffer of a connection: whole frames, of which the first bytes may have been sent.
 ///
-/// It is given back as soon as everything in it was sent.
+/// It is given back when the connection rests.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     buffer: Vec<u8>,
@@ -68,6 +68,16 @@ impl Outbox {
         self.whole - self.sent
     }
 
+    /// Takes a buffer if there is none, and removes what a panic left of a message.
+    ///
+    /// To be called before messages are written, once for many.
+    pub(crate) fn prepare(&mut self) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = pool::take();
+        }
+        self.buffer.truncate(self.whole);
+    }
+
     /// Frames the message that `encode` writes.
     #[inline]
     pub(crate) fn message<F: Framing>(
@@ -76,37 +86,55 @@ impl Outbox {
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<Written, Unwritable> {
-        self.recover();
-        let start = self.whole;
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
         let encoded = encode(&mut writer);
+        if encoded.is_ok() && writer.is_message() {
+            return self.finish(framing, Written::Message);
+        }
         let outcome = writer.into_outcome();
-        let written = match (encoded, outcome) {
-            (Err(error), _) => Err(Unwritable::Encode(error)),
-            (Ok(()), Outcome::Message) => Ok(Written::Message),
-            (Ok(()), Outcome::Last) => Ok(Written::Last),
-            (Ok(()), Outcome::Nothing) => Ok(Written::Nothing),
-            (Ok(()), Outcome::Error(text)) => Ok(Written::Error(text)),
-            (Ok(()), Outcome::TooLarge(length)) => Err(Unwritable::Frame(FrameError::unsendable(
+        self.unusual(framing, encoded.map(|()| outcome), limit)
+    }
+
+    /// Completes the frame that was begun at `whole`.
+    #[inline]
+    fn finish<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        written: Written,
+    ) -> Result<Written, Unwritable> {
+        match framing.finish(&mut self.buffer, self.whole) {
+            Ok(()) => {
+                self.whole = self.buffer.len();
+                Ok(written)
+            }
+            Err(error) => {
+                self.buffer.truncate(self.whole);
+                Err(Unwritable::Frame(error))
+            }
+        }
+    }
+
+    /// Deals with everything but an ordinary message.
+    #[cold]
+    fn unusual<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        encoded: Result<Outcome, EncodeError>,
+        limit: usize,
+    ) -> Result<Written, Unwritable> {
+        let written = match encoded {
+            Ok(Outcome::Message) => return self.finish(framing, Written::Message),
+            Ok(Outcome::Last) => return self.finish(framing, Written::Last),
+            Ok(Outcome::Nothing) => Ok(Written::Nothing),
+            Ok(Outcome::Error(text)) => Ok(Written::Error(text)),
+            Ok(Outcome::TooLarge(length)) => Err(Unwritable::Frame(FrameError::unsendable(
                 too_large(length, limit),
             ))),
+            Err(error) => Err(Unwritable::Encode(error)),
         };
-        let framed = match written {
-            Ok(Written::Message | Written::Last) => framing
-                .finish(&mut self.buffer, start)
-                .map_err(Unwritable::Frame)
-                .and(written),
-            other => {
-                self.buffer.truncate(start);
-                return other;
-            }
-        };
-        match framed {
-            Ok(_) => self.whole = self.buffer.len(),
-            Err(_) => self.buffer.truncate(start),
-        }
-        framed
+        self.buffer.truncate(self.whole);
+        written
     }
 
     /// Says a refusal, if the framing can.
@@ -120,19 +148,10 @@ impl Outbox {
     }
 
     fn say(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Told) -> Told {
-        self.recover();
+        self.prepare();
         let told = write(&mut self.buffer);
         self.whole = self.buffer.len();
         told
-    }
-
-    /// Removes what a panic left of a message, and takes a buffer if there is none.
-    #[inline]
-    fn recover(&mut self) {
-        if self.buffer.capacity() == 0 {
-            self.buffer = pool::take();
-        }
-        self.buffer.truncate(self.whole);
     }
 
     /// Sends what waits.
@@ -161,7 +180,12 @@ impl Outbox {
     pub(crate) fn clear(&mut self) {
         self.sent = 0;
         self.whole = 0;
-        if self.buffer.capacity() > 0 {
+        self.buffer.clear();
+    }
+
+    /// Gives the buffer back, if nothing waits in it.
+    pub(crate) fn rest(&mut self) {
+        if self.whole == 0 && self.buffer.capacity() > 0 {
             pool::give(&mut self.buffer);
         }
     }
@@ -170,5 +194,6 @@ impl Outbox {
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.clear();
+        self.rest();
     }
 }

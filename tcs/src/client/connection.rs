@@ -178,6 +178,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             self.check()?;
         }
         let limit = self.options.frame_len();
+        self.outbox.prepare();
         match self.outbox.message(&mut self.framing, limit, encode) {
             Ok(Written::Message | Written::Last) => {}
             Ok(Written::Nothing) => return Err(no_request("there is none")),
@@ -250,7 +251,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         poll_fn(|cx| {
             let is_sent = match outbox.poll_flush(cx, stream) {
                 Poll::Pending => false,
-                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Ok(())) => {
+                    outbox.rest();
+                    true
+                }
                 Poll::Ready(Err(source)) => {
                     // The server may have said why, before it closed.
                     outbox.clear();

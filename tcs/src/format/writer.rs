@@ -32,6 +32,7 @@ pub(crate) enum Outcome {
 
 impl<'a> Writer<'a> {
     /// Appends to `buffer` one message of at most `limit` bytes.
+    #[inline]
     pub fn new(buffer: &'a mut Vec<u8>, limit: usize) -> Self {
         let full_at = buffer.len().saturating_add(limit);
         Self {
@@ -81,6 +82,12 @@ impl<'a> Writer<'a> {
     /// Says that there is no message: nothing is sent.
     pub fn nothing(&mut self) {
         self.outcome = Outcome::Nothing;
+    }
+
+    /// Tells whether the outcome is an ordinary message.
+    #[inline]
+    pub(crate) fn is_message(&self) -> bool {
+        matches!(self.outcome, Outcome::Message)
     }
 
     pub(crate) fn into_outcome(self) -> Outcome {

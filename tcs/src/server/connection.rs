@@ -1,6 +1,11 @@
 //! The loop of a connection: read, answer every complete frame, send, and wait.
 
-use std::{any::Any, future::poll_fn, ops::Range, pin::pin, task::Poll};
+use std::{
+    any::Any,
+    future::poll_fn,
+    pin::pin,
+    task::{self, Poll},
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -30,8 +35,6 @@ pub(super) struct Connection<'a, P: ServerProtocol, S> {
     session: P::Session,
     pub(super) inbox: Inbox,
     pub(super) replies: Replies<P::Framing>,
-    /// Whether a request was received and not answered yet.
-    at_work: bool,
     /// When the frame began that is not complete yet, by the registry's clock.
     pub(super) frame_began: Option<u64>,
     /// When this connection noticed that the server is finishing.
@@ -66,7 +69,6 @@ where
             session: protocol.open_session(facts.peer()),
             replies: Replies::new(protocol.framing(), limits.frame_len),
             inbox: Inbox::new(),
-            at_work: false,
             frame_began: None,
             drain_began: None,
             protocol,
@@ -123,6 +125,7 @@ where
     }
 
     async fn answer_all(&mut self) -> Result<Next, Gone> {
+        self.replies.prepare();
         loop {
             let input = self.inbox.input(self.limits.frame_len, Side::Server);
             let cut = match self.replies.framing().cut(input) {
@@ -136,33 +139,53 @@ where
             };
             let frame = self.inbox.consume(&cut.frame, cut.consumed);
             self.frame_began = None;
-            let next = match cut.what {
-                What::Message => {
-                    self.receive();
-                    self.answer(frame).await?
+            if cut.what != What::Message {
+                match self.answer_unusual(cut.what) {
+                    Next::GoOn => continue,
+                    close @ Next::Close(_) => return Ok(close),
                 }
-                What::TooLarge(length) => {
-                    self.receive();
-                    let text = too_large(length, self.limits.frame_len);
-                    self.replies
-                        .refuse(Refusal::new(RefusalKind::TooLarge, text))
-                }
-                What::Control(0x80..) => continue,
-                What::Control(kind) => {
-                    self.receive();
-                    self.replies.reject(&FrameError::malformed(format_args!(
-                        "a control frame of kind {kind:#04x}, which clients do not send"
-                    )))
+            }
+            self.receive();
+            // Decoding, calling and encoding stand in the loop itself: as an `async fn` of their own
+            // they would cost a fifth more.
+            let Self {
+                protocol,
+                limits,
+                facts,
+                session,
+                inbox,
+                replies,
+                stream,
+                watch,
+                ..
+            } = self;
+            let next = match P::Request::decode(Frame::new(inbox.frame(frame))) {
+                Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
+                Ok(request) => {
+                    let context = Context::new(facts, session);
+                    let mut function = pin!(protocol.process_request(context, request));
+                    let mut wait = Wait::Not;
+                    let ran = poll_fn(|cx| match function.as_mut().poll(cx) {
+                        Poll::Ready(result) => Poll::Ready(Ran::Done(result)),
+                        Poll::Pending => meanwhile(cx, &mut wait, limits, replies, stream, watch),
+                    });
+                    match ran.await {
+                        Ran::Done(Ok(reply)) => replies.reply(reply),
+                        Ran::Done(Err(refusal)) => replies.refuse(refusal),
+                        Ran::TimedOut => unless_half_changed::<P>(replies.refuse(late(limits))),
+                        Ran::Cut => {
+                            replies.close(&Refusal::new(
+                                RefusalKind::Failed,
+                                "the server ended before the reply",
+                            ));
+                            Next::Close(Some(closing("the server ended")))
+                        }
+                    }
                 }
             };
-            self.at_work = false;
             match next {
-                Next::GoOn if self.door.is_some() => {
-                    return Ok(Next::Close(Some(closing(
-                        "this server answers one request",
-                    ))));
-                }
-                Next::GoOn => {}
+                Next::GoOn if self.door.is_none() => {}
+                Next::GoOn => return Ok(Next::Close(Some(closing(ONE_REQUEST)))),
                 Next::Close(_) => return Ok(next),
             }
             if self.replies.is_full() {
@@ -171,71 +194,37 @@ where
         }
     }
 
+    /// Deals with a frame that is no message within the limit.
+    #[cold]
+    fn answer_unusual(&mut self, what: What) -> Next {
+        let next = match what {
+            What::Message | What::Control(0x80..) => return Next::GoOn,
+            What::TooLarge(length) => {
+                self.receive();
+                let text = too_large(length, self.limits.frame_len);
+                self.replies
+                    .refuse(Refusal::new(RefusalKind::TooLarge, text))
+            }
+            What::Control(kind) => {
+                self.receive();
+                self.replies.reject(&FrameError::malformed(format_args!(
+                    "a control frame of kind {kind:#04x}, which clients do not send"
+                )))
+            }
+        };
+        match next {
+            Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),
+            next => next,
+        }
+    }
+
     /// Notes that a request was received, or something in its place.
     #[inline]
     pub(super) fn receive(&mut self) {
         self.watch.tally().receive();
-        self.at_work = true;
         if let Some(door) = self.door {
             door.close();
         }
-    }
-
-    /// Decodes a request, runs the function, and encodes its reply.
-    async fn answer(&mut self, frame: Range<usize>) -> Result<Next, Gone> {
-        let Self {
-            protocol,
-            limits,
-            facts,
-            session,
-            inbox,
-            replies,
-            stream,
-            watch,
-            ..
-        } = self;
-        let request = match P::Request::decode(Frame::new(inbox.frame(frame))) {
-            Ok(request) => request,
-            Err(error) => return Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
-        };
-        let mut function = pin!(protocol.process_request(Context::new(facts, session), request));
-        let mut is_limited = false;
-        let ran = poll_fn(|cx| {
-            if let Poll::Ready(result) = function.as_mut().poll(cx) {
-                return Poll::Ready(Ran::Done(result));
-            }
-            if !is_limited {
-                is_limited = true;
-                watch.limit(limits.request);
-            }
-            // The replies before this one do not wait for it. An error will be met again when
-            // this one is sent; the function is not cut for it.
-            drop(replies.poll_flush(cx, stream, watch.tally()));
-            match watch.poll_alarm(cx) {
-                None => Poll::Pending,
-                Some(Alarm::Expired) => Poll::Ready(Ran::TimedOut),
-                Some(Alarm::Cut) => Poll::Ready(Ran::Cut),
-            }
-        })
-        .await;
-        Ok(match ran {
-            Ran::Done(Ok(reply)) => replies.reply(reply),
-            Ran::Done(Err(refusal)) => replies.refuse(refusal),
-            Ran::TimedOut => {
-                let text = format!(
-                    "no reply within {:?} (`request_timeout`)",
-                    limits.request.unwrap_or_default()
-                );
-                unless_half_changed::<P>(replies.refuse(Refusal::new(RefusalKind::TimedOut, text)))
-            }
-            Ran::Cut => {
-                replies.close(&Refusal::new(
-                    RefusalKind::Failed,
-                    "the server ended before the reply",
-                ));
-                Next::Close(Some(closing("the server ended")))
-            }
-        })
     }
 
     /// Mends what a panic left.
@@ -246,18 +235,57 @@ where
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no text");
         tracing::error!(panic = message, "a protocol function panicked");
-        if !std::mem::take(&mut self.at_work) {
-            // It was the framing, which would panic again at the same bytes.
+        self.replies.prepare();
+        if self.replies.unsent() == self.watch.tally().unanswered() {
+            // No request was being answered: it was the framing, which would panic again.
             return Next::Close(Some(closing("the server failed")));
         }
         let refusal = Refusal::new(RefusalKind::Failed, "the function panicked");
         match unless_half_changed::<P>(self.replies.refuse(refusal)) {
-            Next::GoOn if self.door.is_some() => {
-                Next::Close(Some(closing("this server answers one request")))
-            }
+            Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),
             next => next,
         }
     }
+}
+
+/// What a server that answers one request says behind it.
+const ONE_REQUEST: &str = "this server answers one request";
+
+/// Whether a function has waited.
+#[derive(PartialEq, Eq)]
+enum Wait {
+    Not,
+    Begun,
+}
+
+/// Does what is to be done while a function waits.
+#[cold]
+fn meanwhile<F: Framing, S: AsyncWrite + Unpin, R>(
+    cx: &mut task::Context<'_>,
+    wait: &mut Wait,
+    limits: &Limits,
+    replies: &mut Replies<F>,
+    stream: &mut S,
+    watch: &mut Watch,
+) -> Poll<Ran<R>> {
+    if *wait == Wait::Not {
+        *wait = Wait::Begun;
+        watch.limit(limits.request);
+    }
+    // The replies before this one do not wait for it. An error will be met again when this one is
+    // sent; the function is not cut for it.
+    drop(replies.poll_flush(cx, stream, watch.tally()));
+    match watch.poll_alarm(cx) {
+        None => Poll::Pending,
+        Some(Alarm::Expired) => Poll::Ready(Ran::TimedOut),
+        Some(Alarm::Cut) => Poll::Ready(Ran::Cut),
+    }
+}
+
+fn late(limits: &Limits) -> Refusal {
+    let limit = limits.request.unwrap_or_default();
+    let text = format!("no reply within {limit:?} (`request_timeout`)");
+    Refusal::new(RefusalKind::TimedOut, text)
 }
 
 /// Closes after a function that did not end, if it had a session, which may be half-changed.

@@ -10,7 +10,7 @@ use std::{
 use super::report::{Answers, Tally};
 use crate::{
     Encode, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
-    buffer::{Outbox, Written},
+    buffer::{Outbox, Unwritable, Written},
     refusal::Escaped,
 };
 
@@ -45,12 +45,29 @@ impl<F: Framing> Replies<F> {
         }
     }
 
+    /// Makes ready for answers; also after a panic, which may have left a part of one.
+    pub(super) fn prepare(&mut self) {
+        self.outbox.prepare();
+    }
+
+    /// Gives the buffer back, if nothing waits in it.
+    pub(super) fn rest(&mut self) {
+        self.outbox.rest();
+    }
+
+    /// Returns how many answers wait to be sent.
+    pub(super) fn unsent(&self) -> u64 {
+        self.unsent.sum()
+    }
+
+    #[inline]
     pub(super) fn framing(&mut self) -> &mut F {
         &mut self.framing
     }
 
     /// Says something that answers no request.
     pub(super) fn greet<Format>(&mut self, greeting: impl Encode<Format>) -> Next {
+        self.outbox.prepare();
         let written = self
             .outbox
             .message(&mut self.framing, self.limit, |out| greeting.encode(out));
@@ -76,6 +93,18 @@ impl<F: Framing> Replies<F> {
         let written = self
             .outbox
             .message(&mut self.framing, self.limit, |out| reply.encode(out));
+        match (written, F::EXCHANGES) {
+            (Ok(Written::Message), Exchanges::Many) => {
+                self.unsent.served += 1;
+                Next::GoOn
+            }
+            (written, _) => self.replied(written),
+        }
+    }
+
+    /// Answers a request with what is no ordinary reply, or an ordinary one and the end.
+    #[cold]
+    fn replied(&mut self, written: Result<Written, Unwritable>) -> Next {
         match written {
             Ok(Written::Message | Written::Nothing) => {
                 self.unsent.served += 1;

@@ -85,6 +85,7 @@ where
             inbox,
             stream,
             watch,
+            replies,
             drain_began,
             ..
         } = self;
@@ -99,7 +100,10 @@ where
                 None if drain_began.is_none() && watch.is_draining() => {
                     Poll::Ready(Ok(Arrived::Drain))
                 }
-                None => Poll::Pending,
+                None => {
+                    replies.rest();
+                    Poll::Pending
+                }
             }
         })
         .await
