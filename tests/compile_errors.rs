@@ -6,7 +6,9 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    env,
+    fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -163,12 +165,13 @@ fn check(files: &[PathBuf]) -> String {
     let project = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trait_errors");
     let mut manifest = format!(
         "[package]\nname = \"trait-errors\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         tcs = {{ path = {:?} }}\ntokio = {{ version = \"1\", features = [\"rt\"] }}\n",
-        tests.join("../tcs")
+         tcs = {{ path = '{}' }}\ntokio = {{ version = \"1\", features = [\"rt\"] }}\n",
+        tests.join("../tcs").display()
     );
     for file in files {
-        let name = file.file_stem().unwrap_or_default();
-        manifest += &format!("\n[[bin]]\nname = {name:?}\npath = {file:?}\n");
+        let name = file.file_stem().unwrap_or_default().display();
+        let path = file.display();
+        write!(manifest, "\n[[bin]]\nname = '{name}'\npath = '{path}'\n").expect("memory");
     }
     fs::create_dir_all(&project).expect("the project's folder");
     fs::write(project.join("Cargo.toml"), manifest).expect("the project's manifest");

@@ -112,7 +112,9 @@ fn parse(text: &str) -> Result<Answer<u8>, std::num::ParseIntError> {
 async fn result_and_answer_say_what_they_mean() {
     let heard = hear(Parse, ["7", "x", "0", "8"]).await;
     let error = Heard::Control(1, "invalid digit found in string".to_owned());
-    assert_eq!(heard, [message("7"), error, message("0"), Heard::End]);
+    let [seven, refused, zero, after] = heard;
+    assert_eq!([seven, refused, zero], [message("7"), error, message("0")]);
+    assert_eq!(after.kind(), 0x40, "{after:?}");
 }
 
 // --- servers: states and sessions ---
