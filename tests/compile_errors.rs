@@ -106,6 +106,31 @@ fn own_messages_are_short() {
 }
 
 #[test]
+fn each_own_message_is_documented() {
+    let attributes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tcs/src/attributes");
+    let documented: BTreeSet<String> = ["server_protocol.md", "client_protocol.md"]
+        .iter()
+        .flat_map(|file| {
+            let text = read(&attributes.join(file));
+            let cells = text.split("``").map(|cell| without_code(cell.trim()));
+            cells.collect::<Vec<_>>()
+        })
+        .collect();
+    for file in files_in("macro_errors", "stderr") {
+        let text = read(&file);
+        for message in text.lines().filter_map(|line| line.strip_prefix("error: ")) {
+            let is_documented = documented.contains(&without_code(message));
+            assert!(is_documented, "{message}");
+        }
+    }
+}
+
+/// Leaves out what differs from one use of a message to the next: what stands in backticks.
+fn without_code(message: &str) -> String {
+    message.split('`').step_by(2).collect::<Vec<_>>().join("`")
+}
+
+#[test]
 fn cases_are_short_and_many() {
     let mut count = 0;
     for folder in ["macro_errors", "trait_errors"] {

@@ -83,7 +83,7 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
     let unused = generics::check_used(
         &mut generics,
         &list,
-        "occurs in the type of no field: without one, nothing decides what it is",
+        "must occur in the type of a field: nothing else decides what it is",
         errors,
     );
     if let Half::Process(process) = &half

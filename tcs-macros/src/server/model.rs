@@ -90,7 +90,7 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
     let unused = generics::check_used(
         &mut model.generics,
         &model.fields,
-        "occurs in no `#[state]` type: without one, nothing decides what it is",
+        "must occur in the type of a `#[state]`: nothing else decides what it is",
         errors,
     );
     model.request = model
