@@ -88,9 +88,12 @@ impl Args {
                 None => input.error("the name has no quotes: write `Name`"),
             });
         }
-        let word = input
-            .call(Ident::parse_any)
-            .map_err(|error| Error::new(error.span(), "expected an option or the type's name"))?;
+        let word = input.call(Ident::parse_any).map_err(|error| {
+            Error::new(
+                error.span(),
+                "expected an option, such as `framing = Lines`, or the type's name",
+            )
+        })?;
         let text = word.to_string();
         if let Some(option) = attribute.option(&text) {
             if self.given(&text).is_some() {

@@ -35,16 +35,14 @@ impl Shape<'_> {
         } = self;
         let span = at(*name);
         let vis = &function.vis;
-        let mut docs = function.docs().peekable();
-        let docs = if docs.peek().is_some() {
-            quote!(#(#docs)*)
-        } else {
+        let attrs = function.shared_attrs();
+        let docs = (!function.has_docs()).then(|| {
             let text = format!(
                 " The protocol of [`{0}`](fn@{0}).",
                 function.sig.ident.unraw()
             );
             quote!(#[doc = #text])
-        };
+        });
         let where_clause = &generics.where_clause;
         let parameters = parameters(generics);
         let (impl_generics, type_generics, _) = generics.split_for_impl();
@@ -61,11 +59,13 @@ impl Shape<'_> {
         let text = name.unraw().to_string();
         quote_spanned! {span=>
             #docs
+            #(#attrs)*
             #[allow(clippy::exhaustive_structs, unreachable_pub, reason = "it is what the function is")]
             #vis struct #name #parameters #body
             #new
             const _: () = {
                 #[automatically_derived]
+                #[allow(deprecated, reason = "the function may be")]
                 impl #impl_generics ::core::fmt::Debug for #name #type_generics #where_clause {
                     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                         f.write_str(#text)
@@ -88,6 +88,7 @@ impl Shape<'_> {
         let types = fields.iter().map(|field| &field.ty);
         quote_spanned! {at(*name)=>
             #[automatically_derived]
+            #[allow(deprecated, reason = "the function may be")]
             impl #impl_generics #name #type_generics #where_clause {
                 /// Creates the protocol from what its function borrows or takes besides messages.
                 #[must_use]

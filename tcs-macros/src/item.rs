@@ -3,7 +3,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Attribute, Error, FnArg, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
+    Attribute, Error, FnArg, Meta, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
     parse::{Parse, ParseStream, Parser as _},
     parse_quote, token,
 };
@@ -81,12 +81,7 @@ impl Function {
 
     /// Reports what no protocol function can be.
     pub(crate) fn check(&self, attribute: &str, errors: &mut Errors) {
-        let Signature {
-            safety,
-            abi,
-            variadic,
-            ..
-        } = &self.sig;
+        let Signature { safety, abi, .. } = &self.sig;
         if let Safety::Unsafe(keyword) = safety {
             errors.at(
                 keyword,
@@ -95,11 +90,6 @@ impl Function {
         }
         if let Some(abi) = abi {
             errors.at(abi, "a protocol function has no `extern`: remove it");
-        } else if let Some(variadic) = variadic {
-            errors.at(
-                variadic,
-                "a protocol function has no `...`: name each parameter",
-            );
         }
         if let Some(receiver) = self.sig.receiver() {
             errors.at(
@@ -150,9 +140,32 @@ impl Function {
         }
     }
 
-    /// Returns the documentation, which the type shares.
-    pub(crate) fn docs(&self) -> impl Iterator<Item = &Attribute> {
-        self.attrs.iter().filter(|attr| attr.path().is_ident("doc"))
+    /// Returns the attributes that the type shares: documentation, allowances and a deprecation.
+    pub(crate) fn shared_attrs(&self) -> impl Iterator<Item = &Attribute> {
+        self.attrs.iter().filter(|attr| {
+            let path = attr.path();
+            path.is_ident("doc") || path.is_ident("allow") || path.is_ident("deprecated")
+        })
+    }
+
+    pub(crate) fn has_docs(&self) -> bool {
+        self.attrs.iter().any(|attr| attr.path().is_ident("doc"))
+    }
+
+    /// Returns another attribute of ours that names its type after the function.
+    pub(crate) fn rival(&self) -> Option<&Attribute> {
+        self.attrs.iter().find(|attr| {
+            let is_ours = attr.path().segments.last().is_some_and(|last| {
+                last.ident == "server_protocol" || last.ident == "client_protocol"
+            });
+            let first = match &attr.meta {
+                Meta::List(list) => list.tokens.clone().into_iter().next(),
+                _ => None,
+            };
+            let is_named = matches!(first, Some(TokenTree::Ident(word))
+                if word.to_string().starts_with(char::is_uppercase));
+            is_ours && !is_named
+        })
     }
 }
 

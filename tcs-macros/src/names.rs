@@ -3,7 +3,7 @@
 use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
 
-use crate::errors::Errors;
+use crate::{args::Args, errors::Errors, item::Function};
 
 /// The names in everyone's scope that a type would hide.
 const PRELUDE: &[&str] = &[
@@ -52,17 +52,18 @@ const PRELUDE: &[&str] = &[
     "Vec",
 ];
 
-/// Returns the name of the type for `function`: the explicit one, or the function's in
-/// `UpperCamelCase`.
+/// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`.
 ///
 /// `None` when no type can have the name; that has been reported.
 pub(crate) fn type_name(
-    explicit: Option<&Ident>,
-    function: &Ident,
+    args: &Args,
+    function: &Function,
     attribute: &str,
     errors: &mut Errors,
 ) -> Option<Ident> {
-    if let Some(name) = explicit {
+    let rival = function.rival();
+    let function = &function.sig.ident;
+    if let Some(name) = &args.name {
         if name == function {
             errors.at(
                 name,
@@ -71,6 +72,13 @@ pub(crate) fn type_name(
             return None;
         }
         return Some(name.clone());
+    }
+    if let Some(rival) = rival {
+        errors.at(
+            rival.path(),
+            "two attributes make a type of this name: write `Name` first in one of them",
+        );
+        return None;
     }
     let camel = upper_camel(&function.unraw().to_string());
     let mut ask = |why: &str| {

@@ -144,7 +144,10 @@ pub use framing::{
 pub use protocol::{Callable, ClientProtocol, Contract, ServerProtocol};
 pub use refusal::{Refusal, RefusalKind};
 pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};
-pub use tcs_macros::{client_protocol, server_protocol};
+#[doc = include_str!("attributes/client_protocol.md")]
+pub use tcs_macros::client_protocol;
+#[doc = include_str!("attributes/server_protocol.md")]
+pub use tcs_macros::server_protocol;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -61,6 +61,23 @@ macro_rules! protocol {
 
 protocol!(echo, &str, String, &u32, 3 + 4, |text| text.to_owned());
 
+macro_rules! complete {
+    ($name:ident) => {
+        #[tcs::server_protocol(session = peer.addr().is_some(), greeting = format!("{peer} {state} {session}"))]
+        async fn $name(request: &str, #[state] state: &u8, #[session] session: &mut bool) -> usize {
+            *session = request.len() == *state as usize;
+            0
+        }
+
+        #[tcs::client_protocol(Asks, request = |name: &str, count: usize| &name[count..])]
+        async fn asks(reply: &str, count: usize) -> usize {
+            reply.len() + count
+        }
+    };
+}
+
+complete!(completed);
+
 #[tcs::server_protocol(Both)]
 #[tcs::client_protocol(Neither, request = "text")]
 #[must_use]
@@ -74,5 +91,5 @@ fn both(#[allow(unused_variables)] reply: &str) -> usize {
 fn main() {
     let _ = (bare::Server::new("text".to_owned(), vec![1]), bare::Client::new("a", 1));
     let _ = (bare::Blocked, bare::Asking::new("a", 1), bare::AskingServer::new("a"));
-    let _ = (Echo::new(1), Both, Neither);
+    let _ = (Echo::new(1), Both, Neither, Completed::new(1), Asks::new("a", 1));
 }
