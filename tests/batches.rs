@@ -1,7 +1,7 @@
 //! Requests that arrive together are handled together, in order, and never wait for one another's
 //! functions in vain.
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines};
+use tcs::{Answer, ConcurrentServer, LengthPrefixed, Lines, server_protocol};
 use tcs_tests::{Heard, Over, Place, frame, gate, over_both, tester, within};
 
 over_both!(
@@ -12,6 +12,7 @@ over_both!(
     large_messages_pass_both_ways,
     peer_that_half_closes_gets_its_replies,
     lines_are_answered_by_lines,
+    last_reply_ends_the_connection_even_if_it_is_an_error,
 );
 
 async fn place(over: Over) -> Place<impl tcs::ServerProtocol> {
@@ -113,4 +114,30 @@ async fn lines_are_answered_by_lines(over: Over) {
     drop(peer);
     let requests = place.requests().await;
     assert_eq!((requests.received, requests.served), (6, 6));
+}
+
+#[server_protocol]
+fn doubt(request: &str) -> Answer<Result<&str, &str>> {
+    match request {
+        "error" => Answer::Reply(Err("no")),
+        "last" => Answer::Last(Err("never")),
+        other => Answer::Reply(Ok(other)),
+    }
+}
+
+async fn last_reply_ends_the_connection_even_if_it_is_an_error(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Doubt)).await;
+    let mut peer = place.peer().await;
+    let requests = [frame(b"error"), frame(b"fine"), frame(b"last"), frame(b"behind")];
+    within(peer.send(requests.concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::Control(0x01, "no".to_owned()));
+    assert_eq!(within(peer.hear()).await, Heard::message("fine"));
+    assert_eq!(within(peer.hear()).await, Heard::Control(0x01, "never".to_owned()));
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x40, "this was the last reply".to_owned())
+    );
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(place.requests().await.served, 3);
 }

@@ -36,6 +36,8 @@ pub(crate) enum Written {
     Nothing,
     /// There is an error instead of it; nothing is in the buffer.
     Error(String),
+    /// There is an error instead of it, and the connection closes behind that.
+    LastError(String),
 }
 
 /// Why a message is not in the buffer.
@@ -88,6 +90,7 @@ impl Outbox {
             (Ok(()), Outcome::Last) => Ok(Written::Last),
             (Ok(()), Outcome::Nothing) => Ok(Written::Nothing),
             (Ok(()), Outcome::Error(text)) => Ok(Written::Error(text)),
+            (Ok(()), Outcome::LastError(text)) => Ok(Written::LastError(text)),
             (Ok(()), Outcome::TooLarge(length)) => Err(Unwritable::Frame(FrameError::unsendable(
                 too_large(length, limit),
             ))),

@@ -181,7 +181,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         match self.outbox.message(&mut self.framing, limit, encode) {
             Ok(Written::Message | Written::Last) => {}
             Ok(Written::Nothing) => return Err(no_request("there is none")),
-            Ok(Written::Error(text)) => return Err(no_request(&text)),
+            Ok(Written::Error(text) | Written::LastError(text)) => return Err(no_request(&text)),
             Err(Unwritable::Encode(source)) => return Err(Repr::Encode { source }.into()),
             Err(Unwritable::Frame(source)) => return Err(Repr::Unsendable { source }.into()),
         }

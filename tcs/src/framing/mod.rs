@@ -270,7 +270,7 @@ impl FrameError {
         Self::malformed(too_large(length, limit))
     }
 
-    /// A message that this framing cannot send; the text stays on this side.
+    /// A message that this framing cannot send; the peer that waits for it is told the text.
     pub fn unsendable(text: impl fmt::Display) -> Self {
         Self::of(RefusalKind::Failed, text)
     }

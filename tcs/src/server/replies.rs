@@ -10,7 +10,7 @@ use std::{
 use super::report::{Answers, Tally};
 use crate::{
     Encode, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
-    buffer::{Outbox, Written},
+    buffer::{Outbox, Unwritable, Written},
     refusal::Escaped,
 };
 
@@ -57,7 +57,7 @@ impl<F: Framing> Replies<F> {
         match written {
             Ok(Written::Message | Written::Nothing) => Next::GoOn,
             Ok(Written::Last) => Next::Close(None),
-            Ok(Written::Error(text)) => {
+            Ok(Written::Error(text) | Written::LastError(text)) => {
                 Next::Close(Some(Refusal::new(RefusalKind::GoingAway, text)))
             }
             Err(error) => {
@@ -83,15 +83,21 @@ impl<F: Framing> Replies<F> {
             }
             Ok(Written::Last) => {
                 self.unsent.served += 1;
-                Next::Close(Some(closing("this was the last reply")))
+                after_last()
             }
             Ok(Written::Error(text)) => self.refuse(Refusal::error(text)),
+            Ok(Written::LastError(text)) => match self.refuse(Refusal::error(text)) {
+                Next::GoOn => after_last(),
+                close @ Next::Close(_) => close,
+            },
             Err(error) => {
                 tracing::error!(%error, "a reply cannot be sent");
-                self.refuse(Refusal::new(
-                    RefusalKind::Failed,
-                    format!("the reply cannot be sent: {error}"),
-                ))
+                let text = match error {
+                    // Why a value has no form is the server's own matter.
+                    Unwritable::Encode(_) => "the reply cannot be encoded".to_owned(),
+                    Unwritable::Frame(error) => format!("the reply cannot be sent: {error}"),
+                };
+                self.refuse(Refusal::new(RefusalKind::Failed, text))
             }
         }
     }
@@ -193,6 +199,10 @@ fn after_answer<F: Framing>() -> Next {
         Exchanges::One => Next::Close(None),
         Exchanges::Many => Next::GoOn,
     }
+}
+
+fn after_last() -> Next {
+    Next::Close(Some(closing("this was the last reply")))
 }
 
 /// The final refusal of a server that closes by its own decision.
