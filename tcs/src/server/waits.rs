@@ -120,8 +120,10 @@ where
             );
             return Refusal::new(RefusalKind::Idle, text);
         };
-        self.receive();
-        self.replies.count_refused();
+        if !self.inbox.is_skipping() {
+            self.receive();
+            self.replies.count_refused();
+        }
         if self.drain_began.is_some() {
             return closing("the server is stopping, and the frame was not complete");
         }
