@@ -96,6 +96,19 @@ async fn once_returns_when_its_request_is_refused_or_fails() {
 }
 
 #[tokio::test]
+async fn once_answers_one_request_over_any_stream() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let serving = tokio::spawn(OnceServer::new(prefixed(&gate())).serve_stream(far));
+    let mut peer = RawPeer::over(near);
+    within(peer.send([frame(b"one"), frame(b"two")].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("one"));
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    drop(peer);
+    let report = within(serving).await.expect("no panic").expect("served");
+    assert_eq!(report.requests.received, 1);
+}
+
+#[tokio::test]
 async fn iterative_does_not_answer_the_second_before_the_first_is_done() {
     let gate = gate();
     let server = start(IterativeServer::new(prefixed(&gate))).await;

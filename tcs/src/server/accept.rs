@@ -27,6 +27,11 @@ impl Door {
         Self(Mutex::new(Some(listener)))
     }
 
+    /// A door that was closed before: that of a server which is given its connection.
+    pub(super) const fn nowhere() -> Self {
+        Self(Mutex::new(None))
+    }
+
     /// Stops listening: peers that wait in the backlog are reset.
     pub(super) fn close(&self) {
         self.lock().take();

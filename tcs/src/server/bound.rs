@@ -4,7 +4,7 @@ use std::{future::pending, marker::PhantomData, net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 
@@ -188,10 +188,11 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             handle,
             lifetime: PhantomData,
         } = self;
+        let blocking = settings.blocking();
         let Settings {
             address: _,
             max_connections,
-            max_blocking,
+            max_blocking: _,
             drain,
             limits,
             on_listening,
@@ -203,7 +204,7 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             door: Door::new(listener),
             requests: L::REQUESTS,
             registry: Arc::clone(&registry),
-            blocking: Arc::new(Semaphore::new(max_blocking.min(Semaphore::MAX_PERMITS))),
+            blocking,
         });
         let _cut = CutOnDrop(&shared);
         tracing::info!(addr = %local_addr, "listening");

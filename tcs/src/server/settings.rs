@@ -1,6 +1,8 @@
 //! The settings of all servers, each once.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
 
 use crate::{Address, Error, error::Repr};
 
@@ -55,6 +57,13 @@ impl Settings {
             },
             on_listening: None,
         }
+    }
+
+    /// Returns the permits of `blocking` functions.
+    pub(super) fn blocking(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(
+            self.max_blocking.min(Semaphore::MAX_PERMITS),
+        ))
     }
 
     /// Refuses values that make no sense.
