@@ -129,15 +129,45 @@ impl Limits {
         [idle, frame, request, write, linger]
             .into_iter()
             .flatten()
+            // `linger` may be zero, which is not waited for.
+            .filter(|limit| !limit.is_zero())
             .min()
     }
 }
 
 /// 1,024, or what the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) leaves.
 fn default_max_connections() -> usize {
-    let left = match rlimit::Resource::NOFILE.get_soft() {
-        Ok(limit) => limit.saturating_sub(RESERVED_DESCRIPTORS).max(1),
-        Err(_) => u64::MAX,
-    };
+    max_connections_of(rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX))
+}
+
+fn max_connections_of(descriptors: u64) -> usize {
+    let left = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
     usize::try_from(left).map_or(MAX_CONNECTIONS, |left| left.min(MAX_CONNECTIONS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn linger_of_zero_does_not_set_the_pace() {
+        let mut limits = Settings::new(Duration::from_secs(5)).limits;
+        assert_eq!(limits.shortest(), Some(Duration::from_secs(2)));
+        limits.linger = Some(Duration::ZERO);
+        assert_eq!(limits.shortest(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn connections_are_capped_by_the_descriptor_limit_and_a_constant() {
+        for (descriptors, most) in [
+            (1_024, 924),
+            (1_124, 1_024),
+            (1_125, 1_024),
+            (100, 1),
+            (0, 1),
+            (u64::MAX, 1_024),
+        ] {
+            assert_eq!(max_connections_of(descriptors), most, "{descriptors}");
+        }
+    }
 }

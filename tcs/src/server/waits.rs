@@ -153,7 +153,7 @@ where
             _ => Poll::Ready(()),
         })
         .await;
-        let Some(linger) = limits.linger else {
+        let Some(linger) = limits.linger.filter(|linger| !linger.is_zero()) else {
             return Ok(());
         };
         // A socket that is closed with unread input is reset, which can destroy replies that the
