@@ -9,6 +9,7 @@
     reason = "test support is read where it is used, and panics by design"
 )]
 
+mod counted;
 mod deadline;
 mod gate;
 mod peer;
@@ -17,6 +18,7 @@ pub mod raw_server;
 mod server;
 mod tester;
 
+pub use counted::{Counted, Writes, counted};
 pub use deadline::{patiently, within};
 pub use gate::{Gate, gate};
 pub use peer::{Heard, RawPeer, control, frame};
