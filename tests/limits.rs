@@ -5,7 +5,10 @@
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tcs::{
-    ConcurrentServer, LengthPrefixed, Lines, Raw, Report, ServerProtocol, server_protocol,
+    ConcurrentServer, IterativeServer, LengthPrefixed, Lines, OnceServer, Raw, Report,
+    ServerProtocol,
+    server::{Lifetime, Server},
+    server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, Tester, adds_up, control, frame, gate, patiently, tester};
 use tokio::{task::JoinHandle, time::Instant};
@@ -14,8 +17,8 @@ use tokio::{task::JoinHandle, time::Instant};
 const LATE: Duration = Duration::from_millis(250);
 
 /// Serves one peer in memory, through a pipe of so many bytes.
-fn serve<P: ServerProtocol>(
-    server: ConcurrentServer<P>,
+fn serve<P: ServerProtocol, L: Lifetime>(
+    server: Server<P, L>,
     pipe: usize,
 ) -> (RawPeer, JoinHandle<Report>) {
     let (near, far) = tokio::io::duplex(pipe);
@@ -65,6 +68,20 @@ async fn idle_connection_is_told_and_closed() {
     assert_eq!(patiently(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(ended(serving).await.requests.received, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connection_keeps_others_waiting_for_a_short_time_only() {
+    let tester = || tester::<LengthPrefixed>(&gate());
+    let iterative = serve(IterativeServer::new(tester()), 1 << 16);
+    let once = serve(OnceServer::new(tester()), 1 << 16);
+    let began = Instant::now();
+    for ((mut peer, serving), seconds) in [(iterative, 5), (once, 30)] {
+        assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
+        took(began, Duration::from_secs(seconds));
+        drop(peer);
+        assert_eq!(ended(serving).await.connections.closed, 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

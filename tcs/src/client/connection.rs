@@ -385,3 +385,20 @@ impl<F, S> fmt::Debug for Connection<F, S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connection_sends_without_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it listens");
+        let connection: Connection<crate::Lines> =
+            Connection::connect(addr).await.expect("it listens");
+        let stream = connection.stream.as_ref().expect("it is open");
+        assert!(stream.nodelay().expect("TCP has it"));
+    }
+}

@@ -258,3 +258,45 @@ impl<P, L> std::fmt::Debug for Bound<P, L> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{
+        net::{Shutdown, TcpStream},
+        os::fd::AsFd as _,
+    };
+
+    use crate::{ConcurrentServer, Context, ErrorKind, LengthPrefixed, Peer, Plain, Refusal};
+
+    use super::*;
+
+    struct Silent;
+
+    impl ServerProtocol for Silent {
+        type Framing = LengthPrefixed;
+        type Format = Plain;
+        type Session = ();
+        type Request<'a> = ();
+        type Reply<'a> = ();
+
+        fn open_session(&self, _peer: &Peer) {}
+
+        async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn server_ends_when_its_listener_is_dead() {
+        let bound = ConcurrentServer::new(Silent).port(0).bind().await;
+        let bound = bound.expect("a free port");
+        let descriptor = bound.listener.as_fd().try_clone_to_owned();
+        // After shutdown(2), accept(2) says EINVAL.
+        TcpStream::from(descriptor.expect("descriptors are left"))
+            .shutdown(Shutdown::Both)
+            .expect("Linux shuts down listeners as well");
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), bound.listen()).await;
+        let error = ended.expect("it ends").expect_err("it cannot accept");
+        assert_eq!(error.kind(), ErrorKind::Accept);
+    }
+}

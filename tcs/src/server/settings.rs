@@ -150,6 +150,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn defaults_that_no_test_waits_for() {
+        let settings = Settings::new(Duration::from_secs(5));
+        assert_eq!(settings.drain, Some(Duration::from_secs(30)));
+        assert_eq!(settings.max_blocking, 512);
+        assert_eq!(settings.limits.request, None);
+    }
+
+    #[test]
     fn linger_of_zero_does_not_set_the_pace() {
         let mut limits = Settings::new(Duration::from_secs(5)).limits;
         assert_eq!(limits.shortest(), Some(Duration::from_secs(2)));
