@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tcs::{ConcurrentServer, ErrorKind, LengthPrefixed, Lines, Report};
 use tcs_tests::{Gate, Heard, Running, Tester, adds_up, frame, gate, start, tester, within};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 async fn server(gate: &Gate) -> Running {
     let tester: Tester<LengthPrefixed> = tester(gate);
@@ -91,6 +94,36 @@ async fn started_frame_that_does_not_finish_is_refused_within_a_second_or_two() 
     drop(peer);
     let requests = server.finished().await.requests;
     assert_eq!((requests.served, requests.refused), (2, 1));
+}
+
+#[tokio::test]
+async fn peer_that_never_stops_to_send_does_not_hold_up_a_drain() {
+    let tester: Tester<LengthPrefixed> = tester(&gate());
+    // Nothing but the end of its frames can end it.
+    let server = start(ConcurrentServer::new(tester).drain_timeout(None)).await;
+    let (mut reading, mut writing) = TcpStream::connect(server.addr())
+        .await
+        .expect("it listens")
+        .into_split();
+    let sending = tokio::spawn(async move {
+        let requests = frame(&[b'x'; 100]).repeat(1_000);
+        while writing.write_all(&requests).await.is_ok() {}
+    });
+    let receiving = tokio::spawn(async move {
+        let mut replies = vec![0; 1 << 16];
+        let mut received = 0_u64;
+        while let Ok(count @ 1..) = reading.read(&mut replies).await {
+            received += count as u64;
+        }
+        received
+    });
+    within(server.peer().await.ask("so that both are served")).await;
+    let report = server.stopped().await;
+    assert_eq!(report.connections.cut, 0);
+    within(sending).await.expect("no panic");
+    let received = within(receiving).await.expect("no panic");
+    // A reset may take what the peer had not read yet.
+    assert!(received <= report.requests.served * 104 + 100, "{received}, {report}");
 }
 
 #[tokio::test]
