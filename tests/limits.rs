@@ -138,7 +138,9 @@ async fn peer_that_reads_slowly_is_not_given_up() {
     let mut received = 0;
     while received < 324 {
         tokio::time::sleep(Duration::from_secs(20)).await;
-        received += patiently(peer.receive_some()).await.len();
+        let some = patiently(peer.receive_some()).await.len();
+        assert_ne!(some, 0, "it was given up after {received} bytes");
+        received += some;
     }
     drop(peer);
     assert_eq!(ended(serving).await.requests.served, 1);
