@@ -1,6 +1,6 @@
 //! What a client does with the bytes of a server, good and bad.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tcs::{
     Client, ClientProtocol, ConnectOptions, Connection, Contract, Encode, EncodeError, Error,
@@ -707,18 +707,6 @@ async fn exchanges_can_be_spawned() {
     within(server)
         .await
         .expect("the server saw what it expects");
-    // The futures of both are `Send` for every protocol.
-    fn spawned<F: Framing>(connection: &'static Arc<tokio::sync::Mutex<Connection<F>>>) {
-        drop(tokio::spawn(async {
-            connection
-                .lock()
-                .await
-                .exchange(ask::<F>("x"))
-                .await
-                .map(|_| ())
-        }));
-    }
-    let _: fn(&'static _) = spawned::<Lines>;
 }
 
 #[test]

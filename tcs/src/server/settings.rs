@@ -1,6 +1,8 @@
 //! The settings of all servers, each once.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
 
 use crate::{Address, Error, error::Repr};
 
@@ -95,6 +97,13 @@ impl Settings {
         }
     }
 
+    /// Returns the permits of `blocking` functions.
+    pub(super) fn blocking(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(
+            self.max_blocking.min(Semaphore::MAX_PERMITS),
+        ))
+    }
+
     /// Refuses values that make no sense.
     pub(super) fn check(&self) -> Result<(), Error> {
         let Limits {
@@ -155,15 +164,56 @@ impl Limits {
             write,
             linger,
         } = *self;
-        idle.min(frame).min(request).min(write).min(linger)
+        // `linger` may be zero, which is not waited for.
+        [idle, frame, request, write, linger]
+            .into_iter()
+            .filter(|limit| limit.milliseconds() > 0)
+            .min()
+            .unwrap_or(Limit::NONE)
     }
 }
 
 /// 1,024, or what the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) leaves.
 fn default_max_connections() -> usize {
-    let left = match rlimit::Resource::NOFILE.get_soft() {
-        Ok(limit) => limit.saturating_sub(RESERVED_DESCRIPTORS).max(1),
-        Err(_) => u64::MAX,
-    };
+    max_connections_of(rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX))
+}
+
+fn max_connections_of(descriptors: u64) -> usize {
+    let left = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
     usize::try_from(left).map_or(MAX_CONNECTIONS, |left| left.min(MAX_CONNECTIONS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_that_no_test_waits_for() {
+        let settings = Settings::new(Duration::from_secs(5));
+        assert_eq!(settings.drain, Some(Duration::from_secs(30)));
+        assert_eq!(settings.max_blocking, 512);
+        assert_eq!(settings.limits.request, Limit::NONE);
+    }
+
+    #[test]
+    fn linger_of_zero_does_not_set_the_pace() {
+        let mut limits = Settings::new(Duration::from_secs(5)).limits;
+        assert_eq!(limits.shortest(), Limit::of(2));
+        limits.linger = Limit::of(0);
+        assert_eq!(limits.shortest(), Limit::of(5));
+    }
+
+    #[test]
+    fn connections_are_capped_by_the_descriptor_limit_and_a_constant() {
+        for (descriptors, most) in [
+            (1_024, 924),
+            (1_124, 1_024),
+            (1_125, 1_024),
+            (100, 1),
+            (0, 1),
+            (u64::MAX, 1_024),
+        ] {
+            assert_eq!(max_connections_of(descriptors), most, "{descriptors}");
+        }
+    }
 }

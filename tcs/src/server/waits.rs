@@ -139,8 +139,10 @@ where
             let text = format!("nothing arrived for {} (`idle_timeout`)", self.limits.idle);
             return Refusal::new(RefusalKind::Idle, text);
         };
-        self.receive();
-        self.replies.count_refused();
+        if !self.inbox.is_skipping() {
+            self.receive();
+            self.replies.count_refused();
+        }
         if self.drain_began.is_some() {
             return closing("the server is stopping, and the frame was not complete");
         }
@@ -170,7 +172,7 @@ where
             _ => Poll::Ready(()),
         })
         .await;
-        if limits.linger == Limit::NONE {
+        if matches!(limits.linger.milliseconds(), 0 | u64::MAX) {
             return Ok(());
         }
         // A socket that is closed with unread input is reset, which can destroy replies that the
