@@ -124,7 +124,9 @@ async fn claim(bytes: &[u8]) -> isize {
         let mut peer = TcpStream::connect(addr).await.expect("it listens");
         peer.write_all(bytes).await.expect("the server reads");
         if bytes.len() > 4 {
-            peer.read_exact(&mut reply).await.expect("the server replies");
+            peer.read_exact(&mut reply)
+                .await
+                .expect("the server replies");
         }
         if number == 0 || number == PEERS + 1 {
             let mut other = TcpStream::connect(addr).await.expect("it listens");

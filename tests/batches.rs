@@ -146,11 +146,22 @@ fn doubt(request: &str) -> Answer<Result<&str, &str>> {
 async fn last_reply_ends_the_connection_even_if_it_is_an_error(over: Over) {
     let mut place = Place::new(over, || ConcurrentServer::new(Doubt)).await;
     let mut peer = place.peer().await;
-    let requests = [frame(b"error"), frame(b"fine"), frame(b"last"), frame(b"behind")];
+    let requests = [
+        frame(b"error"),
+        frame(b"fine"),
+        frame(b"last"),
+        frame(b"behind"),
+    ];
     within(peer.send(requests.concat())).await;
-    assert_eq!(within(peer.hear()).await, Heard::Control(0x01, "no".to_owned()));
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x01, "no".to_owned())
+    );
     assert_eq!(within(peer.hear()).await, Heard::message("fine"));
-    assert_eq!(within(peer.hear()).await, Heard::Control(0x01, "never".to_owned()));
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x01, "never".to_owned())
+    );
     assert_eq!(
         within(peer.hear()).await,
         Heard::Control(0x40, "this was the last reply".to_owned())

@@ -123,7 +123,10 @@ async fn peer_that_never_stops_to_send_does_not_hold_up_a_drain() {
     within(sending).await.expect("no panic");
     let received = within(receiving).await.expect("no panic");
     // A reset may take what the peer had not read yet.
-    assert!(received <= report.requests.served * 104 + 100, "{received}, {report}");
+    assert!(
+        received <= report.requests.served * 104 + 100,
+        "{received}, {report}"
+    );
 }
 
 #[tokio::test]

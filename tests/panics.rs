@@ -90,11 +90,7 @@ impl ServerProtocol for Shy {
         number
     }
 
-    fn greeting<'a>(
-        &'a self,
-        _peer: &'a Peer,
-        session: &'a mut u32,
-    ) -> Option<impl Encode<Plain>> {
+    fn greeting<'a>(&'a self, _peer: &'a Peer, session: &'a mut u32) -> Option<impl Encode<Plain>> {
         assert_ne!(*session, 2, "on purpose");
         None::<&str>
     }

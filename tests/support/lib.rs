@@ -9,6 +9,7 @@
     reason = "test support is read where it is used, and panics by design"
 )]
 
+pub mod client;
 mod counted;
 mod deadline;
 mod gate;

@@ -1,0 +1,69 @@
+//! Where nobody can be reached, the client says so in time.
+
+use std::time::Duration;
+
+use tcs::{Client, ConnectOptions, ErrorKind, Execution, Lines};
+use tcs_tests::{client::ask, within};
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn nobody_listening_is_told_with_the_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    drop(listener);
+    let error = within(Client::new(ask::<Lines>("x")).address(addr).open()).await;
+    let error = error.expect_err("nobody listens");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Connect, Execution::NotSent)
+    );
+    assert_eq!(error.peer_addr(), Some(addr));
+    assert_eq!(
+        format!("{error:?}"),
+        format!("cannot connect to {addr}: Connection refused (os error 111)")
+    );
+}
+
+#[tokio::test]
+async fn host_that_does_not_resolve_is_told() {
+    // RFC 6761, section 6.4: names under `invalid` do not exist.
+    let client = Client::new(ask::<Lines>("x"))
+        .host("nobody.invalid")
+        .port(7);
+    let error = within(client.open()).await.expect_err("no such host");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Resolve, Execution::NotSent)
+    );
+    assert_eq!(error.to_string(), "cannot resolve nobody.invalid:7");
+    let error = within(Client::new(ask::<Lines>("x")).address("a:b").open()).await;
+    assert_eq!(
+        error.expect_err("no port").to_string(),
+        "cannot read the address `a:b`: the port is no number from 0 to 65535"
+    );
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named() {
+    let options = [
+        (
+            ConnectOptions::new().reply_timeout(Duration::ZERO),
+            "reply_timeout",
+        ),
+        (
+            ConnectOptions::new().connect_timeout(Duration::ZERO),
+            "connect_timeout",
+        ),
+        (ConnectOptions::new().max_frame_len(0), "max_frame_len"),
+        (
+            ConnectOptions::new().max_frame_len((512 << 20) + 1),
+            "max_frame_len",
+        ),
+    ];
+    for (options, setting) in options {
+        let (near, _far) = tokio::io::duplex(8);
+        let error = options.over::<Lines, _>(near).expect_err("no sense");
+        assert_eq!(error.kind(), ErrorKind::Setting);
+        assert!(error.to_string().starts_with(setting), "{error}");
+    }
+}
