@@ -15,6 +15,7 @@ over_both!(
     text_at_a_length_prefixed_port_is_told_what_to_do,
     reply_with_the_delimiter_in_it_ends_the_connection,
     error_with_the_delimiter_in_it_is_escaped,
+    error_that_cannot_be_sent_is_a_failure,
     control_frames_of_servers_are_refused_from_clients,
     random_bytes_end_their_connection_only,
 );
@@ -171,6 +172,17 @@ async fn nothing_behind_an_http_request_line_is_executed(over: Over) {
     let requests = place.requests().await;
     assert_eq!((requests.received, requests.refused), (1, 1));
 
+    // However long the line is.
+    let mut place = lines(over).await;
+    let mut peer = place.peer().await;
+    let target = "x".repeat(5_000);
+    let post = format!("POST /{target} HTTP/1.1\r\n\r\npanic\n");
+    within(peer.send(post)).await;
+    assert!(within(peer.rest()).await.starts_with(b"HTTP/1.1 400"));
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.refused), (1, 1));
+
     // Later lines of the same form are text as any other.
     let mut place = lines(over).await;
     let mut peer = place.peer().await;
@@ -224,6 +236,18 @@ async fn error_with_the_delimiter_in_it_is_escaped(over: Over) {
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"two\\nlines\ntwo\\nlines\n");
     assert_eq!(place.requests().await.served, 2);
+}
+
+async fn error_that_cannot_be_sent_is_a_failure(over: Over) {
+    let server = || ConcurrentServer::new(TwoLines).max_frame_len(9);
+    let mut place = Place::new(over, server).await;
+    let mut peer = place.peer().await;
+    // Its text has a line feed, and is too long when that is escaped.
+    within(peer.send("error\nerror\n")).await;
+    assert_eq!(within(peer.rest()).await, b"");
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.failed), (1, 1));
 }
 
 async fn control_frames_of_servers_are_refused_from_clients(over: Over) {

@@ -2,14 +2,14 @@
 //!
 //! The clock is paused: hours pass in no time, and limits end when they should.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines, Raw, Report, ServerProtocol};
+use tcs::{ConcurrentServer, LengthPrefixed, Lines, Raw, Report, ServerProtocol, server_protocol};
 use tcs_tests::{Heard, RawPeer, Tester, adds_up, control, frame, gate, patiently, tester};
 use tokio::{task::JoinHandle, time::Instant};
 
-/// How late a limit may end: two sweeps of at most 125 ms.
-const LATE: Duration = Duration::from_millis(251);
+/// How late a limit may end: three sweeps of at most 83 ms.
+const LATE: Duration = Duration::from_millis(250);
 
 /// Serves one peer in memory, through a pipe of so many bytes.
 fn serve<P: ServerProtocol>(
@@ -192,6 +192,34 @@ async fn function_that_takes_too_long_with_a_session_ends_the_connection() {
     );
     drop(peer);
     assert_eq!(ended(serving).await.requests.received, 1);
+}
+
+/// Blocks its thread for so many seconds, as far as the paused clock can tell.
+#[server_protocol]
+async fn block(seconds: u64) -> &'static str {
+    let mut advance = pin!(tokio::time::advance(Duration::from_secs(seconds)));
+    // The first poll moves the clock, and would only let others run after that.
+    poll_fn(|cx| {
+        let _moved = advance.as_mut().poll(cx);
+        Poll::Ready("done")
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_nothing_could_run_does_not_count() {
+    let server = ConcurrentServer::new(Block).idle_timeout(Duration::from_secs(10));
+    let (mut peer, serving) = serve(server, 1 << 16);
+    for _ in 0..3 {
+        assert_eq!(patiently(peer.ask("60")).await, Heard::message("done"));
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    }
+    let began = Instant::now();
+    // Nine of the ten seconds have passed.
+    assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
+    took(began, Duration::from_secs(1));
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.served, 3);
 }
 
 #[tokio::test(start_paused = true)]

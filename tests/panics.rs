@@ -1,7 +1,9 @@
 //! A panicking function harms only its request.
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines};
-use tcs_tests::{Heard, Over, Place, frame, gate, over_both, tester, within};
+use std::{future::pending, time::Duration};
+
+use tcs::{ConcurrentServer, LengthPrefixed, Lines, server_protocol};
+use tcs_tests::{Heard, Over, Place, RawPeer, frame, gate, over_both, patiently, tester, within};
 
 over_both!(
     panic_is_the_failure_of_its_request_only,
@@ -60,4 +62,36 @@ async fn panic_where_no_refusal_can_be_told_ends_the_connection(over: Over) {
         (requests.served, requests.failed, requests.received),
         (1, 1, 2)
     );
+}
+
+/// Panics when it goes, unless there was a panic already.
+struct Fragile;
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "on purpose");
+    }
+}
+
+#[server_protocol]
+async fn hold(request: &str) -> &str {
+    if request == "hold" {
+        let _held = Fragile;
+        pending::<()>().await;
+    }
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_a_function_that_is_cut_is_one_answer() {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let server = ConcurrentServer::new(Hold).request_timeout(Duration::from_secs(1));
+    let serving = tokio::spawn(server.serve_stream(far));
+    let mut peer = RawPeer::over(near);
+    patiently(peer.send([frame(b"hold"), frame(b"behind")].concat())).await;
+    assert_eq!(patiently(peer.hear()).await, failed());
+    assert_eq!(patiently(peer.hear()).await, Heard::message("behind"));
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic").expect("served");
+    assert_eq!((report.requests.failed, report.requests.served), (1, 1));
 }

@@ -31,6 +31,11 @@ impl Gate {
         self.reached.acquire().await.expect("never closed").forget();
     }
 
+    /// Tells whether a function came to the gate that the test did not wait for.
+    pub fn was_reached(&self) -> bool {
+        self.reached.available_permits() > 0
+    }
+
     /// Lets one function through.
     pub fn open(&self) {
         self.opened.add_permits(1);

@@ -11,7 +11,7 @@ use super::ConnectOptions;
 use crate::{
     Address, Callable, ClientProtocol, Cut, Decode, Encode as _, EncodeError, Error, Exchanges,
     Frame, FrameError, Framing, Peer, Refusal, RefusalKind, Result, Side, Writer,
-    buffer::{Inbox, Outbox, Unwritable, Written},
+    buffer::{Inbox, Outbox, Unusual},
     error::Repr,
     framing::What,
 };
@@ -180,11 +180,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let limit = self.options.frame_len();
         self.outbox.prepare();
         match self.outbox.message(&mut self.framing, limit, encode) {
-            Ok(Written::Message | Written::Last) => {}
-            Ok(Written::Nothing) => return Err(no_request("there is none")),
-            Ok(Written::Error(text)) => return Err(no_request(&text)),
-            Err(Unwritable::Encode(source)) => return Err(Repr::Encode { source }.into()),
-            Err(Unwritable::Frame(source)) => return Err(Repr::Unsendable { source }.into()),
+            Ok(()) | Err(Unusual::Last) => {}
+            Err(Unusual::Nothing) => return Err(no_request("there is none")),
+            Err(Unusual::Error(text)) => return Err(no_request(&text)),
+            Err(Unusual::Encode(source)) => return Err(Repr::Encode { source }.into()),
+            Err(Unusual::Frame(source)) => return Err(Repr::Unsendable { source }.into()),
         }
         self.state = State::Used;
         self.converse().await
@@ -273,7 +273,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 if let Some(cut) = found.take() {
                     let kind = match cut.what {
                         What::Control(code) => RefusalKind::from_code(code),
-                        What::Message | What::TooLarge(_) => None,
+                        What::Message | What::TooLarge => None,
                     };
                     let is_notice = kind.is_none() && matches!(cut.what, What::Control(_));
                     let is_final = kind.is_some_and(RefusalKind::is_final);
@@ -285,9 +285,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     let frame = inbox.consume(&cut.frame, cut.consumed);
                     return Poll::Ready(match (cut.what, kind) {
                         (What::Message, _) => Ok(Received::Message(frame)),
-                        (What::TooLarge(length), _) => Err(Repr::Frame {
+                        (What::TooLarge, _) => Err(Repr::Frame {
                             peer: peer.clone(),
-                            source: FrameError::too_large(length, limit),
+                            source: FrameError::too_large(cut.frame.len(), limit),
                         }),
                         (What::Control(_), None) => continue,
                         (What::Control(_), Some(kind)) => {

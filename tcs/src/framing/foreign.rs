@@ -11,9 +11,6 @@ pub(crate) enum Foreign {
     Text,
 }
 
-/// The longest beginning that is searched for the first line.
-const FIRST_LINE: usize = 4_096;
-
 /// Appends one sentence in the peer's own terms.
 pub(crate) fn answer(out: &mut Vec<u8>, foreign: Foreign) -> Told {
     const HTTP: &str = "This port does not speak HTTP.\n";
@@ -36,11 +33,11 @@ pub(crate) fn answer(out: &mut Vec<u8>, foreign: Foreign) -> Told {
 /// Tells whether what arrived first begins with an HTTP request line.
 ///
 /// A web page can make a browser post to any port of the machine, with lines of its choice in the
-/// body, so nothing behind such a line may be executed on a framing that reads text.
+/// body, so nothing behind such a line may be executed on a framing that reads text. The page also
+/// chooses how long the line is.
 pub(crate) fn refuse_http(input: Input<'_>) -> Result<(), FrameError> {
     let bytes = input.bytes();
-    let start = bytes.get(..FIRST_LINE).unwrap_or(bytes);
-    let line = start.split(|byte| *byte == b'\n').next().unwrap_or(start);
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
     if input.side() == Side::Server && is_http_request_line(line) {
         return Err(http());
     }

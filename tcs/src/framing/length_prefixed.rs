@@ -63,18 +63,18 @@ impl Framing for LengthPrefixed {
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let length = out.len().saturating_sub(start + HEADER);
-        let header = u32::try_from(length)
-            .ok()
-            .filter(|length| length & CONTROL == 0);
-        match (header, out.get_mut(start..start + HEADER)) {
-            (Some(header), Some(place)) => {
-                place.copy_from_slice(&header.to_be_bytes());
+        let framed = out.get_mut(start..).unwrap_or_default();
+        let Some((header, message)) = framed.split_first_chunk_mut::<HEADER>() else {
+            return Err(FrameError::unsendable("the message was not begun"));
+        };
+        match u32::try_from(message.len()) {
+            Ok(length) if length & CONTROL == 0 => {
+                *header = length.to_be_bytes();
                 Ok(())
             }
             _ => Err(FrameError::unsendable(format_args!(
-                "a message of {length} bytes exceeds the {} that a length can say",
-                CONTROL - 1
+                "a message of {} bytes exceeds the {MAX_LENGTH} that a length can say",
+                message.len()
             ))),
         }
     }

@@ -3,7 +3,8 @@
 use std::{
     any::Any,
     future::poll_fn,
-    pin::pin,
+    ops::Range,
+    pin::{Pin, pin},
     task::{self, Poll},
 };
 
@@ -42,13 +43,6 @@ pub(super) struct Connection<'a, P: ServerProtocol, S> {
     pub(super) stream: S,
     /// Last, so that the connection counts as ended only when its socket is closed.
     pub(super) watch: Watch,
-}
-
-/// What ended a function.
-enum Ran<R> {
-    Done(R),
-    TimedOut,
-    Cut,
 }
 
 impl<'a, P, S> Connection<'a, P, S>
@@ -127,62 +121,48 @@ where
     async fn answer_all(&mut self) -> Result<Next, Gone> {
         self.replies.prepare();
         loop {
-            let input = self.inbox.input(self.limits.frame_len, Side::Server);
-            let cut = match self.replies.framing().cut(input) {
-                Ok(Some(cut)) => cut,
-                Ok(None) if self.inbox.has_ended() => return Ok(Next::Close(None)),
-                Ok(None) => return Ok(Next::GoOn),
-                Err(error) => {
-                    self.receive();
-                    return Ok(self.replies.reject(&error));
-                }
+            let frame = match self.take_request() {
+                Ok(frame) => frame,
+                Err(next) => return Ok(next),
             };
-            let frame = self.inbox.consume(&cut.frame, cut.consumed);
-            self.frame_began = None;
-            if cut.what != What::Message {
-                match self.answer_unusual(cut.what) {
-                    Next::GoOn => continue,
-                    close @ Next::Close(_) => return Ok(close),
-                }
-            }
-            self.receive();
             // Decoding, calling and encoding stand in the loop itself: as an `async fn` of their own
             // they would cost a fifth more.
             let Self {
                 protocol,
-                limits,
                 facts,
                 session,
                 inbox,
                 replies,
-                stream,
-                watch,
                 ..
             } = self;
-            let next = match P::Request::decode(Frame::new(inbox.frame(frame))) {
-                Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
+            let answered = match P::Request::decode(Frame::new(inbox.frame(frame))) {
+                Err(error) => Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
                 Ok(request) => {
                     let context = Context::new(facts, session);
                     let mut function = pin!(protocol.process_request(context, request));
-                    let mut wait = Wait::Not;
-                    let ran = poll_fn(|cx| match function.as_mut().poll(cx) {
-                        Poll::Ready(result) => Poll::Ready(Ran::Done(result)),
-                        Poll::Pending => meanwhile(cx, &mut wait, limits, replies, stream, watch),
+                    // Most functions are ready at once; what the others need is not even captured.
+                    let first = poll_fn(|cx| {
+                        let first = function.as_mut().poll(cx);
+                        Poll::Ready(first.map(|result| replies.answer(result)))
                     });
-                    match ran.await {
-                        Ran::Done(Ok(reply)) => replies.reply(reply),
-                        Ran::Done(Err(refusal)) => replies.refuse(refusal),
-                        Ran::TimedOut => unless_half_changed::<P>(replies.refuse(late(limits))),
-                        Ran::Cut => {
-                            replies.close(&Refusal::new(
-                                RefusalKind::Failed,
-                                "the server ended before the reply",
-                            ));
-                            Next::Close(Some(closing("the server ended")))
+                    match first.await {
+                        Poll::Ready(next) => Ok(next),
+                        Poll::Pending => {
+                            let (stream, watch) = (&mut self.stream, &mut self.watch);
+                            watch.limit(self.limits.request);
+                            let mut function = Polled::once(function);
+                            let ran = poll_fn(|cx| match function.poll(cx) {
+                                Poll::Ready(result) => Poll::Ready(Ok(replies.answer_late(result))),
+                                Poll::Pending => meanwhile(cx, replies, stream, watch),
+                            });
+                            ran.await
                         }
                     }
                 }
             };
+            // A function that was cut is gone by now: were its drop to panic later, its request would
+            // be answered twice.
+            let next = answered.unwrap_or_else(|alarm| self.cut_short(alarm));
             match next {
                 Next::GoOn if self.door.is_none() => {}
                 Next::GoOn => return Ok(Next::Close(Some(closing(ONE_REQUEST)))),
@@ -194,12 +174,58 @@ where
         }
     }
 
+    /// Takes the next request; without one, tells what to do next.
+    #[inline]
+    fn take_request(&mut self) -> Result<Range<usize>, Next> {
+        loop {
+            let input = self.inbox.input(self.limits.frame_len, Side::Server);
+            let cut = match self.replies.framing().cut(input) {
+                Ok(Some(cut)) => cut,
+                Ok(None) if self.inbox.has_ended() => return Err(Next::Close(None)),
+                Ok(None) => return Err(Next::GoOn),
+                Err(error) => {
+                    self.receive();
+                    return Err(self.replies.reject(&error));
+                }
+            };
+            let frame = self.inbox.consume(&cut.frame, cut.consumed);
+            self.frame_began = None;
+            if cut.what == What::Message {
+                self.receive();
+                return Ok(frame);
+            }
+            match self.answer_unusual(cut.what, cut.frame.len()) {
+                Next::GoOn => {}
+                close @ Next::Close(_) => return Err(close),
+            }
+        }
+    }
+
+    /// Answers for a function that was dropped where it waited.
+    #[cold]
+    fn cut_short(&mut self, alarm: Alarm) -> Next {
+        match alarm {
+            Alarm::Expired => {
+                let limit = self.limits.request.unwrap_or_default();
+                let text = format!("no reply within {limit:?} (`request_timeout`)");
+                let refusal = Refusal::new(RefusalKind::TimedOut, text);
+                unless_half_changed::<P>(self.replies.refuse(refusal))
+            }
+            // Not counted: it is among the requests that were cut.
+            Alarm::Cut => {
+                let text = "the server ended before the reply";
+                self.replies.close(&Refusal::new(RefusalKind::Failed, text));
+                Next::Close(Some(closing("the server ended")))
+            }
+        }
+    }
+
     /// Deals with a frame that is no message within the limit.
     #[cold]
-    fn answer_unusual(&mut self, what: What) -> Next {
+    fn answer_unusual(&mut self, what: What, length: usize) -> Next {
         let next = match what {
             What::Message | What::Control(0x80..) => return Next::GoOn,
-            What::TooLarge(length) => {
+            What::TooLarge => {
                 self.receive();
                 let text = too_large(length, self.limits.frame_len);
                 self.replies
@@ -251,41 +277,43 @@ where
 /// What a server that answers one request says behind it.
 const ONE_REQUEST: &str = "this server answers one request";
 
-/// Whether a function has waited.
-#[derive(PartialEq, Eq)]
-enum Wait {
-    Not,
-    Begun,
+/// A future that was polled, and did not wake its task since.
+struct Polled<'a, F> {
+    future: Pin<&'a mut F>,
+    is_fresh: bool,
 }
 
-/// Does what is to be done while a function waits.
-#[cold]
+impl<'a, F: Future> Polled<'a, F> {
+    fn once(future: Pin<&'a mut F>) -> Self {
+        Self {
+            future,
+            is_fresh: true,
+        }
+    }
+
+    /// Polls, but for the first time, which was done already.
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        if std::mem::take(&mut self.is_fresh) {
+            return Poll::Pending;
+        }
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// Does what is to be done while a function waits, unless it must not wait any longer.
 fn meanwhile<F: Framing, S: AsyncWrite + Unpin, R>(
     cx: &mut task::Context<'_>,
-    wait: &mut Wait,
-    limits: &Limits,
     replies: &mut Replies<F>,
     stream: &mut S,
     watch: &mut Watch,
-) -> Poll<Ran<R>> {
-    if *wait == Wait::Not {
-        *wait = Wait::Begun;
-        watch.limit(limits.request);
-    }
+) -> Poll<Result<R, Alarm>> {
     // The replies before this one do not wait for it. An error will be met again when this one is
     // sent; the function is not cut for it.
     drop(replies.poll_flush(cx, stream, watch.tally()));
     match watch.poll_alarm(cx) {
         None => Poll::Pending,
-        Some(Alarm::Expired) => Poll::Ready(Ran::TimedOut),
-        Some(Alarm::Cut) => Poll::Ready(Ran::Cut),
+        Some(alarm) => Poll::Ready(Err(alarm)),
     }
-}
-
-fn late(limits: &Limits) -> Refusal {
-    let limit = limits.request.unwrap_or_default();
-    let text = format!("no reply within {limit:?} (`request_timeout`)");
-    Refusal::new(RefusalKind::TimedOut, text)
 }
 
 /// Closes after a function that did not end, if it had a session, which may be half-changed.

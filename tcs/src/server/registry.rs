@@ -2,7 +2,10 @@
 //!
 //! A connection has no timer. It writes into its slot until when it is willing to wait, which costs
 //! a store, and a sweep over all slots, several times in the shortest limit, wakes those whose time
-//! is over. Time is therefore coarse: a limit ends up to two sweeps late, never early.
+//! is over. Time is therefore coarse: a limit ends up to three sweeps late, never early.
+//!
+//! The clock stands still while the sweeper cannot run, because something blocks its thread: peers
+//! could do nothing in that time that anyone would have seen.
 
 use std::{
     collections::HashMap,
@@ -25,8 +28,7 @@ pub(super) struct Registry {
     open: Mutex<Open>,
     /// Told whenever a connection opens or ends.
     changed: Notify,
-    began: Instant,
-    /// Milliseconds since `began`, as of the last sweep or opening.
+    /// Milliseconds for which the sweeper ran, as of the last sweep.
     now: AtomicU64,
     /// Milliseconds between two sweeps.
     tick: u64,
@@ -62,6 +64,9 @@ const CUT: u8 = 4;
 
 const NEVER: u64 = u64::MAX;
 
+/// By so many ticks the clock advances in a sweep at most, and may be behind.
+const SLACK: u32 = 2;
+
 /// A connection's place in the registry; dropping it says that the connection has ended.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -84,21 +89,19 @@ pub(super) enum Alarm {
 impl Registry {
     /// A registry whose sweeps suit limits of `shortest` and longer.
     pub(super) fn new(shortest: Option<Duration>) -> Arc<Self> {
-        // An eighth of the shortest limit is precise enough for it; the bounds keep the sweeps
-        // rare, and the second that a started frame has during a drain precise.
+        // A twelfth, of which a limit may be three late, is precise enough for the shortest limit;
+        // the bounds keep the sweeps rare, and the second of a started frame in a drain precise.
         let shortest = shortest.map_or(u64::MAX, milliseconds);
         Arc::new(Self {
             open: Mutex::default(),
             changed: Notify::new(),
-            began: Instant::now(),
             now: AtomicU64::new(0),
-            tick: (shortest / 8).clamp(1, 125),
+            tick: (shortest / 12).clamp(1, 83),
         })
     }
 
     /// Enters a new connection.
     pub(super) fn open(self: &Arc<Self>) -> Watch {
-        self.update_clock();
         let mut open = self.lock();
         open.accepted += 1;
         let id = open.accepted;
@@ -128,14 +131,22 @@ impl Registry {
     }
 
     async fn sweep(&self) -> std::convert::Infallible {
+        let tick = Duration::from_millis(self.tick);
+        let mut clock = Duration::ZERO;
+        let mut last = Instant::now();
         loop {
             let changed = self.changed.notified();
             if self.lock().slots.is_empty() {
                 changed.await;
+                last = Instant::now();
                 continue;
             }
-            tokio::time::sleep(Duration::from_millis(self.tick)).await;
-            let now = self.update_clock();
+            tokio::time::sleep(tick).await;
+            let passed = last.elapsed();
+            last += passed;
+            clock += passed.min(tick * SLACK);
+            let now = milliseconds(clock);
+            self.now.store(now, Ordering::Relaxed);
             for slot in self.lock().slots.values() {
                 if slot.deadline.load(Ordering::Relaxed) <= now {
                     slot.raise(EXPIRED);
@@ -199,11 +210,6 @@ impl Registry {
         }
     }
 
-    fn update_clock(&self) -> u64 {
-        let now = milliseconds(self.began.elapsed());
-        self.now.fetch_max(now, Ordering::Relaxed).max(now)
-    }
-
     /// No code panics while it holds the lock, so a poisoned one is as good as any.
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -246,11 +252,11 @@ impl Watch {
     /// Waits until `limit` after the time `began`.
     #[inline]
     pub(super) fn limit_from(&self, began: u64, limit: Option<Duration>) {
-        // The clock may be a tick behind; a limit must not end early for it.
+        // The clock may be behind; a limit must not end early for it.
         let deadline = limit.map_or(NEVER, |limit| {
             began
                 .saturating_add(milliseconds(limit))
-                .saturating_add(self.registry.tick)
+                .saturating_add(self.registry.tick * u64::from(SLACK))
         });
         self.slot.deadline.store(deadline, Ordering::Relaxed);
     }
