@@ -4,8 +4,8 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex},
-    thread,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
 };
 
 use tcs::{
@@ -232,28 +232,37 @@ async fn framing_is_the_one_of_the_option() {
     assert_eq!(within(peer.receive(6)).await, b"AB\nCD\n");
 }
 
+/// Counts who is inside.
+type Inside = (Mutex<u32>, Condvar);
+
 #[server_protocol(blocking)]
-fn meet(
-    text: &str,
-    #[state] barrier: &Arc<std::sync::Barrier>,
-    #[session] count: &mut u32,
-) -> String {
+fn meet(text: &str, #[state] inside: &Arc<Inside>, #[session] count: &mut u32) -> String {
     *count += 1;
-    barrier.wait();
-    format!("{text} {count} {:?}", thread::current().id())
-        .chars()
-        .take(3)
-        .collect()
+    let (number, changed) = &**inside;
+    *number.lock().expect("no panic") += 1;
+    changed.notify_all();
+    let (_guard, waited) = changed
+        .wait_timeout_while(
+            number.lock().expect("no panic"),
+            Duration::from_secs(10),
+            |number| *number < 2,
+        )
+        .expect("no panic");
+    format!("{text} {count} {}", waited.timed_out())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn blocking_function_does_not_hold_up_another_one() {
     // Both must be inside of their functions at the same time, with one worker thread.
-    let meet = Arc::new(Meet::new(Arc::new(std::sync::Barrier::new(2))));
+    let meet = Arc::new(Meet::new(Arc::default()));
     let one = tokio::spawn(hear(Arc::clone(&meet), ["a"]));
     let other = tokio::spawn(hear(meet, ["b"]));
-    assert_eq!(within(one).await.expect("no panic"), [message("a 1")]);
-    assert_eq!(within(other).await.expect("no panic"), [message("b 1")]);
+    let one = within(one).await.expect("no panic");
+    let other = within(other).await.expect("no panic");
+    assert_eq!(
+        (one, other),
+        ([message("a 1 false")], [message("b 1 false")])
+    );
 }
 
 #[server_protocol]
