@@ -308,7 +308,7 @@ async fn client_function_processes_the_reply() {
     assert_eq!(within(server.hear()).await, message("Ann"));
 }
 
-#[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", amount + 1, to.len()))]
+#[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", u64::pow(amount, 2), to.len()))]
 async fn withdraw(balance: u64, to: String) -> (u64, String) {
     yield_now().await;
     (balance, to)
@@ -323,7 +323,7 @@ async fn field_is_shared_by_the_request_and_the_function() {
     };
     let output = within(connection.exchange(protocol)).await;
     assert_eq!(output.expect("replies"), (70, "Bob".to_owned()));
-    assert_eq!(within(server.hear()).await, message("4 Bob 3"));
+    assert_eq!(within(server.hear()).await, message("9 Bob 3"));
 }
 
 #[client_protocol(request = |name: &'n str| &format!("{name}{name}"))]
