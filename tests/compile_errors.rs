@@ -60,16 +60,31 @@ fn errors_of_rustc_stand_where_the_mistake_is() {
 
 #[test]
 fn each_mistake_is_one_error() {
-    // What rustc repeats whatever we do; each with its reason in the attributes' documentation.
-    const REPEATED: &[&str] = &[
-        "format_is_framing",
-        "listen_not_awaited",
-        "run_result_unused",
-        "several_mistakes_at_once",
-        "server_is_no_protocol",
-        "state_of_rc",
-        "state_trait_object_not_sync",
-        "state_unsized",
+    // Those that cannot, and why.
+    const REPEATED: &[(&str, &str)] = &[
+        ("format_is_framing", "neither message has the format"),
+        (
+            "listen_not_awaited",
+            "a future is `must_use`, and so is the method, with its cure",
+        ),
+        (
+            "run_result_unused",
+            "a result is `must_use`, and so is the method, with its cure",
+        ),
+        (
+            "server_is_no_protocol",
+            "rustc says it at each use of the server's types",
+        ),
+        ("several_mistakes_at_once", "they are five"),
+        ("state_of_rc", "it is neither `Send` nor `Sync`"),
+        (
+            "state_trait_object_not_sync",
+            "it is neither `Send` nor `Sync`",
+        ),
+        (
+            "state_unsized",
+            "rustc says it at each use of the field and of the type",
+        ),
     ];
     for folder in ["macro_errors", "trait_errors"] {
         for file in files_in(folder, "stderr") {
@@ -81,7 +96,7 @@ fn each_mistake_is_one_error() {
                 .file_stem()
                 .and_then(|stem| stem.to_str())
                 .unwrap_or_default();
-            let is_repeated = REPEATED.contains(&name);
+            let is_repeated = REPEATED.iter().any(|(repeated, _)| *repeated == name);
             assert_eq!(
                 errors > 1,
                 is_repeated,

@@ -3,6 +3,13 @@
 #![deny(
     warnings,
     unused,
+    future_incompatible,
+    let_underscore,
+    nonstandard_style,
+    refining_impl_trait,
+    rust_2018_idioms,
+    rust_2021_compatibility,
+    rust_2024_compatibility,
     missing_docs,
     missing_debug_implementations,
     unreachable_pub,

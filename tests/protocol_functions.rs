@@ -4,8 +4,8 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex},
-    thread,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
 };
 
 use tcs::{
@@ -232,28 +232,37 @@ async fn framing_is_the_one_of_the_option() {
     assert_eq!(within(peer.receive(6)).await, b"AB\nCD\n");
 }
 
+/// Counts who is inside.
+type Inside = (Mutex<u32>, Condvar);
+
 #[server_protocol(blocking)]
-fn meet(
-    text: &str,
-    #[state] barrier: &Arc<std::sync::Barrier>,
-    #[session] count: &mut u32,
-) -> String {
+fn meet(text: &str, #[state] inside: &Arc<Inside>, #[session] count: &mut u32) -> String {
     *count += 1;
-    barrier.wait();
-    format!("{text} {count} {:?}", thread::current().id())
-        .chars()
-        .take(3)
-        .collect()
+    let (number, changed) = &**inside;
+    *number.lock().expect("no panic") += 1;
+    changed.notify_all();
+    let (_guard, waited) = changed
+        .wait_timeout_while(
+            number.lock().expect("no panic"),
+            Duration::from_secs(10),
+            |number| *number < 2,
+        )
+        .expect("no panic");
+    format!("{text} {count} {}", waited.timed_out())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn blocking_function_does_not_hold_up_another_one() {
     // Both must be inside of their functions at the same time, with one worker thread.
-    let meet = Arc::new(Meet::new(Arc::new(std::sync::Barrier::new(2))));
+    let meet = Arc::new(Meet::new(Arc::default()));
     let one = tokio::spawn(hear(Arc::clone(&meet), ["a"]));
     let other = tokio::spawn(hear(meet, ["b"]));
-    assert_eq!(within(one).await.expect("no panic"), [message("a 1")]);
-    assert_eq!(within(other).await.expect("no panic"), [message("b 1")]);
+    let one = within(one).await.expect("no panic");
+    let other = within(other).await.expect("no panic");
+    assert_eq!(
+        (one, other),
+        ([message("a 1 false")], [message("b 1 false")])
+    );
 }
 
 #[server_protocol]
@@ -299,7 +308,7 @@ async fn client_function_processes_the_reply() {
     assert_eq!(within(server.hear()).await, message("Ann"));
 }
 
-#[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", amount + 1, to.len()))]
+#[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", u64::pow(amount, 2), to.len()))]
 async fn withdraw(balance: u64, to: String) -> (u64, String) {
     yield_now().await;
     (balance, to)
@@ -314,7 +323,7 @@ async fn field_is_shared_by_the_request_and_the_function() {
     };
     let output = within(connection.exchange(protocol)).await;
     assert_eq!(output.expect("replies"), (70, "Bob".to_owned()));
-    assert_eq!(within(server.hear()).await, message("4 Bob 3"));
+    assert_eq!(within(server.hear()).await, message("9 Bob 3"));
 }
 
 #[client_protocol(request = |name: &'n str| &format!("{name}{name}"))]

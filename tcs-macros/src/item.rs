@@ -1,6 +1,6 @@
 //! The item under an attribute: its signature is parsed, its body stays as it is.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
     Attribute, Error, FnArg, Meta, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
@@ -170,7 +170,7 @@ impl Function {
 }
 
 /// Returns the span of the keyword that says what an item is.
-fn keyword(item: TokenStream) -> proc_macro2::Span {
+fn keyword(item: TokenStream) -> Span {
     let bare = (|input: ParseStream<'_>| {
         input.call(Attribute::parse_outer)?;
         input.parse::<Visibility>()?;
@@ -215,6 +215,6 @@ pub(crate) fn is_unsized(bare: &Type) -> bool {
 }
 
 /// The parentheses of a parameter list, as something that an error can point at.
-pub(crate) fn parentheses(paren: token::Paren) -> proc_macro2::Span {
+pub(crate) fn parentheses(paren: token::Paren) -> Span {
     paren.span.join()
 }

@@ -116,3 +116,28 @@ pub(crate) fn upper_camel(snake: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_joined_with_capitals() {
+        for (snake, camel) in [
+            ("greet", "Greet"),
+            ("print_reply", "PrintReply"),
+            ("_a__b_", "AB"),
+            ("utf8_text", "Utf8Text"),
+            ("éclair", "Éclair"),
+            ("___", ""),
+        ] {
+            assert_eq!(upper_camel(snake), camel);
+        }
+    }
+
+    #[test]
+    fn prelude_is_sorted() {
+        // So that a name that is missing is seen.
+        assert!(PRELUDE.is_sorted());
+    }
+}

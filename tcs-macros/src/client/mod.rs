@@ -2,6 +2,7 @@
 
 mod expand;
 mod fields;
+mod halves;
 mod model;
 
 use proc_macro2::TokenStream;

@@ -118,46 +118,33 @@ impl Model {
     }
 
     pub(super) fn request(&mut self, ty: &Type, errors: &mut Errors) {
-        let cure = match bare(ty) {
+        let mut request = ty.clone();
+        match bare(ty) {
             unsized_type if is_unsized(unsized_type) => {
                 errors.leave_to_rustc();
                 return;
             }
-            Type::Reference(reference) if matches!(bare(&reference.elem), Type::TraitObject(_)) => {
-                Some("a request has one type: name it instead of `dyn`")
+            Type::Reference(reference) => {
+                if matches!(bare(&reference.elem), Type::TraitObject(_)) {
+                    errors.at(ty, "a request has one type: name it instead of `dyn`");
+                    return;
+                }
+                match shared(reference, errors) {
+                    Some(shared) => request = shared,
+                    None => return,
+                }
             }
-            Type::Reference(reference) if reference.mutability.is_some() => {
-                errors.at(
-                    &reference.mutability,
-                    "a request is borrowed from what arrived, which is shared: remove `mut`",
-                );
-                return;
-            }
-            Type::Reference(reference)
-                if reference
-                    .lifetime
-                    .as_ref()
-                    .is_some_and(|name| name.ident == "static") =>
-            {
-                errors.at(
-                    &reference.lifetime,
-                    "a request lives as long as its exchange: remove `'static`",
-                );
-                return;
-            }
-            _ => None,
-        };
-        if let Some(cure) = cure {
-            errors.at(ty, cure);
-        } else if let Some(keyword) = find_impl(ty) {
+            _ => {}
+        }
+        if let Some(keyword) = find_impl(ty) {
             errors.at(
                 &keyword,
                 "a request has one type: name it instead of `impl`",
             );
-        } else {
-            self.arguments.push(Argument::Request);
-            self.request = Some(lifetimes::unify(ty, "'exchange"));
+            return;
         }
+        self.arguments.push(Argument::Request);
+        self.request = Some(lifetimes::unify(&request, "'exchange"));
     }
 
     pub(super) fn extracted(&mut self, ty: &Type, errors: &mut Errors) {
@@ -167,13 +154,32 @@ impl Model {
                 "what is taken from the context has one type: name it instead of `impl`",
             );
         } else {
-            self.arguments
-                .push(Argument::Extracted(Box::new(lifetimes::unify(
-                    ty,
-                    "'exchange",
-                ))));
+            let ty = lifetimes::unify(ty, "'exchange");
+            self.arguments.push(Argument::Extracted(Box::new(ty)));
         }
     }
+}
+
+/// Returns a reference that a request can be, reporting `&'static`; `None` for `&mut`.
+fn shared(reference: &TypeReference, errors: &mut Errors) -> Option<Type> {
+    let mut shared = reference.clone();
+    let of_exchange = shared
+        .lifetime
+        .take_if(|lifetime| lifetime.ident == "static");
+    if let Some(lifetime) = of_exchange {
+        errors.at(
+            &lifetime,
+            "a request lives as long as its exchange: remove `'static`",
+        );
+    }
+    if let Some(mutability) = shared.mutability {
+        errors.at(
+            &mutability,
+            "a request is borrowed from what arrived, which is shared: remove `mut`",
+        );
+        return None;
+    }
+    Some(Type::Reference(shared))
 }
 
 /// Reports `&'static`: what is lent is a field of the protocol.

@@ -82,6 +82,33 @@ fn echo_of(name: &str) -> &str {
     name
 }
 
+struct Point {
+    x: u8,
+    y: u8,
+}
+
+impl tcs::Encode<Plain> for Point {
+    fn encode(self, out: &mut tcs::Writer<'_>) -> Result<(), tcs::EncodeError> {
+        out.put(&[self.x, self.y]);
+        Ok(())
+    }
+}
+
+enum Plot {}
+
+impl Contract for Plot {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Request<'a> = Point;
+    type Reply<'a> = ();
+}
+
+#[client_protocol(PlotClient, server = Plot, request = |x: u8| Point { x, y: 1 })]
+fn plot(_: ()) {}
+
+#[client_protocol(Point2, request = |x: u8| Point { x, y: 1 })]
+fn point(_: ()) {}
+
 #[client_protocol(DeclaredClient, server = Declared, request = &format!("{}", 1))]
 fn declared(_: String) {}
 
@@ -89,5 +116,6 @@ fn main() {
     let _ = (PrintReply, Doubled, Shared { a: 1, text: String::new(), more: 2 });
     let _ = (Borrowed { name: &String::new() }, OutputOfField::new("a"), ByReference::new(vec![]));
     let _ = (Block, Question::new("a", 1, String::new()), Ping, Shown::new("a"));
+    let _ = (PlotClient { x: 1 }, Point2::new(1));
     let _ = (Quotient { by: 7 }, Echoed { name: String::new() }, EchoOf { name: "a" }, DeclaredClient);
 }

@@ -20,6 +20,11 @@ fn r#match(r#in: &str, r#use: u8) -> usize {
     r#in.len() + usize::from(r#use)
 }
 
+#[server_protocol]
+const fn constant(text: &str) -> usize {
+    text.len()
+}
+
 mod inner {
     use tcs::server_protocol;
 
@@ -63,7 +68,8 @@ fn main() {
 
     let kind = Type::new(1);
     assert_eq!((format!("{kind:?}"), kind.r#struct), ("Type".to_owned(), 1));
-    let _ = (Loud, Match { r#fn: 1, r#use: 2 }, inner::SharedInside::new(1), inner::Shared);
+    const _: usize = constant("text");
+    let _ = (Constant, Loud, Match { r#fn: 1, r#use: 2 }, inner::SharedInside::new(1), inner::Shared);
     let _ = (Request::new(1), Session::new(1, 2), Reply::new(1, 2, 3, 4), Local, PrintLocal);
     assert_eq!((shout("a"), local("b"), print_local("c")), ("A".to_owned(), "b", 1));
     assert_eq!((r#type("in", &1, &mut 2), r#match("in", 1), inner::shared_inside("a", &1)), (2, 3, 2));

@@ -88,6 +88,7 @@ fn both(#[allow(unused_variables)] reply: &str) -> usize {
     0
 }
 
+#[allow(deprecated)]
 fn main() {
     let _ = (bare::Server::new("text".to_owned(), vec![1]), bare::Client::new("a", 1));
     let _ = (bare::Blocked, bare::Asking::new("a", 1), bare::AskingServer::new("a"));
