@@ -4,7 +4,7 @@ use std::{
     any::Any,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
 };
 
@@ -35,8 +35,9 @@ pub(crate) async fn race<A: Future, B: Future>(
 /// Runs a future; a panic of it becomes an error.
 ///
 /// What the future borrows may be half-changed after a panic: the caller must mend or drop it.
-pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
+pub(crate) async fn caught<F: Future>(
+    mut future: Pin<&mut F>,
+) -> Result<F::Output, Box<dyn Any + Send>> {
     poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Ok),
@@ -60,7 +61,7 @@ mod tests {
 
     #[tokio::test]
     async fn panic_is_an_error() {
-        assert_eq!(caught(ready(1)).await.expect("no panic"), 1);
-        assert!(caught(async { panic!("on purpose") }).await.is_err());
+        assert_eq!(caught(pin!(ready(1))).await.expect("no panic"), 1);
+        assert!(caught(pin!(async { panic!("on purpose") })).await.is_err());
     }
 }
