@@ -100,6 +100,48 @@ async fn requests_allocate_nothing_but_what_they_return() {
     let large = allocations(Echo, &large).await;
     assert!(large <= 16.0, "large: {large}");
     assert!(client().await < 0.1, "the client allocates nothing either");
+    let claimed = claim(&(8_u32 << 20).to_be_bytes()).await;
+    assert!(claimed < 32 * 1024, "on a peer's word: {claimed}");
+    let idle = claim(&tcs_tests::frame(&vec![b'x'; 100_000])).await;
+    assert!(idle < 8 * 1024, "idle connection: {idle}");
+}
+
+/// Returns how many bytes a connection holds after each of 50 peers has sent `bytes`.
+async fn claim(bytes: &[u8]) -> isize {
+    const PEERS: usize = 50;
+    let server = ConcurrentServer::new(Echo)
+        .port(0)
+        .bind()
+        .await
+        .expect("a free port");
+    let addr = server.local_addr();
+    tokio::spawn(server.listen());
+    let mut peers = Vec::with_capacity(PEERS);
+    let mut reply = vec![0; bytes.len()];
+    let mut region = Region::new(ALLOCATOR);
+    // The first connection and the last prove that those between them were read.
+    for number in 0..PEERS + 2 {
+        let mut peer = TcpStream::connect(addr).await.expect("it listens");
+        peer.write_all(bytes).await.expect("the server reads");
+        if bytes.len() > 4 {
+            peer.read_exact(&mut reply)
+                .await
+                .expect("the server replies");
+        }
+        if number == 0 || number == PEERS + 1 {
+            let mut other = TcpStream::connect(addr).await.expect("it listens");
+            let one = tcs_tests::frame(b"x");
+            let mut replies = vec![0; one.len()];
+            exchange(&mut other, &one, &mut replies).await;
+        }
+        if number == 0 {
+            region = Region::new(ALLOCATOR);
+        }
+        peers.push(peer);
+    }
+    let change = region.change();
+    let held = change.bytes_allocated.cast_signed() - change.bytes_deallocated.cast_signed();
+    held / PEERS.cast_signed()
 }
 
 /// Returns the allocations per call of a connection and its server together.

@@ -1,6 +1,11 @@
 //! Bad input gets a clear answer, and costs nobody else anything.
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines, Raw};
+use std::net::SocketAddr;
+
+use tcs::{
+    ConcurrentServer, Encode, EncodeError, LengthPrefixed, Lines, Plain, Raw, Writer,
+    server_protocol,
+};
 use tcs_tests::{
     Heard, Over, Place, RawPeer, Tester, control, frame, gate, over_both, tester, within,
 };
@@ -16,6 +21,8 @@ over_both!(
     reply_with_the_delimiter_in_it_ends_the_connection,
     error_with_the_delimiter_in_it_is_escaped,
     error_that_cannot_be_sent_is_a_failure,
+    reply_without_a_form_is_a_failure_whose_reason_stays_here,
+    request_is_refused_when_what_its_function_needs_is_missing,
     control_frames_of_servers_are_refused_from_clients,
     random_bytes_end_their_connection_only,
 );
@@ -250,6 +257,46 @@ async fn error_that_cannot_be_sent_is_a_failure(over: Over) {
     assert_eq!((requests.received, requests.failed), (1, 1));
 }
 
+async fn reply_without_a_form_is_a_failure_whose_reason_stays_here(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Formless)).await;
+    let mut peer = place.peer().await;
+    for _ in 0..2 {
+        assert_eq!(
+            within(peer.ask("x")).await,
+            Heard::Control(0x06, "the reply cannot be encoded".to_owned())
+        );
+    }
+    drop(peer);
+    assert_eq!(place.requests().await.failed, 2);
+}
+
+#[server_protocol]
+fn address(_request: &str, addr: SocketAddr) -> String {
+    addr.ip().to_string()
+}
+
+async fn request_is_refused_when_what_its_function_needs_is_missing(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Address)).await;
+    let mut peer = place.peer().await;
+    for _ in 0..2 {
+        let expected = match over {
+            Over::Tcp => Heard::message("127.0.0.1"),
+            Over::Memory => Heard::Control(
+                0x02,
+                "this function needs the address of its peer, and there is none".to_owned(),
+            ),
+        };
+        assert_eq!(within(peer.ask("who am I?")).await, expected);
+    }
+    drop(peer);
+    let requests = place.requests().await;
+    let expected = match over {
+        Over::Tcp => (2, 0),
+        Over::Memory => (0, 2),
+    };
+    assert_eq!((requests.served, requests.refused), expected);
+}
+
 async fn control_frames_of_servers_are_refused_from_clients(over: Over) {
     let mut place = prefixed(over).await;
     let mut peer = place.peer().await;
@@ -294,7 +341,7 @@ struct TwoLines;
 
 impl tcs::ServerProtocol for TwoLines {
     type Framing = Lines;
-    type Format = tcs::Plain;
+    type Format = Plain;
     type Session = ();
     type Request<'a> = &'a str;
     type Reply<'a> = Result<&'a str, &'a str>;
@@ -312,4 +359,19 @@ impl tcs::ServerProtocol for TwoLines {
             Ok("two\nlines")
         })
     }
+}
+
+/// What cannot be sent.
+struct Nothing;
+
+impl Encode<Plain> for Nothing {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.put(b"a part");
+        Err(EncodeError::new("a secret"))
+    }
+}
+
+#[server_protocol]
+fn formless(_request: &str) -> Nothing {
+    Nothing
 }

@@ -1,17 +1,20 @@
 //! Requests that arrive together are handled together, in order, and never wait for one another's
 //! functions in vain.
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines};
-use tcs_tests::{Heard, Over, Place, frame, gate, over_both, tester, within};
+use tcs::{Answer, ConcurrentServer, LengthPrefixed, Lines, Report, server_protocol};
+use tcs_tests::{
+    Heard, Over, Place, RawPeer, Writes, counted, frame, gate, over_both, tester, within,
+};
+use tokio::task::JoinHandle;
 
 over_both!(
     requests_together_are_answered_in_order,
     requests_in_pieces_are_answered,
     reply_does_not_wait_for_a_function_behind_it,
-    many_replies_leave_before_the_last_is_made,
     large_messages_pass_both_ways,
     peer_that_half_closes_gets_its_replies,
     lines_are_answered_by_lines,
+    last_reply_ends_the_connection_even_if_it_is_an_error,
 );
 
 async fn place(over: Over) -> Place<impl tcs::ServerProtocol> {
@@ -28,11 +31,43 @@ async fn requests_together_are_answered_in_order(over: Over) {
         .flat_map(|text| frame(text.as_bytes()))
         .collect();
     within(peer.send(&stream)).await;
-    // One write answers all, so one read gets all; they are the requests themselves.
-    assert_eq!(within(peer.receive_some()).await, stream);
+    // The replies are the requests themselves.
+    assert_eq!(within(peer.receive(stream.len())).await, stream);
     within(peer.finish()).await;
     assert_eq!(within(peer.hear()).await, Heard::End);
     assert_eq!(place.requests().await.served, 100);
+}
+
+/// Serves one peer, and returns it with the writes of the server.
+fn counting() -> (RawPeer, Writes, JoinHandle<tcs::Result<Report>>) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let (far, writes) = counted(far);
+    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate()));
+    let serving = tokio::spawn(server.serve_stream(far));
+    (RawPeer::over(near), writes, serving)
+}
+
+#[tokio::test]
+async fn replies_of_a_batch_leave_in_one_write() {
+    let (mut peer, writes, serving) = counting();
+    let stream = frame(b"request").repeat(1_000);
+    within(peer.send(&stream)).await;
+    assert_eq!(within(peer.receive(stream.len())).await, stream);
+    assert_eq!(writes.take(), [stream.len()]);
+    drop(peer);
+    within(serving).await.expect("no panic").expect("served");
+}
+
+#[tokio::test]
+async fn batch_is_sent_when_64_kib_wait() {
+    let (mut peer, writes, serving) = counting();
+    within(peer.send(frame(b"size 40000").repeat(5))).await;
+    for _ in 0..5 {
+        assert!(matches!(within(peer.hear()).await, Heard::Message(_)));
+    }
+    assert_eq!(writes.take(), [80_008, 80_008, 40_004]);
+    drop(peer);
+    within(serving).await.expect("no panic").expect("served");
 }
 
 async fn requests_in_pieces_are_answered(over: Over) {
@@ -59,22 +94,6 @@ async fn reply_does_not_wait_for_a_function_behind_it(over: Over) {
     gate.open();
     assert_eq!(within(peer.hear()).await, Heard::message("second"));
     assert_eq!(within(peer.hear()).await, Heard::message("third"));
-    drop(peer);
-    assert_eq!(place.requests().await.served, 3);
-}
-
-async fn many_replies_leave_before_the_last_is_made(over: Over) {
-    let mut place = place(over).await;
-    let mut peer = place.peer().await;
-    // More than 64 KiB of replies, then a request that never ends the batch in time.
-    let requests = [frame(b"size 40000"), frame(b"size 40000"), frame(b"size 1")].concat();
-    within(peer.send(requests)).await;
-    for length in [40_000, 40_000, 1] {
-        assert_eq!(
-            within(peer.hear()).await,
-            Heard::Message(vec![b'x'; length])
-        );
-    }
     drop(peer);
     assert_eq!(place.requests().await.served, 3);
 }
@@ -113,4 +132,41 @@ async fn lines_are_answered_by_lines(over: Over) {
     drop(peer);
     let requests = place.requests().await;
     assert_eq!((requests.received, requests.served), (6, 6));
+}
+
+#[server_protocol]
+fn doubt(request: &str) -> Answer<Result<&str, &str>> {
+    match request {
+        "error" => Answer::Reply(Err("no")),
+        "last" => Answer::Last(Err("never")),
+        other => Answer::Reply(Ok(other)),
+    }
+}
+
+async fn last_reply_ends_the_connection_even_if_it_is_an_error(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Doubt)).await;
+    let mut peer = place.peer().await;
+    let requests = [
+        frame(b"error"),
+        frame(b"fine"),
+        frame(b"last"),
+        frame(b"behind"),
+    ];
+    within(peer.send(requests.concat())).await;
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x01, "no".to_owned())
+    );
+    assert_eq!(within(peer.hear()).await, Heard::message("fine"));
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x01, "never".to_owned())
+    );
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(0x40, "this was the last reply".to_owned())
+    );
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(place.requests().await.served, 3);
 }

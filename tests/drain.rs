@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tcs::{ConcurrentServer, ErrorKind, LengthPrefixed, Lines, Report};
 use tcs_tests::{Gate, Heard, Running, Tester, adds_up, frame, gate, start, tester, within};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 async fn server(gate: &Gate) -> Running {
     let tester: Tester<LengthPrefixed> = tester(gate);
@@ -94,6 +97,39 @@ async fn started_frame_that_does_not_finish_is_refused_within_a_second_or_two() 
 }
 
 #[tokio::test]
+async fn peer_that_never_stops_to_send_does_not_hold_up_a_drain() {
+    let tester: Tester<LengthPrefixed> = tester(&gate());
+    // Nothing but the end of its frames can end it.
+    let server = start(ConcurrentServer::new(tester).drain_timeout(None)).await;
+    let (mut reading, mut writing) = TcpStream::connect(server.addr())
+        .await
+        .expect("it listens")
+        .into_split();
+    let sending = tokio::spawn(async move {
+        let requests = frame(&[b'x'; 100]).repeat(1_000);
+        while writing.write_all(&requests).await.is_ok() {}
+    });
+    let receiving = tokio::spawn(async move {
+        let mut replies = vec![0; 1 << 16];
+        let mut received = 0_u64;
+        while let Ok(count @ 1..) = reading.read(&mut replies).await {
+            received += count as u64;
+        }
+        received
+    });
+    within(server.peer().await.ask("so that both are served")).await;
+    let report = server.stopped().await;
+    assert_eq!(report.connections.cut, 0);
+    within(sending).await.expect("no panic");
+    let received = within(receiving).await.expect("no panic");
+    // A reset may take what the peer had not read yet.
+    assert!(
+        received <= report.requests.served * 104 + 100,
+        "{received}, {report}"
+    );
+}
+
+#[tokio::test]
 async fn drain_timeout_cuts_the_rest() {
     let gate = gate();
     let tester: Tester<LengthPrefixed> = tester(&gate);
@@ -165,6 +201,7 @@ async fn dropped_server_cuts_its_connections() {
     let mut peer = tcs_tests::RawPeer::connect(addr).await;
     within(peer.ask("hello")).await;
     listening.abort();
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
     assert_eq!(within(peer.hear()).await, Heard::End);
     let error = TcpStream::connect(addr)
         .await
@@ -189,12 +226,12 @@ async fn drain_without_control_frames_just_closes() {
 async fn report_adds_up_with_what_the_peers_saw() {
     let gate = gate();
     let server = server(&gate).await;
-    let (mut served, mut failed, mut refused) = (0, 0, 0);
+    let (mut answered, mut failed, mut refused) = (0, 0, 0);
     for _ in 0..5 {
         let mut peer = server.peer().await;
         for request in ["a", "error b", "panic c", "busy d", "size 9"] {
             match within(peer.ask(request)).await {
-                Heard::Message(_) | Heard::Control(0x01, _) => served += 1,
+                Heard::Message(_) | Heard::Control(0x01, _) => answered += 1,
                 Heard::Control(0x06, _) => failed += 1,
                 Heard::Control(0x04, _) => refused += 1,
                 other => panic!("{other:?}"),
@@ -214,8 +251,8 @@ async fn report_adds_up_with_what_the_peers_saw() {
             requests.failed,
             requests.refused
         ),
-        (served + 1, failed, refused)
+        (answered + 1, failed, refused)
     );
-    assert_eq!((served, failed, refused), (15, 5, 5));
+    assert_eq!((answered, failed, refused), (15, 5, 5));
     assert_eq!(report.connections.accepted, 6);
 }

@@ -83,16 +83,34 @@ async fn once_executes_no_second_request() {
 async fn once_returns_when_its_request_is_refused_or_fails() {
     for (request, kind) in [
         (frame(b"\xff"), 0x02),
-        (frame(b"panic!"), 0),
+        (frame(b"busy x"), 0x04),
         (frame(b"panic x"), 0x06),
+        (2_u32.pow(30).to_be_bytes().to_vec(), 0x43),
     ] {
         let server = start(OnceServer::new(prefixed(&gate()))).await;
         let mut peer = server.peer().await;
-        within(peer.send(request)).await;
+        within(peer.send([request, frame(b"behind")].concat())).await;
         assert_eq!(within(peer.hear()).await.kind(), kind);
+        if kind < 0x40 {
+            assert_eq!(within(peer.hear()).await.kind(), 0x40);
+        }
+        assert_eq!(within(peer.hear()).await, Heard::End);
         drop(peer);
         assert_eq!(server.finished().await.requests.received, 1);
     }
+}
+
+#[tokio::test]
+async fn once_answers_one_request_over_any_stream() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let serving = tokio::spawn(OnceServer::new(prefixed(&gate())).serve_stream(far));
+    let mut peer = RawPeer::over(near);
+    within(peer.send([frame(b"one"), frame(b"two")].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("one"));
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    drop(peer);
+    let report = within(serving).await.expect("no panic").expect("served");
+    assert_eq!(report.requests.received, 1);
 }
 
 #[tokio::test]

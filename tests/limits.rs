@@ -4,7 +4,12 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines, Raw, Report, ServerProtocol, server_protocol};
+use tcs::{
+    ConcurrentServer, IterativeServer, LengthPrefixed, Lines, OnceServer, Raw, Report,
+    ServerProtocol,
+    server::{Lifetime, Server},
+    server_protocol,
+};
 use tcs_tests::{Heard, RawPeer, Tester, adds_up, control, frame, gate, patiently, tester};
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -12,8 +17,8 @@ use tokio::{task::JoinHandle, time::Instant};
 const LATE: Duration = Duration::from_millis(250);
 
 /// Serves one peer in memory, through a pipe of so many bytes.
-fn serve<P: ServerProtocol>(
-    server: ConcurrentServer<P>,
+fn serve<P: ServerProtocol, L: Lifetime>(
+    server: Server<P, L>,
     pipe: usize,
 ) -> (RawPeer, JoinHandle<Report>) {
     let (near, far) = tokio::io::duplex(pipe);
@@ -63,6 +68,20 @@ async fn idle_connection_is_told_and_closed() {
     assert_eq!(patiently(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(ended(serving).await.requests.received, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connection_keeps_others_waiting_for_a_short_time_only() {
+    let tester = || tester::<LengthPrefixed>(&gate());
+    let iterative = serve(IterativeServer::new(tester()), 1 << 16);
+    let once = serve(OnceServer::new(tester()), 1 << 16);
+    let began = Instant::now();
+    for ((mut peer, serving), seconds) in [(iterative, 5), (once, 30)] {
+        assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
+        took(began, Duration::from_secs(seconds));
+        drop(peer);
+        assert_eq!(ended(serving).await.connections.closed, 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +138,9 @@ async fn peer_that_reads_slowly_is_not_given_up() {
     let mut received = 0;
     while received < 324 {
         tokio::time::sleep(Duration::from_secs(20)).await;
-        received += patiently(peer.receive_some()).await.len();
+        let some = patiently(peer.receive_some()).await.len();
+        assert_ne!(some, 0, "it was given up after {received} bytes");
+        received += some;
     }
     drop(peer);
     assert_eq!(ended(serving).await.requests.served, 1);
@@ -152,7 +173,7 @@ async fn function_has_no_limit_unless_it_is_given_one() {
     let (mut peer, serving) = serve(ConcurrentServer::new(tester), 1 << 16);
     patiently(peer.send(frame(b"wait long"))).await;
     patiently(gate.reached()).await;
-    tokio::time::sleep(Duration::from_hours(10)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     gate.open();
     assert_eq!(patiently(peer.hear()).await, Heard::message("long"));
     drop(peer);
@@ -194,6 +215,19 @@ async fn function_that_takes_too_long_with_a_session_ends_the_connection() {
     assert_eq!(ended(serving).await.requests.received, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late() {
+    let (mut peer, serving) = serve(server().max_frame_len(100), 1 << 16);
+    patiently(peer.send([&101_u32.to_be_bytes()[..], b"a part"].concat())).await;
+    assert_eq!(patiently(peer.hear()).await.kind(), 0x03);
+    let began = Instant::now();
+    assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
+    took(began, Duration::from_secs(30));
+    drop(peer);
+    let requests = ended(serving).await.requests;
+    assert_eq!((requests.received, requests.refused), (1, 1));
+}
+
 /// Blocks its thread for so many seconds, as far as the paused clock can tell.
 #[server_protocol]
 async fn block(seconds: u64) -> &'static str {
@@ -230,12 +264,12 @@ async fn limits_can_be_switched_off() {
         .write_timeout(None)
         .linger(None);
     let (mut peer, serving) = serve(server, 64);
-    tokio::time::sleep(Duration::from_hours(10)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     let request = frame(b"size 1000");
     patiently(peer.send(&request[..7])).await;
-    tokio::time::sleep(Duration::from_hours(10)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     patiently(peer.send([&request[7..], &frame(b"last")].concat())).await;
-    tokio::time::sleep(Duration::from_hours(10)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     assert_eq!(
         patiently(peer.hear()).await,
         Heard::Message(vec![b'x'; 1_000])

@@ -103,6 +103,19 @@ fn open_and_connect_outside_of_a_runtime_say_so() {
     );
 }
 
+#[test]
+fn serve_stream_outside_of_a_runtime_says_so() {
+    let (_near, far) = tokio::io::duplex(1);
+    let error = outside(OnceServer::new(Greet).serve_stream(far)).expect_err("outside");
+    assert_eq!(
+        text(&error),
+        (
+            ErrorKind::Runtime,
+            "`serve_stream()` was called outside of a tokio runtime".to_owned()
+        )
+    );
+}
+
 #[tokio::test]
 async fn port_in_use_is_told_with_the_address() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -162,7 +175,14 @@ async fn setting_that_makes_no_sense_is_named() {
         let error = server.bind().await.expect_err("it makes no sense");
         assert_eq!(text(&error), (ErrorKind::Setting, expected));
     }
+    let (near, far) = tokio::io::duplex(1);
+    drop(near);
+    let greatest = server().max_blocking(usize::MAX).serve_stream(far);
+    within(greatest).await.expect("it makes sense");
     for server in [
+        server()
+            .max_blocking(usize::MAX)
+            .max_connections(usize::MAX),
         server().max_frame_len(512 << 20),
         server().linger(Duration::ZERO),
         server().drain_timeout(Duration::ZERO),

@@ -1,9 +1,18 @@
 //! A panicking function harms only its request.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines, server_protocol};
-use tcs_tests::{Heard, Over, Place, RawPeer, frame, gate, over_both, patiently, tester, within};
+use tcs::{
+    ConcurrentServer, Context, Encode, LengthPrefixed, Lines, Peer, Plain, Refusal, ServerProtocol,
+    server_protocol,
+};
+use tcs_tests::{
+    Heard, Over, Place, RawPeer, frame, gate, over_both, patiently, start, tester, within,
+};
 
 over_both!(
     panic_is_the_failure_of_its_request_only,
@@ -62,6 +71,54 @@ async fn panic_where_no_refusal_can_be_told_ends_the_connection(over: Over) {
         (requests.served, requests.failed, requests.received),
         (1, 1, 2)
     );
+}
+
+/// Panics as its second connection opens, and as the third is greeted.
+#[derive(Default)]
+struct Shy(AtomicU32);
+
+impl ServerProtocol for Shy {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = u32;
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    fn open_session(&self, _peer: &Peer) -> u32 {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(number, 1, "on purpose");
+        number
+    }
+
+    fn greeting<'a>(&'a self, _peer: &'a Peer, session: &'a mut u32) -> Option<impl Encode<Plain>> {
+        assert_ne!(*session, 2, "on purpose");
+        None::<&str>
+    }
+
+    async fn process_request<'a>(
+        &'a self,
+        _context: Context<'a, u32>,
+        request: &'a str,
+    ) -> Result<&'a str, Refusal> {
+        Ok(request)
+    }
+}
+
+#[tokio::test]
+async fn panic_as_a_connection_opens_ends_that_connection_only() {
+    let server = start(ConcurrentServer::new(Shy::default()).max_connections(2)).await;
+    let mut first = server.peer().await;
+    assert_eq!(within(first.ask("a")).await, Heard::message("a"));
+    for _ in 0..2 {
+        assert_eq!(within(server.peer().await.hear()).await, Heard::End);
+    }
+    assert_eq!(within(first.ask("b")).await, Heard::message("b"));
+    // Their places are free again.
+    let mut fourth = server.peer().await;
+    assert_eq!(within(fourth.ask("c")).await, Heard::message("c"));
+    drop((first, fourth));
+    let report = server.stopped().await;
+    assert_eq!((report.requests.served, report.connections.closed), (3, 4));
 }
 
 /// Panics when it goes, unless there was a panic already.

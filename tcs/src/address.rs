@@ -123,7 +123,12 @@ impl From<&String> for Address {
 
 impl From<SocketAddr> for Address {
     fn from(addr: SocketAddr) -> Self {
-        (addr.ip().to_string(), addr.port()).into()
+        let host = match addr {
+            // A link-local address means nothing without its interface (RFC 4007, section 11).
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => addr.ip().to_string(),
+        };
+        (host, addr.port()).into()
     }
 }
 
@@ -169,6 +174,12 @@ mod tests {
         ] {
             assert_eq!(Address::from(text).problem, Some(reason), "{text}");
         }
+    }
+
+    #[test]
+    fn link_local_address_keeps_its_interface() {
+        let addr = "[fe80::1%7]:80".parse::<SocketAddr>().expect("RFC 4007");
+        assert_eq!(Address::from(addr).text(), addr.to_string());
     }
 
     #[test]

@@ -101,8 +101,8 @@ impl Facts {
     /// Runs a function that blocks its thread, without holding up the other connections.
     ///
     /// On a multi-threaded runtime it runs under [`tokio::task::block_in_place`], at most
-    /// [`max_blocking`](crate::server::Server::max_blocking) at once; on a current-thread one it
-    /// runs in place and everything else waits. The function may borrow. Nothing can cut it.
+    /// [`max_blocking`](crate::server::Server::max_blocking) at once; on a current-thread one, or
+    /// none, it runs in place and everything else waits. The function may borrow. Nothing can cut it.
     ///
     /// # Cancel safety
     ///
@@ -111,9 +111,9 @@ impl Facts {
     pub async fn block<T>(&self, function: impl FnOnce() -> T) -> T {
         // The semaphore is never closed; were it, the function would run without a permit.
         let _permit = self.blocking.acquire().await.ok();
-        match Handle::current().runtime_flavor() {
-            RuntimeFlavor::CurrentThread => function(),
-            _ => tokio::task::block_in_place(function),
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::CurrentThread) | Err(_) => function(),
+            Ok(_) => tokio::task::block_in_place(function),
         }
     }
 }
@@ -197,5 +197,23 @@ impl FromContext<'_> for SocketAddr {
         facts.peer().addr().ok_or_else(|| {
             Refusal::bad_request("this function needs the address of its peer, and there is none")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Poll, Waker},
+    };
+
+    use super::*;
+
+    #[test]
+    fn blocking_function_runs_without_a_runtime() {
+        let facts = Facts::new(Peer::unnamed());
+        let mut blocked = pin!(facts.block(|| 1));
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        assert_eq!(blocked.as_mut().poll(&mut cx), Poll::Ready(1));
     }
 }

@@ -5,10 +5,13 @@
 
 #![allow(
     missing_docs,
+    clippy::exhaustive_enums,
     clippy::missing_panics_doc,
-    reason = "test support is read where it is used, and panics by design"
+    reason = "test support is read where it is used, panics by design, and has no other users"
 )]
 
+pub mod client;
+mod counted;
 mod deadline;
 mod gate;
 mod peer;
@@ -17,6 +20,7 @@ pub mod raw_server;
 mod server;
 mod tester;
 
+pub use counted::{Counted, Writes, counted};
 pub use deadline::{patiently, within};
 pub use gate::{Gate, gate};
 pub use peer::{Heard, RawPeer, control, frame};

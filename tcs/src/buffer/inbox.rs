@@ -83,6 +83,11 @@ impl Inbox {
         }
     }
 
+    /// Tells whether what has to arrive is the rest of a frame that was dealt with.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.skip > 0
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.arrival == Arrival::Ended
     }

@@ -34,6 +34,8 @@ pub(crate) enum Unusual {
     Nothing,
     /// There is an error instead of it.
     Error(String),
+    /// There is an error instead of it, and the connection closes behind that.
+    LastError(String),
     /// It has no form in its format.
     Encode(EncodeError),
     /// It cannot be sent in its framing.
@@ -112,6 +114,7 @@ impl Outbox {
             }
             Ok(Outcome::Nothing) => Unusual::Nothing,
             Ok(Outcome::Error(text)) => Unusual::Error(text),
+            Ok(Outcome::LastError(text)) => Unusual::LastError(text),
             Ok(Outcome::TooLarge(length)) => {
                 Unusual::Frame(FrameError::unsendable(too_large(length, limit)))
             }

@@ -1,6 +1,6 @@
 //! Buffers that no connection holds at the moment, kept by each thread.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, thread::AccessError};
 
 /// The capacity of a new buffer: larger than the usual batch, smaller than a thread's cache.
 const NEW: usize = 16 * 1024;
@@ -15,8 +15,8 @@ thread_local! {
 
 /// Takes an empty buffer with capacity.
 pub(super) fn take() -> Vec<u8> {
-    POOL.with_borrow_mut(Vec::pop)
-        .unwrap_or_else(|| Vec::with_capacity(NEW))
+    let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+    pooled.unwrap_or_else(|| Vec::with_capacity(NEW))
 }
 
 /// Gives a buffer back, and leaves an empty one without capacity.
@@ -26,7 +26,9 @@ pub(super) fn give(buffer: &mut Vec<u8>) {
         return;
     }
     buffer.clear();
-    POOL.with_borrow_mut(|pool| {
+    // At the end of a thread the pool may be gone before the last connection.
+    let _: Result<(), AccessError> = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
         if pool.len() < KEPT {
             pool.push(buffer);
         }

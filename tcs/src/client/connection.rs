@@ -182,7 +182,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         match self.outbox.message(&mut self.framing, limit, encode) {
             Ok(()) | Err(Unusual::Last) => {}
             Err(Unusual::Nothing) => return Err(no_request("there is none")),
-            Err(Unusual::Error(text)) => return Err(no_request(&text)),
+            Err(Unusual::Error(text) | Unusual::LastError(text)) => return Err(no_request(&text)),
             Err(Unusual::Encode(source)) => return Err(Repr::Encode { source }.into()),
             Err(Unusual::Frame(source)) => return Err(Repr::Unsendable { source }.into()),
         }
@@ -387,5 +387,22 @@ impl<F, S> fmt::Debug for Connection<F, S> {
             .field("peer", &self.peer)
             .field("state", &self.state)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connection_sends_without_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it listens");
+        let connection: Connection<crate::Lines> =
+            Connection::connect(addr).await.expect("it listens");
+        let stream = connection.stream.as_ref().expect("it is open");
+        assert!(stream.nodelay().expect("TCP has it"));
     }
 }

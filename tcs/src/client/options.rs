@@ -163,3 +163,16 @@ async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output
         None => Some(future.await),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_finite_by_default() {
+        let options = ConnectOptions::new();
+        assert_eq!(options.connect, Some(Duration::from_secs(5)));
+        assert_eq!(options.reply(), Some(Duration::from_secs(30)));
+        assert_eq!(options.frame_len(), 8 << 20);
+    }
+}

@@ -139,8 +139,10 @@ impl fmt::Debug for Frame<'_> {
 }
 
 /// Why bytes are not the message that was expected.
+///
+/// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
+#[error("{}", Escaped(text.as_bytes(), text.len()))]
 pub struct DecodeError {
     text: Box<str>,
 }
@@ -155,8 +157,10 @@ impl DecodeError {
 }
 
 /// Why a value has no form in a format.
+///
+/// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
+#[error("{}", Escaped(text.as_bytes(), text.len()))]
 pub struct EncodeError {
     text: Box<str>,
 }
@@ -178,5 +182,22 @@ pub enum NoMessage {}
 impl<Format> Encode<Format> for NoMessage {
     fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
         match self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_show_what_a_peer_sent_escaped() {
+        let sent = "a\u{1b}[2J\n";
+        let shown = "a\\u{1b}[2J\\n";
+        assert_eq!(DecodeError::new(sent).to_string(), shown);
+        assert_eq!(EncodeError::new(sent).to_string(), shown);
+        assert_eq!(crate::FrameError::malformed(sent).to_string(), shown);
+        // Once is enough.
+        let excerpt = Frame::new(sent.as_bytes()).excerpt().to_string();
+        assert_eq!(DecodeError::new(excerpt).to_string(), shown);
     }
 }

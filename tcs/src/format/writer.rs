@@ -26,6 +26,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// The function's own error.
     Error(String),
+    /// The function's own error, after which the connection closes.
+    LastError(String),
     /// A message beyond the limit; it has at least so many bytes.
     TooLarge(usize),
 }
@@ -72,11 +74,13 @@ impl<'a> Writer<'a> {
         self.outcome = Outcome::Error(error.to_string());
     }
 
-    /// Says that the connection closes after this message.
+    /// Says that the connection closes after this message, or after the error instead of it.
     pub fn last(&mut self) {
-        if self.outcome == Outcome::Message {
-            self.outcome = Outcome::Last;
-        }
+        self.outcome = match std::mem::replace(&mut self.outcome, Outcome::Last) {
+            Outcome::Message | Outcome::Last => Outcome::Last,
+            Outcome::Error(text) | Outcome::LastError(text) => Outcome::LastError(text),
+            other @ (Outcome::Nothing | Outcome::TooLarge(_)) => other,
+        };
     }
 
     /// Says that there is no message: nothing is sent.

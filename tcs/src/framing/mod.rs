@@ -15,7 +15,7 @@ pub use length_prefixed::LengthPrefixed;
 pub use lines::Lines;
 pub use raw::Raw;
 
-use crate::{Refusal, RefusalKind};
+use crate::{Refusal, RefusalKind, refusal::Escaped};
 
 /// How messages are cut out of the byte stream, and put into it.
 ///
@@ -247,6 +247,8 @@ impl Cut {
 }
 
 /// Why bytes cannot be cut into frames, or a message cannot become one.
+///
+/// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameError {
     kind: RefusalKind,
@@ -270,7 +272,7 @@ impl FrameError {
         Self::malformed(too_large(length, limit))
     }
 
-    /// A message that this framing cannot send; the text stays on this side.
+    /// A message that this framing cannot send; the peer that waits for it is told the text.
     pub fn unsendable(text: impl fmt::Display) -> Self {
         Self::of(RefusalKind::Failed, text)
     }
@@ -298,7 +300,7 @@ impl FrameError {
 
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        Escaped(self.text.as_bytes(), self.text.len()).fmt(f)
     }
 }
 

@@ -27,6 +27,11 @@ impl Door {
         Self(Mutex::new(Some(listener)))
     }
 
+    /// A door that was closed before: that of a server which is given its connection.
+    pub(super) const fn nowhere() -> Self {
+        Self(Mutex::new(None))
+    }
+
     /// Stops listening: peers that wait in the backlog are reset.
     pub(super) fn close(&self) {
         self.lock().take();
@@ -36,11 +41,17 @@ impl Door {
     ///
     /// Cancel safe: a connection that is not accepted stays in the backlog.
     async fn accept(&self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-        poll_fn(|cx| match &*self.lock() {
+        let accepted = poll_fn(|cx| match &*self.lock() {
             Some(listener) => listener.poll_accept(cx).map(Some),
             None => Poll::Ready(None),
         })
-        .await
+        .await;
+        if let Some(Ok((stream, _))) = &accepted
+            && let Err(error) = stream.set_nodelay(true)
+        {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        accepted
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<TcpListener>> {
@@ -100,9 +111,6 @@ pub(super) async fn accept_all<P: ServerProtocol>(
         let serve = async move {
             // Released when the connection has ended, however it ends.
             let _permit = permit;
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "cannot set TCP_NODELAY");
-            }
             let Shared {
                 protocol,
                 limits,
@@ -162,6 +170,19 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn accepted_connection_sends_without_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it listens");
+        let door = Door::new(listener);
+        let (peer, accepted) = tokio::join!(TcpStream::connect(addr), door.accept());
+        let (stream, _) = accepted.expect("it is open").expect("no error");
+        assert!(stream.nodelay().expect("TCP has it"));
+        drop(peer);
+        door.close();
+        assert!(door.accept().await.is_none());
+    }
 
     #[test]
     fn accept_errors_come_in_three_classes() {

@@ -4,7 +4,7 @@ use std::{future::pending, marker::PhantomData, net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 
@@ -188,10 +188,11 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             handle,
             lifetime: PhantomData,
         } = self;
+        let blocking = settings.blocking();
         let Settings {
             address: _,
             max_connections,
-            max_blocking,
+            max_blocking: _,
             drain,
             limits,
             on_listening,
@@ -203,7 +204,7 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             door: Door::new(listener),
             requests: L::REQUESTS,
             registry: Arc::clone(&registry),
-            blocking: Arc::new(Semaphore::new(max_blocking.min(Semaphore::MAX_PERMITS))),
+            blocking,
         });
         let _cut = CutOnDrop(&shared);
         tracing::info!(addr = %local_addr, "listening");
@@ -211,7 +212,8 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             tell(local_addr);
         }
         let at_once = L::at_once(max_connections);
-        let report = registry.sweeping(async {
+        // Boxed, once for each server, so that the future of the caller stays small.
+        let report = Box::pin(registry.sweeping(async {
             let stopped = race(stop, handle.told(Order::Stop));
             let accepted = match race(stopped, accept_all(&shared, at_once)).await {
                 Either::First(_) => Ok(()),
@@ -227,7 +229,7 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             let hurry = race(handle.told(Order::End), late);
             let report = registry.drain(hurry).await;
             accepted.map(|()| report)
-        });
+        }));
         let report = report.await.map_err(|source| Repr::Accept { source })?;
         tracing::info!(%report, "stopped");
         if handle.was_told(Order::End) {
@@ -255,5 +257,47 @@ impl<P, L> std::fmt::Debug for Bound<P, L> {
         f.debug_struct("Bound")
             .field("local_addr", &self.local_addr)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{
+        net::{Shutdown, TcpStream},
+        os::fd::AsFd as _,
+    };
+
+    use crate::{ConcurrentServer, Context, ErrorKind, LengthPrefixed, Peer, Plain, Refusal};
+
+    use super::*;
+
+    struct Silent;
+
+    impl ServerProtocol for Silent {
+        type Framing = LengthPrefixed;
+        type Format = Plain;
+        type Session = ();
+        type Request<'a> = ();
+        type Reply<'a> = ();
+
+        fn open_session(&self, _peer: &Peer) {}
+
+        async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn server_ends_when_its_listener_is_dead() {
+        let bound = ConcurrentServer::new(Silent).port(0).bind().await;
+        let bound = bound.expect("a free port");
+        let descriptor = bound.listener.as_fd().try_clone_to_owned();
+        // After shutdown(2), accept(2) says EINVAL.
+        TcpStream::from(descriptor.expect("descriptors are left"))
+            .shutdown(Shutdown::Both)
+            .expect("Linux shuts down listeners as well");
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), bound.listen()).await;
+        let error = ended.expect("it ends").expect_err("it cannot accept");
+        assert_eq!(error.kind(), ErrorKind::Accept);
     }
 }

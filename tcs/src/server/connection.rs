@@ -36,10 +36,13 @@ pub(super) struct Connection<'a, P: ServerProtocol, S> {
     session: P::Session,
     pub(super) inbox: Inbox,
     pub(super) replies: Replies<P::Framing>,
-    /// When the frame began that is not complete yet, by the registry's clock.
-    pub(super) frame_began: Option<u64>,
+    /// When the wait for bytes began, or that for the rest of a started frame, by the registry's
+    /// clock.
+    pub(super) wait_began: Option<u64>,
     /// When this connection noticed that the server is finishing.
     pub(super) drain_began: Option<u64>,
+    /// How many bytes waited to be sent when the peer last took some.
+    pub(super) stalled_at: Option<usize>,
     pub(super) stream: S,
     /// Last, so that the connection counts as ended only when its socket is closed.
     pub(super) watch: Watch,
@@ -63,8 +66,9 @@ where
             session: protocol.open_session(facts.peer()),
             replies: Replies::new(protocol.framing(), limits.frame_len),
             inbox: Inbox::new(),
-            frame_began: None,
+            wait_began: None,
             drain_began: None,
+            stalled_at: None,
             protocol,
             limits,
             door,
@@ -84,14 +88,17 @@ where
     async fn exchange(&mut self) -> Result<(), Gone> {
         let mut next = self.greet();
         loop {
-            self.flush().await?;
             if let Next::Close(refusal) = next {
                 return self.close(refusal).await;
             }
-            next = match self.fill().await? {
+            let turn = poll_fn(|cx| match self.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.poll_fill(cx),
+                Poll::Ready(Err(gone)) => Poll::Ready(Err(gone)),
+                Poll::Pending => Poll::Pending,
+            });
+            next = match turn.await? {
                 Arrived::Bytes => self.answer_arrived().await?,
                 Arrived::Expired => Next::Close(Some(self.expired())),
-                Arrived::Drain if self.inbox.started().is_some() => Next::GoOn,
                 Arrived::Drain => Next::Close(Some(closing("the server is stopping"))),
             };
         }
@@ -169,7 +176,7 @@ where
                 Next::Close(_) => return Ok(next),
             }
             if self.replies.is_full() {
-                self.flush().await?;
+                poll_fn(|cx| self.poll_flush(cx)).await?;
             }
         }
     }
@@ -189,7 +196,7 @@ where
                 }
             };
             let frame = self.inbox.consume(&cut.frame, cut.consumed);
-            self.frame_began = None;
+            self.wait_began = None;
             if cut.what == What::Message {
                 self.receive();
                 return Ok(frame);
@@ -206,8 +213,8 @@ where
     fn cut_short(&mut self, alarm: Alarm) -> Next {
         match alarm {
             Alarm::Expired => {
-                let limit = self.limits.request.unwrap_or_default();
-                let text = format!("no reply within {limit:?} (`request_timeout`)");
+                let limit = self.limits.request;
+                let text = format!("no reply within {limit} (`request_timeout`)");
                 let refusal = Refusal::new(RefusalKind::TimedOut, text);
                 unless_half_changed::<P>(self.replies.refuse(refusal))
             }

@@ -15,12 +15,11 @@
 //! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
 //! | the listener is dead | the server, after a drain |
 
-use std::{marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
+use std::{marker::PhantomData, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Builder,
-    sync::Semaphore,
 };
 
 mod accept;
@@ -41,7 +40,9 @@ pub use signals::stop_signal;
 
 pub(crate) use settings::{check_max_frame_len, check_zero};
 
-use self::{connection::Connection, registry::Registry, settings::Settings, signals::Signals};
+use self::{
+    accept::Door, connection::Connection, registry::Registry, settings::Settings, signals::Signals,
+};
 use crate::{
     Address, Facts, Peer, Result, ServerProtocol,
     error::Repr,
@@ -124,7 +125,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Then it is told *idle*, where the framing can, and closed. Default: 300 s; 5 s for an
     /// [`IterativeServer`], where it keeps the others waiting; 30 s for a [`OnceServer`].
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.idle = limit.into();
+        self.settings.limits.idle = limit.into().into();
         self
     }
 
@@ -133,7 +134,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// Then the connection is told *idle*, where the framing can, and closed. Default: 30 s.
     pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.frame = limit.into();
+        self.settings.limits.frame = limit.into().into();
         self
     }
 
@@ -143,14 +144,14 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// closes if it has a session. A function that does not wait, or is `blocking`, is not cut.
     /// Default: `None`, because where a transaction may be cut is your decision.
     pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.request = limit.into();
+        self.settings.limits.request = limit.into().into();
         self
     }
 
     /// Caps how long the server waits for a peer that does not read, counted from the last byte it
     /// took. Then the connection is dropped. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.write = limit.into();
+        self.settings.limits.write = limit.into().into();
         self
     }
 
@@ -160,7 +161,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Without this wait, unread input would make the operating system reset the connection, and
     /// the last reply could be lost. `None` does not wait. Default: 2 s.
     pub fn linger(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.linger = limit.into();
+        self.settings.limits.linger = limit.into().into();
         self
     }
 
@@ -276,12 +277,18 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
 
     /// Serves one connection over any stream: a Unix socket, a pipe in memory.
     ///
-    /// The same loop and limits as over TCP; the peer has no address, and nothing is said to other
-    /// connections.
+    /// The same loop and limits as over TCP, and one request for a [`OnceServer`]; the peer has no
+    /// address. It returns when the connection has ended.
     ///
     /// # Errors
     ///
-    /// [`Setting`](crate::ErrorKind::Setting), as [`bind`](Self::bind).
+    /// [`Setting`](crate::ErrorKind::Setting) and [`Runtime`](crate::ErrorKind::Runtime), as
+    /// [`bind`](Self::bind).
+    ///
+    /// # Panics
+    ///
+    /// When [`open_session`](ServerProtocol::open_session), [`framing`](ServerProtocol::framing) or
+    /// [`greeting`](ServerProtocol::greeting) does. Other panics are answered, as over TCP.
     ///
     /// # Cancel safety
     ///
@@ -290,14 +297,16 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        inside_runtime("serve_stream()", Instead::Nothing)?;
         let (settings, protocol) = (self.settings, self.protocol);
         settings.check()?;
         let limits = settings.limits;
         let registry = Registry::new(limits.shortest());
         let watch = registry.open();
-        let blocking = Arc::new(Semaphore::new(settings.max_blocking));
-        let facts = Facts::of(Peer::unnamed(), None, watch.id(), blocking);
-        let connection = Connection::new(&protocol, stream, facts, limits, None, watch);
+        let facts = Facts::of(Peer::unnamed(), None, watch.id(), settings.blocking());
+        let nowhere = Door::nowhere();
+        let door = (L::REQUESTS == lifetime::Requests::One).then_some(&nowhere);
+        let connection = Connection::new(&protocol, stream, facts, limits, door, watch);
         registry.sweeping(connection.serve()).await;
         Ok(registry.report())
     }

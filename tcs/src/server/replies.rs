@@ -9,7 +9,7 @@ use std::{
 
 use super::report::{Answers, Tally};
 use crate::{
-    Encode, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
+    Encode, EncodeError, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
     buffer::{Outbox, Unusual},
     refusal::Escaped,
 };
@@ -74,8 +74,8 @@ impl<F: Framing> Replies<F> {
         let why = match written {
             Ok(()) | Err(Unusual::Nothing) => return Next::GoOn,
             Err(Unusual::Last) => return Next::Close(None),
-            Err(Unusual::Error(text)) => text,
-            Err(Unusual::Encode(error)) => unsendable("greeting", &error),
+            Err(Unusual::Error(text) | Unusual::LastError(text)) => text,
+            Err(Unusual::Encode(error)) => unencodable("greeting", &error),
             Err(Unusual::Frame(error)) => unsendable("greeting", &error),
         };
         Next::Close(Some(closing(&why)))
@@ -119,10 +119,16 @@ impl<F: Framing> Replies<F> {
             }
             Unusual::Last => {
                 self.unsent.served += 1;
-                return Next::Close(Some(closing("this was the last reply")));
+                return after_last();
             }
             Unusual::Error(text) => return self.refuse(Refusal::error(text)),
-            Unusual::Encode(error) => unsendable("reply", &error),
+            Unusual::LastError(text) => {
+                return match self.refuse(Refusal::error(text)) {
+                    Next::GoOn => after_last(),
+                    close @ Next::Close(_) => close,
+                };
+            }
+            Unusual::Encode(error) => unencodable("reply", &error),
             Unusual::Frame(error) => unsendable("reply", &error),
         };
         self.refuse(Refusal::new(RefusalKind::Failed, why))
@@ -237,13 +243,23 @@ fn after_answer<F: Framing>() -> Next {
     }
 }
 
+fn after_last() -> Next {
+    Next::Close(Some(closing("this was the last reply")))
+}
+
 /// The final refusal of a server that closes by its own decision.
 pub(super) fn closing(text: &str) -> Refusal {
     Refusal::new(RefusalKind::GoingAway, text)
 }
 
+/// Words that a value has no form, for the peer; why is the server's own matter.
+fn unencodable(what: &str, error: &EncodeError) -> String {
+    tracing::error!(%error, "a {what} cannot be encoded");
+    format!("the {what} cannot be encoded")
+}
+
 /// Words why a message cannot be sent, for the peer and the log.
-fn unsendable(what: &str, error: &dyn std::fmt::Display) -> String {
+fn unsendable(what: &str, error: &FrameError) -> String {
     let text = format!("the {what} cannot be sent: {error}");
     tracing::error!("{text}");
     text

@@ -1,0 +1,205 @@
+//! Replies that are none, and requests that cannot be sent, are errors that say why.
+
+use tcs::{
+    ConnectOptions, Connection, Contract, Encode, EncodeError, ErrorKind, Execution, Lines, Plain,
+    Writer,
+};
+use tcs_tests::{
+    client::{Prefixed, Text, chain, hears},
+    frame,
+    raw_server::RawServer,
+    within,
+};
+
+#[tokio::test]
+async fn server_that_closes_before_its_reply_is_an_error() {
+    for sent in [frame(b""), vec![0, 0], b"\0\0\0\x05ab".to_vec()] {
+        let partial = sent.len() != 4;
+        let (addr, server) = RawServer::once(move |mut peer| async move {
+            hears(&mut peer, "x").await;
+            if partial {
+                within(peer.send(sent)).await;
+            }
+        })
+        .await;
+        let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+        let error = within(connection.call::<Prefixed>("x"))
+            .await
+            .expect_err("closed");
+        assert_eq!(error.execution(), Execution::Unknown);
+        if partial {
+            assert_eq!(error.kind(), ErrorKind::Reply);
+            assert_eq!(
+                chain(&error),
+                [
+                    format!("{addr} sent no valid frame"),
+                    "the connection ended in the middle of a frame".to_owned()
+                ]
+            );
+        } else {
+            assert_eq!(error.kind(), ErrorKind::Closed);
+            assert_eq!(
+                error.to_string(),
+                format!("{addr} closed the connection before it replied")
+            );
+        }
+        within(server)
+            .await
+            .expect("the server saw what it expects");
+    }
+}
+
+#[tokio::test]
+async fn reset_is_an_error_of_the_operating_system() {
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        hears(&mut peer, "x").await;
+        peer.reset();
+    })
+    .await;
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let error = within(connection.call::<Prefixed>("x"))
+        .await
+        .expect_err("reset");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Io, Execution::Unknown)
+    );
+    assert_eq!(error.peer_addr(), Some(addr));
+    within(server)
+        .await
+        .expect("the server saw what it expects");
+}
+
+#[tokio::test]
+async fn reply_that_is_none_says_why() {
+    let replies: [(Vec<u8>, &str, String); 4] = [
+        (
+            frame(b"a\xff"),
+            "cannot read the reply of",
+            "the text is not UTF-8 after byte 1".to_owned(),
+        ),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n".to_vec(),
+            "sent no valid frame",
+            "the server sent text (`HTTP`) where a length stands: it does not speak \
+             length-prefixed frames"
+                .to_owned(),
+        ),
+        (
+            frame(&[b'x'; 101]),
+            "sent no valid frame",
+            "a message of 101 bytes exceeds `max_frame_len` of 100 bytes".to_owned(),
+        ),
+        (
+            1_000_u32.to_be_bytes().to_vec(),
+            "sent no valid frame",
+            "a message of 1000 bytes exceeds `max_frame_len` of 100 bytes".to_owned(),
+        ),
+    ];
+    for (bytes, message, cause) in replies {
+        let (addr, server) = RawServer::once(|mut peer| async move {
+            hears(&mut peer, "x").await;
+            within(peer.send(bytes)).await;
+            peer
+        })
+        .await;
+        let options = ConnectOptions::new().max_frame_len(100);
+        let mut connection = within(options.connect(addr)).await.expect("it listens");
+        let error = within(connection.call::<Prefixed>("x"))
+            .await
+            .expect_err("no reply");
+        assert_eq!(
+            (error.kind(), error.execution()),
+            (ErrorKind::Reply, Execution::Unknown)
+        );
+        let chain = chain(&error);
+        assert!(chain[0].contains(message), "{chain:?}");
+        assert_eq!(chain[1..], [cause]);
+        drop(
+            within(server)
+                .await
+                .expect("the server saw what it expects"),
+        );
+    }
+}
+
+#[tokio::test]
+async fn reply_that_does_not_decode_leaves_the_connection_usable() {
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        hears(&mut peer, "x").await;
+        within(peer.send(frame(b"\xff"))).await;
+        hears(&mut peer, "y").await;
+        within(peer.send(frame(b"fine"))).await;
+    })
+    .await;
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    within(connection.call::<Prefixed>("x"))
+        .await
+        .expect_err("no text");
+    assert_eq!(
+        within(connection.call::<Prefixed>("y"))
+            .await
+            .expect("a reply"),
+        "fine"
+    );
+    within(server)
+        .await
+        .expect("the server saw what it expects");
+}
+
+#[tokio::test]
+async fn request_that_cannot_be_sent_is_not_and_the_connection_goes_on() {
+    struct None;
+    impl Encode<Plain> for None {
+        fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
+            Err(EncodeError::new("there is no such request"))
+        }
+    }
+    enum Never {}
+    impl Contract for Never {
+        type Framing = Lines;
+        type Format = Plain;
+        type Request<'a> = None;
+        type Reply<'a> = &'a str;
+    }
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        assert_eq!(within(peer.receive(5)).await, b"good\n");
+        within(peer.send("good\n")).await;
+    })
+    .await;
+    let options = ConnectOptions::new().max_frame_len(10);
+    let mut connection = within(options.connect(addr)).await.expect("it listens");
+    let error = within(connection.call::<Never>(None))
+        .await
+        .expect_err("no form");
+    assert_eq!(
+        chain(&error),
+        ["cannot encode the request", "there is no such request"]
+    );
+    let error = within(connection.call::<Text<Lines>>("two\nlines"))
+        .await
+        .expect_err("two");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Request, Execution::NotSent)
+    );
+    let error = within(connection.call::<Text<Lines>>("01234567890"))
+        .await
+        .expect_err("long");
+    assert_eq!(
+        chain(&error),
+        [
+            "cannot send the request",
+            "a message of 11 bytes exceeds `max_frame_len` of 10 bytes"
+        ]
+    );
+    assert_eq!(
+        within(connection.call::<Text<Lines>>("good"))
+            .await
+            .expect("a reply"),
+        "good"
+    );
+    within(server)
+        .await
+        .expect("the server saw what it expects");
+}

@@ -1,0 +1,154 @@
+//! What a server refuses, its client is told, and may go on if the server does.
+
+use tcs::{Connection, ErrorKind, Execution, RefusalKind};
+use tcs_tests::{
+    client::{Prefixed, chain, hears},
+    control, frame,
+    raw_server::RawServer,
+    within,
+};
+
+#[tokio::test]
+async fn refusals_are_errors_that_tell_the_reason() {
+    let kinds = [
+        (0x01, RefusalKind::Error, Execution::Failed),
+        (0x02, RefusalKind::BadRequest, Execution::Refused),
+        (0x03, RefusalKind::TooLarge, Execution::Refused),
+        (0x04, RefusalKind::Busy, Execution::Refused),
+        (0x05, RefusalKind::TimedOut, Execution::Failed),
+        (0x06, RefusalKind::Failed, Execution::Failed),
+        (0x3e, RefusalKind::Unknown, Execution::Unknown),
+    ];
+    let (addr, server) = RawServer::once(move |mut peer| async move {
+        for (code, ..) in kinds {
+            hears(&mut peer, "x").await;
+            within(peer.send(control(code, "a\n\u{1b}reason"))).await;
+        }
+        hears(&mut peer, "x").await;
+        within(peer.send(frame(b"after all"))).await;
+    })
+    .await;
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    for (_, kind, execution) in kinds {
+        let error = within(connection.call::<Prefixed>("x"))
+            .await
+            .expect_err("a refusal");
+        assert_eq!(
+            (error.kind(), error.execution()),
+            (ErrorKind::Refused, execution)
+        );
+        let refusal = error.refusal().expect("it was refused");
+        assert_eq!((refusal.kind(), refusal.text()), (kind, "a\n\u{1b}reason"));
+        assert_eq!(
+            chain(&error),
+            [
+                format!("{addr} refused the request"),
+                format!("{kind}: a\\n\\u{{1b}}reason")
+            ]
+        );
+    }
+    // None of them is final.
+    assert_eq!(
+        within(connection.call::<Prefixed>("x"))
+            .await
+            .expect("a reply"),
+        "after all"
+    );
+    within(server)
+        .await
+        .expect("the server saw what it expects");
+}
+
+#[tokio::test]
+async fn final_refusal_ends_the_connection_and_is_remembered() {
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        within(peer.send(control(0x41, "too quiet"))).await;
+        peer
+    })
+    .await;
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    drop(
+        within(server)
+            .await
+            .expect("the server saw what it expects"),
+    );
+    let error = within(connection.call::<Prefixed>("x"))
+        .await
+        .expect_err("it has ended");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Refused, Execution::Refused)
+    );
+    let error = within(connection.call::<Prefixed>("x"))
+        .await
+        .expect_err("it has ended");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Broken, Execution::NotSent)
+    );
+    assert_eq!(
+        chain(&error),
+        [
+            format!("{addr} ended the connection"),
+            "idle: too quiet".to_owned()
+        ]
+    );
+}
+
+#[tokio::test]
+async fn refusal_is_heard_although_the_request_is_not_all_sent() {
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        within(peer.receive(4)).await;
+        within(peer.send(control(0x43, "too large"))).await;
+        peer
+    })
+    .await;
+    let large = "x".repeat(8 << 20);
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let error = within(connection.call::<Prefixed>(&large))
+        .await
+        .expect_err("a refusal");
+    assert_eq!(
+        error.refusal().expect("refused").kind(),
+        RefusalKind::ProtocolError
+    );
+    drop(
+        within(server)
+            .await
+            .expect("the server saw what it expects"),
+    );
+}
+
+#[tokio::test]
+async fn request_is_sent_whole_although_it_is_refused_early() {
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        let header = within(peer.receive(4)).await;
+        within(peer.send(control(0x03, "too large"))).await;
+        let length = u32::from_be_bytes(header.try_into().expect("four")) as usize;
+        within(peer.receive(length)).await;
+        hears(&mut peer, "next").await;
+        within(peer.send(frame(b""))).await;
+        peer
+    })
+    .await;
+    let large = "x".repeat(8 << 20);
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let error = within(connection.call::<Prefixed>(&large))
+        .await
+        .expect_err("a refusal");
+    assert_eq!(
+        error.refusal().expect("refused").kind(),
+        RefusalKind::TooLarge
+    );
+    assert_eq!(
+        within(connection.call::<Prefixed>("next"))
+            .await
+            .expect("a reply"),
+        ""
+    );
+    drop(
+        within(server)
+            .await
+            .expect("the server saw what it expects"),
+    );
+}

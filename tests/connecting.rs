@@ -1,0 +1,106 @@
+//! Where nobody can be reached, the client says so in time.
+
+use std::time::Duration;
+
+use tcs::{Client, ConnectOptions, Connection, ErrorKind, Execution, Lines};
+use tcs_tests::{client::ask, within};
+use tokio::net::{TcpListener, TcpSocket};
+
+#[tokio::test]
+async fn nobody_listening_is_told_with_the_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    drop(listener);
+    let error = within(Client::new(ask::<Lines>("x")).address(addr).open()).await;
+    let error = error.expect_err("nobody listens");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Connect, Execution::NotSent)
+    );
+    assert_eq!(error.peer_addr(), Some(addr));
+    assert_eq!(
+        format!("{error:?}"),
+        format!("cannot connect to {addr}: Connection refused (os error 111)")
+    );
+}
+
+#[tokio::test]
+async fn host_that_does_not_resolve_is_told() {
+    // RFC 6761, section 6.4: names under `invalid` do not exist.
+    let client = Client::new(ask::<Lines>("x"))
+        .host("nobody.invalid")
+        .port(7);
+    let error = within(client.open()).await.expect_err("no such host");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Resolve, Execution::NotSent)
+    );
+    assert_eq!(error.to_string(), "cannot resolve nobody.invalid:7");
+    let error = within(Client::new(ask::<Lines>("x")).address("a:b").open()).await;
+    assert_eq!(
+        error.expect_err("no port").to_string(),
+        "cannot read the address `a:b`: the port is no number from 0 to 65535"
+    );
+}
+
+#[tokio::test]
+async fn server_that_does_not_accept_is_given_up_in_time() {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(any).expect("a free port");
+    let listener = socket.listen(1).expect("it listens");
+    let addr = listener.local_addr().expect("it listens");
+    let options = ConnectOptions::new().connect_timeout(Duration::from_millis(200));
+    // The operating system takes a few for the backlog.
+    let mut waiting: Vec<Connection<Lines>> = Vec::new();
+    let error = loop {
+        match within(options.connect(addr)).await {
+            Ok(connection) => waiting.push(connection),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::TimedOut, Execution::NotSent)
+    );
+    assert_eq!(
+        error.to_string(),
+        format!("cannot connect to {addr} within 200ms (`connect_timeout`)")
+    );
+}
+
+#[tokio::test]
+async fn name_is_tried_at_all_its_addresses() {
+    let addrs = tokio::net::lookup_host(("localhost", 0)).await;
+    let last = addrs.expect("it is in every hosts file").last();
+    let listener = TcpListener::bind(last.expect("an address")).await;
+    let listener = listener.expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    let connection = within(Connection::<Lines>::connect(("localhost", addr.port()))).await;
+    assert_eq!(connection.expect("it listens").peer().addr(), Some(addr));
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named() {
+    let options = [
+        (
+            ConnectOptions::new().reply_timeout(Duration::ZERO),
+            "reply_timeout",
+        ),
+        (
+            ConnectOptions::new().connect_timeout(Duration::ZERO),
+            "connect_timeout",
+        ),
+        (ConnectOptions::new().max_frame_len(0), "max_frame_len"),
+        (
+            ConnectOptions::new().max_frame_len((512 << 20) + 1),
+            "max_frame_len",
+        ),
+    ];
+    for (options, setting) in options {
+        let (near, _far) = tokio::io::duplex(8);
+        let error = options.over::<Lines, _>(near).expect_err("no sense");
+        assert_eq!(error.kind(), ErrorKind::Setting);
+        assert!(error.to_string().starts_with(setting), "{error}");
+    }
+}

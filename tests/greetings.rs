@@ -1,0 +1,83 @@
+//! What a server says when a connection opens, before it is asked.
+
+use tcs::{ConcurrentServer, Lines, Peer, server_protocol};
+use tcs_tests::{Heard, Over, Place, frame, over_both, within};
+
+over_both!(
+    greeting_comes_before_the_first_request,
+    greeting_comes_before_the_replies_to_requests_that_were_sent_already,
+    greeting_sees_the_peer,
+    greeting_that_cannot_be_sent_ends_the_connection,
+);
+
+#[server_protocol(framing = Lines, greeting = "220 ready")]
+fn echo(line: &str) -> &str {
+    line
+}
+
+async fn greeting_comes_before_the_first_request(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Echo)).await;
+    for _ in 0..2 {
+        let mut peer = place.peer().await;
+        assert_eq!(within(peer.receive(10)).await, b"220 ready\n");
+        within(peer.send("hello\n")).await;
+        assert_eq!(within(peer.receive(6)).await, b"hello\n");
+    }
+    // A greeting answers nothing.
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.served), (2, 2));
+}
+
+async fn greeting_comes_before_the_replies_to_requests_that_were_sent_already(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Echo)).await;
+    let mut peer = place.peer().await;
+    within(peer.send("one\ntwo\n")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"220 ready\none\ntwo\n");
+    assert_eq!(place.requests().await.served, 2);
+}
+
+#[server_protocol(greeting = if peer.addr().is_some() { "from afar" } else { "from here" })]
+fn tell(_request: &str, peer: &Peer) -> String {
+    peer.to_string()
+}
+
+async fn greeting_sees_the_peer(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Tell)).await;
+    let mut peer = place.peer().await;
+    let greeting = match over {
+        Over::Tcp => "from afar",
+        Over::Memory => "from here",
+    };
+    assert_eq!(within(peer.hear()).await, Heard::message(greeting));
+    drop(peer);
+    assert_eq!(place.requests().await.received, 0);
+}
+
+#[server_protocol(framing = Lines, greeting = "two\nlines")]
+fn broken(line: &str) -> &str {
+    line
+}
+
+async fn greeting_that_cannot_be_sent_ends_the_connection(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Broken)).await;
+    let mut peer = place.peer().await;
+    assert_eq!(within(peer.rest()).await, b"");
+    drop(peer);
+    assert_eq!(place.requests().await.received, 0);
+
+    let server = || ConcurrentServer::new(Tell).max_frame_len(5);
+    let mut place = Place::new(over, server).await;
+    let mut peer = place.peer().await;
+    within(peer.send(frame(b"x"))).await;
+    let Heard::Control(0x40, text) = within(peer.hear()).await else {
+        panic!("the server ends the connection");
+    };
+    assert!(
+        text.starts_with("the greeting cannot be sent: a message of "),
+        "{text}"
+    );
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(place.requests().await.received, 0);
+}
