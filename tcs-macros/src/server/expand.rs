@@ -27,15 +27,13 @@ pub(crate) fn expand(
         generics: &model.generics,
         fields: &model.fields,
     };
-    let declaration = shape.declare();
     let expansion = Expansion {
         args,
         function,
         model,
         krate,
     };
-    let implementation = expansion.implementation(name, is_right);
-    quote!(#declaration #implementation)
+    shape.declare(&expansion.implementation(name, is_right))
 }
 
 struct Expansion<'a> {
@@ -88,36 +86,34 @@ impl Expansion<'_> {
             > + ::core::marker::Send
         };
         quote_spanned! {span=>
-            const _: () = {
-                #[automatically_derived]
-                #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery,
-                    reason = "the function is the user's, the rest is generated")]
-                impl #impl_generics #private::ServerProtocol for #name #type_generics
-                where #(#predicates,)* #states
-                {
-                    type Framing = #framing;
-                    type Format = #format;
-                    type Session = #session;
-                    type Request<'exchange> = #request;
-                    type Reply<'exchange> = #reply;
+            #[automatically_derived]
+            #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery,
+                reason = "the function is the user's, the rest is generated")]
+            impl #impl_generics #private::ServerProtocol for #name #type_generics
+            where #(#predicates,)* #states
+            {
+                type Framing = #framing;
+                type Format = #format;
+                type Session = #session;
+                type Request<'exchange> = #request;
+                type Reply<'exchange> = #reply;
 
-                    fn open_session(&self, peer: &#private::Peer) -> Self::Session {
-                        #open_session
-                    }
-
-                    #greeting
-
-                    fn process_request<'exchange>(
-                        &'exchange self,
-                        context: #private::Context<'exchange, Self::Session>,
-                        request: Self::Request<'exchange>,
-                    ) -> #future {
-                        #process_request
-                    }
-
-                    #process_at_once
+                fn open_session(&self, peer: &#private::Peer) -> Self::Session {
+                    #open_session
                 }
-            };
+
+                #greeting
+
+                fn process_request<'exchange>(
+                    &'exchange self,
+                    context: #private::Context<'exchange, Self::Session>,
+                    request: Self::Request<'exchange>,
+                ) -> #future {
+                    #process_request
+                }
+
+                #process_at_once
+            }
         }
     }
 
