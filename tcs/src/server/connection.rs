@@ -16,7 +16,7 @@ use crate::{
     Side,
     buffer::Inbox,
     framing::{What, too_large},
-    race::caught,
+    race::poll_caught,
 };
 
 /// One connection of a server.
@@ -78,8 +78,8 @@ where
         }
     }
 
-    /// Serves the connection to its end.
-    pub(super) async fn serve(mut self) {
+    /// Serves the connection to its end; then it is to be dropped.
+    pub(super) async fn serve(&mut self) {
         if let Err(gone) = self.exchange().await {
             tracing::debug!(%gone, "the connection was given up");
         }
@@ -112,7 +112,11 @@ where
     async fn answer_arrived(&mut self) -> Result<Next, Gone> {
         loop {
             // One guard for all of them: per request it would cost more than all else here.
-            let panic = match caught(self.answer_all()).await {
+            let answered = {
+                let mut answering = pin!(self.answer_all());
+                poll_fn(|cx| poll_caught(answering.as_mut(), cx)).await
+            };
+            let panic = match answered {
                 Ok(next) => return next,
                 Err(panic) => panic,
             };

@@ -15,7 +15,7 @@
 //! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
 //! | the listener is dead | the server, after a drain |
 
-use std::{marker::PhantomData, net::SocketAddr, time::Duration};
+use std::{marker::PhantomData, net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -265,7 +265,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
                 handle.end();
                 std::future::pending::<std::convert::Infallible>().await
             };
-            match race(bound.listen(), orders).await {
+            match race(pin!(bound.listen()), pin!(orders)).await {
                 Either::First(report) => report,
                 Either::Second(never) => match never {},
             }
@@ -306,8 +306,11 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         let facts = Facts::of(Peer::unnamed(), None, watch.id(), settings.blocking());
         let nowhere = Door::nowhere();
         let door = (L::REQUESTS == lifetime::Requests::One).then_some(&nowhere);
-        let connection = Connection::new(&protocol, stream, facts, limits, door, watch);
-        registry.sweeping(connection.serve()).await;
+        {
+            // It has ended when it is dropped, and the report is made after that.
+            let mut connection = Connection::new(&protocol, stream, facts, limits, door, watch);
+            registry.sweeping(pin!(connection.serve())).await;
+        }
         Ok(registry.report())
     }
 }
