@@ -9,6 +9,7 @@ use crate::{
 
 mod connection;
 mod options;
+mod transfer;
 
 pub use connection::Connection;
 pub use options::ConnectOptions;
