@@ -102,7 +102,7 @@ async fn requests_allocate_nothing_but_what_they_return() {
     assert!(client().await < 0.1, "the client allocates nothing either");
     let claimed = claim(&(8_u32 << 20).to_be_bytes()).await;
     assert!(claimed < 32 * 1024, "on a peer's word: {claimed}");
-    let idle = claim(&tcs_tests::frame(&[b'x'; 100_000])).await;
+    let idle = claim(&tcs_tests::frame(&vec![b'x'; 100_000])).await;
     assert!(idle < 8 * 1024, "idle connection: {idle}");
 }
 

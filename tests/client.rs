@@ -178,16 +178,17 @@ async fn exchanges_can_be_spawned() {
     within(server)
         .await
         .expect("the server saw what it expects");
-    // The futures of both are `Send` for every protocol.
-    fn spawned<F: Framing>(connection: &'static Arc<tokio::sync::Mutex<Connection<F>>>) {
-        drop(tokio::spawn(async {
-            connection
-                .lock()
-                .await
-                .exchange(ask::<F>("x"))
-                .await
-                .map(|_| ())
-        }));
-    }
     let _: fn(&'static _) = spawned::<Lines>;
+}
+
+/// Compiles because the futures of both are `Send` for every protocol.
+fn spawned<F: Framing>(connection: &'static Arc<tokio::sync::Mutex<Connection<F>>>) {
+    drop(tokio::spawn(async {
+        connection
+            .lock()
+            .await
+            .exchange(ask::<F>("x"))
+            .await
+            .map(|_| ())
+    }));
 }

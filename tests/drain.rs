@@ -121,11 +121,11 @@ async fn peer_that_never_stops_to_send_does_not_hold_up_a_drain() {
     let report = server.stopped().await;
     assert_eq!(report.connections.cut, 0);
     within(sending).await.expect("no panic");
-    let received = within(receiving).await.expect("no panic");
+    let heard = within(receiving).await.expect("no panic");
     // A reset may take what the peer had not read yet.
     assert!(
-        received <= report.requests.served * 104 + 100,
-        "{received}, {report}"
+        heard <= report.requests.served * 104 + 100,
+        "{heard}, {report}"
     );
 }
 
@@ -225,22 +225,22 @@ async fn drain_without_control_frames_just_closes() {
 async fn report_adds_up_with_what_the_peers_saw() {
     let gate = gate();
     let server = server(&gate).await;
-    let (mut served, mut failed, mut refused) = (0, 0, 0);
+    let (mut answered, mut failed, mut refused) = (0, 0, 0);
     for _ in 0..5 {
         let mut peer = server.peer().await;
         for request in ["a", "error b", "panic c", "busy d", "size 9"] {
             match within(peer.ask(request)).await {
-                Heard::Message(_) | Heard::Control(0x01, _) => served += 1,
+                Heard::Message(_) | Heard::Control(0x01, _) => answered += 1,
                 Heard::Control(0x06, _) => failed += 1,
                 Heard::Control(0x04, _) => refused += 1,
                 other => panic!("{other:?}"),
             }
         }
     }
-    let mut cut = server.peer().await;
-    within(cut.send(frame(b"wait"))).await;
+    let mut gone = server.peer().await;
+    within(gone.send(frame(b"wait"))).await;
     within(gate.reached()).await;
-    cut.reset();
+    gone.reset();
     gate.open();
     let report: Report = server.stopped().await;
     let requests = report.requests;
@@ -250,8 +250,8 @@ async fn report_adds_up_with_what_the_peers_saw() {
             requests.failed,
             requests.refused
         ),
-        (served + 1, failed, refused)
+        (answered + 1, failed, refused)
     );
-    assert_eq!((served, failed, refused), (15, 5, 5));
+    assert_eq!((answered, failed, refused), (15, 5, 5));
     assert_eq!(report.connections.accepted, 6);
 }

@@ -72,6 +72,7 @@ where
 
 /// Stands for the messages of a function that is wrong, so that its type is a protocol all the same.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Unknown {}
 
 impl<Format> Encode<Format> for Unknown {
@@ -91,6 +92,7 @@ impl<Format> Decode<'_, Format> for Unknown {
 ///
 /// The method of the type comes before that of the trait, where its bound holds.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "expansions make it")]
 pub struct Field<'a, T>(pub &'a T);
 
 impl<T: Copy> Field<'_, T> {
@@ -119,6 +121,7 @@ impl<'a, T> Seen<'a, T> for Field<'a, T> {
     note = "the protocol keeps its field while the function makes the request: borrow the parameter (`&T`)"
 )]
 pub trait Lent {
+    #[must_use]
     fn lend(&self) -> Self;
 }
 
@@ -133,6 +136,7 @@ impl<T: Clone> Lent for T {
 ///
 /// The methods of the type come before that of the trait.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "expansions make it")]
 pub struct Taken<T>(pub T);
 
 impl<T: ToOwned + ?Sized> Taken<&T> {

@@ -5,6 +5,7 @@
 
 #![allow(
     missing_docs,
+    clippy::exhaustive_enums,
     clippy::missing_panics_doc,
     reason = "test support is read where it is used, and panics by design"
 )]
