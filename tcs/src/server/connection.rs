@@ -17,6 +17,7 @@ use crate::{
     buffer::Inbox,
     framing::{What, too_large},
     race::poll_caught,
+    refusal::Escaped,
 };
 
 /// One connection of a server.
@@ -254,7 +255,9 @@ where
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no text");
-        tracing::error!(panic = message, "a protocol function panicked");
+        // The payload may quote the peer, and is for the log only.
+        let message = Escaped(message.as_bytes(), message.len());
+        tracing::error!(panic = %message, "a protocol function panicked");
         if !std::mem::take(&mut self.at_work) {
             // It was the framing, which would panic again at the same bytes.
             return Next::Close(Some(closing("the server failed")));
