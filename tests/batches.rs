@@ -118,6 +118,21 @@ async fn peer_that_half_closes_gets_its_replies(over: Over) {
         [frame(b"a"), frame(b"b")].concat()
     );
     assert_eq!(place.requests().await.served, 2);
+
+    // Be it while the function is at work.
+    let gate = gate();
+    let tester = tester::<LengthPrefixed>(&gate).shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut peer = place.peer().await;
+    within(peer.send([frame(b"wait a"), frame(b"b")].concat())).await;
+    within(gate.reached()).await;
+    within(peer.finish()).await;
+    gate.open();
+    assert_eq!(
+        within(peer.rest()).await,
+        [frame(b"a"), frame(b"b")].concat()
+    );
+    assert_eq!(place.requests().await.served, 2);
 }
 
 async fn lines_are_answered_by_lines(over: Over) {

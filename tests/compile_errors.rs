@@ -68,14 +68,6 @@ fn each_mistake_is_one_error() {
         ),
         ("format_is_framing", "neither message has the format"),
         (
-            "listen_not_awaited",
-            "a future is `must_use`, and so is the method, with its cure",
-        ),
-        (
-            "run_result_unused",
-            "a result is `must_use`, and so is the method, with its cure",
-        ),
-        (
             "server_is_no_protocol",
             "rustc says it at each use of the server's types",
         ),

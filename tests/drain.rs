@@ -121,11 +121,11 @@ async fn peer_that_never_stops_to_send_does_not_hold_up_a_drain() {
     let report = server.stopped().await;
     assert_eq!(report.connections.cut, 0);
     within(sending).await.expect("no panic");
-    let received = within(receiving).await.expect("no panic");
+    let heard = within(receiving).await.expect("no panic");
     // A reset may take what the peer had not read yet.
     assert!(
-        received <= report.requests.served * 104 + 100,
-        "{received}, {report}"
+        heard <= report.requests.served * 104 + 100,
+        "{heard}, {report}"
     );
 }
 
@@ -238,10 +238,10 @@ async fn report_adds_up_with_what_the_peers_saw() {
             }
         }
     }
-    let mut cut = server.peer().await;
-    within(cut.send(frame(b"wait"))).await;
+    let mut gone = server.peer().await;
+    within(gone.send(frame(b"wait"))).await;
     within(gate.reached()).await;
-    cut.reset();
+    gone.reset();
     gate.open();
     let report: Report = server.stopped().await;
     let requests = report.requests;

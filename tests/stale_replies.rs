@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use tcs::{ConnectOptions, Connection, ErrorKind, Execution, Raw};
+use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Raw};
 use tcs_tests::{
-    Heard,
+    Heard, RawPeer,
     client::{Prefixed, ask, hears},
+    control, frame,
     raw_server::RawServer,
     within,
 };
+use tokio::io::DuplexStream;
 
 #[tokio::test]
 async fn reply_timeout_closes_the_connection_and_says_so() {
@@ -106,4 +108,58 @@ async fn second_exchange_over_raw_is_an_error_that_says_so() {
     within(server)
         .await
         .expect("the server saw what it expects");
+}
+
+/// A connection in memory, where what was sent has arrived, and its server's end.
+fn memory() -> (Connection<LengthPrefixed, DuplexStream>, RawPeer) {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    (Connection::over(near), RawPeer::over(far))
+}
+
+#[tokio::test]
+async fn message_that_was_not_asked_for_is_no_reply() {
+    let unasked = "the connection to unnamed peer is closed: the server said something that was \
+                   not asked for";
+    for stray in [frame(b"stray"), control(0x04, "stray")] {
+        let (mut connection, mut server) = memory();
+        within(server.send([control(0x80, "a notice"), stray].concat())).await;
+        let error = within(connection.call::<Prefixed>("x")).await;
+        let error = error.expect_err("a message was there before");
+        assert_eq!(
+            (error.kind(), error.execution(), error.to_string()),
+            (ErrorKind::Broken, Execution::NotSent, unasked.to_owned())
+        );
+        assert_eq!(within(server.hear()).await, Heard::End);
+    }
+
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        hears(&mut peer, "first").await;
+        within(peer.send([frame(b"reply"), frame(b"again")].concat())).await;
+        assert_eq!(within(peer.hear()).await, Heard::End);
+    })
+    .await;
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let reply = within(connection.call::<Prefixed>("first")).await;
+    assert_eq!(reply.expect("a reply"), "reply");
+    let error = within(connection.call::<Prefixed>("second")).await;
+    assert_eq!(error.expect_err("one too many").kind(), ErrorKind::Broken);
+    within(server)
+        .await
+        .expect("the server saw what it expects");
+}
+
+#[tokio::test]
+async fn request_to_a_server_that_has_closed_is_not_sent() {
+    let (mut connection, server) = memory();
+    drop(server);
+    let error = within(connection.call::<Prefixed>("x")).await;
+    let error = error.expect_err("nobody is there");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Closed, Execution::NotSent)
+    );
+    assert_eq!(
+        error.to_string(),
+        "unnamed peer closed the connection before the request was sent"
+    );
 }

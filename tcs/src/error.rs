@@ -41,7 +41,8 @@ pub enum ErrorKind {
     Request,
     /// The reply is not what was expected.
     Reply,
-    /// The connection cannot be used any more, because of an earlier failure.
+    /// The connection cannot be used any more, because of an earlier failure, or because the server
+    /// said something that was not asked for.
     Broken,
     /// The operating system reported an error on the connection.
     Io,
@@ -103,6 +104,11 @@ pub(crate) enum Repr {
     ReplyTimedOut { peer: Peer, limit: Duration },
     #[error("{peer} closed the connection before it replied")]
     Closed { peer: Peer },
+    #[error("{peer} closed the connection before the request was sent")]
+    Gone {
+        peer: Peer,
+        source: Option<io::Error>,
+    },
     #[error("{peer} refused the request")]
     Refused { peer: Peer, source: Refusal },
     #[error("cannot encode the request")]
@@ -144,7 +150,7 @@ impl Error {
             Repr::Interrupted { .. } => ErrorKind::Interrupted,
             Repr::Connect { .. } => ErrorKind::Connect,
             Repr::ConnectTimedOut { .. } | Repr::ReplyTimedOut { .. } => ErrorKind::TimedOut,
-            Repr::Closed { .. } => ErrorKind::Closed,
+            Repr::Closed { .. } | Repr::Gone { .. } => ErrorKind::Closed,
             Repr::Refused { .. } => ErrorKind::Refused,
             Repr::Encode { .. } | Repr::Unsendable { .. } => ErrorKind::Request,
             Repr::Decode { .. } | Repr::Frame { .. } => ErrorKind::Reply,
@@ -187,6 +193,7 @@ impl Error {
             Repr::Listen { addr, .. } | Repr::Connect { addr, .. } => Some(*addr),
             Repr::ReplyTimedOut { peer, .. }
             | Repr::Closed { peer }
+            | Repr::Gone { peer, .. }
             | Repr::Refused { peer, .. }
             | Repr::Decode { peer, .. }
             | Repr::Frame { peer, .. }

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll},
 };
 
 /// Which of two futures was ready first.
@@ -17,7 +17,8 @@ pub(crate) enum Either<A, B> {
 
 /// Waits for the first of two futures; when both are ready, `first` wins.
 ///
-/// The other is dropped, so both must be cancel safe. (`tokio::select!` would cost one crate more.)
+/// The other is dropped, so both must be cancel safe. Large futures are passed pinned, because an
+/// argument takes its place twice. (`tokio::select!` would cost one crate more.)
 pub(crate) async fn race<A: Future, B: Future>(
     first: A,
     second: B,
@@ -32,19 +33,18 @@ pub(crate) async fn race<A: Future, B: Future>(
     .await
 }
 
-/// Runs a future; a panic of it becomes an error.
+/// Polls a future; a panic of it becomes an error.
 ///
-/// What the future borrows may be half-changed after a panic: the caller must mend or drop it.
-pub(crate) async fn caught<F: Future>(
-    mut future: Pin<&mut F>,
-) -> Result<F::Output, Box<dyn Any + Send>> {
-    poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(payload) => Poll::Ready(Err(payload)),
-        },
-    )
-    .await
+/// What the future borrows may be half-changed after a panic: the caller must mend or drop it, and
+/// not poll again.
+pub(crate) fn poll_caught<F: Future>(
+    future: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<F::Output, Box<dyn Any + Send>>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(payload) => Poll::Ready(Err(payload)),
+    }
 }
 
 #[cfg(test)]
@@ -59,9 +59,12 @@ mod tests {
         assert_eq!(race(pending::<()>(), ready(2)).await, Either::Second(2));
     }
 
-    #[tokio::test]
-    async fn panic_is_an_error() {
-        assert_eq!(caught(pin!(ready(1))).await.expect("no panic"), 1);
-        assert!(caught(pin!(async { panic!("on purpose") })).await.is_err());
+    #[test]
+    fn panic_is_an_error() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let fine = poll_caught(pin!(ready(1)), &mut cx);
+        assert!(matches!(fine, Poll::Ready(Ok(1))));
+        let panics = poll_caught(pin!(async { panic!("on purpose") }), &mut cx);
+        assert!(matches!(panics, Poll::Ready(Err(_))));
     }
 }

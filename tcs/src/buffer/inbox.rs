@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    task::coop,
+};
 
 use super::pool;
 use crate::{Arrival, Input, Side};
@@ -116,6 +119,11 @@ impl Inbox {
                 pool::give(&mut self.buffer);
             }
             if self.arrival == Arrival::Filled {
+                if !coop::has_budget_remaining() {
+                    // There may be more, for which this task has to let others run first.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 // The last read happened to fill the buffer with all there was.
                 self.arrival = Arrival::Paused;
                 return Poll::Ready(Ok(()));
@@ -164,7 +172,7 @@ impl Drop for Inbox {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{future::poll_fn, task::Waker};
 
     use tokio::io::AsyncWriteExt as _;
 
@@ -231,6 +239,31 @@ mod tests {
         assert!(inbox.poll_fill(&mut cx, &mut near).is_ready());
         assert_eq!(inbox.arrival, Arrival::Paused);
         assert!(inbox.poll_fill(&mut cx, &mut near).is_pending());
+    }
+
+    #[tokio::test]
+    async fn task_that_has_done_enough_for_now_is_no_pause() {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        let mut inbox = Inbox::new();
+        inbox.buffer = Vec::with_capacity(100);
+        let room = inbox.buffer.capacity();
+        far.write_all(&vec![b'x'; room + 1])
+            .await
+            .expect("the pipe is open");
+        poll_fn(|cx| {
+            assert!(inbox.poll_fill(cx, &mut near).is_ready());
+            assert_eq!(inbox.arrival, Arrival::Filled);
+            while let Poll::Ready(restore) = coop::poll_proceed(cx) {
+                restore.made_progress();
+            }
+            assert!(inbox.poll_fill(cx, &mut near).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+        let filled = poll_fn(|cx| inbox.poll_fill(cx, &mut near)).await;
+        filled.expect("the pipe is open");
+        assert_eq!(unread(&inbox).len(), room + 1);
     }
 
     #[tokio::test]

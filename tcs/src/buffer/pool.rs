@@ -34,3 +34,32 @@ pub(super) fn give(buffer: &mut Vec<u8>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_taken_again_unless_they_are_too_large() {
+        let address = |buffer: &Vec<u8>| buffer.as_ptr().addr();
+        let mut buffer = take();
+        buffer.push(1);
+        let usual = address(&buffer);
+        give(&mut buffer);
+        assert_eq!(buffer.capacity(), 0);
+        buffer = take();
+        assert_eq!((address(&buffer), buffer.len()), (usual, 0));
+
+        buffer.reserve_exact(LARGEST + 1);
+        give(&mut buffer);
+        assert_eq!(take().capacity(), NEW);
+    }
+
+    #[test]
+    fn thread_keeps_so_many_buffers() {
+        for _ in 0..2 * KEPT {
+            give(&mut Vec::with_capacity(NEW));
+        }
+        assert_eq!(POOL.with_borrow(Vec::len), KEPT);
+    }
+}

@@ -1,19 +1,21 @@
 //! A connection that is kept.
 
-use std::{fmt, future::poll_fn, io, ops::Range, task::Poll};
+use std::{fmt, ops::Range};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use super::ConnectOptions;
+use super::{
+    ConnectOptions,
+    transfer::{Received, Seen},
+};
 use crate::{
-    Address, Callable, ClientProtocol, Cut, Decode, Encode as _, EncodeError, Error, Exchanges,
-    Frame, FrameError, Framing, Peer, Refusal, RefusalKind, Result, Side, Writer,
+    Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Exchanges, Frame,
+    Framing, Peer, Refusal, Result, Writer,
     buffer::{Inbox, Outbox, Unusual},
     error::Repr,
-    framing::What,
 };
 
 /// A connection to a server, for any number of exchanges, one after the other.
@@ -22,7 +24,8 @@ use crate::{
 ///
 /// A request whose reply was not awaited to its end, because the reply timeout was over or the
 /// future was dropped, closes the connection, and the next use says so: a reply never reaches
-/// another caller.
+/// another caller. So does a message that is there before a request is sent; a greeting is taken by
+/// [`receive`](Self::receive).
 ///
 /// # Examples
 ///
@@ -48,13 +51,13 @@ use crate::{
 /// ```
 pub struct Connection<F, S = TcpStream> {
     /// `None` once it is closed, for the reason in `state`.
-    stream: Option<S>,
+    pub(super) stream: Option<S>,
     state: State,
-    peer: Peer,
-    options: ConnectOptions,
-    framing: F,
-    inbox: Inbox,
-    outbox: Outbox,
+    pub(super) peer: Peer,
+    pub(super) options: ConnectOptions,
+    pub(super) framing: F,
+    pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
 }
 
 /// How far a connection has come.
@@ -177,6 +180,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             self.abandon("its framing has one exchange per connection, and that was done");
             self.check()?;
         }
+        self.settle().await?;
         let limit = self.options.frame_len();
         self.outbox.prepare();
         match self.outbox.message(&mut self.framing, limit, encode) {
@@ -220,103 +224,34 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             }
         };
         pending.reason = None;
-        let connection = &mut *pending.connection;
-        if source.kind().is_final() {
-            connection.stream = None;
-            connection.state = State::Ended(source.clone());
-        }
-        let peer = connection.peer.clone();
-        Err(Repr::Refused { peer, source }.into())
+        Err(pending.connection.refused(source))
     }
 
-    /// Sends and receives at the same time, because a server may refuse a request before all of it
-    /// has been sent.
-    async fn transfer(&mut self) -> Result<Received, Repr> {
-        let limit = self.options.frame_len();
-        let Self {
-            stream: Some(stream),
-            peer,
-            framing,
-            inbox,
-            outbox,
-            ..
-        } = self
-        else {
-            return Err(Repr::Closed {
-                peer: self.peer.clone(),
-            });
-        };
-        let mut unsent: Option<io::Error> = None;
-        let mut found: Option<Cut> = None;
-        poll_fn(|cx| {
-            let is_sent = match outbox.poll_flush(cx, stream) {
-                Poll::Pending => false,
-                Poll::Ready(Ok(())) => {
-                    outbox.rest();
-                    true
-                }
-                Poll::Ready(Err(source)) => {
-                    // The server may have said why, before it closed.
-                    outbox.clear();
-                    unsent = Some(source);
-                    true
-                }
-            };
-            loop {
-                if found.is_none() {
-                    let cut = framing.cut(inbox.input(limit, Side::Client));
-                    found = cut.map_err(|source| Repr::Frame {
-                        peer: peer.clone(),
-                        source,
-                    })?;
-                }
-                if let Some(cut) = found.take() {
-                    let kind = match cut.what {
-                        What::Control(code) => RefusalKind::from_code(code),
-                        What::Message | What::TooLarge => None,
-                    };
-                    let is_notice = kind.is_none() && matches!(cut.what, What::Control(_));
-                    let is_final = kind.is_some_and(RefusalKind::is_final);
-                    if !is_sent && !is_notice && !is_final {
-                        // The server goes on reading, and the next request must not run into this.
-                        found = Some(cut);
-                        return Poll::Pending;
-                    }
-                    let frame = inbox.consume(&cut.frame, cut.consumed);
-                    return Poll::Ready(match (cut.what, kind) {
-                        (What::Message, _) => Ok(Received::Message(frame)),
-                        (What::TooLarge, _) => Err(Repr::Frame {
-                            peer: peer.clone(),
-                            source: FrameError::too_large(cut.frame.len(), limit),
-                        }),
-                        (What::Control(_), None) => continue,
-                        (What::Control(_), Some(kind)) => {
-                            let text = String::from_utf8_lossy(inbox.frame(frame));
-                            Ok(Received::Refusal(Refusal::new(kind, text)))
-                        }
-                    });
-                }
-                if inbox.has_ended() {
-                    return Poll::Ready(Err(match unsent.take() {
-                        Some(source) => Repr::Write {
-                            peer: peer.clone(),
-                            source,
-                        },
-                        None => Repr::Closed { peer: peer.clone() },
-                    }));
-                }
-                match inbox.poll_fill(cx, stream) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(source)) => {
-                        let source = unsent.take().unwrap_or(source);
-                        let peer = peer.clone();
-                        return Poll::Ready(Err(Repr::Read { peer, source }));
-                    }
-                }
+    /// Makes sure that nothing was said which the next request would take for its reply.
+    ///
+    /// Cancel safe: it never waits.
+    async fn settle(&mut self) -> Result<()> {
+        let reason = match self.look().await {
+            Ok(Seen::Nothing) => return Ok(()),
+            Ok(Seen::End(refusal)) => return Err(self.refused(refusal)),
+            Ok(Seen::Message) => "the server said something that was not asked for",
+            Err(repr) => {
+                self.abandon("the server has closed it");
+                return Err(repr.into());
             }
-        })
-        .await
+        };
+        self.abandon(reason);
+        self.check()
+    }
+
+    /// Notes a refusal, after which nothing more can be asked if it is final.
+    fn refused(&mut self, source: Refusal) -> Error {
+        if source.kind().is_final() {
+            self.stream = None;
+            self.state = State::Ended(source.clone());
+        }
+        let peer = self.peer.clone();
+        Repr::Refused { peer, source }.into()
     }
 
     /// Refuses to go on where nothing can be asked any more.
@@ -346,13 +281,6 @@ impl<F, S> Connection<F, S> {
         self.inbox.clear();
         self.outbox.clear();
     }
-}
-
-/// What arrived in answer to a request.
-enum Received {
-    /// A message, which stands there in the inbox.
-    Message(Range<usize>),
-    Refusal(Refusal),
 }
 
 /// Closes the connection for `reason`, if there is one, when the exchange is over or dropped.

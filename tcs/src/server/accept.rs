@@ -119,9 +119,8 @@ pub(super) async fn accept_all<P: ServerProtocol>(
                 ..
             } = &*shared;
             let door = (*requests == Requests::One).then_some(door);
-            Connection::new(protocol, stream, facts, *limits, door, watch)
-                .serve()
-                .await;
+            let mut connection = Connection::new(protocol, stream, facts, *limits, door, watch);
+            connection.serve().await;
         };
         tokio::spawn(serve.instrument(span));
     }

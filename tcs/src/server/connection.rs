@@ -23,7 +23,8 @@ use crate::{
     Side,
     buffer::Inbox,
     framing::{What, too_large},
-    race::caught,
+    race::poll_caught,
+    refusal::Escaped,
 };
 
 /// One connection of a server.
@@ -79,8 +80,8 @@ where
         }
     }
 
-    /// Serves the connection to its end.
-    pub(super) async fn serve(mut self) {
+    /// Serves the connection to its end; then it is to be dropped.
+    pub(super) async fn serve(&mut self) {
         if let Err(gone) = self.exchange().await {
             tracing::debug!(%gone, "the connection was given up");
         }
@@ -119,7 +120,8 @@ where
             let answered = if P::AT_ONCE {
                 catch_unwind(AssertUnwindSafe(|| self.answer_at_once()))
             } else {
-                caught(pin!(self.answer_all())).await
+                let mut answering = pin!(self.answer_all());
+                poll_fn(|cx| poll_caught(answering.as_mut(), cx)).await
             };
             let panic = match answered {
                 Ok(Next::GoOn) if self.replies.is_full() => {
@@ -317,7 +319,9 @@ where
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no text");
-        tracing::error!(panic = message, "a protocol function panicked");
+        // The payload may quote the peer, and is for the log only.
+        let message = Escaped(message.as_bytes(), message.len());
+        tracing::error!(panic = %message, "a protocol function panicked");
         self.replies.prepare();
         if self.replies.unsent() == self.watch.tally().unanswered() {
             // No request was being answered: it was the framing, which would panic again.

@@ -15,7 +15,7 @@
 //! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
 //! | the listener is dead | the server, after a drain |
 
-use std::{marker::PhantomData, net::SocketAddr, time::Duration};
+use std::{marker::PhantomData, net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -215,7 +215,6 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the listener and cuts every connection.
-    #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
         self.bind().await?.listen().await
@@ -236,7 +235,6 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         inside_runtime("listen_until()", Instead::Run)?;
         self.bind().await?.listen_until(stop).await
@@ -251,7 +249,6 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// Those of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
     /// runtime; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
-    #[must_use = "it says why the server ended: return it from `main`"]
     pub fn run(self) -> Result<()> {
         let runtime = new_runtime("listen()", Builder::new_multi_thread)?;
         let report = runtime.block_on(async {
@@ -265,7 +262,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
                 handle.end();
                 std::future::pending::<std::convert::Infallible>().await
             };
-            match race(bound.listen(), orders).await {
+            match race(pin!(bound.listen()), pin!(orders)).await {
                 Either::First(report) => report,
                 Either::Second(never) => match never {},
             }
@@ -306,8 +303,11 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         let facts = Facts::of(Peer::unnamed(), None, watch.id(), settings.blocking());
         let nowhere = Door::nowhere();
         let door = (L::REQUESTS == lifetime::Requests::One).then_some(&nowhere);
-        let connection = Connection::new(&protocol, stream, facts, limits, door, watch);
-        registry.sweeping(connection.serve()).await;
+        {
+            // It has ended when it is dropped, and the report is made after that.
+            let mut connection = Connection::new(&protocol, stream, facts, limits, door, watch);
+            registry.sweeping(pin!(connection.serve())).await;
+        }
         Ok(registry.report())
     }
 }

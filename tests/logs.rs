@@ -1,0 +1,92 @@
+//! What is logged: the reasons that peers are not told, and nothing that could fool a terminal.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex},
+};
+
+use tcs::{ConcurrentServer, LengthPrefixed};
+use tcs_tests::{Heard, frame, gate, start, tester, within};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+
+/// Keeps each event as `field=value` texts, joined by spaces.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Returns the events in which `text` occurs.
+    fn with(&self, text: &str) -> Vec<String> {
+        let events = self.0.lock().expect("nobody panics");
+        events
+            .iter()
+            .filter(|event| event.contains(text))
+            .cloned()
+            .collect()
+    }
+}
+
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        write!(self.0, "{field}={value:?} ").expect("strings take all");
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("tcs")
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
+        self.0.lock().expect("nobody panics").push(fields.0);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+#[tokio::test]
+async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let server = start(ConcurrentServer::new(tester::<LengthPrefixed>(&gate()))).await;
+    let mut peer = server.peer().await;
+    for (request, kind) in [
+        ("panic a\u{1b}[2Jb\nc", 0x06),
+        ("busy a\u{1b}[2Jb\nc", 0x04),
+    ] {
+        within(peer.send(frame(request.as_bytes()))).await;
+        let Heard::Control(heard, text) = within(peer.hear()).await else {
+            panic!("a refusal");
+        };
+        assert_eq!(heard, kind);
+        assert_eq!(text.contains("[2J"), kind == 0x04, "{text}");
+    }
+    drop(peer);
+    server.stopped().await;
+    let events = log.with("[2J");
+    assert_eq!(events.len(), 2, "{events:#?}");
+    for event in events {
+        assert!(event.contains("a\\u{1b}[2Jb\\nc"), "{event}");
+    }
+}
