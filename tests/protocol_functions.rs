@@ -14,7 +14,10 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, within};
-use tokio::{io::DuplexStream, task::yield_now};
+use tokio::{
+    io::DuplexStream,
+    task::{JoinHandle, yield_now},
+};
 
 /// Serves a protocol over a connection in memory, and returns what it says to each request.
 async fn hear<P, const N: usize>(protocol: P, requests: [&str; N]) -> [Heard; N]
@@ -45,11 +48,15 @@ fn message(text: &str) -> Heard {
     Heard::message(text)
 }
 
-/// A connection whose server sends this reply, and then shows what it was sent.
-async fn replying(reply: &str) -> (Connection<LengthPrefixed, DuplexStream>, RawPeer) {
+/// A connection whose server sends this reply to what it is asked; its task returns that.
+fn replying(reply: &'static str) -> (Connection<LengthPrefixed, DuplexStream>, JoinHandle<Heard>) {
     let (ours, theirs) = tokio::io::duplex(1_000);
-    let mut server = RawPeer::over(theirs);
-    server.send(frame(reply.as_bytes())).await;
+    let server = tokio::spawn(async move {
+        let mut server = RawPeer::over(theirs);
+        let request = server.hear().await;
+        server.send(frame(reply.as_bytes())).await;
+        request
+    });
     (Connection::over(ours), server)
 }
 
@@ -300,12 +307,12 @@ fn length(reply: &str) -> usize {
 
 #[tokio::test]
 async fn client_function_processes_the_reply() {
-    let (mut connection, mut server) = replying("abc").await;
+    let (mut connection, server) = replying("abc");
     assert_eq!(
         within(connection.exchange(Length)).await.expect("replies"),
         3
     );
-    assert_eq!(within(server.hear()).await, message("Ann"));
+    assert_eq!(within(server).await.expect("no panic"), message("Ann"));
 }
 
 #[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", u64::pow(amount, 2), to.len()))]
@@ -316,14 +323,14 @@ async fn withdraw(balance: u64, to: String) -> (u64, String) {
 
 #[tokio::test]
 async fn field_is_shared_by_the_request_and_the_function() {
-    let (mut connection, mut server) = replying("70").await;
+    let (mut connection, server) = replying("70");
     let protocol = Withdraw {
         amount: 3,
         to: "Bob".to_owned(),
     };
     let output = within(connection.exchange(protocol)).await;
     assert_eq!(output.expect("replies"), (70, "Bob".to_owned()));
-    assert_eq!(within(server.hear()).await, message("9 Bob 3"));
+    assert_eq!(within(server).await.expect("no panic"), message("9 Bob 3"));
 }
 
 #[client_protocol(request = |name: &'n str| &format!("{name}{name}"))]
@@ -333,11 +340,11 @@ fn borrowing<'n>(reply: &str, name: &'n str, more: &'n str) -> &'n str {
 
 #[tokio::test]
 async fn output_may_borrow_from_a_field() {
-    let (mut connection, mut server) = replying("second").await;
+    let (mut connection, server) = replying("second");
     let name = "Ann".to_owned();
     let output = within(connection.exchange(Borrowing::new(&name, "more"))).await;
     assert_eq!(output.expect("replies"), "more");
-    assert_eq!(within(server.hear()).await, message("AnnAnn"));
+    assert_eq!(within(server).await.expect("no panic"), message("AnnAnn"));
 }
 
 #[client_protocol(reply = String)]
@@ -347,7 +354,7 @@ fn question(name: &str, count: u32, topics: Vec<String>) -> String {
 
 #[tokio::test]
 async fn client_function_makes_the_request() {
-    let (mut connection, mut server) = replying("answer").await;
+    let (mut connection, server) = replying("answer");
     let question = Question::new("Ann", 3, vec!["a".to_owned(), "b".to_owned()]);
     assert_eq!(
         within(connection.exchange(question))
@@ -355,7 +362,10 @@ async fn client_function_makes_the_request() {
             .expect("replies"),
         "answer"
     );
-    assert_eq!(within(server.hear()).await, message("Ann 3 a+b"));
+    assert_eq!(
+        within(server).await.expect("no panic"),
+        message("Ann 3 a+b")
+    );
 }
 
 // --- clients of a server ---
@@ -436,7 +446,7 @@ async fn reply_that_borrows_is_returned_owned() {
 /// Exchanges can be spawned, with every form of a client.
 #[tokio::test]
 async fn exchange_is_spawned() {
-    let (mut connection, _server) = replying("1").await;
+    let (mut connection, _server) = replying("1");
     let task =
         tokio::spawn(async move { connection.exchange(Withdraw::new(1, String::new())).await });
     assert_eq!(within(task).await.expect("no panic").expect("replies").0, 1);
