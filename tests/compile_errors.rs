@@ -1,8 +1,264 @@
 //! Mistakes are reported once, where they are, with their cure; what is accepted compiles.
+//!
+//! `ui/macro_errors` holds the messages of the attributes; `ui/trait_errors` those of rustc, which
+//! the expansions aim. To write the expected texts anew: `TRYBUILD=overwrite cargo test -p tcs-tests
+//! --test compile_errors`; then read the diff.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use trybuild::TestCases;
+
+/// The compiler whose texts `ui/trait_errors` holds. Others lay out the same errors differently.
+const PINNED: &str = "rustc 1.95.";
 
 #[test]
 fn mistakes_are_explained() {
-    let cases = trybuild::TestCases::new();
+    let cases = TestCases::new();
     cases.compile_fail("ui/macro_errors/*.rs");
-    cases.compile_fail("ui/trait_errors/*.rs");
+    if rustc_version().starts_with(PINNED) {
+        cases.compile_fail("ui/trait_errors/*.rs");
+    }
+}
+
+#[test]
+fn every_accepted_form_compiles() {
+    TestCases::new().pass("ui/pass/*.rs");
+}
+
+/// On any toolchain: the errors of rustc have the expected messages and lines.
+#[test]
+fn errors_of_rustc_stand_where_the_mistake_is() {
+    let files = files_with("rs");
+    let expected: BTreeSet<Found> = files_with("stderr")
+        .iter()
+        .flat_map(|file| in_full(&read(file)))
+        .collect();
+    let found = in_short(&check(&files));
+    // The short layout puts the label behind the message.
+    let same = |expected: &Found, found: &Found| {
+        expected.0 == found.0 && expected.1 == found.1 && found.2.starts_with(&expected.2)
+    };
+    for error in &expected {
+        let is_found = found.iter().any(|other| same(error, other));
+        assert!(is_found, "{error:?} is missing in {found:#?}");
+    }
+    for error in &found {
+        let is_expected = expected.iter().any(|other| same(other, error));
+        assert!(
+            is_expected,
+            "{error:?} is new; the catalogue has {expected:#?}"
+        );
+    }
+}
+
+#[test]
+fn each_mistake_is_one_error() {
+    // Those that cannot, and why.
+    const REPEATED: &[(&str, &str)] = &[
+        ("format_is_framing", "neither message has the format"),
+        (
+            "listen_not_awaited",
+            "a future is `must_use`, and so is the method, with its cure",
+        ),
+        (
+            "run_result_unused",
+            "a result is `must_use`, and so is the method, with its cure",
+        ),
+        (
+            "server_is_no_protocol",
+            "rustc says it at each use of the server's types",
+        ),
+        ("several_mistakes_at_once", "they are five"),
+        ("state_of_rc", "it is neither `Send` nor `Sync`"),
+        (
+            "state_trait_object_not_sync",
+            "it is neither `Send` nor `Sync`",
+        ),
+        (
+            "state_unsized",
+            "rustc says it at each use of the field and of the type",
+        ),
+    ];
+    for folder in ["macro_errors", "trait_errors"] {
+        for file in files_in(folder, "stderr") {
+            let errors = read(&file)
+                .lines()
+                .filter(|line| line.starts_with("error"))
+                .count();
+            let name = file
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default();
+            let is_repeated = REPEATED.iter().any(|(repeated, _)| *repeated == name);
+            assert_eq!(
+                errors > 1,
+                is_repeated,
+                "{} has {errors} errors",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn own_messages_are_short() {
+    for file in files_in("macro_errors", "stderr") {
+        let text = read(&file);
+        for message in text.lines().filter_map(|line| line.strip_prefix("error: ")) {
+            let length = message.chars().count();
+            assert!(length <= 90, "{length} characters: {message}");
+            assert!(!message.ends_with('.'), "{message}");
+            assert!(!message.starts_with(char::is_uppercase), "{message}");
+        }
+    }
+}
+
+#[test]
+fn each_own_message_is_documented() {
+    let attributes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tcs/src/attributes");
+    let documented: BTreeSet<String> = ["server_protocol.md", "client_protocol.md"]
+        .iter()
+        .flat_map(|file| {
+            let text = read(&attributes.join(file));
+            let cells = text.split("``").map(|cell| without_code(cell.trim()));
+            cells.collect::<Vec<_>>()
+        })
+        .collect();
+    for file in files_in("macro_errors", "stderr") {
+        let text = read(&file);
+        for message in text.lines().filter_map(|line| line.strip_prefix("error: ")) {
+            let is_documented = documented.contains(&without_code(message));
+            assert!(is_documented, "{message}");
+        }
+    }
+}
+
+/// Leaves out what differs from one use of a message to the next: what stands in backticks.
+fn without_code(message: &str) -> String {
+    message.split('`').step_by(2).collect::<Vec<_>>().join("`")
+}
+
+#[test]
+fn cases_are_short_and_many() {
+    let mut count = 0;
+    for folder in ["macro_errors", "trait_errors"] {
+        for file in files_in(folder, "rs") {
+            count += 1;
+            let lines = read(&file).lines().count();
+            assert!(lines <= 12, "{} has {lines} lines", file.display());
+            assert!(file.with_extension("stderr").exists(), "{}", file.display());
+        }
+    }
+    assert!(count >= 60, "{count}");
+}
+
+/// The file, the line and the message of an error.
+type Found = (String, u32, String);
+
+/// Reads the errors from the layout that rustc has by default.
+fn in_full(text: &str) -> Vec<Found> {
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [error, place] if error.starts_with("error") => {
+                let (_, message) = error.split_once(": ")?;
+                let (file, rest) = in_catalogue(place)?;
+                let line = rest.split(':').next()?.parse().ok()?;
+                Some((file, line, message.to_owned()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Reads the errors from `--message-format short`: one line for each.
+fn in_short(text: &str) -> BTreeSet<Found> {
+    text.lines()
+        .filter_map(|line| {
+            let (file, rest) = in_catalogue(line)?;
+            let (place, message) = rest.split_once(": error")?;
+            let line = place.split(':').next()?.parse().ok()?;
+            let (_, message) = message.split_once(": ")?;
+            Some((file, line, message.to_owned()))
+        })
+        .collect()
+}
+
+/// Splits what is said about a file of the catalogue into its name and the rest.
+fn in_catalogue(line: &str) -> Option<(String, &str)> {
+    let (_, rest) = line.split_once("ui/trait_errors/")?;
+    let (file, rest) = rest.split_once(".rs:")?;
+    Some((file.to_owned(), rest))
+}
+
+/// Checks each file as a program, and returns all that is said about them.
+fn check(files: &[PathBuf]) -> String {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let project = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trait_errors");
+    let mut manifest = format!(
+        "[package]\nname = \"trait-errors\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
+         tcs = {{ path = '{}' }}\ntokio = {{ version = \"1\", features = [\"rt\"] }}\n",
+        tests.join("../tcs").display()
+    );
+    for file in files {
+        let name = file.file_stem().unwrap_or_default().display();
+        let path = file.display();
+        write!(manifest, "\n[[bin]]\nname = '{name}'\npath = '{path}'\n").expect("memory");
+    }
+    fs::create_dir_all(&project).expect("the project's folder");
+    fs::write(project.join("Cargo.toml"), manifest).expect("the project's manifest");
+    fs::copy(tests.join("../Cargo.lock"), project.join("Cargo.lock")).expect("the lock file");
+    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args([
+            "check",
+            "--offline",
+            "--bins",
+            "--keep-going",
+            "--message-format",
+            "short",
+        ])
+        .current_dir(&project)
+        .env("CARGO_TARGET_DIR", project.join("target"))
+        .env("CARGO_TERM_COLOR", "never")
+        .env_remove("RUSTFLAGS")
+        .output()
+        .expect("cargo runs");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn rustc_version() -> String {
+    let output = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .arg("--version")
+        .output()
+        .expect("rustc runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn files_with(extension: &str) -> Vec<PathBuf> {
+    files_in("trait_errors", extension)
+}
+
+fn files_in(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("ui")
+        .join(folder);
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the catalogue's folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    files.sort();
+    files
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).expect("a file of the catalogue")
 }

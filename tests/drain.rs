@@ -201,6 +201,7 @@ async fn dropped_server_cuts_its_connections() {
     let mut peer = tcs_tests::RawPeer::connect(addr).await;
     within(peer.ask("hello")).await;
     listening.abort();
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
     assert_eq!(within(peer.hear()).await, Heard::End);
     let error = TcpStream::connect(addr)
         .await

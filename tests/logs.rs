@@ -71,7 +71,10 @@ async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
     let _logging = tracing::subscriber::set_default(log.clone());
     let server = start(ConcurrentServer::new(tester::<LengthPrefixed>(&gate()))).await;
     let mut peer = server.peer().await;
-    for (request, kind) in [("panic a\u{1b}[2Jb\nc", 0x06), ("busy a\u{1b}[2Jb\nc", 0x04)] {
+    for (request, kind) in [
+        ("panic a\u{1b}[2Jb\nc", 0x06),
+        ("busy a\u{1b}[2Jb\nc", 0x04),
+    ] {
         within(peer.send(frame(request.as_bytes()))).await;
         let Heard::Control(heard, text) = within(peer.hear()).await else {
             panic!("a refusal");

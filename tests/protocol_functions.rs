@@ -1,54 +1,67 @@
-//! What the attributes accept works when it is called.
+//! What the attributes make of functions does on a connection what the function says.
+//!
+//! Servers are driven by raw bytes in memory, clients by a scripted stream.
 
-use tcs::{
-    Answer, ClientProtocol, Context, Decode, Encode, Facts, Frame, FromContext, Lines, Peer, Plain,
-    Refusal, ServerProtocol, Writer, client_protocol, server_protocol,
+use std::{
+    borrow::Cow,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
 };
 
-/// Processes one request on a connection of its own, and returns what was written.
-async fn ask<P>(protocol: &P, request: &'static str) -> Result<String, Refusal>
+use tcs::{
+    Answer, ConcurrentServer, Connection, Context, Contract, Decode, DecodeError, Facts, Frame,
+    FromContext, LengthPrefixed, Lines, Peer, Plain, Refusal, ServerProtocol, client_protocol,
+    server_protocol,
+};
+use tcs_tests::{Heard, RawPeer, frame, within};
+use tokio::{
+    io::DuplexStream,
+    task::{JoinHandle, yield_now},
+};
+
+/// Serves a protocol over a connection in memory, and returns what it says to each request.
+async fn hear<P, const N: usize>(protocol: P, requests: [&str; N]) -> [Heard; N]
 where
-    P: ServerProtocol<Format = Plain>,
+    P: ServerProtocol<Framing = LengthPrefixed>,
 {
-    let facts = Facts::new(Peer::unnamed());
-    let mut session = protocol.open_session(facts.peer());
-    ask_again(protocol, &facts, &mut session, request).await
+    let mut peer = serve(protocol);
+    let mut heard = [const { Heard::End }; N];
+    for (heard, request) in heard.iter_mut().zip(requests) {
+        // After the last reply, the server takes nothing any more.
+        if within(peer.try_send(frame(request.as_bytes())))
+            .await
+            .is_ok()
+        {
+            *heard = within(peer.hear()).await;
+        }
+    }
+    heard
 }
 
-async fn ask_again<P>(
-    protocol: &P,
-    facts: &Facts,
-    session: &mut P::Session,
-    request: &'static str,
-) -> Result<String, Refusal>
-where
-    P: ServerProtocol<Format = Plain>,
-{
-    let request = P::Request::decode(Frame::new(request.as_bytes())).expect("decodes");
-    let reply = protocol
-        .process_request(Context::new(facts, session), request)
-        .await?;
-    Ok(written(reply))
+fn serve<P: ServerProtocol>(protocol: P) -> RawPeer {
+    let (ours, theirs) = tokio::io::duplex(1_000);
+    tokio::spawn(async move { ConcurrentServer::new(protocol).serve_stream(theirs).await });
+    RawPeer::over(ours)
 }
 
-fn written(message: impl Encode<Plain>) -> String {
-    let mut buffer = Vec::new();
-    message
-        .encode(&mut Writer::new(&mut buffer, 1_000))
-        .expect("encodes");
-    String::from_utf8(buffer).expect("is text")
+fn message(text: &str) -> Heard {
+    Heard::message(text)
 }
 
-/// Hands a reply to a client protocol, and returns its request and its output.
-async fn exchange<P>(protocol: P, reply: &'static str) -> (String, P::Output)
-where
-    P: ClientProtocol<Format = Plain>,
-{
-    let request = written(protocol.prepare_request());
-    let reply = P::Reply::decode(Frame::new(reply.as_bytes())).expect("decodes");
-    let output = protocol.process_reply(&Peer::unnamed(), reply).await;
-    (request, output)
+/// A connection whose server sends this reply, and what that was asked.
+fn replying(reply: &str) -> (Connection<LengthPrefixed, DuplexStream>, JoinHandle<Heard>) {
+    let (ours, theirs) = tokio::io::duplex(1_000);
+    let mut server = RawPeer::over(theirs);
+    let reply = frame(reply.as_bytes());
+    let asked = tokio::spawn(async move {
+        let asked = server.hear().await;
+        server.send(reply).await;
+        asked
+    });
+    (Connection::over(ours), asked)
 }
+
+// --- servers: requests and replies ---
 
 #[server_protocol]
 fn greet(name: &str) -> String {
@@ -56,110 +69,383 @@ fn greet(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn plain_function_is_a_protocol() {
-    assert_eq!(ask(&Greet, "Ann").await.expect("answers"), "Hello, Ann!");
-    assert_eq!(greet("Bob"), "Hello, Bob!");
-    assert_eq!(format!("{Greet:?}"), "Greet");
+async fn plain_function_answers_and_stays_callable() {
+    let heard = hear(Greet, ["Ann", "Bob"]).await;
+    assert_eq!(heard, [message("Hello, Ann!"), message("Hello, Bob!")]);
+    assert_eq!(greet("Eve"), "Hello, Eve!");
 }
 
-struct Names(Vec<String>);
+struct Pair<'a>(&'a str, &'a str);
 
-#[server_protocol(framing = Lines)]
-async fn pick<'n>(
-    index: usize,
-    #[state] names: &'n Names,
-    #[state] default: &str,
-    #[session] count: &mut u32,
-    _peer: &Peer,
-) -> Result<&'n str, String> {
-    tokio::task::yield_now().await;
-    *count += 1;
-    let _ = default;
-    names
-        .0
-        .get(index)
-        .map(String::as_str)
-        .ok_or_else(|| format!("no name {index}"))
+impl<'a> Decode<'a, Plain> for Pair<'a> {
+    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
+        let (a, b) = frame
+            .text()?
+            .split_once(' ')
+            .ok_or_else(|| DecodeError::new("no pair"))?;
+        Ok(Self(a, b))
+    }
+}
+
+#[server_protocol]
+async fn longer(Pair(a, b): Pair<'_>) -> Cow<'_, str> {
+    yield_now().await;
+    if a.len() < b.len() { b } else { a }.into()
 }
 
 #[tokio::test]
-async fn states_and_sessions_are_lent() {
-    let pick = Pick::new(Names(vec!["Ann".to_owned()]), "Bob".to_owned());
-    let facts = Facts::new(Peer::unnamed());
-    let mut session = 0;
-    let reply = ask_again(&pick, &facts, &mut session, "0").await;
-    assert_eq!(reply.expect("answers"), "Ann");
-    assert_eq!(session, 1);
+async fn reply_borrows_from_a_request_type_of_the_user() {
+    let [reply, refusal] = hear(Longer, ["a bb", "ab"]).await;
+    assert_eq!(reply, message("bb"));
+    assert_eq!(refusal, Heard::Control(2, "no pair".to_owned()));
 }
+
+#[server_protocol]
+fn nothing(_: ()) {}
+
+#[tokio::test]
+async fn nothing_is_an_empty_message() {
+    assert_eq!(hear(Nothing, [""]).await, [message("")]);
+}
+
+#[server_protocol]
+fn parse(text: &str) -> Result<Answer<u8>, std::num::ParseIntError> {
+    Ok(match text.parse()? {
+        0 => Answer::Last(0),
+        number => Answer::Reply(number),
+    })
+}
+
+#[tokio::test]
+async fn result_and_answer_say_what_they_mean() {
+    let heard = hear(Parse, ["7", "x", "0", "8"]).await;
+    let error = Heard::Control(1, "invalid digit found in string".to_owned());
+    let [seven, refused, zero, after] = heard;
+    assert_eq!([seven, refused, zero], [message("7"), error, message("0")]);
+    assert_eq!(after.kind(), 0x40, "{after:?}");
+}
+
+// --- servers: states and sessions ---
+
+trait Store: Send + Sync {
+    fn get(&self, key: &str) -> Option<&str>;
+}
+
+struct Fixed;
+
+impl Store for Fixed {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == "key").then_some("value")
+    }
+}
+
+#[server_protocol]
+async fn find<'s>(
+    key: &str,
+    #[state] store: &'s dyn Store,
+    #[state] default: &'s str,
+    #[state] asked: &Arc<Mutex<Vec<String>>>,
+) -> &'s str {
+    yield_now().await;
+    asked.lock().expect("no panic").push(key.to_owned());
+    store.get(key).unwrap_or(default)
+}
+
+#[tokio::test]
+async fn states_are_lent_to_each_request() {
+    let asked = Arc::default();
+    let find = Find::new(Box::new(Fixed), "none".to_owned(), Arc::clone(&asked));
+    assert_eq!(
+        hear(find, ["key", "x"]).await,
+        [message("value"), message("none")]
+    );
+    assert_eq!(*asked.lock().expect("no panic"), ["key", "x"]);
+}
+
+#[server_protocol]
+async fn remember<'s>(text: &str, #[session] seen: &'s mut String) -> &'s str {
+    yield_now().await;
+    seen.push_str(text);
+    seen
+}
+
+#[tokio::test]
+async fn session_belongs_to_one_connection() {
+    let remember = Arc::new(Remember);
+    let heard = hear(Arc::clone(&remember), ["a", "b"]).await;
+    assert_eq!(heard, [message("a"), message("ab")]);
+    assert_eq!(hear(remember, ["c"]).await, [message("c")]);
+}
+
+#[server_protocol(
+    session = format!("{peer} {prefix} {}", list.len()),
+    greeting = { title.push('!'); format!("{prefix}: {title}") }
+)]
+fn titled(_: (), #[state] prefix: &str, #[state] list: &[u8], #[session] title: &String) -> String {
+    format!("{title} {prefix} {list:?}")
+}
+
+#[tokio::test]
+async fn expressions_see_the_peer_the_states_and_the_session() {
+    let mut peer = serve(Titled::new("a".to_owned(), vec![1, 2]));
+    let greeting = within(peer.hear()).await;
+    assert_eq!(greeting, message("a: unnamed peer a 2!"));
+    let reply = within(peer.ask("")).await;
+    assert_eq!(reply, message("unnamed peer a 2! a [1, 2]"));
+}
+
+// --- servers: what is extracted ---
+
+struct Even(u32);
+
+impl FromContext<'_> for Even {
+    fn from_context(facts: &Facts) -> Result<Self, Refusal> {
+        match facts.peer().addr() {
+            Some(addr) if addr.port() % 2 == 0 => Ok(Self(addr.port().into())),
+            _ => Err(Refusal::busy("odd")),
+        }
+    }
+}
+
+#[server_protocol]
+async fn extracted(request: &str, peer: &Peer, Even(port): Even, facts: &Facts) -> String {
+    yield_now().await;
+    format!("{request} {peer} {port} {}", facts.id())
+}
+
+#[tokio::test]
+async fn what_is_extracted_comes_from_the_connection_or_refuses() {
+    for (port, expected) in [
+        (8, Ok("a 127.0.0.1:8 8 0".to_owned())),
+        (7, Err(Refusal::busy("odd"))),
+    ] {
+        let facts = Facts::new(Peer::at(([127, 0, 0, 1], port).into()));
+        let mut session = ();
+        let context = Context::new(&facts, &mut session);
+        assert_eq!(Extracted.process_request(context, "a").await, expected);
+    }
+}
+
+// --- servers: options ---
+
+#[server_protocol(framing = Lines)]
+fn upper(line: &str) -> String {
+    line.to_uppercase()
+}
+
+#[tokio::test]
+async fn framing_is_the_one_of_the_option() {
+    let mut peer = serve(Upper);
+    within(peer.send("ab\ncd\n")).await;
+    assert_eq!(within(peer.receive(6)).await, b"AB\nCD\n");
+}
+
+/// Counts who is inside.
+type Inside = (Mutex<u32>, Condvar);
+
+#[server_protocol(blocking)]
+fn meet(text: &str, #[state] inside: &Arc<Inside>, #[session] count: &mut u32) -> String {
+    *count += 1;
+    let (number, changed) = &**inside;
+    *number.lock().expect("no panic") += 1;
+    changed.notify_all();
+    let (_guard, waited) = changed
+        .wait_timeout_while(
+            number.lock().expect("no panic"),
+            Duration::from_secs(10),
+            |number| *number < 2,
+        )
+        .expect("no panic");
+    format!("{text} {count} {}", waited.timed_out())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn blocking_function_does_not_hold_up_another_one() {
+    // Both must be inside of their functions at the same time, with one worker thread.
+    let meet = Arc::new(Meet::new(Arc::default()));
+    let one = tokio::spawn(hear(Arc::clone(&meet), ["a"]));
+    let other = tokio::spawn(hear(meet, ["b"]));
+    let one = within(one).await.expect("no panic");
+    let other = within(other).await.expect("no panic");
+    assert_eq!(
+        (one, other),
+        ([message("a 1 false")], [message("b 1 false")])
+    );
+}
+
+#[server_protocol]
+async fn lookup<S, const N: usize>(index: usize, #[state] stores: &[S; N]) -> String
+where
+    S: ToString,
+{
+    yield_now().await;
+    stores
+        .get(index)
+        .map_or_else(|| N.to_string(), S::to_string)
+}
+
+#[tokio::test]
+async fn generic_function_serves_each_type() {
+    assert_eq!(
+        hear(Lookup::new([7, 8]), ["1", "2"]).await,
+        [message("8"), message("2")]
+    );
+    assert_eq!(hear(Lookup::new(["a"]), ["0"]).await, [message("a")]);
+}
+
+#[test]
+fn types_print_their_names_only() {
+    assert_eq!(format!("{:?}", Lookup::new(["secret"])), "Lookup");
+    assert_eq!(format!("{:?}", Withdraw::new(1, String::new())), "Withdraw");
+}
+
+// --- clients ---
 
 #[client_protocol(request = "Ann")]
 fn length(reply: &str) -> usize {
     reply.len()
 }
 
-#[client_protocol(request = |amount: u64, to: String| format!("{amount} {to}"))]
-async fn withdraw(reply: u64, to: String) -> String {
-    tokio::task::yield_now().await;
-    format!("{reply} {to}")
+#[tokio::test]
+async fn client_function_processes_the_reply() {
+    let (mut connection, asked) = replying("abc");
+    assert_eq!(
+        within(connection.exchange(Length)).await.expect("replies"),
+        3
+    );
+    assert_eq!(within(asked).await.expect("no panic"), message("Ann"));
 }
 
-#[client_protocol(reply = String)]
-fn question(name: &str) -> String {
-    format!("who is {name}?")
-}
-
-#[client_protocol(server = Greet, request = &format!("{name} Smith"))]
-fn greeted(reply: String, name: &str) -> bool {
-    reply.contains(name)
-}
-
-#[client_protocol(server = Greet, reply = String)]
-fn name(name: &str) -> &str {
-    name
+#[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", u64::pow(amount, 2), to.len()))]
+async fn withdraw(balance: u64, to: String) -> (u64, String) {
+    yield_now().await;
+    (balance, to)
 }
 
 #[tokio::test]
-async fn client_functions_are_protocols() {
-    assert_eq!(exchange(Length, "abc").await, ("Ann".to_owned(), 3));
+async fn field_is_shared_by_the_request_and_the_function() {
+    let (mut connection, asked) = replying("70");
     let protocol = Withdraw {
         amount: 3,
         to: "Bob".to_owned(),
     };
-    assert_eq!(
-        exchange(protocol, "7").await,
-        ("3 Bob".to_owned(), "7 Bob".to_owned())
-    );
-    assert_eq!(
-        exchange(Question::new("Ann"), "me").await,
-        ("who is Ann?".to_owned(), "me".to_owned())
-    );
-    assert_eq!(
-        exchange(Greeted::new("Ann"), "Hello, Ann!").await,
-        ("Ann Smith".to_owned(), true)
-    );
-    assert_eq!(
-        exchange(Name { name: "Ann" }, "x").await,
-        ("Ann".to_owned(), "x".to_owned())
-    );
+    let output = within(connection.exchange(protocol)).await;
+    assert_eq!(output.expect("replies"), (70, "Bob".to_owned()));
+    assert_eq!(within(asked).await.expect("no panic"), message("9 Bob 3"));
 }
 
-struct Local;
-
-impl FromContext<'_> for Local {
-    fn from_context(_: &Facts) -> Result<Self, Refusal> {
-        Err(Refusal::bad_request("not local"))
-    }
-}
-
-#[server_protocol]
-fn guarded(request: u8, _proof: Local) -> Answer<u8> {
-    Answer::Last(request)
+#[client_protocol(request = |name: &'n str| &format!("{name}{name}"))]
+fn borrowing<'n>(reply: &str, name: &'n str, more: &'n str) -> &'n str {
+    if reply == "first" { name } else { more }
 }
 
 #[tokio::test]
-async fn extraction_may_refuse() {
+async fn output_may_borrow_from_a_field() {
+    let (mut connection, asked) = replying("second");
+    let name = "Ann".to_owned();
+    let output = within(connection.exchange(Borrowing::new(&name, "more"))).await;
+    assert_eq!(output.expect("replies"), "more");
+    assert_eq!(within(asked).await.expect("no panic"), message("AnnAnn"));
+}
+
+#[client_protocol(reply = String)]
+fn question(name: &str, count: u32, topics: Vec<String>) -> String {
+    format!("{name} {count} {}", topics.join("+"))
+}
+
+#[tokio::test]
+async fn client_function_makes_the_request() {
+    let (mut connection, asked) = replying("answer");
+    let question = Question::new("Ann", 3, vec!["a".to_owned(), "b".to_owned()]);
     assert_eq!(
-        ask(&Guarded, "1").await,
-        Err(Refusal::bad_request("not local"))
+        within(connection.exchange(question))
+            .await
+            .expect("replies"),
+        "answer"
     );
+    assert_eq!(within(asked).await.expect("no panic"), message("Ann 3 a+b"));
+}
+
+// --- clients of a server ---
+
+/// Only the messages of `parse`.
+enum Declared {}
+
+impl Contract for Declared {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Request<'a> = &'a str;
+    type Reply<'a> = Result<Answer<u8>, String>;
+}
+
+#[client_protocol(server = Parse, request = |number: u32| &format!("{number}"))]
+fn parsed(reply: u8) -> u8 {
+    reply + 1
+}
+
+#[client_protocol(ParsedByContract, server = Declared, request = "7")]
+async fn parsed_by_contract(reply: u8) -> u8 {
+    reply
+}
+
+#[client_protocol(server = Longer, reply = String)]
+fn longer_of(pair: Pair<'_>) -> Pair<'_> {
+    pair
+}
+
+impl Clone for Pair<'_> {
+    fn clone(&self) -> Self {
+        Self(self.0, self.1)
+    }
+}
+
+impl tcs::Encode<Plain> for Pair<'_> {
+    fn encode(self, out: &mut tcs::Writer<'_>) -> Result<(), tcs::EncodeError> {
+        tcs::Encode::<Plain>::encode(format_args!("{} {}", self.0, self.1), out)
+    }
+}
+
+#[tokio::test]
+async fn client_of_a_server_sees_its_reply_without_wrapping() {
+    let (ours, theirs) = tokio::io::duplex(1_000);
+    tokio::spawn(ConcurrentServer::new(Parse).serve_stream(theirs));
+    let mut connection = Connection::over(ours);
+    assert_eq!(
+        within(connection.exchange(Parsed { number: 6 }))
+            .await
+            .expect("replies"),
+        7
+    );
+    assert_eq!(
+        within(connection.exchange(ParsedByContract))
+            .await
+            .expect("replies"),
+        7
+    );
+    let refused = within(connection.exchange(Parsed { number: 300 })).await;
+    let refused = refused.expect_err("300 is no u8");
+    assert!(refused.refusal().is_some(), "{refused}");
+}
+
+#[tokio::test]
+async fn reply_that_borrows_is_returned_owned() {
+    let (ours, theirs) = tokio::io::duplex(1_000);
+    tokio::spawn(ConcurrentServer::new(Longer).serve_stream(theirs));
+    let mut connection = Connection::over(ours);
+    let protocol = LongerOf::new(Pair("a", "bc"));
+    assert_eq!(
+        within(connection.exchange(protocol))
+            .await
+            .expect("replies"),
+        "bc"
+    );
+}
+
+/// Exchanges can be spawned, with every form of a client.
+#[tokio::test]
+async fn exchange_is_spawned() {
+    let (mut connection, _server) = replying("1");
+    let task =
+        tokio::spawn(async move { connection.exchange(Withdraw::new(1, String::new())).await });
+    assert_eq!(within(task).await.expect("no panic").expect("replies").0, 1);
 }

@@ -1,7 +1,7 @@
 //! Parses what stands in the parentheses of an attribute.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens as _, quote};
+use quote::{ToTokens, quote};
 use syn::{
     Error, Expr, Lit, Path, PathArguments, Result, Token, Type,
     ext::IdentExt as _,
@@ -53,10 +53,8 @@ impl Args {
 
     /// Returns the path of the crate `tcs`.
     pub(crate) fn krate(&self) -> TokenStream {
-        match &self.krate {
-            Some(path) => path.to_token_stream(),
-            None => quote!(::tcs),
-        }
+        let path = self.krate.as_ref().map(ToTokens::to_token_stream);
+        path.unwrap_or_else(|| quote!(::tcs))
     }
 
     fn read(&mut self, attribute: Attribute, input: ParseStream<'_>, errors: &mut Errors) {
@@ -90,9 +88,12 @@ impl Args {
                 None => input.error("the name has no quotes: write `Name`"),
             });
         }
-        let word = input
-            .call(Ident::parse_any)
-            .map_err(|error| Error::new(error.span(), "expected an option or the type's name"))?;
+        let word = input.call(Ident::parse_any).map_err(|error| {
+            Error::new(
+                error.span(),
+                "expected an option, such as `framing = Lines`, or the type's name",
+            )
+        })?;
         let text = word.to_string();
         if let Some(option) = attribute.option(&text) {
             if self.given(&text).is_some() {

@@ -2,11 +2,12 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Expr, GenericParam, Generics, Type, ext::IdentExt as _};
+use syn::{Expr, GenericParam, Generics, Type, ext::IdentExt as _, parse_quote};
 
 use crate::{
     item::Function,
-    spans::{at, private, respan},
+    lifetimes,
+    spans::{at, bound, private, respan},
 };
 
 /// A parameter of the function that the type keeps.
@@ -34,16 +35,14 @@ impl Shape<'_> {
         } = self;
         let span = at(*name);
         let vis = &function.vis;
-        let mut docs = function.docs().peekable();
-        let docs = if docs.peek().is_some() {
-            quote!(#(#docs)*)
-        } else {
+        let attrs = function.shared_attrs();
+        let docs = (!function.has_docs()).then(|| {
             let text = format!(
                 " The protocol of [`{0}`](fn@{0}).",
                 function.sig.ident.unraw()
             );
             quote!(#[doc = #text])
-        };
+        });
         let where_clause = &generics.where_clause;
         let parameters = parameters(generics);
         let (impl_generics, type_generics, _) = generics.split_for_impl();
@@ -60,11 +59,13 @@ impl Shape<'_> {
         let text = name.unraw().to_string();
         quote_spanned! {span=>
             #docs
+            #(#attrs)*
             #[allow(clippy::exhaustive_structs, unreachable_pub, reason = "it is what the function is")]
             #vis struct #name #parameters #body
             #new
             const _: () = {
                 #[automatically_derived]
+                #[allow(deprecated, reason = "the function may be")]
                 impl #impl_generics ::core::fmt::Debug for #name #type_generics #where_clause {
                     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                         f.write_str(#text)
@@ -87,6 +88,7 @@ impl Shape<'_> {
         let types = fields.iter().map(|field| &field.ty);
         quote_spanned! {at(*name)=>
             #[automatically_derived]
+            #[allow(deprecated, reason = "the function may be")]
             impl #impl_generics #name #type_generics #where_clause {
                 /// Creates the protocol from what its function borrows or takes besides messages.
                 #[must_use]
@@ -108,6 +110,33 @@ fn parameters(generics: &Generics) -> TokenStream {
     }
     let params = &generics.params;
     quote!(<#params>)
+}
+
+/// Says in a where clause what each type parameter and each of the types must be; the second type
+/// of a pair is where an error belongs.
+///
+/// A bound that does not hold is one error there, while everything that follows from it is taken
+/// as given. A type with a lifetime gets none: the compiler would use such a bound to prove that
+/// any reference is `Send`, and then demand that very lifetime of it.
+pub(crate) fn bounds(
+    generics: &Generics,
+    krate: &TokenStream,
+    item: &str,
+    types: &[(&Type, &Type)],
+) -> TokenStream {
+    let parameters = generics.type_params().map(|param| {
+        let name = &param.ident;
+        let bound = bound(&parse_quote!(#name), krate, item, name);
+        quote!(#bound,)
+    });
+    let types = types
+        .iter()
+        .filter(|(ty, _)| lifetimes::find(ty).is_empty())
+        .map(|(ty, place)| {
+            let bound = bound(ty, krate, item, *place);
+            quote!(#bound,)
+        });
+    quote!(#(#parameters)* #(#types)*)
 }
 
 /// An encoder that evaluates the expression as it encodes, so that what the expression borrows from

@@ -80,3 +80,33 @@ fn edits(from: &str, to: &str) -> usize {
     }
     row.last().copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_is_near_enough_to_be_meant() {
+        let options = ["framing", "format", "crate"];
+        for (word, meant) in [
+            ("framming", Some("framing")),
+            ("fromat", Some("format")),
+            ("crates", Some("crate")),
+            ("timeout", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, &options), meant, "{word}");
+        }
+    }
+
+    #[test]
+    fn edits_are_counted_both_ways() {
+        for (one, other, count) in [
+            ("", "abc", 3),
+            ("sate", "state", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!((edits(one, other), edits(other, one)), (count, count));
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! The item under an attribute: its signature is parsed, its body stays as it is.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Attribute, Error, FnArg, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
+    Attribute, Error, FnArg, Meta, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
     parse::{Parse, ParseStream, Parser as _},
     parse_quote, token,
 };
@@ -81,12 +81,7 @@ impl Function {
 
     /// Reports what no protocol function can be.
     pub(crate) fn check(&self, attribute: &str, errors: &mut Errors) {
-        let Signature {
-            safety,
-            abi,
-            variadic,
-            ..
-        } = &self.sig;
+        let Signature { safety, abi, .. } = &self.sig;
         if let Safety::Unsafe(keyword) = safety {
             errors.at(
                 keyword,
@@ -95,11 +90,6 @@ impl Function {
         }
         if let Some(abi) = abi {
             errors.at(abi, "a protocol function has no `extern`: remove it");
-        } else if let Some(variadic) = variadic {
-            errors.at(
-                variadic,
-                "a protocol function has no `...`: name each parameter",
-            );
         }
         if let Some(receiver) = self.sig.receiver() {
             errors.at(
@@ -136,6 +126,9 @@ impl Function {
         quote! {
             #(#attrs)*
             #[allow(
+                clippy::future_not_send,
+                clippy::missing_const_for_fn,
+                clippy::must_use_candidate,
                 clippy::needless_pass_by_value,
                 clippy::ptr_arg,
                 clippy::trivially_copy_pass_by_ref,
@@ -147,14 +140,37 @@ impl Function {
         }
     }
 
-    /// Returns the documentation, which the type shares.
-    pub(crate) fn docs(&self) -> impl Iterator<Item = &Attribute> {
-        self.attrs.iter().filter(|attr| attr.path().is_ident("doc"))
+    /// Returns the attributes that the type shares: documentation, allowances and a deprecation.
+    pub(crate) fn shared_attrs(&self) -> impl Iterator<Item = &Attribute> {
+        self.attrs.iter().filter(|attr| {
+            let path = attr.path();
+            path.is_ident("doc") || path.is_ident("allow") || path.is_ident("deprecated")
+        })
+    }
+
+    pub(crate) fn has_docs(&self) -> bool {
+        self.attrs.iter().any(|attr| attr.path().is_ident("doc"))
+    }
+
+    /// Returns another attribute of ours that names its type after the function.
+    pub(crate) fn rival(&self) -> Option<&Attribute> {
+        self.attrs.iter().find(|attr| {
+            let is_ours = attr.path().segments.last().is_some_and(|last| {
+                last.ident == "server_protocol" || last.ident == "client_protocol"
+            });
+            let first = match &attr.meta {
+                Meta::List(list) => list.tokens.clone().into_iter().next(),
+                _ => None,
+            };
+            let is_named = matches!(first, Some(TokenTree::Ident(word))
+                if word.to_string().starts_with(char::is_uppercase));
+            is_ours && !is_named
+        })
     }
 }
 
 /// Returns the span of the keyword that says what an item is.
-fn keyword(item: TokenStream) -> proc_macro2::Span {
+fn keyword(item: TokenStream) -> Span {
     let bare = (|input: ParseStream<'_>| {
         input.call(Attribute::parse_outer)?;
         input.parse::<Visibility>()?;
@@ -199,6 +215,6 @@ pub(crate) fn is_unsized(bare: &Type) -> bool {
 }
 
 /// The parentheses of a parameter list, as something that an error can point at.
-pub(crate) fn parentheses(paren: token::Paren) -> proc_macro2::Span {
+pub(crate) fn parentheses(paren: token::Paren) -> Span {
     paren.span.join()
 }

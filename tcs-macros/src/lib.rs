@@ -16,16 +16,18 @@ mod options;
 mod parameter;
 mod server;
 mod spans;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 
-/// Turns a function into a server protocol; documented where `tcs` re-exports it.
+#[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
 pub fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
     server::server_protocol(args.into(), item.into()).into()
 }
 
-/// Turns a function into a client protocol; documented where `tcs` re-exports it.
+#[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
 pub fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
     client::client_protocol(args.into(), item.into()).into()

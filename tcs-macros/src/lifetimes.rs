@@ -146,3 +146,42 @@ fn walk_arguments(arguments: &mut AngleBracketedGenericArguments, visit: &mut dy
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quote::ToTokens as _;
+
+    use super::*;
+
+    #[test]
+    fn lifetimes_of_the_exchange_become_one() {
+        for (written, unified) in [
+            ("& str", "& 'e str"),
+            (
+                "& 'a mut A < 'b , '_ , & u8 >",
+                "& 'e mut A < 'e , 'e , & 'e u8 >",
+            ),
+            ("& 'static str", "& 'static str"),
+            (
+                "(& A , [& B ; 2] , [& C])",
+                "(& 'e A , [& 'e B ; 2] , [& 'e C])",
+            ),
+            ("< & A as B < 'a > > :: C", "< & 'e A as B < 'e > > :: C"),
+            ("Box < dyn A < 'a > + 'a >", "Box < dyn A < 'e > + 'e >"),
+            (
+                "A < B = & C , D : E < 'a > >",
+                "A < B = & 'e C , D : E < 'e > >",
+            ),
+            // What a `for` or a function declares is not of the exchange.
+            ("fn (& u8) -> & u8", "fn (& u8) -> & u8"),
+            ("& dyn Fn (& u8) -> & u8", "& 'e dyn Fn (& u8) -> & u8"),
+            (
+                "& dyn for < 'b > A < 'b , 'a >",
+                "& 'e dyn for < 'b > A < 'b , 'e >",
+            ),
+        ] {
+            let ty: Type = syn::parse_str(written).expect("a type");
+            assert_eq!(unify(&ty, "'e").to_token_stream().to_string(), unified);
+        }
+    }
+}

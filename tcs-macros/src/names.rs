@@ -3,7 +3,7 @@
 use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
 
-use crate::errors::Errors;
+use crate::{args::Args, errors::Errors, item::Function};
 
 /// The names in everyone's scope that a type would hide.
 const PRELUDE: &[&str] = &[
@@ -52,17 +52,18 @@ const PRELUDE: &[&str] = &[
     "Vec",
 ];
 
-/// Returns the name of the type for `function`: the explicit one, or the function's in
-/// `UpperCamelCase`.
+/// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`.
 ///
 /// `None` when no type can have the name; that has been reported.
 pub(crate) fn type_name(
-    explicit: Option<&Ident>,
-    function: &Ident,
+    args: &Args,
+    function: &Function,
     attribute: &str,
     errors: &mut Errors,
 ) -> Option<Ident> {
-    if let Some(name) = explicit {
+    let rival = function.rival();
+    let function = &function.sig.ident;
+    if let Some(name) = &args.name {
         if name == function {
             errors.at(
                 name,
@@ -71,6 +72,13 @@ pub(crate) fn type_name(
             return None;
         }
         return Some(name.clone());
+    }
+    if let Some(rival) = rival {
+        errors.at(
+            rival.path(),
+            "two attributes make a type of this name: write `Name` first in one of them",
+        );
+        return None;
     }
     let camel = upper_camel(&function.unraw().to_string());
     let mut ask = |why: &str| {
@@ -107,4 +115,29 @@ pub(crate) fn upper_camel(snake: &str) -> String {
                 .chain(letters)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_joined_with_capitals() {
+        for (snake, camel) in [
+            ("greet", "Greet"),
+            ("print_reply", "PrintReply"),
+            ("_a__b_", "AB"),
+            ("utf8_text", "Utf8Text"),
+            ("éclair", "Éclair"),
+            ("___", ""),
+        ] {
+            assert_eq!(upper_camel(snake), camel);
+        }
+    }
+
+    #[test]
+    fn prelude_is_sorted() {
+        // So that a name that is missing is seen.
+        assert!(PRELUDE.is_sorted());
+    }
 }

@@ -42,9 +42,9 @@ pub(crate) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
             "state" => Role::State,
             "session" => Role::Session,
             _ => {
-                if let Some(message) = complaint(word) {
+                if let Some((message, meant)) = complaint(word) {
                     errors.at(word, message);
-                    role = Role::Unclear;
+                    role = meant;
                 }
                 continue;
             }
@@ -115,16 +115,25 @@ fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
 }
 
-fn complaint(word: &Ident) -> Option<String> {
+/// Says what is wrong with an attribute, and what role was probably meant.
+fn complaint(word: &Ident) -> Option<(String, Role)> {
     let text = word.to_string();
     if text == "cfg" || text == "cfg_attr" {
-        return Some(CFG.to_owned());
+        return Some((CFG.to_owned(), Role::Unclear));
     }
     if BUILTIN.contains(&text.as_str()) {
         return None;
     }
+    let unknown = format!("unknown attribute `#[{text}]`");
     Some(match nearest(&text, HELPERS) {
-        Some(meant) => format!("unknown attribute `#[{text}]`: did you mean `#[{meant}]`?"),
-        None => format!("unknown attribute `#[{text}]`: there are `#[state]` and `#[session]`"),
+        Some("state") => (format!("{unknown}: did you mean `#[state]`?"), Role::State),
+        Some(_) => (
+            format!("{unknown}: did you mean `#[session]`?"),
+            Role::Session,
+        ),
+        None => (
+            format!("{unknown}: there are `#[state]` and `#[session]`"),
+            Role::Unclear,
+        ),
     })
 }

@@ -1,4 +1,105 @@
 //! Annotate a plain function, and it is served over TCP.
+//!
+//! ```
+//! use tcs::{ConcurrentServer, Connection, client_protocol, server_protocol};
+//!
+//! #[server_protocol]
+//! fn greet(name: &str) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! #[client_protocol(server = Greet, request = |name: &str| name)]
+//! fn count(reply: String) -> usize {
+//!     reply.chars().count()
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tcs::Result<()> {
+//! let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+//! let (addr, handle) = (server.local_addr(), server.handle());
+//! let server = tokio::spawn(server.listen());
+//!
+//! let mut connection = Connection::connect(addr).await?;
+//! assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+//! assert_eq!(connection.exchange(Count { name: "Ann" }).await?, 11);
+//! assert_eq!(greet("Ann"), "Hello, Ann!");
+//!
+//! handle.stop();
+//! let report = server.await.expect("no panic")?;
+//! assert_eq!(report.requests.served, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The attributes implement two traits, [`ServerProtocol`] and [`ClientProtocol`], which can be
+//! implemented by hand as well. A protocol names a [`Framing`], which cuts messages out of the
+//! byte stream, and a format, in which they become bytes ([`Encode`], [`Decode`]). The defaults are
+//! [`LengthPrefixed`] and [`Plain`].
+//!
+//! # Which server when
+//!
+//! | server | connections at a time | returns when | for |
+//! |---|---|---|---|
+//! | [`OnceServer`] | one request, then the listener is gone | that request is answered or refused | a callback, a hand-over, a test |
+//! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or a resource that only one may use |
+//! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
+//!
+//! # Stopping
+//!
+//! `run()` brings a runtime and owns the process: Ctrl-C and SIGTERM stop the server, a second
+//! signal ends it at once. `listen().await` runs on your runtime and leaves signals alone; there a
+//! [`Handle`](server::Handle) or a future ([`listen_until`](server::Server::listen_until)) stops it.
+//!
+//! A server that is stopped drains: it accepts nothing more, tells idle connections *going away*,
+//! gives a started frame a second, answers what is in flight, and cuts the rest after the drain
+//! timeout. The [`Report`] says what became of everything.
+//!
+//! # Limits
+//!
+//! Every wait and every size has one; [`Server`](server::Server) documents each with its setting.
+//! What exceeds a limit is refused with a text that names it, where the framing can carry one.
+//!
+//! | setting | default | limits |
+//! |---|---|---|
+//! | [`max_frame_len`](server::Server::max_frame_len) | 8 MiB | a message, both ways |
+//! | [`max_connections`](server::Server::max_connections) | 1,024, or what the descriptor limit leaves | connections that are open |
+//! | [`max_blocking`](server::Server::max_blocking) | 512 | `blocking` functions that run |
+//! | [`idle_timeout`](server::Server::idle_timeout) | 300 s; iterative 5 s; once 30 s | the wait for a request |
+//! | [`frame_timeout`](server::Server::frame_timeout) | 30 s + 1 s per 64 KiB that arrived | the rest of a started frame |
+//! | [`request_timeout`](server::Server::request_timeout) | none | a function |
+//! | [`write_timeout`](server::Server::write_timeout) | 30 s without progress | a peer that does not read |
+//! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
+//! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the end of a stopped server |
+//! | [`connect_timeout`](ConnectOptions::connect_timeout) | 5 s | a client's connecting |
+//! | [`reply_timeout`](ConnectOptions::reply_timeout) | 30 s | a client's exchange |
+//!
+//! # Errors
+//!
+//! [`Error`] is for those who call this library: its [`kind`](Error::kind) says what it is about,
+//! and its [`execution`](Error::execution) whether a request that failed can have been executed.
+//! What goes wrong with one connection is told to its peer and logged with `tracing`, and ends
+//! nothing else: see [`server`].
+//!
+//! A function's own errors are its `Err`: over [`LengthPrefixed`] the client sees them as an
+//! [`Error`] with a [`Refusal`], over other framings their text is the reply. A panic is the failure
+//! of its request; its text stays on the server.
+//!
+//! # Cancel safety
+//!
+//! Each `async fn` says what dropping its future does. In short: a dropped server closes its
+//! listener and cuts its connections; a dropped [`call`](Connection::call) closes its connection, so
+//! that a reply never reaches another caller; a protocol function is dropped where it waits only by
+//! the drain timeout, the end of the server, or a request timeout.
+//!
+//! # Features
+//!
+//! There are none yet: everything is always there.
+//!
+//! # What is not stable
+//!
+//! Before 1.0, a change of the second version number may change anything; `CHANGELOG.md` says what.
+//! The wire of [`LengthPrefixed`] is specified in `WIRE.md`, and its reserved kinds will be filled
+//! without changing what is there. The hidden module `__private` is for the attributes alone.
 
 #![cfg_attr(
     not(test),
@@ -43,7 +144,10 @@ pub use framing::{
 pub use protocol::{Callable, ClientProtocol, Contract, ServerProtocol};
 pub use refusal::{Refusal, RefusalKind};
 pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};
-pub use tcs_macros::{client_protocol, server_protocol};
+#[doc = include_str!("attributes/client_protocol.md")]
+pub use tcs_macros::client_protocol;
+#[doc = include_str!("attributes/server_protocol.md")]
+pub use tcs_macros::server_protocol;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -1,5 +1,11 @@
 //! What the expansions of the attributes name. Not part of the interface.
 
+#![expect(
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    reason = "expansions make and match them"
+)]
+
 use std::borrow::Cow;
 
 pub use crate::{

@@ -224,7 +224,6 @@ pub trait Contract {
     type Reply<'a>;
 }
 
-#[diagnostic::do_not_recommend]
 impl<P: ServerProtocol> Contract for P {
     type Framing = P::Framing;
     type Format = P::Format;

@@ -7,7 +7,7 @@
     missing_docs,
     clippy::exhaustive_enums,
     clippy::missing_panics_doc,
-    reason = "test support is read where it is used, and panics by design"
+    reason = "test support is read where it is used, panics by design, and has no other users"
 )]
 
 pub mod client;

@@ -1,15 +1,15 @@
 //! Writes the implementation of `ClientProtocol`; cannot fail.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Expr, ReturnType, Type, parse_quote};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::Type;
 
 use super::model::{Half, Model};
 use crate::{
     args::Args,
-    emit::{Shape, sending, turbofish},
+    emit::{Shape, bounds},
     item::Function,
-    spans::{at, bound, private, respan},
+    spans::{at, private},
 };
 
 /// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
@@ -38,24 +38,25 @@ pub(crate) fn expand(
 }
 
 /// The parts of the implementation that depend on the half.
-struct Parts {
-    reply: TokenStream,
-    output: TokenStream,
-    prepare_request: TokenStream,
-    process_reply: TokenStream,
+pub(super) struct Parts {
+    pub(super) reply: TokenStream,
+    pub(super) output: TokenStream,
+    pub(super) prepare_request: TokenStream,
+    pub(super) process_reply: TokenStream,
 }
 
-struct Expansion<'a> {
-    args: &'a Args,
-    function: &'a Function,
-    model: &'a Model,
-    krate: TokenStream,
+pub(super) struct Expansion<'a> {
+    pub(super) args: &'a Args,
+    pub(super) function: &'a Function,
+    pub(super) model: &'a Model,
+    pub(super) krate: TokenStream,
 }
 
 impl Expansion<'_> {
     fn implementation(&self, name: &Ident, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
-        let span = at(name);
+        // What is wrong with a server is said at one place, so that rustc says it once.
+        let span = self.args.server.as_ref().map_or_else(|| at(name), at);
         let private = quote_spanned!(span=> #krate::__private);
         let framing = self.of_server("Framing", self.args.framing.as_ref(), "LengthPrefixed");
         let format = self.of_server("Format", self.args.format.as_ref(), "Plain");
@@ -65,12 +66,7 @@ impl Expansion<'_> {
             prepare_request,
             process_reply,
         } = match &model.half {
-            Half::Process {
-                request,
-                reply,
-                written,
-                output,
-            } if is_right => self.process(request, reply, written, output),
+            Half::Process(process) if is_right => self.process(process),
             Half::Prepare { reply } if is_right => self.prepare(reply),
             half => self.stub(name, half),
         };
@@ -80,8 +76,9 @@ impl Expansion<'_> {
             .into_iter()
             .flatten();
         let fields = self.field_bounds(is_right);
+        let output_type = quote_spanned!(span=> Output = Self::Output);
         let future = quote_spanned! {at(&self.function.sig.ident)=>
-            impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send
+            impl ::core::future::Future<#output_type> + ::core::marker::Send
         };
         quote_spanned! {span=>
             const _: () = {
@@ -121,168 +118,30 @@ impl Expansion<'_> {
         }
         given.map_or_else(
             || private(&self.krate, default, &self.function.sig.ident),
-            |given| given.to_token_stream(),
+            ToTokens::to_token_stream,
         )
     }
 
     /// Each field, and each type parameter, must be `Send`; the bound stands at the user's type.
     fn field_bounds(&self, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
-        let parameters = model.generics.type_params().map(|param| {
-            let name = &param.ident;
-            let bound = bound(&parse_quote!(#name), krate, "Carried", name);
-            quote!(#bound,)
-        });
-        let fields = model.fields.iter().filter(|_| is_right).map(|field| {
-            let bound = bound(&field.ty, krate, "Carried", &field.ty);
-            quote!(#bound,)
-        });
-        let server = self
-            .args
-            .server
-            .as_ref()
-            .filter(|_| is_right)
-            .map(|server| bound(server, krate, "Contract", server));
-        quote!(#(#parameters)* #(#fields)* #server)
-    }
-
-    /// The function processes the reply.
-    fn process(&self, request: &Expr, reply: &Type, written: &Type, output: &Type) -> Parts {
-        let Self {
-            args,
-            function,
-            model,
-            krate,
-        } = self;
-        let ident = &function.sig.ident;
-        let span = at(ident);
-        let turbofish = turbofish(&model.generics);
-        let arguments = model
-            .arguments
+        let fields: Vec<_> = model
+            .fields
             .iter()
-            .map(|name| quote_spanned!(span=> self.#name));
-        let received = Ident::new("reply", at(written));
-        let wait = function.is_async().then(|| quote_spanned!(span=> .await));
-        Parts {
-            reply: match &args.server {
-                Some(server) => self.received(server),
-                None => reply.to_token_stream(),
-            },
-            output: output.to_token_stream(),
-            prepare_request: self.request(krate, request),
-            process_reply: quote_spanned! {span=>
-                async move { #ident #turbofish (#received, #(#arguments),*) #wait }
-            },
-        }
+            .filter(|_| is_right)
+            .map(|field| (&field.ty, &field.ty))
+            .collect();
+        bounds(&model.generics, krate, "Carried", &fields)
     }
 
-    /// What makes the request: the user's expression, with the fields in its scope.
-    fn request(&self, krate: &TokenStream, request: &Expr) -> TokenStream {
-        let span = at(request);
-        let here = respan(krate.clone(), span);
-        let fields = self.model.fields.iter().map(|field| {
-            let name = &field.name;
-            quote_spanned! {span=>
-                #[allow(unused_variables, reason = "the expression need not mention it")]
-                let #name = #here::__private::Field(&self.#name).seen();
-            }
-        });
-        let format = quote_spanned!(span=> Self::Format);
-        let message = match &self.args.server {
-            None => sending(krate, &format, request),
-            Some(server) => {
-                let contract = private(krate, "Contract", request);
-                let encode = private(krate, "Encode", request);
-                // The match keeps what the expression borrows until the end.
-                quote_spanned! {span=>
-                    #here::__private::sending(move |out| match #request {
-                        request => {
-                            let request: <#server as #contract>::Request<'_> = request;
-                            #encode::<#format>::encode(request, out)
-                        }
-                    })
-                }
-            }
-        };
-        quote_spanned! {span=>
-            #[allow(unused_imports, reason = "a protocol may have no field, or none by reference")]
-            use #here::__private::Seen as _;
-            #(#fields)*
-            #message
-        }
-    }
-
-    /// The function makes the request.
-    fn prepare(&self, reply: &Type) -> Parts {
-        let Self {
-            args,
-            function,
-            model,
-            krate,
-        } = self;
-        let ident = &function.sig.ident;
-        let span = at(ident);
-        let turbofish = turbofish(&model.generics);
-        let arguments = model.fields.iter().map(|field| {
-            let (name, ty) = (&field.name, &field.ty);
-            let lent = private(krate, "Lent", ty);
-            quote_spanned!(span=> <#ty as #lent>::lend(&self.#name))
-        });
-        let place = match &function.sig.output {
-            ReturnType::Default => at(ident),
-            ReturnType::Type(_, ty) => at(ty),
-        };
-        let call = quote_spanned!(span=> #ident #turbofish (#(#arguments),*));
-        let here = respan(krate.clone(), place);
-        let format = quote_spanned!(place=> Self::Format);
-        let encode = match &function.sig.output {
-            ReturnType::Default => private(krate, "Encode", ident),
-            ReturnType::Type(_, ty) => private(krate, "Encode", ty),
-        };
-        let request = match &args.server {
-            None => quote_spanned! {place=>
-                match #call { request => #encode::<#format>::encode(request, out) }
-            },
-            Some(server) => {
-                let contract = respan(private(krate, "Contract", ident), place);
-                quote_spanned! {place=>
-                    match #call {
-                        request => {
-                            let request: <#server as #contract>::Request<'_> = request;
-                            #encode::<#format>::encode(request, out)
-                        }
-                    }
-                }
-            }
-        };
-        let taken = at(reply);
-        let taken_krate = respan(krate.clone(), taken);
-        let (received, value) = match &args.server {
-            None => (reply.to_token_stream(), quote_spanned!(taken=> reply)),
-            Some(server) => (
-                self.received(server),
-                quote_spanned! {taken=>
-                    let reply: #reply = #taken_krate::__private::Taken(reply).owned();
-                    reply
-                },
-            ),
-        };
-        Parts {
-            reply: received,
-            output: reply.to_token_stream(),
-            prepare_request: quote_spanned! {span=>
-                #here::__private::sending(move |out| #request)
-            },
-            process_reply: quote_spanned! {span=>
-                #[allow(unused_imports, reason = "only a reply that owns itself needs it")]
-                use #here::__private::AsItIs as _;
-                async move { #value }
-            },
-        }
+    /// The request of the server.
+    pub(super) fn asked(&self, server: &Type) -> TokenStream {
+        let contract = private(&self.krate, "Contract", server);
+        quote_spanned!(at(server)=> <#server as #contract>::Request<'_>)
     }
 
     /// The reply of the server, as a caller sees it.
-    fn received(&self, server: &Type) -> TokenStream {
+    pub(super) fn received(&self, server: &Type) -> TokenStream {
         let span = at(server);
         let contract = private(&self.krate, "Contract", server);
         let received = private(&self.krate, "Received", server);
@@ -297,12 +156,12 @@ impl Expansion<'_> {
         let span = at(name);
         let unknown = private(&self.krate, "Unknown", name);
         let (reply, output) = match half {
-            Half::Process { reply, output, .. } => (Some(reply), Some(output)),
-            Half::Prepare { reply } => (Some(reply), Some(reply)),
-            Half::Unclear { reply, output } => (reply.as_ref(), output.as_ref()),
+            Half::Process(process) => (Some(&process.reply), Some(&process.output)),
+            Half::Prepare { reply } => (Some(&**reply), Some(&**reply)),
+            Half::Unclear { reply, output } => (reply.as_deref(), output.as_deref()),
         };
         let or_unknown =
-            |ty: Option<&Type>| ty.map_or_else(|| unknown.clone(), |ty| ty.to_token_stream());
+            |ty: Option<&Type>| ty.map_or_else(|| unknown.clone(), ToTokens::to_token_stream);
         Parts {
             reply: or_unknown(reply),
             output: or_unknown(output),

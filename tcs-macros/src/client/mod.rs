@@ -1,6 +1,8 @@
 //! `#[client_protocol]`.
 
 mod expand;
+mod fields;
+mod halves;
 mod model;
 
 use proc_macro2::TokenStream;
@@ -22,7 +24,7 @@ pub(crate) fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStre
         }
     };
     function.check(NAME, &mut errors);
-    let name = type_name(args.name.as_ref(), &function.sig.ident, NAME, &mut errors);
+    let name = type_name(&args, &function, NAME, &mut errors);
     let mut tokens = function.kept();
     if let Some(name) = name.filter(|_| !function.is_member()) {
         let model = model::check(&args, &function, &mut errors);

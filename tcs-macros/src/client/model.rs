@@ -1,8 +1,9 @@
 //! Checks a client function: which half of the exchange it is, and what the type keeps.
 
 use proc_macro2::Ident;
-use quote::ToTokens as _;
-use syn::{Expr, ExprClosure, FnArg, Generics, Pat, PatType, Type, parse_quote};
+use syn::{Expr, FnArg, Generics, Type};
+
+use super::fields::Fields;
 
 use crate::{
     args::Args,
@@ -27,22 +28,25 @@ pub(crate) struct Model {
 /// Which half of the exchange the function is.
 pub(crate) enum Half {
     /// It processes the reply.
-    Process {
-        /// What makes the request.
-        request: Expr,
-        /// The type of the function's first parameter.
-        reply: Type,
-        /// That type as it was written, for errors to point at.
-        written: Type,
-        output: Type,
-    },
+    Process(Box<Process>),
     /// It makes the request.
-    Prepare { reply: Type },
+    Prepare { reply: Box<Type> },
     /// Not clear; that has been reported.
     Unclear {
-        reply: Option<Type>,
-        output: Option<Type>,
+        reply: Option<Box<Type>>,
+        output: Option<Box<Type>>,
     },
+}
+
+/// What is known of a function that processes the reply.
+pub(crate) struct Process {
+    /// What makes the request.
+    pub(crate) request: Expr,
+    /// The type of the function's first parameter, as one exchange has it.
+    pub(crate) reply: Type,
+    /// That type as it was written, for errors to point at.
+    pub(crate) written: Type,
+    pub(crate) output: Type,
 }
 
 impl Half {
@@ -79,11 +83,12 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
     let unused = generics::check_used(
         &mut generics,
         &list,
-        "occurs in the type of no field: without one, nothing decides what it is",
+        "must occur in the type of a field: nothing else decides what it is",
         errors,
     );
-    if let Half::Process { reply, output, .. } = &half
-        && (generics::mentions_any(reply, &unused) || generics::mentions_any(output, &unused))
+    if let Half::Process(process) = &half
+        && (generics::mentions_any(&process.reply, &unused)
+            || generics::mentions_any(&process.output, &unused))
     {
         half = Half::UNCLEAR;
     }
@@ -145,15 +150,15 @@ fn process(args: &Args, function: &Function, fields: &mut Fields, errors: &mut E
     }
     let output = check_output(function, errors);
     match (request, reply, output) {
-        (Some(request), Some((written, reply)), Some(output)) => Half::Process {
+        (Some(request), Some((written, reply)), Some(output)) => Half::Process(Box::new(Process {
             request,
             reply,
             written,
             output,
-        },
+        })),
         (_, reply, output) => Half::Unclear {
-            reply: reply.map(|(_, reply)| reply),
-            output,
+            reply: reply.map(|(_, reply)| Box::new(reply)),
+            output: output.map(Box::new),
         },
     }
 }
@@ -190,7 +195,7 @@ fn prepare(args: &Args, function: &Function, fields: &mut Fields, errors: &mut E
         return Half::UNCLEAR;
     }
     Half::Prepare {
-        reply: lifetimes::unify(reply, "'static"),
+        reply: Box::new(lifetimes::unify(reply, "'static")),
     }
 }
 
@@ -286,93 +291,4 @@ fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
         return None;
     }
     Some(lifetimes::unify(&output, "'a"))
-}
-
-/// The fields, from the parameters of the closure and of the function.
-#[derive(Default)]
-struct Fields {
-    list: Vec<Field>,
-    arguments: Vec<Ident>,
-}
-
-impl Fields {
-    fn of_closure(&mut self, closure: &ExprClosure, errors: &mut Errors) {
-        if let Some(keyword) = &closure.asyncness {
-            errors.at(keyword, "a request is made without waiting: remove `async`");
-        }
-        if !matches!(closure.output, syn::ReturnType::Default) {
-            errors.at(
-                &closure.output,
-                "the expression has its own type: remove this",
-            );
-        }
-        for input in &closure.inputs {
-            let Pat::Type(PatType { pat, ty, .. }) = input else {
-                errors.at(
-                    input,
-                    "a parameter of the request becomes a field: write `name: Type`",
-                );
-                continue;
-            };
-            let Some(name) = parameter::name(pat) else {
-                errors.at(
-                    pat,
-                    "a parameter of the request becomes a field: give it a name",
-                );
-                continue;
-            };
-            if self.list.iter().any(|field| field.name == *name) {
-                errors.at(name, format_args!("`{name}` stands here twice: remove one"));
-                continue;
-            }
-            if is_unsized(bare(ty)) {
-                errors.at(ty, "a field has a known size: borrow it with `&`");
-                continue;
-            }
-            self.add(name, ty, errors);
-        }
-    }
-
-    fn of_parameter(&mut self, parameter: &FnArg, errors: &mut Errors) {
-        let FnArg::Typed(parameter) = parameter else {
-            return;
-        };
-        parameter::no_role(parameter, errors);
-        let PatType { pat, ty, .. } = parameter;
-        let Some(name) = parameter::name(pat) else {
-            errors.at(
-                pat,
-                "a parameter besides the reply becomes a field: give it a name",
-            );
-            return;
-        };
-        self.arguments.push(name.clone());
-        match self.list.iter().find(|field| field.name == *name) {
-            None => self.add(name, ty, errors),
-            Some(field) => {
-                let ours = lifetimes::unify(ty, "'a").to_token_stream().to_string();
-                if field.ty.to_token_stream().to_string() != ours {
-                    errors.at(
-                        ty,
-                        format_args!("the request has another type for `{name}`: write the same"),
-                    );
-                }
-            }
-        }
-    }
-
-    fn add(&mut self, name: &Ident, ty: &Type, errors: &mut Errors) {
-        let mut ty = lifetimes::unify(ty, "'a");
-        if let Some(keyword) = find_impl(&ty) {
-            errors.at(&keyword, "a field has one type: name it instead of `impl`");
-            ty = parse_quote!(());
-        } else if is_unsized(bare(&ty)) {
-            errors.leave_to_rustc();
-            ty = parse_quote!(());
-        }
-        self.list.push(Field {
-            name: name.clone(),
-            ty,
-        });
-    }
 }

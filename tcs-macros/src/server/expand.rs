@@ -2,14 +2,14 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Type, parse_quote};
+use syn::{Generics, Type};
 
-use super::model::{Argument, Model, State};
+use super::model::{Argument, Model, Session, State};
 use crate::{
     args::Args,
-    emit::{Shape, sending, turbofish},
+    emit::{Shape, bounds, sending, turbofish},
     item::Function,
-    spans::{at, bound, private},
+    spans::{at, private},
 };
 
 /// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
@@ -112,28 +112,17 @@ impl Expansion<'_> {
     /// Each state, and each type parameter, must be shareable; the bound stands at the user's type.
     fn state_bounds(&self, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
-        let parameters = model.generics.type_params().map(|param| {
-            let name = &param.ident;
-            let bound = bound(&parse_quote!(#name), krate, "State", name);
-            quote!(#bound,)
-        });
-        let fields = model
-            .states
-            .iter()
-            .zip(&model.fields)
-            .map(|(state, field)| {
-                let bound = bound(&field.ty, krate, "State", &state.borrowed);
-                quote!(#bound,)
-            });
-        let session = model
-            .session
-            .as_ref()
-            .map(|session| bound(&session.ty, krate, "Carried", &session.ty));
-        if is_right {
-            quote!(#(#parameters)* #(#fields)* #session)
-        } else {
-            quote!(#(#parameters)*)
+        if !is_right {
+            return bounds(&model.generics, krate, "State", &[]);
         }
+        let fields = model.fields.iter().map(|field| &field.ty);
+        let places = model.states.iter().map(|state| &state.borrowed);
+        let states: Vec<_> = fields.zip(places).collect();
+        let mut tokens = bounds(&model.generics, krate, "State", &states);
+        if let Some(Session { ty, .. }) = &model.session {
+            tokens.extend(bounds(&Generics::default(), krate, "Carried", &[(ty, ty)]));
+        }
+        tokens
     }
 
     fn open_session(&self) -> TokenStream {
@@ -143,17 +132,13 @@ impl Expansion<'_> {
         let Some(session) = &model.session else {
             return TokenStream::new();
         };
-        match &args.session {
-            Some(expression) => {
-                let scope = self.scope();
-                quote!(#scope #expression)
-            }
-            None => {
-                let ty = &session.ty;
-                let start = private(krate, "Start", ty);
-                quote_spanned!(at(ty)=> <#ty as #start>::start())
-            }
+        if let Some(expression) = &args.session {
+            let scope = self.scope();
+            return quote!(#scope #expression);
         }
+        let ty = &session.ty;
+        let start = private(krate, "Start", ty);
+        quote_spanned!(at(ty)=> <#ty as #start>::start())
     }
 
     fn greeting(&self) -> Option<TokenStream> {
@@ -197,7 +182,7 @@ impl Expansion<'_> {
             .iter()
             .map(|State { name, borrowed, .. }| {
                 let value = state_value(span, name, self.is_through(name));
-                quote_spanned!(span=> let #name: &#borrowed = #value;)
+                quote_spanned!(span=> let #name: &(#borrowed) = #value;)
             });
         quote_spanned! {span=>
             #[allow(unused_variables, reason = "the expression need not mention it")]

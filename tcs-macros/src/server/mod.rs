@@ -2,6 +2,7 @@
 
 mod expand;
 mod model;
+mod parameters;
 
 use proc_macro2::TokenStream;
 
@@ -25,7 +26,7 @@ pub(crate) fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStre
         }
     };
     function.check(NAME, &mut errors);
-    let name = type_name(args.name.as_ref(), &function.sig.ident, NAME, &mut errors);
+    let name = type_name(&args, &function, NAME, &mut errors);
     let mut tokens = function.kept();
     if let Some(name) = name.filter(|_| !function.is_member()) {
         let model = model::check(&args, &function, &mut errors);

@@ -55,11 +55,19 @@ impl Inbox {
     #[inline]
     pub(crate) fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
         let start = self.start;
-        let unread = self.buffer.len() - start;
-        self.skip = consumed.saturating_sub(unread);
-        self.skipped = unread;
-        self.start += consumed.min(unread);
+        self.start = start + consumed;
+        if self.start > self.buffer.len() {
+            self.skip_ahead(start);
+        }
         start + frame.start..start + frame.end
+    }
+
+    /// Notes that a frame which begins at `start` and has not all arrived is to be dropped.
+    #[cold]
+    fn skip_ahead(&mut self, start: usize) {
+        self.skipped = self.buffer.len() - start;
+        self.skip = self.start - self.buffer.len();
+        self.start = self.buffer.len();
     }
 
     /// Returns the bytes at `range`, which `consume` returned since the last read.

@@ -5,4 +5,4 @@ mod outbox;
 mod pool;
 
 pub(crate) use inbox::Inbox;
-pub(crate) use outbox::{Outbox, Unwritable, Written};
+pub(crate) use outbox::{Outbox, Unusual};

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Exchanges, Frame,
     Framing, Peer, Refusal, Result, Writer,
-    buffer::{Inbox, Outbox, Unwritable, Written},
+    buffer::{Inbox, Outbox, Unusual},
     error::Repr,
 };
 
@@ -182,12 +182,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         }
         self.settle().await?;
         let limit = self.options.frame_len();
+        self.outbox.prepare();
         match self.outbox.message(&mut self.framing, limit, encode) {
-            Ok(Written::Message | Written::Last) => {}
-            Ok(Written::Nothing) => return Err(no_request("there is none")),
-            Ok(Written::Error(text) | Written::LastError(text)) => return Err(no_request(&text)),
-            Err(Unwritable::Encode(source)) => return Err(Repr::Encode { source }.into()),
-            Err(Unwritable::Frame(source)) => return Err(Repr::Unsendable { source }.into()),
+            Ok(()) | Err(Unusual::Last) => {}
+            Err(Unusual::Nothing) => return Err(no_request("there is none")),
+            Err(Unusual::Error(text) | Unusual::LastError(text)) => return Err(no_request(&text)),
+            Err(Unusual::Encode(source)) => return Err(Repr::Encode { source }.into()),
+            Err(Unusual::Frame(source)) => return Err(Repr::Unsendable { source }.into()),
         }
         self.state = State::Used;
         self.converse().await

@@ -54,7 +54,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     let frame = inbox.consume(&cut.frame, cut.consumed);
                     let kind = match cut.what {
                         What::Control(code) => RefusalKind::from_code(code),
-                        What::Message | What::TooLarge(_) => return Poll::Ready(Ok(Seen::Message)),
+                        What::Message | What::TooLarge => return Poll::Ready(Ok(Seen::Message)),
                     };
                     match kind {
                         None => continue,
@@ -104,7 +104,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         poll_fn(|cx| {
             let is_sent = match outbox.poll_flush(cx, stream) {
                 Poll::Pending => false,
-                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Ok(())) => {
+                    outbox.rest();
+                    true
+                }
                 Poll::Ready(Err(source)) => {
                     // The server may have said why, before it closed.
                     outbox.clear();
@@ -123,7 +126,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 if let Some(cut) = found.take() {
                     let kind = match cut.what {
                         What::Control(code) => RefusalKind::from_code(code),
-                        What::Message | What::TooLarge(_) => None,
+                        What::Message | What::TooLarge => None,
                     };
                     let is_notice = kind.is_none() && matches!(cut.what, What::Control(_));
                     let is_final = kind.is_some_and(RefusalKind::is_final);
@@ -135,9 +138,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     let frame = inbox.consume(&cut.frame, cut.consumed);
                     return Poll::Ready(match (cut.what, kind) {
                         (What::Message, _) => Ok(Received::Message(frame)),
-                        (What::TooLarge(length), _) => Err(Repr::Frame {
+                        (What::TooLarge, _) => Err(Repr::Frame {
                             peer: peer.clone(),
-                            source: FrameError::too_large(length, limit),
+                            source: FrameError::too_large(cut.frame.len(), limit),
                         }),
                         (What::Control(_), None) => continue,
                         (What::Control(_), Some(kind)) => {

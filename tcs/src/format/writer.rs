@@ -9,8 +9,8 @@ use std::{fmt, io};
 #[derive(Debug)]
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
-    /// The length at which the buffer holds the largest message.
-    full_at: usize,
+    /// How many more bytes the message may have.
+    room: usize,
     limit: usize,
     outcome: Outcome,
 }
@@ -34,11 +34,11 @@ pub(crate) enum Outcome {
 
 impl<'a> Writer<'a> {
     /// Appends to `buffer` one message of at most `limit` bytes.
+    #[inline]
     pub fn new(buffer: &'a mut Vec<u8>, limit: usize) -> Self {
-        let full_at = buffer.len().saturating_add(limit);
         Self {
             buffer,
-            full_at,
+            room: limit,
             limit,
             outcome: Outcome::Message,
         }
@@ -47,10 +47,12 @@ impl<'a> Writer<'a> {
     /// Appends bytes to the message.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        if bytes.len() <= self.full_at.saturating_sub(self.buffer.len()) {
-            self.buffer.extend_from_slice(bytes);
-        } else {
-            self.overflow(bytes.len());
+        match self.room.checked_sub(bytes.len()) {
+            Some(room) => {
+                self.room = room;
+                self.buffer.extend_from_slice(bytes);
+            }
+            None => self.overflow(bytes.len()),
         }
     }
 
@@ -58,12 +60,11 @@ impl<'a> Writer<'a> {
     fn overflow(&mut self, more: usize) {
         let length = match self.outcome {
             Outcome::TooLarge(length) => length,
-            // What was written, less what stood there before, is the room less what is left of it.
-            _ => self.limit - self.full_at.saturating_sub(self.buffer.len()),
+            _ => self.limit - self.room,
         };
         self.outcome = Outcome::TooLarge(length.saturating_add(more));
         // Nothing fits from here on, so that no later part stands where an earlier one is missing.
-        self.full_at = 0;
+        self.room = 0;
     }
 
     /// Says that the function's answer is an error, instead of a message.
@@ -85,6 +86,12 @@ impl<'a> Writer<'a> {
     /// Says that there is no message: nothing is sent.
     pub fn nothing(&mut self) {
         self.outcome = Outcome::Nothing;
+    }
+
+    /// Tells whether the outcome is an ordinary message.
+    #[inline]
+    pub(crate) fn is_message(&self) -> bool {
+        matches!(self.outcome, Outcome::Message)
     }
 
     pub(crate) fn into_outcome(self) -> Outcome {

@@ -27,6 +27,7 @@ enum Contact {
 
 const HEADER: usize = 4;
 const CONTROL: u32 = 1 << 31;
+const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The most bytes that a control frame's kind and text have together.
 const MAX_CONTROL: usize = 4_096;
 /// A message up to so many times the limit is skipped, instead of ending the connection.
@@ -37,24 +38,21 @@ impl Framing for LengthPrefixed {
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
         let bytes = input.bytes();
         if self.contact == Contact::First {
-            foreign::refuse_text(input)?;
+            self.meet(input)?;
         }
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return input.unfinished();
         };
-        self.contact = Contact::Made;
         let header = u32::from_be_bytes(*header);
-        let length = usize::try_from(header & !CONTROL).unwrap_or(usize::MAX);
-        if header & CONTROL != 0 {
-            return control(input, rest, length);
+        let length = header as usize;
+        // One comparison for both: the header of a control frame is beyond every limit.
+        if length > input.limit().min(MAX_LENGTH) {
+            return unusual(input, rest, header);
         }
-        if length > input.limit() {
-            return too_large(input, length);
-        }
-        let end = HEADER + length;
-        if bytes.len() < end {
+        if rest.len() < length {
             return input.unfinished();
         }
+        let end = HEADER + length;
         Ok(Some(Cut::message(HEADER..end, end)))
     }
 
@@ -65,18 +63,18 @@ impl Framing for LengthPrefixed {
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let length = out.len().saturating_sub(start + HEADER);
-        let header = u32::try_from(length)
-            .ok()
-            .filter(|length| length & CONTROL == 0);
-        match (header, out.get_mut(start..start + HEADER)) {
-            (Some(header), Some(place)) => {
-                place.copy_from_slice(&header.to_be_bytes());
+        let framed = out.get_mut(start..).unwrap_or_default();
+        let Some((header, message)) = framed.split_first_chunk_mut::<HEADER>() else {
+            return Err(FrameError::unsendable("the message was not begun"));
+        };
+        match u32::try_from(message.len()) {
+            Ok(length) if length & CONTROL == 0 => {
+                *header = length.to_be_bytes();
                 Ok(())
             }
             _ => Err(FrameError::unsendable(format_args!(
-                "a message of {length} bytes exceeds the {} that a length can say",
-                CONTROL - 1
+                "a message of {} bytes exceeds the {MAX_LENGTH} that a length can say",
+                message.len()
             ))),
         }
     }
@@ -91,6 +89,28 @@ impl Framing for LengthPrefixed {
         out.extend_from_slice(text.as_bytes());
         Told::Yes
     }
+}
+
+impl LengthPrefixed {
+    /// Looks whether the first bytes are of this framing at all.
+    #[cold]
+    fn meet(&mut self, input: Input<'_>) -> Result<(), FrameError> {
+        foreign::refuse_text(input)?;
+        if input.bytes().len() >= HEADER {
+            self.contact = Contact::Made;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts what is no message within the limit.
+#[cold]
+fn unusual(input: Input<'_>, rest: &[u8], header: u32) -> Result<Option<Cut>, FrameError> {
+    let length = usize::try_from(header & !CONTROL).unwrap_or(usize::MAX);
+    if header & CONTROL != 0 {
+        return control(input, rest, length);
+    }
+    too_large(input, length)
 }
 
 fn control(input: Input<'_>, rest: &[u8], length: usize) -> Result<Option<Cut>, FrameError> {

@@ -207,8 +207,8 @@ pub(crate) enum What {
     Message,
     /// A control frame of this kind; the frame is its text.
     Control(u8),
-    /// A message of so many bytes, which is beyond the limit; it is skipped.
-    TooLarge(usize),
+    /// A message beyond the limit, which is skipped; the frame would be its bytes.
+    TooLarge,
 }
 
 impl Cut {
@@ -239,8 +239,8 @@ impl Cut {
     #[inline]
     pub const fn too_large(length: usize, consumed: usize) -> Self {
         Self {
-            what: What::TooLarge(length),
-            frame: 0..0,
+            what: What::TooLarge,
+            frame: 0..length,
             consumed,
         }
     }

@@ -1,6 +1,6 @@
 //! A server that has its port.
 
-use std::{future::pending, marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::pending, marker::PhantomData, net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::TcpListener,
@@ -212,10 +212,10 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             tell(local_addr);
         }
         let at_once = L::at_once(max_connections);
-        let serve = pin!(async {
-            let stop = pin!(stop);
-            let stopped = pin!(race(stop, handle.told(Order::Stop)));
-            let accepted = match race(stopped, pin!(accept_all(&shared, at_once))).await {
+        // Boxed, once for each server, so that the future of the caller stays small.
+        let report = Box::pin(registry.sweeping(async {
+            let stopped = race(stop, handle.told(Order::Stop));
+            let accepted = match race(stopped, accept_all(&shared, at_once)).await {
                 Either::First(_) => Ok(()),
                 Either::Second(accepted) => accepted,
             };
@@ -229,9 +229,8 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             let hurry = race(handle.told(Order::End), late);
             let report = registry.drain(hurry).await;
             accepted.map(|()| report)
-        });
-        let report = registry.sweeping(serve).await;
-        let report = report.map_err(|source| Repr::Accept { source })?;
+        }));
+        let report = report.await.map_err(|source| Repr::Accept { source })?;
         tracing::info!(%report, "stopped");
         if handle.was_told(Order::End) {
             return Err(Repr::Interrupted {

@@ -1,6 +1,12 @@
 //! The loop of a connection: read, answer every complete frame, send, and wait.
 
-use std::{any::Any, future::poll_fn, ops::Range, pin::pin, task::Poll};
+use std::{
+    any::Any,
+    future::poll_fn,
+    ops::Range,
+    pin::{Pin, pin},
+    task::{self, Poll},
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -31,22 +37,16 @@ pub(super) struct Connection<'a, P: ServerProtocol, S> {
     session: P::Session,
     pub(super) inbox: Inbox,
     pub(super) replies: Replies<P::Framing>,
-    /// Whether a request was received and not answered yet.
-    at_work: bool,
-    /// When the frame began that is not complete yet, by the registry's clock.
-    pub(super) frame_began: Option<u64>,
+    /// When the wait for bytes began, or that for the rest of a started frame, by the registry's
+    /// clock.
+    pub(super) wait_began: Option<u64>,
     /// When this connection noticed that the server is finishing.
     pub(super) drain_began: Option<u64>,
+    /// How many bytes waited to be sent when the peer last took some.
+    pub(super) stalled_at: Option<usize>,
     pub(super) stream: S,
     /// Last, so that the connection counts as ended only when its socket is closed.
     pub(super) watch: Watch,
-}
-
-/// What ended a function.
-enum Ran<R> {
-    Done(R),
-    TimedOut,
-    Cut,
 }
 
 impl<'a, P, S> Connection<'a, P, S>
@@ -67,9 +67,9 @@ where
             session: protocol.open_session(facts.peer()),
             replies: Replies::new(protocol.framing(), limits.frame_len),
             inbox: Inbox::new(),
-            at_work: false,
-            frame_began: None,
+            wait_began: None,
             drain_began: None,
+            stalled_at: None,
             protocol,
             limits,
             door,
@@ -89,14 +89,17 @@ where
     async fn exchange(&mut self) -> Result<(), Gone> {
         let mut next = self.greet();
         loop {
-            self.flush().await?;
             if let Next::Close(refusal) = next {
                 return self.close(refusal).await;
             }
-            next = match self.fill().await? {
+            let turn = poll_fn(|cx| match self.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.poll_fill(cx),
+                Poll::Ready(Err(gone)) => Poll::Ready(Err(gone)),
+                Poll::Pending => Poll::Pending,
+            });
+            next = match turn.await? {
                 Arrived::Bytes => self.answer_arrived().await?,
                 Arrived::Expired => Next::Close(Some(self.expired())),
-                Arrived::Drain if self.inbox.started().is_some() => Next::GoOn,
                 Arrived::Drain => Next::Close(Some(closing("the server is stopping"))),
             };
         }
@@ -128,51 +131,128 @@ where
     }
 
     async fn answer_all(&mut self) -> Result<Next, Gone> {
+        self.replies.prepare();
+        loop {
+            let frame = match self.take_request() {
+                Ok(frame) => frame,
+                Err(next) => return Ok(next),
+            };
+            // Decoding, calling and encoding stand in the loop itself: as an `async fn` of their own
+            // they would cost a fifth more.
+            let Self {
+                protocol,
+                facts,
+                session,
+                inbox,
+                replies,
+                ..
+            } = self;
+            let answered = match P::Request::decode(Frame::new(inbox.frame(frame))) {
+                Err(error) => Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
+                Ok(request) => {
+                    let context = Context::new(facts, session);
+                    let mut function = pin!(protocol.process_request(context, request));
+                    // Most functions are ready at once; what the others need is not even captured.
+                    let first = poll_fn(|cx| {
+                        let first = function.as_mut().poll(cx);
+                        Poll::Ready(first.map(|result| replies.answer(result)))
+                    });
+                    match first.await {
+                        Poll::Ready(next) => Ok(next),
+                        Poll::Pending => {
+                            let (stream, watch) = (&mut self.stream, &mut self.watch);
+                            watch.limit(self.limits.request);
+                            let mut function = Polled::once(function);
+                            let ran = poll_fn(|cx| match function.poll(cx) {
+                                Poll::Ready(result) => Poll::Ready(Ok(replies.answer_late(result))),
+                                Poll::Pending => meanwhile(cx, replies, stream, watch),
+                            });
+                            ran.await
+                        }
+                    }
+                }
+            };
+            // A function that was cut is gone by now: were its drop to panic later, its request would
+            // be answered twice.
+            let next = answered.unwrap_or_else(|alarm| self.cut_short(alarm));
+            match next {
+                Next::GoOn if self.door.is_none() => {}
+                Next::GoOn => return Ok(Next::Close(Some(closing(ONE_REQUEST)))),
+                Next::Close(_) => return Ok(next),
+            }
+            if self.replies.is_full() {
+                poll_fn(|cx| self.poll_flush(cx)).await?;
+            }
+        }
+    }
+
+    /// Takes the next request; without one, tells what to do next.
+    #[inline]
+    fn take_request(&mut self) -> Result<Range<usize>, Next> {
         loop {
             let input = self.inbox.input(self.limits.frame_len, Side::Server);
             let cut = match self.replies.framing().cut(input) {
                 Ok(Some(cut)) => cut,
-                Ok(None) if self.inbox.has_ended() => return Ok(Next::Close(None)),
-                Ok(None) => return Ok(Next::GoOn),
+                Ok(None) if self.inbox.has_ended() => return Err(Next::Close(None)),
+                Ok(None) => return Err(Next::GoOn),
                 Err(error) => {
                     self.receive();
-                    return Ok(self.replies.reject(&error));
+                    return Err(self.replies.reject(&error));
                 }
             };
             let frame = self.inbox.consume(&cut.frame, cut.consumed);
-            self.frame_began = None;
-            let next = match cut.what {
-                What::Message => {
-                    self.receive();
-                    self.answer(frame).await?
-                }
-                What::TooLarge(length) => {
-                    self.receive();
-                    let text = too_large(length, self.limits.frame_len);
-                    self.replies
-                        .refuse(Refusal::new(RefusalKind::TooLarge, text))
-                }
-                What::Control(0x80..) => continue,
-                What::Control(kind) => {
-                    self.receive();
-                    self.replies.reject(&FrameError::malformed(format_args!(
-                        "a control frame of kind {kind:#04x}, which clients do not send"
-                    )))
-                }
-            };
-            self.at_work = false;
-            match next {
-                Next::GoOn if self.door.is_some() => {
-                    return Ok(Next::Close(Some(closing(
-                        "this server answers one request",
-                    ))));
-                }
+            self.wait_began = None;
+            if cut.what == What::Message {
+                self.receive();
+                return Ok(frame);
+            }
+            match self.answer_unusual(cut.what, cut.frame.len()) {
                 Next::GoOn => {}
-                Next::Close(_) => return Ok(next),
+                close @ Next::Close(_) => return Err(close),
             }
-            if self.replies.is_full() {
-                self.flush().await?;
+        }
+    }
+
+    /// Answers for a function that was dropped where it waited.
+    #[cold]
+    fn cut_short(&mut self, alarm: Alarm) -> Next {
+        match alarm {
+            Alarm::Expired => {
+                let limit = self.limits.request;
+                let text = format!("no reply within {limit} (`request_timeout`)");
+                let refusal = Refusal::new(RefusalKind::TimedOut, text);
+                unless_half_changed::<P>(self.replies.refuse(refusal))
             }
+            // Not counted: it is among the requests that were cut.
+            Alarm::Cut => {
+                let text = "the server ended before the reply";
+                self.replies.close(&Refusal::new(RefusalKind::Failed, text));
+                Next::Close(Some(closing("the server ended")))
+            }
+        }
+    }
+
+    /// Deals with a frame that is no message within the limit.
+    #[cold]
+    fn answer_unusual(&mut self, what: What, length: usize) -> Next {
+        let next = match what {
+            What::Message | What::Control(0x80..) => return Next::GoOn,
+            What::TooLarge => {
+                self.receive();
+                let text = too_large(length, self.limits.frame_len);
+                self.replies
+                    .refuse(Refusal::new(RefusalKind::TooLarge, text))
+            }
+            What::Control(kind) => {
+                self.receive();
+                self.replies.reject(&FrameError::malformed(format_args!(
+                    "a control frame of kind {kind:#04x}, which clients do not send"
+                )))
+            }
+        };
+        match next {
+            Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),
+            next => next,
         }
     }
 
@@ -180,72 +260,9 @@ where
     #[inline]
     pub(super) fn receive(&mut self) {
         self.watch.tally().receive();
-        self.at_work = true;
         if let Some(door) = self.door {
             door.close();
         }
-    }
-
-    /// Decodes a request, runs the function, and encodes its reply.
-    async fn answer(&mut self, frame: Range<usize>) -> Result<Next, Gone> {
-        let Self {
-            protocol,
-            limits,
-            facts,
-            session,
-            inbox,
-            replies,
-            stream,
-            watch,
-            ..
-        } = self;
-        let request = match P::Request::decode(Frame::new(inbox.frame(frame))) {
-            Ok(request) => request,
-            Err(error) => return Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
-        };
-        // The function goes before its answer is written: were its drop to panic afterwards, the
-        // request would be answered a second time.
-        let ran = {
-            let mut function =
-                pin!(protocol.process_request(Context::new(facts, session), request));
-            let mut is_limited = false;
-            poll_fn(|cx| {
-                if let Poll::Ready(result) = function.as_mut().poll(cx) {
-                    return Poll::Ready(Ran::Done(result));
-                }
-                if !is_limited {
-                    is_limited = true;
-                    watch.limit(limits.request);
-                }
-                // The replies before this one do not wait for it. An error will be met again when
-                // this one is sent; the function is not cut for it.
-                drop(replies.poll_flush(cx, stream, watch.tally()));
-                match watch.poll_alarm(cx) {
-                    None => Poll::Pending,
-                    Some(Alarm::Expired) => Poll::Ready(Ran::TimedOut),
-                    Some(Alarm::Cut) => Poll::Ready(Ran::Cut),
-                }
-            })
-            .await
-        };
-        Ok(match ran {
-            Ran::Done(Ok(reply)) => replies.reply(reply),
-            Ran::Done(Err(refusal)) => replies.refuse(refusal),
-            Ran::TimedOut => {
-                let text = format!(
-                    "no reply within {:?} (`request_timeout`)",
-                    limits.request.unwrap_or_default()
-                );
-                unless_half_changed::<P>(replies.refuse(Refusal::new(RefusalKind::TimedOut, text)))
-            }
-            Ran::Cut => {
-                replies.close(&Refusal::new(
-                    RefusalKind::Failed,
-                    "the server ended before the reply",
-                ));
-                Next::Close(Some(closing("the server ended")))
-            }
-        })
     }
 
     /// Mends what a panic left.
@@ -258,17 +275,58 @@ where
         // The payload may quote the peer, and is for the log only.
         let message = Escaped(message.as_bytes(), message.len());
         tracing::error!(panic = %message, "a protocol function panicked");
-        if !std::mem::take(&mut self.at_work) {
-            // It was the framing, which would panic again at the same bytes.
+        self.replies.prepare();
+        if self.replies.unsent() == self.watch.tally().unanswered() {
+            // No request was being answered: it was the framing, which would panic again.
             return Next::Close(Some(closing("the server failed")));
         }
         let refusal = Refusal::new(RefusalKind::Failed, "the function panicked");
         match unless_half_changed::<P>(self.replies.refuse(refusal)) {
-            Next::GoOn if self.door.is_some() => {
-                Next::Close(Some(closing("this server answers one request")))
-            }
+            Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),
             next => next,
         }
+    }
+}
+
+/// What a server that answers one request says behind it.
+const ONE_REQUEST: &str = "this server answers one request";
+
+/// A future that was polled, and did not wake its task since.
+struct Polled<'a, F> {
+    future: Pin<&'a mut F>,
+    is_fresh: bool,
+}
+
+impl<'a, F: Future> Polled<'a, F> {
+    fn once(future: Pin<&'a mut F>) -> Self {
+        Self {
+            future,
+            is_fresh: true,
+        }
+    }
+
+    /// Polls, but for the first time, which was done already.
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        if std::mem::take(&mut self.is_fresh) {
+            return Poll::Pending;
+        }
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// Does what is to be done while a function waits, unless it must not wait any longer.
+fn meanwhile<F: Framing, S: AsyncWrite + Unpin, R>(
+    cx: &mut task::Context<'_>,
+    replies: &mut Replies<F>,
+    stream: &mut S,
+    watch: &mut Watch,
+) -> Poll<Result<R, Alarm>> {
+    // The replies before this one do not wait for it. An error will be met again when this one is
+    // sent; the function is not cut for it.
+    drop(replies.poll_flush(cx, stream, watch.tally()));
+    match watch.poll_alarm(cx) {
+        None => Poll::Pending,
+        Some(alarm) => Poll::Ready(Err(alarm)),
     }
 }
 

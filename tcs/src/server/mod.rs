@@ -125,7 +125,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Then it is told *idle*, where the framing can, and closed. Default: 300 s; 5 s for an
     /// [`IterativeServer`], where it keeps the others waiting; 30 s for a [`OnceServer`].
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.idle = limit.into();
+        self.settings.limits.idle = limit.into().into();
         self
     }
 
@@ -134,7 +134,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// Then the connection is told *idle*, where the framing can, and closed. Default: 30 s.
     pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.frame = limit.into();
+        self.settings.limits.frame = limit.into().into();
         self
     }
 
@@ -144,14 +144,14 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// closes if it has a session. A function that does not wait, or is `blocking`, is not cut.
     /// Default: `None`, because where a transaction may be cut is your decision.
     pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.request = limit.into();
+        self.settings.limits.request = limit.into().into();
         self
     }
 
     /// Caps how long the server waits for a peer that does not read, counted from the last byte it
     /// took. Then the connection is dropped. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.write = limit.into();
+        self.settings.limits.write = limit.into().into();
         self
     }
 
@@ -161,7 +161,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Without this wait, unread input would make the operating system reset the connection, and
     /// the last reply could be lost. `None` does not wait. Default: 2 s.
     pub fn linger(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.linger = limit.into();
+        self.settings.limits.linger = limit.into().into();
         self
     }
 

@@ -19,7 +19,10 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::report::{Connections, Report, Requests, Tally};
+use super::{
+    report::{Connections, Report, Requests, Tally},
+    settings::Limit,
+};
 use crate::race::{Either, race};
 
 /// The open connections of one server.
@@ -88,15 +91,14 @@ pub(super) enum Alarm {
 
 impl Registry {
     /// A registry whose sweeps suit limits of `shortest` and longer.
-    pub(super) fn new(shortest: Option<Duration>) -> Arc<Self> {
+    pub(super) fn new(shortest: Limit) -> Arc<Self> {
         // A twelfth, of which a limit may be three late, is precise enough for the shortest limit;
         // the bounds keep the sweeps rare, and the second of a started frame in a drain precise.
-        let shortest = shortest.map_or(u64::MAX, milliseconds);
         Arc::new(Self {
             open: Mutex::default(),
             changed: Notify::new(),
             now: AtomicU64::new(0),
-            tick: (shortest / 12).clamp(1, 83),
+            tick: (shortest.milliseconds() / 12).clamp(1, 83),
         })
     }
 
@@ -245,19 +247,16 @@ impl Watch {
 
     /// Waits from now on for `limit` at most.
     #[inline]
-    pub(super) fn limit(&self, limit: Option<Duration>) {
+    pub(super) fn limit(&self, limit: Limit) {
         self.limit_from(self.now(), limit);
     }
 
     /// Waits until `limit` after the time `began`.
     #[inline]
-    pub(super) fn limit_from(&self, began: u64, limit: Option<Duration>) {
+    pub(super) fn limit_from(&self, began: u64, limit: Limit) {
         // The clock may be behind; a limit must not end early for it.
-        let deadline = limit.map_or(NEVER, |limit| {
-            began
-                .saturating_add(milliseconds(limit))
-                .saturating_add(self.registry.tick * u64::from(SLACK))
-        });
+        let deadline =
+            (began + self.registry.tick * u64::from(SLACK)).saturating_add(limit.milliseconds());
         self.slot.deadline.store(deadline, Ordering::Relaxed);
     }
 

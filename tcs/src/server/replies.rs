@@ -9,8 +9,8 @@ use std::{
 
 use super::report::{Answers, Tally};
 use crate::{
-    Encode, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
-    buffer::{Outbox, Unwritable, Written},
+    Encode, EncodeError, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
+    buffer::{Outbox, Unusual},
     refusal::Escaped,
 };
 
@@ -45,64 +45,106 @@ impl<F: Framing> Replies<F> {
         }
     }
 
+    /// Makes ready for answers; also after a panic, which may have left a part of one.
+    pub(super) fn prepare(&mut self) {
+        self.outbox.prepare();
+    }
+
+    /// Gives the buffer back, if nothing waits in it.
+    pub(super) fn rest(&mut self) {
+        self.outbox.rest();
+    }
+
+    /// Returns how many answers wait to be sent.
+    pub(super) fn unsent(&self) -> u64 {
+        self.unsent.sum()
+    }
+
+    #[inline]
     pub(super) fn framing(&mut self) -> &mut F {
         &mut self.framing
     }
 
     /// Says something that answers no request.
     pub(super) fn greet<Format>(&mut self, greeting: impl Encode<Format>) -> Next {
+        self.outbox.prepare();
         let written = self
             .outbox
             .message(&mut self.framing, self.limit, |out| greeting.encode(out));
-        match written {
-            Ok(Written::Message | Written::Nothing) => Next::GoOn,
-            Ok(Written::Last) => Next::Close(None),
-            Ok(Written::Error(text) | Written::LastError(text)) => {
-                Next::Close(Some(Refusal::new(RefusalKind::GoingAway, text)))
-            }
-            Err(error) => {
-                tracing::error!(%error, "the greeting cannot be sent");
-                Next::Close(Some(Refusal::new(
-                    RefusalKind::GoingAway,
-                    "the greeting cannot be sent",
-                )))
-            }
+        let why = match written {
+            Ok(()) | Err(Unusual::Nothing) => return Next::GoOn,
+            Err(Unusual::Last) => return Next::Close(None),
+            Err(Unusual::Error(text) | Unusual::LastError(text)) => text,
+            Err(Unusual::Encode(error)) => unencodable("greeting", &error),
+            Err(Unusual::Frame(error)) => unsendable("greeting", &error),
+        };
+        Next::Close(Some(closing(&why)))
+    }
+
+    /// Answers a request with what its protocol returned.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is the loop; outlined, it costs a fifth more"
+    )]
+    pub(super) fn answer<Format>(&mut self, result: Result<impl Encode<Format>, Refusal>) -> Next {
+        match result {
+            Ok(reply) => self.reply(reply),
+            Err(refusal) => self.refuse(refusal),
         }
     }
 
-    /// Answers a request with what its function returned.
-    #[inline]
-    pub(super) fn reply<Format>(&mut self, reply: impl Encode<Format>) -> Next {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `answer`")]
+    fn reply<Format>(&mut self, reply: impl Encode<Format>) -> Next {
         let written = self
             .outbox
             .message(&mut self.framing, self.limit, |out| reply.encode(out));
         match written {
-            Ok(Written::Message | Written::Nothing) => {
+            Ok(()) => {
                 self.unsent.served += 1;
                 after_answer::<F>()
             }
-            Ok(Written::Last) => {
-                self.unsent.served += 1;
-                after_last()
-            }
-            Ok(Written::Error(text)) => self.refuse(Refusal::error(text)),
-            Ok(Written::LastError(text)) => match self.refuse(Refusal::error(text)) {
-                Next::GoOn => after_last(),
-                close @ Next::Close(_) => close,
-            },
-            Err(error) => {
-                tracing::error!(%error, "a reply cannot be sent");
-                let text = match error {
-                    // Why a value has no form is the server's own matter.
-                    Unwritable::Encode(_) => "the reply cannot be encoded".to_owned(),
-                    Unwritable::Frame(error) => format!("the reply cannot be sent: {error}"),
-                };
-                self.refuse(Refusal::new(RefusalKind::Failed, text))
-            }
+            Err(unusual) => self.unusual(unusual),
         }
     }
 
+    /// Answers a request with what is no ordinary reply.
+    #[cold]
+    fn unusual(&mut self, unusual: Unusual) -> Next {
+        let why = match unusual {
+            Unusual::Nothing => {
+                self.unsent.served += 1;
+                return after_answer::<F>();
+            }
+            Unusual::Last => {
+                self.unsent.served += 1;
+                return after_last();
+            }
+            Unusual::Error(text) => return self.refuse(Refusal::error(text)),
+            Unusual::LastError(text) => {
+                return match self.refuse(Refusal::error(text)) {
+                    Next::GoOn => after_last(),
+                    close @ Next::Close(_) => close,
+                };
+            }
+            Unusual::Encode(error) => unencodable("reply", &error),
+            Unusual::Frame(error) => unsendable("reply", &error),
+        };
+        self.refuse(Refusal::new(RefusalKind::Failed, why))
+    }
+
+    /// Answers like [`answer`](Self::answer), for functions that were not ready at once.
+    #[cold]
+    pub(super) fn answer_late<Format>(
+        &mut self,
+        result: Result<impl Encode<Format>, Refusal>,
+    ) -> Next {
+        self.answer(result)
+    }
+
     /// Answers a request with a refusal.
+    #[cold]
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Next {
         if refusal.kind().is_final() {
             self.unsent.count(refusal.kind());
@@ -137,8 +179,8 @@ impl<F: Framing> Replies<F> {
                     std::fmt::Write::write_fmt(out, format_args!("{}", Escaped(text, text.len())));
             })
         });
-        if let Err(error) = said {
-            tracing::error!(%error, "an error cannot be sent");
+        if said.is_err() {
+            tracing::error!("the text of an error cannot be sent");
             self.unsent.failed += 1;
             return Next::Close(None);
         }
@@ -208,4 +250,17 @@ fn after_last() -> Next {
 /// The final refusal of a server that closes by its own decision.
 pub(super) fn closing(text: &str) -> Refusal {
     Refusal::new(RefusalKind::GoingAway, text)
+}
+
+/// Words that a value has no form, for the peer; why is the server's own matter.
+fn unencodable(what: &str, error: &EncodeError) -> String {
+    tracing::error!(%error, "a {what} cannot be encoded");
+    format!("the {what} cannot be encoded")
+}
+
+/// Words why a message cannot be sent, for the peer and the log.
+fn unsendable(what: &str, error: &FrameError) -> String {
+    let text = format!("the {what} cannot be sent: {error}");
+    tracing::error!("{text}");
+    text
 }

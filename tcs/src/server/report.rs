@@ -111,6 +111,11 @@ impl Tally {
         add(&self.refused, answers.refused);
     }
 
+    /// Returns how many requests were received whose answers were not sent.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.requests().cut
+    }
+
     /// Returns the sums; whatever was received and not answered is cut.
     pub(super) fn requests(&self) -> Requests {
         let (received, served) = (self.received.load(Relaxed), self.served.load(Relaxed));
@@ -139,6 +144,10 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    pub(super) const fn sum(&self) -> u64 {
+        self.served + self.failed + self.refused
+    }
+
     /// Counts the answer to a request of which this is the refusal.
     pub(super) fn count(&mut self, kind: crate::RefusalKind) {
         use crate::RefusalKind as Kind;

@@ -1,6 +1,6 @@
 //! The settings of all servers, each once.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
@@ -28,11 +28,49 @@ pub(super) type OnListening = Box<dyn FnOnce(SocketAddr) + Send>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) frame_len: usize,
-    pub(super) idle: Option<Duration>,
-    pub(super) frame: Option<Duration>,
-    pub(super) request: Option<Duration>,
-    pub(super) write: Option<Duration>,
-    pub(super) linger: Option<Duration>,
+    pub(super) idle: Limit,
+    pub(super) frame: Limit,
+    pub(super) request: Limit,
+    pub(super) write: Limit,
+    pub(super) linger: Limit,
+}
+
+/// A time limit in milliseconds, the unit of the registry's clock; or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Limit(u64);
+
+impl Limit {
+    pub(super) const NONE: Self = Self(u64::MAX);
+
+    pub(super) const fn of(seconds: u64) -> Self {
+        Self(seconds * 1_000)
+    }
+
+    /// Returns the limit in milliseconds; the largest number for none.
+    #[inline]
+    pub(super) const fn milliseconds(self) -> u64 {
+        self.0
+    }
+
+    pub(super) const fn plus_seconds(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000)))
+    }
+}
+
+/// Rounds up, so that no limit becomes zero.
+impl From<Option<Duration>> for Limit {
+    fn from(limit: Option<Duration>) -> Self {
+        limit.map_or(Self::NONE, |limit| {
+            let milliseconds = limit.as_nanos().div_ceil(1_000_000);
+            Self(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+        })
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", Duration::from_millis(self.0))
+    }
 }
 
 impl Settings {
@@ -46,14 +84,14 @@ impl Settings {
             limits: Limits {
                 // As tokio-util's length-delimited codec: memory follows arrival, not the claim.
                 frame_len: 8 << 20,
-                idle: Some(idle),
+                idle: Some(idle).into(),
                 // Against peers that send a byte now and then; the allowance for what arrives
                 // lets slow lines finish large frames.
-                frame: Some(Duration::from_secs(30)),
+                frame: Limit::of(30),
                 // Cutting a transaction is the user's decision.
-                request: None,
-                write: Some(Duration::from_secs(30)),
-                linger: Some(Duration::from_secs(2)),
+                request: Limit::NONE,
+                write: Limit::of(30),
+                linger: Limit::of(2),
             },
             on_listening: None,
         }
@@ -80,10 +118,10 @@ impl Settings {
             ("max_frame_len", frame_len == 0),
             ("max_connections", self.max_connections == 0),
             ("max_blocking", self.max_blocking == 0),
-            ("idle_timeout", idle == Some(Duration::ZERO)),
-            ("frame_timeout", frame == Some(Duration::ZERO)),
-            ("request_timeout", request == Some(Duration::ZERO)),
-            ("write_timeout", write == Some(Duration::ZERO)),
+            ("idle_timeout", idle.milliseconds() == 0),
+            ("frame_timeout", frame.milliseconds() == 0),
+            ("request_timeout", request.milliseconds() == 0),
+            ("write_timeout", write.milliseconds() == 0),
         ];
         check_zero(zero)?;
         check_max_frame_len(frame_len)
@@ -117,7 +155,7 @@ pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
 
 impl Limits {
     /// Returns the shortest time limit, by which the sweeper sets its pace.
-    pub(super) fn shortest(&self) -> Option<Duration> {
+    pub(super) fn shortest(&self) -> Limit {
         let Self {
             frame_len: _,
             idle,
@@ -126,12 +164,12 @@ impl Limits {
             write,
             linger,
         } = *self;
+        // `linger` may be zero, which is not waited for.
         [idle, frame, request, write, linger]
             .into_iter()
-            .flatten()
-            // `linger` may be zero, which is not waited for.
-            .filter(|limit| !limit.is_zero())
+            .filter(|limit| limit.milliseconds() > 0)
             .min()
+            .unwrap_or(Limit::NONE)
     }
 }
 
@@ -154,15 +192,15 @@ mod tests {
         let settings = Settings::new(Duration::from_secs(5));
         assert_eq!(settings.drain, Some(Duration::from_secs(30)));
         assert_eq!(settings.max_blocking, 512);
-        assert_eq!(settings.limits.request, None);
+        assert_eq!(settings.limits.request, Limit::NONE);
     }
 
     #[test]
     fn linger_of_zero_does_not_set_the_pace() {
         let mut limits = Settings::new(Duration::from_secs(5)).limits;
-        assert_eq!(limits.shortest(), Some(Duration::from_secs(2)));
-        limits.linger = Some(Duration::ZERO);
-        assert_eq!(limits.shortest(), Some(Duration::from_secs(5)));
+        assert_eq!(limits.shortest(), Limit::of(2));
+        limits.linger = Limit::of(0);
+        assert_eq!(limits.shortest(), Limit::of(5));
     }
 
     #[test]

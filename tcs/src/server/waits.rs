@@ -1,10 +1,15 @@
 //! Where a connection waits: to send, for bytes, and for the peer to close. Each wait has its limit.
 
-use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{connection::Connection, registry::Alarm, replies::closing};
+use super::{connection::Connection, registry::Alarm, replies::closing, settings::Limit};
 use crate::{Refusal, RefusalKind, ServerProtocol};
 
 /// Why nothing can be said to the peer any more.
@@ -29,7 +34,7 @@ pub(super) enum Arrived {
 }
 
 /// How long a started frame may take to complete when a drain begins.
-const DRAINED_FRAME: Duration = Duration::from_secs(1);
+const DRAINED_FRAME: Limit = Limit::of(1);
 /// So many bytes of a started frame earn a second more.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
@@ -39,85 +44,99 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     /// Sends what waits.
-    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
-        let Self {
-            limits,
-            replies,
-            stream,
-            watch,
-            ..
-        } = self;
-        let mut waiting = usize::MAX;
-        poll_fn(|cx| {
-            if let Poll::Ready(flushed) = replies.poll_flush(cx, stream, watch.tally()) {
-                return Poll::Ready(flushed.map_err(Gone::Error));
+    ///
+    /// Cancel safe: what was sent is not sent again.
+    #[inline]
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        let tally = self.watch.tally();
+        match self.replies.poll_flush(cx, &mut self.stream, tally) {
+            Poll::Ready(Ok(())) => {
+                self.stalled_at = None;
+                Poll::Ready(Ok(()))
             }
-            // The limit counts from the last progress.
-            if replies.waiting() < waiting {
-                waiting = replies.waiting();
-                watch.limit(limits.write);
-            }
-            match watch.poll_alarm(cx) {
-                None => Poll::Pending,
-                Some(Alarm::Expired) => Poll::Ready(Err(Gone::Stalled)),
-                Some(Alarm::Cut) => Poll::Ready(Err(Gone::Cut)),
-            }
-        })
-        .await
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
+            Poll::Pending => self.stall(cx),
+        }
+    }
+
+    /// Waits for a peer that does not read, within the limit.
+    #[cold]
+    fn stall(&mut self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
+        // The limit counts from the last progress.
+        let waiting = Some(self.replies.waiting());
+        if self.stalled_at != waiting {
+            self.stalled_at = waiting;
+            self.watch.limit(self.limits.write);
+        }
+        match self.watch.poll_alarm(cx) {
+            None => Poll::Pending,
+            Some(Alarm::Expired) => Poll::Ready(Err(Gone::Stalled)),
+            Some(Alarm::Cut) => Poll::Ready(Err(Gone::Cut)),
+        }
     }
 
     /// Waits for bytes.
-    pub(super) async fn fill(&mut self) -> Result<Arrived, Gone> {
-        if self.watch.is_draining() {
-            self.drain_began.get_or_insert(self.watch.now());
+    ///
+    /// Cancel safe: bytes that arrived are in the inbox.
+    #[inline]
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrived, Gone>> {
+        let started = self.inbox.started();
+        if started.is_none() && self.watch.is_draining() {
+            return Poll::Ready(Ok(Arrived::Drain));
         }
-        let (began, limit) = match (self.inbox.started(), self.drain_began) {
-            (None, Some(_)) => return Ok(Arrived::Drain),
-            (Some(_), Some(began)) => (began, Some(DRAINED_FRAME)),
-            (None, None) => (self.watch.now(), self.limits.idle),
-            (Some(arrived), None) => {
-                let began = *self.frame_began.get_or_insert(self.watch.now());
-                (began, self.frame_limit(arrived))
-            }
-        };
-        self.watch.limit_from(began, limit);
-        let Self {
-            inbox,
-            stream,
-            watch,
-            drain_began,
-            ..
-        } = self;
-        poll_fn(|cx| {
-            // Reading comes first: bytes that are there count, even if this task was late.
-            if let Poll::Ready(filled) = inbox.poll_fill(cx, stream) {
-                return Poll::Ready(filled.map(|()| Arrived::Bytes).map_err(Gone::Error));
-            }
-            match watch.poll_alarm(cx) {
-                Some(Alarm::Expired) => Poll::Ready(Ok(Arrived::Expired)),
-                Some(Alarm::Cut) => Poll::Ready(Err(Gone::Cut)),
-                None if drain_began.is_none() && watch.is_draining() => {
-                    Poll::Ready(Ok(Arrived::Drain))
+        // Reading comes before all limits: bytes that are there count, even if this task was late.
+        match self.inbox.poll_fill(cx, &mut self.stream) {
+            Poll::Ready(Ok(())) => {
+                if started.is_none() {
+                    self.wait_began = None;
                 }
-                None => Poll::Pending,
+                Poll::Ready(Ok(Arrived::Bytes))
             }
-        })
-        .await
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
+            Poll::Pending => self.wait(cx, started),
+        }
+    }
+
+    /// Waits for bytes that have not arrived, within the limit.
+    #[inline]
+    fn wait(&mut self, cx: &Context<'_>, started: Option<usize>) -> Poll<Result<Arrived, Gone>> {
+        let now = self.watch.now();
+        let mut began = *self.wait_began.get_or_insert(now);
+        let mut limit = match started {
+            None => self.limits.idle,
+            Some(arrived) => self.frame_limit(arrived),
+        };
+        if self.watch.is_draining() {
+            began = *self.drain_began.get_or_insert(now);
+            limit = DRAINED_FRAME;
+        }
+        self.watch.limit_from(began, limit);
+        match self.watch.poll_alarm(cx) {
+            Some(Alarm::Expired) => return Poll::Ready(Ok(Arrived::Expired)),
+            Some(Alarm::Cut) => return Poll::Ready(Err(Gone::Cut)),
+            None => {}
+        }
+        // Looked at after the waker was left, so that a drain that begins now is not missed.
+        if self.watch.is_draining() && self.drain_began.is_none() {
+            if started.is_none() {
+                return Poll::Ready(Ok(Arrived::Drain));
+            }
+            return self.wait(cx, started);
+        }
+        self.replies.rest();
+        Poll::Pending
     }
 
     /// Returns how long a frame may take of which so many bytes have arrived.
-    fn frame_limit(&self, arrived: usize) -> Option<Duration> {
-        let earned = Duration::from_secs((arrived / BYTES_PER_SECOND) as u64);
-        self.limits.frame.map(|limit| limit.saturating_add(earned))
+    fn frame_limit(&self, arrived: usize) -> Limit {
+        let earned = arrived / BYTES_PER_SECOND;
+        self.limits.frame.plus_seconds(earned as u64)
     }
 
     /// Words why the wait for bytes is over.
     pub(super) fn expired(&mut self) -> Refusal {
         let Some(arrived) = self.inbox.started() else {
-            let text = format!(
-                "nothing arrived for {:?} (`idle_timeout`)",
-                self.limits.idle.unwrap_or_default()
-            );
+            let text = format!("nothing arrived for {} (`idle_timeout`)", self.limits.idle);
             return Refusal::new(RefusalKind::Idle, text);
         };
         if !self.inbox.is_skipping() {
@@ -128,8 +147,8 @@ where
             return closing("the server is stopping, and the frame was not complete");
         }
         let text = format!(
-            "the frame was not complete after {:?} (`frame_timeout`)",
-            self.frame_limit(arrived).unwrap_or_default()
+            "the frame was not complete after {} (`frame_timeout`)",
+            self.frame_limit(arrived)
         );
         Refusal::new(RefusalKind::Idle, text)
     }
@@ -139,7 +158,7 @@ where
         if let Some(refusal) = refusal {
             self.replies.close(&refusal);
         }
-        self.flush().await?;
+        poll_fn(|cx| self.poll_flush(cx)).await?;
         let Self {
             limits,
             inbox,
@@ -153,12 +172,12 @@ where
             _ => Poll::Ready(()),
         })
         .await;
-        let Some(linger) = limits.linger.filter(|linger| !linger.is_zero()) else {
+        if matches!(limits.linger.milliseconds(), 0 | u64::MAX) {
             return Ok(());
-        };
+        }
         // A socket that is closed with unread input is reset, which can destroy replies that the
         // peer has not read yet (RFC 1122, section 4.2.2.13).
-        watch.limit(Some(linger));
+        watch.limit(limits.linger);
         while !inbox.has_ended() {
             inbox.clear();
             let filled = poll_fn(|cx| match inbox.poll_fill(cx, stream) {

@@ -5,4 +5,6 @@ fn print(reply: &str, limit: u16) {
     println!("{reply} {limit}");
 }
 
-fn main() {}
+fn main() {
+    let _ = (tcs::Client::new(Print { limit: 1 }), print("a", 2));
+}

@@ -5,4 +5,6 @@ fn add(number: u8, #[sate] more: &u8) -> u8 {
     number + more
 }
 
-fn main() {}
+fn main() {
+    let _ = (tcs::OnceServer::new(Add { more: 1 }), add(1, &2));
+}

@@ -5,4 +5,7 @@ fn greet(name: &str) -> String {
     name.to_owned()
 }
 
+#[tcs::client_protocol(server = Greet, request = "Ann")]
+fn print(_: String) {}
+
 fn main() {}

@@ -5,4 +5,6 @@ fn print(reply: &'static str) {
     println!("{reply}");
 }
 
-fn main() {}
+fn main() {
+    let _ = (tcs::Client::new(Print), print("a"));
+}

@@ -6,5 +6,5 @@ fn now() -> u64 {
 }
 
 fn main() {
-    let _: Now = Now;
+    let _ = (tcs::OnceServer::new(Now), now());
 }

@@ -5,4 +5,6 @@ fn greet(name: &str, #[state] greeting: String) -> String {
     format!("{greeting} {name}")
 }
 
-fn main() {}
+fn main() {
+    let _ = tcs::OnceServer::new(Greet { greeting: greet("a", String::new()) });
+}

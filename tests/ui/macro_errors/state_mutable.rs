@@ -6,4 +6,6 @@ fn count(by: u64, #[state] total: &mut u64) -> u64 {
     *total
 }
 
-fn main() {}
+fn main() {
+    let _ = (tcs::OnceServer::new(Count::new(1)), count(1, &mut 2));
+}

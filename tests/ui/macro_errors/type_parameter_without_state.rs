@@ -5,4 +5,6 @@ fn show<T: ToString>(number: u32) -> String {
     number.to_string()
 }
 
-fn main() {}
+fn main() {
+    let _ = (tcs::OnceServer::new(Show), show::<u8>(2));
+}

@@ -1,0 +1,3 @@
+//! What the programs of the benches share.
+
+pub mod servers;

@@ -1,0 +1,145 @@
+//! Whatever stands under an attribute, the macro answers, and what it answers are items.
+
+use std::str::FromStr as _;
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use syn::{File, Item, ItemFn};
+
+use crate::{client::client_protocol, server::server_protocol};
+
+/// What the random inputs are made of: arguments, and the item under them.
+const SEEDS: &[(&str, &str)] = &[
+    ("", "fn greet(name: &str) -> String { name.to_owned() }"),
+    (
+        "Name, framing = Lines, format = Plain, session = a + 1, greeting = \"x\", crate = a::b",
+        "/// Docs.\n pub(crate) async fn f<'a, T: 'a + Store<'a>, const N: usize>(Pair(a, b): Pair<'a, '_>, \
+         #[state] s: &'a T, #[state] t: &str, #[state] l: &[[u8; N]], #[state] d: &(dyn A + Send), \
+         #[session] x: &mut Vec<u8>, peer: &Peer) -> Result<&'a str, for<'b> fn(&'b str) -> &'b str> \
+         where &'a T: Into<u8>, T: 'a { body(); }",
+    ),
+    (
+        "blocking",
+        "unsafe extern \"C\" fn r#type(self: Box<Self>, _: impl Fn(&str) -> u8) -> !;",
+    ),
+    (
+        "request = |a: u8, b: &'a str| a + b, server = S<'_>",
+        "fn f(reply: u8, a: u8) -> (u8, &str) {}",
+    ),
+    (
+        "Name, request = \"Ann\"",
+        "pub fn f(reply: &[u8], more: &'static str, _: u8) -> &'static str {}",
+    ),
+    (
+        "reply = String",
+        "fn f<'x>(name: &'x str, #[sate] n: u32) -> impl Into<&'x str> { name }",
+    ),
+    ("session = , = , , ::", "struct S<'a> { a: &'a str }"),
+    (
+        "framing(x), \"Name\", 'a', 1.5",
+        "impl S { fn f(&mut self, x: str, y: &mut dyn A) }",
+    ),
+];
+
+#[test]
+fn no_input_makes_the_macro_panic() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let seeds: Vec<(TokenStream, TokenStream)> = SEEDS
+        .iter()
+        .map(|(args, item)| (tokens(args), tokens(item)))
+        .collect();
+    let words: Vec<TokenTree> = seeds
+        .iter()
+        .flat_map(|(args, item)| [flatten(args), flatten(item)].concat())
+        .collect();
+    for _ in 0..20_000 {
+        let (args, _) = random.pick(&seeds);
+        let (_, item) = random.pick(&seeds);
+        let args = random.mutate(args, &words);
+        let item = random.mutate(item, &words);
+        let is_function = syn::parse2::<ItemFn>(item.clone()).is_ok();
+        for expand in [server_protocol, client_protocol] {
+            let output = expand(args.clone(), item.clone());
+            if is_function {
+                let file = syn::parse2::<File>(output.clone())
+                    .unwrap_or_else(|error| panic!("{error}\n#[x({args})]\n{item}\n{output}"));
+                assert!(
+                    file.items.iter().any(|item| matches!(item, Item::Fn(_))),
+                    "{output}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn seeds_reach_the_expansion() {
+    // Without a mistake there is no `compile_error`, and the type is there.
+    for (args, item) in &SEEDS[..2] {
+        let output = server_protocol(tokens(args), tokens(item)).to_string();
+        assert!(!output.contains("compile_error"), "{output}");
+        assert!(output.contains("struct"), "{output}");
+    }
+    let (args, item) = SEEDS[4];
+    let output = client_protocol(tokens(args), tokens(item)).to_string();
+    assert!(
+        output.contains("compile_error"),
+        "a field has no name: {output}"
+    );
+}
+
+fn tokens(text: &str) -> TokenStream {
+    TokenStream::from_str(text).expect("tokens")
+}
+
+/// Returns all tokens, those inside of groups too.
+fn flatten(tokens: &TokenStream) -> Vec<TokenTree> {
+    tokens
+        .clone()
+        .into_iter()
+        .flat_map(|token| {
+            let mut all = vec![token.clone()];
+            if let TokenTree::Group(group) = &token {
+                all.extend(flatten(&group.stream()));
+            }
+            all
+        })
+        .collect()
+}
+
+/// A generator that gives the same inputs on every machine.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).expect("31 bits") % bound
+    }
+
+    fn pick<'t, T>(&mut self, list: &'t [T]) -> &'t T {
+        &list[self.below(list.len())]
+    }
+
+    /// Removes, repeats, replaces and inserts a few tokens, at any depth.
+    fn mutate(&mut self, tokens: &TokenStream, words: &[TokenTree]) -> TokenStream {
+        let mut output = Vec::new();
+        for token in tokens.clone() {
+            match self.below(40) {
+                0 => {}
+                1 => output.extend([token.clone(), token]),
+                2 => output.push(self.pick(words).clone()),
+                3 => output.extend([self.pick(words).clone(), token]),
+                4 => output.push(TokenTree::Group(Group::new(Delimiter::None, token.into()))),
+                _ => output.push(match token {
+                    TokenTree::Group(group) => {
+                        let inner = self.mutate(&group.stream(), words);
+                        TokenTree::Group(Group::new(group.delimiter(), inner))
+                    }
+                    other => other,
+                }),
+            }
+        }
+        output.into_iter().collect()
+    }
+}

@@ -1,0 +1,156 @@
+//! The expansions raise no lint: neither a warning of the compiler, nor one of strict users.
+
+#![deny(
+    warnings,
+    unused,
+    future_incompatible,
+    let_underscore,
+    nonstandard_style,
+    refining_impl_trait,
+    rust_2018_idioms,
+    rust_2021_compatibility,
+    rust_2024_compatibility,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    unnameable_types,
+    elided_lifetimes_in_paths,
+    explicit_outlives_requirements,
+    single_use_lifetimes,
+    trivial_casts,
+    unused_qualifications,
+    unused_lifetimes,
+    unused_results,
+    variant_size_differences,
+    let_underscore_drop,
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::cargo,
+    clippy::exhaustive_structs,
+    clippy::must_use_candidate,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::missing_docs_in_private_items,
+    clippy::missing_inline_in_public_items,
+    clippy::missing_trait_methods,
+    clippy::pattern_type_mismatch,
+    clippy::question_mark_used,
+    clippy::ref_patterns,
+    clippy::renamed_function_params,
+    clippy::same_name_method,
+    clippy::shadow_reuse,
+    clippy::shadow_same,
+    clippy::shadow_unrelated,
+    clippy::single_call_fn,
+    clippy::unimplemented,
+    clippy::unwrap_used
+)]
+#![allow(
+    clippy::cargo_common_metadata,
+    clippy::multiple_crate_versions,
+    reason = "they are about the package"
+)]
+#![allow(
+    clippy::missing_inline_in_public_items,
+    clippy::single_call_fn,
+    reason = "they are about the functions below, which users write"
+)]
+
+use std::sync::Mutex;
+
+use tcs::{Answer, Encode, FromContext, Peer, client_protocol, server_protocol};
+
+#[server_protocol]
+fn private(name: &str) -> String {
+    name.to_owned()
+}
+
+/// Greets.
+#[server_protocol]
+pub fn documented(name: &str) -> &str {
+    name
+}
+
+/// Waits for nothing.
+///
+/// # Errors
+///
+/// Never.
+#[server_protocol(session = String::from(prefix), greeting = format!("{peer} {total:?}"))]
+pub async fn everything<'n, T>(
+    name: &'n str,
+    #[state] total: &Mutex<u64>,
+    #[state] prefix: &str,
+    #[state] list: &[T],
+    #[session] seen: &mut String,
+    _peer: &Peer,
+) -> Result<Answer<&'n str>, String>
+where
+    T: std::fmt::Debug + ToString,
+{
+    if let Ok(mut guard) = total.lock() {
+        *guard += 1;
+    }
+    seen.push_str(prefix);
+    let _ = list;
+    Ok(Answer::Last(name))
+}
+
+/// Blocks.
+#[server_protocol(blocking)]
+pub fn blocked(text: String, #[state] small: &u8, #[state] path: &std::path::PathBuf) -> usize {
+    text.len() + path.as_os_str().len() + usize::from(*small)
+}
+
+/// Asks nothing.
+#[client_protocol(request = "Ann")]
+pub fn length(reply: &str) -> usize {
+    reply.len()
+}
+
+/// Has fields.
+#[client_protocol(request = |count: u32, name: &str| format!("{count} {name}"))]
+pub async fn fields(reply: String, name: &str, only_here: u32) -> (String, usize, u32) {
+    (reply, name.len(), only_here)
+}
+
+/// Ignores a field in its request.
+#[client_protocol(server = Documented, request = "a")]
+pub fn of_server(reply: &str, more: String) -> (usize, String) {
+    (reply.len(), more)
+}
+
+/// Makes the request.
+#[client_protocol(reply = u8)]
+pub fn question(name: &str) -> String {
+    name.to_owned()
+}
+
+/// Makes the request of a server.
+#[client_protocol(server = Documented, reply = String)]
+pub fn question_of_server(name: &str) -> &str {
+    name
+}
+
+#[test]
+fn expansions_raise_no_lint() {
+    // That this file compiles is the test; the names above are used like users use them.
+    fn both<T: FromContext<'static>, U: Encode<tcs::Plain>>() {}
+    both::<&Peer, &str>();
+    assert_eq!(format!("{Private:?} {Documented:?}"), "Private Documented");
+    assert_eq!(private(documented("a")), "a");
+    let everything = Everything::new(Mutex::new(1), String::new(), vec![1]);
+    assert_eq!(format!("{everything:?}"), "Everything");
+    assert_eq!(Blocked::new(1, "a".into()).small, 1);
+    assert_eq!(Fields::new(1, "a", 2).only_here, 2);
+    assert_eq!(OfServer::new("a".to_owned()).more, "a");
+    assert_eq!(
+        (Question::new("a").name, QuestionOfServer { name: "b" }.name),
+        ("a", "b")
+    );
+    assert_eq!(
+        (length("abc"), format!("{Length:?}")),
+        (3, "Length".to_owned())
+    );
+}
