@@ -1,7 +1,7 @@
 //! What is logged: the reasons that peers are not told, and nothing that could fool a terminal.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     sync::{Arc, Mutex},
 };
 
@@ -37,7 +37,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0 += &format!("{field}={value:?} ");
+        write!(self.0, "{field}={value:?} ").expect("a `String` takes all");
     }
 }
 

@@ -125,30 +125,15 @@ impl Handle {
 impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     pub(super) async fn new(protocol: P, settings: Settings) -> Result<Self> {
         settings.check()?;
-        let mut last = None;
-        for addr in settings.address.resolve().await? {
-            match TcpListener::bind(addr).await {
-                Ok(listener) => {
-                    let local_addr = listener
-                        .local_addr()
-                        .map_err(|source| Repr::Listen { addr, source })?;
-                    return Ok(Self {
-                        protocol,
-                        settings,
-                        listener,
-                        local_addr,
-                        handle: Handle::new(),
-                        lifetime: PhantomData,
-                    });
-                }
-                Err(source) => last = Some(Repr::Listen { addr, source }),
-            }
-        }
-        let none = || Repr::Setting {
-            setting: "address",
-            reason: "has no socket address".to_owned(),
-        };
-        Err(last.unwrap_or_else(none).into())
+        let (listener, local_addr) = listen_at_any(settings.address.resolve().await?).await?;
+        Ok(Self {
+            protocol,
+            settings,
+            listener,
+            local_addr,
+            handle: Handle::new(),
+            lifetime: PhantomData,
+        })
     }
 
     /// Returns the address that the server listens on, with the port that port 0 became.
@@ -242,6 +227,22 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     }
 }
 
+/// Listens at the first of the addresses that is free.
+async fn listen_at_any(addrs: Vec<SocketAddr>) -> Result<(TcpListener, SocketAddr)> {
+    let mut failure = Repr::Setting {
+        setting: "address",
+        reason: "has no socket address".to_owned(),
+    };
+    for addr in addrs {
+        let listener = TcpListener::bind(addr).await;
+        match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((local_addr, listener)) => return Ok((listener, local_addr)),
+            Err(source) => failure = Repr::Listen { addr, source },
+        }
+    }
+    Err(failure.into())
+}
+
 /// Closes the listener and cuts what is open, when a server's future is dropped.
 struct CutOnDrop<'a, P>(&'a Shared<P>);
 
@@ -285,6 +286,16 @@ mod tests {
         async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Refusal> {
             Ok(())
         }
+    }
+
+    #[tokio::test]
+    async fn all_addresses_are_tried_in_their_order() {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let (_first, taken) = listen_at_any(vec![any]).await.expect("a free port");
+        let (_second, addr) = listen_at_any(vec![taken, any]).await.expect("a free port");
+        assert!(addr != taken && addr.port() != 0);
+        let error = listen_at_any(vec![taken, taken]).await.expect_err("taken");
+        assert_eq!(error.peer_addr(), Some(taken));
     }
 
     #[tokio::test]
