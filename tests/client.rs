@@ -1,8 +1,6 @@
 //! What a client says, and what it makes of the replies.
 
-use std::sync::Arc;
-
-use tcs::{Client, Connection, Framing, LengthPrefixed, Lines, Plain, Raw};
+use tcs::{Client, Connection, LengthPrefixed, Lines, Plain, Raw};
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, Text, ask, hears},
@@ -178,21 +176,4 @@ async fn exchanges_can_be_spawned() {
     within(server)
         .await
         .expect("the server saw what it expects");
-}
-
-#[test]
-fn exchange_is_send_for_every_framing() {
-    let spawn: fn(&'static _) = spawned::<Lines>;
-    std::hint::black_box(spawn);
-}
-
-fn spawned<F: Framing>(connection: &'static Arc<tokio::sync::Mutex<Connection<F>>>) {
-    drop(tokio::spawn(async {
-        connection
-            .lock()
-            .await
-            .exchange(ask::<F>("x"))
-            .await
-            .map(|_| ())
-    }));
 }

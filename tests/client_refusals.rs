@@ -2,6 +2,7 @@
 
 use tcs::{Connection, ErrorKind, Execution, RefusalKind};
 use tcs_tests::{
+    RawPeer,
     client::{Prefixed, chain, hears},
     control, frame,
     raw_server::RawServer,
@@ -120,12 +121,34 @@ async fn refusal_is_heard_although_the_request_is_not_all_sent() {
 }
 
 #[tokio::test]
+async fn refusal_is_heard_although_the_server_has_closed_before_the_request_is_all_sent() {
+    let (near, far) = tokio::io::duplex(64);
+    let server = tokio::spawn(async move {
+        let mut peer = RawPeer::over(far);
+        within(peer.receive(4)).await;
+        within(peer.send(control(0x43, "too large"))).await;
+    });
+    let mut connection = Connection::over(near);
+    let error = within(connection.call::<Prefixed>(&"x".repeat(1_000))).await;
+    let error = error.expect_err("a refusal");
+    assert_eq!(
+        error.refusal().expect("refused").kind(),
+        RefusalKind::ProtocolError
+    );
+    within(server)
+        .await
+        .expect("the server saw what it expects");
+}
+
+#[tokio::test]
 async fn request_is_sent_whole_although_it_is_refused_early() {
+    let (tell, told) = tokio::sync::oneshot::channel();
     let (addr, server) = RawServer::once(|mut peer| async move {
         let header = within(peer.receive(4)).await;
         within(peer.send(control(0x03, "too large"))).await;
         let length = u32::from_be_bytes(header.try_into().expect("four")) as usize;
         within(peer.receive(length)).await;
+        tell.send(()).expect("the test waits");
         hears(&mut peer, "next").await;
         within(peer.send(frame(b""))).await;
         peer
@@ -140,6 +163,7 @@ async fn request_is_sent_whole_although_it_is_refused_early() {
         error.refusal().expect("refused").kind(),
         RefusalKind::TooLarge
     );
+    within(told).await.expect("all of it was received");
     assert_eq!(
         within(connection.call::<Prefixed>("next"))
             .await

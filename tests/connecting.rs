@@ -69,17 +69,6 @@ async fn server_that_does_not_accept_is_given_up_in_time() {
     );
 }
 
-#[tokio::test]
-async fn name_is_tried_at_all_its_addresses() {
-    let addrs = tokio::net::lookup_host(("localhost", 0)).await;
-    let last = addrs.expect("it is in every hosts file").last();
-    let listener = TcpListener::bind(last.expect("an address")).await;
-    let listener = listener.expect("a free port");
-    let addr = listener.local_addr().expect("it listens");
-    let connection = within(Connection::<Lines>::connect(("localhost", addr.port()))).await;
-    assert_eq!(connection.expect("it listens").peer().addr(), Some(addr));
-}
-
 #[test]
 fn settings_that_make_no_sense_are_named() {
     let options = [

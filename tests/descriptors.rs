@@ -54,8 +54,8 @@ async fn server_without_descriptors_waits_and_goes_on() {
         .expect("lower than it was");
     let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).max_connections(1_000);
     let server = start(server).await;
-    let mut early = server.peer().await;
-    assert_eq!(within(early.ask("a")).await, Heard::message("a"));
+    let mut before = server.peer().await;
+    assert_eq!(within(before.ask("a")).await, Heard::message("a"));
 
     // Take every descriptor but the one that the peer needs for itself.
     let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
@@ -64,7 +64,7 @@ async fn server_without_descriptors_waits_and_goes_on() {
     let mut waiting: RawPeer = server.peer().await;
     within(waiting.send(frame(b"b"))).await;
     while errors.0.load(Ordering::Relaxed) < 3 {
-        assert_eq!(within(early.ask("a")).await, Heard::message("a"));
+        assert_eq!(within(before.ask("a")).await, Heard::message("a"));
     }
     let logged = errors.0.load(Ordering::Relaxed);
     let passed = began.elapsed();
@@ -75,6 +75,6 @@ async fn server_without_descriptors_waits_and_goes_on() {
 
     files.clear();
     assert_eq!(within(waiting.hear()).await, Heard::message("b"));
-    drop((early, waiting));
+    drop((before, waiting));
     assert!(server.stopped().await.requests.served >= 3);
 }

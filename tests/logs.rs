@@ -37,7 +37,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        write!(self.0, "{field}={value:?} ").expect("strings take all");
+        write!(self.0, "{field}={value:?} ").expect("a `String` takes all");
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Context, Encode, LengthPrefixed, Lines, Peer, Plain, Refusal, ServerProtocol,
-    server_protocol,
+    ConcurrentServer, Context, Cut, Encode, EncodeError, FrameError, Framing, Input,
+    LengthPrefixed, Lines, Peer, Plain, Refusal, ServerProtocol, Writer, server_protocol,
 };
 use tcs_tests::{
     Heard, Over, Place, RawPeer, frame, gate, over_both, patiently, start, tester, within,
@@ -151,4 +151,75 @@ async fn panic_of_a_function_that_is_cut_is_one_answer() {
     drop(peer);
     let report = patiently(serving).await.expect("no panic").expect("served");
     assert_eq!((report.requests.failed, report.requests.served), (1, 1));
+}
+
+/// Lines, but one of them is too much for it.
+#[derive(Default)]
+struct Touchy(Lines);
+
+impl Framing for Touchy {
+    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        assert!(!input.bytes().starts_with(b"touch"), "on purpose");
+        self.0.cut(input)
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        self.0.begin(out);
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        self.0.finish(out, start)
+    }
+}
+
+#[server_protocol(framing = Touchy)]
+fn echo(line: &str) -> &str {
+    line
+}
+
+#[tokio::test]
+async fn panic_of_a_framing_ends_its_connection_only() {
+    let server = start(ConcurrentServer::new(Echo)).await;
+    let mut other = server.peer().await;
+    let mut peer = server.peer().await;
+    within(peer.send("before\ntouch\nbehind\n")).await;
+    assert_eq!(within(peer.rest()).await, b"before\n");
+    within(other.send("other\n")).await;
+    assert_eq!(within(other.receive(6)).await, b"other\n");
+    drop((peer, other));
+    let report = server.stopped().await;
+    assert_eq!((report.requests.served, report.connections.closed), (2, 2));
+}
+
+/// Panics when it is half written.
+struct Half;
+
+impl Encode<Plain> for Half {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.put(b"a part of ");
+        panic!("on purpose");
+    }
+}
+
+#[server_protocol]
+fn halve(request: &str) -> Result<Half, &str> {
+    match request {
+        "half" => Ok(Half),
+        other => Err(other),
+    }
+}
+
+#[tokio::test]
+async fn reply_that_panics_as_it_is_written_leaves_no_part() {
+    let server = start(ConcurrentServer::new(Halve)).await;
+    let mut peer = server.peer().await;
+    let requests = [frame(b"before"), frame(b"half"), frame(b"behind")];
+    within(peer.send(requests.concat())).await;
+    let error = |text: &str| Heard::Control(0x01, text.to_owned());
+    assert_eq!(within(peer.hear()).await, error("before"));
+    assert_eq!(within(peer.hear()).await, failed());
+    assert_eq!(within(peer.hear()).await, error("behind"));
+    drop(peer);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.failed), (2, 1));
 }

@@ -48,16 +48,17 @@ fn message(text: &str) -> Heard {
     Heard::message(text)
 }
 
-/// A connection whose server sends this reply to what it is asked; its task returns that.
-fn replying(reply: &'static str) -> (Connection<LengthPrefixed, DuplexStream>, JoinHandle<Heard>) {
+/// A connection whose server sends this reply, and what that was asked.
+fn replying(reply: &str) -> (Connection<LengthPrefixed, DuplexStream>, JoinHandle<Heard>) {
     let (ours, theirs) = tokio::io::duplex(1_000);
-    let server = tokio::spawn(async move {
-        let mut server = RawPeer::over(theirs);
-        let request = server.hear().await;
-        server.send(frame(reply.as_bytes())).await;
-        request
+    let mut server = RawPeer::over(theirs);
+    let reply = frame(reply.as_bytes());
+    let asked = tokio::spawn(async move {
+        let asked = server.hear().await;
+        server.send(reply).await;
+        asked
     });
-    (Connection::over(ours), server)
+    (Connection::over(ours), asked)
 }
 
 // --- servers: requests and replies ---
@@ -307,12 +308,12 @@ fn length(reply: &str) -> usize {
 
 #[tokio::test]
 async fn client_function_processes_the_reply() {
-    let (mut connection, server) = replying("abc");
+    let (mut connection, asked) = replying("abc");
     assert_eq!(
         within(connection.exchange(Length)).await.expect("replies"),
         3
     );
-    assert_eq!(within(server).await.expect("no panic"), message("Ann"));
+    assert_eq!(within(asked).await.expect("no panic"), message("Ann"));
 }
 
 #[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", u64::pow(amount, 2), to.len()))]
@@ -323,14 +324,14 @@ async fn withdraw(balance: u64, to: String) -> (u64, String) {
 
 #[tokio::test]
 async fn field_is_shared_by_the_request_and_the_function() {
-    let (mut connection, server) = replying("70");
+    let (mut connection, asked) = replying("70");
     let protocol = Withdraw {
         amount: 3,
         to: "Bob".to_owned(),
     };
     let output = within(connection.exchange(protocol)).await;
     assert_eq!(output.expect("replies"), (70, "Bob".to_owned()));
-    assert_eq!(within(server).await.expect("no panic"), message("9 Bob 3"));
+    assert_eq!(within(asked).await.expect("no panic"), message("9 Bob 3"));
 }
 
 #[client_protocol(request = |name: &'n str| &format!("{name}{name}"))]
@@ -340,11 +341,11 @@ fn borrowing<'n>(reply: &str, name: &'n str, more: &'n str) -> &'n str {
 
 #[tokio::test]
 async fn output_may_borrow_from_a_field() {
-    let (mut connection, server) = replying("second");
+    let (mut connection, asked) = replying("second");
     let name = "Ann".to_owned();
     let output = within(connection.exchange(Borrowing::new(&name, "more"))).await;
     assert_eq!(output.expect("replies"), "more");
-    assert_eq!(within(server).await.expect("no panic"), message("AnnAnn"));
+    assert_eq!(within(asked).await.expect("no panic"), message("AnnAnn"));
 }
 
 #[client_protocol(reply = String)]
@@ -354,7 +355,7 @@ fn question(name: &str, count: u32, topics: Vec<String>) -> String {
 
 #[tokio::test]
 async fn client_function_makes_the_request() {
-    let (mut connection, server) = replying("answer");
+    let (mut connection, asked) = replying("answer");
     let question = Question::new("Ann", 3, vec!["a".to_owned(), "b".to_owned()]);
     assert_eq!(
         within(connection.exchange(question))
@@ -362,10 +363,7 @@ async fn client_function_makes_the_request() {
             .expect("replies"),
         "answer"
     );
-    assert_eq!(
-        within(server).await.expect("no panic"),
-        message("Ann 3 a+b")
-    );
+    assert_eq!(within(asked).await.expect("no panic"), message("Ann 3 a+b"));
 }
 
 // --- clients of a server ---

@@ -78,7 +78,6 @@ where
 
 /// Stands for the messages of a function that is wrong, so that its type is a protocol all the same.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Unknown {}
 
 impl<Format> Encode<Format> for Unknown {
@@ -98,7 +97,6 @@ impl<Format> Decode<'_, Format> for Unknown {
 ///
 /// The method of the type comes before that of the trait, where its bound holds.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "expansions make it")]
 pub struct Field<'a, T>(pub &'a T);
 
 impl<T: Copy> Field<'_, T> {
@@ -142,7 +140,6 @@ impl<T: Clone> Lent for T {
 ///
 /// The methods of the type come before that of the trait.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "expansions make it")]
 pub struct Taken<T>(pub T);
 
 impl<T: ToOwned + ?Sized> Taken<&T> {

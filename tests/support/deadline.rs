@@ -18,9 +18,7 @@ pub fn patiently<F: Future>(future: F) -> impl Future<Output = F::Output> {
 fn bounded<F: Future>(future: F, limit: Duration) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
     async move {
-        let Ok(output) = tokio::time::timeout(limit, future).await else {
-            panic!("nothing happened within {limit:?} at {caller}");
-        };
-        output
+        let output = tokio::time::timeout(limit, future).await;
+        output.unwrap_or_else(|_| panic!("nothing happened within {limit:?} at {caller}"))
     }
 }

@@ -96,28 +96,43 @@ impl ConnectOptions {
         let address = address.into();
         self.check()?;
         inside_runtime("connect()", Instead::Nothing)?;
-        let timed_out = || Repr::ConnectTimedOut {
-            host: address.text(),
-            limit: self.connect.unwrap_or_default(),
-        };
+        let timed_out = || self.timed_out(&address);
         let deadline = self
             .connect
             .and_then(|limit| Instant::now().checked_add(limit));
         let addrs = by(deadline, address.resolve()).await;
         let addrs = addrs.ok_or_else(timed_out)??;
-        let mut failure = timed_out();
+        self.connect_any(addrs, deadline)
+            .await
+            .map_err(|failure| failure.unwrap_or_else(timed_out).into())
+    }
+
+    /// Connects to the first of `addrs` that answers; `None` is an error of time.
+    async fn connect_any<F: Framing>(
+        &self,
+        addrs: Vec<SocketAddr>,
+        deadline: Option<Instant>,
+    ) -> Result<Connection<F>, Option<Repr>> {
+        let mut failure = None;
         let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
         for addr in addrs {
             let now = Instant::now();
             let share = deadline.map(|end| now + end.saturating_duration_since(now) / left);
             failure = match by(share, TcpStream::connect(addr)).await {
                 Some(Ok(stream)) => return Ok(self.adopt(stream, addr)),
-                Some(Err(source)) => Repr::Connect { addr, source },
-                None => timed_out(),
+                Some(Err(source)) => Some(Repr::Connect { addr, source }),
+                None => None,
             };
             left = left.saturating_sub(1).max(1);
         }
-        Err(failure.into())
+        Err(failure)
+    }
+
+    fn timed_out(&self, address: &Address) -> Repr {
+        Repr::ConnectTimedOut {
+            host: address.text(),
+            limit: self.connect.unwrap_or_default(),
+        }
     }
 
     /// Speaks over a stream that is connected already: a Unix socket, a pipe in memory.
@@ -166,7 +181,32 @@ async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn all_addresses_are_tried_in_their_order() {
+        let listen = async || {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let addr = listener.local_addr().expect("it listens");
+            (listener, addr)
+        };
+        let ((first, dead), (_second, alive), (_third, too)) =
+            (listen().await, listen().await, listen().await);
+        drop(first);
+        let options = ConnectOptions::new();
+        let connect = async |addrs: &[SocketAddr]| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            options
+                .connect_any::<crate::Lines>(addrs.to_vec(), Some(deadline))
+                .await
+        };
+        let connection = connect(&[dead, alive, too]).await.expect("it listens");
+        assert_eq!(connection.peer().addr(), Some(alive));
+        let error = connect(&[dead, dead]).await.expect_err("nobody listens");
+        assert!(matches!(error, Some(Repr::Connect { addr, .. }) if addr == dead));
+    }
 
     #[test]
     fn times_are_finite_by_default() {

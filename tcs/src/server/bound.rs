@@ -1,6 +1,6 @@
 //! A server that has its port.
 
-use std::{future::pending, marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::pending, marker::PhantomData, net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::TcpListener,
@@ -125,30 +125,15 @@ impl Handle {
 impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     pub(super) async fn new(protocol: P, settings: Settings) -> Result<Self> {
         settings.check()?;
-        let mut last = None;
-        for addr in settings.address.resolve().await? {
-            match TcpListener::bind(addr).await {
-                Ok(listener) => {
-                    let local_addr = listener
-                        .local_addr()
-                        .map_err(|source| Repr::Listen { addr, source })?;
-                    return Ok(Self {
-                        protocol,
-                        settings,
-                        listener,
-                        local_addr,
-                        handle: Handle::new(),
-                        lifetime: PhantomData,
-                    });
-                }
-                Err(source) => last = Some(Repr::Listen { addr, source }),
-            }
-        }
-        let none = || Repr::Setting {
-            setting: "address",
-            reason: "has no socket address".to_owned(),
-        };
-        Err(last.unwrap_or_else(none).into())
+        let (listener, local_addr) = listen_at_any(settings.address.resolve().await?).await?;
+        Ok(Self {
+            protocol,
+            settings,
+            listener,
+            local_addr,
+            handle: Handle::new(),
+            lifetime: PhantomData,
+        })
     }
 
     /// Returns the address that the server listens on, with the port that port 0 became.
@@ -172,11 +157,13 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the listener and cuts every connection.
+    #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(self) -> Result<Report> {
         self.listen_until(pending::<()>()).await
     }
 
     /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
+    #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         let Self {
             protocol,
@@ -210,10 +197,10 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             tell(local_addr);
         }
         let at_once = L::at_once(max_connections);
-        let serve = pin!(async {
-            let stop = pin!(stop);
-            let stopped = pin!(race(stop, handle.told(Order::Stop)));
-            let accepted = match race(stopped, pin!(accept_all(&shared, at_once))).await {
+        // Boxed, once for each server, so that the future of the caller stays small.
+        let report = Box::pin(registry.sweeping(async {
+            let stopped = race(stop, handle.told(Order::Stop));
+            let accepted = match race(stopped, accept_all(&shared, at_once)).await {
                 Either::First(_) => Ok(()),
                 Either::Second(accepted) => accepted,
             };
@@ -227,9 +214,8 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             let hurry = race(handle.told(Order::End), late);
             let report = registry.drain(hurry).await;
             accepted.map(|()| report)
-        });
-        let report = registry.sweeping(serve).await;
-        let report = report.map_err(|source| Repr::Accept { source })?;
+        }));
+        let report = report.await.map_err(|source| Repr::Accept { source })?;
         tracing::info!(%report, "stopped");
         if handle.was_told(Order::End) {
             return Err(Repr::Interrupted {
@@ -239,6 +225,22 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
         }
         Ok(report)
     }
+}
+
+/// Listens at the first of the addresses that is free.
+async fn listen_at_any(addrs: Vec<SocketAddr>) -> Result<(TcpListener, SocketAddr)> {
+    let mut failure = Repr::Setting {
+        setting: "address",
+        reason: "has no socket address".to_owned(),
+    };
+    for addr in addrs {
+        let listener = TcpListener::bind(addr).await;
+        match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((local_addr, listener)) => return Ok((listener, local_addr)),
+            Err(source) => failure = Repr::Listen { addr, source },
+        }
+    }
+    Err(failure.into())
 }
 
 /// Closes the listener and cuts what is open, when a server's future is dropped.
@@ -284,6 +286,16 @@ mod tests {
         async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Refusal> {
             Ok(())
         }
+    }
+
+    #[tokio::test]
+    async fn all_addresses_are_tried_in_their_order() {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let (_first, taken) = listen_at_any(vec![any]).await.expect("a free port");
+        let (_second, addr) = listen_at_any(vec![taken, any]).await.expect("a free port");
+        assert!(addr != taken && addr.port() != 0);
+        let error = listen_at_any(vec![taken, taken]).await.expect_err("taken");
+        assert_eq!(error.peer_addr(), Some(taken));
     }
 
     #[tokio::test]
