@@ -81,6 +81,7 @@ fn settings_that_make_no_sense_are_named() {
             "connect_timeout",
         ),
         (ConnectOptions::new().max_frame_len(0), "max_frame_len"),
+        (ConnectOptions::new().max_in_flight(0), "max_in_flight"),
         (
             ConnectOptions::new().max_frame_len((512 << 20) + 1),
             "max_frame_len",

@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Refused,
     /// The request cannot be sent in its format or framing.
     Request,
+    /// As many requests are in flight as may be, or as the server takes.
+    Full,
     /// The reply is not what was expected.
     Reply,
     /// The connection cannot be used any more, because of an earlier failure, or because the server
@@ -115,12 +117,19 @@ pub(crate) enum Repr {
     Encode { source: EncodeError },
     #[error("cannot send the request")]
     Unsendable { source: FrameError },
+    #[error(
+        "the pipeline is full (at most {limit} in flight, `max_in_flight`): receive a reply before \
+         the next request"
+    )]
+    Full { limit: usize },
     #[error("cannot read the reply of {peer}")]
     Decode { peer: Peer, source: DecodeError },
     #[error("{peer} sent no valid frame")]
     Frame { peer: Peer, source: FrameError },
     #[error("the connection to {peer} is closed: {reason}")]
     Broken { peer: Peer, reason: &'static str },
+    #[error("the connection to {peer} was lost: {reason}")]
+    Lost { peer: Peer, reason: &'static str },
     #[error("{peer} ended the connection")]
     Ended { peer: Peer, source: Refusal },
     #[error("cannot send to {peer}")]
@@ -153,8 +162,9 @@ impl Error {
             Repr::Closed { .. } | Repr::Gone { .. } => ErrorKind::Closed,
             Repr::Refused { .. } => ErrorKind::Refused,
             Repr::Encode { .. } | Repr::Unsendable { .. } => ErrorKind::Request,
+            Repr::Full { .. } => ErrorKind::Full,
             Repr::Decode { .. } | Repr::Frame { .. } => ErrorKind::Reply,
-            Repr::Broken { .. } | Repr::Ended { .. } => ErrorKind::Broken,
+            Repr::Broken { .. } | Repr::Lost { .. } | Repr::Ended { .. } => ErrorKind::Broken,
             Repr::Write { .. } | Repr::Read { .. } => ErrorKind::Io,
         }
     }
@@ -173,6 +183,7 @@ impl Error {
             | Repr::Closed { .. }
             | Repr::Decode { .. }
             | Repr::Frame { .. }
+            | Repr::Lost { .. }
             | Repr::Write { .. }
             | Repr::Read { .. } => Execution::Unknown,
             _ => Execution::NotSent,
@@ -198,6 +209,7 @@ impl Error {
             | Repr::Decode { peer, .. }
             | Repr::Frame { peer, .. }
             | Repr::Broken { peer, .. }
+            | Repr::Lost { peer, .. }
             | Repr::Ended { peer, .. }
             | Repr::Write { peer, .. }
             | Repr::Read { peer, .. } => peer.addr(),

@@ -72,6 +72,7 @@
 //! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the end of a stopped server |
 //! | [`connect_timeout`](ConnectOptions::connect_timeout) | 5 s | a client's connecting |
 //! | [`reply_timeout`](ConnectOptions::reply_timeout) | 30 s | a client's exchange |
+//! | [`max_in_flight`](ConnectOptions::max_in_flight) | 1,024 | a client's requests that wait for replies |
 //!
 //! # Errors
 //!
@@ -132,7 +133,7 @@ pub mod server;
 pub mod __private;
 
 pub use address::Address;
-pub use client::{Client, ConnectOptions, Connection};
+pub use client::{Client, ConnectOptions, Connection, Pipeline};
 pub use context::{Context, Facts, FromContext, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::{

@@ -9,14 +9,21 @@ use tokio::{
 
 use super::{
     ConnectOptions,
+    failure::Failure,
+    message::{decode, enqueue},
     transfer::{Received, Seen},
 };
 use crate::{
-    Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Exchanges, Frame,
-    Framing, Peer, Refusal, Result, Writer,
-    buffer::{Inbox, Outbox, Unusual},
+    Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Exchanges, Framing,
+    Peer, Refusal, Result, Writer,
+    buffer::{Inbox, Outbox},
     error::Repr,
 };
+
+/// Why a connection is closed whose server spoke out of turn.
+pub(super) const UNASKED: &str = "the server said something that was not asked for";
+/// Why a connection is closed that a pipeline has left too early.
+pub(super) const LENT: &str = "a pipeline was left before it had received all replies";
 
 /// A connection to a server, for any number of exchanges, one after the other.
 ///
@@ -181,17 +188,26 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             self.check()?;
         }
         self.settle().await?;
-        let limit = self.options.frame_len();
-        self.outbox.prepare();
-        match self.outbox.message(&mut self.framing, limit, encode) {
-            Ok(()) | Err(Unusual::Last) => {}
-            Err(Unusual::Nothing) => return Err(no_request("there is none")),
-            Err(Unusual::Error(text) | Unusual::LastError(text)) => return Err(no_request(&text)),
-            Err(Unusual::Encode(source)) => return Err(Repr::Encode { source }.into()),
-            Err(Unusual::Frame(source)) => return Err(Repr::Unsendable { source }.into()),
-        }
+        self.enqueue(encode)?;
         self.state = State::Used;
         self.converse().await
+    }
+
+    /// Puts a request behind what waits to be sent.
+    pub(super) fn enqueue(
+        &mut self,
+        encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<()> {
+        let limit = self.options.frame_len();
+        enqueue(&mut self.outbox, &mut self.framing, limit, encode)
+    }
+
+    /// Makes sure that a request can be sent.
+    ///
+    /// Cancel safe: it never waits.
+    pub(super) async fn prepare(&mut self) -> Result<()> {
+        self.check()?;
+        self.settle().await
     }
 
     /// Sends what waits, and receives a message, within the reply timeout.
@@ -234,7 +250,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let reason = match self.look().await {
             Ok(Seen::Nothing) => return Ok(()),
             Ok(Seen::End(refusal)) => return Err(self.refused(refusal)),
-            Ok(Seen::Message) => "the server said something that was not asked for",
+            Ok(Seen::Message) => UNASKED,
             Err(repr) => {
                 self.abandon("the server has closed it");
                 return Err(repr.into());
@@ -274,8 +290,27 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 }
 
 impl<F, S> Connection<F, S> {
+    /// Leaves the connection to a pipeline: nobody else can use it until it is taken back, even if
+    /// the pipeline is forgotten.
+    pub(super) fn lend(&mut self) {
+        self.state = State::Broken(LENT);
+    }
+
+    /// Takes the connection back from a pipeline that has received all replies.
+    pub(super) fn take_back(&mut self) {
+        self.state = State::Used;
+    }
+
+    /// Closes the connection, because of what is told to the requests that are open.
+    pub(super) fn fail(&mut self, failure: &Failure) {
+        self.abandon(failure.reason());
+        if let Failure::Ended(refusal) = failure {
+            self.state = State::Ended(refusal.clone());
+        }
+    }
+
     /// Closes the connection at once.
-    fn abandon(&mut self, reason: &'static str) {
+    pub(super) fn abandon(&mut self, reason: &'static str) {
         self.stream = None;
         self.state = State::Broken(reason);
         self.inbox.clear();
@@ -295,18 +330,6 @@ impl<F, S> Drop for Pending<'_, F, S> {
             self.connection.abandon(reason);
         }
     }
-}
-
-fn no_request(text: &str) -> Error {
-    let source = EncodeError::new(text);
-    Repr::Encode { source }.into()
-}
-
-fn decode<'a, Format, T: Decode<'a, Format>>(peer: &Peer, frame: &'a [u8]) -> Result<T> {
-    T::decode(Frame::new(frame)).map_err(|source| {
-        let peer = peer.clone();
-        Repr::Decode { peer, source }.into()
-    })
 }
 
 impl<F, S> fmt::Debug for Connection<F, S> {

@@ -8,11 +8,15 @@ use crate::{
 };
 
 mod connection;
+mod failure;
+mod message;
 mod options;
+mod pipeline;
 mod transfer;
 
 pub use connection::Connection;
 pub use options::ConnectOptions;
+pub use pipeline::Pipeline;
 
 /// One exchange: connect, send the request, receive and process the reply, close.
 ///

@@ -40,6 +40,7 @@ pub struct ConnectOptions {
     connect: Option<Duration>,
     reply: Option<Duration>,
     max_frame_len: usize,
+    max_in_flight: usize,
 }
 
 impl Default for ConnectOptions {
@@ -48,6 +49,7 @@ impl Default for ConnectOptions {
             connect: Some(Duration::from_secs(5)),
             reply: Some(Duration::from_secs(30)),
             max_frame_len: 8 << 20,
+            max_in_flight: 1_024,
         }
     }
 }
@@ -78,6 +80,13 @@ impl ConnectOptions {
     /// when it connects. Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.max_frame_len = bytes;
+        self
+    }
+
+    /// Caps how many requests of a [`Pipeline`](crate::Pipeline) may be in flight, whose replies
+    /// wait or are still to come. Zero is refused when it connects. Default: 1,024.
+    pub fn max_in_flight(mut self, limit: usize) -> Self {
+        self.max_in_flight = limit;
         self
     }
 
@@ -156,6 +165,7 @@ impl ConnectOptions {
         check_max_frame_len(self.max_frame_len)?;
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
+            ("max_in_flight", self.max_in_flight == 0),
             ("connect_timeout", self.connect == Some(Duration::ZERO)),
             ("reply_timeout", self.reply == Some(Duration::ZERO)),
         ];
@@ -168,6 +178,10 @@ impl ConnectOptions {
 
     pub(super) const fn frame_len(&self) -> usize {
         self.max_frame_len
+    }
+
+    pub(super) const fn in_flight(&self) -> usize {
+        self.max_in_flight
     }
 }
 
@@ -209,10 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn times_are_finite_by_default() {
+    fn everything_is_limited_by_default() {
         let options = ConnectOptions::new();
         assert_eq!(options.connect, Some(Duration::from_secs(5)));
         assert_eq!(options.reply(), Some(Duration::from_secs(30)));
         assert_eq!(options.frame_len(), 8 << 20);
+        assert_eq!(options.in_flight(), 1_024);
     }
 }

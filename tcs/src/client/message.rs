@@ -1,0 +1,82 @@
+//! Messages between a connection's buffers and those who write and read them.
+
+use std::ops::Range;
+
+use crate::{
+    Decode, EncodeError, Error, Frame, FrameError, Framing, Peer, Refusal, RefusalKind, Result,
+    Side, Writer,
+    buffer::{Inbox, Outbox, Unusual},
+    error::Repr,
+    framing::What,
+};
+
+/// What a server said.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A message, which stands there in the inbox.
+    Message(Range<usize>),
+    /// A message beyond the limit, of so many bytes, which are skipped.
+    TooLarge(usize),
+    Refusal(Refusal),
+}
+
+/// Takes the next frame that stands for something out of the inbox, if one is complete.
+pub(super) fn hear<F: Framing>(
+    framing: &mut F,
+    inbox: &mut Inbox,
+    limit: usize,
+) -> Result<Option<Heard>, FrameError> {
+    while let Some(cut) = framing.cut(inbox.input(limit, Side::Client))? {
+        let frame = inbox.consume(&cut.frame, cut.consumed);
+        return Ok(Some(match cut.what {
+            What::Message => Heard::Message(frame),
+            What::TooLarge => Heard::TooLarge(cut.frame.len()),
+            What::Control(code) => match RefusalKind::from_code(code) {
+                Some(kind) => {
+                    let text = String::from_utf8_lossy(inbox.frame(frame));
+                    Heard::Refusal(Refusal::new(kind, text))
+                }
+                // A notice.
+                None => continue,
+            },
+        }));
+    }
+    Ok(None)
+}
+
+/// Puts a request into the outbox, whole or not at all.
+pub(super) fn enqueue<F: Framing>(
+    outbox: &mut Outbox,
+    framing: &mut F,
+    limit: usize,
+    encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+) -> Result<()> {
+    outbox.prepare();
+    match outbox.message(framing, limit, encode) {
+        Ok(()) | Err(Unusual::Last) => Ok(()),
+        Err(unusual) => Err(no_request(unusual)),
+    }
+}
+
+#[cold]
+fn no_request(unusual: Unusual) -> Error {
+    let none = |text: &str| {
+        let source = EncodeError::new(text);
+        Repr::Encode { source }
+    };
+    let repr = match unusual {
+        Unusual::Last | Unusual::Nothing => none("there is none"),
+        Unusual::Error(text) | Unusual::LastError(text) => none(&text),
+        Unusual::Encode(source) => Repr::Encode { source },
+        Unusual::Frame(source) => Repr::Unsendable { source },
+    };
+    repr.into()
+}
+
+/// Reads a reply of `peer`.
+pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(peer: &Peer, frame: &'a [u8]) -> Result<T> {
+    T::decode(Frame::new(frame)).map_err(|source| {
+        let peer = peer.clone();
+        Repr::Decode { peer, source }.into()
+    })
+}

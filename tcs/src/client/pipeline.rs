@@ -1,0 +1,398 @@
+//! Many requests in flight on one connection.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    io,
+    marker::PhantomData,
+    ops::Range,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::{
+    Connection,
+    connection::{LENT, UNASKED},
+    failure::Failure,
+    message::{Heard, decode, hear},
+};
+use crate::{Callable, Contract, Exchanges, FrameError, Framing, Result, error::Repr};
+
+/// What waits to be sent is sent from so many bytes on, without waiting for a `receive`.
+const FLUSH: usize = 64 * 1024;
+/// Replies are no longer read ahead of `receive` from so many bytes on.
+const AHEAD: usize = 64 * 1024;
+
+/// Many requests in flight on one [`Connection`], whose replies come in the order of the requests.
+///
+/// [`send`](Self::send) collects requests, and [`receive`](Self::receive) sends all that were
+/// collected at once when it has to wait for a reply. What was collected is also sent from 64 KiB
+/// on, and by [`flush`](Self::flush).
+///
+/// Each request that was sent has exactly one result: a reply, or an error. A
+/// [`Refused`](crate::ErrorKind::Refused) request leaves the others alone, unless the refusal is
+/// final; what ends the connection is told to every request that is open, each with its own
+/// [`execution`](crate::Error::execution).
+///
+/// At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight. A
+/// pipeline that is dropped before it has received all replies closes the connection, so that none
+/// of them reaches another caller. A protocol that leaves requests without a reply
+/// ([`Answer::Nothing`](crate::Answer::Nothing)) is not for pipelines: replies have no names, so
+/// the next one would be taken for the missing one.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// # use tcs::{ConcurrentServer, Connection, server_protocol};
+/// #[server_protocol]
+/// fn double(n: u32) -> u64 {
+///     u64::from(n) * 2
+/// }
+/// # let server = ConcurrentServer::new(Double).port(0).bind().await?;
+/// # let addr = server.local_addr();
+/// # tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// let mut pipeline = connection.pipeline::<Double>();
+/// let mut sum = 0;
+/// for n in 0..10_000 {
+///     while pipeline.is_full() {
+///         sum += pipeline.receive().await?.unwrap_or_default();
+///     }
+///     pipeline.send(n).await?;
+/// }
+/// while let Some(doubled) = pipeline.receive().await? {
+///     sum += doubled;
+/// }
+/// assert_eq!(sum, 99_990_000);
+///
+/// // Everything was received, so the connection goes on.
+/// drop(pipeline);
+/// assert_eq!(connection.call::<Double>(21).await?, 42);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A framing with one exchange per connection has no pipelines:
+///
+/// ```compile_fail
+/// #[tcs::server_protocol(framing = tcs::Raw)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// fn many(connection: &mut tcs::Connection<tcs::Raw>) {
+///     let pipeline = connection.pipeline::<Greet>();
+/// #   drop(pipeline);
+/// }
+/// # fn main() { std::hint::black_box(many as fn(_)); }
+/// ```
+#[must_use = "a pipeline does nothing until a request is sent"]
+pub struct Pipeline<'c, P: Contract, S = TcpStream> {
+    connection: &'c mut Connection<P::Framing, S>,
+    /// Where each open request begins, counted in the bytes of all requests; the oldest first.
+    open: VecDeque<u64>,
+    /// How many bytes all requests have together.
+    written: u64,
+    /// Why nothing more can be sent; what has arrived may tell more.
+    unsent: Option<io::Error>,
+    /// Why nothing more arrives; what has arrived is received first.
+    unread: Option<io::Error>,
+    /// Why nothing more is received, and how many bytes were sent by then.
+    failure: Option<(Failure, u64)>,
+    marker: PhantomData<fn() -> P>,
+}
+
+impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    /// Begins to send requests of the protocol `P` without waiting for each reply.
+    ///
+    /// A framing with one exchange per connection ([`Raw`](crate::Raw)) does not compile.
+    pub fn pipeline<P>(&mut self) -> Pipeline<'_, P, S>
+    where
+        P: Callable<Framing = F>,
+    {
+        const {
+            assert!(
+                matches!(F::EXCHANGES, Exchanges::Many),
+                "this framing has one exchange per connection, so it has no pipelines"
+            );
+        }
+        Pipeline {
+            written: self.outbox.waiting() as u64,
+            connection: self,
+            open: VecDeque::new(),
+            unsent: None,
+            unread: None,
+            failure: None,
+            marker: PhantomData,
+        }
+    }
+}
+
+impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
+    /// Adds a request to those that are in flight.
+    ///
+    /// It waits only where 64 KiB of requests wait to be sent, and reads meanwhile, so that a server
+    /// that replies before it reads on never blocks it.
+    ///
+    /// # Errors
+    ///
+    /// The request is then not in flight. [`Full`](crate::ErrorKind::Full) when the pipeline
+    /// [`is_full`](Self::is_full); `Request` for one that cannot be encoded; `Broken` or `Closed`
+    /// where nothing more can be sent. What goes wrong with a request that is in flight is told by
+    /// [`receive`](Self::receive).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it was polled, the request is in flight and has its result in
+    /// [`receive`](Self::receive), also if the future is dropped.
+    pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
+        if let Some((failure, _)) = &self.failure {
+            return Err(failure.of_later(&self.connection.peer));
+        }
+        if self.open.is_empty() {
+            self.connection.prepare().await?;
+        }
+        if self.is_full() {
+            let limit = self.connection.options.in_flight();
+            return Err(Repr::Full { limit }.into());
+        }
+        let sent = self.sent();
+        self.connection.enqueue(|out| P::encode(request, out))?;
+        self.open.push_back(self.written);
+        self.written = sent + self.connection.outbox.waiting() as u64;
+        self.connection.lend();
+        if self.connection.outbox.waiting() >= FLUSH {
+            self.make_room().await;
+        }
+        Ok(())
+    }
+
+    /// Returns the next reply, which may borrow from the connection, or `None` when nothing is in
+    /// flight.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::call`], for the oldest request in flight, which then is no longer in
+    /// flight. The reply timeout is the longest that it waits, from when it is called.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next call returns the reply.
+    pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
+        if self.open.is_empty() {
+            return Ok(None);
+        }
+        let frame = self.next().await?;
+        let Connection { peer, inbox, .. } = &*self.connection;
+        decode::<P::Format, _>(peer, inbox.frame(frame)).map(Some)
+    }
+
+    /// Sends what was collected.
+    ///
+    /// It is not needed before [`receive`](Self::receive), but where something else is waited for.
+    /// It waits for no reply, and gives up where so many replies have arrived that the pipeline
+    /// [`is_full`](Self::is_full) until they are received.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was not sent waits on.
+    pub async fn flush(&mut self) {
+        if self.failure.is_none() {
+            self.make_room().await;
+        }
+    }
+
+    /// Returns how many requests are in flight: sent or collected, and their results not received.
+    pub fn in_flight(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Tells whether a reply must be received before another request can be sent.
+    ///
+    /// So it is when [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight,
+    /// and when requests and replies of 64 KiB each wait, because the server sends replies before it
+    /// reads on.
+    pub fn is_full(&self) -> bool {
+        self.open.len() >= self.connection.options.in_flight()
+            || self.connection.outbox.waiting() >= FLUSH
+    }
+
+    /// Returns how many bytes of all requests were sent.
+    fn sent(&self) -> u64 {
+        self.written - self.connection.outbox.waiting() as u64
+    }
+
+    /// Waits until what was collected is sent, or enough replies are there to be received.
+    async fn make_room(&mut self) {
+        let limit = self.connection.options.reply();
+        let room = poll_fn(|cx| self.poll_room(cx));
+        match limit {
+            None => room.await,
+            Some(limit) => {
+                if timeout(limit, room).await.is_err() {
+                    self.fail(Failure::Silent(limit));
+                }
+            }
+        }
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let ahead = self.connection.inbox.started().unwrap_or(0);
+            if self.poll_write(cx).is_ready() || ahead >= AHEAD {
+                return Poll::Ready(());
+            }
+            ready!(self.poll_read(cx));
+        }
+    }
+
+    /// Receives what stands for the reply to the oldest request, which then is no longer in flight.
+    async fn next(&mut self) -> Result<Range<usize>> {
+        if self.failure.is_none() {
+            let limit = self.connection.options.reply();
+            let heard = poll_fn(|cx| self.poll_heard(cx));
+            let heard = match limit {
+                None => heard.await,
+                Some(limit) => match timeout(limit, heard).await {
+                    Ok(heard) => heard,
+                    Err(_) => Err(Failure::Silent(limit)),
+                },
+            };
+            match heard {
+                Ok(heard) => return self.take(heard),
+                Err(failure) => self.fail(failure),
+            }
+        }
+        let start = self.open.pop_front();
+        let peer = &self.connection.peer;
+        Err(match &self.failure {
+            Some((failure, sent)) if start < Some(*sent) => failure.of_sent(peer),
+            Some((failure, _)) => failure.of_unsent(peer),
+            None => Repr::Closed { peer: peer.clone() }.into(),
+        })
+    }
+
+    /// Takes what has arrived; when nothing is complete, reads, and then sends all that waits.
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Result<Heard, Failure>> {
+        loop {
+            let Connection {
+                framing,
+                inbox,
+                options,
+                ..
+            } = &mut *self.connection;
+            let heard = hear(framing, inbox, options.frame_len()).map_err(Failure::Frame)?;
+            match heard {
+                None => {}
+                Some(Heard::Refusal(refusal)) if refusal.kind().is_final() => {
+                    return Poll::Ready(Err(Failure::Ended(refusal)));
+                }
+                Some(heard) if self.open.front() < Some(&self.sent()) => {
+                    return Poll::Ready(Ok(heard));
+                }
+                Some(_) => return Poll::Ready(Err(Failure::Broken(UNASKED))),
+            }
+            if self.unread.is_some() || self.connection.inbox.has_ended() {
+                return Poll::Ready(Err(self.end()));
+            }
+            // Reading goes before writing, so that what is there before a request is sent is not
+            // taken for its reply.
+            if self.poll_read(cx).is_pending() {
+                let _ = self.poll_write(cx);
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads once.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Connection { stream, inbox, .. } = &mut *self.connection;
+        let Some(stream) = stream else {
+            return Poll::Pending;
+        };
+        if self.unread.is_some() || inbox.has_ended() {
+            return Poll::Pending;
+        }
+        inbox.poll_fill(cx, stream).map(|filled| {
+            self.unread = filled.err();
+        })
+    }
+
+    /// Sends what waits; ready when nothing does, or nothing can be sent any more.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Connection { stream, outbox, .. } = &mut *self.connection;
+        let Some(stream) = stream else {
+            return Poll::Ready(());
+        };
+        if self.unsent.is_some() {
+            return Poll::Ready(());
+        }
+        outbox.poll_flush(cx, stream).map(|flushed| {
+            self.unsent = flushed.err();
+            outbox.rest();
+        })
+    }
+
+    /// Returns why nothing more arrives.
+    fn end(&mut self) -> Failure {
+        match (self.unsent.take(), self.unread.take()) {
+            (Some(source), _) => Failure::Write(source),
+            (None, Some(source)) => Failure::Read(source),
+            (None, None) => Failure::Closed,
+        }
+    }
+
+    /// Ends the oldest request with what was heard.
+    fn take(&mut self, heard: Heard) -> Result<Range<usize>> {
+        self.open.pop_front();
+        if self.open.is_empty() {
+            self.connection.take_back();
+        }
+        let peer = || self.connection.peer.clone();
+        let repr = match heard {
+            Heard::Message(frame) => return Ok(frame),
+            Heard::Refusal(source) => Repr::Refused {
+                peer: peer(),
+                source,
+            },
+            Heard::TooLarge(length) => Repr::Frame {
+                peer: peer(),
+                source: FrameError::too_large(length, self.connection.options.frame_len()),
+            },
+        };
+        Err(repr.into())
+    }
+
+    /// Closes the connection.
+    fn fail(&mut self, failure: Failure) {
+        let sent = self.sent();
+        self.connection.fail(&failure);
+        self.failure = Some((failure, sent));
+    }
+}
+
+impl<P: Contract, S> Drop for Pipeline<'_, P, S> {
+    fn drop(&mut self) {
+        if !self.open.is_empty() && self.failure.is_none() {
+            self.connection.abandon(LENT);
+        }
+    }
+}
+
+impl<P: Contract, S> fmt::Debug for Pipeline<'_, P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("peer", &self.connection.peer)
+            .field("in_flight", &self.open.len())
+            .finish_non_exhaustive()
+    }
+}
