@@ -39,7 +39,7 @@ pub enum ErrorKind {
     Refused,
     /// The request cannot be sent in its format or framing.
     Request,
-    /// As many requests are in flight as may be, or as the server takes.
+    /// As many requests are in flight as may be: a reply must be received first.
     Full,
     /// The reply is not what was expected.
     Reply,
@@ -122,6 +122,11 @@ pub(crate) enum Repr {
          the next request"
     )]
     Full { limit: usize },
+    #[error(
+        "no room for a request to {peer} within {limit:?} (`reply_timeout`): too many are in flight \
+         (`max_in_flight`) or too large"
+    )]
+    NoRoom { peer: Peer, limit: Duration },
     #[error("cannot read the reply of {peer}")]
     Decode { peer: Peer, source: DecodeError },
     #[error("{peer} sent no valid frame")]
@@ -158,7 +163,9 @@ impl Error {
             | Repr::InsideRuntime { .. } => ErrorKind::Runtime,
             Repr::Interrupted { .. } => ErrorKind::Interrupted,
             Repr::Connect { .. } => ErrorKind::Connect,
-            Repr::ConnectTimedOut { .. } | Repr::ReplyTimedOut { .. } => ErrorKind::TimedOut,
+            Repr::ConnectTimedOut { .. } | Repr::ReplyTimedOut { .. } | Repr::NoRoom { .. } => {
+                ErrorKind::TimedOut
+            }
             Repr::Closed { .. } | Repr::Gone { .. } => ErrorKind::Closed,
             Repr::Refused { .. } => ErrorKind::Refused,
             Repr::Encode { .. } | Repr::Unsendable { .. } => ErrorKind::Request,
@@ -210,6 +217,7 @@ impl Error {
             | Repr::Frame { peer, .. }
             | Repr::Broken { peer, .. }
             | Repr::Lost { peer, .. }
+            | Repr::NoRoom { peer, .. }
             | Repr::Ended { peer, .. }
             | Repr::Write { peer, .. }
             | Repr::Read { peer, .. } => peer.addr(),

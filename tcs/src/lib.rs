@@ -133,7 +133,7 @@ pub mod server;
 pub mod __private;
 
 pub use address::Address;
-pub use client::{Client, ConnectOptions, Connection, Pipeline};
+pub use client::{Channel, Client, ConnectOptions, Connection, Pipeline};
 pub use context::{Context, Facts, FromContext, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::{
@@ -142,7 +142,7 @@ pub use format::{
 pub use framing::{
     Arrival, Cut, Exchanges, FrameError, Framing, Input, LengthPrefixed, Lines, Raw, Side, Told,
 };
-pub use protocol::{Callable, ClientProtocol, Contract, ServerProtocol};
+pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};
 pub use refusal::{Refusal, RefusalKind};
 pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};
 #[doc = include_str!("attributes/client_protocol.md")]

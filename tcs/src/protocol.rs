@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Context, Decode, Encode, EncodeError, Framing, NoMessage, Peer, Received, Refusal, Writer,
+    Context, Decode, DecodeError, Encode, EncodeError, Frame, Framing, NoMessage, Peer, Received,
+    Refusal, Writer,
 };
 
 /// What a server says on its connections: how messages are cut and read, and what answers them.
@@ -284,5 +285,34 @@ where
 
     fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         request.encode(out)
+    }
+}
+
+/// A [`Callable`] whose replies borrow nothing, so that they outlive the buffer they came in.
+///
+/// It saves users of [`Channel::call`](crate::Channel::call) the higher-ranked bounds.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called on a channel: its reply borrows, or cannot be read",
+    label = "its reply is not owned",
+    note = "where a reply borrows, `Channel::call_with` processes it, and `Connection::call` returns it"
+)]
+pub trait OwnedCallable: Callable {
+    /// What the caller sees of the reply.
+    type Owned;
+
+    /// Reads a reply.
+    fn decode_owned(frame: Frame<'_>) -> Result<Self::Owned, DecodeError>;
+}
+
+impl<P, T> OwnedCallable for P
+where
+    P: for<'a> Callable<Value<'a> = T>,
+    T: for<'a> Decode<'a, P::Format>,
+{
+    type Owned = T;
+
+    fn decode_owned(frame: Frame<'_>) -> Result<T, DecodeError> {
+        T::decode(frame)
     }
 }

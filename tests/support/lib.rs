@@ -10,6 +10,7 @@
     reason = "test support is read where it is used, panics by design, and has no other users"
 )]
 
+pub mod channel;
 pub mod client;
 mod counted;
 mod deadline;

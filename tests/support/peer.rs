@@ -171,4 +171,13 @@ impl RawPeer {
         self.send(frame(request.as_bytes())).await;
         self.hear().await
     }
+
+    /// Receives one `LengthPrefixed` request, says the same, and returns it.
+    pub async fn ask_back(&mut self) -> String {
+        let Heard::Message(request) = self.hear().await else {
+            panic!("no request");
+        };
+        self.send(frame(&request)).await;
+        String::from_utf8(request).expect("text")
+    }
 }

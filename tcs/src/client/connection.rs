@@ -271,7 +271,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Refuses to go on where nothing can be asked any more.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let peer = || self.peer.clone();
         match &self.state {
             State::Fresh | State::Used => Ok(()),

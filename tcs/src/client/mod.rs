@@ -1,4 +1,4 @@
-//! Clients: one exchange, or a connection that is kept.
+//! Clients: one exchange, a connection that is kept, or one that many tasks share.
 
 use tokio::runtime::Builder;
 
@@ -7,6 +7,7 @@ use crate::{
     runtime::{Instead, inside_runtime, new_runtime},
 };
 
+mod channel;
 mod connection;
 mod failure;
 mod message;
@@ -14,13 +15,14 @@ mod options;
 mod pipeline;
 mod transfer;
 
+pub use channel::Channel;
 pub use connection::Connection;
 pub use options::ConnectOptions;
 pub use pipeline::Pipeline;
 
 /// One exchange: connect, send the request, receive and process the reply, close.
 ///
-/// To keep the connection, use [`Connection`].
+/// To keep the connection, use [`Connection`]; to share it among tasks, [`Channel`].
 ///
 /// # Examples
 ///

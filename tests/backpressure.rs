@@ -1,0 +1,141 @@
+//! What a channel's callers wait for when more is asked than may be in flight.
+
+use std::time::Duration;
+
+use tcs::{ConnectOptions, ErrorKind, Execution, LengthPrefixed};
+use tcs_tests::{
+    Heard, RawPeer,
+    channel::{call, memory_with, settle},
+    client::hears,
+    counted, frame, patiently, within,
+};
+
+#[tokio::test]
+async fn calls_beyond_the_limit_wait_in_turn() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let (near, writes) = counted(near);
+    let mut peer = RawPeer::over(far);
+    let options = ConnectOptions::new().max_in_flight(2);
+    let connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let channel = connection.into_channel().expect("a runtime");
+    let mut calls = Vec::new();
+    for number in 0..6 {
+        calls.push(call(&channel, &number.to_string()));
+        settle().await;
+    }
+    assert_eq!(writes.take().iter().sum::<usize>(), 2 * 5);
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(writes.take(), [] as [usize; 0]);
+        hears(&mut peer, &number.to_string()).await;
+        within(peer.send(frame(number.to_string().as_bytes()))).await;
+        assert_eq!(call.reply().await, number.to_string());
+        settle().await;
+        let more = if number < 4 { 5 } else { 0 };
+        assert_eq!(writes.take().iter().sum::<usize>(), more, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn caller_that_goes_leaves_its_turn_to_the_next() {
+    let options = ConnectOptions::new().max_in_flight(1);
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let open = call(&channel, "open");
+    hears(&mut peer, "open").await;
+    let (gone, next) = (call(&channel, "gone"), call(&channel, "next"));
+    settle().await;
+    gone.drop().await;
+    within(peer.send(frame(b"1"))).await;
+    assert_eq!(open.reply().await, "1");
+    hears(&mut peer, "next").await;
+    within(peer.send(frame(b"2"))).await;
+    assert_eq!(next.reply().await, "2");
+}
+
+#[tokio::test]
+async fn abandoned_call_keeps_its_room_until_its_reply_came() {
+    let options = ConnectOptions::new().max_in_flight(1);
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let open = call(&channel, "open");
+    hears(&mut peer, "open").await;
+    open.drop().await;
+    let next = call(&channel, "next");
+    settle().await;
+    within(peer.send(frame(b"1"))).await;
+    hears(&mut peer, "next").await;
+    within(peer.send(frame(b"2"))).await;
+    assert_eq!(next.reply().await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_without_room_gives_up_in_time() {
+    let options = ConnectOptions::new()
+        .max_in_flight(1)
+        .reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let open = call(&channel, "open");
+    hears(&mut peer, "open").await;
+    let began = tokio::time::Instant::now();
+    let waits = call(&channel, "waits");
+    let error = patiently(waits.error()).await;
+    assert_eq!(
+        (error.kind(), error.execution(), error.to_string().as_str()),
+        (
+            ErrorKind::TimedOut,
+            Execution::NotSent,
+            "no room for a request to unnamed peer within 8s (`reply_timeout`): too many are in \
+             flight (`max_in_flight`) or too large"
+        )
+    );
+    assert_eq!(began.elapsed().as_secs(), 8);
+    drop(open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_requests_wait_until_those_before_them_are_sent() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let large = "x".repeat(600_000);
+    // One is being sent; two of them are queued; for the fourth there is no room.
+    let first = call(&channel, &large);
+    settle().await;
+    let (second, third) = (call(&channel, &large), call(&channel, &large));
+    settle().await;
+    let (fourth, fifth) = (call(&channel, &large), call(&channel, "small"));
+    let gives_up = fourth.error();
+    let error = patiently(gives_up).await;
+    assert_eq!(error.execution(), Execution::NotSent);
+    assert!(error.to_string().starts_with("no room"), "{error}");
+    drop((first, second, third));
+
+    // As soon as they are taken, there is room again.
+    let (channel, mut peer_2) = memory_with(&options, 1 << 10);
+    std::mem::swap(&mut peer, &mut peer_2);
+    let calls = [(); 6].map(|()| {
+        let large = &large;
+        call(&channel, large)
+    });
+    let server = tokio::spawn(async move {
+        for _ in 0..6 {
+            let heard = within(peer.hear()).await;
+            assert!(matches!(heard, Heard::Message(large) if large.len() == 600_000));
+            within(peer.send(frame(b"1"))).await;
+        }
+        peer
+    });
+    for call in calls {
+        assert_eq!(call.reply().await, "1");
+    }
+    drop((within(server).await.expect("all was read"), fifth, peer_2));
+}
+
+#[tokio::test]
+async fn callers_that_wait_for_room_hear_of_the_end() {
+    let options = ConnectOptions::new().max_in_flight(1);
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (open, waits) = (call(&channel, "open"), call(&channel, "waits"));
+    hears(&mut peer, "open").await;
+    settle().await;
+    drop(peer);
+    assert_eq!(open.error().await.execution(), Execution::Unknown);
+    assert_eq!(waits.error().await.execution(), Execution::NotSent);
+}

@@ -1,0 +1,253 @@
+//! What ends a channel is told to every call, with whether it can have been executed.
+
+use std::time::Duration;
+
+use tcs::{Channel, ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed};
+use tcs_tests::{
+    Heard, RawPeer,
+    channel::{Call, Owned, call, memory, memory_with, settle},
+    client::{chain, hears},
+    control, frame, patiently,
+    raw_server::RawServer,
+    within,
+};
+
+/// What an error says of a call.
+async fn facts(call: Call) -> (ErrorKind, Execution) {
+    let error = call.error().await;
+    (error.kind(), error.execution())
+}
+
+/// Moves a paused clock on, from timer to timer.
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+#[tokio::test]
+async fn final_refusal_leaves_all_open_calls_unexecuted() {
+    let (channel, mut peer) = memory(64);
+    let long = "x".repeat(60);
+    let calls = ["one", "two", &long, "not sent"].map(|request| call(&channel, request));
+    settle().await;
+    within(peer.send([frame(b"1"), control(0x40, "stopping")].concat())).await;
+    let [first, others @ ..] = calls;
+    assert_eq!(first.reply().await, "1");
+    for other in others {
+        let refused = (ErrorKind::Refused, Execution::Refused);
+        assert_eq!(facts(other).await, refused);
+    }
+    let error = call(&channel, "later").error().await;
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Broken, Execution::NotSent)
+    );
+    assert_eq!(
+        chain(&error),
+        ["unnamed peer ended the connection", "going away: stopping"]
+    );
+}
+
+#[tokio::test]
+async fn calls_open_when_the_server_closes_tell_whether_they_were_sent() {
+    let (channel, mut peer) = memory(64);
+    // 44 bytes each: the second is sent in part, the third not at all.
+    let request = "x".repeat(40);
+    let [first, second, third] = [(); 3].map(|()| call(&channel, &request));
+    settle().await;
+    // This one the driver has not even taken.
+    let fourth = call(&channel, "four");
+    settle().await;
+    within(peer.send(frame(b"1"))).await;
+    drop(peer);
+    assert_eq!(first.reply().await, "1");
+    assert_eq!(facts(second).await.1, Execution::Unknown);
+    assert_eq!(facts(third).await.1, Execution::NotSent);
+    assert_eq!(facts(fourth).await.1, Execution::NotSent);
+    let error = call(&channel, "later").error().await;
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Closed, Execution::NotSent)
+    );
+    assert_eq!(
+        error.to_string(),
+        "unnamed peer closed the connection before the request was sent"
+    );
+}
+
+#[tokio::test]
+async fn reset_is_told_to_all_open_calls() {
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        hears(&mut peer, "one").await;
+        hears(&mut peer, "two").await;
+        peer.reset();
+    })
+    .await;
+    let channel = within(Channel::connect(addr)).await.expect("it listens");
+    for call in [call(&channel, "one"), call(&channel, "two")] {
+        let error = call.error().await;
+        assert_eq!(
+            (error.kind(), error.execution(), error.peer_addr()),
+            (ErrorKind::Io, Execution::Unknown, Some(addr))
+        );
+        assert!(error.to_string().starts_with("cannot receive from"));
+    }
+    let error = call(&channel, "later").error().await;
+    assert_eq!(error.execution(), Execution::NotSent);
+    within(server)
+        .await
+        .expect("the server saw what it expects");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_frame_fail_all_open_calls() {
+    let (channel, mut peer) = memory(1 << 10);
+    let calls = ["one", "two"].map(|request| call(&channel, request));
+    hears(&mut peer, "one").await;
+    hears(&mut peer, "two").await;
+    within(peer.send([frame(b"1"), b"\xff\xff\xff\xff".to_vec()].concat())).await;
+    let [first, second] = calls;
+    assert_eq!(first.reply().await, "1");
+    let malformed = (ErrorKind::Reply, Execution::Unknown);
+    assert_eq!(facts(second).await, malformed);
+    let broken = (ErrorKind::Broken, Execution::NotSent);
+    assert_eq!(facts(call(&channel, "later")).await, broken);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_call_ends_alone_while_the_server_replies_to_others() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let quick = call(&channel, "quick");
+    let began = tokio::time::Instant::now();
+    let (first, slow) = (call(&channel, "first"), call(&channel, "slow"));
+    for request in ["quick", "first", "slow"] {
+        hears(&mut peer, request).await;
+    }
+    pass(Duration::from_secs(5)).await;
+    within(peer.send(frame(b"0"))).await;
+    assert_eq!(quick.reply().await, "0");
+    let later = call(&channel, "later");
+    hears(&mut peer, "later").await;
+    for late in [first, slow] {
+        let error = patiently(late.error()).await;
+        assert_eq!(
+            (error.kind(), error.execution(), error.to_string().as_str()),
+            (
+                ErrorKind::TimedOut,
+                Execution::Unknown,
+                "no reply from unnamed peer within 8s (`reply_timeout`)"
+            )
+        );
+        // Not early, and at most an eighth late.
+        assert!((8..=9).contains(&began.elapsed().as_secs()));
+    }
+    // Their replies are still to come, and reach nobody.
+    let last = call(&channel, "last");
+    hears(&mut peer, "last").await;
+    let replies = [b"1", b"2", b"3", b"4"].map(|reply| frame(reply));
+    within(peer.send(replies.concat())).await;
+    assert_eq!(later.reply().await, "3");
+    assert_eq!(last.reply().await, "4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_server_is_taken_for_dead() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = memory_with(&options, 64);
+    let began = tokio::time::Instant::now();
+    // Nothing arrives for the whole time of the first.
+    let long = "x".repeat(100);
+    let calls = ["one", &long, "not sent"].map(|request| call(&channel, request));
+    hears(&mut peer, "one").await;
+    let told = [
+        (ErrorKind::TimedOut, Execution::Unknown),
+        (ErrorKind::TimedOut, Execution::Unknown),
+        (ErrorKind::Broken, Execution::NotSent),
+    ];
+    for (call, told) in calls.into_iter().zip(told) {
+        assert_eq!(patiently(facts(call)).await, told);
+        assert!((8..=9).contains(&began.elapsed().as_secs()));
+    }
+    let error = call(&channel, "later").error().await;
+    assert_eq!(
+        error.to_string(),
+        "the connection to unnamed peer is closed: an earlier exchange timed out"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_channel_stays_open_and_its_next_call_has_all_its_time() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    for _ in 0..3 {
+        let one = call(&channel, "one");
+        hears(&mut peer, "one").await;
+        pass(Duration::from_secs(7)).await;
+        within(peer.send(frame(b"1"))).await;
+        assert_eq!(one.reply().await, "1");
+        pass(Duration::from_hours(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_timeout_waits_without_end() {
+    let options = ConnectOptions::new().reply_timeout(None);
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let one = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    pass(Duration::from_hours(1)).await;
+    within(peer.send(frame(b"1"))).await;
+    assert_eq!(one.reply().await, "1");
+}
+
+#[test]
+fn runtime_that_ends_fails_all_calls() {
+    let runtime = || tokio::runtime::Runtime::new().expect("a runtime");
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let other = runtime();
+    let channel = other.block_on(async {
+        let connection = Connection::<LengthPrefixed, _>::over(near);
+        connection.into_channel().expect("a runtime")
+    });
+    runtime().block_on(async {
+        let mut peer = RawPeer::over(far);
+        let open = call(&channel, "one");
+        hears(&mut peer, "one").await;
+        other.shutdown_background();
+        let error = open.error().await;
+        assert_eq!(
+            (error.kind(), error.execution(), error.to_string().as_str()),
+            (
+                ErrorKind::Broken,
+                Execution::Unknown,
+                "the connection to unnamed peer was lost: the task that serves it was ended"
+            )
+        );
+        let broken = (ErrorKind::Broken, Execution::NotSent);
+        assert_eq!(facts(call(&channel, "later")).await, broken);
+    });
+}
+
+#[tokio::test]
+async fn broken_connection_makes_no_channel() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    drop(far);
+    let mut connection = Connection::<LengthPrefixed, _>::over(near);
+    within(connection.call::<Owned>("x"))
+        .await
+        .expect_err("nobody is there");
+    let error = connection.into_channel().expect_err("it is closed");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Broken, Execution::NotSent)
+    );
+}
+
+#[test]
+fn channel_needs_a_runtime() {
+    let (near, _far) = tokio::io::duplex(8);
+    let connection = Connection::<LengthPrefixed, _>::over(near);
+    let error = connection.into_channel().expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::Runtime);
+}

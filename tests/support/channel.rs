@@ -1,0 +1,132 @@
+//! Callers of a channel, each in a task of its own.
+
+use std::convert::Infallible;
+
+use tcs::{
+    Channel, ClientProtocol, ConnectOptions, Contract, Decode, DecodeError, Encode, EncodeError,
+    Error, Frame, LengthPrefixed, Peer, Plain, Result, Writer,
+};
+use tokio::task::JoinHandle;
+
+use crate::{RawPeer, within};
+
+/// Texts both ways, which the caller gets for itself.
+#[derive(Debug)]
+pub enum Owned {}
+
+impl Contract for Owned {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+}
+
+/// A channel in memory, between whose ends so many bytes fit, and its server's end.
+pub fn memory(room: usize) -> (Channel, RawPeer) {
+    memory_with(&ConnectOptions::new(), room)
+}
+
+/// Such a channel with options.
+pub fn memory_with(options: &ConnectOptions, room: usize) -> (Channel, RawPeer) {
+    let (near, far) = tokio::io::duplex(room);
+    let connection = options.over(near).expect("the options make sense");
+    let channel = connection.into_channel().expect("a runtime");
+    (channel, RawPeer::over(far))
+}
+
+/// Lets all tasks run until they wait, on a current-thread runtime.
+pub async fn settle() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A call in a task.
+#[derive(Debug)]
+pub struct Call(JoinHandle<Result<String>>);
+
+/// Calls with `request`.
+pub fn call(channel: &Channel, request: &str) -> Call {
+    let (channel, request) = (channel.clone(), request.to_owned());
+    Call(tokio::spawn(async move {
+        channel.call::<Owned>(&request).await
+    }))
+}
+
+impl Call {
+    /// Returns the reply.
+    pub async fn reply(self) -> String {
+        let result = within(self.0).await.expect("no panic");
+        result.expect("a reply")
+    }
+
+    /// Returns the error.
+    pub async fn error(self) -> Error {
+        let result = self.0.await.expect("no panic");
+        result.expect_err("no reply")
+    }
+
+    /// Drops the future of the call.
+    pub async fn drop(self) {
+        self.0.abort();
+        let ended = within(self.0).await.expect_err("it was cut");
+        assert!(ended.is_cancelled(), "{ended}");
+    }
+}
+
+/// A protocol that panics.
+#[derive(Debug)]
+pub struct Shout {
+    panics_in_request: bool,
+}
+
+impl Shout {
+    pub const fn panics_in_request() -> Self {
+        Self {
+            panics_in_request: true,
+        }
+    }
+
+    pub const fn panics_in_reply() -> Self {
+        Self {
+            panics_in_request: false,
+        }
+    }
+}
+
+/// A request that may panic when half of it is written.
+struct Shouted(bool);
+
+impl Encode<Plain> for Shouted {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.put(b"SHO");
+        assert!(!self.0, "on purpose");
+        out.put(b"UT");
+        Ok(())
+    }
+}
+
+/// A reply that panics.
+#[derive(Debug)]
+pub struct Heard(Infallible);
+
+impl Decode<'_, Plain> for Heard {
+    fn decode(_frame: Frame<'_>) -> Result<Self, DecodeError> {
+        panic!("on purpose")
+    }
+}
+
+impl ClientProtocol for Shout {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Reply<'a> = Heard;
+    type Output = ();
+
+    fn prepare_request(&self) -> impl Encode<Plain> {
+        Shouted(self.panics_in_request)
+    }
+
+    async fn process_reply(self, _peer: &Peer, reply: Heard) {
+        match reply.0 {}
+    }
+}
