@@ -7,7 +7,7 @@ use tcs_tests::{
     Heard, RawPeer,
     channel::{call, memory_with, settle},
     client::hears,
-    counted, frame, patiently, within,
+    counted, frame, within,
 };
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn caller_without_room_gives_up_in_time() {
     hears(&mut peer, "open").await;
     let began = tokio::time::Instant::now();
     let waits = call(&channel, "waits");
-    let error = patiently(waits.error()).await;
+    let error = waits.error().await;
     assert_eq!(
         (error.kind(), error.execution(), error.to_string().as_str()),
         (
@@ -101,8 +101,7 @@ async fn large_requests_wait_until_those_before_them_are_sent() {
     let (second, third) = (call(&channel, &large), call(&channel, &large));
     settle().await;
     let (fourth, fifth) = (call(&channel, &large), call(&channel, "small"));
-    let gives_up = fourth.error();
-    let error = patiently(gives_up).await;
+    let error = fourth.error().await;
     assert_eq!(error.execution(), Execution::NotSent);
     assert!(error.to_string().starts_with("no room"), "{error}");
     drop((first, second, third));

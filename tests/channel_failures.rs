@@ -7,7 +7,7 @@ use tcs_tests::{
     Heard, RawPeer,
     channel::{Call, Owned, call, memory, memory_with, settle},
     client::{chain, hears},
-    control, frame, patiently,
+    control, frame,
     raw_server::RawServer,
     within,
 };
@@ -130,7 +130,7 @@ async fn late_call_ends_alone_while_the_server_replies_to_others() {
     let later = call(&channel, "later");
     hears(&mut peer, "later").await;
     for late in [first, slow] {
-        let error = patiently(late.error()).await;
+        let error = late.error().await;
         assert_eq!(
             (error.kind(), error.execution(), error.to_string().as_str()),
             (
@@ -166,7 +166,7 @@ async fn silent_server_is_taken_for_dead() {
         (ErrorKind::Broken, Execution::NotSent),
     ];
     for (call, told) in calls.into_iter().zip(told) {
-        assert_eq!(patiently(facts(call)).await, told);
+        assert_eq!(facts(call).await, told);
         assert!((8..=9).contains(&began.elapsed().as_secs()));
     }
     let error = call(&channel, "later").error().await;

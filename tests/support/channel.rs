@@ -62,7 +62,7 @@ impl Call {
 
     /// Returns the error.
     pub async fn error(self) -> Error {
-        let result = self.0.await.expect("no panic");
+        let result = within(self.0).await.expect("no panic");
         result.expect_err("no reply")
     }
 

@@ -3,20 +3,16 @@
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     calls::{Outcome, TICKS},
     shared::Shared,
+    ticker::Ticker,
 };
 use crate::{
     Framing,
@@ -27,9 +23,6 @@ use crate::{
         message::{Heard, hear},
     },
 };
-
-/// Ticks are not longer than this, so that every time limit can be added to the clock.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
@@ -45,10 +38,10 @@ pub(super) struct Driver<F: Framing, S> {
     unsent: Option<io::Error>,
     /// Why nothing more arrives.
     unread: Option<io::Error>,
-    timer: Option<Pin<Box<Sleep>>>,
-    is_armed: bool,
-    /// Slots are in use.
-    is_used: bool,
+    /// Something has arrived that was not looked at.
+    is_unheard: bool,
+    /// Runs while slots are in use.
+    ticker: Ticker,
     /// The tick in which something arrived for the last time.
     arrived: u32,
     /// It has let callers run who may have further requests.
@@ -70,6 +63,7 @@ enum Next {
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     pub(super) fn new(shared: Arc<Shared<F>>, stream: S, inbox: Inbox, outbox: Outbox) -> Self {
+        let ticker = Ticker::new(shared.options.reply());
         Self {
             shared,
             stream,
@@ -78,9 +72,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             wakers: Vec::new(),
             unsent: None,
             unread: None,
-            timer: None,
-            is_armed: false,
-            is_used: false,
+            // What the connection left in the inbox.
+            is_unheard: true,
+            ticker,
             arrived: 0,
             has_yielded: false,
             failure: None,
@@ -102,13 +96,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
 
     /// Reads first, and then writes all that was queued, until it would have to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        let mut next = Next::Send;
         loop {
             let has_read = self.poll_read(cx).is_ready();
-            if next == Next::Listen && !has_read {
-                return Poll::Pending;
-            }
-            next = match self.look(cx, has_read) {
+            self.is_unheard |= has_read;
+            let next = match self.look(cx) {
                 Ok(next) => next,
                 Err(failure) => return Poll::Ready(failure),
             };
@@ -117,42 +108,47 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.poll_write(cx).is_pending() && !has_read {
+            let is_sent = self.poll_write(cx).is_ready();
+            if !has_read && (next == Next::Listen || !is_sent) {
                 return Poll::Pending;
             }
         }
     }
 
     /// Hands out the replies that have arrived, and takes the requests that are queued.
-    fn look(&mut self, cx: &Context<'_>, has_read: bool) -> Result<Next, Failure> {
-        let shared = Arc::clone(&self.shared);
-        let mut guard = shared.lock();
+    fn look(&mut self, cx: &Context<'_>) -> Result<Next, Failure> {
+        let mut guard = self.shared.lock();
         let state = &mut *guard;
-        if has_read {
-            self.arrived = state.tick;
-        }
         let sent = state.taken - self.outbox.waiting() as u64;
-        let limit = shared.options.frame_len();
-        while let Some(heard) =
-            hear(&mut state.framing, &mut self.inbox, limit).map_err(Failure::Frame)?
-        {
-            if let Heard::Refusal(refusal) = &heard
-                && refusal.kind().is_final()
+        if self.is_unheard {
+            self.is_unheard = false;
+            self.arrived = state.tick;
+            let limit = self.shared.options.frame_len();
+            while let Some(heard) =
+                hear(&mut state.framing, &mut self.inbox, limit).map_err(Failure::Frame)?
             {
-                return Err(Failure::Ended(refusal.clone()));
+                if let Heard::Refusal(refusal) = &heard
+                    && refusal.kind().is_final()
+                {
+                    return Err(Failure::Ended(refusal.clone()));
+                }
+                if !state.calls.is_asked(sent) {
+                    return Err(Failure::Broken(UNASKED));
+                }
+                let (calls, wakers) = (&mut state.calls, &mut self.wakers);
+                match heard {
+                    Heard::Message(frame) => calls.reply(self.inbox.frame(frame), wakers),
+                    Heard::Refusal(refusal) => calls.refuse(Outcome::Refused(refusal), wakers),
+                    Heard::TooLarge(length) => calls.refuse(Outcome::TooLarge(length), wakers),
+                }
             }
-            if !state.calls.is_asked(sent) {
-                return Err(Failure::Broken(UNASKED));
+            if self.unread.is_some() || self.inbox.has_ended() {
+                return Err(match (self.unsent.take(), self.unread.take()) {
+                    (Some(source), _) => Failure::Write(source),
+                    (None, Some(source)) => Failure::Read(source),
+                    (None, None) => Failure::Closed,
+                });
             }
-            let wakers = &mut self.wakers;
-            match heard {
-                Heard::Message(frame) => state.calls.reply(self.inbox.frame(frame), wakers),
-                Heard::Refusal(refusal) => state.calls.refuse(Outcome::Refused(refusal), wakers),
-                Heard::TooLarge(length) => state.calls.refuse(Outcome::TooLarge(length), wakers),
-            }
-        }
-        if self.unread.is_some() || self.inbox.has_ended() {
-            return Err(self.end());
         }
         if state.is_left && state.calls.is_answered() {
             return Err(Failure::Broken("all its handles are gone"));
@@ -174,8 +170,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             Next::Listen => Some(cx.waker().clone()),
             Next::Send | Next::Yield => None,
         };
-        self.is_used = state.calls.len() > 0;
-        shared.unlock(guard);
+        if state.calls.len() > 0 {
+            self.ticker.start();
+        }
+        self.shared.unlock(guard);
         Ok(next)
     }
 
@@ -197,59 +195,30 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         Poll::Ready(())
     }
 
-    /// Returns why nothing more arrives.
-    fn end(&mut self) -> Failure {
-        match (self.unsent.take(), self.unread.take()) {
-            (Some(source), _) => Failure::Write(source),
-            (None, Some(source)) => Failure::Read(source),
-            (None, None) => Failure::Closed,
-        }
-    }
-
     fn wake(&mut self) {
         for waker in self.wakers.drain(..) {
             waker.wake();
         }
     }
 
-    /// Ends calls that are late, while calls are open.
-    ///
-    /// One timer serves all of them: it is armed only when it is not, and goes off eight times in
-    /// the reply timeout. A call costs no look at a clock.
+    /// Ends calls that are late, while slots are in use. A call costs no look at a clock.
     fn poll_ticks(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        let shared = Arc::clone(&self.shared);
-        let Some(limit) = shared.options.reply() else {
-            return Poll::Pending;
-        };
-        let tick = (limit / TICKS).clamp(Duration::from_millis(1), LONGEST);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(tick)));
-        if !self.is_armed {
-            if !self.is_used {
-                return Poll::Pending;
-            }
-            timer.as_mut().reset(Instant::now() + tick);
-            self.is_armed = true;
-        }
         loop {
-            ready!(timer.as_mut().poll(cx));
-            let mut state = shared.lock();
+            ready!(self.ticker.poll_tick(cx));
+            let mut state = self.shared.lock();
             state.tick = state.tick.wrapping_add(1);
             let now = state.tick;
-            if state.calls.len() == 0 {
-                state.calls.rest();
-                self.is_armed = false;
-                self.is_used = false;
-                return Poll::Pending;
-            }
             if state.calls.is_late(now) && now.wrapping_sub(self.arrived) > TICKS {
+                let limit = self.shared.options.reply().unwrap_or_default();
                 return Poll::Ready(Failure::Silent(limit));
             }
             state.calls.expire(now, &mut self.wakers);
-            shared.unlock(state);
-            for waker in self.wakers.drain(..) {
-                waker.wake();
+            state.calls.rest();
+            if state.calls.len() == 0 {
+                self.ticker.stop();
             }
-            timer.as_mut().reset(Instant::now() + tick);
+            drop(state);
+            self.wake();
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
 mod calls;
 mod driver;
 mod shared;
+mod ticker;
 
 /// A connection that many tasks share: cheap to clone, and each clone can call at any time.
 ///
