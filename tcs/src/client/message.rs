@@ -21,6 +21,7 @@ pub(super) enum Heard {
 }
 
 /// Takes the next frame that stands for something out of the inbox, if one is complete.
+#[inline]
 pub(super) fn hear<F: Framing>(
     framing: &mut F,
     inbox: &mut Inbox,
@@ -32,10 +33,7 @@ pub(super) fn hear<F: Framing>(
             What::Message => Heard::Message(frame),
             What::TooLarge => Heard::TooLarge(cut.frame.len()),
             What::Control(code) => match RefusalKind::from_code(code) {
-                Some(kind) => {
-                    let text = String::from_utf8_lossy(inbox.frame(frame));
-                    Heard::Refusal(Refusal::new(kind, text))
-                }
+                Some(kind) => Heard::Refusal(refusal(kind, inbox.frame(frame))),
                 // A notice.
                 None => continue,
             },
@@ -44,7 +42,13 @@ pub(super) fn hear<F: Framing>(
     Ok(None)
 }
 
+#[cold]
+fn refusal(kind: RefusalKind, text: &[u8]) -> Refusal {
+    Refusal::new(kind, String::from_utf8_lossy(text))
+}
+
 /// Puts a request into the outbox, whole or not at all.
+#[inline]
 pub(super) fn enqueue<F: Framing>(
     outbox: &mut Outbox,
     framing: &mut F,

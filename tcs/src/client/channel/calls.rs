@@ -75,6 +75,7 @@ pub(super) enum Found {
 
 impl Calls {
     /// Takes a slot for a call whose request begins at `start`; returns its number.
+    #[inline]
     pub(super) fn open(&mut self, start: u64, tick: u32, waker: Waker) -> usize {
         let number = self.free.pop().unwrap_or(self.slots.len());
         match self.slots.get_mut(number) {
@@ -97,6 +98,7 @@ impl Calls {
     }
 
     /// Looks whether a call has its outcome, which it then takes with its slot.
+    #[inline]
     pub(super) fn poll_take(&mut self, number: usize, waker: &Waker) -> Poll<Found> {
         let Some(slot) = self.slots.get_mut(number) else {
             return Poll::Pending;
@@ -141,6 +143,7 @@ impl Calls {
     }
 
     /// Ends the oldest call with a reply.
+    #[inline]
     pub(super) fn reply(&mut self, reply: &[u8], wakers: &mut Vec<Waker>) {
         if let Some(buffer) = self.settle(Outcome::Reply, wakers) {
             buffer.clear();
@@ -154,6 +157,7 @@ impl Calls {
     }
 
     /// Ends the oldest call; returns the buffer for its reply, if it has a caller.
+    #[inline]
     fn settle(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) -> Option<&mut Vec<u8>> {
         let number = self.order.pop_front()?;
         let slot = self.slots.get_mut(number)?;
@@ -163,7 +167,9 @@ impl Calls {
         }
         slot.stage = Stage::Settled(outcome);
         self.settled += 1;
-        wakers.extend(slot.waker.take());
+        if let Some(waker) = slot.waker.take() {
+            wakers.push(waker);
+        }
         Some(&mut slot.reply)
     }
 
@@ -201,6 +207,7 @@ impl Calls {
     }
 
     /// Tells whether a reply can come when so many bytes of all requests were sent.
+    #[inline]
     pub(super) fn is_asked(&self, sent: u64) -> bool {
         self.oldest().is_some_and(|slot| slot.start < sent)
     }
@@ -249,6 +256,7 @@ pub(super) struct Reply(Vec<u8>);
 
 impl Reply {
     /// Takes a reply and leaves a buffer in its place.
+    #[inline]
     fn exchange(buffer: &mut Vec<u8>) -> Self {
         let spare = SPARE.try_with(Cell::take).unwrap_or_default();
         Self(std::mem::replace(buffer, spare))
