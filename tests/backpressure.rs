@@ -5,7 +5,7 @@ use std::time::Duration;
 use tcs::{ConnectOptions, ErrorKind, Execution, LengthPrefixed};
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{call, memory_with, settle},
+    channel::{Owned, call, memory_with, settle},
     client::hears,
     counted, frame, within,
 };
@@ -49,6 +49,46 @@ async fn caller_that_goes_leaves_its_turn_to_the_next() {
     hears(&mut peer, "next").await;
     within(peer.send(frame(b"2"))).await;
     assert_eq!(next.reply().await, "2");
+}
+
+#[tokio::test]
+async fn request_that_cannot_be_sent_leaves_its_turn_to_the_next() {
+    let options = ConnectOptions::new().max_in_flight(1).max_frame_len(10);
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let open = call(&channel, "open");
+    hears(&mut peer, "open").await;
+    let (large, next) = (call(&channel, "0123456789a"), call(&channel, "next"));
+    settle().await;
+    within(peer.send(frame(b"1"))).await;
+    assert_eq!(open.reply().await, "1");
+    assert_eq!(large.error().await.kind(), ErrorKind::Request);
+    hears(&mut peer, "next").await;
+    within(peer.send(frame(b"2"))).await;
+    assert_eq!(next.reply().await, "2");
+}
+
+#[tokio::test]
+async fn caller_that_asks_again_waits_behind_those_who_wait() {
+    let options = ConnectOptions::new().max_in_flight(1);
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let again = tokio::spawn({
+        let channel = channel.clone();
+        async move {
+            channel.call::<Owned>("first").await?;
+            channel.call::<Owned>("again").await
+        }
+    });
+    hears(&mut peer, "first").await;
+    let waits = call(&channel, "waits");
+    settle().await;
+    within(peer.send(frame(b"1"))).await;
+    for request in ["waits", "again"] {
+        hears(&mut peer, request).await;
+        within(peer.send(frame(request.as_bytes()))).await;
+    }
+    assert_eq!(waits.reply().await, "waits");
+    let again = within(again).await.expect("no panic");
+    assert_eq!(again.expect("a reply"), "again");
 }
 
 #[tokio::test]
@@ -136,5 +176,14 @@ async fn callers_that_wait_for_room_hear_of_the_end() {
     settle().await;
     drop(peer);
     assert_eq!(open.error().await.execution(), Execution::Unknown);
+    assert_eq!(waits.error().await.execution(), Execution::NotSent);
+
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (open, waits) = (call(&channel, "open"), call(&channel, "waits"));
+    hears(&mut peer, "open").await;
+    open.drop().await;
+    settle().await;
+    // Nobody takes what becomes of the call that is open.
+    drop(peer);
     assert_eq!(waits.error().await.execution(), Execution::NotSent);
 }

@@ -99,6 +99,24 @@ async fn reset_is_told_to_all_open_calls() {
 }
 
 #[tokio::test]
+async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
+    for (said, told) in [
+        (
+            control(0x43, "too large"),
+            (ErrorKind::Refused, Execution::Refused),
+        ),
+        (Vec::new(), (ErrorKind::Closed, Execution::Unknown)),
+    ] {
+        let (channel, mut peer) = memory(64);
+        let large = call(&channel, &"x".repeat(100_000));
+        within(peer.receive(4)).await;
+        within(peer.send(said)).await;
+        drop(peer);
+        assert_eq!(facts(large).await, told);
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_are_no_frame_fail_all_open_calls() {
     let (channel, mut peer) = memory(1 << 10);
     let calls = ["one", "two"].map(|request| call(&channel, request));

@@ -189,6 +189,34 @@ async fn reset_is_told_behind_the_replies_that_arrived() {
 }
 
 #[tokio::test]
+async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
+    for (said, told, message) in [
+        (
+            control(0x43, "too large"),
+            (ErrorKind::Refused, Execution::Refused),
+            "unnamed peer refused the request",
+        ),
+        (
+            Vec::new(),
+            (ErrorKind::Io, Execution::Unknown),
+            "cannot send to unnamed peer",
+        ),
+    ] {
+        let (mut connection, mut peer) = memory(64);
+        let server = tokio::spawn(async move {
+            within(peer.receive(4)).await;
+            within(peer.send(said)).await;
+        });
+        let mut pipeline = connection.pipeline::<Prefixed>();
+        send(&mut pipeline, &[&"x".repeat(100_000)]).await;
+        within(server).await.expect("it has begun to read");
+        let error = receive(&mut pipeline).await.expect_err("no reply");
+        assert_eq!((error.kind(), error.execution()), told);
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[tokio::test]
 async fn pipeline_left_with_replies_to_come_closes_the_connection() {
     let left = "the connection to unnamed peer is closed: a pipeline was left before it had \
                 received all replies";

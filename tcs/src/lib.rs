@@ -44,6 +44,14 @@
 //! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or a resource that only one may use |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
+//! # Which client when
+//!
+//! | client | connections | in flight | for |
+//! |---|---|---|---|
+//! | [`Client`] | one for each exchange | 1 | a command, a question now and then |
+//! | [`Connection`] | one that is kept | 1, or many with a [`Pipeline`] | one task that asks in turn, or much at once |
+//! | [`Channel`] | one that is kept | many, of many tasks | an application |
+//!
 //! # Stopping
 //!
 //! `run()` brings a runtime and owns the process: Ctrl-C and SIGTERM stop the server, a second
@@ -89,8 +97,9 @@
 //!
 //! Each `async fn` says what dropping its future does. In short: a dropped server closes its
 //! listener and cuts its connections; a dropped [`call`](Connection::call) closes its connection, so
-//! that a reply never reaches another caller; a protocol function is dropped where it waits only by
-//! the drain timeout, the end of the server, or a request timeout.
+//! that a reply never reaches another caller, while the other calls of a [`Channel`] go on; a
+//! protocol function is dropped where it waits only by the drain timeout, the end of the server, or
+//! a request timeout.
 //!
 //! # Features
 //!

@@ -69,8 +69,9 @@ impl ConnectOptions {
 
     /// Caps how long an exchange may take, from the first byte sent to the last received.
     ///
-    /// After that the connection is closed, so that the reply never reaches another caller.
-    /// `None` waits without end. Default: 30 s.
+    /// After that the connection is closed, so that the reply never reaches another caller; a
+    /// [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits without
+    /// end. Default: 30 s.
     pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.reply = limit.into();
         self
@@ -83,8 +84,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Caps how many requests of a [`Pipeline`](crate::Pipeline) may be in flight, whose replies
-    /// wait or are still to come. Zero is refused when it connects. Default: 1,024.
+    /// Caps how many requests of a connection may be in flight, until their replies are received.
+    ///
+    /// At the cap a [`Pipeline`](crate::Pipeline) is full, and the callers of a
+    /// [`Channel`](crate::Channel) wait. Zero is refused when it connects. Default: 1,024.
     pub fn max_in_flight(mut self, limit: usize) -> Self {
         self.max_in_flight = limit;
         self

@@ -50,12 +50,14 @@ pub(super) struct State<F> {
     pub(super) is_left: bool,
 }
 
-/// Whose turn it is to get room.
+/// Whether a caller may take room while others wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
-    /// That of those who wait already.
-    Others,
-    /// The caller's, who has waited.
+    /// Not before them: it has just come.
+    New,
+    /// Not before them: it has begun to wait, too.
+    Behind,
+    /// It was told that there may be room.
     Own,
 }
 
@@ -91,7 +93,7 @@ impl<F: Framing> Shared<F> {
         };
         let at_once = poll_fn(|cx| match call.number {
             Some(number) => call.poll(cx, number).map_ok(Some),
-            None => match self.enter(cx.waker(), &mut encode, Turn::Others) {
+            None => match self.enter(cx.waker(), &mut encode, Turn::New) {
                 Ok(Some(number)) => {
                     call.number = Some(number);
                     Poll::Pending
@@ -121,7 +123,11 @@ impl<F: Framing> Shared<F> {
         if let Some(failure) = &state.failure {
             return Err(failure.of_later(&self.peer));
         }
-        let is_overtaking = turn == Turn::Others && state.waiting > 0;
+        let is_overtaking = match turn {
+            Turn::New => state.waiting > 0,
+            Turn::Behind => state.waiting > 1,
+            Turn::Own => false,
+        };
         if is_overtaking || !state.has_room(&self.options) {
             return Ok(None);
         }
@@ -147,16 +153,19 @@ impl<F: Framing> Shared<F> {
     ) -> Result<usize> {
         let _waiting = Waiting::new(self);
         let entered = async {
+            let mut turn = Turn::Behind;
             loop {
                 let mut room = pin!(self.room.notified());
                 // From here on nothing is missed.
-                room.as_mut().enable();
-                let entered =
-                    poll_fn(|cx| Poll::Ready(self.enter(cx.waker(), encode, Turn::Own))).await?;
-                if let Some(number) = entered {
+                if room.as_mut().enable() {
+                    turn = Turn::Own;
+                }
+                let entered = poll_fn(|cx| Poll::Ready(self.enter(cx.waker(), encode, turn)));
+                if let Some(number) = entered.await? {
                     return Ok(number);
                 }
                 room.await;
+                turn = Turn::Own;
             }
         };
         let Some(limit) = self.options.reply() else {
