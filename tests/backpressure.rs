@@ -53,7 +53,11 @@ async fn caller_that_goes_leaves_its_turn_to_the_next() {
 
 #[tokio::test]
 async fn request_that_cannot_be_sent_leaves_its_turn_to_the_next() {
-    let options = ConnectOptions::new().max_in_flight(1).max_frame_len(10);
+    // Without a timer that would have the driver look for those who wait.
+    let options = ConnectOptions::new()
+        .max_in_flight(1)
+        .max_frame_len(10)
+        .reply_timeout(None);
     let (channel, mut peer) = memory_with(&options, 1 << 10);
     let open = call(&channel, "open");
     hears(&mut peer, "open").await;
