@@ -1,50 +1,14 @@
 //! Many requests in flight on one connection, each with exactly one result.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
-
-use tcs::{
-    ConnectOptions, Connection, Error, ErrorKind, Execution, LengthPrefixed, Lines, Pipeline,
-    RefusalKind,
-};
+use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Lines, RefusalKind};
 use tcs_tests::{
     Heard, RawPeer,
-    client::{Prefixed, Text, chain, hears},
-    control, counted, frame, patiently,
+    client::{Prefixed, Text, hears},
+    control, counted, frame,
+    pipeline::{memory, receive, send, waits},
     raw_server::RawServer,
     within,
 };
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-
-/// A connection in memory, between whose ends so many bytes fit, and its server's end.
-fn memory(room: usize) -> (Connection<LengthPrefixed, DuplexStream>, RawPeer) {
-    let (near, far) = tokio::io::duplex(room);
-    (Connection::over(near), RawPeer::over(far))
-}
-
-/// Sends all of `requests`.
-async fn send<S>(pipeline: &mut Pipeline<'_, Prefixed, S>, requests: &[&str])
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    for request in requests {
-        within(pipeline.send(request)).await.expect("there is room");
-    }
-}
-
-/// Receives a reply.
-async fn receive<S>(pipeline: &mut Pipeline<'_, Prefixed, S>) -> Result<String, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let reply = within(pipeline.receive()).await?;
-    Ok(reply.expect("something is in flight").to_owned())
-}
-
-/// What an error says of a request.
-fn facts(result: Result<String, Error>) -> (ErrorKind, Execution) {
-    let error = result.expect_err("no reply");
-    (error.kind(), error.execution())
-}
 
 #[tokio::test]
 async fn replies_come_in_the_order_of_the_requests() {
@@ -96,11 +60,7 @@ async fn requests_are_sent_in_one_write() {
     }
     // What was collected while replies were there is sent when another has to be waited for.
     assert!(writes.take().is_empty());
-    let none = poll_fn(|cx| {
-        let mut received = std::pin::pin!(pipeline.receive());
-        Poll::Ready(received.as_mut().poll(cx).is_pending())
-    });
-    assert!(none.await);
+    assert!(waits(&mut pipeline).await);
     assert_eq!(writes.take(), [64 * 5]);
 }
 
@@ -120,136 +80,6 @@ async fn refusal_in_the_middle_stands_for_one_reply() {
 }
 
 #[tokio::test]
-async fn final_refusal_leaves_all_that_is_open_unexecuted() {
-    let (mut connection, mut peer) = memory(1 << 10);
-    let mut pipeline = connection.pipeline::<Prefixed>();
-    send(&mut pipeline, &["one", "two"]).await;
-    within(pipeline.flush()).await;
-    send(&mut pipeline, &["not sent"]).await;
-    within(peer.send([frame(b"1"), control(0x40, "stopping")].concat())).await;
-    assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
-    for _ in 0..2 {
-        let refused = (ErrorKind::Refused, Execution::Refused);
-        assert_eq!(facts(receive(&mut pipeline).await), refused);
-    }
-    assert!(within(pipeline.receive()).await.expect("fine").is_none());
-    let error = within(pipeline.send("later")).await.expect_err("it ended");
-    let ended = ["unnamed peer ended the connection", "going away: stopping"];
-    assert_eq!(chain(&error), ended);
-    drop(pipeline);
-    let error = within(connection.call::<Prefixed>("later")).await;
-    assert_eq!(chain(&error.expect_err("it ended")), ended);
-}
-
-#[tokio::test]
-async fn requests_open_when_the_server_closes_tell_whether_they_were_sent() {
-    let (mut connection, mut peer) = memory(64);
-    let mut pipeline = connection.pipeline::<Prefixed>();
-    let request = "x".repeat(40);
-    // 44 bytes each: the second is sent in part, the third not at all.
-    send(&mut pipeline, &[request.as_str(); 3]).await;
-    let pending = poll_fn(|cx| {
-        let mut received = std::pin::pin!(pipeline.receive());
-        Poll::Ready(received.as_mut().poll(cx).is_pending())
-    });
-    assert!(pending.await);
-    within(peer.send(frame(b"1"))).await;
-    drop(peer);
-    assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
-    let (_, execution) = facts(receive(&mut pipeline).await);
-    assert_eq!(execution, Execution::Unknown);
-    let (_, execution) = facts(receive(&mut pipeline).await);
-    assert_eq!(execution, Execution::NotSent);
-    assert!(within(pipeline.receive()).await.expect("fine").is_none());
-}
-
-#[tokio::test]
-async fn reset_is_told_behind_the_replies_that_arrived() {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        hears(&mut peer, "one").await;
-        hears(&mut peer, "two").await;
-        within(peer.send(frame(b"1"))).await;
-        within(told).await.expect("the test goes on");
-        peer.reset();
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-    let mut pipeline = connection.pipeline::<Prefixed>();
-    send(&mut pipeline, &["one", "two"]).await;
-    assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
-    tell.send(()).expect("the server waits");
-    let reset = (ErrorKind::Io, Execution::Unknown);
-    assert_eq!(facts(receive(&mut pipeline).await), reset);
-    let error = within(pipeline.send("three")).await.expect_err("it ended");
-    assert_eq!(error.execution(), Execution::NotSent);
-    within(server)
-        .await
-        .expect("the server saw what it expects");
-}
-
-#[tokio::test]
-async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
-    for (said, told, message) in [
-        (
-            control(0x43, "too large"),
-            (ErrorKind::Refused, Execution::Refused),
-            "unnamed peer refused the request",
-        ),
-        (
-            Vec::new(),
-            (ErrorKind::Io, Execution::Unknown),
-            "cannot send to unnamed peer",
-        ),
-    ] {
-        let (mut connection, mut peer) = memory(64);
-        let server = tokio::spawn(async move {
-            within(peer.receive(4)).await;
-            within(peer.send(said)).await;
-        });
-        let mut pipeline = connection.pipeline::<Prefixed>();
-        send(&mut pipeline, &[&"x".repeat(100_000)]).await;
-        within(server).await.expect("it has begun to read");
-        let error = receive(&mut pipeline).await.expect_err("no reply");
-        assert_eq!((error.kind(), error.execution()), told);
-        assert_eq!(error.to_string(), message);
-    }
-}
-
-#[tokio::test]
-async fn pipeline_left_with_replies_to_come_closes_the_connection() {
-    let left = "the connection to unnamed peer is closed: a pipeline was left before it had \
-                received all replies";
-    for is_forgotten in [false, true] {
-        let (mut connection, mut peer) = memory(1 << 10);
-        let mut pipeline = connection.pipeline::<Prefixed>();
-        send(&mut pipeline, &["one", "two"]).await;
-        within(peer_replies(&mut pipeline, &mut peer)).await;
-        if is_forgotten {
-            #[expect(clippy::mem_forget, reason = "safe code may do it")]
-            std::mem::forget(pipeline);
-        } else {
-            drop(pipeline);
-            hears(&mut peer, "two").await;
-            assert_eq!(within(peer.hear()).await, Heard::End);
-        }
-        let error = within(connection.call::<Prefixed>("x")).await;
-        let error = error.expect_err("the second reply would be taken for its own");
-        let told = (error.kind(), error.execution(), error.to_string());
-        let broken = (ErrorKind::Broken, Execution::NotSent, left.to_owned());
-        assert_eq!(told, broken);
-    }
-}
-
-/// Lets the server reply to the first of two requests, and receives that.
-async fn peer_replies(pipeline: &mut Pipeline<'_, Prefixed, DuplexStream>, peer: &mut RawPeer) {
-    pipeline.flush().await;
-    hears(peer, "one").await;
-    peer.send(frame(b"1")).await;
-    assert_eq!(receive(pipeline).await.expect("a reply"), "1");
-}
-
-#[tokio::test]
 async fn dropped_receive_loses_no_reply() {
     let (mut connection, mut peer) = memory(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
@@ -257,42 +87,10 @@ async fn dropped_receive_loses_no_reply() {
     within(pipeline.flush()).await;
     // A part of the first reply.
     within(peer.send(&frame(b"first")[..6])).await;
-    let pending = poll_fn(|cx| {
-        let mut received = std::pin::pin!(pipeline.receive());
-        Poll::Ready(received.as_mut().poll(cx).is_pending())
-    });
-    assert!(pending.await);
+    assert!(waits(&mut pipeline).await);
     within(peer.send([&frame(b"first")[6..], &frame(b"second")].concat())).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "first");
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "second");
-}
-
-#[tokio::test(start_paused = true)]
-async fn reply_timeout_ends_all_that_is_open() {
-    let (near, far) = tokio::io::duplex(64);
-    let mut peer = RawPeer::over(far);
-    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
-    let mut pipeline = connection.pipeline::<Prefixed>();
-    send(&mut pipeline, &["one", "two", &"x".repeat(80), "four"]).await;
-    let before = tokio::time::Instant::now();
-    patiently(pipeline.flush()).await;
-    assert_eq!(before.elapsed(), Duration::from_secs(3));
-    hears(&mut peer, "one").await;
-    for execution in [
-        Execution::Unknown,
-        Execution::Unknown,
-        Execution::Unknown,
-        Execution::NotSent,
-    ] {
-        let (_, told) = facts(receive(&mut pipeline).await);
-        assert_eq!(told, execution);
-    }
-    let error = within(pipeline.send("later")).await.expect_err("closed");
-    assert_eq!(
-        error.to_string(),
-        "the connection to unnamed peer is closed: an earlier exchange timed out"
-    );
 }
 
 #[tokio::test]
@@ -403,39 +201,6 @@ async fn lines_are_pipelined_as_well() {
     drop(peer);
     let error = within(pipeline.send("four")).await.expect_err("closed");
     assert_eq!(error.execution(), Execution::NotSent);
-}
-
-#[tokio::test]
-async fn message_before_its_request_is_no_reply() {
-    let (mut connection, mut peer) = memory(1 << 10);
-    let mut pipeline = connection.pipeline::<Prefixed>();
-    send(&mut pipeline, &["one"]).await;
-    within(peer.send(frame(b"stray"))).await;
-    let error = receive(&mut pipeline).await.expect_err("not asked for");
-    assert_eq!(error.execution(), Execution::NotSent);
-    assert_eq!(
-        error.to_string(),
-        "the connection to unnamed peer is closed: the server said something that was not asked \
-         for"
-    );
-    drop(pipeline);
-    assert_eq!(within(peer.hear()).await, Heard::End);
-}
-
-#[tokio::test]
-async fn reply_that_is_too_large_or_no_text_fails_alone() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
-    let options = ConnectOptions::new().max_frame_len(100);
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
-    let mut pipeline = connection.pipeline::<Prefixed>();
-    send(&mut pipeline, &["one", "two", "three"]).await;
-    within(pipeline.flush()).await;
-    within(peer.send([frame(&[b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
-    let no_reply = (ErrorKind::Reply, Execution::Unknown);
-    assert_eq!(facts(receive(&mut pipeline).await), no_reply);
-    assert_eq!(facts(receive(&mut pipeline).await), no_reply);
-    assert_eq!(receive(&mut pipeline).await.expect("a reply"), "3");
 }
 
 #[tokio::test]

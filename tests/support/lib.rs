@@ -16,6 +16,7 @@ mod counted;
 mod deadline;
 mod gate;
 mod peer;
+pub mod pipeline;
 pub mod process;
 pub mod raw_server;
 mod server;

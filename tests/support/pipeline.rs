@@ -1,0 +1,51 @@
+//! What the tests of pipelines ask, and what they hear.
+
+use std::{future::poll_fn, pin::pin, task::Poll};
+
+use tcs::{Connection, Error, ErrorKind, Execution, LengthPrefixed, Pipeline};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+
+use crate::{RawPeer, client::Prefixed, within};
+
+/// A connection in memory, between whose ends so many bytes fit, and its server's end.
+pub fn memory(room: usize) -> (Connection<LengthPrefixed, DuplexStream>, RawPeer) {
+    let (near, far) = tokio::io::duplex(room);
+    (Connection::over(near), RawPeer::over(far))
+}
+
+/// Sends all of `requests`.
+pub async fn send<S>(pipeline: &mut Pipeline<'_, Prefixed, S>, requests: &[&str])
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    for request in requests {
+        within(pipeline.send(request)).await.expect("there is room");
+    }
+}
+
+/// Receives a reply.
+pub async fn receive<S>(pipeline: &mut Pipeline<'_, Prefixed, S>) -> Result<String, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let reply = within(pipeline.receive()).await?;
+    Ok(reply.expect("something is in flight").to_owned())
+}
+
+/// What an error says of a request.
+pub fn facts(result: Result<String, Error>) -> (ErrorKind, Execution) {
+    let error = result.expect_err("no reply");
+    (error.kind(), error.execution())
+}
+
+/// Begins to receive, and tells whether that waits; what was begun is dropped.
+pub async fn waits<S>(pipeline: &mut Pipeline<'_, Prefixed, S>) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    poll_fn(|cx| {
+        let mut received = pin!(pipeline.receive());
+        Poll::Ready(received.as_mut().poll(cx).is_pending())
+    })
+    .await
+}
