@@ -305,14 +305,13 @@ pub trait OwnedCallable: Callable {
     fn decode_owned(frame: Frame<'_>) -> Result<Self::Owned, DecodeError>;
 }
 
-impl<P, T> OwnedCallable for P
+impl<P: Callable> OwnedCallable for P
 where
-    P: for<'a> Callable<Value<'a> = T>,
-    T: for<'a> Decode<'a, P::Format>,
+    P::Value<'static>: for<'a> Decode<'a, P::Format>,
 {
-    type Owned = T;
+    type Owned = P::Value<'static>;
 
-    fn decode_owned(frame: Frame<'_>) -> Result<T, DecodeError> {
-        T::decode(frame)
+    fn decode_owned(frame: Frame<'_>) -> Result<P::Value<'static>, DecodeError> {
+        <P::Value<'static> as Decode<'_, P::Format>>::decode(frame)
     }
 }

@@ -103,8 +103,8 @@ impl<F: Framing> Channel<F> {
 
     /// Sends a request of the protocol `P` and returns the reply.
     ///
-    /// The reply is owned, because the connection goes on: where it borrows, use
-    /// [`call_with`](Self::call_with).
+    /// The reply is owned, because the connection goes on. Where it borrows, the compiler says that
+    /// an implementation of `Decode` is not general enough: use [`call_with`](Self::call_with).
     ///
     /// # Errors
     ///
