@@ -229,3 +229,55 @@ impl std::error::Error for Error {
         self.0.source()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Error {
+        Error::from(Repr::Refused {
+            peer: Peer::unnamed(),
+            source: Refusal::busy("later\n"),
+        })
+    }
+
+    #[test]
+    fn error_is_one_pointer_that_threads_can_share() {
+        fn shared<T: Send + Sync + 'static>() {}
+        shared::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn error_shows_one_level_and_its_chain_on_one_line() {
+        let error = refused();
+        assert_eq!(error.to_string(), "unnamed peer refused the request");
+        assert_eq!(
+            format!("{error:?}"),
+            "unnamed peer refused the request: busy: later\\n"
+        );
+    }
+
+    #[test]
+    fn only_what_was_sent_can_have_been_executed() {
+        let peer = Peer::unnamed;
+        let source = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let gone = Repr::Gone {
+            peer: peer(),
+            source: Some(source()),
+        };
+        let read = Repr::Read {
+            peer: peer(),
+            source: source(),
+        };
+        for (error, execution) in [
+            (refused(), Execution::Refused),
+            (gone.into(), Execution::NotSent),
+            (read.into(), Execution::Unknown),
+            (Repr::Closed { peer: peer() }.into(), Execution::Unknown),
+            (Repr::Interrupted { cut: 1 }.into(), Execution::NotSent),
+        ] {
+            assert_eq!(error.execution(), execution, "{error}");
+        }
+    }
+}
