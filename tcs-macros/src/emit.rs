@@ -25,8 +25,8 @@ pub(crate) struct Shape<'a> {
 }
 
 impl Shape<'_> {
-    /// Declares the type and what it has of its own.
-    pub(crate) fn declare(&self) -> TokenStream {
+    /// Declares the type and what it has of its own, next to the implementation of its trait.
+    pub(crate) fn declare(&self, implementation: &TokenStream) -> TokenStream {
         let Self {
             function,
             name,
@@ -71,6 +71,8 @@ impl Shape<'_> {
                         f.write_str(#text)
                     }
                 }
+
+                #implementation
             };
         }
     }

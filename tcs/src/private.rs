@@ -1,6 +1,6 @@
 //! What the expansions of the attributes name. Not part of the interface.
 
-#![expect(
+#![allow(
     clippy::exhaustive_enums,
     clippy::exhaustive_structs,
     reason = "expansions make and match them"

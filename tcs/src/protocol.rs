@@ -96,6 +96,23 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         context: Context<'a, Self::Session>,
         request: Self::Request<'a>,
     ) -> impl Future<Output = Result<Self::Reply<'a>, Refusal>> + Send;
+
+    /// Whether [`process_at_once`](Self::process_at_once) is what answers.
+    ///
+    /// The attributes say so for functions that are not `async`; they then need no future.
+    #[doc(hidden)]
+    const AT_ONCE: bool = false;
+
+    /// Does the same as [`process_request`](Self::process_request), where that never waits.
+    #[doc(hidden)]
+    fn process_at_once<'a>(
+        &'a self,
+        context: Context<'a, Self::Session>,
+        request: Self::Request<'a>,
+    ) -> Result<Self::Reply<'a>, Refusal> {
+        drop((context, request));
+        Err(Refusal::error("this protocol does not answer at once"))
+    }
 }
 
 macro_rules! forward_server_protocol {
@@ -129,6 +146,16 @@ macro_rules! forward_server_protocol {
                 request: Self::Request<'a>,
             ) -> impl Future<Output = Result<Self::Reply<'a>, Refusal>> + Send {
                 P::process_request(self, context, request)
+            }
+
+            const AT_ONCE: bool = P::AT_ONCE;
+
+            fn process_at_once<'a>(
+                &'a self,
+                context: Context<'a, Self::Session>,
+                request: Self::Request<'a>,
+            ) -> Result<Self::Reply<'a>, Refusal> {
+                P::process_at_once(self, context, request)
             }
         }
     )*};

@@ -1,7 +1,7 @@
 //! Writes the implementation of `ClientProtocol`; cannot fail.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, quote_spanned};
 use syn::Type;
 
 use super::model::{Half, Model};
@@ -26,15 +26,13 @@ pub(crate) fn expand(
         generics: &model.generics,
         fields: &model.fields,
     };
-    let declaration = shape.declare();
     let expansion = Expansion {
         args,
         function,
         model,
         krate: args.krate(),
     };
-    let implementation = expansion.implementation(name, is_right);
-    quote!(#declaration #implementation)
+    shape.declare(&expansion.implementation(name, is_right))
 }
 
 /// The parts of the implementation that depend on the half.
@@ -81,31 +79,29 @@ impl Expansion<'_> {
             impl ::core::future::Future<#output_type> + ::core::marker::Send
         };
         quote_spanned! {span=>
-            const _: () = {
-                #[automatically_derived]
-                #[allow(deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
-                    reason = "the function is the user's, the rest is generated")]
-                impl #impl_generics #private::ClientProtocol for #name #type_generics
-                where #(#predicates,)* #fields
-                {
-                    type Framing = #framing;
-                    type Format = #format;
-                    type Reply<'exchange> = #reply;
-                    type Output = #output;
+            #[automatically_derived]
+            #[allow(deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
+                reason = "the function is the user's, the rest is generated")]
+            impl #impl_generics #private::ClientProtocol for #name #type_generics
+            where #(#predicates,)* #fields
+            {
+                type Framing = #framing;
+                type Format = #format;
+                type Reply<'exchange> = #reply;
+                type Output = #output;
 
-                    fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
-                        #prepare_request
-                    }
-
-                    fn process_reply<'exchange>(
-                        self,
-                        peer: &'exchange #private::Peer,
-                        reply: Self::Reply<'exchange>,
-                    ) -> #future {
-                        #process_reply
-                    }
+                fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
+                    #prepare_request
                 }
-            };
+
+                fn process_reply<'exchange>(
+                    self,
+                    peer: &'exchange #private::Peer,
+                    reply: Self::Reply<'exchange>,
+                ) -> #future {
+                    #process_reply
+                }
+            }
         }
     }
 

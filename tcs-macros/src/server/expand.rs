@@ -27,15 +27,13 @@ pub(crate) fn expand(
         generics: &model.generics,
         fields: &model.fields,
     };
-    let declaration = shape.declare();
     let expansion = Expansion {
         args,
         function,
         model,
         krate,
     };
-    let implementation = expansion.implementation(name, is_right);
-    quote!(#declaration #implementation)
+    shape.declare(&expansion.implementation(name, is_right))
 }
 
 struct Expansion<'a> {
@@ -60,11 +58,21 @@ impl Expansion<'_> {
         );
         let request = or_else(model.request.as_ref(), quote!(#private::Unknown));
         let reply = or_else(model.reply.as_ref(), quote!(#private::Unknown));
-        let (open_session, greeting, process_request) = if is_right {
-            (self.open_session(), self.greeting(), self.process_request())
+        let (open_session, greeting, process_request, process_at_once) = if is_right {
+            (
+                self.open_session(),
+                self.greeting(),
+                self.process_request(),
+                self.process_at_once(),
+            )
         } else {
             let stub = quote_spanned!(span=> ::core::unimplemented!());
-            (stub.clone(), None, quote_spanned!(span=> async { #stub }))
+            (
+                stub.clone(),
+                None,
+                quote_spanned!(span=> async { #stub }),
+                None,
+            )
         };
         let (impl_generics, type_generics, where_clause) = model.generics.split_for_impl();
         let predicates = where_clause
@@ -78,34 +86,34 @@ impl Expansion<'_> {
             > + ::core::marker::Send
         };
         quote_spanned! {span=>
-            const _: () = {
-                #[automatically_derived]
-                #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery,
-                    reason = "the function is the user's, the rest is generated")]
-                impl #impl_generics #private::ServerProtocol for #name #type_generics
-                where #(#predicates,)* #states
-                {
-                    type Framing = #framing;
-                    type Format = #format;
-                    type Session = #session;
-                    type Request<'exchange> = #request;
-                    type Reply<'exchange> = #reply;
+            #[automatically_derived]
+            #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery,
+                reason = "the function is the user's, the rest is generated")]
+            impl #impl_generics #private::ServerProtocol for #name #type_generics
+            where #(#predicates,)* #states
+            {
+                type Framing = #framing;
+                type Format = #format;
+                type Session = #session;
+                type Request<'exchange> = #request;
+                type Reply<'exchange> = #reply;
 
-                    fn open_session(&self, peer: &#private::Peer) -> Self::Session {
-                        #open_session
-                    }
-
-                    #greeting
-
-                    fn process_request<'exchange>(
-                        &'exchange self,
-                        context: #private::Context<'exchange, Self::Session>,
-                        request: Self::Request<'exchange>,
-                    ) -> #future {
-                        #process_request
-                    }
+                fn open_session(&self, peer: &#private::Peer) -> Self::Session {
+                    #open_session
                 }
-            };
+
+                #greeting
+
+                fn process_request<'exchange>(
+                    &'exchange self,
+                    context: #private::Context<'exchange, Self::Session>,
+                    request: Self::Request<'exchange>,
+                ) -> #future {
+                    #process_request
+                }
+
+                #process_at_once
+            }
         }
     }
 
@@ -202,11 +210,63 @@ impl Expansion<'_> {
     }
 
     fn process_request(&self) -> TokenStream {
+        let Self { args, function, .. } = self;
+        let span = at(&function.sig.ident);
+        let Call { extractions, call } = self.call();
+        let reply = if function.is_async() {
+            quote_spanned!(span=> #call.await)
+        } else if args.given("blocking").is_some() {
+            quote_spanned!(span=> facts.block(move || #call).await)
+        } else {
+            return quote_spanned!(span=> async move { self.process_at_once(context, request) });
+        };
+        quote_spanned! {span=>
+            let facts = context.facts;
+            let session = context.session;
+            async move {
+                #extractions
+                ::core::result::Result::Ok(#reply)
+            }
+        }
+    }
+
+    /// What a function that never waits does without a future.
+    fn process_at_once(&self) -> Option<TokenStream> {
         let Self {
             args,
             function,
+            krate,
+            ..
+        } = self;
+        if function.is_async() || args.given("blocking").is_some() {
+            return None;
+        }
+        let span = at(&function.sig.ident);
+        let Call { extractions, call } = self.call();
+        let private = quote_spanned!(span=> #krate::__private);
+        Some(quote_spanned! {span=>
+            const AT_ONCE: bool = true;
+
+            fn process_at_once<'exchange>(
+                &'exchange self,
+                context: #private::Context<'exchange, Self::Session>,
+                request: Self::Request<'exchange>,
+            ) -> ::core::result::Result<Self::Reply<'exchange>, #private::Refusal> {
+                let facts = context.facts;
+                let session = context.session;
+                #extractions
+                ::core::result::Result::Ok(#call)
+            }
+        })
+    }
+
+    /// The call of the function, with the request, `facts` and `session` in scope.
+    fn call(&self) -> Call {
+        let Self {
+            function,
             model,
             krate,
+            ..
         } = self;
         let ident = &function.sig.ident;
         let span = at(ident);
@@ -240,22 +300,14 @@ impl Expansion<'_> {
             .collect();
         let turbofish = turbofish(&model.generics);
         let call = quote_spanned!(span=> #ident #turbofish (#(#arguments),*));
-        let reply = if function.is_async() {
-            quote_spanned!(span=> #call.await)
-        } else if args.given("blocking").is_some() {
-            quote_spanned!(span=> facts.block(move || #call).await)
-        } else {
-            call
-        };
-        quote_spanned! {span=>
-            let facts = context.facts;
-            let session = context.session;
-            async move {
-                #extractions
-                ::core::result::Result::Ok(#reply)
-            }
-        }
+        Call { extractions, call }
     }
+}
+
+/// A call of the function, and what must be extracted before.
+struct Call {
+    extractions: TokenStream,
+    call: TokenStream,
 }
 
 fn state_value(span: Span, name: &Ident, through: bool) -> TokenStream {

@@ -45,7 +45,7 @@ impl Inbox {
     /// Describes the unread bytes to a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Input<'_> {
-        let unread = self.buffer.get(self.start..).unwrap_or_default();
+        let unread = self.frame(self.start..self.buffer.len());
         Input::new(unread, limit, side, self.arrival)
     }
 
@@ -70,10 +70,14 @@ impl Inbox {
         self.start = self.buffer.len();
     }
 
-    /// Returns the bytes at `range`, which `consume` returned since the last read.
+    /// Returns the bytes at `range`, which `consume` returned since the last read; none if the
+    /// framing made it up.
     #[inline]
     pub(crate) fn frame(&self, range: Range<usize>) -> &[u8] {
-        self.buffer.get(range).unwrap_or_default()
+        match self.buffer.get(range) {
+            Some(frame) => frame,
+            None => nothing(),
+        }
     }
 
     /// Returns how many bytes of an unfinished frame have arrived, or `None` between frames.
@@ -152,6 +156,12 @@ impl Inbox {
             self.buffer.reserve(1);
         }
     }
+}
+
+/// Out of line, so that the usual case is a branch and not a selection of values.
+#[cold]
+fn nothing() -> &'static [u8] {
+    &[]
 }
 
 impl Drop for Inbox {

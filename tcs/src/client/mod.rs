@@ -83,7 +83,6 @@ impl<P: ClientProtocol> Client<P> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection; whether the request is executed is then unknown.
-    #[must_use = "a client does nothing until it is awaited: write `.open().await`"]
     pub async fn open(self) -> Result<P::Output> {
         inside_runtime("open()", Instead::Run)?;
         let Self {

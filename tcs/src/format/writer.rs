@@ -9,9 +9,11 @@ use std::{fmt, io};
 #[derive(Debug)]
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
-    /// How many more bytes the message may have.
+    /// How many more bytes the message may have, of how many.
     room: usize,
     limit: usize,
+    /// How many bytes a message has that grew beyond its limit; 0 for any other.
+    excessive: usize,
     outcome: Outcome,
 }
 
@@ -40,6 +42,7 @@ impl<'a> Writer<'a> {
             buffer,
             room: limit,
             limit,
+            excessive: 0,
             outcome: Outcome::Message,
         }
     }
@@ -47,24 +50,15 @@ impl<'a> Writer<'a> {
     /// Appends bytes to the message.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        match self.room.checked_sub(bytes.len()) {
-            Some(room) => {
-                self.room = room;
-                self.buffer.extend_from_slice(bytes);
-            }
-            None => self.overflow(bytes.len()),
+        if let Some(room) = self.room.checked_sub(bytes.len()) {
+            self.room = room;
+            self.buffer.extend_from_slice(bytes);
+        } else {
+            self.excessive += self.limit - self.room + bytes.len();
+            // Nothing fits from here on, so that no part stands where an earlier one is missing.
+            self.limit = 0;
+            self.room = 0;
         }
-    }
-
-    #[cold]
-    fn overflow(&mut self, more: usize) {
-        let length = match self.outcome {
-            Outcome::TooLarge(length) => length,
-            _ => self.limit - self.room,
-        };
-        self.outcome = Outcome::TooLarge(length.saturating_add(more));
-        // Nothing fits from here on, so that no later part stands where an earlier one is missing.
-        self.room = 0;
     }
 
     /// Says that the function's answer is an error, instead of a message.
@@ -91,11 +85,16 @@ impl<'a> Writer<'a> {
     /// Tells whether the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        matches!(self.outcome, Outcome::Message)
+        matches!(self.outcome, Outcome::Message) && self.excessive == 0
     }
 
     pub(crate) fn into_outcome(self) -> Outcome {
-        self.outcome
+        match self.outcome {
+            Outcome::Message | Outcome::Last if self.excessive > 0 => {
+                Outcome::TooLarge(self.excessive)
+            }
+            outcome => outcome,
+        }
     }
 }
 

@@ -63,18 +63,17 @@ fn is_http_request_line(line: &[u8]) -> bool {
 ///
 /// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
 /// so it is no length. Four bytes, or a line, tell what it is.
-pub(crate) fn refuse_text(input: Input<'_>) -> Result<(), FrameError> {
-    let bytes = input.bytes();
+pub(crate) fn refuse_text(bytes: &[u8], side: Side, arrival: Arrival) -> Result<(), FrameError> {
     if !matches!(bytes.first(), Some(b' '..=b'~')) {
         return Ok(());
     }
     let start = bytes.get(..4).unwrap_or(bytes);
-    let complete = start.len() == 4 || start.contains(&b'\n') || input.arrival() == Arrival::Ended;
+    let complete = start.len() == 4 || start.contains(&b'\n') || arrival == Arrival::Ended;
     let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
     if !complete || !start.iter().all(printable) {
         return Ok(());
     }
-    if input.side() == Side::Client {
+    if side == Side::Client {
         let seen = crate::refusal::Escaped(start, 4);
         return Err(FrameError::malformed(format_args!(
             "the server sent text (`{seen}`) where a length stands: it does not speak length-prefixed frames"

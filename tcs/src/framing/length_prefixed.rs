@@ -1,6 +1,6 @@
 //! A length before each message.
 
-use super::{Arrival, Cut, FrameError, Framing, Input, Told, foreign};
+use super::{Arrival, Cut, FrameError, Framing, Input, Side, Told, foreign};
 use crate::Refusal;
 
 /// The default framing: a `u32` length in big-endian order, then so many bytes.
@@ -38,7 +38,7 @@ impl Framing for LengthPrefixed {
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
         let bytes = input.bytes();
         if self.contact == Contact::First {
-            self.meet(input)?;
+            self.meet(bytes, input.side(), input.arrival())?;
         }
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return input.unfinished();
@@ -47,7 +47,7 @@ impl Framing for LengthPrefixed {
         let length = header as usize;
         // One comparison for both: the header of a control frame is beyond every limit.
         if length > input.limit().min(MAX_LENGTH) {
-            return unusual(input, rest, header);
+            return unusual(bytes, input.limit(), input.arrival(), header);
         }
         if rest.len() < length {
             return input.unfinished();
@@ -94,9 +94,9 @@ impl Framing for LengthPrefixed {
 impl LengthPrefixed {
     /// Looks whether the first bytes are of this framing at all.
     #[cold]
-    fn meet(&mut self, input: Input<'_>) -> Result<(), FrameError> {
-        foreign::refuse_text(input)?;
-        if input.bytes().len() >= HEADER {
+    fn meet(&mut self, bytes: &[u8], side: Side, arrival: Arrival) -> Result<(), FrameError> {
+        foreign::refuse_text(bytes, side, arrival)?;
+        if bytes.len() >= HEADER {
             self.contact = Contact::Made;
         }
         Ok(())
@@ -104,34 +104,37 @@ impl LengthPrefixed {
 }
 
 /// Cuts what is no message within the limit.
+///
+/// It takes the parts of the input, because a whole one would have to be put into memory for it
+/// even where it is not called.
 #[cold]
-fn unusual(input: Input<'_>, rest: &[u8], header: u32) -> Result<Option<Cut>, FrameError> {
-    let length = usize::try_from(header & !CONTROL).unwrap_or(usize::MAX);
-    if header & CONTROL != 0 {
-        return control(input, rest, length);
+fn unusual(
+    bytes: &[u8],
+    limit: usize,
+    arrival: Arrival,
+    header: u32,
+) -> Result<Option<Cut>, FrameError> {
+    let length = (header & !CONTROL) as usize;
+    if header & CONTROL == 0 {
+        return too_large(length, limit, arrival);
     }
-    too_large(input, length)
-}
-
-fn control(input: Input<'_>, rest: &[u8], length: usize) -> Result<Option<Cut>, FrameError> {
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
             "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
         )));
     }
     let end = HEADER + length;
-    match rest.first() {
-        Some(kind) if input.bytes().len() >= end => {
-            Ok(Some(Cut::control(*kind, HEADER + 1..end, end)))
-        }
-        _ => input.unfinished(),
+    match bytes.get(HEADER) {
+        Some(kind) if bytes.len() >= end => Ok(Some(Cut::control(*kind, HEADER + 1..end, end))),
+        _ if arrival == Arrival::Ended => Err(FrameError::truncated()),
+        _ => Ok(None),
     }
 }
 
-fn too_large(input: Input<'_>, length: usize) -> Result<Option<Cut>, FrameError> {
-    let skippable = length <= input.limit().saturating_mul(SKIPPED);
-    if skippable && input.arrival() != Arrival::Ended {
+fn too_large(length: usize, limit: usize, arrival: Arrival) -> Result<Option<Cut>, FrameError> {
+    let skippable = length <= limit.saturating_mul(SKIPPED);
+    if skippable && arrival != Arrival::Ended {
         return Ok(Some(Cut::too_large(length, HEADER + length)));
     }
-    Err(FrameError::too_large(length, input.limit()))
+    Err(FrameError::too_large(length, limit))
 }

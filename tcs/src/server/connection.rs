@@ -4,6 +4,7 @@ use std::{
     any::Any,
     future::poll_fn,
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{self, Poll},
 };
@@ -116,12 +117,18 @@ where
     async fn answer_arrived(&mut self) -> Result<Next, Gone> {
         loop {
             // One guard for all of them: per request it would cost more than all else here.
-            let answered = {
+            let answered = if P::AT_ONCE {
+                catch_unwind(AssertUnwindSafe(|| self.answer_at_once()))
+            } else {
                 let mut answering = pin!(self.answer_all());
                 poll_fn(|cx| poll_caught(answering.as_mut(), cx)).await
             };
             let panic = match answered {
-                Ok(next) => return next,
+                Ok(Next::GoOn) if self.replies.is_full() => {
+                    poll_fn(|cx| self.poll_flush(cx)).await?;
+                    continue;
+                }
+                Ok(next) => return Ok(next),
                 Err(panic) => panic,
             };
             if let Next::Close(refusal) = self.outlive(&*panic) {
@@ -130,12 +137,13 @@ where
         }
     }
 
-    async fn answer_all(&mut self) -> Result<Next, Gone> {
+    /// Answers until no complete request is left, or so much waits that it should be sent.
+    async fn answer_all(&mut self) -> Next {
         self.replies.prepare();
         loop {
             let frame = match self.take_request() {
                 Ok(frame) => frame,
-                Err(next) => return Ok(next),
+                Err(next) => return next,
             };
             // Decoding, calling and encoding stand in the loop itself: as an `async fn` of their own
             // they would cost a fifth more.
@@ -177,17 +185,55 @@ where
             let next = answered.unwrap_or_else(|alarm| self.cut_short(alarm));
             match next {
                 Next::GoOn if self.door.is_none() => {}
-                Next::GoOn => return Ok(Next::Close(Some(closing(ONE_REQUEST)))),
-                Next::Close(_) => return Ok(next),
+                Next::GoOn => return Next::Close(Some(closing(ONE_REQUEST))),
+                Next::Close(_) => return next,
             }
             if self.replies.is_full() {
-                poll_fn(|cx| self.poll_flush(cx)).await?;
+                return Next::GoOn;
+            }
+        }
+    }
+
+    /// Does the same with functions that never wait.
+    fn answer_at_once(&mut self) -> Next {
+        self.replies.prepare();
+        loop {
+            let frame = match self.take_request() {
+                Ok(frame) => frame,
+                Err(next) => return next,
+            };
+            let Self {
+                protocol,
+                facts,
+                session,
+                inbox,
+                replies,
+                ..
+            } = self;
+            let next = match P::Request::decode(Frame::new(inbox.frame(frame))) {
+                Ok(request) => {
+                    let context = Context::new(facts, session);
+                    replies.answer(protocol.process_at_once(context, request))
+                }
+                Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
+            };
+            match next {
+                Next::GoOn if self.door.is_none() => {}
+                Next::GoOn => return Next::Close(Some(closing(ONE_REQUEST))),
+                Next::Close(_) => return next,
+            }
+            if self.replies.is_full() {
+                return Next::GoOn;
             }
         }
     }
 
     /// Takes the next request; without one, tells what to do next.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is the loop; outlined, it costs a sixth more"
+    )]
     fn take_request(&mut self) -> Result<Range<usize>, Next> {
         loop {
             let input = self.inbox.input(self.limits.frame_len, Side::Server);
@@ -195,10 +241,7 @@ where
                 Ok(Some(cut)) => cut,
                 Ok(None) if self.inbox.has_ended() => return Err(Next::Close(None)),
                 Ok(None) => return Err(Next::GoOn),
-                Err(error) => {
-                    self.receive();
-                    return Err(self.replies.reject(&error));
-                }
+                Err(error) => return Err(self.reject(&error)),
             };
             let frame = self.inbox.consume(&cut.frame, cut.consumed);
             self.wait_began = None;
@@ -211,6 +254,13 @@ where
                 close @ Next::Close(_) => return Err(close),
             }
         }
+    }
+
+    /// Ends a connection whose bytes are no frames.
+    #[cold]
+    fn reject(&mut self, error: &FrameError) -> Next {
+        self.receive();
+        self.replies.reject(error)
     }
 
     /// Answers for a function that was dropped where it waited.
@@ -243,12 +293,9 @@ where
                 self.replies
                     .refuse(Refusal::new(RefusalKind::TooLarge, text))
             }
-            What::Control(kind) => {
-                self.receive();
-                self.replies.reject(&FrameError::malformed(format_args!(
-                    "a control frame of kind {kind:#04x}, which clients do not send"
-                )))
-            }
+            What::Control(kind) => self.reject(&FrameError::malformed(format_args!(
+                "a control frame of kind {kind:#04x}, which clients do not send"
+            ))),
         };
         match next {
             Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),

@@ -215,7 +215,6 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the listener and cuts every connection.
-    #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
         self.bind().await?.listen().await
@@ -236,7 +235,6 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         inside_runtime("listen_until()", Instead::Run)?;
         self.bind().await?.listen_until(stop).await
@@ -251,7 +249,6 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// Those of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
     /// runtime; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
-    #[must_use = "it says why the server ended: return it from `main`"]
     pub fn run(self) -> Result<()> {
         let runtime = new_runtime("listen()", Builder::new_multi_thread)?;
         let report = runtime.block_on(async {

@@ -271,8 +271,7 @@ impl Watch {
     #[inline]
     pub(super) fn poll_alarm(&mut self, cx: &Context<'_>) -> Option<Alarm> {
         if !self.waker.will_wake(cx.waker()) {
-            self.waker.clone_from(cx.waker());
-            self.slot.waker().clone_from(cx.waker());
+            self.leave(cx.waker());
         }
         // Acquire pairs with `raise`: whoever raised before the waker was set is seen here.
         let signals = self.slot.signals.load(Ordering::Acquire);
@@ -280,6 +279,13 @@ impl Watch {
             return None;
         }
         self.heed(signals)
+    }
+
+    /// Leaves a waker in the slot, which is needed once for most tasks.
+    #[cold]
+    fn leave(&mut self, waker: &Waker) {
+        self.waker.clone_from(waker);
+        self.slot.waker().clone_from(waker);
     }
 
     #[cold]

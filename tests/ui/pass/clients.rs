@@ -94,6 +94,12 @@ impl tcs::Encode<Plain> for Point {
     }
 }
 
+#[client_protocol(request = |name: &str| format!(" {name} ").trim())]
+fn trimmed(_: &str) {}
+
+#[client_protocol(server = Echo, request = |name: &str| format!(" {name} ").trim())]
+fn trimmed_of_server(_: &str) {}
+
 enum Plot {}
 
 impl Contract for Plot {
@@ -116,6 +122,7 @@ fn main() {
     let _ = (PrintReply, Doubled, Shared { a: 1, text: String::new(), more: 2 });
     let _ = (Borrowed { name: &String::new() }, OutputOfField::new("a"), ByReference::new(vec![]));
     let _ = (Block, Question::new("a", 1, String::new()), Ping, Shown::new("a"));
+    let _ = (Trimmed { name: "a" }, TrimmedOfServer { name: "a" });
     let _ = (PlotClient { x: 1 }, Point2::new(1));
     let _ = (Quotient { by: 7 }, Echoed { name: String::new() }, EchoOf { name: "a" }, DeclaredClient);
 }

@@ -41,7 +41,10 @@ fn listed(_: (), #[state] list: &[u8]) -> usize {
     list.len()
 }
 
+#[server_protocol(greeting = format!(" {peer} ").trim())]
+fn trimmed(_: ()) {}
+
 fn main() {
     let _ = (Lines2, Raw, Renamed::new(1), Blocking::new(String::new()), Constant);
-    let _ = (Greeted::new(String::new()), Listed::new(Vec::new()));
+    let _ = (Greeted::new(String::new()), Listed::new(Vec::new()), Trimmed);
 }
