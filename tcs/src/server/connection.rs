@@ -183,13 +183,9 @@ where
             // A function that was cut is gone by now: were its drop to panic later, its request would
             // be answered twice.
             let next = answered.unwrap_or_else(|alarm| self.cut_short(alarm));
-            match next {
-                Next::GoOn if self.door.is_none() => {}
-                Next::GoOn => return Next::Close(Some(closing(ONE_REQUEST))),
-                Next::Close(_) => return next,
-            }
-            if self.replies.is_full() {
-                return Next::GoOn;
+            let next = self.unless_once(next);
+            if next != Next::GoOn || self.replies.is_full() {
+                return next;
             }
         }
     }
@@ -217,13 +213,9 @@ where
                 }
                 Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
             };
-            match next {
-                Next::GoOn if self.door.is_none() => {}
-                Next::GoOn => return Next::Close(Some(closing(ONE_REQUEST))),
-                Next::Close(_) => return next,
-            }
-            if self.replies.is_full() {
-                return Next::GoOn;
+            let next = self.unless_once(next);
+            if next != Next::GoOn || self.replies.is_full() {
+                return next;
             }
         }
     }
@@ -297,8 +289,16 @@ where
                 "a control frame of kind {kind:#04x}, which clients do not send"
             ))),
         };
+        self.unless_once(next)
+    }
+
+    /// Closes after an answer, if this server gives only one.
+    #[inline]
+    fn unless_once(&self, next: Next) -> Next {
         match next {
-            Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),
+            Next::GoOn if self.door.is_some() => {
+                Next::Close(Some(closing("this server answers one request")))
+            }
             next => next,
         }
     }
@@ -328,15 +328,10 @@ where
             return Next::Close(Some(closing("the server failed")));
         }
         let refusal = Refusal::new(RefusalKind::Failed, "the function panicked");
-        match unless_half_changed::<P>(self.replies.refuse(refusal)) {
-            Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),
-            next => next,
-        }
+        let next = unless_half_changed::<P>(self.replies.refuse(refusal));
+        self.unless_once(next)
     }
 }
-
-/// What a server that answers one request says behind it.
-const ONE_REQUEST: &str = "this server answers one request";
 
 /// A future that was polled, and did not wake its task since.
 struct Polled<'a, F> {
