@@ -64,6 +64,8 @@ async fn graceful_finishes_what_it_began() {
     assert_eq!(reply.await.expect("no panic"), "worked for 2 s\n");
     assert_eq!(
         server.finished().await.succeeded(),
-        ["1 requests: 1 served, 0 failed, 0 refused, 0 cut; 1 connections: 1 closed, 0 cut"]
+        [
+            "requests received: 1 (1 served, 0 failed, 0 refused, 0 cut); connections accepted: 1 (1 closed, 0 cut)"
+        ]
     );
 }

@@ -94,7 +94,7 @@ pub(crate) enum Repr {
     },
     #[error("`run()` was called inside of a tokio runtime: call `{instead}` and `.await` it")]
     InsideRuntime { instead: &'static str },
-    #[error("ended at once, with {cut} requests cut")]
+    #[error("ended at once; requests cut: {cut}")]
     Interrupted { cut: u64 },
     #[error("cannot connect to {addr}")]
     Connect { addr: SocketAddr, source: io::Error },
@@ -109,7 +109,7 @@ pub(crate) enum Repr {
         peer: Peer,
         source: Option<io::Error>,
     },
-    #[error("{peer} refused the request")]
+    #[error("{peer} {}", said(source))]
     Refused { peer: Peer, source: Refusal },
     #[error("cannot encode the request")]
     Encode { source: EncodeError },
@@ -127,6 +127,14 @@ pub(crate) enum Repr {
     Write { peer: Peer, source: io::Error },
     #[error("cannot receive from {peer}")]
     Read { peer: Peer, source: io::Error },
+}
+
+/// An error of the function is an answer; only the other kinds turn a request away.
+fn said(refusal: &Refusal) -> &'static str {
+    match refusal.kind() {
+        RefusalKind::Error => "answered with an error",
+        _ => "refused the request",
+    }
 }
 
 impl From<Repr> for Error {

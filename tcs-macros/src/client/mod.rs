@@ -25,7 +25,7 @@ pub(crate) fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStre
     };
     function.check(NAME, &mut errors);
     let name = type_name(&args, &function, NAME, &mut errors);
-    let mut tokens = function.kept();
+    let mut tokens = function.kept(&args);
     if let Some(name) = name.filter(|_| !function.is_member()) {
         let model = model::check(&args, &function, &mut errors);
         tokens.extend(expand::expand(

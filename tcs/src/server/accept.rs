@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tracing::Instrument as _;
 
@@ -84,8 +84,7 @@ pub(super) async fn accept_all<P: ServerProtocol>(
     at_once: usize,
 ) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
-    // The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+    while let Some(permit) = permit(&permits, at_once).await {
         let (stream, addr) = match shared.door.accept().await {
             None => break,
             Some(Ok(accepted)) => accepted,
@@ -125,6 +124,19 @@ pub(super) async fn accept_all<P: ServerProtocol>(
         tokio::spawn(serve.instrument(span));
     }
     Ok(())
+}
+
+/// Waits for the right to open one more connection.
+async fn permit(permits: &Arc<Semaphore>, at_once: usize) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Some(permit);
+    }
+    // One at a time is how the other servers work, and nothing to tell.
+    if at_once > 1 {
+        tracing::warn!("{at_once} connections are open (`max_connections`); further peers wait");
+    }
+    // The semaphore is never closed.
+    Arc::clone(permits).acquire_owned().await.ok()
 }
 
 /// Whose trouble an accept error is, which decides what to do about it.

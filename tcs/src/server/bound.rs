@@ -192,7 +192,7 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             blocking,
         });
         let _cut = CutOnDrop(&shared);
-        tracing::info!(addr = %local_addr, "listening");
+        tracing::info!(addr = %local_addr, max_connections, "listening");
         if let Some(tell) = on_listening {
             tell(local_addr);
         }
@@ -216,7 +216,11 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             accepted.map(|()| report)
         }));
         let report = report.await.map_err(|source| Repr::Accept { source })?;
-        tracing::info!(%report, "stopped");
+        if report.requests.cut > 0 {
+            tracing::warn!(%report, "stopped, and cut what was in flight");
+        } else {
+            tracing::info!(%report, "stopped");
+        }
         if handle.was_told(Order::End) {
             return Err(Repr::Interrupted {
                 cut: report.requests.cut,

@@ -230,7 +230,8 @@ where
         loop {
             let input = self.inbox.input(self.limits.frame_len, Side::Server);
             let cut = match self.replies.framing().cut(input) {
-                Ok(Some(cut)) => cut,
+                Ok(Some(cut)) if cut.consumed > 0 => cut,
+                Ok(Some(_)) => return Err(self.reject(&nothing_cut())),
                 Ok(None) if self.inbox.has_ended() => return Err(Next::Close(None)),
                 Ok(None) => return Err(Next::GoOn),
                 Err(error) => return Err(self.reject(&error)),
@@ -331,6 +332,12 @@ where
         let next = unless_half_changed::<P>(self.replies.refuse(refusal));
         self.unless_once(next)
     }
+}
+
+/// Such a framing would find the same frame for ever.
+#[cold]
+fn nothing_cut() -> FrameError {
+    FrameError::malformed("a frame of no bytes, found by the server's framing")
 }
 
 /// A future that was polled, and did not wake its task since.

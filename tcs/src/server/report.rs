@@ -57,7 +57,8 @@ impl fmt::Display for Report {
         } = self;
         write!(
             f,
-            "{} requests: {} served, {} failed, {} refused, {} cut; {} connections: {} closed, {} cut",
+            "requests received: {} ({} served, {} failed, {} refused, {} cut); \
+             connections accepted: {} ({} closed, {} cut)",
             requests.received,
             requests.served,
             requests.failed,
