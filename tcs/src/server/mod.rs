@@ -64,7 +64,7 @@ pub type ConcurrentServer<P> = Server<P, Concurrent>;
 /// A protocol and the settings it is served with; `L` is one of [`Once`], [`Iterative`] and
 /// [`Concurrent`].
 ///
-/// The settings that are times take a [`Duration`], or `None` to switch the limit off. Limits are
+/// The settings that are times take a [`Duration`](std::time::Duration), or `None` to switch the limit off. Limits are
 /// checked several times in the shortest of them, so they end up to a quarter of that late, and
 /// never more than 250 ms; never early.
 #[must_use = "a server does nothing until it runs: call `run()`, or `listen().await`"]
