@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::{self, Poll},
+    task::{self, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -93,10 +93,11 @@ where
             if let Next::Close(refusal) = next {
                 return self.close(refusal).await;
             }
-            let turn = poll_fn(|cx| match self.poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.poll_fill(cx),
-                Poll::Ready(Err(gone)) => Poll::Ready(Err(gone)),
-                Poll::Pending => Poll::Pending,
+            let turn = poll_fn(|cx| {
+                if self.replies.has_unsent() {
+                    ready!(self.poll_flush(cx))?;
+                }
+                self.poll_fill(cx)
             });
             next = match turn.await? {
                 Arrived::Bytes => self.answer_arrived().await?,

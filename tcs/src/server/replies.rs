@@ -55,6 +55,12 @@ impl<F: Framing> Replies<F> {
         self.outbox.rest();
     }
 
+    /// Tells whether anything was said that is not sent, or not counted as sent.
+    #[inline]
+    pub(super) fn has_unsent(&self) -> bool {
+        self.outbox.waiting() > 0 || self.unsent() > 0
+    }
+
     /// Returns how many answers wait to be sent.
     pub(super) fn unsent(&self) -> u64 {
         self.unsent.sum()
