@@ -1,3 +1,4 @@
 //! What the programs of the benches share.
 
+pub mod message;
 pub mod servers;
