@@ -1,4 +1,5 @@
 //! What the programs of the benches share.
 
+pub mod load;
 pub mod message;
 pub mod servers;
