@@ -48,7 +48,7 @@ def allocations(name, shape):
     """Returns the allocations for each request, counted by the allocator of the process."""
     depth = {"1 in flight": 1, "64 deep": 64}[shape]
     command = [RELEASE / "allocations", "requests", name, depth]
-    return result(command + typed(name, "typed"), RUN_LIMIT)["allocations"]
+    return result(command + typed(name), RUN_LIMIT)["allocations"]
 
 
 def idle_bytes(name, connections):
@@ -67,16 +67,16 @@ def difference(total, shape):
 
 def drive(prefix, name, shape, requests):
     work, _, _ = SHAPES[shape]
-    with serving([*prefix, RELEASE / "server", name]) as address:
+    with serving([*prefix, RELEASE / "server", name]) as (address, _):
         bounds = ["--requests", requests, "--seconds", RUN_LIMIT]
         load = [RELEASE / "load", address, work, *bounds]
-        done = result(load + typed(name, "--typed"), RUN_LIMIT + 10)
+        done = result(load + ["--message", *(typed(name) or ["letters"])], RUN_LIMIT + 10)
     if done["requests"] < requests:
         raise Failed(f"{name} did not answer {requests} requests in {RUN_LIMIT} s")
 
 
-def typed(name, argument):
-    return [argument] if name.endswith("typed") else []
+def typed(name):
+    return ["typed"] if name.endswith("typed") else []
 
 
 def wait_for_total(out):

@@ -4,8 +4,10 @@ import contextlib
 import json
 import pathlib
 import queue
+import socket
 import subprocess
 import threading
+import time
 
 BENCHES = pathlib.Path(__file__).resolve().parent.parent
 RELEASE = BENCHES / "target" / "release"
@@ -28,16 +30,20 @@ def build(package="tcs-benches"):
 
 
 @contextlib.contextmanager
-def serving(command):
-    """Starts a server, yields the address that it prints, and ends it."""
+def serving(command, port=None):
+    """Starts a server, yields its address and its process, and ends it.
+
+    The address is what it prints first, unless its port is known; then it is there when the port
+    takes connections.
+    """
     process = subprocess.Popen(
         [str(part) for part in command],
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL if port else subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
     )
     try:
-        yield first_line(process, command)
+        yield (reachable(port) if port else first_line(process, command)), process
     finally:
         process.terminate()
         try:
@@ -45,7 +51,17 @@ def serving(command):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(STOP_LIMIT)
-        process.stdout.close()
+        if process.stdout:
+            process.stdout.close()
+
+
+def reachable(port):
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return f"127.0.0.1:{port}"
+        time.sleep(0.05)
+    raise Failed(f"nothing listens on port {port}")
 
 
 def first_line(process, command):

@@ -2,4 +2,6 @@
 
 pub mod load;
 pub mod message;
+pub mod options;
+pub mod own;
 pub mod servers;

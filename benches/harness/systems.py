@@ -1,0 +1,84 @@
+"""What is measured, and how each of it is started. What cannot be is left out, with a reason."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from harness.programs import BENCHES, BUILD_LIMIT, RELEASE, serving
+
+YARDSTICK = "l1b"
+OURS = ["l1b", "l0", "l1a", "framed-send", "framed-forward", "tcs", "tcs-text"]
+
+
+@dataclass(frozen=True)
+class System:
+    """A server, and what its messages travel in."""
+
+    name: str
+    command: tuple
+    wire: str = "framed"
+    # Where it does not print its address.
+    port: int = 0
+    # Its own client, for which the rest of the arguments is the same.
+    client: tuple = ()
+    # Works that it has no means for.
+    without: tuple = ()
+
+    @contextlib.contextmanager
+    def serving(self, pinned):
+        with serving([*pinned, *self.command], self.port) as (address, process):
+            yield address, process
+
+
+def raw_systems(threads, with_peers, leave_out):
+    """Returns the systems that the raw generator can ask; `leave_out` learns what is missing."""
+    found = [System(name, (RELEASE / "server", name, 0, threads)) for name in OURS]
+    if not with_peers:
+        return found
+    if go := go_program(leave_out):
+        found.append(System("go", (go,)))
+    if redis := shutil.which("redis-server"):
+        port = free_port()
+        settings = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        found.append(System("redis", (redis, *settings), wire="redis", port=port))
+    else:
+        leave_out("redis: there is no redis-server")
+    script = BENCHES / "peers" / "socketserver_echo.py"
+    found.append(System("python", (sys.executable, script)))
+    return found
+
+
+def own_clients(threads):
+    """Returns the systems that have a client of their own."""
+    server, client = RELEASE / "server", RELEASE / "client"
+    return [
+        System("l1b", (server, "l1b", 0, threads), client=(client, "hand")),
+        System(
+            "tcs",
+            (server, "tcs", 0, threads),
+            client=(client, "tcs"),
+            # A connection has one request in flight.
+            without=("W3_64", "W3_512"),
+        ),
+    ]
+
+
+def go_program(leave_out):
+    if not shutil.which("go"):
+        leave_out("go: there is no go")
+        return None
+    program = RELEASE / "go-echo"
+    source = BENCHES / "peers" / "go" / "main.go"
+    done = subprocess.run(["go", "build", "-o", program, source], timeout=BUILD_LIMIT)
+    if done.returncode != 0:
+        leave_out("go: the program does not build")
+        return None
+    return program
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
