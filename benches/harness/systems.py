@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from harness.programs import BENCHES, BUILD_LIMIT, RELEASE, serving
+from harness.programs import BENCHES, BUILD_LIMIT, RELEASE, Failed, build, serving
 
 YARDSTICK = "l1b"
 OURS = ["l1b", "l0", "l1a", "framed-send", "framed-forward", "tcs", "tcs-text"]
@@ -38,11 +38,15 @@ def raw_systems(threads, with_peers, leave_out):
     found = [System(name, (RELEASE / "server", name, 0, threads)) for name in OURS]
     if not with_peers:
         return found
+    if built("tcs-peers", leave_out):
+        found.append(System("axum", (RELEASE / "peer", "axum", 0, threads), wire="http"))
     if go := go_program(leave_out):
         found.append(System("go", (go,)))
     if redis := shutil.which("redis-server"):
         port = free_port()
         settings = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        # Otherwise it talks to 127.0.0.1 alone, and the generator has several addresses.
+        settings += ["--protected-mode", "no"]
         found.append(System("redis", (redis, *settings), wire="redis", port=port))
     else:
         leave_out("redis: there is no redis-server")
@@ -51,10 +55,10 @@ def raw_systems(threads, with_peers, leave_out):
     return found
 
 
-def own_clients(threads):
-    """Returns the systems that have a client of their own."""
-    server, client = RELEASE / "server", RELEASE / "client"
-    return [
+def own_clients(threads, with_peers):
+    """Returns the systems that have a client; those of the peers were built for `raw_systems`."""
+    server, client, peer = RELEASE / "server", RELEASE / "client", RELEASE / "peer"
+    found = [
         System("l1b", (server, "l1b", 0, threads), client=(client, "hand")),
         System(
             "tcs",
@@ -64,6 +68,20 @@ def own_clients(threads):
             without=("W3_64", "W3_512"),
         ),
     ]
+    if with_peers and peer.exists():
+        for name in ["tarpc-spawn", "tarpc-inline", "tonic"]:
+            own = (RELEASE / "peer-client", name.split("-")[0])
+            found.append(System(name, (peer, name, 0, threads), client=own))
+    return found
+
+
+def built(package, leave_out):
+    try:
+        build(package)
+    except (Failed, subprocess.TimeoutExpired) as failure:
+        leave_out(f"axum, tarpc, tonic: {failure}")
+        return False
+    return True
 
 
 def go_program(leave_out):
