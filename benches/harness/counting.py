@@ -19,17 +19,42 @@ SHAPES = {
 }
 
 
+# How long the two runs with a peer are: its client is bounded by time.
+PEER_SECONDS = (1, 4)
+
+
 def instructions(name, shape):
     """Returns the instructions in user space for each request."""
 
     def total(requests, scratch):
         out = scratch / "callgrind"
-        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"]
-        drive(valgrind, name, shape, requests)
-        found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
-        return {"instructions": int(found[1])}
+        drive(callgrind(out), name, shape, requests)
+        return {"instructions": instructions_in(out)}
 
     return difference(total, shape)["instructions"]
+
+
+def peer_instructions(name, client, shape):
+    """Does the same for a peer, which its own client asks."""
+    work, _, _ = SHAPES[shape]
+    totals, requests = [], []
+    for seconds in PEER_SECONDS:
+        with tempfile.TemporaryDirectory() as scratch:
+            out = pathlib.Path(scratch) / "callgrind"
+            with serving([*callgrind(out), RELEASE / "peer", name]) as (address, _):
+                command = [RELEASE / "peer-client", client, address, work, "--seconds", seconds]
+                requests.append(result(command, RUN_LIMIT)["requests"])
+            totals.append(instructions_in(out))
+    return (totals[1] - totals[0]) / (requests[1] - requests[0])
+
+
+def callgrind(out):
+    return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"]
+
+
+def instructions_in(out):
+    found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
+    return int(found[1])
 
 
 def system_calls(name, shape):

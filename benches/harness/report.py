@@ -8,8 +8,10 @@ from statistics import median
 from harness.stats import interval, ratios
 from harness.systems import YARDSTICK
 
-# Above this CPU use it may be the generator that is measured.
+# Where the generator wants more than this of a core, it may be what is measured.
 SATURATED = 0.95
+# Where it waits longer than this for its core, others use the machine.
+DISTURBED = 0.05
 
 
 def summary(tables, memory, left_out, rounds, seconds, threads):
@@ -45,6 +47,7 @@ def cells(works, measured):
                 "system": name,
                 "per second": median(values),
                 "generator cpu": median(done["cpu"] for done in measured[work, name]),
+                "generator waited": median(done["waited"] for done in measured[work, name]),
             }
             if base and len(base) == len(values):
                 compared = ratios(values, base)
@@ -68,10 +71,16 @@ def text(found):
         lines += grid(table, lambda cell: f"{cell['per second']:,.0f}")
         lines += ["", f"{name}: CPU use of the generator or client; at 100 % it is the limit"]
         lines += grid(table, lambda cell: f"{cell['generator cpu']:.0%}")
+    cells = [cell for table in found["tables"].values() for cell in table["cells"]]
+    waited = median(cell["generator waited"] for cell in cells)
+    if waited > DISTURBED:
+        lines += ["", f"NOT QUIET: clients waited for their core {waited:.0%} of the time"]
     if memory := found["idle memory"]:
-        lines += ["", f"bytes for each of {memory['connections']:,} idle connections (resident set)"]
+        count = memory["connections"]
+        lines += ["", f"bytes for each of {count:,} idle connections (resident set)"]
         for name, each in memory["systems"].items():
-            lines.append(f"{name:<16}{each['before']:>9,.0f}, after a request{each['after']:>9,.0f}")
+            before, after = each["before"], each["after"]
+            lines.append(f"{name:<16}{before:>9,.0f}, after a request{after:>9,.0f}")
     lines += ["", *(f"left out: {line}" for line in found["left out"])]
     return "\n".join(lines)
 
@@ -79,7 +88,7 @@ def text(found):
 def ratio(cell):
     if "ratio" not in cell:
         return "?"
-    mark = "*" if cell["generator cpu"] > SATURATED else ""
+    mark = "*" if cell["generator cpu"] + cell["generator waited"] > SATURATED else ""
     return f"{cell['ratio']:.2f} [{cell['low']:.2f}–{cell['high']:.2f}]{mark}"
 
 

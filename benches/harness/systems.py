@@ -11,6 +11,7 @@ from harness.programs import BENCHES, BUILD_LIMIT, RELEASE, Failed, build, servi
 
 YARDSTICK = "l1b"
 OURS = ["l1b", "l0", "l1a", "framed-send", "framed-forward", "tcs", "tcs-text"]
+TYPED = ["l1b", "tcs"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ def raw_systems(threads, with_peers, leave_out):
     script = BENCHES / "peers" / "socketserver_echo.py"
     found.append(System("python", (sys.executable, script)))
     return found
+
+
+def typed_systems(threads):
+    """Returns the loop and the library with the typed message, and the same code to read it."""
+    return [System(name, (RELEASE / "server", f"{name}-typed", 0, threads)) for name in TYPED]
 
 
 def own_clients(threads, with_peers):

@@ -1,5 +1,6 @@
 //! What the programs of the benches share.
 
+pub mod cpu;
 pub mod load;
 pub mod message;
 pub mod options;

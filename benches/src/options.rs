@@ -53,11 +53,12 @@ impl Options {
     pub fn print(&self, outcome: Outcome) {
         let Outcome { requests, .. } = outcome;
         let seconds = outcome.time.as_secs_f64();
-        let cpu = outcome.cpu.as_secs_f64() / seconds;
+        let cpu = outcome.own.running.as_secs_f64() / seconds;
+        let waited = outcome.own.waiting.as_secs_f64() / seconds;
         let name = &self.name;
         println!(
             "{{\"work\": \"{name}\", \"requests\": {requests}, \"seconds\": {seconds:.6}, \
-             \"cpu\": {cpu:.3}}}"
+             \"cpu\": {cpu:.3}, \"waited\": {waited:.3}}}"
         );
     }
 }

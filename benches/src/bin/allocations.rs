@@ -1,8 +1,8 @@
 //! Counts allocations: `allocations requests NAME DEPTH [typed]` for each request, and
 //! `allocations idle NAME CONNECTIONS` bytes for each idle connection, before and after a request.
 //!
-//! The server runs in this process, in a thread of its own; the client of this thread has buffers of
-//! its own from the start and then allocates nothing.
+//! The server runs in this process, in a thread of its own. The client of this thread has its
+//! buffers from the start and then allocates nothing.
 
 use std::{
     alloc::System,

@@ -7,13 +7,13 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     Work,
     connection::Connection,
     pattern::{CHUNK, Pattern, Wire},
 };
+use crate::cpu::CpuTime;
 
 /// How long a server may say nothing at all.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -36,8 +36,8 @@ pub struct Outcome {
     pub requests: u64,
     /// In what time.
     pub time: Duration,
-    /// How much of it the generator itself was running.
-    pub cpu: Duration,
+    /// How much the generator itself was running, and how much it waited for its core.
+    pub own: CpuTime,
 }
 
 /// Runs a work, in which each message is `message`, or as many letters as the work says.
@@ -86,7 +86,7 @@ impl Generator {
     fn go_on(&mut self, bounds: Bounds) -> io::Result<Outcome> {
         let mut events = Events::with_capacity(1024);
         let mut start = Instant::now();
-        let mut cpu = cpu_time();
+        let mut own = CpuTime::now();
         let mut warm = bounds.warm_up.is_zero();
         let mut replies = 0;
         loop {
@@ -106,11 +106,11 @@ impl Generator {
                     return Ok(Outcome {
                         requests: replies,
                         time: now - start,
-                        cpu: cpu_time().saturating_sub(cpu),
+                        own: CpuTime::now().since(own),
                     });
                 }
             } else if now - start >= bounds.warm_up {
-                (warm, replies, start, cpu) = (true, 0, now, cpu_time());
+                (warm, replies, start, own) = (true, 0, now, CpuTime::now());
             }
         }
     }
@@ -144,9 +144,4 @@ impl Generator {
         )?;
         Ok(connection)
     }
-}
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }

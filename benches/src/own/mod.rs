@@ -11,16 +11,18 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
 pub use hand::Hand;
 pub use library::Library;
 
-use crate::load::{Bounds, Outcome, Work};
+use crate::{
+    cpu::CpuTime,
+    load::{Bounds, Outcome, Work},
+};
 
 /// A client that can call an echo.
 pub trait Caller: Sized + Send + 'static {
@@ -75,13 +77,13 @@ async fn measure<C: Caller>(
         }
     }
     sleep(bounds.warm_up).await;
-    let (start, cpu) = (Instant::now(), cpu_time());
+    let (start, own) = (Instant::now(), CpuTime::now());
     let before = told.replies.load(Ordering::Relaxed);
     sleep(bounds.time).await;
     let outcome = Outcome {
         requests: told.replies.load(Ordering::Relaxed) - before,
         time: start.elapsed(),
-        cpu: cpu_time().saturating_sub(cpu),
+        own: CpuTime::now().since(own),
     };
     tasks.abort_all();
     let failure = told
@@ -128,9 +130,4 @@ async fn call<C: Caller>(caller: &mut C, message: &[u8], told: &Told) -> io::Res
     }
     told.replies.fetch_add(1, Ordering::Relaxed);
     Ok(())
-}
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
