@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Connection<'a, P: ServerProtocol, S> {
     protocol: &'a P,
-    pub(super) limits: Limits,
+    pub(super) limits: &'a Limits,
     /// What a server of a single request closes when it takes that.
     door: Option<&'a Door>,
     facts: Facts,
@@ -46,8 +46,18 @@ pub(super) struct Connection<'a, P: ServerProtocol, S> {
     /// How many bytes waited to be sent when the peer last took some.
     pub(super) stalled_at: Option<usize>,
     pub(super) stream: S,
+    pub(super) farewell: Farewell,
     /// Last, so that the connection counts as ended only when its socket is closed.
     pub(super) watch: Watch,
+}
+
+/// How a stream is closed to a peer that has closed its own half already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// Dropping it says all there is to say, as with TCP.
+    Drop,
+    /// It may have last words of its own.
+    Shutdown,
 }
 
 impl<'a, P, S> Connection<'a, P, S>
@@ -58,9 +68,9 @@ where
     /// Opens the session of a new connection.
     pub(super) fn new(
         protocol: &'a P,
-        stream: S,
+        (stream, farewell): (S, Farewell),
         facts: Facts,
-        limits: Limits,
+        limits: &'a Limits,
         door: Option<&'a Door>,
         watch: Watch,
     ) -> Self {
@@ -76,6 +86,7 @@ where
             door,
             facts,
             stream,
+            farewell,
             watch,
         }
     }

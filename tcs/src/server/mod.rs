@@ -41,7 +41,11 @@ pub use signals::stop_signal;
 pub(crate) use settings::{check_max_frame_len, check_zero};
 
 use self::{
-    accept::Door, connection::Connection, registry::Registry, settings::Settings, signals::Signals,
+    accept::Door,
+    connection::{Connection, Farewell},
+    registry::Registry,
+    settings::Settings,
+    signals::Signals,
 };
 use crate::{
     Address, Facts, Peer, Result, ServerProtocol, TimeLimit,
@@ -329,7 +333,8 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         let door = (L::REQUESTS == lifetime::Requests::One).then_some(&nowhere);
         {
             // It has ended when it is dropped, and the report is made after that.
-            let mut connection = Connection::new(&protocol, stream, facts, limits, door, watch);
+            let transport = (stream, Farewell::Shutdown);
+            let mut connection = Connection::new(&protocol, transport, facts, &limits, door, watch);
             registry.sweeping(pin!(connection.serve())).await;
         }
         Ok(registry.report())
