@@ -13,11 +13,12 @@
 //! ```
 //!
 //! and press Ctrl-C in the first one before the reply is there. The server takes no new connection,
-//! answers the request nevertheless, and prints its report: what it received and what became of it.
+//! answers the request nevertheless, and prints its report: what it received and what became of it. A
+//! second Ctrl-C ends it at once.
 
 use std::{net::SocketAddr, time::Duration};
 
-use tcs::{ConcurrentServer, Lines, server_protocol, stop_signal};
+use tcs::{ConcurrentServer, Lines, server_protocol};
 
 #[server_protocol(framing = Lines)]
 async fn work(seconds: u16) -> String {
@@ -31,7 +32,7 @@ async fn main() -> tcs::Result<()> {
     let report = ConcurrentServer::new(Work)
         .drain_timeout(Duration::from_mins(1))
         .on_listening(|address: SocketAddr| println!("listening on {address}"))
-        .listen_until(stop_signal())
+        .listen_until_signal()
         .await?;
     println!("{report}");
     Ok(())

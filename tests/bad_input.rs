@@ -18,6 +18,7 @@ over_both!(
     http_request_is_answered_in_its_own_terms,
     nothing_behind_an_http_request_line_is_executed,
     text_at_a_length_prefixed_port_is_told_what_to_do,
+    length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do,
     reply_with_the_delimiter_in_it_ends_the_connection,
     error_with_the_delimiter_in_it_is_escaped,
     error_that_cannot_be_sent_is_a_failure,
@@ -218,6 +219,23 @@ async fn text_at_a_length_prefixed_port_is_told_what_to_do(over: Over) {
     within(peer.finish()).await;
     assert!(within(peer.rest()).await.starts_with(b"This port expects"));
     assert_eq!(place.requests().await.refused, 6);
+}
+
+async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do(over: Over) {
+    let mut place = lines(over).await;
+    let mut peer = place.peer().await;
+    within(peer.send([frame(b"panic\n"), frame(b"panic\n")].concat())).await;
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Control(
+            0x43,
+            "this port expects lines of text: use `framing = Lines`".to_owned()
+        )
+    );
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.refused), (1, 1));
 }
 
 async fn reply_with_the_delimiter_in_it_ends_the_connection(over: Over) {

@@ -1,7 +1,9 @@
 //! Requests that arrive together are handled together, in order, and never wait for one another's
 //! functions in vain.
 
-use tcs::{Answer, ConcurrentServer, LengthPrefixed, Lines, Report, server_protocol};
+use tcs::{
+    Answer, ConcurrentServer, LengthPrefixed, Lines, Report, ServerProtocol, server_protocol,
+};
 use tcs_tests::{
     Heard, Over, Place, RawPeer, Writes, counted, frame, gate, over_both, tester, within,
 };
@@ -17,7 +19,7 @@ over_both!(
     last_reply_ends_the_connection_even_if_it_is_an_error,
 );
 
-async fn place(over: Over) -> Place<impl tcs::ServerProtocol> {
+async fn place(over: Over) -> Place<impl ServerProtocol> {
     let tester = tester::<LengthPrefixed>(&gate()).shared();
     Place::new(over, move || ConcurrentServer::new(tester.clone())).await
 }
@@ -39,17 +41,31 @@ async fn requests_together_are_answered_in_order(over: Over) {
 }
 
 /// Serves one peer, and returns it with the writes of the server.
-fn counting() -> (RawPeer, Writes, JoinHandle<tcs::Result<Report>>) {
+fn counting<P: ServerProtocol>(protocol: P) -> (RawPeer, Writes, JoinHandle<tcs::Result<Report>>) {
     let (near, far) = tokio::io::duplex(1 << 20);
     let (far, writes) = counted(far);
-    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate()));
+    let server = ConcurrentServer::new(protocol);
     let serving = tokio::spawn(server.serve_stream(far));
     (RawPeer::over(near), writes, serving)
 }
 
+/// Never waits, so that it is called without a future.
+#[server_protocol]
+fn at_once(request: &str) -> String {
+    match request.strip_prefix("size ") {
+        Some(size) => "x".repeat(size.parse().expect("a size")),
+        None => request.to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn replies_of_a_batch_leave_in_one_write() {
-    let (mut peer, writes, serving) = counting();
+    one_write(tester::<LengthPrefixed>(&gate())).await;
+    one_write(AtOnce).await;
+}
+
+async fn one_write(protocol: impl ServerProtocol) {
+    let (mut peer, writes, serving) = counting(protocol);
     let stream = frame(b"request").repeat(1_000);
     within(peer.send(&stream)).await;
     assert_eq!(within(peer.receive(stream.len())).await, stream);
@@ -60,7 +76,12 @@ async fn replies_of_a_batch_leave_in_one_write() {
 
 #[tokio::test]
 async fn batch_is_sent_when_64_kib_wait() {
-    let (mut peer, writes, serving) = counting();
+    writes_of_64_kib(tester::<LengthPrefixed>(&gate())).await;
+    writes_of_64_kib(AtOnce).await;
+}
+
+async fn writes_of_64_kib(protocol: impl ServerProtocol) {
+    let (mut peer, writes, serving) = counting(protocol);
     within(peer.send(frame(b"size 40000").repeat(5))).await;
     for _ in 0..5 {
         assert!(matches!(within(peer.hear()).await, Heard::Message(_)));

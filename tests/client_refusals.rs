@@ -43,7 +43,7 @@ async fn refusals_are_errors_that_tell_the_reason() {
         assert_eq!(
             chain(&error),
             [
-                format!("{addr} refused the request"),
+                format!("{addr} {}", said(kind)),
                 format!("{kind}: a\\n\\u{{1b}}reason")
             ]
         );
@@ -175,4 +175,12 @@ async fn request_is_sent_whole_although_it_is_refused_early() {
             .await
             .expect("the server saw what it expects"),
     );
+}
+
+/// An error of the function is an answer; only the other kinds turn a request away.
+fn said(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Error => "answered with an error",
+        _ => "refused the request",
+    }
 }

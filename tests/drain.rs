@@ -163,7 +163,7 @@ async fn handle_ends_a_drain_at_once() {
     handle.end();
     let error = server.result().await.expect_err("it was interrupted");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
-    assert_eq!(error.to_string(), "ended at once, with 1 requests cut");
+    assert_eq!(error.to_string(), "ended at once; requests cut: 1");
 }
 
 #[tokio::test]

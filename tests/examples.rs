@@ -5,6 +5,23 @@ use tcs_tests::process::{Process, ask, connect, port_1234};
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
 
 #[tokio::test]
+async fn count_prints_what_the_client_is_told() {
+    let count = Process::example("count");
+    let printed = count.finished().await.succeeded();
+    let [line] = printed.as_slice() else {
+        panic!("one line: {printed:?}");
+    };
+    assert!(
+        line.contains(" answered with an error: error: 127.0.0.1:"),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(" asked for 11, and 10 is the most"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
 async fn hello_prints_the_response_and_ends() {
     let printed = Process::example("hello").finished().await.succeeded();
     assert_eq!(printed, ["Response: Hello Client!"]);
@@ -64,6 +81,8 @@ async fn graceful_finishes_what_it_began() {
     assert_eq!(reply.await.expect("no panic"), "worked for 2 s\n");
     assert_eq!(
         server.finished().await.succeeded(),
-        ["1 requests: 1 served, 0 failed, 0 refused, 0 cut; 1 connections: 1 closed, 0 cut"]
+        [
+            "requests received: 1 (1 served, 0 failed, 0 refused, 0 cut); connections accepted: 1 (1 closed, 0 cut)"
+        ]
     );
 }

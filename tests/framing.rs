@@ -92,11 +92,15 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn line() -> impl Strategy<Value = Vec<u8>> {
-    // A carriage return at the end of a line belongs to its delimiter.
+    // A carriage return at the end of a line belongs to its delimiter, and a zero byte at the start of
+    // the first is no text.
     message().prop_map(|line| {
         let mut line: Vec<_> = line.into_iter().filter(|byte| *byte != b'\n').collect();
         while line.last() == Some(&b'\r') {
             line.pop();
+        }
+        if let Some(first) = line.first_mut() {
+            *first = (*first).max(1);
         }
         line
     })

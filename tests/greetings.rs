@@ -1,4 +1,4 @@
-//! What a server says when a connection opens, before it is asked.
+//! What a server does when a connection opens, before it is asked.
 
 use tcs::{ConcurrentServer, Lines, Peer, server_protocol};
 use tcs_tests::{Heard, Over, Place, frame, over_both, within};
@@ -7,6 +7,7 @@ over_both!(
     greeting_comes_before_the_first_request,
     greeting_comes_before_the_replies_to_requests_that_were_sent_already,
     greeting_sees_the_peer,
+    session_sees_the_peer,
     greeting_that_cannot_be_sent_ends_the_connection,
 );
 
@@ -52,6 +53,20 @@ async fn greeting_sees_the_peer(over: Over) {
     assert_eq!(within(peer.hear()).await, Heard::message(greeting));
     drop(peer);
     assert_eq!(place.requests().await.received, 0);
+}
+
+#[server_protocol(session = peer.addr().is_some())]
+fn has_address(_request: &str, #[session] known: &bool) -> bool {
+    *known
+}
+
+async fn session_sees_the_peer(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(HasAddress)).await;
+    let mut peer = place.peer().await;
+    let known = matches!(over, Over::Tcp).to_string();
+    assert_eq!(within(peer.ask("")).await, Heard::message(&known));
+    drop(peer);
+    assert_eq!(place.requests().await.served, 1);
 }
 
 #[server_protocol(framing = Lines, greeting = "two\nlines")]

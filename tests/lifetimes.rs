@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Raw};
-use tcs_tests::{Gate, Heard, RawPeer, Tester, frame, gate, start, tester, within};
+use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Raw, server_protocol};
+use tcs_tests::{Gate, Heard, RawPeer, Running, Tester, frame, gate, start, tester, within};
 use tokio::net::TcpStream;
 
 fn prefixed(gate: &Gate) -> Tester<LengthPrefixed> {
@@ -66,7 +66,17 @@ async fn once_has_closed_its_listener_when_the_request_is_taken() {
 
 #[tokio::test]
 async fn once_executes_no_second_request() {
-    let server = start(OnceServer::new(prefixed(&gate()))).await;
+    no_second_request(start(OnceServer::new(prefixed(&gate()))).await).await;
+    no_second_request(start(OnceServer::new(Echo)).await).await;
+}
+
+/// Never waits, so that it is called without a future.
+#[server_protocol]
+fn echo(request: &str) -> &str {
+    request
+}
+
+async fn no_second_request(server: Running) {
     let mut peer = server.peer().await;
     within(peer.send([frame(b"one"), frame(b"two")].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("one"));

@@ -97,6 +97,18 @@ where
     Ok(Answer::Last(name))
 }
 
+/// Needs its states only for the options.
+#[server_protocol(session = *start, greeting = welcome)]
+pub fn add(
+    number: u64,
+    #[state] start: &u64,
+    #[state] welcome: &str,
+    #[session] sum: &mut u64,
+) -> u64 {
+    *sum += number;
+    *sum
+}
+
 /// Blocks.
 #[server_protocol(blocking)]
 pub fn blocked(text: String, #[state] small: &u8, #[state] path: &std::path::PathBuf) -> usize {

@@ -223,3 +223,26 @@ async fn reply_that_panics_as_it_is_written_leaves_no_part() {
     let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
+
+/// Counts, and never waits, so that it is called without a future.
+#[server_protocol]
+fn next(request: &str, #[session] count: &mut u32) -> u32 {
+    *count += 1;
+    assert_ne!(request, "panic", "on purpose");
+    *count
+}
+
+#[tokio::test]
+async fn panic_of_a_function_that_never_waits_ends_a_connection_with_a_session() {
+    let server = start(ConcurrentServer::new(Next)).await;
+    let mut peer = server.peer().await;
+    let requests = [frame(b"one"), frame(b"panic"), frame(b"behind")];
+    within(peer.send(requests.concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("1"));
+    assert_eq!(within(peer.hear()).await, failed());
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.failed), (1, 1));
+}

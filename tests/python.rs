@@ -22,7 +22,7 @@ fn greeting(reply: &str) -> String {
 /// The report of a server that so many peers asked once each, and that served them all.
 fn served(peers: u64) -> String {
     format!(
-        "{peers} requests: {peers} served, 0 failed, 0 refused, 0 cut; {peers} connections: {peers} closed, 0 cut"
+        "requests received: {peers} ({peers} served, 0 failed, 0 refused, 0 cut); connections accepted: {peers} ({peers} closed, 0 cut)"
     )
 }
 
@@ -62,6 +62,40 @@ async fn python_clients_are_served_by_a_concurrent_server() {
     assert_eq!(zoe, ["Response: Hello, Zoë!"]);
     let report = server.stopped().await;
     assert_eq!(report.to_string(), served(3));
+}
+
+#[server_protocol]
+fn double(number: u32) -> Result<u32, &'static str> {
+    number.checked_mul(2).ok_or("that is too much")
+}
+
+#[tokio::test]
+async fn client_of_the_specification_is_served_over_the_default_framing() {
+    let script = include_str!("python/prefixed_client.py");
+    assert!(
+        include_str!("../WIRE.md").contains(script),
+        "it is shown there"
+    );
+    assert!(script.lines().count() <= 15, "it is short");
+    let server = start(ConcurrentServer::new(Double)).await;
+    let port = server.addr().port().to_string();
+    let client = Process::python("prefixed_client.py", [&port, "1", "21"]);
+    assert_eq!(client.finished().await.succeeded(), ["2", "42"]);
+    for (request, refusal) in [
+        ("4000000000", "refused (0x01): that is too much\n"),
+        (
+            "x",
+            "refused (0x02): `x` is no u32: invalid digit found in string\n",
+        ),
+    ] {
+        let client = Process::python("prefixed_client.py", [&port, request]);
+        let finished = client.finished().await;
+        assert_eq!(
+            (finished.status.code(), finished.stderr.as_str()),
+            (Some(1), refusal)
+        );
+    }
+    assert_eq!(server.stopped().await.requests.received, 4);
 }
 
 #[tokio::test]

@@ -240,12 +240,34 @@ fn is_far_from_all(attribute: Attribute, word: &str) -> bool {
     attribute.other().option(word).is_none() && nearest(word, &names).is_none()
 }
 
+/// What servers and clients are told by methods.
+const SETTINGS: &[&str] = &[
+    "address",
+    "connect_timeout",
+    "drain_timeout",
+    "frame_timeout",
+    "host",
+    "idle_timeout",
+    "linger",
+    "max_blocking",
+    "max_connections",
+    "max_frame_len",
+    "on_listening",
+    "port",
+    "reply_timeout",
+    "request_timeout",
+    "write_timeout",
+];
+
 fn unknown(attribute: Attribute, word: &str) -> String {
     if attribute.other().option(word).is_some() {
         return format!(
             "`{word}` is an option of `{}` only: remove it here",
             attribute.other().name()
         );
+    }
+    if SETTINGS.contains(&word) {
+        return format!("`{word}` is a setting: call `.{word}(…)` on the server or the client");
     }
     let names: Vec<&str> = attribute.options().iter().map(|known| known.name).collect();
     let meant = nearest(word, &names);

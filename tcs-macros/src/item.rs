@@ -8,7 +8,7 @@ use syn::{
     parse_quote, token,
 };
 
-use crate::{errors::Errors, parameter::is_ours};
+use crate::{args::Args, errors::Errors, parameter::is_ours};
 
 /// A function as it was written.
 pub(crate) struct Function {
@@ -110,7 +110,7 @@ impl Function {
     }
 
     /// Returns the function as it was written, but for our helper attributes.
-    pub(crate) fn kept(&self) -> TokenStream {
+    pub(crate) fn kept(&self, args: &Args) -> TokenStream {
         let Self {
             attrs,
             vis,
@@ -118,9 +118,17 @@ impl Function {
             body,
         } = self;
         let mut sig = sig.clone();
+        let is_lent = args.session.is_some() || args.greeting.is_some();
         for input in &mut sig.inputs {
-            if let FnArg::Typed(parameter) = input {
-                parameter.attrs.retain(|attr| !is_ours(attr));
+            let FnArg::Typed(parameter) = input else {
+                continue;
+            };
+            let had = parameter.attrs.len();
+            parameter.attrs.retain(|attr| !is_ours(attr));
+            if is_lent && parameter.attrs.len() < had {
+                parameter.attrs.push(parse_quote! {
+                    #[allow(unused_variables, reason = "an option may be all that needs it")]
+                });
             }
         }
         quote! {

@@ -1,6 +1,6 @@
 //! The attributes of `tcs`; use them through that crate, where they are documented.
 //!
-//! Each attribute goes through the same stages: **parse** what was written (`args`, `item`),
+//! Each attribute goes through the same stages (`stages`): **parse** what was written (`args`, `item`),
 //! **check** it, collecting every mistake (`server::model`, `client::model`), **expand** what was
 //! checked, which cannot fail (`server::expand`, `client::expand`).
 
@@ -16,6 +16,7 @@ mod options;
 mod parameter;
 mod server;
 mod spans;
+mod stages;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! The name of the type that an attribute adds.
 
 use proc_macro2::Ident;
-use syn::ext::IdentExt as _;
+use syn::{Type, ext::IdentExt as _};
 
 use crate::{args::Args, errors::Errors, item::Function};
 
@@ -99,7 +99,17 @@ pub(crate) fn type_name(
         ask(&format!("the type would hide the prelude's `{camel}`"));
         return None;
     }
+    let options = [&args.framing, &args.format, &args.server];
+    if options.into_iter().flatten().any(|ty| is_named(ty, &camel)) {
+        ask(&format!("the type would hide the `{camel}` of its option"));
+        return None;
+    }
     Some(Ident::new(&camel, function.span()))
+}
+
+/// Tells whether a type is written as this single name.
+fn is_named(ty: &Type, name: &str) -> bool {
+    matches!(ty, Type::Path(path) if path.path.is_ident(name))
 }
 
 /// Returns `name_in_words` as `NameInWords`.

@@ -82,6 +82,9 @@ impl From<&str> for Address {
             port: None,
             problem: Some(reason),
         };
+        if text.contains("://") {
+            return problem("that is a URL; write `host:port`");
+        }
         let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
             Some(None) => return problem("`[` without `]`"),
             Some(Some((host, ""))) => (host, None),
@@ -165,6 +168,7 @@ mod tests {
     #[test]
     fn what_is_no_address_says_why() {
         for (text, reason) in [
+            ("http://a:80", "that is a URL; write `host:port`"),
             (":80", "there is no host"),
             ("", "there is no host"),
             ("a:b", "the port is no number from 0 to 65535"),

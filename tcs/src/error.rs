@@ -96,7 +96,7 @@ pub(crate) enum Repr {
     },
     #[error("`run()` was called inside of a tokio runtime: call `{instead}` and `.await` it")]
     InsideRuntime { instead: &'static str },
-    #[error("ended at once, with {cut} requests cut")]
+    #[error("ended at once; requests cut: {cut}")]
     Interrupted { cut: u64 },
     #[error("cannot connect to {addr}")]
     Connect { addr: SocketAddr, source: io::Error },
@@ -111,7 +111,7 @@ pub(crate) enum Repr {
         peer: Peer,
         source: Option<io::Error>,
     },
-    #[error("{peer} refused the request")]
+    #[error("{peer} {}", said(source))]
     Refused { peer: Peer, source: Refusal },
     #[error("cannot encode the request")]
     Encode { source: EncodeError },
@@ -141,6 +141,14 @@ pub(crate) enum Repr {
     Write { peer: Peer, source: io::Error },
     #[error("cannot receive from {peer}")]
     Read { peer: Peer, source: io::Error },
+}
+
+/// An error of the function is an answer; only the other kinds turn a request away.
+fn said(refusal: &Refusal) -> &'static str {
+    match refusal.kind() {
+        RefusalKind::Error => "answered with an error",
+        _ => "refused the request",
+    }
 }
 
 impl From<Repr> for Error {
@@ -247,5 +255,57 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Error {
+        Error::from(Repr::Refused {
+            peer: Peer::unnamed(),
+            source: Refusal::busy("later\n"),
+        })
+    }
+
+    #[test]
+    fn error_is_one_pointer_that_threads_can_share() {
+        fn shared<T: Send + Sync + 'static>() {}
+        shared::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn error_shows_one_level_and_its_chain_on_one_line() {
+        let error = refused();
+        assert_eq!(error.to_string(), "unnamed peer refused the request");
+        assert_eq!(
+            format!("{error:?}"),
+            "unnamed peer refused the request: busy: later\\n"
+        );
+    }
+
+    #[test]
+    fn only_what_was_sent_can_have_been_executed() {
+        let peer = Peer::unnamed;
+        let source = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let gone = Repr::Gone {
+            peer: peer(),
+            source: Some(source()),
+        };
+        let read = Repr::Read {
+            peer: peer(),
+            source: source(),
+        };
+        for (error, execution) in [
+            (refused(), Execution::Refused),
+            (gone.into(), Execution::NotSent),
+            (read.into(), Execution::Unknown),
+            (Repr::Closed { peer: peer() }.into(), Execution::Unknown),
+            (Repr::Interrupted { cut: 1 }.into(), Execution::NotSent),
+        ] {
+            assert_eq!(error.execution(), execution, "{error}");
+        }
     }
 }

@@ -56,7 +56,8 @@
 //!
 //! `run()` brings a runtime and owns the process: Ctrl-C and SIGTERM stop the server, a second
 //! signal ends it at once. `listen().await` runs on your runtime and leaves signals alone; there a
-//! [`Handle`](server::Handle) or a future ([`listen_until`](server::Server::listen_until)) stops it.
+//! [`Handle`](server::Handle) or a future ([`listen_until`](server::Server::listen_until)) stops it, and
+//! [`listen_until_signal`](server::Server::listen_until_signal) does with signals as `run()`.
 //!
 //! A server that is stopped drains: it accepts nothing more, tells idle connections *going away*,
 //! gives a started frame a second, answers what is in flight, and cuts the rest after the drain
@@ -131,6 +132,7 @@ mod context;
 mod error;
 mod format;
 mod framing;
+mod limit;
 mod protocol;
 mod race;
 mod refusal;
@@ -151,6 +153,7 @@ pub use format::{
 pub use framing::{
     Arrival, Cut, Exchanges, FrameError, Framing, Input, LengthPrefixed, Lines, Raw, Side, Told,
 };
+pub use limit::TimeLimit;
 pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};
 pub use refusal::{Refusal, RefusalKind};
 pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};

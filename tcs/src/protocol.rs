@@ -45,6 +45,32 @@ use crate::{
 ///     }
 /// }
 /// ```
+///
+/// A reply that borrows, from the request or from the protocol, has the lifetime of the exchange,
+/// which the method then spells out:
+///
+/// ```
+/// # use tcs::{Context, LengthPrefixed, Peer, Plain, Refusal, ServerProtocol};
+/// struct FirstWord;
+///
+/// impl ServerProtocol for FirstWord {
+///     type Framing = LengthPrefixed;
+///     type Format = Plain;
+///     type Session = ();
+///     type Request<'a> = &'a str;
+///     type Reply<'a> = &'a str;
+///
+///     fn open_session(&self, _peer: &Peer) {}
+///
+///     async fn process_request<'a>(
+///         &'a self,
+///         _context: Context<'a, ()>,
+///         text: &'a str,
+///     ) -> Result<&'a str, Refusal> {
+///         text.split(' ').next().ok_or_else(|| Refusal::bad_request("there is no word"))
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a server protocol",
     label = "not a `ServerProtocol`",

@@ -43,7 +43,8 @@ pub enum RefusalKind {
     GoingAway,
     /// `0x41`, final: nothing arrived for as long as the server waits.
     Idle,
-    /// `0x42`, final: the server has as many connections as it takes.
+    /// `0x42`, final: the server has as many connections as it takes. For servers that turn peers
+    /// away; those of this library let them wait in the backlog.
     TooManyConnections,
     /// `0x43`, final: what arrived is not the protocol of this port.
     ProtocolError,

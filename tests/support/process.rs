@@ -241,7 +241,7 @@ pub fn ask(mut stream: TcpStream, request: &str) -> impl Future<Output = String>
 ///
 /// # Panics
 ///
-/// When the lock cannot be taken.
+/// When the lock cannot be taken, or a program that takes no part in this has the port.
 pub async fn port_1234() -> File {
     let path = std::env::temp_dir().join("tcs-tests-port-1234.lock");
     let lock = File::open(&path)
@@ -256,6 +256,10 @@ pub async fn port_1234() -> File {
     time::timeout(PORT_LIMIT, locked)
         .await
         .unwrap_or_else(|_| panic!("somebody keeps the lock {}", path.display()));
+    assert!(
+        TcpStream::connect(("127.0.0.1", 1234)).await.is_err(),
+        "another program listens on port 1234, which the README's programs need: end it"
+    );
     lock
 }
 

@@ -9,19 +9,58 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use crate::message::Typed;
+
+/// Answers a message with a frame.
+trait Answer: Fn(&[u8], &mut BytesMut) -> io::Result<()> + Copy + Send + 'static {}
+impl<F: Fn(&[u8], &mut BytesMut) -> io::Result<()> + Copy + Send + 'static> Answer for F {}
+
+/// Answers with the same bytes.
+#[inline]
+pub fn bytes(message: &[u8], output: &mut BytesMut) -> io::Result<()> {
+    output.put_u32(length(message)?);
+    output.put_slice(message);
+    Ok(())
+}
+
+/// Answers with a `String` of its own, as a function from text to text does.
+#[inline]
+pub fn text(message: &[u8], output: &mut BytesMut) -> io::Result<()> {
+    let text = str::from_utf8(message).map_err(|_| io::ErrorKind::InvalidData)?;
+    let reply = text.to_owned();
+    bytes(reply.as_bytes(), output)
+}
+
+/// Answers with the same message, read and written.
+#[inline]
+pub fn typed(message: &[u8], output: &mut BytesMut) -> io::Result<()> {
+    let message = Typed::read(message).ok_or(io::ErrorKind::InvalidData)?;
+    let start = output.len();
+    output.put_u32(0);
+    message.write(|part| output.put_slice(part));
+    let length = length(&output[start + 4..])?;
+    output[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+fn length(message: &[u8]) -> io::Result<u32> {
+    u32::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
 /// Serves until the listener fails.
-pub async fn serve(listener: TcpListener) -> io::Result<()> {
+#[expect(private_bounds, reason = "a shorter name for a bound")]
+pub async fn serve(listener: TcpListener, answer: impl Answer) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
             // A peer that goes away ends its connection and nothing else.
-            drop(connection(stream).await);
+            drop(connection(stream, answer).await);
         });
     }
 }
 
-async fn connection(mut stream: TcpStream) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, answer: impl Answer) -> io::Result<()> {
     let mut input = BytesMut::with_capacity(8 * 1024);
     let mut output = BytesMut::with_capacity(8 * 1024);
     loop {
@@ -37,8 +76,7 @@ async fn connection(mut stream: TcpStream) -> io::Result<()> {
             let Some(message) = rest.get(..length) else {
                 break;
             };
-            output.put_slice(header);
-            output.put_slice(message);
+            answer(message, &mut output)?;
             input.advance(4 + length);
         }
         input.reserve(8 * 1024);

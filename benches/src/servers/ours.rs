@@ -1,6 +1,10 @@
 //! The library, with its defaults.
 
-use tcs::server_protocol;
+use std::{io, net::SocketAddr};
+
+use tcs::{ConcurrentServer, ServerProtocol, server_protocol};
+
+use crate::message::Typed;
 
 /// Borrows and returns.
 #[server_protocol]
@@ -12,4 +16,28 @@ pub fn echo(bytes: &[u8]) -> &[u8] {
 #[server_protocol]
 pub fn echo_text(text: &str) -> String {
     text.to_owned()
+}
+
+/// Reads a message, and writes it again.
+#[server_protocol]
+pub fn echo_typed(message: Typed) -> Typed {
+    message
+}
+
+/// Serves until the server fails.
+///
+/// The one setting is a documented limit, which the works with many connections need.
+pub async fn serve<P: ServerProtocol>(
+    protocol: P,
+    port: u16,
+    announce: impl FnOnce(SocketAddr) + Send + 'static,
+) -> io::Result<()> {
+    ConcurrentServer::new(protocol)
+        .port(port)
+        .max_connections(200_000)
+        .on_listening(announce)
+        .listen()
+        .await
+        .map(drop)
+        .map_err(io::Error::other)
 }

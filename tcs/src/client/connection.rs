@@ -313,8 +313,9 @@ impl<F, S> Connection<F, S> {
     pub(super) fn abandon(&mut self, reason: &'static str) {
         self.stream = None;
         self.state = State::Broken(reason);
-        self.inbox.clear();
-        self.outbox.clear();
+        // What is kept to ask for the reason holds no buffers.
+        self.inbox = Inbox::new();
+        self.outbox = Outbox::new();
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    Address, Framing, Peer, Result,
+    Address, Framing, Peer, Result, TimeLimit,
     error::Repr,
     runtime::{Instead, inside_runtime},
     server::{check_max_frame_len, check_zero},
@@ -62,8 +62,8 @@ impl ConnectOptions {
 
     /// Caps how long connecting may take, over all addresses of a name; each gets an equal part of
     /// the time that is left. `None` leaves it to the operating system. Default: 5 s.
-    pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.connect = limit.into();
+    pub fn connect_timeout(mut self, limit: impl TimeLimit) -> Self {
+        self.connect = limit.duration();
         self
     }
 
@@ -72,8 +72,8 @@ impl ConnectOptions {
     /// After that the connection is closed, so that the reply never reaches another caller; a
     /// [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits without
     /// end. Default: 30 s.
-    pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.reply = limit.into();
+    pub fn reply_timeout(mut self, limit: impl TimeLimit) -> Self {
+        self.reply = limit.duration();
         self
     }
 

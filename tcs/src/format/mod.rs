@@ -72,6 +72,7 @@ pub trait Encode<Format> {
     message = "`{Self}` cannot be read from a message in the format `{Format}`",
     label = "no `Decode<{Format}>`",
     note = "`Plain` reads text, bytes, numbers, `bool`, `char`, addresses and `()`",
+    note = "the request is the first parameter without a helper attribute; `&Peer` and the like follow it",
     note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Decode`"
 )]
 pub trait Decode<'a, Format>: Sized {

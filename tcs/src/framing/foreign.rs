@@ -1,6 +1,7 @@
 //! Peers that speak another protocol, and what they are told.
 
-use super::{Arrival, FrameError, Input, Side, Told};
+use super::{Arrival, FrameError, Framing as _, Input, LengthPrefixed, Side, Told};
+use crate::{Refusal, RefusalKind};
 
 /// What a peer seems to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub(crate) enum Foreign {
     Http,
     /// Lines of text, at a port where a length is expected.
     Text,
+    /// A length, at a port where lines of text are expected.
+    Length,
 }
 
 /// Appends one sentence in the peer's own terms.
@@ -23,6 +26,11 @@ pub(crate) fn answer(out: &mut Vec<u8>, foreign: Foreign) -> Told {
             )
             .as_bytes(),
         ),
+        Foreign::Length => {
+            let text = "this port expects lines of text: use `framing = Lines`";
+            let refusal = Refusal::new(RefusalKind::ProtocolError, text);
+            return LengthPrefixed::default().refuse(out, &refusal);
+        }
         Foreign::Text => out.extend_from_slice(
             b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n",
         ),
@@ -40,6 +48,19 @@ pub(crate) fn refuse_http(input: Input<'_>) -> Result<(), FrameError> {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
     if input.side() == Side::Server && is_http_request_line(line) {
         return Err(http());
+    }
+    Ok(())
+}
+
+/// Finds a length where the first line of text should begin.
+///
+/// Text has no zero byte, and the length of a message below 16 MiB begins with one.
+pub(crate) fn refuse_length(input: Input<'_>) -> Result<(), FrameError> {
+    if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
+        return Err(FrameError::foreign(
+            Foreign::Length,
+            "that looks like length-prefixed frames, and this port expects lines of text",
+        ));
     }
     Ok(())
 }

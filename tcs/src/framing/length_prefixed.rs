@@ -63,19 +63,18 @@ impl Framing for LengthPrefixed {
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let framed = out.get_mut(start..).unwrap_or_default();
-        let Some((header, message)) = framed.split_first_chunk_mut::<HEADER>() else {
-            return Err(FrameError::unsendable("the message was not begun"));
+        let message = match out.get_mut(start..) {
+            Some(framed) => framed.split_first_chunk_mut::<HEADER>(),
+            None => None,
         };
-        match u32::try_from(message.len()) {
-            Ok(length) if length & CONTROL == 0 => {
+        match message {
+            Some((header, message)) if message.len() <= MAX_LENGTH => {
+                #[expect(clippy::cast_possible_truncation, reason = "it has 31 bits")]
+                let length = message.len() as u32;
                 *header = length.to_be_bytes();
                 Ok(())
             }
-            _ => Err(FrameError::unsendable(format_args!(
-                "a message of {} bytes exceeds the {MAX_LENGTH} that a length can say",
-                message.len()
-            ))),
+            _ => Err(unsendable(out.len().saturating_sub(start + HEADER))),
         }
     }
 
@@ -101,6 +100,13 @@ impl LengthPrefixed {
         }
         Ok(())
     }
+}
+
+#[cold]
+fn unsendable(length: usize) -> FrameError {
+    FrameError::unsendable(format_args!(
+        "a message of {length} bytes exceeds the {MAX_LENGTH} that a length can say"
+    ))
 }
 
 /// Cuts what is no message within the limit.

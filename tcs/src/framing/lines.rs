@@ -8,7 +8,8 @@ use super::{Cut, FrameError, Framing, Input, foreign};
 /// line feed cannot be sent. There are no control frames: the text of a function's error is sent
 /// as the reply, and after any other refusal the connection closes. A last line without its line
 /// feed is refused and never executed, because it may be half of one. A peer that begins with an
-/// HTTP request line is answered with a 400, and nothing is executed.
+/// HTTP request line is answered with a 400, and one that begins with a length with a control frame;
+/// nothing is executed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lines {
     /// How many bytes at the start of the input are known to hold no line feed.
@@ -27,6 +28,9 @@ enum Line {
 impl Framing for Lines {
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
         let bytes = input.bytes();
+        if self.line == Line::First {
+            foreign::refuse_length(input)?;
+        }
         let unread = bytes.get(self.searched..).unwrap_or_default();
         let end = unread
             .iter()

@@ -11,11 +11,16 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tracing::Instrument as _;
 
-use super::{connection::Connection, lifetime::Requests, registry::Registry, settings::Limits};
+use super::{
+    connection::{Connection, Farewell},
+    lifetime::Requests,
+    registry::Registry,
+    settings::Limits,
+};
 use crate::{Facts, Peer, ServerProtocol};
 
 /// The listener, which a connection can close.
@@ -64,6 +69,7 @@ impl Door {
 pub(super) struct Shared<P> {
     pub(super) protocol: P,
     pub(super) limits: Limits,
+    pub(super) local_addr: SocketAddr,
     pub(super) door: Door,
     /// Whether the first request closes the door.
     pub(super) requests: Requests,
@@ -84,8 +90,7 @@ pub(super) async fn accept_all<P: ServerProtocol>(
     at_once: usize,
 ) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
-    // The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+    while let Some(permit) = permit(&permits, at_once).await {
         let (stream, addr) = match shared.door.accept().await {
             None => break,
             Some(Ok(accepted)) => accepted,
@@ -101,12 +106,6 @@ pub(super) async fn accept_all<P: ServerProtocol>(
         };
         let shared = Arc::clone(shared);
         let watch = shared.registry.open();
-        let facts = Facts::of(
-            Peer::at(addr),
-            stream.local_addr().ok(),
-            watch.id(),
-            Arc::clone(&shared.blocking),
-        );
         let span = tracing::info_span!("connection", peer = %addr, id = watch.id());
         let serve = async move {
             // Released when the connection has ended, however it ends.
@@ -114,17 +113,41 @@ pub(super) async fn accept_all<P: ServerProtocol>(
             let Shared {
                 protocol,
                 limits,
+                local_addr,
                 door,
                 requests,
+                blocking,
                 ..
             } = &*shared;
+            // Only a listener at all addresses leaves open which of them the peer reached.
+            let local_addr = if local_addr.ip().is_unspecified() {
+                stream.local_addr().ok()
+            } else {
+                Some(*local_addr)
+            };
+            let (peer, blocking) = (Peer::at(addr), Arc::clone(blocking));
+            let facts = Facts::of(peer, local_addr, watch.id(), blocking);
             let door = (*requests == Requests::One).then_some(door);
-            let mut connection = Connection::new(protocol, stream, facts, *limits, door, watch);
+            let transport = (stream, Farewell::Drop);
+            let mut connection = Connection::new(protocol, transport, facts, limits, door, watch);
             connection.serve().await;
         };
         tokio::spawn(serve.instrument(span));
     }
     Ok(())
+}
+
+/// Waits for the right to open one more connection.
+async fn permit(permits: &Arc<Semaphore>, at_once: usize) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Some(permit);
+    }
+    // One at a time is how the other servers work, and nothing to tell.
+    if at_once > 1 {
+        tracing::warn!("{at_once} connections are open (`max_connections`); further peers wait");
+    }
+    // The semaphore is never closed.
+    Arc::clone(permits).acquire_owned().await.ok()
 }
 
 /// Whose trouble an accept error is, which decides what to do about it.

@@ -186,13 +186,14 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
         let shared = Arc::new(Shared {
             protocol,
             limits,
+            local_addr,
             door: Door::new(listener),
             requests: L::REQUESTS,
             registry: Arc::clone(&registry),
             blocking,
         });
         let _cut = CutOnDrop(&shared);
-        tracing::info!(addr = %local_addr, "listening");
+        tracing::info!(addr = %local_addr, max_connections, "listening");
         if let Some(tell) = on_listening {
             tell(local_addr);
         }
@@ -216,7 +217,11 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             accepted.map(|()| report)
         }));
         let report = report.await.map_err(|source| Repr::Accept { source })?;
-        tracing::info!(%report, "stopped");
+        if report.requests.cut > 0 {
+            tracing::warn!(%report, "stopped, and cut what was in flight");
+        } else {
+            tracing::info!(%report, "stopped");
+        }
         if handle.was_told(Order::End) {
             return Err(Repr::Interrupted {
                 cut: report.requests.cut,

@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::{self, Poll},
+    task::{self, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Connection<'a, P: ServerProtocol, S> {
     protocol: &'a P,
-    pub(super) limits: Limits,
+    pub(super) limits: &'a Limits,
     /// What a server of a single request closes when it takes that.
     door: Option<&'a Door>,
     facts: Facts,
@@ -46,8 +46,18 @@ pub(super) struct Connection<'a, P: ServerProtocol, S> {
     /// How many bytes waited to be sent when the peer last took some.
     pub(super) stalled_at: Option<usize>,
     pub(super) stream: S,
+    pub(super) farewell: Farewell,
     /// Last, so that the connection counts as ended only when its socket is closed.
     pub(super) watch: Watch,
+}
+
+/// How a stream is closed to a peer that has closed its own half already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// Dropping it says all there is to say, as with TCP.
+    Drop,
+    /// It may have last words of its own.
+    Shutdown,
 }
 
 impl<'a, P, S> Connection<'a, P, S>
@@ -58,9 +68,9 @@ where
     /// Opens the session of a new connection.
     pub(super) fn new(
         protocol: &'a P,
-        stream: S,
+        (stream, farewell): (S, Farewell),
         facts: Facts,
-        limits: Limits,
+        limits: &'a Limits,
         door: Option<&'a Door>,
         watch: Watch,
     ) -> Self {
@@ -76,6 +86,7 @@ where
             door,
             facts,
             stream,
+            farewell,
             watch,
         }
     }
@@ -93,10 +104,11 @@ where
             if let Next::Close(refusal) = next {
                 return self.close(refusal).await;
             }
-            let turn = poll_fn(|cx| match self.poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.poll_fill(cx),
-                Poll::Ready(Err(gone)) => Poll::Ready(Err(gone)),
-                Poll::Pending => Poll::Pending,
+            let turn = poll_fn(|cx| {
+                if self.replies.has_unsent() {
+                    ready!(self.poll_flush(cx))?;
+                }
+                self.poll_fill(cx)
             });
             next = match turn.await? {
                 Arrived::Bytes => self.answer_arrived().await?,
@@ -183,13 +195,9 @@ where
             // A function that was cut is gone by now: were its drop to panic later, its request would
             // be answered twice.
             let next = answered.unwrap_or_else(|alarm| self.cut_short(alarm));
-            match next {
-                Next::GoOn if self.door.is_none() => {}
-                Next::GoOn => return Next::Close(Some(closing(ONE_REQUEST))),
-                Next::Close(_) => return next,
-            }
-            if self.replies.is_full() {
-                return Next::GoOn;
+            let next = self.unless_once(next);
+            if next != Next::GoOn || self.replies.is_full() {
+                return next;
             }
         }
     }
@@ -217,13 +225,9 @@ where
                 }
                 Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
             };
-            match next {
-                Next::GoOn if self.door.is_none() => {}
-                Next::GoOn => return Next::Close(Some(closing(ONE_REQUEST))),
-                Next::Close(_) => return next,
-            }
-            if self.replies.is_full() {
-                return Next::GoOn;
+            let next = self.unless_once(next);
+            if next != Next::GoOn || self.replies.is_full() {
+                return next;
             }
         }
     }
@@ -238,7 +242,8 @@ where
         loop {
             let input = self.inbox.input(self.limits.frame_len, Side::Server);
             let cut = match self.replies.framing().cut(input) {
-                Ok(Some(cut)) => cut,
+                Ok(Some(cut)) if cut.consumed > 0 => cut,
+                Ok(Some(_)) => return Err(self.reject(&nothing_cut())),
                 Ok(None) if self.inbox.has_ended() => return Err(Next::Close(None)),
                 Ok(None) => return Err(Next::GoOn),
                 Err(error) => return Err(self.reject(&error)),
@@ -297,8 +302,16 @@ where
                 "a control frame of kind {kind:#04x}, which clients do not send"
             ))),
         };
+        self.unless_once(next)
+    }
+
+    /// Closes after an answer, if this server gives only one.
+    #[inline]
+    fn unless_once(&self, next: Next) -> Next {
         match next {
-            Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),
+            Next::GoOn if self.door.is_some() => {
+                Next::Close(Some(closing("this server answers one request")))
+            }
             next => next,
         }
     }
@@ -328,15 +341,16 @@ where
             return Next::Close(Some(closing("the server failed")));
         }
         let refusal = Refusal::new(RefusalKind::Failed, "the function panicked");
-        match unless_half_changed::<P>(self.replies.refuse(refusal)) {
-            Next::GoOn if self.door.is_some() => Next::Close(Some(closing(ONE_REQUEST))),
-            next => next,
-        }
+        let next = unless_half_changed::<P>(self.replies.refuse(refusal));
+        self.unless_once(next)
     }
 }
 
-/// What a server that answers one request says behind it.
-const ONE_REQUEST: &str = "this server answers one request";
+/// Such a framing would find the same frame for ever.
+#[cold]
+fn nothing_cut() -> FrameError {
+    FrameError::malformed("a frame of no bytes, found by the server's framing")
+}
 
 /// A future that was polled, and did not wake its task since.
 struct Polled<'a, F> {

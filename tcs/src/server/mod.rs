@@ -15,7 +15,7 @@
 //! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
 //! | the listener is dead | the server, after a drain |
 
-use std::{marker::PhantomData, net::SocketAddr, pin::pin, time::Duration};
+use std::{marker::PhantomData, net::SocketAddr, pin::pin};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -41,10 +41,14 @@ pub use signals::stop_signal;
 pub(crate) use settings::{check_max_frame_len, check_zero};
 
 use self::{
-    accept::Door, connection::Connection, registry::Registry, settings::Settings, signals::Signals,
+    accept::Door,
+    connection::{Connection, Farewell},
+    registry::Registry,
+    settings::Settings,
+    signals::Signals,
 };
 use crate::{
-    Address, Facts, Peer, Result, ServerProtocol,
+    Address, Facts, Peer, Result, ServerProtocol, TimeLimit,
     error::Repr,
     race::{Either, race},
     runtime::{Instead, inside_runtime, new_runtime},
@@ -64,7 +68,7 @@ pub type ConcurrentServer<P> = Server<P, Concurrent>;
 /// A protocol and the settings it is served with; `L` is one of [`Once`], [`Iterative`] and
 /// [`Concurrent`].
 ///
-/// The settings that are times take a [`Duration`], or `None` to switch the limit off. Limits are
+/// The settings that are times take a [`Duration`](std::time::Duration), or `None` to switch the limit off. Limits are
 /// checked several times in the shortest of them, so they end up to a quarter of that late, and
 /// never more than 250 ms; never early.
 #[must_use = "a server does nothing until it runs: call `run()`, or `listen().await`"]
@@ -124,8 +128,8 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// Then it is told *idle*, where the framing can, and closed. Default: 300 s; 5 s for an
     /// [`IterativeServer`], where it keeps the others waiting; 30 s for a [`OnceServer`].
-    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.idle = limit.into().into();
+    pub fn idle_timeout(mut self, limit: impl TimeLimit) -> Self {
+        self.settings.limits.idle = limit.duration().into();
         self
     }
 
@@ -133,8 +137,8 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// arrived earn a second more.
     ///
     /// Then the connection is told *idle*, where the framing can, and closed. Default: 30 s.
-    pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.frame = limit.into().into();
+    pub fn frame_timeout(mut self, limit: impl TimeLimit) -> Self {
+        self.settings.limits.frame = limit.duration().into();
         self
     }
 
@@ -143,15 +147,15 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Then it is dropped where it stands and its request answered *timed out*; the connection
     /// closes if it has a session. A function that does not wait, or is `blocking`, is not cut.
     /// Default: `None`, because where a transaction may be cut is your decision.
-    pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.request = limit.into().into();
+    pub fn request_timeout(mut self, limit: impl TimeLimit) -> Self {
+        self.settings.limits.request = limit.duration().into();
         self
     }
 
     /// Caps how long the server waits for a peer that does not read, counted from the last byte it
     /// took. Then the connection is dropped. Default: 30 s.
-    pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.write = limit.into().into();
+    pub fn write_timeout(mut self, limit: impl TimeLimit) -> Self {
+        self.settings.limits.write = limit.duration().into();
         self
     }
 
@@ -160,16 +164,16 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// Without this wait, unread input would make the operating system reset the connection, and
     /// the last reply could be lost. `None` does not wait. Default: 2 s.
-    pub fn linger(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.limits.linger = limit.into().into();
+    pub fn linger(mut self, limit: impl TimeLimit) -> Self {
+        self.settings.limits.linger = limit.duration().into();
         self
     }
 
     /// Caps how long a stopped server waits for what is in flight; the rest is then cut.
     ///
     /// Default: 30 s.
-    pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.drain = limit.into();
+    pub fn drain_timeout(mut self, limit: impl TimeLimit) -> Self {
+        self.settings.drain = limit.duration();
         self
     }
 
@@ -205,8 +209,19 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
 
     /// Serves until the lifetime of this server is over, on the runtime of the caller.
     ///
-    /// It installs no signal handler; see [`listen_until`](Self::listen_until) and
-    /// [`stop_signal`].
+    /// It installs no signal handler; [`listen_until_signal`](Self::listen_until_signal) does.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # #[tcs::server_protocol]
+    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+    /// #[tokio::main]
+    /// async fn main() -> tcs::Result<()> {
+    ///     tcs::ConcurrentServer::new(Greet).listen().await?;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -228,9 +243,8 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// # async fn example() -> tcs::Result<()> {
     /// # #[tcs::server_protocol]
     /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
-    /// let report = tcs::ConcurrentServer::new(Greet)
-    ///     .listen_until(tcs::stop_signal())
-    ///     .await?;
+    /// let night = tokio::time::sleep(std::time::Duration::from_secs(8 * 3600));
+    /// let report = tcs::ConcurrentServer::new(Greet).listen_until(night).await?;
     /// println!("{report}");
     /// # Ok(())
     /// # }
@@ -240,33 +254,47 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         self.bind().await?.listen_until(stop).await
     }
 
-    /// Serves until the lifetime of this server is over, Ctrl-C, or SIGTERM; brings its own
-    /// multi-threaded runtime.
+    /// Serves like [`listen`](Self::listen), and drains at Ctrl-C or SIGTERM; a second one ends the
+    /// server at once.
     ///
-    /// A signal drains the server; a second one ends it at once. The report is logged.
+    /// From then on, and for good, these signals no longer end the process by themselves.
     ///
     /// # Errors
     ///
-    /// Those of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
-    /// runtime; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
+    /// Those of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) when the signals
+    /// cannot be caught; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
+    pub async fn listen_until_signal(self) -> Result<Report> {
+        inside_runtime("listen_until_signal()", Instead::Run)?;
+        let mut signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
+        let bound = self.bind().await?;
+        let handle = bound.handle();
+        let orders = async {
+            signals.next().await;
+            tracing::info!("stopping; a second signal ends the server at once");
+            handle.stop();
+            signals.next().await;
+            handle.end();
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        match race(pin!(bound.listen()), pin!(orders)).await {
+            Either::First(report) => report,
+            Either::Second(never) => match never {},
+        }
+    }
+
+    /// Serves until the lifetime of this server is over, Ctrl-C, or SIGTERM; brings its own
+    /// multi-threaded runtime.
+    ///
+    /// A signal drains the server; a second one ends it at once. The report is logged. To get it, or
+    /// on a runtime of your own, use [`listen_until_signal`](Self::listen_until_signal).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`listen_until_signal`](Self::listen_until_signal);
+    /// [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime.
     pub fn run(self) -> Result<()> {
         let runtime = new_runtime("listen()", Builder::new_multi_thread)?;
-        let report = runtime.block_on(async {
-            let mut signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
-            let bound = self.bind().await?;
-            let handle = bound.handle();
-            let orders = async {
-                signals.next().await;
-                handle.stop();
-                signals.next().await;
-                handle.end();
-                std::future::pending::<std::convert::Infallible>().await
-            };
-            match race(pin!(bound.listen()), pin!(orders)).await {
-                Either::First(report) => report,
-                Either::Second(never) => match never {},
-            }
-        });
+        let report = runtime.block_on(self.listen_until_signal());
         // A function that blocks its thread must not keep the process.
         runtime.shutdown_background();
         report.map(|_| ())
@@ -305,7 +333,8 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         let door = (L::REQUESTS == lifetime::Requests::One).then_some(&nowhere);
         {
             // It has ended when it is dropped, and the report is made after that.
-            let mut connection = Connection::new(&protocol, stream, facts, limits, door, watch);
+            let transport = (stream, Farewell::Shutdown);
+            let mut connection = Connection::new(&protocol, transport, facts, &limits, door, watch);
             registry.sweeping(pin!(connection.serve())).await;
         }
         Ok(registry.report())

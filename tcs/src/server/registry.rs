@@ -149,11 +149,9 @@ impl Registry {
             clock += passed.min(tick * SLACK);
             let now = milliseconds(clock);
             self.now.store(now, Ordering::Relaxed);
-            for slot in self.lock().slots.values() {
-                if slot.deadline.load(Ordering::Relaxed) <= now {
-                    slot.raise(EXPIRED);
-                }
-            }
+            let is_late = |slot: &Slot| slot.deadline.load(Ordering::Relaxed) <= now;
+            let late = self.lock().raise(EXPIRED, is_late);
+            wake(late);
         }
     }
 
@@ -177,12 +175,13 @@ impl Registry {
         self.raise(CUT);
     }
 
+    /// Tells all connections that are open, and those to come.
     fn raise(&self, signal: u8) {
         let mut open = self.lock();
         open.signals |= signal;
-        for slot in open.slots.values() {
-            slot.raise(signal);
-        }
+        let wakers = open.raise(signal, |_| true);
+        drop(open);
+        wake(wakers);
     }
 
     async fn emptied(&self) {
@@ -218,10 +217,27 @@ impl Registry {
     }
 }
 
+impl Open {
+    /// Tells some connections; returns what wakes them, once the lock is free: wakers are foreign
+    /// code, which might end connections.
+    #[must_use]
+    fn raise(&self, signal: u8, which: impl Fn(&Slot) -> bool) -> Vec<Waker> {
+        let slots = self.slots.values().filter(|slot| which(slot));
+        slots.map(|slot| slot.raise(signal)).collect()
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        waker.wake();
+    }
+}
+
 impl Slot {
-    fn raise(&self, signal: u8) {
+    #[must_use]
+    fn raise(&self, signal: u8) -> Waker {
         self.signals.fetch_or(signal, Ordering::AcqRel);
-        self.waker().wake_by_ref();
+        self.waker().clone()
     }
 
     fn waker(&self) -> MutexGuard<'_, Waker> {

@@ -55,6 +55,12 @@ impl<F: Framing> Replies<F> {
         self.outbox.rest();
     }
 
+    /// Tells whether anything was said that is not sent, or not counted as sent.
+    #[inline]
+    pub(super) fn has_unsent(&self) -> bool {
+        self.outbox.waiting() > 0 || self.unsent() > 0
+    }
+
     /// Returns how many answers wait to be sent.
     pub(super) fn unsent(&self) -> u64 {
         self.unsent.sum()
@@ -150,16 +156,21 @@ impl<F: Framing> Replies<F> {
             self.unsent.count(refusal.kind());
             return Next::Close(Some(refusal));
         }
-        tracing::debug!(%refusal, "refused a request");
         let told = self.outbox.refuse(&mut self.framing, &refusal);
         if told == Told::Not && refusal.kind() == RefusalKind::Error {
             return self.error_as_reply(&refusal);
         }
         self.unsent.count(refusal.kind());
         match told {
-            Told::Yes => after_answer::<F>(),
+            Told::Yes => {
+                tracing::debug!(reason = %refusal, "answered without a reply");
+                after_answer::<F>()
+            }
             // Without a word about this request, the next reply would be taken for its own.
-            Told::Not => Next::Close(None),
+            Told::Not => {
+                tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
+                Next::Close(None)
+            }
         }
     }
 
@@ -190,10 +201,11 @@ impl<F: Framing> Replies<F> {
 
     /// Says the last words about bytes that made no sense.
     pub(super) fn reject(&mut self, error: &FrameError) -> Next {
-        tracing::debug!(%error, "the peer sent no valid frame");
         self.unsent.refused += 1;
-        // Whether it could be told or not, nothing else is said.
-        let _: Told = self.outbox.reject(&mut self.framing, error);
+        match self.outbox.reject(&mut self.framing, error) {
+            Told::Yes => tracing::debug!(%error, "the peer sent no valid frame"),
+            Told::Not => tracing::info!(%error, "closing, as this framing cannot say why"),
+        }
         Next::Close(None)
     }
 

@@ -32,7 +32,8 @@ pub struct Requests {
     pub failed: u64,
     /// Turned away: no valid request, too large, or refused by the protocol or an extractor.
     pub refused: u64,
-    /// Begun, but the answer was not sent: the drain timeout was over, or the peer was gone.
+    /// Begun, but the answer was not sent: the drain timeout was over, or the peer was gone. Replies
+    /// that were to leave in one write count together.
     pub cut: u64,
 }
 
@@ -56,7 +57,8 @@ impl fmt::Display for Report {
         } = self;
         write!(
             f,
-            "{} requests: {} served, {} failed, {} refused, {} cut; {} connections: {} closed, {} cut",
+            "requests received: {} ({} served, {} failed, {} refused, {} cut); \
+             connections accepted: {} ({} closed, {} cut)",
             requests.received,
             requests.served,
             requests.failed,

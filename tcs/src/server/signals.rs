@@ -42,8 +42,10 @@ impl Signals {
 
 /// Waits for Ctrl-C or SIGTERM, for [`listen_until`](crate::server::Server::listen_until).
 ///
-/// From the first call on, and for good, these signals no longer end the process by themselves. If
-/// they cannot be caught, which is logged, it waits without end.
+/// From the first call on, and for good, these signals no longer end the process by themselves, so
+/// a second Ctrl-C does nothing while the server drains; where it should,
+/// [`listen_until_signal`](crate::server::Server::listen_until_signal) is what you want. If they
+/// cannot be caught, which is logged, it waits without end.
 ///
 /// # Cancel safety
 ///

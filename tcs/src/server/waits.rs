@@ -9,7 +9,12 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{connection::Connection, registry::Alarm, replies::closing, settings::Limit};
+use super::{
+    connection::{Connection, Farewell},
+    registry::Alarm,
+    replies::closing,
+    settings::Limit,
+};
 use crate::{Refusal, RefusalKind, ServerProtocol};
 
 /// Why nothing can be said to the peer any more.
@@ -163,9 +168,13 @@ where
             limits,
             inbox,
             stream,
+            farewell,
             watch,
             ..
         } = self;
+        if inbox.has_ended() && *farewell == Farewell::Drop {
+            return Ok(());
+        }
         watch.limit(limits.write);
         poll_fn(|cx| match Pin::new(&mut *stream).poll_shutdown(cx) {
             Poll::Pending if watch.poll_alarm(cx).is_none() => Poll::Pending,

@@ -1,6 +1,6 @@
-//! What the attributes make of functions does on a connection what the function says.
+//! What `#[server_protocol]` makes of functions does on a connection what the function says.
 //!
-//! Servers are driven by raw bytes in memory, clients by a scripted stream.
+//! Servers are driven by raw bytes in memory.
 
 use std::{
     borrow::Cow,
@@ -9,15 +9,11 @@ use std::{
 };
 
 use tcs::{
-    Answer, ConcurrentServer, Connection, Context, Contract, Decode, DecodeError, Facts, Frame,
-    FromContext, LengthPrefixed, Lines, Peer, Plain, Refusal, ServerProtocol, client_protocol,
-    server_protocol,
+    Answer, ConcurrentServer, Context, Decode, DecodeError, Facts, Frame, FromContext,
+    LengthPrefixed, Lines, Peer, Plain, Refusal, ServerProtocol, server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, within};
-use tokio::{
-    io::DuplexStream,
-    task::{JoinHandle, yield_now},
-};
+use tokio::task::yield_now;
 
 /// Serves a protocol over a connection in memory, and returns what it says to each request.
 async fn hear<P, const N: usize>(protocol: P, requests: [&str; N]) -> [Heard; N]
@@ -46,19 +42,6 @@ fn serve<P: ServerProtocol>(protocol: P) -> RawPeer {
 
 fn message(text: &str) -> Heard {
     Heard::message(text)
-}
-
-/// A connection whose server sends this reply, and what that was asked.
-fn replying(reply: &str) -> (Connection<LengthPrefixed, DuplexStream>, JoinHandle<Heard>) {
-    let (ours, theirs) = tokio::io::duplex(1_000);
-    let mut server = RawPeer::over(theirs);
-    let reply = frame(reply.as_bytes());
-    let asked = tokio::spawn(async move {
-        let asked = server.hear().await;
-        server.send(reply).await;
-        asked
-    });
-    (Connection::over(ours), asked)
 }
 
 // --- servers: requests and replies ---
@@ -296,156 +279,4 @@ async fn generic_function_serves_each_type() {
 #[test]
 fn types_print_their_names_only() {
     assert_eq!(format!("{:?}", Lookup::new(["secret"])), "Lookup");
-    assert_eq!(format!("{:?}", Withdraw::new(1, String::new())), "Withdraw");
-}
-
-// --- clients ---
-
-#[client_protocol(request = "Ann")]
-fn length(reply: &str) -> usize {
-    reply.len()
-}
-
-#[tokio::test]
-async fn client_function_processes_the_reply() {
-    let (mut connection, asked) = replying("abc");
-    assert_eq!(
-        within(connection.exchange(Length)).await.expect("replies"),
-        3
-    );
-    assert_eq!(within(asked).await.expect("no panic"), message("Ann"));
-}
-
-#[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", u64::pow(amount, 2), to.len()))]
-async fn withdraw(balance: u64, to: String) -> (u64, String) {
-    yield_now().await;
-    (balance, to)
-}
-
-#[tokio::test]
-async fn field_is_shared_by_the_request_and_the_function() {
-    let (mut connection, asked) = replying("70");
-    let protocol = Withdraw {
-        amount: 3,
-        to: "Bob".to_owned(),
-    };
-    let output = within(connection.exchange(protocol)).await;
-    assert_eq!(output.expect("replies"), (70, "Bob".to_owned()));
-    assert_eq!(within(asked).await.expect("no panic"), message("9 Bob 3"));
-}
-
-#[client_protocol(request = |name: &'n str| &format!("{name}{name}"))]
-fn borrowing<'n>(reply: &str, name: &'n str, more: &'n str) -> &'n str {
-    if reply == "first" { name } else { more }
-}
-
-#[tokio::test]
-async fn output_may_borrow_from_a_field() {
-    let (mut connection, asked) = replying("second");
-    let name = "Ann".to_owned();
-    let output = within(connection.exchange(Borrowing::new(&name, "more"))).await;
-    assert_eq!(output.expect("replies"), "more");
-    assert_eq!(within(asked).await.expect("no panic"), message("AnnAnn"));
-}
-
-#[client_protocol(reply = String)]
-fn question(name: &str, count: u32, topics: Vec<String>) -> String {
-    format!("{name} {count} {}", topics.join("+"))
-}
-
-#[tokio::test]
-async fn client_function_makes_the_request() {
-    let (mut connection, asked) = replying("answer");
-    let question = Question::new("Ann", 3, vec!["a".to_owned(), "b".to_owned()]);
-    assert_eq!(
-        within(connection.exchange(question))
-            .await
-            .expect("replies"),
-        "answer"
-    );
-    assert_eq!(within(asked).await.expect("no panic"), message("Ann 3 a+b"));
-}
-
-// --- clients of a server ---
-
-/// Only the messages of `parse`.
-enum Declared {}
-
-impl Contract for Declared {
-    type Framing = LengthPrefixed;
-    type Format = Plain;
-    type Request<'a> = &'a str;
-    type Reply<'a> = Result<Answer<u8>, String>;
-}
-
-#[client_protocol(server = Parse, request = |number: u32| &format!("{number}"))]
-fn parsed(reply: u8) -> u8 {
-    reply + 1
-}
-
-#[client_protocol(ParsedByContract, server = Declared, request = "7")]
-async fn parsed_by_contract(reply: u8) -> u8 {
-    reply
-}
-
-#[client_protocol(server = Longer, reply = String)]
-fn longer_of(pair: Pair<'_>) -> Pair<'_> {
-    pair
-}
-
-impl Clone for Pair<'_> {
-    fn clone(&self) -> Self {
-        Self(self.0, self.1)
-    }
-}
-
-impl tcs::Encode<Plain> for Pair<'_> {
-    fn encode(self, out: &mut tcs::Writer<'_>) -> Result<(), tcs::EncodeError> {
-        tcs::Encode::<Plain>::encode(format_args!("{} {}", self.0, self.1), out)
-    }
-}
-
-#[tokio::test]
-async fn client_of_a_server_sees_its_reply_without_wrapping() {
-    let (ours, theirs) = tokio::io::duplex(1_000);
-    tokio::spawn(ConcurrentServer::new(Parse).serve_stream(theirs));
-    let mut connection = Connection::over(ours);
-    assert_eq!(
-        within(connection.exchange(Parsed { number: 6 }))
-            .await
-            .expect("replies"),
-        7
-    );
-    assert_eq!(
-        within(connection.exchange(ParsedByContract))
-            .await
-            .expect("replies"),
-        7
-    );
-    let refused = within(connection.exchange(Parsed { number: 300 })).await;
-    let refused = refused.expect_err("300 is no u8");
-    assert!(refused.refusal().is_some(), "{refused}");
-}
-
-#[tokio::test]
-async fn reply_that_borrows_is_returned_owned() {
-    let (ours, theirs) = tokio::io::duplex(1_000);
-    tokio::spawn(ConcurrentServer::new(Longer).serve_stream(theirs));
-    let mut connection = Connection::over(ours);
-    let protocol = LongerOf::new(Pair("a", "bc"));
-    assert_eq!(
-        within(connection.exchange(protocol))
-            .await
-            .expect("replies"),
-        "bc"
-    );
-}
-
-/// Exchanges can be spawned, with every form of a client.
-#[tokio::test]
-async fn exchange_is_spawned() {
-    let (mut connection, _server) = replying("1");
-    let task =
-        tokio::spawn(async move { connection.exchange(Withdraw::new(1, String::new())).await });
-    assert_eq!(within(task).await.expect("no panic").expect("replies").0, 1);
 }

@@ -1,0 +1,1 @@
+"""What `count` and `run` share."""

@@ -1,0 +1,133 @@
+"""Counts what a server does for a request: the difference of a short run and a long one."""
+
+import pathlib
+import re
+import subprocess
+import tempfile
+import time
+
+from harness.programs import RELEASE, Failed, result, serving
+
+RUN_LIMIT = 120
+
+# The work of the generator for each shape, and the requests of the two runs.
+SHAPES = {
+    "1 in flight": ("W1", 1_000, 4_000),
+    "64 deep": ("W3_64", 6_400, 25_600),
+    "64 connections": ("W2", 6_400, 25_600),
+    "connect, request, close": ("W4_1", 200, 800),
+}
+
+
+# How long the two runs with a peer are: its client is bounded by time.
+PEER_SECONDS = (1, 4)
+
+
+def instructions(name, shape):
+    """Returns the instructions in user space for each request."""
+
+    def total(requests, scratch):
+        out = scratch / "callgrind"
+        drive(callgrind(out), name, shape, requests)
+        return {"instructions": instructions_in(out)}
+
+    return difference(total, shape)["instructions"]
+
+
+def peer_instructions(name, client, shape):
+    """Does the same for a peer, which its own client asks."""
+    work, _, _ = SHAPES[shape]
+    totals, requests = [], []
+    for seconds in PEER_SECONDS:
+        with tempfile.TemporaryDirectory() as scratch:
+            out = pathlib.Path(scratch) / "callgrind"
+            with serving([*callgrind(out), RELEASE / "peer", name]) as (address, _):
+                command = [RELEASE / "peer-client", client, address, work, "--seconds", seconds]
+                requests.append(result(command, RUN_LIMIT)["requests"])
+            totals.append(instructions_in(out))
+    return (totals[1] - totals[0]) / (requests[1] - requests[0])
+
+
+def callgrind(out):
+    return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"]
+
+
+def instructions_in(out):
+    found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
+    return int(found[1])
+
+
+def system_calls(name, shape):
+    """Returns the system calls for each request, by name."""
+
+    def total(requests, scratch):
+        out = scratch / "strace"
+        # With -D the server is the process that is started and ended, and strace its companion.
+        drive(["strace", "-D", "-f", "-c", "-o", out], name, shape, requests)
+        return calls(wait_for_total(out))
+
+    return difference(total, shape)
+
+
+def allocations(name, shape):
+    """Returns the allocations for each request, counted by the allocator of the process."""
+    depth = {"1 in flight": 1, "64 deep": 64}[shape]
+    command = [RELEASE / "allocations", "requests", name, depth]
+    return result(command + typed(name), RUN_LIMIT)["allocations"]
+
+
+def idle_bytes(name, connections):
+    """Returns the bytes on the heap for an idle connection, before and after a request."""
+    return result([RELEASE / "allocations", "idle", name, connections], RUN_LIMIT)
+
+
+def difference(total, shape):
+    _, short, long = SHAPES[shape]
+    with tempfile.TemporaryDirectory() as scratch:
+        few = total(short, pathlib.Path(scratch))
+    with tempfile.TemporaryDirectory() as scratch:
+        many = total(long, pathlib.Path(scratch))
+    return {what: (many[what] - few.get(what, 0)) / (long - short) for what in many}
+
+
+def drive(prefix, name, shape, requests):
+    work, _, _ = SHAPES[shape]
+    with serving([*prefix, RELEASE / "server", name]) as (address, _):
+        bounds = ["--requests", requests, "--seconds", RUN_LIMIT]
+        load = [RELEASE / "load", address, work, *bounds]
+        done = result(load + ["--message", *(typed(name) or ["letters"])], RUN_LIMIT + 10)
+    if done["requests"] < requests:
+        raise Failed(f"{name} did not answer {requests} requests in {RUN_LIMIT} s")
+
+
+def typed(name):
+    return ["typed"] if name.endswith("typed") else []
+
+
+def wait_for_total(out):
+    deadline = time.monotonic() + RUN_LIMIT
+    while time.monotonic() < deadline:
+        text = out.read_text() if out.exists() else ""
+        if text.rstrip().endswith("total"):
+            return text
+        time.sleep(0.05)
+    raise Failed("strace printed no summary; may it trace here?")
+
+
+def calls(summary):
+    """Reads the rows `% time, seconds, usecs/call, calls, errors or nothing, name`."""
+    rows = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", summary, re.MULTILINE)
+    return {name: int(count) for count, name in rows}
+
+
+def missing():
+    """Says what is needed and not there."""
+    tools = {"valgrind": ["valgrind", "--version"], "strace": ["strace", "-V"]}
+    return [name for name, command in tools.items() if not runs(command)]
+
+
+def runs(command):
+    try:
+        return subprocess.run(command, capture_output=True, timeout=RUN_LIMIT).returncode == 0
+    except OSError:
+        return False

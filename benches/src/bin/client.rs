@@ -1,0 +1,23 @@
+//! Calls a server with a client of its own kind, and prints what it counted as a line of JSON:
+//! `client hand|tcs ADDRESS WORK [--seconds S] [--warm-up S]`.
+
+use std::{env, error::Error};
+
+use tcs_benches::{
+    options::Options,
+    own::{Hand, Library, run},
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args().skip(1);
+    let client = arguments.next().unwrap_or_default();
+    let options = Options::read(arguments)?;
+    let (address, work, bounds) = (options.address, options.work, options.bounds);
+    let outcome = match &*client {
+        "hand" => run::<Hand>(address, work, bounds)?,
+        "tcs" => run::<Library>(address, work, bounds)?,
+        other => return Err(format!("no client is called {other}").into()),
+    };
+    options.print(outcome);
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Keeps the connections of a work busy until its time or its requests are over.
+
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token};
+
+use super::{
+    Work,
+    connection::Connection,
+    pattern::{CHUNK, Pattern, Wire},
+};
+use crate::cpu::CpuTime;
+
+/// How long a server may say nothing at all.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// What ends a run, whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long it goes on before anything is counted.
+    pub warm_up: Duration,
+    /// How long is counted.
+    pub time: Duration,
+    /// How many replies are counted.
+    pub requests: u64,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// How many replies came.
+    pub requests: u64,
+    /// In what time.
+    pub time: Duration,
+    /// How much the generator itself was running, and how much it waited for its core.
+    pub own: CpuTime,
+}
+
+/// Runs a work, in which each message is `message`, or as many letters as the work says.
+///
+/// # Errors
+///
+/// When a connection fails, a reply differs from its request, or nothing arrives for ten seconds.
+pub fn run(
+    address: SocketAddr,
+    wire: Wire,
+    work: Work,
+    message: Option<&[u8]>,
+    bounds: Bounds,
+) -> io::Result<Outcome> {
+    let letters = vec![b'x'; work.size];
+    let (request, reply) = wire.patterns(message.unwrap_or(&letters), address)?;
+    let mut generator = Generator {
+        poll: Poll::new()?,
+        address,
+        work,
+        request,
+        reply,
+        connections: Vec::new(),
+        opened: 0,
+        buffer: vec![0; CHUNK],
+    };
+    for place in 0..work.connections {
+        let connection = generator.open(place)?;
+        generator.connections.push(connection);
+    }
+    generator.go_on(bounds)
+}
+
+struct Generator {
+    poll: Poll,
+    address: SocketAddr,
+    work: Work,
+    request: Pattern,
+    reply: Pattern,
+    connections: Vec<Connection>,
+    opened: usize,
+    buffer: Vec<u8>,
+}
+
+impl Generator {
+    fn go_on(&mut self, bounds: Bounds) -> io::Result<Outcome> {
+        let mut events = Events::with_capacity(1024);
+        let mut start = Instant::now();
+        let mut own = CpuTime::now();
+        let mut warm = bounds.warm_up.is_zero();
+        let mut replies = 0;
+        loop {
+            match self.poll.poll(&mut events, Some(SILENCE)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                outcome => outcome?,
+            }
+            if events.is_empty() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            for event in &events {
+                replies += self.serve(event.token().0)?;
+            }
+            let now = Instant::now();
+            if warm {
+                if now - start >= bounds.time || replies >= bounds.requests {
+                    return Ok(Outcome {
+                        requests: replies,
+                        time: now - start,
+                        own: CpuTime::now().since(own),
+                    });
+                }
+            } else if now - start >= bounds.warm_up {
+                (warm, replies, start, own) = (true, 0, now, CpuTime::now());
+            }
+        }
+    }
+
+    /// Does what the connection is ready for, and returns how many replies came.
+    fn serve(&mut self, place: usize) -> io::Result<u64> {
+        let connection = &mut self.connections[place];
+        connection.send(&self.request)?;
+        let replies = connection.receive(&self.reply, &mut self.buffer)?;
+        if replies > 0 {
+            if self.work.reconnects {
+                let next = self.open(place)?;
+                // The old one closes here.
+                self.connections[place] = next;
+            } else {
+                connection.ask(replies);
+                connection.send(&self.request)?;
+            }
+        }
+        u64::try_from(replies).map_err(io::Error::other)
+    }
+
+    fn open(&mut self, place: usize) -> io::Result<Connection> {
+        let (number, depth) = (self.opened, self.work.depth);
+        self.opened += 1;
+        let mut connection = Connection::open(self.address, number, &self.request, depth)?;
+        self.poll.registry().register(
+            &mut connection.stream,
+            Token(place),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        Ok(connection)
+    }
+}
