@@ -112,6 +112,7 @@ impl<F: Framing> Shared<F> {
 
     /// Puts a request behind those that wait to be sent; returns the number of its call, or `None`
     /// if there is no room.
+    #[inline]
     fn enter(
         &self,
         waker: &Waker,
@@ -192,11 +193,13 @@ impl<F: Framing> Shared<F> {
     /// [`Encode`](crate::Encode).
     ///
     /// If that panics, all is as before: a request that is half written is removed by the next.
+    #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Unlocks the state, and tells one of those who wait for room if there is some.
+    #[inline]
     pub(super) fn unlock(&self, state: MutexGuard<'_, State<F>>) {
         let is_waited_for = state.waiting > 0 && state.has_room(&self.options);
         drop(state);
@@ -219,6 +222,7 @@ struct Call<'s, F: Framing> {
 }
 
 impl<F: Framing> Call<'_, F> {
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>, number: usize) -> Poll<Result<Reply>> {
         let Self { shared, .. } = *self;
         let mut state = shared.lock();
