@@ -188,7 +188,7 @@ async fn greeting_is_received_before_the_connection_is_shared() {
     .await;
     let mut connection: Connection<Lines> =
         within(Connection::connect(addr)).await.expect("it listens");
-    let greeting: &str = within(connection.receive::<Plain, _>())
+    let greeting: &str = within(connection.receive::<_, Plain>())
         .await
         .expect("a greeting");
     assert_eq!(greeting, "220 ready");

@@ -82,6 +82,9 @@ enum State {
 impl<F: Framing> Connection<F> {
     /// Connects with the default [`ConnectOptions`].
     ///
+    /// The framing `F` follows from what the connection is used for, so the compiler asks for a type
+    /// until there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
+    ///
     /// # Errors
     ///
     /// Those of [`ConnectOptions::connect`].
@@ -141,8 +144,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         Ok(protocol.process_reply(&self.peer, reply).await)
     }
 
-    /// Sends a request of the protocol `P` and returns the reply, which may borrow from the
-    /// connection.
+    /// Sends a request of the protocol `P`, which is named by `call::<P>`, and returns the reply,
+    /// which may borrow from the connection.
+    ///
+    /// For a function that returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`; its
+    /// `Err` arrives as an [`Error`] with a [`refusal`](Error::refusal). A framing without control frames
+    /// cannot tell the two apart: there, the text of an `Err` is read as a `T`.
+    ///
+    /// A protocol of a client, made by `#[client_protocol]`, goes to [`exchange`](Self::exchange).
     ///
     /// # Errors
     ///
@@ -159,7 +168,20 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         decode::<P::Format, _>(&self.peer, self.inbox.frame(reply))
     }
 
-    /// Receives a message that was not asked for: a server's greeting.
+    /// Receives a message that was not asked for: a server's greeting, before the first request.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tcs::{Connection, Lines, Plain};
+    ///
+    /// # async fn example() -> tcs::Result<()> {
+    /// let mut connection: Connection<Lines> = Connection::connect("mail.example:25").await?;
+    /// let greeting = connection.receive::<&str, Plain>().await?;
+    /// assert!(greeting.starts_with("220 "));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -168,7 +190,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection.
-    pub async fn receive<'a, Format, T>(&'a mut self) -> Result<T>
+    pub async fn receive<'a, T, Format>(&'a mut self) -> Result<T>
     where
         T: Decode<'a, Format>,
     {
