@@ -1,6 +1,11 @@
-//! What the settings that are times take.
+//! What the settings take, and what none of them may be.
 
 use std::time::Duration;
+
+use crate::{Error, error::Repr};
+
+/// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
+const MAX_FRAME_LEN: usize = 512 << 20;
 
 /// A time limit, or `None` to switch it off.
 #[diagnostic::on_unimplemented(
@@ -23,4 +28,29 @@ impl TimeLimit for Option<Duration> {
     fn duration(self) -> Option<Duration> {
         self
     }
+}
+
+/// Refuses settings that are zero where that makes no sense.
+pub(crate) fn check_zero(
+    settings: impl IntoIterator<Item = (&'static str, bool)>,
+) -> Result<(), Error> {
+    match settings.into_iter().find(|(_, is_zero)| *is_zero) {
+        None => Ok(()),
+        Some((setting, _)) => {
+            let reason = "is zero, which leaves no room for anything".to_owned();
+            Err(Repr::Setting { setting, reason }.into())
+        }
+    }
+}
+
+/// Refuses a `max_frame_len` that `LengthPrefixed` could not tell from text.
+pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
+    if length > MAX_FRAME_LEN {
+        return Err(Repr::Setting {
+            setting: "max_frame_len",
+            reason: format!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)"),
+        }
+        .into());
+    }
+    Ok(())
 }

@@ -10,8 +10,8 @@ use tokio::{
 use crate::{
     Address, Framing, Peer, Result, TimeLimit,
     error::Repr,
+    limit::{check_max_frame_len, check_zero},
     runtime::{Instead, inside_runtime},
-    server::{check_max_frame_len, check_zero},
 };
 
 use super::Connection;

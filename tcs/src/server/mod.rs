@@ -38,8 +38,6 @@ pub use lifetime::{Concurrent, Iterative, Lifetime, Once};
 pub use report::{Connections, Report, Requests};
 pub use signals::stop_signal;
 
-pub(crate) use settings::{check_max_frame_len, check_zero};
-
 use self::{
     accept::Door,
     connection::{Connection, Farewell},

@@ -4,10 +4,11 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
-use crate::{Address, Error, error::Repr};
+use crate::{
+    Address, Error,
+    limit::{check_max_frame_len, check_zero},
+};
 
-/// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
-const MAX_FRAME_LEN: usize = 512 << 20;
 /// How many connections are open at once, unless the descriptor limit is lower.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Descriptors that are left to the rest of the program.
@@ -126,31 +127,6 @@ impl Settings {
         check_zero(zero)?;
         check_max_frame_len(frame_len)
     }
-}
-
-/// Refuses settings that are zero where that makes no sense.
-pub(crate) fn check_zero(
-    settings: impl IntoIterator<Item = (&'static str, bool)>,
-) -> Result<(), Error> {
-    match settings.into_iter().find(|(_, is_zero)| *is_zero) {
-        None => Ok(()),
-        Some((setting, _)) => {
-            let reason = "is zero, which leaves no room for anything".to_owned();
-            Err(Repr::Setting { setting, reason }.into())
-        }
-    }
-}
-
-/// Refuses a `max_frame_len` that `LengthPrefixed` could not tell from text.
-pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
-    if length > MAX_FRAME_LEN {
-        return Err(Repr::Setting {
-            setting: "max_frame_len",
-            reason: format!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)"),
-        }
-        .into());
-    }
-    Ok(())
 }
 
 impl Limits {
