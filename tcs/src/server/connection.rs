@@ -5,8 +5,8 @@ use std::{
     future::poll_fn,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
-    task::{self, Poll, ready},
+    pin::pin,
+    task::{Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,6 +16,7 @@ use super::{
     registry::{Alarm, Watch},
     replies::{Next, Replies, closing},
     settings::Limits,
+    waiting::{Polled, meanwhile},
     waits::{Arrived, Gone},
 };
 use crate::{
@@ -350,45 +351,6 @@ where
 #[cold]
 fn nothing_cut() -> FrameError {
     FrameError::malformed("a frame of no bytes, found by the server's framing")
-}
-
-/// A future that was polled, and did not wake its task since.
-struct Polled<'a, F> {
-    future: Pin<&'a mut F>,
-    is_fresh: bool,
-}
-
-impl<'a, F: Future> Polled<'a, F> {
-    fn once(future: Pin<&'a mut F>) -> Self {
-        Self {
-            future,
-            is_fresh: true,
-        }
-    }
-
-    /// Polls, but for the first time, which was done already.
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<F::Output> {
-        if std::mem::take(&mut self.is_fresh) {
-            return Poll::Pending;
-        }
-        self.future.as_mut().poll(cx)
-    }
-}
-
-/// Does what is to be done while a function waits, unless it must not wait any longer.
-fn meanwhile<F: Framing, S: AsyncWrite + Unpin, R>(
-    cx: &mut task::Context<'_>,
-    replies: &mut Replies<F>,
-    stream: &mut S,
-    watch: &mut Watch,
-) -> Poll<Result<R, Alarm>> {
-    // The replies before this one do not wait for it. An error will be met again when this one is
-    // sent; the function is not cut for it.
-    drop(replies.poll_flush(cx, stream, watch.tally()));
-    match watch.poll_alarm(cx) {
-        None => Poll::Pending,
-        Some(alarm) => Poll::Ready(Err(alarm)),
-    }
 }
 
 /// Closes after a function that did not end, if it had a session, which may be half-changed.

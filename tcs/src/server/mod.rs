@@ -31,6 +31,7 @@ mod replies;
 mod report;
 mod settings;
 mod signals;
+mod waiting;
 mod waits;
 
 pub use bound::{Bound, Handle};
