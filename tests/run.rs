@@ -9,7 +9,7 @@ struct Stubborn {
 
 /// Starts the server, with one request that is never answered.
 async fn stubborn(request: &str) -> Stubborn {
-    let mut process = Process::start(env!("CARGO_BIN_EXE_stubborn"), [""; 0]);
+    let mut process = Process::start(env!("CARGO_BIN_EXE_stubborn"), [request]);
     let addr = process.line().await.parse().expect("an address");
     let mut peer = RawPeer::connect(addr).await;
     within(peer.send(frame(request.as_bytes()))).await;
@@ -20,6 +20,9 @@ async fn stubborn(request: &str) -> Stubborn {
 async fn second_signal_ends_at_once(request: &str) {
     let Stubborn { process, mut peer } = stubborn(request).await;
     let mut idle = RawPeer::connect(peer.addr().expect("TCP")).await;
+    // Answered without the function, so the connection was accepted.
+    within(idle.send(frame(b"\xff"))).await;
+    assert_eq!(within(idle.hear()).await.kind(), 0x02);
     process.signal("INT").await;
     // Told to the idle connection, so the first signal was taken.
     assert_eq!(within(idle.hear()).await.kind(), 0x40);

@@ -1,22 +1,32 @@
-//! A server whose functions never return: one waits, the other blocks its thread.
+//! A server whose function never returns: `stubborn wait` waits, `stubborn block` blocks its thread.
 
-use std::{future::pending, thread};
+use std::{env, future::pending, thread};
 
-use tcs::{ConcurrentServer, server_protocol};
+use tcs::{ConcurrentServer, ServerProtocol, server_protocol};
 
 #[server_protocol]
-async fn hang(request: &str) -> String {
+async fn wait(request: &str) -> String {
     println!("got {request}");
-    match request {
-        "block" => loop {
-            thread::park();
-        },
-        _ => pending().await,
+    pending().await
+}
+
+#[server_protocol(blocking)]
+fn block(request: &str) -> String {
+    println!("got {request}");
+    loop {
+        thread::park();
     }
 }
 
 fn main() -> tcs::Result<()> {
-    ConcurrentServer::new(Hang)
+    match env::args().nth(1).as_deref() {
+        Some("block") => serve(Block),
+        _ => serve(Wait),
+    }
+}
+
+fn serve<P: ServerProtocol>(protocol: P) -> tcs::Result<()> {
+    ConcurrentServer::new(protocol)
         .port(0)
         .on_listening(|addr| println!("{addr}"))
         .run()

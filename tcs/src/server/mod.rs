@@ -287,6 +287,9 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// A signal drains the server; a second one ends it at once. The report is logged. To get it, or
     /// on a runtime of your own, use [`listen_until_signal`](Self::listen_until_signal).
     ///
+    /// A function that blocks its thread belongs under `blocking`; without it, it can hold up everything
+    /// on the runtime, signals among it.
+    ///
     /// # Errors
     ///
     /// Those of [`listen_until_signal`](Self::listen_until_signal);
