@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import queue
 import socket
@@ -10,7 +11,9 @@ import threading
 import time
 
 BENCHES = pathlib.Path(__file__).resolve().parent.parent
-RELEASE = BENCHES / "target" / "release"
+# Where cargo puts what it builds, wherever it was told to.
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", BENCHES / "target"))
+RELEASE = (BENCHES / TARGET).resolve() / "release"
 BUILD_LIMIT = 1800
 START_LIMIT = 60
 STOP_LIMIT = 60
