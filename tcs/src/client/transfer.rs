@@ -4,10 +4,11 @@ use std::{future::poll_fn, io, ops::Range, task::Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Connection;
-use crate::{
-    Cut, Exchanges, FrameError, Framing, Refusal, RefusalKind, Side, error::Repr, framing::What,
+use super::{
+    Connection,
+    message::{Heard, hear},
 };
+use crate::{Exchanges, FrameError, Framing, Refusal, error::Repr};
 
 /// What arrived in answer to a request.
 pub(super) enum Received {
@@ -45,25 +46,16 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         }
         poll_fn(|cx| {
             loop {
-                let cut = framing.cut(inbox.input(limit, Side::Client));
-                let cut = cut.map_err(|source| Repr::Frame {
+                let heard = hear(framing, inbox, limit).map_err(|source| Repr::Frame {
                     peer: peer.clone(),
                     source,
                 })?;
-                if let Some(cut) = cut {
-                    let frame = inbox.consume(&cut.frame, cut.consumed);
-                    let kind = match cut.what {
-                        What::Control(code) => RefusalKind::from_code(code),
-                        What::Message | What::TooLarge => return Poll::Ready(Ok(Seen::Message)),
-                    };
-                    match kind {
-                        None => continue,
-                        Some(kind) if kind.is_final() => {
-                            let text = String::from_utf8_lossy(inbox.frame(frame));
-                            return Poll::Ready(Ok(Seen::End(Refusal::new(kind, text))));
-                        }
-                        Some(_) => return Poll::Ready(Ok(Seen::Message)),
+                match heard {
+                    Some(Heard::Refusal(refusal)) if refusal.kind().is_final() => {
+                        return Poll::Ready(Ok(Seen::End(refusal)));
                     }
+                    Some(_) => return Poll::Ready(Ok(Seen::Message)),
+                    None => {}
                 }
                 let gone = |source| Repr::Gone {
                     peer: peer.clone(),
@@ -100,7 +92,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             });
         };
         let mut unsent: Option<io::Error> = None;
-        let mut found: Option<Cut> = None;
+        let mut found: Option<Heard> = None;
         poll_fn(|cx| {
             let is_sent = match outbox.poll_flush(cx, stream) {
                 Poll::Pending => false,
@@ -117,36 +109,25 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             };
             loop {
                 if found.is_none() {
-                    let cut = framing.cut(inbox.input(limit, Side::Client));
-                    found = cut.map_err(|source| Repr::Frame {
+                    found = hear(framing, inbox, limit).map_err(|source| Repr::Frame {
                         peer: peer.clone(),
                         source,
                     })?;
                 }
-                if let Some(cut) = found.take() {
-                    let kind = match cut.what {
-                        What::Control(code) => RefusalKind::from_code(code),
-                        What::Message | What::TooLarge => None,
-                    };
-                    let is_notice = kind.is_none() && matches!(cut.what, What::Control(_));
-                    let is_final = kind.is_some_and(RefusalKind::is_final);
-                    if !is_sent && !is_notice && !is_final {
+                if let Some(heard) = found.take() {
+                    let is_final = matches!(&heard, Heard::Refusal(it) if it.kind().is_final());
+                    if !is_sent && !is_final {
                         // The server goes on reading, and the next request must not run into this.
-                        found = Some(cut);
+                        found = Some(heard);
                         return Poll::Pending;
                     }
-                    let frame = inbox.consume(&cut.frame, cut.consumed);
-                    return Poll::Ready(match (cut.what, kind) {
-                        (What::Message, _) => Ok(Received::Message(frame)),
-                        (What::TooLarge, _) => Err(Repr::Frame {
+                    return Poll::Ready(match heard {
+                        Heard::Message(frame) => Ok(Received::Message(frame)),
+                        Heard::Refusal(refusal) => Ok(Received::Refusal(refusal)),
+                        Heard::TooLarge(length) => Err(Repr::Frame {
                             peer: peer.clone(),
-                            source: FrameError::too_large(cut.frame.len(), limit),
+                            source: FrameError::too_large(length, limit),
                         }),
-                        (What::Control(_), None) => continue,
-                        (What::Control(_), Some(kind)) => {
-                            let text = String::from_utf8_lossy(inbox.frame(frame));
-                            Ok(Received::Refusal(Refusal::new(kind, text)))
-                        }
                     });
                 }
                 if inbox.has_ended() {
