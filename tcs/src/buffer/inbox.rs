@@ -12,7 +12,7 @@ use tokio::{
     task::coop,
 };
 
-use super::pool;
+use super::{Frames, frames::nothing, pool};
 use crate::{Arrival, Input, Side};
 
 /// The receive buffer of a connection.
@@ -33,8 +33,16 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     pub(crate) const fn new() -> Self {
+        Self::over(Vec::new())
+    }
+
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self::over(Vec::with_capacity(capacity))
+    }
+
+    const fn over(buffer: Vec<u8>) -> Self {
         Self {
-            buffer: Vec::new(),
+            buffer,
             start: 0,
             skip: 0,
             skipped: 0,
@@ -49,25 +57,35 @@ impl Inbox {
         Input::new(unread, limit, side, self.arrival)
     }
 
+    /// Returns what is unread, to take frames off it.
+    #[inline]
+    pub(crate) fn frames(&mut self) -> Frames<'_> {
+        Frames {
+            bytes: &self.buffer,
+            arrival: self.arrival,
+            start: &mut self.start,
+            skip: &mut self.skip,
+            skipped: &mut self.skipped,
+        }
+    }
+
     /// Takes `consumed` bytes off the unread ones; returns where `frame` of them stands.
     ///
     /// What has not arrived of them is dropped when it does.
     #[inline]
     pub(crate) fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
         let start = self.start;
-        self.start = start + consumed;
-        if self.start > self.buffer.len() {
-            self.skip_ahead(start);
+        match (start + consumed).checked_sub(self.buffer.len()) {
+            None | Some(0) => self.start = start + consumed,
+            Some(missing) => self.frames().skip_ahead(missing),
         }
         start + frame.start..start + frame.end
     }
 
-    /// Notes that a frame which begins at `start` and has not all arrived is to be dropped.
-    #[cold]
-    fn skip_ahead(&mut self, start: usize) {
-        self.skipped = self.buffer.len() - start;
-        self.skip = self.start - self.buffer.len();
-        self.start = self.buffer.len();
+    /// Tells whether anything was taken off since the last read.
+    #[inline]
+    pub(crate) fn has_moved(&self) -> bool {
+        self.start > 0
     }
 
     /// Returns the bytes at `range`, which `consume` returned since the last read; none if the
@@ -99,12 +117,10 @@ impl Inbox {
         self.arrival == Arrival::Ended
     }
 
-    /// Drops what is unread.
-    pub(crate) fn clear(&mut self) {
-        self.start = self.buffer.len();
-    }
-
     /// Reads once; afterwards there are more bytes, or more is known of what follows.
+    ///
+    /// A buffer is taken from the pool, and given back when the read has to wait and nothing is left
+    /// in it.
     ///
     /// Cancel safe: bytes that were read are in the buffer.
     pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
@@ -112,22 +128,31 @@ impl Inbox {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<()>> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = pool::take();
+        }
+        let filled = self.poll_read(cx, stream);
+        if filled.is_pending() && self.buffer.is_empty() {
+            pool::give(&mut self.buffer);
+        }
+        filled
+    }
+
+    /// Does the same with the buffer that is there.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is the loop; outlined, it costs a fiftieth of a lone request"
+    )]
+    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
         self.make_room();
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
-        if read.is_pending() {
-            if self.buffer.is_empty() {
-                pool::give(&mut self.buffer);
-            }
-            if self.arrival == Arrival::Filled {
-                if !coop::has_budget_remaining() {
-                    // There may be more, for which this task has to let others run first.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                // The last read happened to fill the buffer with all there was.
-                self.arrival = Arrival::Paused;
-                return Poll::Ready(Ok(()));
-            }
+        if read.is_pending() && self.arrival == Arrival::Filled {
+            return self.unsure(cx);
         }
         let read = ready!(read)?;
         self.arrival = match read {
@@ -135,11 +160,67 @@ impl Inbox {
             _ if self.buffer.len() == self.buffer.capacity() => Arrival::Filled,
             _ => Arrival::Paused,
         };
+        if self.skip > 0 {
+            self.skip_arrived();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Finds out whether more has arrived after a read that filled the buffer.
+    #[cold]
+    fn unsure(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if !coop::has_budget_remaining() {
+            // There may be more, for which this task has to let others run first.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // The last read happened to fill the buffer with all there was.
+        self.arrival = Arrival::Paused;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Drops what has arrived of a frame that was dealt with.
+    #[cold]
+    fn skip_arrived(&mut self) {
         let skipped = self.skip.min(self.buffer.len() - self.start);
         self.skip -= skipped;
         self.skipped += skipped;
         self.start += skipped;
-        Poll::Ready(Ok(()))
+    }
+
+    /// Continues where `other` stops, with the bytes that are unread there.
+    pub(super) fn take_over(&mut self, other: &mut Self) {
+        self.reset();
+        let unread = other.buffer.get(other.start..).unwrap_or_default();
+        self.buffer.extend_from_slice(unread);
+        (self.skip, self.skipped) = (other.skip, other.skipped);
+        self.arrival = other.arrival;
+        other.reset();
+    }
+
+    /// Becomes that of a new connection.
+    #[inline]
+    pub(super) fn reset(&mut self) {
+        self.buffer.clear();
+        self.start = 0;
+        self.skip = 0;
+        self.skipped = 0;
+        self.arrival = Arrival::Paused;
+    }
+
+    /// Returns how many bytes are unread.
+    pub(super) fn unread(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Tells whether the pool would have the buffer.
+    #[inline]
+    pub(super) fn is_usual(&self) -> bool {
+        pool::is_usual(&self.buffer)
     }
 
     fn make_room(&mut self) {
@@ -149,19 +230,11 @@ impl Inbox {
             self.buffer.drain(..self.start);
         }
         self.start = 0;
-        if self.buffer.capacity() == 0 {
-            self.buffer = pool::take();
-        } else if self.buffer.len() == self.buffer.capacity() {
+        if self.buffer.len() == self.buffer.capacity() {
             // `Vec` doubles, so the capacity stays in proportion to what has arrived.
             self.buffer.reserve(1);
         }
     }
-}
-
-/// Out of line, so that the usual case is a branch and not a selection of values.
-#[cold]
-fn nothing() -> &'static [u8] {
-    &[]
 }
 
 impl Drop for Inbox {

@@ -44,8 +44,16 @@ pub(crate) enum Unusual {
 
 impl Outbox {
     pub(crate) const fn new() -> Self {
+        Self::over(Vec::new())
+    }
+
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self::over(Vec::with_capacity(capacity))
+    }
+
+    const fn over(buffer: Vec<u8>) -> Self {
         Self {
-            buffer: Vec::new(),
+            buffer,
             sent: 0,
             whole: 0,
         }
@@ -56,9 +64,27 @@ impl Outbox {
         self.whole - self.sent
     }
 
+    /// Tells whether nothing was said that is not sent.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.whole == 0
+    }
+
+    #[inline]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Tells whether the pool would have the buffer.
+    #[inline]
+    pub(super) fn is_usual(&self) -> bool {
+        pool::is_usual(&self.buffer)
+    }
+
     /// Takes a buffer if there is none, and removes what a panic left of a message.
     ///
     /// To be called before messages are written, once for many.
+    #[inline]
     pub(crate) fn prepare(&mut self) {
         if self.buffer.capacity() == 0 {
             self.buffer = pool::take();

@@ -1,36 +1,59 @@
-//! Buffers that no connection holds at the moment, kept by each thread.
+//! Memory that no connection holds at the moment, kept by each thread.
 
-use std::{cell::RefCell, thread::AccessError};
+use std::{
+    cell::RefCell,
+    thread::{AccessError, LocalKey},
+};
 
 /// The capacity of a new buffer: larger than the usual batch, smaller than a thread's cache.
-const NEW: usize = 16 * 1024;
+pub(super) const NEW: usize = 16 * 1024;
 /// A buffer that grew beyond this is freed, so that a burst of large frames leaves nothing behind.
 const LARGEST: usize = 128 * 1024;
+
+/// What a thread keeps of one kind.
+pub(super) type Pool<T> = RefCell<Vec<T>>;
+
+thread_local! {
+    static BUFFERS: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
+}
 /// A thread keeps so many, 2 MiB if none has grown.
 const KEPT: usize = 128;
 
-thread_local! {
-    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
 /// Takes an empty buffer with capacity.
 pub(super) fn take() -> Vec<u8> {
-    let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
-    pooled.unwrap_or_else(|| Vec::with_capacity(NEW))
+    take_from(&BUFFERS).unwrap_or_else(|| Vec::with_capacity(NEW))
 }
 
 /// Gives a buffer back, and leaves an empty one without capacity.
 pub(super) fn give(buffer: &mut Vec<u8>) {
     let mut buffer = std::mem::take(buffer);
-    if !(NEW..=LARGEST).contains(&buffer.capacity()) {
-        return;
+    if is_usual(&buffer) {
+        buffer.clear();
+        give_to(&BUFFERS, KEPT, buffer);
     }
-    buffer.clear();
+}
+
+/// Tells whether a buffer is large enough for a new connection, and not too large to be kept.
+#[inline]
+pub(super) fn is_usual(buffer: &Vec<u8>) -> bool {
+    (NEW..=LARGEST).contains(&buffer.capacity())
+}
+
+/// Takes what was given back last.
+#[inline]
+pub(super) fn take_from<T>(pool: &'static LocalKey<Pool<T>>) -> Option<T> {
     // At the end of a thread the pool may be gone before the last connection.
-    let _: Result<(), AccessError> = POOL.try_with(|pool| {
+    pool.try_with(|pool| pool.borrow_mut().pop()).ok().flatten()
+}
+
+/// Keeps `item`, unless there are `most` already.
+#[inline]
+pub(super) fn give_to<T>(pool: &'static LocalKey<Pool<T>>, most: usize, item: T) {
+    // Without a pool it is freed.
+    let _: Result<(), AccessError> = pool.try_with(|pool| {
         let mut pool = pool.borrow_mut();
-        if pool.len() < KEPT {
-            pool.push(buffer);
+        if pool.len() < most {
+            pool.push(item);
         }
     });
 }
@@ -60,6 +83,6 @@ mod tests {
         for _ in 0..2 * KEPT {
             give(&mut Vec::with_capacity(NEW));
         }
-        assert_eq!(POOL.with_borrow(Vec::len), KEPT);
+        assert_eq!(BUFFERS.with_borrow(Vec::len), KEPT);
     }
 }

@@ -14,7 +14,19 @@ pub struct Writer<'a> {
     limit: usize,
     /// How many bytes a message has that grew beyond its limit; 0 for any other.
     excessive: usize,
-    outcome: Outcome,
+    kind: Kind,
+    /// Where an error's text begins in the buffer, and ends.
+    text: (usize, usize),
+}
+
+/// What is written, without what would have to be dropped: a writer then stays in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Message,
+    Last,
+    Nothing,
+    Error,
+    LastError,
 }
 
 /// What came of writing a message.
@@ -43,7 +55,8 @@ impl<'a> Writer<'a> {
             room: limit,
             limit,
             excessive: 0,
-            outcome: Outcome::Message,
+            kind: Kind::Message,
+            text: (0, 0),
         }
     }
 
@@ -65,35 +78,45 @@ impl<'a> Writer<'a> {
     ///
     /// A framing with control frames sends it as one; the others send the text as the reply.
     pub fn error(&mut self, error: impl fmt::Display) {
-        self.outcome = Outcome::Error(error.to_string());
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(error.to_string().as_bytes());
+        self.text = (start, self.buffer.len());
+        self.kind = Kind::Error;
     }
 
     /// Says that the connection closes after this message, or after the error instead of it.
     pub fn last(&mut self) {
-        self.outcome = match std::mem::replace(&mut self.outcome, Outcome::Last) {
-            Outcome::Message | Outcome::Last => Outcome::Last,
-            Outcome::Error(text) | Outcome::LastError(text) => Outcome::LastError(text),
-            other @ (Outcome::Nothing | Outcome::TooLarge(_)) => other,
+        self.kind = match self.kind {
+            Kind::Message | Kind::Last => Kind::Last,
+            Kind::Error | Kind::LastError => Kind::LastError,
+            Kind::Nothing => Kind::Nothing,
         };
     }
 
     /// Says that there is no message: nothing is sent.
     pub fn nothing(&mut self) {
-        self.outcome = Outcome::Nothing;
+        self.kind = Kind::Nothing;
     }
 
     /// Tells whether the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        matches!(self.outcome, Outcome::Message) && self.excessive == 0
+        self.kind == Kind::Message && self.excessive == 0
     }
 
+    #[cold]
     pub(crate) fn into_outcome(self) -> Outcome {
-        match self.outcome {
-            Outcome::Message | Outcome::Last if self.excessive > 0 => {
-                Outcome::TooLarge(self.excessive)
-            }
-            outcome => outcome,
+        let text = || {
+            let text = self.buffer.get(self.text.0..self.text.1);
+            String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+        };
+        match self.kind {
+            Kind::Message | Kind::Last if self.excessive > 0 => Outcome::TooLarge(self.excessive),
+            Kind::Message => Outcome::Message,
+            Kind::Last => Outcome::Last,
+            Kind::Nothing => Outcome::Nothing,
+            Kind::Error => Outcome::Error(text()),
+            Kind::LastError => Outcome::LastError(text()),
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    connection::{Connection, Farewell},
+    connection::{Accepted, Connection, Farewell},
     lifetime::Requests,
     registry::Registry,
     settings::Limits,
@@ -69,7 +69,7 @@ impl Door {
 pub(super) struct Shared<P> {
     pub(super) protocol: P,
     pub(super) limits: Limits,
-    pub(super) local_addr: SocketAddr,
+    pub(super) local_addr: Option<SocketAddr>,
     pub(super) door: Door,
     /// Whether the first request closes the door.
     pub(super) requests: Requests,
@@ -104,34 +104,24 @@ pub(super) async fn accept_all<P: ServerProtocol>(
                 Trouble::Listener => return Err(error),
             },
         };
-        let shared = Arc::clone(shared);
         let watch = shared.registry.open();
         let span = tracing::info_span!("connection", peer = %addr, id = watch.id());
-        let serve = async move {
-            // Released when the connection has ended, however it ends.
-            let _permit = permit;
-            let Shared {
-                protocol,
-                limits,
-                local_addr,
-                door,
-                requests,
-                blocking,
-                ..
-            } = &*shared;
-            // Only a listener at all addresses leaves open which of them the peer reached.
-            let local_addr = if local_addr.ip().is_unspecified() {
-                stream.local_addr().ok()
-            } else {
-                Some(*local_addr)
-            };
-            let (peer, blocking) = (Peer::at(addr), Arc::clone(blocking));
-            let facts = Facts::of(peer, local_addr, watch.id(), blocking);
-            let door = (*requests == Requests::One).then_some(door);
-            let transport = (stream, Farewell::Drop);
-            let mut connection = Connection::new(protocol, transport, facts, limits, door, watch);
-            connection.serve().await;
+        // Only a listener at all addresses leaves open which of them the peer reached.
+        let local_addr = match shared.local_addr {
+            Some(any) if any.ip().is_unspecified() => stream.local_addr().ok(),
+            known => known,
         };
+        let blocking = Arc::clone(&shared.blocking);
+        let facts = Facts::of(Peer::at(addr), local_addr, watch.id(), blocking);
+        let accepted = Box::new(Accepted {
+            shared: Arc::clone(shared),
+            stream,
+            farewell: Farewell::Drop,
+            facts,
+            watch,
+            permit: Some(permit),
+        });
+        let serve = async move { Connection::open(accepted).serve().await };
         tokio::spawn(serve.instrument(span));
     }
     Ok(())

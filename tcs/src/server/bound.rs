@@ -186,7 +186,7 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
         let shared = Arc::new(Shared {
             protocol,
             limits,
-            local_addr,
+            local_addr: Some(local_addr),
             door: Door::new(listener),
             requests: L::REQUESTS,
             registry: Arc::clone(&registry),

@@ -15,7 +15,7 @@
 //! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
 //! | the listener is dead | the server, after a drain |
 
-use std::{marker::PhantomData, net::SocketAddr, pin::pin};
+use std::{marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -23,6 +23,7 @@ use tokio::{
 };
 
 mod accept;
+mod answers;
 mod bound;
 mod connection;
 mod lifetime;
@@ -40,8 +41,8 @@ pub use report::{Connections, Report, Requests};
 pub use signals::stop_signal;
 
 use self::{
-    accept::Door,
-    connection::{Connection, Farewell},
+    accept::{Door, Shared},
+    connection::{Accepted, Connection, Farewell},
     registry::Registry,
     settings::Settings,
     signals::Signals,
@@ -327,16 +328,29 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         inside_runtime("serve_stream()", Instead::Nothing)?;
         let (settings, protocol) = (self.settings, self.protocol);
         settings.check()?;
-        let limits = settings.limits;
-        let registry = Registry::new(limits.shortest());
+        let registry = Registry::new(settings.limits.shortest());
+        let blocking = settings.blocking();
         let watch = registry.open();
-        let facts = Facts::of(Peer::unnamed(), None, watch.id(), settings.blocking());
-        let nowhere = Door::nowhere();
-        let door = (L::REQUESTS == lifetime::Requests::One).then_some(&nowhere);
+        let facts = Facts::of(Peer::unnamed(), None, watch.id(), Arc::clone(&blocking));
+        let shared = Arc::new(Shared {
+            protocol,
+            limits: settings.limits,
+            local_addr: None,
+            door: Door::nowhere(),
+            requests: L::REQUESTS,
+            registry: Arc::clone(&registry),
+            blocking,
+        });
         {
             // It has ended when it is dropped, and the report is made after that.
-            let transport = (stream, Farewell::Shutdown);
-            let mut connection = Connection::new(&protocol, transport, facts, &limits, door, watch);
+            let mut connection = Connection::open(Box::new(Accepted {
+                shared,
+                stream,
+                farewell: Farewell::Shutdown,
+                facts,
+                watch,
+                permit: None,
+            }));
             registry.sweeping(pin!(connection.serve())).await;
         }
         Ok(registry.report())

@@ -14,12 +14,13 @@ use crate::{
     refusal::Escaped,
 };
 
-/// The sending half: framing, send buffer, and what the unsent answers count as.
+/// The sending half: framing, and what the unsent answers count as.
+///
+/// What is said goes into an outbox that is lent, because a connection that rests has none.
 #[derive(Debug)]
 pub(super) struct Replies<F> {
     framing: F,
     limit: usize,
-    outbox: Outbox,
     unsent: Answers,
 }
 
@@ -35,30 +36,25 @@ pub(super) enum Next {
 /// As many bytes wait before they are sent although more answers could join them.
 const BATCH: usize = 64 * 1024;
 
+/// Tells whether so much waits that it should be sent now.
+#[inline]
+pub(super) fn is_full(outbox: &Outbox) -> bool {
+    outbox.waiting() >= BATCH
+}
+
 impl<F: Framing> Replies<F> {
     pub(super) fn new(framing: F, limit: usize) -> Self {
         Self {
             framing,
             limit,
-            outbox: Outbox::new(),
             unsent: Answers::default(),
         }
     }
 
-    /// Makes ready for answers; also after a panic, which may have left a part of one.
-    pub(super) fn prepare(&mut self) {
-        self.outbox.prepare();
-    }
-
-    /// Gives the buffer back, if nothing waits in it.
-    pub(super) fn rest(&mut self) {
-        self.outbox.rest();
-    }
-
     /// Tells whether anything was said that is not sent, or not counted as sent.
     #[inline]
-    pub(super) fn has_unsent(&self) -> bool {
-        self.outbox.waiting() > 0 || self.unsent() > 0
+    pub(super) fn has_unsent(&self, outbox: &Outbox) -> bool {
+        outbox.waiting() > 0 || self.unsent() > 0
     }
 
     /// Returns how many answers wait to be sent.
@@ -72,11 +68,13 @@ impl<F: Framing> Replies<F> {
     }
 
     /// Says something that answers no request.
-    pub(super) fn greet<Format>(&mut self, greeting: impl Encode<Format>) -> Next {
-        self.outbox.prepare();
-        let written = self
-            .outbox
-            .message(&mut self.framing, self.limit, |out| greeting.encode(out));
+    pub(super) fn greet<Format>(
+        &mut self,
+        outbox: &mut Outbox,
+        greeting: impl Encode<Format>,
+    ) -> Next {
+        outbox.prepare();
+        let written = outbox.message(&mut self.framing, self.limit, |out| greeting.encode(out));
         let why = match written {
             Ok(()) | Err(Unusual::Nothing) => return Next::GoOn,
             Err(Unusual::Last) => return Next::Close(None),
@@ -93,31 +91,33 @@ impl<F: Framing> Replies<F> {
         clippy::inline_always,
         reason = "it is the loop; outlined, it costs a fifth more"
     )]
-    pub(super) fn answer<Format>(&mut self, result: Result<impl Encode<Format>, Refusal>) -> Next {
+    pub(super) fn answer<Format>(
+        &mut self,
+        outbox: &mut Outbox,
+        result: Result<impl Encode<Format>, Refusal>,
+    ) -> Next {
         match result {
-            Ok(reply) => self.reply(reply),
-            Err(refusal) => self.refuse(refusal),
+            Ok(reply) => self.reply(outbox, reply),
+            Err(refusal) => self.refuse(outbox, refusal),
         }
     }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `answer`")]
-    fn reply<Format>(&mut self, reply: impl Encode<Format>) -> Next {
-        let written = self
-            .outbox
-            .message(&mut self.framing, self.limit, |out| reply.encode(out));
+    fn reply<Format>(&mut self, outbox: &mut Outbox, reply: impl Encode<Format>) -> Next {
+        let written = outbox.message(&mut self.framing, self.limit, |out| reply.encode(out));
         match written {
             Ok(()) => {
                 self.unsent.served += 1;
                 after_answer::<F>()
             }
-            Err(unusual) => self.unusual(unusual),
+            Err(unusual) => self.unusual(outbox, unusual),
         }
     }
 
     /// Answers a request with what is no ordinary reply.
     #[cold]
-    fn unusual(&mut self, unusual: Unusual) -> Next {
+    fn unusual(&mut self, outbox: &mut Outbox, unusual: Unusual) -> Next {
         let why = match unusual {
             Unusual::Nothing => {
                 self.unsent.served += 1;
@@ -127,9 +127,9 @@ impl<F: Framing> Replies<F> {
                 self.unsent.served += 1;
                 return after_last();
             }
-            Unusual::Error(text) => return self.refuse(Refusal::error(text)),
+            Unusual::Error(text) => return self.refuse(outbox, Refusal::error(text)),
             Unusual::LastError(text) => {
-                return match self.refuse(Refusal::error(text)) {
+                return match self.refuse(outbox, Refusal::error(text)) {
                     Next::GoOn => after_last(),
                     close @ Next::Close(_) => close,
                 };
@@ -137,28 +137,29 @@ impl<F: Framing> Replies<F> {
             Unusual::Encode(error) => unencodable("reply", &error),
             Unusual::Frame(error) => unsendable("reply", &error),
         };
-        self.refuse(Refusal::new(RefusalKind::Failed, why))
+        self.refuse(outbox, Refusal::new(RefusalKind::Failed, why))
     }
 
     /// Answers like [`answer`](Self::answer), for functions that were not ready at once.
     #[cold]
     pub(super) fn answer_late<Format>(
         &mut self,
+        outbox: &mut Outbox,
         result: Result<impl Encode<Format>, Refusal>,
     ) -> Next {
-        self.answer(result)
+        self.answer(outbox, result)
     }
 
     /// Answers a request with a refusal.
     #[cold]
-    pub(super) fn refuse(&mut self, refusal: Refusal) -> Next {
+    pub(super) fn refuse(&mut self, outbox: &mut Outbox, refusal: Refusal) -> Next {
         if refusal.kind().is_final() {
             self.unsent.count(refusal.kind());
             return Next::Close(Some(refusal));
         }
-        let told = self.outbox.refuse(&mut self.framing, &refusal);
+        let told = outbox.refuse(&mut self.framing, &refusal);
         if told == Told::Not && refusal.kind() == RefusalKind::Error {
-            return self.error_as_reply(&refusal);
+            return self.error_as_reply(outbox, &refusal);
         }
         self.unsent.count(refusal.kind());
         match told {
@@ -175,9 +176,9 @@ impl<F: Framing> Replies<F> {
     }
 
     /// Sends the text of the function's error where a framing has no form for it.
-    fn error_as_reply(&mut self, refusal: &Refusal) -> Next {
+    fn error_as_reply(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Next {
         let mut say = |text: &dyn Fn(&mut Writer<'_>)| {
-            self.outbox.message(&mut self.framing, self.limit, |out| {
+            outbox.message(&mut self.framing, self.limit, |out| {
                 text(out);
                 Ok(())
             })
@@ -200,9 +201,9 @@ impl<F: Framing> Replies<F> {
     }
 
     /// Says the last words about bytes that made no sense.
-    pub(super) fn reject(&mut self, error: &FrameError) -> Next {
+    pub(super) fn reject(&mut self, outbox: &mut Outbox, error: &FrameError) -> Next {
         self.unsent.refused += 1;
-        match self.outbox.reject(&mut self.framing, error) {
+        match outbox.reject(&mut self.framing, error) {
             Told::Yes => tracing::debug!(%error, "the peer sent no valid frame"),
             Told::Not => tracing::info!(%error, "closing, as this framing cannot say why"),
         }
@@ -215,31 +216,21 @@ impl<F: Framing> Replies<F> {
     }
 
     /// Says a refusal that is not counted: at the end of the connection.
-    pub(super) fn close(&mut self, refusal: &Refusal) {
+    pub(super) fn close(&mut self, outbox: &mut Outbox, refusal: &Refusal) {
         tracing::debug!(%refusal, "closing the connection");
-        let _: Told = self.outbox.refuse(&mut self.framing, refusal);
-    }
-
-    /// Tells whether so much waits that it should be sent now.
-    #[inline]
-    pub(super) fn is_full(&self) -> bool {
-        self.outbox.waiting() >= BATCH
-    }
-
-    /// Returns how many bytes wait to be sent.
-    pub(super) fn waiting(&self) -> usize {
-        self.outbox.waiting()
+        let _: Told = outbox.refuse(&mut self.framing, refusal);
     }
 
     /// Sends what waits, and counts the answers that were sent.
     #[inline]
     pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
         &mut self,
+        outbox: &mut Outbox,
         cx: &mut Context<'_>,
         stream: &mut S,
         tally: &Tally,
     ) -> Poll<io::Result<()>> {
-        let flushed = self.outbox.poll_flush(cx, stream);
+        let flushed = outbox.poll_flush(cx, stream);
         if let Poll::Ready(Ok(())) = flushed {
             tally.answer(std::mem::take(&mut self.unsent));
         }

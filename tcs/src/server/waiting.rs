@@ -11,7 +11,7 @@ use super::{
     registry::{Alarm, Watch},
     replies::Replies,
 };
-use crate::Framing;
+use crate::{Framing, buffer::Outbox};
 
 /// A future that was polled, and did not wake its task since.
 pub(super) struct Polled<'a, F> {
@@ -40,12 +40,13 @@ impl<'a, F: Future> Polled<'a, F> {
 pub(super) fn meanwhile<F: Framing, S: AsyncWrite + Unpin, R>(
     cx: &mut Context<'_>,
     replies: &mut Replies<F>,
+    outbox: &mut Outbox,
     stream: &mut S,
     watch: &mut Watch,
 ) -> Poll<Result<R, Alarm>> {
     // The replies before this one do not wait for it. An error will be met again when this one is
     // sent; the function is not cut for it.
-    drop(replies.poll_flush(cx, stream, watch.tally()));
+    drop(replies.poll_flush(outbox, cx, stream, watch.tally()));
     match watch.poll_alarm(cx) {
         None => Poll::Pending,
         Some(alarm) => Poll::Ready(Err(alarm)),

@@ -12,10 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     connection::{Connection, Farewell},
     registry::Alarm,
-    replies::closing,
+    replies::{Next, closing},
     settings::Limit,
 };
-use crate::{Refusal, RefusalKind, ServerProtocol};
+use crate::{
+    Refusal, RefusalKind, ServerProtocol,
+    buffer::{Inbox, Outbox},
+};
 
 /// Why nothing can be said to the peer any more.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,8 @@ pub(super) enum Gone {
 /// What ended the wait for bytes.
 pub(super) enum Arrived {
     Bytes,
+    /// Bytes, which were answered.
+    Answered(Next),
     /// The limit is over.
     Expired,
     /// The server is finishing.
@@ -43,7 +48,7 @@ const DRAINED_FRAME: Limit = Limit::of(1);
 /// So many bytes of a started frame earn a second more.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
-impl<P, S> Connection<'_, P, S>
+impl<P, S> Connection<P, S>
 where
     P: ServerProtocol,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -52,26 +57,29 @@ where
     ///
     /// Cancel safe: what was sent is not sent again.
     #[inline]
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        outbox: &mut Outbox,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Gone>> {
         let tally = self.watch.tally();
-        match self.replies.poll_flush(cx, &mut self.stream, tally) {
+        match self.replies.poll_flush(outbox, cx, &mut self.stream, tally) {
             Poll::Ready(Ok(())) => {
                 self.stalled_at = None;
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
-            Poll::Pending => self.stall(cx),
+            Poll::Pending => self.stall(outbox.waiting(), cx),
         }
     }
 
     /// Waits for a peer that does not read, within the limit.
     #[cold]
-    fn stall(&mut self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
+    fn stall(&mut self, waiting: usize, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
         // The limit counts from the last progress.
-        let waiting = Some(self.replies.waiting());
-        if self.stalled_at != waiting {
-            self.stalled_at = waiting;
-            self.watch.limit(self.limits.write);
+        if self.stalled_at != Some(waiting) {
+            self.stalled_at = Some(waiting);
+            self.watch.limit(self.shared.limits.write);
         }
         match self.watch.poll_alarm(cx) {
             None => Poll::Pending,
@@ -84,13 +92,17 @@ where
     ///
     /// Cancel safe: bytes that arrived are in the inbox.
     #[inline]
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrived, Gone>> {
-        let started = self.inbox.started();
+    pub(super) fn poll_fill(
+        &mut self,
+        inbox: &mut Inbox,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Arrived, Gone>> {
+        let started = inbox.started();
         if started.is_none() && self.watch.is_draining() {
             return Poll::Ready(Ok(Arrived::Drain));
         }
         // Reading comes before all limits: bytes that are there count, even if this task was late.
-        match self.inbox.poll_fill(cx, &mut self.stream) {
+        match inbox.poll_read(cx, &mut self.stream) {
             Poll::Ready(Ok(())) => {
                 if started.is_none() {
                     self.wait_began = None;
@@ -108,7 +120,7 @@ where
         let now = self.watch.now();
         let mut began = *self.wait_began.get_or_insert(now);
         let mut limit = match started {
-            None => self.limits.idle,
+            None => self.shared.limits.idle,
             Some(arrived) => self.frame_limit(arrived),
         };
         if self.watch.is_draining() {
@@ -128,24 +140,27 @@ where
             }
             return self.wait(cx, started);
         }
-        self.replies.rest();
         Poll::Pending
     }
 
     /// Returns how long a frame may take of which so many bytes have arrived.
     fn frame_limit(&self, arrived: usize) -> Limit {
         let earned = arrived / BYTES_PER_SECOND;
-        self.limits.frame.plus_seconds(earned as u64)
+        self.shared.limits.frame.plus_seconds(earned as u64)
     }
 
     /// Words why the wait for bytes is over.
     pub(super) fn expired(&mut self) -> Refusal {
-        let Some(arrived) = self.inbox.started() else {
-            let text = format!("nothing arrived for {} (`idle_timeout`)", self.limits.idle);
+        let inbox = self.buffers.held().map(|buffers| &buffers.inbox);
+        let Some((inbox, arrived)) = inbox.and_then(|inbox| Some((inbox, inbox.started()?))) else {
+            let text = format!(
+                "nothing arrived for {} (`idle_timeout`)",
+                self.shared.limits.idle
+            );
             return Refusal::new(RefusalKind::Idle, text);
         };
-        if !self.inbox.is_skipping() {
-            self.receive();
+        if !inbox.is_skipping() {
+            self.receive(self.shared.requests);
             self.replies.count_refused();
         }
         if self.drain_began.is_some() {
@@ -160,44 +175,41 @@ where
 
     /// Says the last words, and closes so that they arrive.
     pub(super) async fn close(&mut self, refusal: Option<Refusal>) -> Result<(), Gone> {
+        let mut kept = self.buffers.take();
         if let Some(refusal) = refusal {
-            self.replies.close(&refusal);
+            self.replies.close(&mut kept.outbox, &refusal);
         }
-        poll_fn(|cx| self.poll_flush(cx)).await?;
+        poll_fn(|cx| self.poll_flush(&mut kept.outbox, cx)).await?;
+        let has_ended = kept.inbox.has_ended();
+        self.buffers.keep(kept);
         let Self {
-            limits,
-            inbox,
+            shared,
+            buffers,
             stream,
             farewell,
             watch,
             ..
         } = self;
-        if inbox.has_ended() && *farewell == Farewell::Drop {
+        if has_ended && *farewell == Farewell::Drop {
             return Ok(());
         }
-        watch.limit(limits.write);
+        watch.limit(shared.limits.write);
         poll_fn(|cx| match Pin::new(&mut *stream).poll_shutdown(cx) {
             Poll::Pending if watch.poll_alarm(cx).is_none() => Poll::Pending,
             _ => Poll::Ready(()),
         })
         .await;
-        if matches!(limits.linger.milliseconds(), 0 | u64::MAX) {
+        if has_ended || matches!(shared.limits.linger.milliseconds(), 0 | u64::MAX) {
             return Ok(());
         }
         // A socket that is closed with unread input is reset, which can destroy replies that the
         // peer has not read yet (RFC 1122, section 4.2.2.13).
-        watch.limit(limits.linger);
-        while !inbox.has_ended() {
-            inbox.clear();
-            let filled = poll_fn(|cx| match inbox.poll_fill(cx, stream) {
-                Poll::Pending if watch.poll_alarm(cx).is_some() => Poll::Ready(None),
-                filled => filled.map(Result::ok),
-            })
-            .await;
-            if filled.is_none() {
-                break;
-            }
-        }
+        watch.limit(shared.limits.linger);
+        poll_fn(|cx| match buffers.poll_discard(cx, stream) {
+            Poll::Pending if watch.poll_alarm(cx).is_none() => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+        .await;
         Ok(())
     }
 }
