@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    num::NonZero,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -13,7 +14,7 @@ use tokio::{
 
 use super::{
     accept::Shared,
-    registry::Watch,
+    registry::{Time, Watch},
     replies::{Next, Replies, closing, is_full},
     waits::{Arrived, Gone},
 };
@@ -34,11 +35,11 @@ pub(super) struct Connection<P: ServerProtocol, S> {
     pub(super) replies: Replies<P::Framing>,
     /// When the wait for bytes began, or that for the rest of a started frame, by the registry's
     /// clock.
-    pub(super) wait_began: Option<u64>,
+    pub(super) wait_began: Option<Time>,
     /// When this connection noticed that the server is finishing.
-    pub(super) drain_began: Option<u64>,
-    /// How many bytes waited to be sent when the peer last took some.
-    pub(super) stalled_at: Option<usize>,
+    pub(super) drain_began: Option<Time>,
+    /// How many bytes waited to be sent when the peer last took some, and one.
+    pub(super) stalled_at: Option<NonZero<usize>>,
     pub(super) stream: S,
     pub(super) farewell: Farewell,
     /// Behind the stream, so that the connection counts as ended only when its socket is closed.

@@ -9,6 +9,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZero,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -31,7 +32,7 @@ pub(super) struct Registry {
     open: Mutex<Open>,
     /// Told whenever a connection opens or ends.
     changed: Notify,
-    /// Milliseconds for which the sweeper ran, as of the last sweep.
+    /// The time of the last sweep.
     now: AtomicU64,
     /// Milliseconds between two sweeps.
     tick: u64,
@@ -67,6 +68,12 @@ const CUT: u8 = 4;
 
 const NEVER: u64 = u64::MAX;
 
+/// Milliseconds for which the sweeper ran, and one: an optional time is then no larger.
+pub(super) type Time = NonZero<u64>;
+
+/// The time before the first sweep.
+const START: u64 = 1;
+
 /// By so many ticks the clock advances in a sweep at most, and may be behind.
 const SLACK: u32 = 2;
 
@@ -97,7 +104,7 @@ impl Registry {
         Arc::new(Self {
             open: Mutex::default(),
             changed: Notify::new(),
-            now: AtomicU64::new(0),
+            now: AtomicU64::new(START),
             tick: (shortest.milliseconds() / 12).clamp(1, 83),
         })
     }
@@ -147,7 +154,7 @@ impl Registry {
             let passed = last.elapsed();
             last += passed;
             clock += passed.min(tick * SLACK);
-            let now = milliseconds(clock);
+            let now = START + milliseconds(clock);
             self.now.store(now, Ordering::Relaxed);
             let is_late = |slot: &Slot| slot.deadline.load(Ordering::Relaxed) <= now;
             let late = self.lock().raise(EXPIRED, is_late);
@@ -255,10 +262,11 @@ impl Watch {
         &self.slot.tally
     }
 
-    /// Returns the coarse time, in milliseconds.
+    /// Returns the coarse time.
     #[inline]
-    pub(super) fn now(&self) -> u64 {
-        self.registry.now.load(Ordering::Relaxed)
+    pub(super) fn now(&self) -> Time {
+        let now = self.registry.now.load(Ordering::Relaxed);
+        NonZero::new(now).unwrap_or(NonZero::<u64>::MIN)
     }
 
     /// Waits from now on for `limit` at most.
@@ -269,10 +277,10 @@ impl Watch {
 
     /// Waits until `limit` after the time `began`.
     #[inline]
-    pub(super) fn limit_from(&self, began: u64, limit: Limit) {
+    pub(super) fn limit_from(&self, began: Time, limit: Limit) {
         // The clock may be behind; a limit must not end early for it.
-        let deadline =
-            (began + self.registry.tick * u64::from(SLACK)).saturating_add(limit.milliseconds());
+        let deadline = (began.get() + self.registry.tick * u64::from(SLACK))
+            .saturating_add(limit.milliseconds());
         self.slot.deadline.store(deadline, Ordering::Relaxed);
     }
 
@@ -312,7 +320,7 @@ impl Watch {
         self.slot.signals.fetch_and(!EXPIRED, Ordering::AcqRel);
         let deadline = self.slot.deadline.load(Ordering::Relaxed);
         // The sweep may have seen a deadline that has moved since.
-        (deadline <= self.now()).then_some(Alarm::Expired)
+        (deadline <= self.now().get()).then_some(Alarm::Expired)
     }
 }
 

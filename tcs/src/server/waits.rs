@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    num::NonZero,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -77,6 +78,7 @@ where
     #[cold]
     fn stall(&mut self, waiting: usize, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
         // The limit counts from the last progress.
+        let waiting = NonZero::<usize>::MIN.saturating_add(waiting);
         if self.stalled_at != Some(waiting) {
             self.stalled_at = Some(waiting);
             self.watch.limit(self.shared.limits.write);
