@@ -151,7 +151,9 @@ pub use format::{
     Answer, Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, Plain, Received, Writer,
 };
 pub use framing::{
-    Arrival, Cut, Exchanges, FrameError, Framing, Input, LengthPrefixed, Lines, Raw, Side, Told,
+    Arrival, CrlfLines, Cut, Delimited, Exchanges, Fixed, Foreign, FrameError, Framing, Input,
+    LengthPrefixed, Lines, Netstrings, Prefixed, Raw, RequestEnd, Side, Told, UntilEof, delimiter,
+    prefix,
 };
 pub use limit::TimeLimit;
 pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};

@@ -1,6 +1,11 @@
 //! A length before each message.
 
-use super::{Arrival, Cut, FrameError, Framing, Input, Side, Told, foreign};
+use super::{
+    Arrival, Cut, FrameError, Framing, Input, Told,
+    contact::{Contact, Unit},
+    foreign,
+    prefix::claim,
+};
 use crate::Refusal;
 
 /// The default framing: a `u32` length in big-endian order, then so many bytes.
@@ -17,43 +22,19 @@ pub struct LengthPrefixed {
     contact: Contact,
 }
 
-/// Whether the peer has shown that it speaks this framing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Contact {
-    #[default]
-    First,
-    Made,
-}
-
 const HEADER: usize = 4;
 const CONTROL: u32 = 1 << 31;
 const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The most bytes that a control frame's kind and text have together.
 const MAX_CONTROL: usize = 4_096;
-/// A message up to so many times the limit is skipped, instead of ending the connection.
-const SKIPPED: usize = 4;
 
 impl Framing for LengthPrefixed {
     #[inline]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        let bytes = input.bytes();
-        if self.contact == Contact::First {
-            self.meet(bytes, input.side(), input.arrival())?;
+        if !self.contact.is_made() {
+            return self.first(input);
         }
-        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
-            return input.unfinished();
-        };
-        let header = u32::from_be_bytes(*header);
-        let length = header as usize;
-        // One comparison for both: the header of a control frame is beyond every limit.
-        if length > input.limit().min(MAX_LENGTH) {
-            return unusual(bytes, input.limit(), input.arrival(), header);
-        }
-        if rest.len() < length {
-            return input.unfinished();
-        }
-        let end = HEADER + length;
-        Ok(Some(Cut::message(HEADER..end, end)))
+        next(input)
     }
 
     #[inline]
@@ -93,13 +74,37 @@ impl Framing for LengthPrefixed {
 impl LengthPrefixed {
     /// Looks whether the first bytes are of this framing at all.
     #[cold]
-    fn meet(&mut self, bytes: &[u8], side: Side, arrival: Arrival) -> Result<(), FrameError> {
-        foreign::refuse_text(bytes, side, arrival)?;
-        if bytes.len() >= HEADER {
-            self.contact = Contact::Made;
+    fn first(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        let found = self.contact.first(input, Unit::Other, |input| {
+            foreign::refuse_text(input)?;
+            next(input)
+        });
+        if input.bytes().len() < HEADER {
+            // They may be text that ends here.
+            self.contact = Contact::default();
         }
-        Ok(())
+        found
     }
+}
+
+/// Cuts a frame of a peer that speaks this framing.
+#[inline]
+fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    let bytes = input.bytes();
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+        return input.unfinished();
+    };
+    let header = u32::from_be_bytes(*header);
+    let length = header as usize;
+    // One comparison for both: the header of a control frame is beyond every limit.
+    if length > input.limit().min(MAX_LENGTH) {
+        return unusual(bytes, input.limit(), input.arrival(), header);
+    }
+    if rest.len() < length {
+        return input.unfinished();
+    }
+    let end = HEADER + length;
+    Ok(Some(Cut::message(HEADER..end, end)))
 }
 
 #[cold]
@@ -122,7 +127,7 @@ fn unusual(
 ) -> Result<Option<Cut>, FrameError> {
     let length = (header & !CONTROL) as usize;
     if header & CONTROL == 0 {
-        return too_large(length, limit, arrival);
+        return claim(length, limit, arrival, HEADER + length);
     }
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
@@ -135,12 +140,4 @@ fn unusual(
         _ if arrival == Arrival::Ended => Err(FrameError::truncated()),
         _ => Ok(None),
     }
-}
-
-fn too_large(length: usize, limit: usize, arrival: Arrival) -> Result<Option<Cut>, FrameError> {
-    let skippable = length <= limit.saturating_mul(SKIPPED);
-    if skippable && arrival != Arrival::Ended {
-        return Ok(Some(Cut::too_large(length, HEADER + length)));
-    }
-    Err(FrameError::too_large(length, limit))
 }

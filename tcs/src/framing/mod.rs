@@ -6,14 +6,32 @@
 
 use std::{fmt, ops::Range};
 
+mod contact;
+mod crlf_lines;
+mod delimited;
+mod find;
+mod fixed;
 mod foreign;
 mod length_prefixed;
 mod lines;
+mod netstrings;
+pub mod prefix;
 mod raw;
+mod sight;
+mod until_eof;
 
+pub use crlf_lines::CrlfLines;
+pub use delimited::{Delimited, delimiter};
+pub use fixed::Fixed;
+pub use foreign::Foreign;
 pub use length_prefixed::LengthPrefixed;
 pub use lines::Lines;
+pub use netstrings::Netstrings;
+pub use prefix::Prefixed;
 pub use raw::Raw;
+pub use until_eof::UntilEof;
+
+use foreign::Words;
 
 use crate::{Refusal, RefusalKind, refusal::Escaped};
 
@@ -50,11 +68,22 @@ use crate::{Refusal, RefusalKind, refusal::Escaped};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines` and `Raw`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<u16>`, `UntilEof` and `Raw`"
 )]
 pub trait Framing: Default + Send + Sync + 'static {
     /// How many exchanges a connection has.
     const EXCHANGES: Exchanges = Exchanges::Many;
+
+    /// What ends a request. A client of a framing that says so closes its sending half behind it.
+    const REQUEST_END: RequestEnd = RequestEnd::InBand;
+
+    /// The fewest bytes that a message can have. A smaller `max_frame_len` is an error of `bind` and
+    /// of connecting.
+    const MIN_FRAME_LEN: usize = 0;
+
+    /// What is wrong with the parameters of this framing: an error of compilation wherever a
+    /// protocol uses it.
+    const MISTAKE: Option<&'static str> = None;
 
     /// Finds the frame that `input` begins with; `None` until it is complete.
     ///
@@ -84,9 +113,13 @@ pub trait Framing: Default + Send + Sync + 'static {
 
     /// Appends the last words to a peer whose bytes made no sense.
     fn reject(&mut self, out: &mut Vec<u8>, error: &FrameError) -> Told {
-        match error.foreign {
-            Some(foreign) => foreign::answer(out, foreign),
-            None => self.refuse(out, &error.refusal()),
+        let told = match error.foreign {
+            Some(words) => foreign::answer(out, words),
+            None => Told::Not,
+        };
+        match told {
+            Told::Yes => told,
+            Told::Not => self.refuse(out, &error.refusal()),
         }
     }
 }
@@ -99,6 +132,16 @@ pub enum Exchanges {
     One,
     /// Any number, one after the other.
     Many,
+}
+
+/// What ends a request of a framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
+pub enum RequestEnd {
+    /// Its own bytes, or the moment.
+    InBand,
+    /// The end of what the client sends. Such a framing has one exchange per connection.
+    HalfClose,
 }
 
 /// Whether the peer was told.
@@ -252,7 +295,7 @@ impl Cut {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameError {
     kind: RefusalKind,
-    foreign: Option<foreign::Foreign>,
+    foreign: Option<Words>,
     text: Box<str>,
 }
 
@@ -277,11 +320,26 @@ impl FrameError {
         Self::of(RefusalKind::Failed, text)
     }
 
-    fn foreign(foreign: foreign::Foreign, text: impl fmt::Display) -> Self {
+    /// What arrived is another protocol, of which the peer is told in its own terms.
+    pub fn foreign(foreign: Foreign) -> Self {
+        Self::told(
+            Words::Foreign(foreign),
+            format_args!("that looks like {foreign}"),
+        )
+    }
+
+    /// The peer is told something else than the text.
+    fn told(words: Words, text: impl fmt::Display) -> Self {
         Self {
-            foreign: Some(foreign),
+            foreign: Some(words),
             ..Self::malformed(text)
         }
+    }
+
+    /// Adds what a server seems to speak.
+    fn looking_like(self, foreign: Foreign) -> Self {
+        let Self { kind, text, .. } = self;
+        Self::of(kind, format_args!("{text}; that looks like {foreign}"))
     }
 
     fn of(kind: RefusalKind, text: impl fmt::Display) -> Self {

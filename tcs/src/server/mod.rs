@@ -326,7 +326,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     {
         inside_runtime("serve_stream()", Instead::Nothing)?;
         let (settings, protocol) = (self.settings, self.protocol);
-        settings.check()?;
+        settings.check::<P::Framing>()?;
         let limits = settings.limits;
         let registry = Registry::new(limits.shortest());
         let watch = registry.open();
