@@ -1,7 +1,7 @@
 //! A length before each message.
 
 use super::{
-    Arrival, Cut, FrameError, Framing, Input, Told,
+    Arrival, Cut, FrameError, Framing, Input, Side, Told,
     contact::{Contact, Unit},
     foreign,
     prefix::claim,
@@ -32,7 +32,7 @@ impl Framing for LengthPrefixed {
     #[inline]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
         if !self.contact.is_made() {
-            return self.first(input);
+            return self.first(input.bytes(), input.limit(), input.side(), input.arrival());
         }
         next(input)
     }
@@ -73,13 +73,22 @@ impl Framing for LengthPrefixed {
 
 impl LengthPrefixed {
     /// Looks whether the first bytes are of this framing at all.
+    ///
+    /// It takes the parts of the input, as [`unusual`] does.
     #[cold]
-    fn first(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn first(
+        &mut self,
+        bytes: &[u8],
+        limit: usize,
+        side: Side,
+        arrival: Arrival,
+    ) -> Result<Option<Cut>, FrameError> {
+        let input = Input::new(bytes, limit, side, arrival);
         let found = self.contact.first(input, Unit::Other, |input| {
             foreign::refuse_text(input)?;
             next(input)
         });
-        if input.bytes().len() < HEADER {
+        if bytes.len() < HEADER {
             // They may be text that ends here.
             self.contact = Contact::default();
         }
