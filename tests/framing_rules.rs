@@ -24,7 +24,8 @@ fn endless<F: Framing>(start: &[u8], byte: u8) -> (usize, FrameError) {
     loop {
         let input = Input::new(&unread, LIMIT, Side::Server, Arrival::Paused);
         match framing.cut(input) {
-            Ok(None) => unread.push(byte),
+            Ok(None) if unread.len() < 10 * LIMIT => unread.push(byte),
+            Ok(None) => panic!("{} bytes are not refused", unread.len()),
             Ok(Some(cut)) => panic!("a frame without an end: {cut:?}"),
             Err(error) => return (unread.len() - start.len(), error),
         }
