@@ -47,12 +47,12 @@ async fn peak<F: Framing>(bytes: &[u8]) -> usize {
     drop(peers);
     let report = server.stopped().await;
     assert_eq!(report.connections.accepted, PEERS as u64);
-    let served = match F::EXCHANGES {
+    let expected = match F::EXCHANGES {
         // The end makes it a message.
         Exchanges::One => PEERS as u64,
         Exchanges::Many => 0,
     };
-    assert_eq!(report.requests.served, served);
+    assert_eq!(report.requests.served, expected);
     peak / PEERS
 }
 

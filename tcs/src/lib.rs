@@ -44,6 +44,13 @@
 //! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or a resource that only one may use |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
+//! # Which framing when
+//!
+//! Two programs of this library use the default, [`LengthPrefixed`], which can say why a request was
+//! refused. People at `nc` want [`Lines`]. For what exists already there are [`CrlfLines`],
+//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`], [`UntilEof`], and [`Raw`] for the Python
+//! library: [`Framing`] has a table of them, and of what they cannot say.
+//!
 //! # Which client when
 //!
 //! | client | connections | in flight | for |

@@ -77,8 +77,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Caps the bytes of a message, in both directions. Zero, and more than 512 MiB, are refused
-    /// when it connects. Default: 8 MiB.
+    /// Caps the bytes of a message, in both directions. Zero, more than 512 MiB, and less than every
+    /// message of a framing has ([`Fixed`](crate::Fixed)), are refused when it connects. Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.max_frame_len = bytes;
         self

@@ -17,6 +17,29 @@ use crate::Refusal;
 ///
 /// A message beyond `max_frame_len` is refused in its place, and the connection goes on, if it is
 /// not more than four times too large; beyond that the connection closes.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, server_protocol};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// // `00 00 00 03` and `Ann` are sent.
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LengthPrefixed {
     contact: Contact,

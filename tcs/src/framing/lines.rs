@@ -16,6 +16,29 @@ use super::{
 /// length is answered with a control frame; nothing is executed.
 ///
 /// Where each line must end with `\r\n`, use [`CrlfLines`](super::CrlfLines).
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, Lines, server_protocol};
+///
+/// #[server_protocol(framing = Lines)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// // `Ann\n` is sent, and `Hello, Ann!\n` received.
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lines {
     /// How many bytes at the start of the input are known to hold no line feed.

@@ -37,6 +37,28 @@ use crate::{Refusal, RefusalKind, refusal::Escaped};
 
 /// How messages are cut out of the byte stream, and put into it.
 ///
+/// The framings of this library:
+///
+/// | framing | on the wire | for |
+/// |---|---|---|
+/// | [`LengthPrefixed`] | a length of four bytes, the message; or a control frame | new protocols |
+/// | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
+/// | [`CrlfLines`] | the message, `\r\n`, and nothing else is a line end | Internet protocols |
+/// | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
+/// | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
+/// | [`Prefixed`] | a length of 1, 2 or 4 bytes in either order, the message | existing protocols |
+/// | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
+/// | [`UntilEof`] | the message, the end of what is sent | `nc -N`, files |
+/// | [`Raw`] | what arrives at once | the Python library, toys |
+///
+/// Only `LengthPrefixed` has control frames, by which a peer is told why it gets no reply. On the
+/// others the text of a function's error is sent as the reply, and after any other refusal the
+/// connection closes, when what was answered before has been delivered.
+///
+/// On all of them, a server recognises the first bytes of HTTP, TLS, SSH, Redis and PROXY headers
+/// ([`Foreign`]): the peer is told in its own terms, and nothing is executed. So the first message of
+/// a connection cannot begin with these bytes. A framing of your own looks at them only if it asks.
+///
 /// # Examples
 ///
 /// Messages of exactly eight bytes:

@@ -11,6 +11,28 @@ use super::{
 /// untouched, so a request that is sent in pieces with pauses between them is cut after the first
 /// piece; the reply is everything until the server closes. Refusals cannot be told: the connection
 /// closes.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, Raw, server_protocol};
+///
+/// #[server_protocol(framing = Raw)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Raw {
     contact: Contact,

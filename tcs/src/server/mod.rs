@@ -116,8 +116,9 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Caps the bytes of a message, in both directions.
     ///
     /// A larger request is refused; a larger reply is replaced by a failure. Memory is taken for
-    /// bytes that have arrived only, never for a length that a peer claims. Zero, and more than
-    /// 512 MiB, are refused by [`bind`](Self::bind). Default: 8 MiB.
+    /// bytes that have arrived only, never for a length that a peer claims. Zero, more than 512 MiB,
+    /// and less than every message of a framing has ([`Fixed`](crate::Fixed)), are refused by
+    /// [`bind`](Self::bind). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.settings.limits.frame_len = bytes;
         self
