@@ -2,6 +2,35 @@
 
 use std::fmt::Write as _;
 
+/// Hands a macro all framings whose messages do not depend on when they arrive, as
+/// `name: Framing, NAIVE;`: each a module of tests, its type, and its constant of this module.
+#[macro_export]
+macro_rules! every_framing {
+    ($then:ident) => {
+        $then! {
+            length_prefixed: ::tcs::LengthPrefixed, LENGTH_PREFIXED;
+            lines: ::tcs::Lines, LINES;
+            crlf_lines: ::tcs::CrlfLines, CRLF_LINES;
+            semicolons: ::tcs::Delimited<{ ::tcs::delimiter(b";") }>, SEMICOLONS;
+            dot_lines: ::tcs::Delimited<{ ::tcs::delimiter(b"\r\n.\r\n") }>, DOT_LINES;
+            dashes: ::tcs::Delimited<{ ::tcs::delimiter(b"--") }>, DASHES;
+            fixed: ::tcs::Fixed<4>, FIXED_4;
+            netstrings: ::tcs::Netstrings, NETSTRINGS;
+            prefixed_u8: ::tcs::Prefixed<u8>, PREFIXED_U8;
+            prefixed_u8_whole: ::tcs::Prefixed<u8, ::tcs::prefix::BigEndian, ::tcs::prefix::Whole>,
+                PREFIXED_U8_WHOLE;
+            prefixed_u16: ::tcs::Prefixed<u16>, PREFIXED_U16;
+            prefixed_u16_little: ::tcs::Prefixed<u16, ::tcs::prefix::LittleEndian>,
+                PREFIXED_U16_LITTLE;
+            prefixed_u32: ::tcs::Prefixed<u32>, PREFIXED_U32;
+            prefixed_u32_little_whole:
+                ::tcs::Prefixed<u32, ::tcs::prefix::LittleEndian, ::tcs::prefix::Whole>,
+                PREFIXED_U32_LITTLE_WHOLE;
+            until_eof: ::tcs::UntilEof, UNTIL_EOF;
+        }
+    };
+}
+
 /// A framing as anyone might write it who only wants it to be right.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "tests may add their own")]
