@@ -35,6 +35,13 @@ use super::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Without a byte there is no message, so this does not compile:
+///
+/// ```compile_fail,E0080
+/// let stream = tokio::io::empty();
+/// let connection = tcs::Connection::<tcs::Fixed<0>, _>::over(stream);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fixed<const N: usize> {
     contact: Contact,
