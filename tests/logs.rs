@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tcs::{ConcurrentServer, LengthPrefixed};
+use tcs::{ConcurrentServer, LengthPrefixed, Lines};
 use tcs_tests::{Heard, frame, gate, start, tester, within};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -89,4 +89,22 @@ async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
     for event in events {
         assert!(event.contains("a\\u{1b}[2Jb\\nc"), "{event}");
     }
+}
+
+#[tokio::test]
+async fn log_says_what_a_stranger_speaks() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let server = start(ConcurrentServer::new(tester::<Lines>(&gate()))).await;
+    for (bytes, expected) in [
+        ("GET / HTTP/1.1\r\n", "error=that looks like HTTP "),
+        ("SSH-2.0-a\r\n", "error=that looks like SSH "),
+        ("PROXY UNKNOWN\r\n", "error=that looks like a PROXY header "),
+    ] {
+        let mut peer = server.peer().await;
+        within(peer.send(bytes)).await;
+        within(peer.rest()).await;
+        assert_eq!(log.with(expected).len(), 1, "{expected}");
+    }
+    server.stopped().await;
 }

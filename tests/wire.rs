@@ -3,7 +3,9 @@
 use std::iter;
 
 use tcs::{
-    Arrival, Cut, Framing, Input, LengthPrefixed, Lines, Raw, Refusal, RefusalKind, Side, Told,
+    Arrival, CrlfLines, Cut, Delimited, Fixed, Framing, Input, LengthPrefixed, Lines, Netstrings,
+    Prefixed, Raw, Refusal, RefusalKind, RequestEnd, Side, Told, UntilEof, delimiter,
+    prefix::{LittleEndian, Whole},
 };
 
 const WIRE: &str = include_str!("../WIRE.md");
@@ -33,8 +35,52 @@ fn lines_does_as_specified() {
 }
 
 #[test]
+fn crlf_lines_does_as_specified() {
+    run_vectors::<CrlfLines>("CrlfLines", 15);
+}
+
+#[test]
+fn delimited_does_as_specified() {
+    run_vectors::<Delimited<{ delimiter(b";") }>>("Delimited ;", 10);
+    run_vectors::<Delimited<{ delimiter(b"\r\n.\r\n") }>>("Delimited CRLF.CRLF", 10);
+}
+
+#[test]
+fn fixed_does_as_specified() {
+    run_vectors::<Fixed<4>>("Fixed 4", 10);
+}
+
+#[test]
+fn netstrings_does_as_specified() {
+    run_vectors::<Netstrings>("Netstrings", 25);
+}
+
+#[test]
+fn prefixed_does_as_specified() {
+    run_vectors::<Prefixed<u32>>("Prefixed u32", 14);
+    run_vectors::<Prefixed<u16, LittleEndian>>("Prefixed u16 LittleEndian", 10);
+    run_vectors::<Prefixed<u16, LittleEndian, Whole>>("Prefixed u16 LittleEndian Whole", 8);
+    run_vectors::<Prefixed<u8>>("Prefixed u8", 3);
+}
+
+#[test]
+fn until_eof_does_as_specified() {
+    run_vectors::<UntilEof>("UntilEof", 15);
+}
+
+#[test]
 fn raw_does_as_specified() {
     run_vectors::<Raw>("Raw", 10);
+}
+
+/// A block of a name that is never run would say anything.
+#[test]
+fn no_vectors_are_left_over() {
+    let source = include_str!("wire.rs");
+    for block in WIRE.split("```vectors ").skip(1) {
+        let (name, _) = block.split_once('\n').expect("lines");
+        assert!(source.contains(&format!(">(\"{name}\", ")), "{name}");
+    }
 }
 
 #[test]
@@ -91,7 +137,7 @@ fn canonical(expected: &str) -> String {
             expected.split_at(expected.len() - answer.len())
         }
         Some(("cannot," | "skip", _)) => (expected, "nothing"),
-        _ if expected == "wait" => (expected, "nothing"),
+        _ if ["wait", "half-close"].contains(&expected) => (expected, "nothing"),
         _ => ("", expected),
     };
     if bytes == "nothing" {
@@ -105,10 +151,19 @@ fn outcome<F: Framing>(given: &str, limit: usize) -> String {
     let (verb, rest) = given.split_once(' ').expect("a verb");
     match verb {
         "send" => send::<F>(rest),
+        "request" => request_end::<F>(rest),
         "refuse" => refuse::<F>(rest),
         "server" => read::<F>(Side::Server, rest, limit),
         "client" => read::<F>(Side::Client, rest, limit),
         other => panic!("unknown verb {other}"),
+    }
+}
+
+fn request_end<F: Framing>(what: &str) -> String {
+    assert_eq!(what, "ends");
+    match F::REQUEST_END {
+        RequestEnd::HalfClose => "half-close".to_owned(),
+        RequestEnd::InBand => "in band".to_owned(),
     }
 }
 

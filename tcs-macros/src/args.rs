@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{
-    Error, Expr, Lit, Path, PathArguments, Result, Token, Type,
+    Error, Expr, GenericArgument, Lit, Path, PathArguments, Result, Token, Type,
     ext::IdentExt as _,
     parse::{ParseStream, Parser as _},
     token,
@@ -212,7 +212,30 @@ fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
     if input.peek(token::Paren) || input.peek(token::Brace) {
         return Err(input.error(option.cure()));
     }
+    if let Some(bytes) = quoted_argument(&value) {
+        return Err(Error::new_spanned(
+            bytes,
+            "a type takes no text: write `Delimited<{ delimiter(b\";\") }>`",
+        ));
+    }
     Ok(value)
+}
+
+/// Finds text or bytes among the arguments of a type.
+fn quoted_argument(value: &Type) -> Option<&Lit> {
+    let Type::Path(path) = value else {
+        return None;
+    };
+    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Const(Expr::Lit(literal)) => match &literal.lit {
+            lit @ (Lit::Str(_) | Lit::ByteStr(_) | Lit::CStr(_)) => Some(lit),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 fn read_path(option: &Known, input: ParseStream<'_>) -> Result<Path> {

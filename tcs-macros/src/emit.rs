@@ -106,6 +106,23 @@ impl Shape<'_> {
     }
 }
 
+/// Has the compiler judge the parameters of a framing where it is named, if no type parameter can
+/// occur in them.
+///
+/// `mistake` is a function that finds it by the type, so that what is no framing at all is one error.
+pub(crate) fn judged(
+    framing: Option<&Type>,
+    generics: &Generics,
+    mistake: &TokenStream,
+) -> Option<TokenStream> {
+    let framing = framing.filter(|_| generics.params.is_empty())?;
+    Some(quote_spanned! {at(framing)=>
+        const _: () = if let ::core::option::Option::Some(mistake) = #mistake() {
+            ::core::panic!("{}", mistake)
+        };
+    })
+}
+
 fn parameters(generics: &Generics) -> TokenStream {
     if generics.params.is_empty() {
         return TokenStream::new();

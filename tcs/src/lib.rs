@@ -44,6 +44,13 @@
 //! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or a resource that only one may use |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
+//! # Which framing when
+//!
+//! Two programs of this library use the default, [`LengthPrefixed`], which can say why a request was
+//! refused. People at `nc` want [`Lines`]. For what exists already there are [`CrlfLines`],
+//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`], [`UntilEof`], and [`Raw`] for the Python
+//! library: [`Framing`] has a table of them, and of what they cannot say.
+//!
 //! # Which client when
 //!
 //! | client | connections | in flight | for |
@@ -151,7 +158,9 @@ pub use format::{
     Answer, Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, Plain, Received, Writer,
 };
 pub use framing::{
-    Arrival, Cut, Exchanges, FrameError, Framing, Input, LengthPrefixed, Lines, Raw, Side, Told,
+    Arrival, CrlfLines, Cut, Delimited, Exchanges, Fixed, Foreign, FrameError, Framing, Input,
+    LengthPrefixed, Lines, Netstrings, Prefixed, Raw, RequestEnd, Side, Told, UntilEof, delimiter,
+    prefix,
 };
 pub use limit::TimeLimit;
 pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, error::Repr};
+use crate::{Error, Framing, error::Repr};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
@@ -53,4 +53,31 @@ pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
         .into());
     }
     Ok(())
+}
+
+/// Refuses a `max_frame_len` below what every message of a framing has, and to compile a framing
+/// with wrong parameters.
+pub(crate) fn check_framing<F: Framing>(max_frame_len: usize) -> Result<(), Error> {
+    const {
+        assert_parameters::<F>();
+    }
+    if max_frame_len < F::MIN_FRAME_LEN {
+        return Err(Repr::Setting {
+            setting: "max_frame_len",
+            reason: format!(
+                "is {max_frame_len} bytes, and a message of this framing has {}",
+                F::MIN_FRAME_LEN
+            ),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// Stops the compiler at a framing with wrong parameters.
+#[expect(clippy::panic, reason = "it is called by the compiler alone")]
+pub(crate) const fn assert_parameters<F: Framing>() {
+    if let Some(mistake) = F::MISTAKE {
+        panic!("{}", mistake);
+    }
 }

@@ -55,6 +55,16 @@ impl<T: Default> Start for T {
     }
 }
 
+/// Returns what is wrong with the parameters of a protocol's framing.
+pub const fn server_mistake<P: ServerProtocol>() -> Option<&'static str> {
+    P::Framing::MISTAKE
+}
+
+/// Returns what is wrong with the parameters of a client protocol's framing.
+pub const fn client_mistake<P: ClientProtocol>() -> Option<&'static str> {
+    P::Framing::MISTAKE
+}
+
 /// A message that is made only as it is encoded.
 #[derive(Debug)]
 pub struct Sending<F>(F);

@@ -13,8 +13,10 @@
 pub mod channel;
 pub mod client;
 mod counted;
+pub mod cutting;
 mod deadline;
 mod gate;
+pub mod naive;
 mod peer;
 pub mod pipeline;
 pub mod process;

@@ -7,7 +7,7 @@ use syn::Type;
 use super::model::{Half, Model};
 use crate::{
     args::Args,
-    emit::{Shape, bounds},
+    emit::{Shape, bounds, judged},
     item::Function,
     spans::{at, private},
 };
@@ -78,7 +78,11 @@ impl Expansion<'_> {
         let future = quote_spanned! {at(&self.function.sig.ident)=>
             impl ::core::future::Future<#output_type> + ::core::marker::Send
         };
+        let mistake = quote_spanned!(span=> #private::client_mistake::<#name>);
+        let judged = judged(self.args.framing.as_ref(), &model.generics, &mistake);
         quote_spanned! {span=>
+            #judged
+
             #[automatically_derived]
             #[allow(deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
                 reason = "the function is the user's, the rest is generated")]

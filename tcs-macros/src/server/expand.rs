@@ -7,7 +7,7 @@ use syn::{Generics, Type};
 use super::model::{Argument, Model, Session, State};
 use crate::{
     args::Args,
-    emit::{Shape, bounds, sending, turbofish},
+    emit::{Shape, bounds, judged, sending, turbofish},
     item::Function,
     spans::{at, private},
 };
@@ -85,7 +85,11 @@ impl Expansion<'_> {
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Refusal>
             > + ::core::marker::Send
         };
+        let mistake = quote_spanned!(span=> #private::server_mistake::<#name>);
+        let judged = judged(args.framing.as_ref(), &model.generics, &mistake);
         quote_spanned! {span=>
+            #judged
+
             #[automatically_derived]
             #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery,
                 reason = "the function is the user's, the rest is generated")]

@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Exchanges, Framing,
-    Peer, Refusal, Result, Writer,
+    Peer, Refusal, RequestEnd, Result, Writer,
     buffer::{Inbox, Outbox},
     error::Repr,
+    limit::assert_parameters,
 };
 
 /// Why a connection is closed whose server spoke out of turn.
@@ -99,6 +100,9 @@ impl<F: Framing> Connection<F> {
 
 impl<F: Framing, S> Connection<F, S> {
     pub(super) fn new(stream: S, peer: Peer, options: ConnectOptions) -> Self {
+        const {
+            assert_parameters::<F>();
+        }
         Self {
             stream: Some(stream),
             state: State::Fresh,
@@ -290,6 +294,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         }
         let peer = self.peer.clone();
         Repr::Refused { peer, source }.into()
+    }
+
+    /// Tells whether the end of what is sent is to follow, as the end of the request.
+    pub(super) fn ends_sending(&self) -> bool {
+        F::REQUEST_END == RequestEnd::HalfClose && matches!(self.state, State::Used)
     }
 
     /// Refuses to go on where nothing can be asked any more.

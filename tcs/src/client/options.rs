@@ -10,7 +10,7 @@ use tokio::{
 use crate::{
     Address, Framing, Peer, Result, TimeLimit,
     error::Repr,
-    limit::{check_max_frame_len, check_zero},
+    limit::{check_framing, check_max_frame_len, check_zero},
     runtime::{Instead, inside_runtime},
 };
 
@@ -77,8 +77,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Caps the bytes of a message, in both directions. Zero, and more than 512 MiB, are refused
-    /// when it connects. Default: 8 MiB.
+    /// Caps the bytes of a message, in both directions. Zero, more than 512 MiB, and less than every
+    /// message of a framing has ([`Fixed`](crate::Fixed)), are refused when it connects. Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.max_frame_len = bytes;
         self
@@ -106,7 +106,7 @@ impl ConnectOptions {
     /// Safe: a connection that was begun is closed.
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
         let address = address.into();
-        self.check()?;
+        self.check::<F>()?;
         inside_runtime("connect()", Instead::Nothing)?;
         let timed_out = || self.timed_out(&address);
         let deadline = self
@@ -153,7 +153,7 @@ impl ConnectOptions {
     ///
     /// [`Setting`](crate::ErrorKind::Setting) for a value that makes no sense.
     pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
-        self.check()?;
+        self.check::<F>()?;
         Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
     }
 
@@ -164,8 +164,9 @@ impl ConnectOptions {
         Connection::new(stream, Peer::at(addr), self.clone())
     }
 
-    fn check(&self) -> Result<()> {
+    fn check<F: Framing>(&self) -> Result<()> {
         check_max_frame_len(self.max_frame_len)?;
+        check_framing::<F>(self.max_frame_len)?;
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
             ("max_in_flight", self.max_in_flight == 0),

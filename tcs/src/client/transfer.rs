@@ -1,6 +1,6 @@
 //! What a connection sends, and finds in what it receives.
 
-use std::{future::poll_fn, io, ops::Range, task::Poll};
+use std::{future::poll_fn, io, ops::Range, pin::Pin, task::Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -78,6 +78,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// has been sent.
     pub(super) async fn transfer(&mut self) -> Result<Received, Repr> {
         let limit = self.options.frame_len();
+        let mut is_ending = self.ends_sending();
         let Self {
             stream: Some(stream),
             peer,
@@ -98,7 +99,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 Poll::Pending => false,
                 Poll::Ready(Ok(())) => {
                     outbox.rest();
-                    true
+                    // Once it is ended, an error there is one of the connection: reading tells it.
+                    is_ending = is_ending && Pin::new(&mut *stream).poll_shutdown(cx).is_pending();
+                    !is_ending
                 }
                 Poll::Ready(Err(source)) => {
                     // The server may have said why, before it closed.

@@ -1,142 +1,193 @@
 //! Peers that speak another protocol, and what they are told.
 
-use super::{Arrival, FrameError, Framing as _, Input, LengthPrefixed, Side, Told};
+use std::fmt;
+
+use super::{
+    Arrival, FrameError, Framing as _, Input, LengthPrefixed, Side, Told,
+    sight::{METHODS, SIGNATURES, Sight, http, resp},
+};
 use crate::{Refusal, RefusalKind};
 
-/// What a peer seems to speak.
+/// Another protocol, which a peer speaks by mistake.
+///
+/// All framings of this library look at the first bytes of a connection: an HTTP client, say, is
+/// answered in its own terms, and nothing it sent is executed. A framing of your own can do the same:
+///
+/// ```
+/// use tcs::{Foreign, FrameError, Input};
+///
+/// fn meet(input: Input<'_>) -> Result<(), FrameError> {
+///     match Foreign::recognise(input.bytes()) {
+///         Some(foreign) => Err(FrameError::foreign(foreign)),
+///         None => Ok(()),
+///     }
+/// }
+/// # let input = |bytes| Input::new(bytes, 100, tcs::Side::Server, tcs::Arrival::Paused);
+/// # assert!(meet(input(b"Ann")).is_ok());
+/// let error = meet(input(b"GET / HTTP/1.1\r\n")).expect_err("it is a browser");
+/// assert_eq!(error.to_string(), "that looks like HTTP");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Foreign {
-    /// HTTP/1.
+#[non_exhaustive]
+pub enum Foreign {
+    /// HTTP/1, or the preface of HTTP/2. It is told by a response, 400.
     Http,
-    /// Lines of text, at a port where a length is expected.
+    /// A TLS client hello. It is told by an alert.
+    Tls,
+    /// SSH. It is told by a line of text.
+    Ssh,
+    /// RESP, which clients of Redis speak. It is told by an error reply.
+    Redis,
+    /// A PROXY header, of version 1 or 2, as load balancers send. It is told as any other bytes
+    /// that make no sense are.
+    Proxy,
+}
+
+/// What a peer that is rejected is told, beyond the refusals of its framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    Foreign(Foreign),
+    /// To lines of text, at a port where a length is expected.
     Text,
-    /// A length, at a port where lines of text are expected.
+    /// To a length, at a port where lines of text are expected.
     Length,
 }
 
-/// Appends one sentence in the peer's own terms.
-pub(crate) fn answer(out: &mut Vec<u8>, foreign: Foreign) -> Told {
+impl Foreign {
+    /// Recognises a protocol by the first bytes that a client has sent.
+    ///
+    /// It is strict, so that nothing else is taken for it: a whole HTTP request line up to its
+    /// version, a client hello whose lengths agree, `SSH-2.0-`, a RESP array up to the length of its
+    /// first string, or a PROXY header.
+    #[must_use]
+    pub fn recognise(bytes: &[u8]) -> Option<Self> {
+        match Sight::of(bytes) {
+            Sight::Clear(foreign) => Some(foreign),
+            Sight::Long => Some(Self::Http),
+            Sight::None | Sight::Maybe => None,
+        }
+    }
+
+    /// Guesses what a server speaks whose first bytes are no frame.
+    pub(super) fn of_server(bytes: &[u8]) -> Option<Self> {
+        let starts = |starts: &[&[u8]]| starts.iter().any(|start| bytes.starts_with(start));
+        if starts(&[b"HTTP"]) {
+            return Some(Self::Http);
+        }
+        if starts(&[b"SSH-"]) {
+            return Some(Self::Ssh);
+        }
+        if starts(&[b"-ERR", b"-NOA", b"-DEN"]) {
+            return Some(Self::Redis);
+        }
+        // An alert: what a server says to a client that speaks no TLS (RFC 8446, section 5.1).
+        (starts(&[b"\x15\x03"]) && matches!(bytes.get(2..5), Some([0..=4, 0, 2])))
+            .then_some(Self::Tls)
+    }
+
+    /// Guesses what a client speaks that has sent text where none can stand.
+    fn of_text(start: &[u8]) -> Option<Self> {
+        let is = |signature: &[u8]| signature.get(..4) == Some(start);
+        if METHODS.iter().any(|method| is(method)) {
+            return Some(Self::Http);
+        }
+        if let Some((_, foreign)) = SIGNATURES.iter().find(|(signature, _)| is(signature)) {
+            return Some(*foreign);
+        }
+        (resp(start) == Sight::Maybe).then_some(Self::Redis)
+    }
+
+    /// Tells whether a line is an HTTP request line, whatever its length.
+    pub(super) fn is_http_request_line(line: &[u8]) -> bool {
+        http(line, usize::MAX) == Sight::Clear(Self::Http)
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "HTTP",
+            Self::Tls => "TLS",
+            Self::Ssh => "SSH",
+            Self::Redis => "Redis",
+            Self::Proxy => "a PROXY header",
+        })
+    }
+}
+
+/// Appends what the peer is told in its own terms; not all are.
+pub(super) fn answer(out: &mut Vec<u8>, words: Words) -> Told {
     const HTTP: &str = "This port does not speak HTTP.\n";
-    match foreign {
+    let words: &[u8] = match words {
         // RFC 9112, section 3: a server that cannot parse the request line answers 400.
-        Foreign::Http => out.extend_from_slice(
-            format!(
-                "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{HTTP}",
-                HTTP.len()
-            )
-            .as_bytes(),
-        ),
-        Foreign::Length => {
+        Words::Foreign(Foreign::Http) => {
+            out.extend_from_slice(
+                format!(
+                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{HTTP}",
+                    HTTP.len()
+                )
+                .as_bytes(),
+            );
+            return Told::Yes;
+        }
+        // A fatal alert, *unexpected message* (RFC 8446, section 6.2).
+        Words::Foreign(Foreign::Tls) => b"\x15\x03\x03\x00\x02\x02\x0a",
+        // Lines may stand before a server's version (RFC 4253, section 4.2).
+        Words::Foreign(Foreign::Ssh) => b"This port does not speak SSH.\r\n",
+        Words::Foreign(Foreign::Redis) => b"-ERR this port does not speak the protocol of Redis\r\n",
+        Words::Foreign(Foreign::Proxy) => return Told::Not,
+        Words::Length => {
             let text = "this port expects lines of text: use `framing = Lines`";
             let refusal = Refusal::new(RefusalKind::ProtocolError, text);
             return LengthPrefixed::default().refuse(out, &refusal);
         }
-        Foreign::Text => out.extend_from_slice(
-            b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n",
-        ),
-    }
+        Words::Text => {
+            b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n"
+        }
+    };
+    out.extend_from_slice(words);
     Told::Yes
-}
-
-/// Tells whether what arrived first begins with an HTTP request line.
-///
-/// A web page can make a browser post to any port of the machine, with lines of its choice in the
-/// body, so nothing behind such a line may be executed on a framing that reads text. The page also
-/// chooses how long the line is.
-pub(crate) fn refuse_http(input: Input<'_>) -> Result<(), FrameError> {
-    let bytes = input.bytes();
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
-    if input.side() == Side::Server && is_http_request_line(line) {
-        return Err(http());
-    }
-    Ok(())
 }
 
 /// Finds a length where the first line of text should begin.
 ///
 /// Text has no zero byte, and the length of a message below 16 MiB begins with one.
-pub(crate) fn refuse_length(input: Input<'_>) -> Result<(), FrameError> {
+pub(super) fn refuse_length(input: Input<'_>) -> Result<(), FrameError> {
     if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
-        return Err(FrameError::foreign(
-            Foreign::Length,
+        return Err(FrameError::told(
+            Words::Length,
             "that looks like length-prefixed frames, and this port expects lines of text",
         ));
     }
     Ok(())
 }
 
-fn http() -> FrameError {
-    FrameError::foreign(Foreign::Http, "that looks like HTTP")
-}
-
-/// `METHOD target HTTP/1.1`, with or without a carriage return (RFC 9112, section 3).
-fn is_http_request_line(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(_target)) = (parts.next(), parts.next()) else {
-        return false;
-    };
-    let version = parts.next_back().unwrap_or_default();
-    !method.is_empty() && method.iter().all(u8::is_ascii_uppercase) && version.starts_with(b"HTTP/")
-}
-
 /// Finds text where the first length of a length-prefixed stream should stand.
 ///
 /// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
 /// so it is no length. Four bytes, or a line, tell what it is.
-pub(crate) fn refuse_text(bytes: &[u8], side: Side, arrival: Arrival) -> Result<(), FrameError> {
+pub(super) fn refuse_text(input: Input<'_>) -> Result<(), FrameError> {
+    let bytes = input.bytes();
     if !matches!(bytes.first(), Some(b' '..=b'~')) {
         return Ok(());
     }
     let start = bytes.get(..4).unwrap_or(bytes);
-    let complete = start.len() == 4 || start.contains(&b'\n') || arrival == Arrival::Ended;
+    let complete = start.len() == 4 || start.contains(&b'\n') || input.arrival() == Arrival::Ended;
     let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
     if !complete || !start.iter().all(printable) {
         return Ok(());
     }
-    if side == Side::Client {
+    if input.side() == Side::Client {
         let seen = crate::refusal::Escaped(start, 4);
         return Err(FrameError::malformed(format_args!(
             "the server sent text (`{seen}`) where a length stands: it does not speak length-prefixed frames"
         )));
     }
-    let methods: [&[u8]; 10] = [
-        b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PRI ",
-    ];
-    if methods.contains(&start) {
-        return Err(http());
-    }
-    Err(FrameError::foreign(
-        Foreign::Text,
-        "that looks like text, and this port expects length-prefixed frames",
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_lines_are_recognised() {
-        for line in [
-            "GET / HTTP/1.1",
-            "POST /a HTTP/1.0\r",
-            "PRI * HTTP/2.0",
-            "OPTIONS * HTTP/1.1\r",
-            "GET /a b HTTP/1.1",
-        ] {
-            assert!(is_http_request_line(line.as_bytes()), "{line}");
-        }
-        for line in [
-            "",
-            "GET",
-            "GET /",
-            "GET / HTTP",
-            "get / HTTP/1.1",
-            "HTTP/1.1 200 OK",
-            " / HTTP/1.1",
-        ] {
-            assert!(!is_http_request_line(line.as_bytes()), "{line}");
-        }
-    }
+    Err(match Foreign::of_text(start) {
+        Some(foreign) => FrameError::foreign(foreign),
+        None => FrameError::told(
+            Words::Text,
+            "that looks like text, and this port expects length-prefixed frames",
+        ),
+    })
 }

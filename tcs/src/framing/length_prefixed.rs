@@ -1,6 +1,11 @@
 //! A length before each message.
 
-use super::{Arrival, Cut, FrameError, Framing, Input, Side, Told, foreign};
+use super::{
+    Arrival, Cut, FrameError, Framing, Input, Side, Told, What,
+    contact::{Contact, Unit},
+    foreign,
+    prefix::claim,
+};
 use crate::Refusal;
 
 /// The default framing: a `u32` length in big-endian order, then so many bytes.
@@ -12,17 +17,32 @@ use crate::Refusal;
 ///
 /// A message beyond `max_frame_len` is refused in its place, and the connection goes on, if it is
 /// not more than four times too large; beyond that the connection closes.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, server_protocol};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// // `00 00 00 03` and `Ann` are sent.
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LengthPrefixed {
     contact: Contact,
-}
-
-/// Whether the peer has shown that it speaks this framing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Contact {
-    #[default]
-    First,
-    Made,
 }
 
 const HEADER: usize = 4;
@@ -30,8 +50,6 @@ const CONTROL: u32 = 1 << 31;
 const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The most bytes that a control frame's kind and text have together.
 const MAX_CONTROL: usize = 4_096;
-/// A message up to so many times the limit is skipped, instead of ending the connection.
-const SKIPPED: usize = 4;
 
 impl Framing for LengthPrefixed {
     #[inline(always)]
@@ -40,25 +58,14 @@ impl Framing for LengthPrefixed {
         reason = "outlined, it costs a fifth of a small request"
     )]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        let bytes = input.bytes();
-        if self.contact == Contact::First {
-            self.meet(bytes, input.side(), input.arrival())?;
+        if !self.contact.is_made() {
+            let (bytes, limit) = (input.bytes(), input.limit());
+            let first = self.first(bytes, limit, input.side(), input.arrival())?;
+            if let First::NoMessage(unusual) = first {
+                return Ok(unusual.map(Unusual::cut));
+            }
         }
-        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
-            return input.unfinished();
-        };
-        let header = u32::from_be_bytes(*header);
-        let length = header as usize;
-        // One comparison for both: the header of a control frame is beyond every limit.
-        if length > input.limit().min(MAX_LENGTH) {
-            let unusual = unusual(bytes, input.limit(), input.arrival(), header)?;
-            return Ok(unusual.map(Unusual::cut));
-        }
-        if rest.len() < length {
-            return input.unfinished();
-        }
-        let end = HEADER + length;
-        Ok(Some(Cut::message(HEADER..end, end)))
+        next(input)
     }
 
     #[inline]
@@ -97,14 +104,41 @@ impl Framing for LengthPrefixed {
 
 impl LengthPrefixed {
     /// Looks whether the first bytes are of this framing at all.
+    ///
+    /// It takes the parts of the input, as [`unusual`] does.
     #[cold]
-    fn meet(&mut self, bytes: &[u8], side: Side, arrival: Arrival) -> Result<(), FrameError> {
-        foreign::refuse_text(bytes, side, arrival)?;
-        if bytes.len() >= HEADER {
-            self.contact = Contact::Made;
+    fn first(
+        &mut self,
+        bytes: &[u8],
+        limit: usize,
+        side: Side,
+        arrival: Arrival,
+    ) -> Result<First, FrameError> {
+        let input = Input::new(bytes, limit, side, arrival);
+        let found = self.contact.first(input, Unit::Other, |input| {
+            foreign::refuse_text(input)?;
+            next(input)
+        });
+        if bytes.len() < HEADER {
+            // They may be text that ends here.
+            self.contact = Contact::default();
         }
-        Ok(())
+        Ok(match found? {
+            None => First::NoMessage(None),
+            Some(cut) => match Unusual::of(&cut) {
+                None => First::Message,
+                unusual => First::NoMessage(unusual),
+            },
+        })
     }
+}
+
+/// What the first bytes of a connection are.
+enum First {
+    /// A message, as [`next`] will find.
+    Message,
+    /// Something else, or nothing complete.
+    NoMessage(Option<Unusual>),
 }
 
 /// A frame that is no message within the limit.
@@ -119,12 +153,46 @@ enum Unusual {
 }
 
 impl Unusual {
+    /// Returns what a cut is, if it is no message.
+    fn of(cut: &Cut) -> Option<Self> {
+        match cut.what {
+            What::Control(kind) => Some(Self::Control(kind, cut.consumed)),
+            What::TooLarge => Some(Self::TooLarge(cut.frame.len())),
+            What::Message => None,
+        }
+    }
+
     fn cut(self) -> Cut {
         match self {
             Self::Control(kind, end) => Cut::control(kind, HEADER + 1..end, end),
             Self::TooLarge(length) => Cut::too_large(length, HEADER + length),
         }
     }
+}
+
+/// Cuts a frame of a peer that speaks this framing.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "outlined, it costs a fifth of a small request"
+)]
+fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    let bytes = input.bytes();
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+        return input.unfinished();
+    };
+    let header = u32::from_be_bytes(*header);
+    let length = header as usize;
+    // One comparison for both: the header of a control frame is beyond every limit.
+    if length > input.limit().min(MAX_LENGTH) {
+        let unusual = unusual(bytes, input.limit(), input.arrival(), header)?;
+        return Ok(unusual.map(Unusual::cut));
+    }
+    if rest.len() < length {
+        return input.unfinished();
+    }
+    let end = HEADER + length;
+    Ok(Some(Cut::message(HEADER..end, end)))
 }
 
 #[cold]
@@ -147,7 +215,8 @@ fn unusual(
 ) -> Result<Option<Unusual>, FrameError> {
     let length = (header & !CONTROL) as usize;
     if header & CONTROL == 0 {
-        return too_large(length, limit, arrival);
+        let cut = claim(length, limit, arrival, HEADER + length)?;
+        return Ok(cut.as_ref().and_then(Unusual::of));
     }
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
@@ -160,12 +229,4 @@ fn unusual(
         _ if arrival == Arrival::Ended => Err(FrameError::truncated()),
         _ => Ok(None),
     }
-}
-
-fn too_large(length: usize, limit: usize, arrival: Arrival) -> Result<Option<Unusual>, FrameError> {
-    let skippable = length <= limit.saturating_mul(SKIPPED);
-    if skippable && arrival != Arrival::Ended {
-        return Ok(Some(Unusual::TooLarge(length)));
-    }
-    Err(FrameError::too_large(length, limit))
 }

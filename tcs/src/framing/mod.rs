@@ -6,18 +6,58 @@
 
 use std::{fmt, ops::Range};
 
+mod contact;
+mod crlf_lines;
+mod delimited;
+mod find;
+mod fixed;
 mod foreign;
 mod length_prefixed;
 mod lines;
+mod netstrings;
+pub mod prefix;
 mod raw;
+mod sight;
+mod until_eof;
 
+pub use crlf_lines::CrlfLines;
+pub use delimited::{Delimited, delimiter};
+pub use fixed::Fixed;
+pub use foreign::Foreign;
 pub use length_prefixed::LengthPrefixed;
 pub use lines::Lines;
+pub use netstrings::Netstrings;
+pub use prefix::Prefixed;
 pub use raw::Raw;
+pub use until_eof::UntilEof;
+
+use foreign::Words;
 
 use crate::{Refusal, RefusalKind, refusal::Escaped};
 
 /// How messages are cut out of the byte stream, and put into it.
+///
+/// The framings of this library:
+///
+/// | framing | on the wire | for |
+/// |---|---|---|
+/// | [`LengthPrefixed`] | a length of four bytes, the message; or a control frame | new protocols |
+/// | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
+/// | [`CrlfLines`] | the message, `\r\n`, and nothing else is a line end | Internet protocols |
+/// | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
+/// | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
+/// | [`Prefixed`] | a length of 1, 2 or 4 bytes in either order, the message | existing protocols |
+/// | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
+/// | [`UntilEof`] | the message, the end of what is sent | `nc -N`, files |
+/// | [`Raw`] | what arrives at once | the Python library, toys |
+///
+/// Only `LengthPrefixed` has control frames, by which a peer is told why it gets no reply. On the
+/// others the text of a function's error is sent as the reply, and after any other refusal the
+/// connection closes, when what was answered before has been delivered.
+///
+/// On all of them, a server recognises the first bytes of HTTP, TLS, SSH, Redis and PROXY headers
+/// ([`Foreign`]): the peer is told in its own terms, and nothing is executed. So the first message of
+/// a connection cannot begin with these bytes. A framing of your own looks at them only if it asks.
 ///
 /// # Examples
 ///
@@ -50,11 +90,22 @@ use crate::{Refusal, RefusalKind, refusal::Escaped};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines` and `Raw`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<u16>`, `UntilEof` and `Raw`"
 )]
 pub trait Framing: Default + Send + Sync + 'static {
     /// How many exchanges a connection has.
     const EXCHANGES: Exchanges = Exchanges::Many;
+
+    /// What ends a request. A client of a framing that says so closes its sending half behind it.
+    const REQUEST_END: RequestEnd = RequestEnd::InBand;
+
+    /// The fewest bytes that a message can have. A smaller `max_frame_len` is an error of `bind` and
+    /// of connecting.
+    const MIN_FRAME_LEN: usize = 0;
+
+    /// What is wrong with the parameters of this framing: an error of compilation wherever a
+    /// protocol uses it.
+    const MISTAKE: Option<&'static str> = None;
 
     /// Finds the frame that `input` begins with; `None` until it is complete.
     ///
@@ -84,9 +135,13 @@ pub trait Framing: Default + Send + Sync + 'static {
 
     /// Appends the last words to a peer whose bytes made no sense.
     fn reject(&mut self, out: &mut Vec<u8>, error: &FrameError) -> Told {
-        match error.foreign {
-            Some(foreign) => foreign::answer(out, foreign),
-            None => self.refuse(out, &error.refusal()),
+        let told = match error.foreign {
+            Some(words) => foreign::answer(out, words),
+            None => Told::Not,
+        };
+        match told {
+            Told::Yes => told,
+            Told::Not => self.refuse(out, &error.refusal()),
         }
     }
 }
@@ -99,6 +154,16 @@ pub enum Exchanges {
     One,
     /// Any number, one after the other.
     Many,
+}
+
+/// What ends a request of a framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
+pub enum RequestEnd {
+    /// Its own bytes, or the moment.
+    InBand,
+    /// The end of what the client sends. Such a framing has one exchange per connection.
+    HalfClose,
 }
 
 /// Whether the peer was told.
@@ -252,7 +317,7 @@ impl Cut {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameError {
     kind: RefusalKind,
-    foreign: Option<foreign::Foreign>,
+    foreign: Option<Words>,
     text: Box<str>,
 }
 
@@ -277,11 +342,26 @@ impl FrameError {
         Self::of(RefusalKind::Failed, text)
     }
 
-    fn foreign(foreign: foreign::Foreign, text: impl fmt::Display) -> Self {
+    /// What arrived is another protocol, of which the peer is told in its own terms.
+    pub fn foreign(foreign: Foreign) -> Self {
+        Self::told(
+            Words::Foreign(foreign),
+            format_args!("that looks like {foreign}"),
+        )
+    }
+
+    /// The peer is told something else than the text.
+    fn told(words: Words, text: impl fmt::Display) -> Self {
         Self {
-            foreign: Some(foreign),
+            foreign: Some(words),
             ..Self::malformed(text)
         }
+    }
+
+    /// Adds what a server seems to speak.
+    fn looking_like(self, foreign: Foreign) -> Self {
+        let Self { kind, text, .. } = self;
+        Self::of(kind, format_args!("{text}; that looks like {foreign}"))
     }
 
     fn of(kind: RefusalKind, text: impl fmt::Display) -> Self {

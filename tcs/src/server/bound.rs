@@ -124,7 +124,7 @@ impl Handle {
 
 impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     pub(super) async fn new(protocol: P, settings: Settings) -> Result<Self> {
-        settings.check()?;
+        settings.check::<P::Framing>()?;
         let (listener, local_addr) = listen_at_any(settings.address.resolve().await?).await?;
         Ok(Self {
             protocol,

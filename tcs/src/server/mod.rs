@@ -117,8 +117,9 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Caps the bytes of a message, in both directions.
     ///
     /// A larger request is refused; a larger reply is replaced by a failure. Memory is taken for
-    /// bytes that have arrived only, never for a length that a peer claims. Zero, and more than
-    /// 512 MiB, are refused by [`bind`](Self::bind). Default: 8 MiB.
+    /// bytes that have arrived only, never for a length that a peer claims. Zero, more than 512 MiB,
+    /// and less than every message of a framing has ([`Fixed`](crate::Fixed)), are refused by
+    /// [`bind`](Self::bind). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.settings.limits.frame_len = bytes;
         self
@@ -327,7 +328,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     {
         inside_runtime("serve_stream()", Instead::Nothing)?;
         let (settings, protocol) = (self.settings, self.protocol);
-        settings.check()?;
+        settings.check::<P::Framing>()?;
         let registry = Registry::new(settings.limits.shortest());
         let blocking = settings.blocking();
         let watch = registry.open();

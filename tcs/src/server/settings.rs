@@ -5,8 +5,8 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Address, Error,
-    limit::{check_max_frame_len, check_zero},
+    Address, Error, Framing,
+    limit::{check_framing, check_max_frame_len, check_zero},
 };
 
 /// How many connections are open at once, unless the descriptor limit is lower.
@@ -106,7 +106,7 @@ impl Settings {
     }
 
     /// Refuses values that make no sense.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn check<F: Framing>(&self) -> Result<(), Error> {
         let Limits {
             frame_len,
             idle,
@@ -125,7 +125,8 @@ impl Settings {
             ("write_timeout", write.milliseconds() == 0),
         ];
         check_zero(zero)?;
-        check_max_frame_len(frame_len)
+        check_max_frame_len(frame_len)?;
+        check_framing::<F>(frame_len)
     }
 }
 

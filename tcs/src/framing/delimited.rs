@@ -1,0 +1,153 @@
+//! Bytes that stand behind each message.
+
+use super::{
+    Cut, FrameError, Framing, Input,
+    contact::{Contact, Unit},
+    find::find,
+};
+use crate::refusal::Escaped;
+
+/// A delimiter behind each message: one byte, or up to 15.
+///
+/// The parameter is a delimiter as [`delimiter`] packs it, because constants of types cannot be
+/// bytes: `Delimited<{ delimiter(b";") }>`. A message that contains the delimiter cannot be sent,
+/// nor one whose end makes it begin too early. There are no control frames: the text of a
+/// function's error is sent as the reply, and after any other refusal the connection closes. A last
+/// message without its delimiter is refused and never executed, because it may be half of one.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, Delimited, delimiter, server_protocol};
+///
+/// #[server_protocol(framing = Delimited<{ delimiter(b"\r\n.\r\n") }>)]
+/// fn count_lines(mail: &str) -> usize {
+///     mail.lines().count()
+/// }
+///
+/// let server = ConcurrentServer::new(CountLines).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<CountLines>("one\r\ntwo").await?, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delimited<const D: u128> {
+    /// Up to where no delimiter begins.
+    searched: usize,
+    contact: Contact,
+}
+
+/// A delimiter has at most so many bytes: those of its number but one, which has their count.
+const LONGEST: usize = 15;
+
+/// Packs a delimiter of 1 to 15 bytes into a number, as [`Delimited`] takes it.
+///
+/// # Panics
+///
+/// When it has no bytes or more than 15: at compile time, where it stands in a type.
+#[must_use]
+#[track_caller]
+pub const fn delimiter(bytes: &[u8]) -> u128 {
+    assert!(
+        !bytes.is_empty(),
+        "a delimiter has at least one byte: write `delimiter(b\";\")`"
+    );
+    assert!(bytes.len() <= LONGEST, "a delimiter has at most 15 bytes");
+    // The count stands in the first byte of the number, and the delimiter from there on.
+    let mut number = bytes.len() as u128;
+    let (mut rest, mut places) = (bytes, LONGEST);
+    while places > 0 {
+        number <<= 8;
+        if let [first, behind @ ..] = rest {
+            number |= *first as u128;
+            rest = behind;
+        }
+        places -= 1;
+    }
+    number
+}
+
+/// A delimiter that was unpacked.
+struct Delimiter {
+    /// Their count, then they.
+    bytes: [u8; LONGEST + 1],
+}
+
+impl<const D: u128> Delimited<D> {
+    const DELIMITER: Delimiter = Delimiter {
+        bytes: D.to_be_bytes(),
+    };
+
+    fn delimiter() -> &'static [u8] {
+        let [count, bytes @ ..] = &const { Self::DELIMITER }.bytes;
+        bytes.get(..usize::from(*count)).unwrap_or_default()
+    }
+}
+
+impl<const D: u128> Framing for Delimited<D> {
+    const MISTAKE: Option<&'static str> = {
+        let [count, ..] = D.to_be_bytes();
+        match count {
+            15 => None,
+            // No bytes are left over.
+            1..15 if D << (8 * (count as u32 + 1)) == 0 => None,
+            _ => Some("this number is no delimiter: write `Delimited<{ delimiter(b\";\") }>`"),
+        }
+    };
+
+    #[inline]
+    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        let Self { searched, contact } = self;
+        if contact.is_made() {
+            return next(searched, Self::delimiter(), input);
+        }
+        contact.first(input, Unit::Other, |input| {
+            next(searched, Self::delimiter(), input)
+        })
+    }
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let delimiter = Self::delimiter();
+        let end = out.len().saturating_sub(start);
+        out.extend_from_slice(delimiter);
+        let framed = out.get(start..).unwrap_or_default();
+        if find(framed, delimiter) == Some(end) {
+            return Ok(());
+        }
+        let shown = Escaped(delimiter, LONGEST);
+        Err(FrameError::unsendable(format_args!(
+            "the message contains its delimiter `{shown}`, or ends with a part of it"
+        )))
+    }
+}
+
+#[inline]
+fn next(
+    searched: &mut usize,
+    delimiter: &[u8],
+    input: Input<'_>,
+) -> Result<Option<Cut>, FrameError> {
+    let (bytes, limit) = (input.bytes(), input.limit());
+    let unread = bytes.get(*searched..).unwrap_or_default();
+    let end = find(unread, delimiter).map(|at| *searched + at);
+    // The last bytes may be a part of the delimiter.
+    let open = (bytes.len() + 1).saturating_sub(delimiter.len());
+    let length = end.unwrap_or(open);
+    if length > limit {
+        return Err(FrameError::too_large(length, limit));
+    }
+    let Some(end) = end else {
+        *searched = open;
+        return input.unfinished();
+    };
+    *searched = 0;
+    Ok(Some(Cut::message(0..end, end + delimiter.len())))
+}

@@ -1,0 +1,87 @@
+//! Messages of one size.
+
+use super::{
+    Cut, FrameError, Framing, Input,
+    contact::{Contact, Unit},
+};
+
+/// Every message has exactly `N` bytes, and nothing stands between them: devices, records.
+///
+/// A message of another size cannot be sent. There are no control frames: the text of a function's
+/// error is sent as the reply, which must have `N` bytes, and after any other refusal the connection
+/// closes. `N` is more than 0, which the compiler checks, and at most `max_frame_len`, which `bind`
+/// and connecting check.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, Fixed, server_protocol};
+///
+/// #[server_protocol(framing = Fixed<4>)]
+/// fn reverse(register: &[u8]) -> Vec<u8> {
+///     register.iter().rev().copied().collect()
+/// }
+///
+/// let server = ConcurrentServer::new(Reverse).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Reverse>(b"abcd").await?, b"dcba");
+/// let error = connection.call::<Reverse>(b"abc").await.expect_err("too short");
+/// assert_eq!(error.kind(), tcs::ErrorKind::Request);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Without a byte there is no message, so this does not compile:
+///
+/// ```compile_fail,E0080
+/// let stream = tokio::io::empty();
+/// let connection = tcs::Connection::<tcs::Fixed<0>, _>::over(stream);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fixed<const N: usize> {
+    contact: Contact,
+}
+
+impl<const N: usize> Framing for Fixed<N> {
+    const MIN_FRAME_LEN: usize = N;
+    const MISTAKE: Option<&'static str> = match N {
+        0 => Some("`Fixed<0>` has no messages: write `Fixed<1>` or more"),
+        _ => None,
+    };
+
+    #[inline]
+    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        if self.contact.is_made() {
+            return next::<N>(input);
+        }
+        self.contact.first(input, Unit::Other, next::<N>)
+    }
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let length = out.len().saturating_sub(start);
+        if length == N {
+            return Ok(());
+        }
+        Err(FrameError::unsendable(format_args!(
+            "a message of {length} bytes; with `Fixed<{N}>` it has {N}"
+        )))
+    }
+}
+
+#[inline]
+fn next<const N: usize>(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    if N > input.limit() {
+        return Err(FrameError::too_large(N, input.limit()));
+    }
+    if input.bytes().len() < N {
+        return input.unfinished();
+    }
+    Ok(Some(Cut::message(0..N, N)))
+}

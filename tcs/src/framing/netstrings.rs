@@ -1,0 +1,125 @@
+//! A length in digits before each message, and a comma behind it.
+
+use super::{
+    Cut, FrameError, Framing, Input,
+    contact::{Contact, Unit},
+    prefix::{SKIPPED, claim},
+};
+use crate::refusal::Escaped;
+
+/// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
+///
+/// They are what [D. J. Bernstein specified](https://cr.yp.to/proto/netstrings.txt), and what QMTP
+/// and SCGI use. A length has no leading zeros; a number that is beyond four times `max_frame_len`
+/// is refused at its first digit too many. There are no control frames: the text of a function's
+/// error is sent as the reply, and after any other refusal the connection closes.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, Netstrings, server_protocol};
+///
+/// #[server_protocol(framing = Netstrings)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// // `3:Ann,` is sent, and `11:Hello, Ann!,` received.
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Greet>("Ann").await?, "Hello, Ann!");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Netstrings {
+    contact: Contact,
+}
+
+/// As many digits as the largest `usize` has.
+const DIGITS: usize = 20;
+
+impl Framing for Netstrings {
+    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        if self.contact.is_made() {
+            return next(input);
+        }
+        self.contact.first(input, Unit::Other, next)
+    }
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let mut length = out.len().saturating_sub(start);
+        // The length goes behind the message, and is then moved before it.
+        let mut header = [b':'; DIGITS + 1];
+        let mut first = DIGITS;
+        for digit in header[..DIGITS].iter_mut().rev() {
+            #[expect(clippy::cast_possible_truncation, reason = "it is a digit")]
+            let value = (length % 10) as u8;
+            *digit = b'0' + value;
+            length /= 10;
+            first -= 1;
+            if length == 0 {
+                break;
+            }
+        }
+        let header = header.get(first..).unwrap_or_default();
+        out.extend_from_slice(header);
+        if let Some(framed) = out.get_mut(start..) {
+            framed.rotate_right(header.len());
+        }
+        out.push(b',');
+        Ok(())
+    }
+}
+
+fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    let (bytes, limit) = (input.bytes(), input.limit());
+    let most = limit.saturating_mul(SKIPPED);
+    let mut length = 0_usize;
+    for (at, byte) in bytes.iter().enumerate() {
+        match *byte {
+            b':' if at > 0 => {
+                let start = at + 1;
+                let Some(end) = start.checked_add(length).filter(|end| *end < usize::MAX) else {
+                    return Err(FrameError::too_large(length, limit));
+                };
+                if length > limit {
+                    return claim(length, limit, input.arrival(), end + 1);
+                }
+                return match bytes.get(end) {
+                    Some(b',') => Ok(Some(Cut::message(start..end, end + 1))),
+                    Some(other) => Err(wrong("`,` behind the message", *other)),
+                    None => input.unfinished(),
+                };
+            }
+            // Zero is the one number that begins with a zero.
+            digit @ b'0'..=b'9' if at != 1 || length > 0 => {
+                let value = usize::from(digit - b'0');
+                length = length.saturating_mul(10).saturating_add(value);
+                if length > most {
+                    return Err(FrameError::too_large(length, limit));
+                }
+            }
+            other if at == 0 => return Err(wrong("the digits of a length", other)),
+            b'0'..=b'9' => {
+                return Err(FrameError::malformed("a length that begins with a zero"));
+            }
+            other => return Err(wrong("a digit or `:` in a length", other)),
+        }
+    }
+    input.unfinished()
+}
+
+#[cold]
+fn wrong(expected: &str, found: u8) -> FrameError {
+    let found = [found];
+    let found = Escaped(&found, 1);
+    FrameError::malformed(format_args!("`{found}` where a netstring has {expected}"))
+}

@@ -1,0 +1,273 @@
+//! A length before each message, as protocols that exist already have it.
+//!
+//! [`Prefixed`] takes three parameters, which this module has: how wide the length is, the
+//! [`Order`] of its bytes, and what it [`Counts`].
+
+use std::{fmt, marker::PhantomData};
+
+use super::{
+    Arrival, Cut, FrameError, Framing, Input,
+    contact::{Contact, Unit},
+};
+
+/// A length, then so many bytes: the framing of many existing protocols.
+///
+/// `W` is the width of the length: `u8`, `u16` or `u32`. `O` is the order of its bytes:
+/// [`BigEndian`] unless given, or [`LittleEndian`]. `C` is what it counts: the [`Payload`] unless
+/// given, or the [`Whole`] frame, itself included. DNS over TCP has `Prefixed<u16>`, and a plain
+/// big-endian length of four bytes is `Prefixed<u32>`.
+///
+/// The whole range of the length is used, so there are no control frames: the text of a function's
+/// error is sent as the reply, and after any other refusal the connection closes. A message that
+/// is longer than a length can say cannot be sent. Between two programs of this library,
+/// [`LengthPrefixed`](super::LengthPrefixed) can say more.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{
+///     ConcurrentServer, Connection, Prefixed,
+///     prefix::{LittleEndian, Whole},
+///     server_protocol,
+/// };
+///
+/// #[server_protocol(framing = Prefixed<u16, LittleEndian, Whole>)]
+/// fn echo(bytes: &[u8]) -> &[u8] {
+///     bytes
+/// }
+///
+/// let server = ConcurrentServer::new(Echo).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// // `06 00 61 62 63 64` is sent, and received.
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Echo>(b"abcd").await?, b"abcd");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Prefixed<W, O = BigEndian, C = Payload> {
+    contact: Contact,
+    parameters: PhantomData<Parameters<W, O, C>>,
+}
+
+/// They are types without values.
+type Parameters<W, O, C> = fn() -> (W, O, C);
+
+/// The most significant byte of a length comes first: network order.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct BigEndian;
+
+/// The least significant byte of a length comes first.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LittleEndian;
+
+/// A length counts what stands behind it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Payload;
+
+/// A length counts itself and what stands behind it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Whole;
+
+/// The widths that a length can have: `u8`, `u16` and `u32`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no width of a length",
+    label = "no `Width`",
+    note = "the widths of a `Prefixed` length are `u8`, `u16` and `u32`"
+)]
+pub trait Width: sealed::Width {}
+
+/// The orders that the bytes of a length can have: [`BigEndian`] and [`LittleEndian`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no order of bytes",
+    label = "no `Order`",
+    note = "the orders of a `Prefixed` length are `BigEndian` and `LittleEndian`"
+)]
+pub trait Order: sealed::Order {}
+
+/// What a length can count: the [`Payload`], or the [`Whole`] frame.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nothing that a length counts",
+    label = "no `Counts`",
+    note = "a `Prefixed` length counts its `Payload` or the `Whole` frame"
+)]
+pub trait Counts: sealed::Counts {}
+
+#[expect(unnameable_types, reason = "nobody else implements them")]
+mod sealed {
+    use std::fmt;
+
+    pub trait Width: fmt::Debug + 'static {
+        const BYTES: usize;
+        const MAX: usize;
+    }
+
+    pub trait Order: fmt::Debug + 'static {
+        const IS_LITTLE: bool;
+    }
+
+    pub trait Counts: fmt::Debug + 'static {
+        const ITSELF: bool;
+    }
+}
+
+macro_rules! widths {
+    ($($width:ty),*) => {
+        $(
+            impl Width for $width {}
+            impl sealed::Width for $width {
+                const BYTES: usize = size_of::<$width>();
+                const MAX: usize = <$width>::MAX as usize;
+            }
+        )*
+    };
+}
+widths!(u8, u16, u32);
+
+impl Order for BigEndian {}
+impl sealed::Order for BigEndian {
+    const IS_LITTLE: bool = false;
+}
+
+impl Order for LittleEndian {}
+impl sealed::Order for LittleEndian {
+    const IS_LITTLE: bool = true;
+}
+
+impl Counts for Payload {}
+impl sealed::Counts for Payload {
+    const ITSELF: bool = false;
+}
+
+impl Counts for Whole {}
+impl sealed::Counts for Whole {
+    const ITSELF: bool = true;
+}
+
+/// A message up to so many times the limit is skipped, instead of ending the connection.
+pub(super) const SKIPPED: usize = 4;
+
+impl<W: Width, O: Order, C: Counts> Framing for Prefixed<W, O, C> {
+    #[inline]
+    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        if self.contact.is_made() {
+            return Self::next(input);
+        }
+        self.contact.first(input, Unit::Other, Self::next)
+    }
+
+    #[inline]
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        for _ in 0..W::BYTES {
+            out.push(0);
+        }
+    }
+
+    #[inline]
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let length = out.len().saturating_sub(start + W::BYTES);
+        let number = length + Self::COUNTED;
+        if number > W::MAX {
+            return Err(Self::unsendable(length));
+        }
+        let header = out.get_mut(start..start + W::BYTES).unwrap_or_default();
+        let little = number.to_le_bytes();
+        for (place, byte) in header.iter_mut().zip(little) {
+            *place = byte;
+        }
+        if !O::IS_LITTLE {
+            header.reverse();
+        }
+        Ok(())
+    }
+}
+
+impl<W: Width, O: Order, C: Counts> Prefixed<W, O, C> {
+    /// How many bytes of itself a length counts.
+    const COUNTED: usize = if C::ITSELF { W::BYTES } else { 0 };
+
+    #[inline]
+    fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        let bytes = input.bytes();
+        let Some((header, rest)) = bytes.split_at_checked(W::BYTES) else {
+            return input.unfinished();
+        };
+        let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
+        let number = if O::IS_LITTLE {
+            header.iter().rev().fold(0, push)
+        } else {
+            header.iter().fold(0, push)
+        };
+        let Some(length) = number.checked_sub(Self::COUNTED) else {
+            return Err(FrameError::malformed(format_args!(
+                "a length of {number}, which counts its own {} bytes",
+                W::BYTES
+            )));
+        };
+        if length > input.limit() {
+            let consumed = W::BYTES.saturating_add(length);
+            return claim(length, input.limit(), input.arrival(), consumed);
+        }
+        if rest.len() < length {
+            return input.unfinished();
+        }
+        let end = W::BYTES + length;
+        Ok(Some(Cut::message(W::BYTES..end, end)))
+    }
+
+    #[cold]
+    fn unsendable(length: usize) -> FrameError {
+        let most = W::MAX - Self::COUNTED;
+        let bits = W::BYTES * 8;
+        FrameError::unsendable(format_args!(
+            "a message of {length} bytes exceeds the {most} that a length of {bits} bits can say"
+        ))
+    }
+}
+
+/// Judges a message of `length` bytes, beyond the limit, which would take `consumed` with its frame.
+#[cold]
+pub(super) fn claim(
+    length: usize,
+    limit: usize,
+    arrival: Arrival,
+    consumed: usize,
+) -> Result<Option<Cut>, FrameError> {
+    let skippable = length <= limit.saturating_mul(SKIPPED);
+    if skippable && arrival != Arrival::Ended {
+        return Ok(Some(Cut::too_large(length, consumed)));
+    }
+    Err(FrameError::too_large(length, limit))
+}
+
+impl<W, O, C> Default for Prefixed<W, O, C> {
+    fn default() -> Self {
+        Self {
+            contact: Contact::default(),
+            parameters: PhantomData,
+        }
+    }
+}
+
+impl<W, O, C> Clone for Prefixed<W, O, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W, O, C> Copy for Prefixed<W, O, C> {}
+
+impl<W, O, C> fmt::Debug for Prefixed<W, O, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefixed")
+            .field("contact", &self.contact)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,242 @@
+//! What is particular to one framing or another.
+
+use std::{sync::mpsc, thread, time::Duration};
+
+use tcs::{
+    Arrival, CrlfLines, Cut, Delimited, Exchanges, Fixed, FrameError, Framing, Input,
+    LengthPrefixed, Lines, Netstrings, Prefixed, Raw, Refusal, RefusalKind, RequestEnd, Side, Told,
+    UntilEof, delimiter,
+    prefix::{BigEndian, Whole},
+};
+use tcs_tests::{
+    control,
+    cutting::{read, write_one},
+};
+
+const LIMIT: usize = 64;
+
+type Semicolons = Delimited<{ delimiter(b";") }>;
+type DotLines = Delimited<{ delimiter(b"\r\n.\r\n") }>;
+
+/// Returns the error at the first byte too many of a message that never ends.
+fn endless<F: Framing>(start: &[u8], byte: u8) -> (usize, FrameError) {
+    let (mut framing, mut unread) = (F::default(), start.to_vec());
+    loop {
+        let input = Input::new(&unread, LIMIT, Side::Server, Arrival::Paused);
+        match framing.cut(input) {
+            Ok(None) if unread.len() < 10 * LIMIT => unread.push(byte),
+            Ok(None) => panic!("{} bytes are not refused", unread.len()),
+            Ok(Some(cut)) => panic!("a frame without an end: {cut:?}"),
+            Err(error) => return (unread.len() - start.len(), error),
+        }
+    }
+}
+
+#[test]
+fn endless_message_is_refused_at_the_first_byte_too_many() {
+    let too_large = "a message of 65 bytes exceeds `max_frame_len` of 64 bytes";
+    for (count, error) in [
+        endless::<Lines>(b"", b'x'),
+        endless::<CrlfLines>(b"", b'x'),
+        endless::<Semicolons>(b"", b'x'),
+        endless::<UntilEof>(b"", b'x'),
+    ] {
+        assert_eq!((count, &*error.to_string()), (LIMIT + 1, too_large));
+    }
+    // The last four may be a part of the delimiter.
+    let (count, error) = endless::<DotLines>(b"", b'x');
+    assert_eq!((count, &*error.to_string()), (LIMIT + 1 + 4, too_large));
+}
+
+#[test]
+fn endless_number_is_refused_at_the_first_digit_too_many() {
+    // 256 is four times the limit.
+    for (start, count) in [(&b"25"[..], 1), (b"26", 1), (b"257", 0), (b"9", 2)] {
+        let (found, error) = endless::<Netstrings>(start, b'9');
+        assert_eq!(found, count, "{error}");
+        assert!(error.to_string().contains("exceeds `max_frame_len`"));
+    }
+    let input = Input::new(&[b'9'; 100], usize::MAX, Side::Server, Arrival::Paused);
+    assert!(
+        Netstrings::default()
+            .cut(input)
+            .is_ok_and(|cut| cut.is_none())
+    );
+    let colon = [&[b'9'; 100][..], b":"].concat();
+    let input = Input::new(&colon, usize::MAX, Side::Server, Arrival::Paused);
+    assert!(Netstrings::default().cut(input).is_err());
+}
+
+#[test]
+fn bytes_are_searched_once_however_they_arrive() {
+    fn byte_by_byte<F: Framing>(byte: u8, end: &[u8]) {
+        const LENGTH: usize = 1 << 20;
+        let (mut framing, bytes) = (F::default(), [&vec![byte; LENGTH][..], end].concat());
+        for length in 1..bytes.len() {
+            let input = Input::new(&bytes[..length], LENGTH, Side::Server, Arrival::Paused);
+            assert_eq!(framing.cut(input), Ok(None));
+        }
+        let input = Input::new(&bytes, LENGTH, Side::Server, Arrival::Paused);
+        assert_eq!(
+            framing.cut(input),
+            Ok(Some(Cut::message(0..LENGTH, bytes.len())))
+        );
+    }
+    let (done, finished) = mpsc::channel();
+    thread::spawn(move || {
+        byte_by_byte::<Lines>(b'x', b"\n");
+        byte_by_byte::<CrlfLines>(b'x', b"\r\n");
+        byte_by_byte::<Semicolons>(b'x', b";");
+        // Each byte could begin the delimiter.
+        byte_by_byte::<DotLines>(b'\r', b"\r\n.\r\n");
+        done.send(()).expect("the test waits");
+    });
+    // Searched anew with each byte, it takes half an hour.
+    let waited = finished.recv_timeout(Duration::from_mins(2));
+    waited.expect("it takes a second");
+}
+
+#[test]
+fn delimiter_is_packed_with_its_count() {
+    assert_eq!(delimiter(b";"), 0x01_3b << 112);
+    assert_eq!(
+        delimiter(b"123456789abcdef").to_be_bytes(),
+        *b"\x0f123456789abcdef"
+    );
+    assert_eq!(Semicolons::MISTAKE, None);
+    assert_eq!(
+        Delimited::<{ delimiter(b"123456789abcdef") }>::MISTAKE,
+        None
+    );
+    assert_eq!(Delimited::<{ delimiter(b"\0") }>::MISTAKE, None);
+    for mistake in [
+        Delimited::<0>::MISTAKE,
+        Delimited::<0x3b>::MISTAKE,
+        Delimited::<{ delimiter(b";") | 1 }>::MISTAKE,
+        Delimited::<{ 16 << 120 }>::MISTAKE,
+        Fixed::<0>::MISTAKE,
+    ] {
+        assert!(mistake.is_some());
+    }
+}
+
+#[test]
+fn longest_delimiter_ends_messages() {
+    type Longest = Delimited<{ delimiter(b"--end-of-file--") }>;
+    assert!(write_one::<Longest>(b"--end-of-file-").is_err());
+    let bytes = write_one::<Longest>(b"--end-of-").expect("it is no delimiter");
+    let (found, error) = read::<Longest>(Side::Server, &[&bytes], LIMIT);
+    assert_eq!((found.len(), error), (1, None));
+}
+
+#[test]
+fn length_says_at_most_what_it_can() {
+    fn longest<F: Framing>() -> usize {
+        (250..66_000)
+            .find(|length| write_one::<F>(&vec![0; length + 1]).is_err())
+            .expect("there is a limit")
+    }
+    assert_eq!(longest::<Prefixed<u8>>(), 255);
+    assert_eq!(longest::<Prefixed<u8, BigEndian, Whole>>(), 254);
+    let error = write_one::<Prefixed<u8>>(&[0; 256]).expect_err("it is too long");
+    assert_eq!(
+        error.to_string(),
+        "a message of 256 bytes exceeds the 255 that a length of 8 bits can say"
+    );
+    assert!(write_one::<Prefixed<u16>>(&vec![0; 65_535]).is_ok());
+    assert!(write_one::<Prefixed<u16>>(&vec![0; 65_536]).is_err());
+    assert!(write_one::<Prefixed<u16, BigEndian, Whole>>(&vec![0; 65_533]).is_ok());
+    assert!(write_one::<Prefixed<u16, BigEndian, Whole>>(&vec![0; 65_534]).is_err());
+}
+
+#[test]
+fn until_eof_waits_for_the_end() {
+    let cut = |side, arrival| UntilEof::default().cut(Input::new(b"ab", LIMIT, side, arrival));
+    for side in [Side::Server, Side::Client] {
+        for arrival in [Arrival::Filled, Arrival::Paused] {
+            assert_eq!(cut(side, arrival), Ok(None));
+        }
+        assert_eq!(cut(side, Arrival::Ended), Ok(Some(Cut::message(0..2, 2))));
+    }
+    assert_eq!(UntilEof::EXCHANGES, Exchanges::One);
+    assert_eq!(UntilEof::REQUEST_END, RequestEnd::HalfClose);
+}
+
+#[test]
+fn message_is_skipped_up_to_four_times_the_limit() {
+    for (length, skipped) in [(4 * LIMIT, true), (4 * LIMIT + 1, false)] {
+        let header = u32::try_from(length).expect("small").to_be_bytes();
+        let input = Input::new(&header, LIMIT, Side::Server, Arrival::Paused);
+        let cut = LengthPrefixed::default().cut(input);
+        if skipped {
+            assert_eq!(cut, Ok(Some(Cut::too_large(length, 4 + length))));
+        } else {
+            assert_eq!(
+                cut.expect_err("it is too large").to_string(),
+                "a message of 257 bytes exceeds `max_frame_len` of 64 bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn control_frames_are_told_from_messages() {
+    let bytes = control(0x41, "tea");
+    for at in 0..bytes.len() {
+        let input = Input::new(&bytes[..at], LIMIT, Side::Client, Arrival::Paused);
+        assert_eq!(LengthPrefixed::default().cut(input), Ok(None), "{at}");
+    }
+    let input = Input::new(&bytes, LIMIT, Side::Client, Arrival::Paused);
+    assert_eq!(
+        LengthPrefixed::default().cut(input),
+        Ok(Some(Cut::control(0x41, 5..8, 8)))
+    );
+}
+
+#[test]
+fn control_frame_has_at_most_4096_bytes() {
+    let mut out = Vec::new();
+    // Cut between characters, not within one.
+    let refusal = Refusal::new(RefusalKind::Busy, "ä".repeat(4_096));
+    assert_eq!(
+        LengthPrefixed::default().refuse(&mut out, &refusal),
+        Told::Yes
+    );
+    assert_eq!(out.len(), 4 + 1 + 4_094);
+    assert_eq!(out[..5], control(0x04, &"ä".repeat(2_047))[..5]);
+
+    for length in [0, 4_097] {
+        let header = (length | 1_u32 << 31).to_be_bytes();
+        let input = Input::new(&header, LIMIT, Side::Client, Arrival::Paused);
+        assert!(LengthPrefixed::default().cut(input).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn raw_request_is_what_has_arrived() {
+    let cut = |bytes, side, arrival| Raw::default().cut(Input::new(bytes, LIMIT, side, arrival));
+    let all = Ok(Some(Cut::message(0..2, 2)));
+    assert_eq!(cut(b"ab", Side::Server, Arrival::Filled), Ok(None));
+    assert_eq!(cut(b"ab", Side::Server, Arrival::Paused), all);
+    assert_eq!(cut(b"ab", Side::Server, Arrival::Ended), all);
+    assert_eq!(cut(b"", Side::Server, Arrival::Ended), Ok(None));
+    assert_eq!(Raw::EXCHANGES, Exchanges::One);
+}
+
+#[test]
+fn raw_reply_is_everything_until_the_end() {
+    let cut = |bytes, arrival| Raw::default().cut(Input::new(bytes, LIMIT, Side::Client, arrival));
+    assert_eq!(cut(b"ab", Arrival::Paused), Ok(None));
+    assert_eq!(cut(b"ab", Arrival::Ended), Ok(Some(Cut::message(0..2, 2))));
+    assert_eq!(cut(b"", Arrival::Ended), Ok(Some(Cut::message(0..0, 0))));
+}
+
+#[test]
+fn line_feed_within_a_message_cannot_be_sent_as_a_line() {
+    let mut out = b"a\nb".to_vec();
+    let error = Lines::default().finish(&mut out, 0).expect_err("two lines");
+    assert_eq!(
+        error.to_string(),
+        "the message contains a line feed, which would end it early"
+    );
+}

@@ -1,0 +1,125 @@
+//! Framings without a connection: what they find in bytes that arrive in pieces.
+
+use tcs::{Arrival, Cut, FrameError, Framing, Input, Side};
+
+/// What stood in a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Message(Vec<u8>),
+    /// A message beyond the limit, of so many bytes, which were skipped.
+    TooLarge(usize),
+}
+
+/// Messages that were found, with their bytes.
+pub fn messages(messages: &[Vec<u8>]) -> Vec<Found> {
+    messages.iter().cloned().map(Found::Message).collect()
+}
+
+/// Reads a stream that arrives in `pieces` and then ends; returns what it held, and why it broke, if
+/// it did.
+pub fn read<F: Framing>(
+    side: Side,
+    pieces: &[&[u8]],
+    limit: usize,
+) -> (Vec<Found>, Option<FrameError>) {
+    let (mut framing, mut unread, mut found, mut skip) = (F::default(), Vec::new(), Vec::new(), 0);
+    let ended: &[u8] = &[];
+    let arrivals = pieces
+        .iter()
+        .map(|piece| (*piece, Arrival::Paused))
+        .chain([(ended, Arrival::Ended)]);
+    for (piece, arrival) in arrivals {
+        unread.extend_from_slice(piece);
+        loop {
+            let skipped = usize::min(skip, unread.len());
+            unread.drain(..skipped);
+            skip -= skipped;
+            // As the library's loop: nothing is cut before the rest of what is skipped has arrived,
+            // and an empty message at the end would be found for ever.
+            if skip > 0 || (unread.is_empty() && !found.is_empty()) {
+                break;
+            }
+            match framing.cut(Input::new(&unread, limit, side, arrival)) {
+                Ok(Some(cut)) => {
+                    let (what, consumed) = taken(&cut, &unread, limit);
+                    found.push(what);
+                    skip = consumed;
+                }
+                Ok(None) => break,
+                Err(error) => return (found, Some(error)),
+            }
+        }
+    }
+    (found, None)
+}
+
+/// Finds out what a cut took, by comparing it with those that can be made.
+fn taken(cut: &Cut, unread: &[u8], limit: usize) -> (Found, usize) {
+    for consumed in 0..=unread.len() {
+        for end in (consumed.saturating_sub(15)..=consumed).rev() {
+            for start in 0..=end.min(8) {
+                if *cut == Cut::message(start..end, consumed) {
+                    return (Found::Message(unread[start..end].to_vec()), consumed);
+                }
+            }
+        }
+    }
+    for length in limit..=4 * limit {
+        for consumed in length..length + 16 {
+            if *cut == Cut::too_large(length, consumed) {
+                return (Found::TooLarge(length), consumed);
+            }
+        }
+    }
+    panic!("no message: {cut:?}");
+}
+
+/// Writes messages one behind the other.
+pub fn write<F: Framing>(messages: &[Vec<u8>]) -> Vec<u8> {
+    let (mut framing, mut out) = (F::default(), Vec::new());
+    for message in messages {
+        let start = out.len();
+        framing.begin(&mut out);
+        out.extend_from_slice(message);
+        framing.finish(&mut out, start).expect("it can be sent");
+    }
+    out
+}
+
+/// Writes a message, if it can be sent.
+pub fn write_one<F: Framing>(message: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let (mut framing, mut out) = (F::default(), b"before".to_vec());
+    framing.begin(&mut out);
+    out.extend_from_slice(message);
+    framing.finish(&mut out, 6)?;
+    Ok(out.split_off(6))
+}
+
+/// Cuts a stream at these places.
+pub fn pieces(stream: &[u8], mut cuts: Vec<usize>) -> Vec<&[u8]> {
+    cuts.sort_unstable();
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for cut in cuts {
+        let cut = cut.min(stream.len());
+        pieces.push(&stream[start..cut]);
+        start = cut;
+    }
+    pieces.push(&stream[start..]);
+    pieces
+}
+
+/// Fails unless the stream reads the same when it is cut anywhere, and everywhere.
+pub fn every_split_gives<F: Framing>(
+    side: Side,
+    stream: &[u8],
+    limit: usize,
+    expected: &(Vec<Found>, Option<FrameError>),
+) {
+    for at in 0..=stream.len() {
+        let found = read::<F>(side, &pieces(stream, vec![at]), limit);
+        assert_eq!(found, *expected, "cut at {at}");
+    }
+    let bytes: Vec<_> = stream.chunks(1).collect();
+    assert_eq!(read::<F>(side, &bytes, limit), *expected, "single bytes");
+}

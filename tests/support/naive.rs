@@ -1,0 +1,256 @@
+//! Encoders and decoders of the framings, written a second time: slowly, from `WIRE.md` alone.
+
+use std::fmt::Write as _;
+
+/// Hands a macro all framings whose messages do not depend on when they arrive, as
+/// `name: Framing, NAIVE;`: each a module of tests, its type, and its constant of this module.
+#[macro_export]
+macro_rules! every_framing {
+    ($then:ident) => {
+        $then! {
+            length_prefixed: ::tcs::LengthPrefixed, LENGTH_PREFIXED;
+            lines: ::tcs::Lines, LINES;
+            crlf_lines: ::tcs::CrlfLines, CRLF_LINES;
+            semicolons: ::tcs::Delimited<{ ::tcs::delimiter(b";") }>, SEMICOLONS;
+            dot_lines: ::tcs::Delimited<{ ::tcs::delimiter(b"\r\n.\r\n") }>, DOT_LINES;
+            dashes: ::tcs::Delimited<{ ::tcs::delimiter(b"--") }>, DASHES;
+            fixed: ::tcs::Fixed<4>, FIXED_4;
+            netstrings: ::tcs::Netstrings, NETSTRINGS;
+            prefixed_u8: ::tcs::Prefixed<u8>, PREFIXED_U8;
+            prefixed_u8_whole: ::tcs::Prefixed<u8, ::tcs::prefix::BigEndian, ::tcs::prefix::Whole>,
+                PREFIXED_U8_WHOLE;
+            prefixed_u16: ::tcs::Prefixed<u16>, PREFIXED_U16;
+            prefixed_u16_little: ::tcs::Prefixed<u16, ::tcs::prefix::LittleEndian>,
+                PREFIXED_U16_LITTLE;
+            prefixed_u32: ::tcs::Prefixed<u32>, PREFIXED_U32;
+            prefixed_u32_little_whole:
+                ::tcs::Prefixed<u32, ::tcs::prefix::LittleEndian, ::tcs::prefix::Whole>,
+                PREFIXED_U32_LITTLE_WHOLE;
+            until_eof: ::tcs::UntilEof, UNTIL_EOF;
+        }
+    };
+}
+
+/// A framing as anyone might write it who only wants it to be right.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "tests may add their own")]
+pub struct Naive {
+    /// Returns the bytes of a message, unless it cannot be sent.
+    pub encode: fn(&[u8]) -> Option<Vec<u8>>,
+    /// Takes a message off the start of a stream that has ended.
+    pub decode: fn(&[u8]) -> Taken<'_>,
+    /// Bytes that are likely to stand in a stream.
+    pub alphabet: &'static [u8],
+    /// Makes a message that can be sent, and can be the first on a connection, of any bytes.
+    pub fit: fn(Vec<u8>) -> Vec<u8>,
+    /// Whether a connection has but one message.
+    pub once: bool,
+}
+
+/// What stands at the start of a stream: a message and the rest.
+pub type Taken<'a> = Option<(&'a [u8], &'a [u8])>;
+
+pub const LENGTH_PREFIXED: Naive = Naive {
+    encode: |message| Some([&to_u32(message.len())[..], message].concat()),
+    decode: |stream| {
+        let (header, rest) = stream.split_first_chunk()?;
+        let length = u32::from_be_bytes(*header);
+        rest.split_at_checked(length as usize)
+    },
+    alphabet: &[0, 0, 0, 0, 1, 2, 3, 9],
+    fit: |message| message,
+    once: false,
+};
+
+/// The same bytes, as long as no length has its highest bit set.
+pub const PREFIXED_U32: Naive = LENGTH_PREFIXED;
+
+pub const PREFIXED_U16: Naive = Naive {
+    encode: |message| {
+        let length = u16::try_from(message.len()).ok()?;
+        Some([&length.to_be_bytes()[..], message].concat())
+    },
+    decode: |stream| {
+        let (header, rest) = stream.split_first_chunk()?;
+        rest.split_at_checked(u16::from_be_bytes(*header).into())
+    },
+    alphabet: &[0, 0, 0, 1, 2, 3, 9],
+    ..LENGTH_PREFIXED
+};
+
+pub const PREFIXED_U16_LITTLE: Naive = Naive {
+    encode: |message| {
+        let length = u16::try_from(message.len()).ok()?;
+        Some([&length.to_le_bytes()[..], message].concat())
+    },
+    decode: |stream| {
+        let (header, rest) = stream.split_first_chunk()?;
+        rest.split_at_checked(u16::from_le_bytes(*header).into())
+    },
+    ..PREFIXED_U16
+};
+
+pub const PREFIXED_U32_LITTLE_WHOLE: Naive = Naive {
+    encode: |message| {
+        let length = u32::try_from(message.len() + 4).ok()?;
+        Some([&length.to_le_bytes()[..], message].concat())
+    },
+    decode: |stream| {
+        let header: [u8; 4] = stream.get(..4)?.try_into().ok()?;
+        let (frame, rest) = stream.split_at_checked(u32::from_le_bytes(header) as usize)?;
+        Some((frame.get(4..)?, rest))
+    },
+    alphabet: &[0, 0, 0, 4, 5, 6, 9],
+    ..LENGTH_PREFIXED
+};
+
+pub const PREFIXED_U8: Naive = Naive {
+    encode: |message| {
+        let length = u8::try_from(message.len()).ok()?;
+        Some([&[length][..], message].concat())
+    },
+    decode: |stream| {
+        let (length, rest) = stream.split_first()?;
+        rest.split_at_checked((*length).into())
+    },
+    alphabet: &[0, 1, 2, 3, 9],
+    ..LENGTH_PREFIXED
+};
+
+pub const PREFIXED_U8_WHOLE: Naive = Naive {
+    encode: |message| {
+        let length = u8::try_from(message.len() + 1).ok()?;
+        Some([&[length][..], message].concat())
+    },
+    decode: |stream| {
+        let (frame, rest) = stream.split_at_checked((*stream.first()?).into())?;
+        Some((frame.get(1..)?, rest))
+    },
+    ..PREFIXED_U8
+};
+
+pub const LINES: Naive = Naive {
+    encode: |message| (!message.contains(&b'\n')).then(|| [message, b"\n"].concat()),
+    decode: |stream| {
+        let end = stream.iter().position(|byte| *byte == b'\n')?;
+        let (line, rest) = (&stream[..end], &stream[end + 1..]);
+        Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
+    },
+    alphabet: b"\n\n\r\ra;",
+    fit: |message| {
+        // A carriage return at the end of a line belongs to its end, and a zero byte at the start of
+        // the first is no text.
+        let mut line = without(message, b'\n');
+        while line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        if let Some(first) = line.first_mut() {
+            *first = (*first).max(1);
+        }
+        line
+    },
+    once: false,
+};
+
+pub const CRLF_LINES: Naive = Naive {
+    encode: |message| (!message.contains(&b'\n')).then(|| [message, b"\r\n"].concat()),
+    decode: |stream| {
+        let end = stream.iter().position(|byte| *byte == b'\n')?;
+        let line = stream[..end].strip_suffix(b"\r")?;
+        Some((line, &stream[end + 1..]))
+    },
+    alphabet: b"\r\n\ra",
+    ..LINES
+};
+
+pub const SEMICOLONS: Naive = Naive {
+    encode: |message| end_with(message, b";"),
+    decode: |stream| split_at(stream, b";"),
+    alphabet: b";;a\n",
+    fit: |message| without(message, b';'),
+    once: false,
+};
+
+pub const DOT_LINES: Naive = Naive {
+    encode: |message| end_with(message, b"\r\n.\r\n"),
+    decode: |stream| split_at(stream, b"\r\n.\r\n"),
+    alphabet: b"\r\n.\r\na",
+    fit: |message| without(message, b'.'),
+    once: false,
+};
+
+/// A delimiter that can begin within itself.
+pub const DASHES: Naive = Naive {
+    encode: |message| end_with(message, b"--"),
+    decode: |stream| split_at(stream, b"--"),
+    alphabet: b"--a",
+    fit: |message| without(message, b'-'),
+    once: false,
+};
+
+pub const FIXED_4: Naive = Naive {
+    encode: |message| (message.len() == 4).then(|| message.to_vec()),
+    decode: |stream| stream.split_at_checked(4),
+    alphabet: b"ab",
+    fit: |mut message| {
+        message.resize(4, b'x');
+        message
+    },
+    once: false,
+};
+
+pub const NETSTRINGS: Naive = Naive {
+    encode: |message| {
+        let mut text = String::new();
+        write!(text, "{}:", message.len()).ok()?;
+        Some([text.as_bytes(), message, b","].concat())
+    },
+    decode: |stream| {
+        let colon = stream.iter().position(|byte| *byte == b':')?;
+        let digits = std::str::from_utf8(&stream[..colon]).ok()?;
+        let length: usize = digits.parse().ok()?;
+        // A plus sign, or zeros before it, would be another way to write it.
+        if length.to_string() != digits {
+            return None;
+        }
+        let (message, rest) = stream[colon + 1..].split_at_checked(length)?;
+        Some((message, rest.strip_prefix(b",")?))
+    },
+    alphabet: b"0011:::,,,2-+",
+    ..LENGTH_PREFIXED
+};
+
+pub const UNTIL_EOF: Naive = Naive {
+    encode: |message| Some(message.to_vec()),
+    decode: |stream| (!stream.is_empty()).then_some((stream, &[])),
+    alphabet: b"ab\n",
+    fit: |mut message| {
+        if message.is_empty() {
+            message.push(b'x');
+        }
+        message
+    },
+    once: true,
+};
+
+fn to_u32(length: usize) -> [u8; 4] {
+    u32::try_from(length)
+        .expect("tests are small")
+        .to_be_bytes()
+}
+
+fn without(message: Vec<u8>, byte: u8) -> Vec<u8> {
+    message.into_iter().filter(|other| *other != byte).collect()
+}
+
+fn end_with(message: &[u8], delimiter: &[u8]) -> Option<Vec<u8>> {
+    let framed = [message, delimiter].concat();
+    let (found, _) = split_at(&framed, delimiter)?;
+    (found == message).then_some(framed)
+}
+
+fn split_at<'a>(stream: &'a [u8], delimiter: &[u8]) -> Taken<'a> {
+    let mut windows = stream.windows(delimiter.len());
+    let at = windows.position(|window| window == delimiter)?;
+    Some((&stream[..at], &stream[at + delimiter.len()..]))
+}

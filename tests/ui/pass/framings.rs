@@ -1,0 +1,80 @@
+//! Framings with parameters, in all places where one can be named.
+
+use tcs::{
+    CrlfLines, Delimited, Fixed, Netstrings, Prefixed, UntilEof, client_protocol, delimiter,
+    prefix::{BigEndian, LittleEndian, Payload, Whole},
+    server_protocol,
+};
+
+const END: u128 = delimiter(b"\r\n.\r\n");
+type Sixteen = Fixed<{ 4 * 4 }>;
+
+#[server_protocol(framing = CrlfLines)]
+fn strict(request: &str) -> &str {
+    request
+}
+
+#[server_protocol(framing = Delimited<{ delimiter(b";") }>)]
+fn semicolons(request: &str) -> &str {
+    request
+}
+
+#[server_protocol(framing = Delimited<END>)]
+fn mails(request: &str) -> &str {
+    request
+}
+
+#[server_protocol(framing = tcs::Fixed<16>)]
+fn blocks(request: &[u8]) -> &[u8] {
+    request
+}
+
+#[server_protocol(framing = Sixteen)]
+fn records(request: &[u8]) -> &[u8] {
+    request
+}
+
+#[server_protocol(framing = Netstrings)]
+fn strings(request: &str) -> &str {
+    request
+}
+
+#[server_protocol(Plain4, framing = Prefixed<u32>)]
+fn plain(request: &[u8]) -> &[u8] {
+    request
+}
+
+#[server_protocol(framing = Prefixed<u16, LittleEndian>)]
+fn little(request: &[u8]) -> &[u8] {
+    request
+}
+
+#[server_protocol(framing = Prefixed<u8, BigEndian, Whole>)]
+fn counted(request: &[u8]) -> &[u8] {
+    request
+}
+
+/// With a type parameter, which a framing cannot name.
+#[server_protocol(framing = Prefixed<u8, BigEndian, Payload>)]
+fn stated<T: ToString + Send + Sync + 'static>(request: u8, #[state] state: &T) -> String {
+    format!("{request} {}", state.to_string())
+}
+
+#[server_protocol(framing = UntilEof)]
+async fn files(request: &[u8]) -> usize {
+    request.len()
+}
+
+#[client_protocol(framing = Fixed<16>, request = [0; 16])]
+fn block(reply: &[u8]) -> usize {
+    reply.len()
+}
+
+#[client_protocol(server = Files, request = &b"a file"[..])]
+fn file(reply: usize) -> usize {
+    reply
+}
+
+fn main() {
+    assert_eq!(little(b"ab"), b"ab");
+}

@@ -1,0 +1,8 @@
+use tcs::{Delimited, delimiter, server_protocol};
+
+#[server_protocol(framing = Delimited<{ delimiter(b"-- end of message --") }>)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use tcs::{Fixed, server_protocol};
+
+#[server_protocol(framing = Fixed<0>)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn main() {}

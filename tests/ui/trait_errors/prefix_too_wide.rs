@@ -1,0 +1,8 @@
+use tcs::{Prefixed, server_protocol};
+
+#[server_protocol(framing = Prefixed<u64>)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use tcs::{Prefixed, server_protocol};
+
+#[server_protocol(framing = Prefixed)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn main() {}
