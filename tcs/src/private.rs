@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use crate::Told;
 pub use crate::{
     ClientProtocol, Context, Contract, Decode, DecodeError, Encode, EncodeError, Facts, Frame,
     Framing, FromContext, LengthPrefixed, Peer, Plain, Received, Refusal, ServerProtocol, Writer,
@@ -74,6 +75,14 @@ where
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         (self.0)(out)
     }
+}
+
+/// Fails, before the program runs, for a framing that tells refusals itself.
+pub const fn needs_words<F: Framing>() {
+    assert!(
+        matches!(F::TELLS, Told::Not),
+        "this framing tells refusals by itself: remove `refuse`"
+    );
 }
 
 /// Stands for the messages of a function that is wrong, so that its type is a protocol all the same.

@@ -9,7 +9,7 @@ use crate::{
     args::Args,
     emit::{Shape, bounds, sending, turbofish},
     item::Function,
-    spans::{at, private},
+    spans::{self, at, private, respan},
 };
 
 /// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
@@ -58,10 +58,11 @@ impl Expansion<'_> {
         );
         let request = or_else(model.request.as_ref(), quote!(#private::Unknown));
         let reply = or_else(model.reply.as_ref(), quote!(#private::Unknown));
-        let (open_session, greeting, process_request, process_at_once) = if is_right {
+        let (open_session, greeting, refuse, process_request, process_at_once) = if is_right {
             (
                 self.open_session(),
                 self.greeting(),
+                self.refuse(),
                 self.process_request(),
                 self.process_at_once(),
             )
@@ -69,6 +70,7 @@ impl Expansion<'_> {
             let stub = quote_spanned!(span=> ::core::unimplemented!());
             (
                 stub.clone(),
+                None,
                 None,
                 quote_spanned!(span=> async { #stub }),
                 None,
@@ -80,6 +82,7 @@ impl Expansion<'_> {
             .into_iter()
             .flatten();
         let states = self.state_bounds(is_right);
+        let checks = self.checks().filter(|_| is_right);
         let future = quote_spanned! {at(&self.function.sig.ident)=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Refusal>
@@ -104,6 +107,8 @@ impl Expansion<'_> {
 
                 #greeting
 
+                #refuse
+
                 fn process_request<'exchange>(
                     &'exchange self,
                     context: #private::Context<'exchange, Self::Session>,
@@ -114,7 +119,26 @@ impl Expansion<'_> {
 
                 #process_at_once
             }
+
+            #checks
         }
+    }
+
+    /// What is checked where the function stands, also if nobody makes a server of it.
+    fn checks(&self) -> Option<TokenStream> {
+        let Self {
+            args, model, krate, ..
+        } = self;
+        if !model.generics.params.is_empty() {
+            return None;
+        }
+        let span = at(args.refuse.as_ref()?);
+        let private = respan(quote!(#krate::__private), span);
+        let framing = or_else(
+            args.framing.as_ref(),
+            quote_spanned!(span=> #private::LengthPrefixed),
+        );
+        Some(quote_spanned!(span=> const _: () = #private::needs_words::<#framing>();))
     }
 
     /// Each state, and each type parameter, must be shareable; the bound stands at the user's type.
@@ -176,6 +200,26 @@ impl Expansion<'_> {
                 #scope
                 #session
                 ::core::option::Option::Some(#message)
+            }
+        })
+    }
+
+    fn refuse(&self) -> Option<TokenStream> {
+        let Self { args, krate, .. } = self;
+        let path = args.refuse.as_ref()?;
+        let span = at(path);
+        let private = respan(quote!(#krate::__private), span);
+        let encode = spans::private(krate, "Encode", path);
+        Some(quote_spanned! {span=>
+            fn refuse<'exchange>(
+                &'exchange self,
+                refusal: &'exchange #private::Refusal,
+            ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
+                const { #private::needs_words::<Self::Framing>() }
+                let words: fn(&'exchange #private::Refusal) -> _ = #path;
+                ::core::option::Option::Some(#private::sending(move |out| {
+                    #encode::<Self::Format>::encode(words(refusal), out)
+                }))
             }
         })
     }

@@ -34,6 +34,8 @@ const MAX_CONTROL: usize = 4_096;
 const SKIPPED: usize = 4;
 
 impl Framing for LengthPrefixed {
+    const TELLS: Told = Told::Yes;
+
     #[inline]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
         let bytes = input.bytes();

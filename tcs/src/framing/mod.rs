@@ -10,10 +10,12 @@ mod foreign;
 mod length_prefixed;
 mod lines;
 mod raw;
+mod stranger;
 
 pub use length_prefixed::LengthPrefixed;
 pub use lines::Lines;
 pub use raw::Raw;
+pub(crate) use stranger::seems_foreign;
 
 use crate::{Refusal, RefusalKind, refusal::Escaped};
 
@@ -55,6 +57,12 @@ use crate::{Refusal, RefusalKind, refusal::Escaped};
 pub trait Framing: Default + Send + Sync + 'static {
     /// How many exchanges a connection has.
     const EXCHANGES: Exchanges = Exchanges::Many;
+
+    /// Whether [`refuse`](Self::refuse) always has a form for a refusal.
+    ///
+    /// Where it has, the protocol's own words for refusals would never be said, and
+    /// `#[server_protocol(refuse = …)]` does not compile.
+    const TELLS: Told = Told::Not;
 
     /// Finds the frame that `input` begins with; `None` until it is complete.
     ///
@@ -290,6 +298,11 @@ impl FrameError {
             foreign: None,
             text: text.to_string().into_boxed_str(),
         }
+    }
+
+    /// Tells whether the peer speaks another protocol.
+    pub(crate) const fn is_foreign(&self) -> bool {
+        self.foreign.is_some()
     }
 
     /// Returns this error as it is told to the peer.

@@ -7,7 +7,7 @@ use super::{Arrival, Cut, Exchanges, FrameError, Framing, Input, Side, foreign};
 /// One exchange per connection. The request is what has arrived when the server wakes, its bytes
 /// untouched, so a request that is sent in pieces with pauses between them is cut after the first
 /// piece; the reply is everything until the server closes. Refusals cannot be told: the connection
-/// closes. A request that begins with an HTTP request line is answered with a 400 and not executed.
+/// closes, unless the protocol words them (`refuse = …`). A request that begins with an HTTP request line is answered with a 400 and not executed.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Raw;

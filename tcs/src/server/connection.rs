@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     accept::Door,
     registry::{Alarm, Watch},
-    replies::{Next, Replies, closing},
+    replies::{Acquaintance, Next, Replies, closing, panic_text},
     settings::Limits,
     waiting::{Polled, meanwhile},
     waits::{Arrived, Gone},
@@ -29,16 +29,14 @@ use crate::{
 };
 
 /// One connection of a server.
-#[derive(Debug)]
 pub(super) struct Connection<'a, P: ServerProtocol, S> {
-    protocol: &'a P,
     pub(super) limits: &'a Limits,
     /// What a server of a single request closes when it takes that.
     door: Option<&'a Door>,
     facts: Facts,
     session: P::Session,
     pub(super) inbox: Inbox,
-    pub(super) replies: Replies<P::Framing>,
+    pub(super) replies: Replies<'a, P>,
     /// When the wait for bytes began, or that for the rest of a started frame, by the registry's
     /// clock.
     pub(super) wait_began: Option<u64>,
@@ -77,12 +75,11 @@ where
     ) -> Self {
         Self {
             session: protocol.open_session(facts.peer()),
-            replies: Replies::new(protocol.framing(), limits.frame_len),
+            replies: Replies::new(protocol, limits.frame_len),
             inbox: Inbox::new(),
             wait_began: None,
             drain_began: None,
             stalled_at: None,
-            protocol,
             limits,
             door,
             facts,
@@ -113,14 +110,18 @@ where
             });
             next = match turn.await? {
                 Arrived::Bytes => self.answer_arrived().await?,
-                Arrived::Expired => Next::Close(Some(self.expired())),
+                Arrived::Expired => self.expired(),
                 Arrived::Drain => Next::Close(Some(closing("the server is stopping"))),
             };
         }
     }
 
     fn greet(&mut self) -> Next {
-        match self.protocol.greeting(self.facts.peer(), &mut self.session) {
+        match self
+            .replies
+            .protocol()
+            .greeting(self.facts.peer(), &mut self.session)
+        {
             Some(greeting) => self.replies.greet(greeting),
             None => Next::GoOn,
         }
@@ -161,7 +162,6 @@ where
             // Decoding, calling and encoding stand in the loop itself: as an `async fn` of their own
             // they would cost a fifth more.
             let Self {
-                protocol,
                 facts,
                 session,
                 inbox,
@@ -172,6 +172,7 @@ where
                 Err(error) => Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
                 Ok(request) => {
                     let context = Context::new(facts, session);
+                    let protocol = replies.protocol();
                     let mut function = pin!(protocol.process_request(context, request));
                     // Most functions are ready at once; what the others need is not even captured.
                     let first = poll_fn(|cx| {
@@ -212,7 +213,6 @@ where
                 Err(next) => return next,
             };
             let Self {
-                protocol,
                 facts,
                 session,
                 inbox,
@@ -222,7 +222,8 @@ where
             let next = match P::Request::decode(Frame::new(inbox.frame(frame))) {
                 Ok(request) => {
                     let context = Context::new(facts, session);
-                    replies.answer(protocol.process_at_once(context, request))
+                    let result = replies.protocol().process_at_once(context, request);
+                    replies.answer(result)
                 }
                 Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
             };
@@ -266,7 +267,12 @@ where
     #[cold]
     fn reject(&mut self, error: &FrameError) -> Next {
         self.receive();
-        self.replies.reject(error)
+        let peer = if error.is_foreign() {
+            Acquaintance::Stranger
+        } else {
+            self.acquaintance()
+        };
+        self.replies.reject(error, peer)
     }
 
     /// Answers for a function that was dropped where it waited.
@@ -308,10 +314,10 @@ where
 
     /// Closes after an answer, if this server gives only one.
     #[inline]
-    fn unless_once(&self, next: Next) -> Next {
+    fn unless_once(&mut self, next: Next) -> Next {
         match next {
             Next::GoOn if self.door.is_some() => {
-                Next::Close(Some(closing("this server answers one request")))
+                self.replies.end("this server answers one request")
             }
             next => next,
         }
@@ -328,11 +334,7 @@ where
 
     /// Mends what a panic left.
     fn outlive(&mut self, panic: &(dyn Any + Send)) -> Next {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no text");
+        let message = panic_text(panic);
         // The payload may quote the peer, and is for the log only.
         let message = Escaped(message.as_bytes(), message.len());
         tracing::error!(panic = %message, "a protocol function panicked");

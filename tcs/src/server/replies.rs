@@ -3,21 +3,24 @@
 use tokio::io::AsyncWrite;
 
 use std::{
+    any::Any,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
 };
 
 use super::report::{Answers, Tally};
 use crate::{
-    Encode, EncodeError, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
+    Encode, EncodeError, Exchanges, FrameError, Framing, Refusal, RefusalKind, ServerProtocol,
+    Told, Writer,
     buffer::{Outbox, Unusual},
     refusal::Escaped,
 };
 
 /// The sending half: framing, send buffer, and what the unsent answers count as.
-#[derive(Debug)]
-pub(super) struct Replies<F> {
-    framing: F,
+pub(super) struct Replies<'a, P: ServerProtocol> {
+    protocol: &'a P,
+    framing: P::Framing,
     limit: usize,
     outbox: Outbox,
     unsent: Answers,
@@ -32,13 +35,35 @@ pub(super) enum Next {
     Close(Option<Refusal>),
 }
 
+/// What became of a refusal in the protocol's own words.
+#[derive(Debug, PartialEq, Eq)]
+enum Worded {
+    /// The protocol has none.
+    Not,
+    /// They are said, or it has decided to say nothing.
+    Yes,
+    /// They are said, and are the last.
+    Last,
+    /// They cannot be said.
+    Failed,
+}
+
+/// Whether a peer would understand the protocol's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acquaintance {
+    Known,
+    /// All that it has sent looks like another protocol.
+    Stranger,
+}
+
 /// As many bytes wait before they are sent although more answers could join them.
 const BATCH: usize = 64 * 1024;
 
-impl<F: Framing> Replies<F> {
-    pub(super) fn new(framing: F, limit: usize) -> Self {
+impl<'a, P: ServerProtocol> Replies<'a, P> {
+    pub(super) fn new(protocol: &'a P, limit: usize) -> Self {
         Self {
-            framing,
+            protocol,
+            framing: protocol.framing(),
             limit,
             outbox: Outbox::new(),
             unsent: Answers::default(),
@@ -67,7 +92,12 @@ impl<F: Framing> Replies<F> {
     }
 
     #[inline]
-    pub(super) fn framing(&mut self) -> &mut F {
+    pub(super) const fn protocol(&self) -> &'a P {
+        self.protocol
+    }
+
+    #[inline]
+    pub(super) fn framing(&mut self) -> &mut P::Framing {
         &mut self.framing
     }
 
@@ -109,7 +139,7 @@ impl<F: Framing> Replies<F> {
         match written {
             Ok(()) => {
                 self.unsent.served += 1;
-                after_answer::<F>()
+                after_answer::<P::Framing>()
             }
             Err(unusual) => self.unusual(unusual),
         }
@@ -121,16 +151,16 @@ impl<F: Framing> Replies<F> {
         let why = match unusual {
             Unusual::Nothing => {
                 self.unsent.served += 1;
-                return after_answer::<F>();
+                return after_answer::<P::Framing>();
             }
             Unusual::Last => {
                 self.unsent.served += 1;
-                return after_last();
+                return self.end(LAST);
             }
             Unusual::Error(text) => return self.refuse(Refusal::error(text)),
             Unusual::LastError(text) => {
                 return match self.refuse(Refusal::error(text)) {
-                    Next::GoOn => after_last(),
+                    Next::GoOn => self.end(LAST),
                     close @ Next::Close(_) => close,
                 };
             }
@@ -156,22 +186,58 @@ impl<F: Framing> Replies<F> {
             self.unsent.count(refusal.kind());
             return Next::Close(Some(refusal));
         }
-        let told = self.outbox.refuse(&mut self.framing, &refusal);
-        if told == Told::Not && refusal.kind() == RefusalKind::Error {
-            return self.error_as_reply(&refusal);
+        let worded = match self.outbox.refuse(&mut self.framing, &refusal) {
+            Told::Yes => Worded::Yes,
+            Told::Not => self.word(&refusal),
+        };
+        match (&worded, refusal.kind()) {
+            (Worded::Not, RefusalKind::Error) => return self.error_as_reply(&refusal),
+            (Worded::Failed, RefusalKind::Error) => self.unsent.count(RefusalKind::Failed),
+            (_, kind) => self.unsent.count(kind),
         }
-        self.unsent.count(refusal.kind());
-        match told {
-            Told::Yes => {
+        match worded {
+            Worded::Yes => {
                 tracing::debug!(reason = %refusal, "answered without a reply");
-                after_answer::<F>()
+                after_answer::<P::Framing>()
             }
             // Without a word about this request, the next reply would be taken for its own.
-            Told::Not => {
+            Worded::Not => {
                 tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
                 Next::Close(None)
             }
+            Worded::Last | Worded::Failed => Next::Close(None),
         }
+    }
+
+    /// Says a refusal in the protocol's own words, if it has any, whatever they do.
+    fn word(&mut self, refusal: &Refusal) -> Worded {
+        let Self {
+            protocol,
+            framing,
+            outbox,
+            limit,
+            ..
+        } = self;
+        let worded = catch_unwind(AssertUnwindSafe(|| {
+            outbox.prepare();
+            let words = protocol.refuse(refusal)?;
+            Some(outbox.message(framing, *limit, |out| words.encode(out)))
+        }));
+        let why = match worded {
+            Ok(None) => return Worded::Not,
+            Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Worded::Yes,
+            Ok(Some(Err(Unusual::Last))) => return Worded::Last,
+            Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
+            Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
+            Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
+            Err(panic) => {
+                outbox.prepare();
+                format!("panic: {}", panic_text(&*panic))
+            }
+        };
+        let why = Escaped(why.as_bytes(), why.len());
+        tracing::error!(reason = %refusal, %why, "a refusal cannot be put into words");
+        Worded::Failed
     }
 
     /// Sends the text of the function's error where a framing has no form for it.
@@ -196,15 +262,19 @@ impl<F: Framing> Replies<F> {
             return Next::Close(None);
         }
         self.unsent.served += 1;
-        after_answer::<F>()
+        after_answer::<P::Framing>()
     }
 
-    /// Says the last words about bytes that made no sense.
-    pub(super) fn reject(&mut self, error: &FrameError) -> Next {
+    /// Says the last words about bytes that made no sense, to somebody who may understand them or
+    /// not.
+    pub(super) fn reject(&mut self, error: &FrameError, peer: Acquaintance) -> Next {
         self.unsent.refused += 1;
-        match self.outbox.reject(&mut self.framing, error) {
-            Told::Yes => tracing::debug!(%error, "the peer sent no valid frame"),
-            Told::Not => tracing::info!(%error, "closing, as this framing cannot say why"),
+        let told = self.outbox.reject(&mut self.framing, error) == Told::Yes
+            || peer == Acquaintance::Known && self.word(&error.refusal()) != Worded::Not;
+        if told {
+            tracing::debug!(%error, "the peer sent no valid frame");
+        } else {
+            tracing::info!(%error, "closing, as this framing cannot say why");
         }
         Next::Close(None)
     }
@@ -217,7 +287,25 @@ impl<F: Framing> Replies<F> {
     /// Says a refusal that is not counted: at the end of the connection.
     pub(super) fn close(&mut self, refusal: &Refusal) {
         tracing::debug!(%refusal, "closing the connection");
+        if self.outbox.refuse(&mut self.framing, refusal) == Told::Not {
+            self.word(refusal);
+        }
+    }
+
+    /// Ends the connection as planned, behind what was said last.
+    ///
+    /// Words of the protocol would be taken for one more reply, so only the framing says it.
+    #[cold]
+    pub(super) fn end(&mut self, text: &str) -> Next {
+        self.dismiss(&closing(text))
+    }
+
+    /// Ends the connection of a peer that would not understand the protocol's words.
+    #[cold]
+    pub(super) fn dismiss(&mut self, refusal: &Refusal) -> Next {
+        tracing::debug!(%refusal, "closing the connection");
         let _: Told = self.outbox.refuse(&mut self.framing, refusal);
+        Next::Close(None)
     }
 
     /// Tells whether so much waits that it should be sent now.
@@ -255,13 +343,19 @@ fn after_answer<F: Framing>() -> Next {
     }
 }
 
-fn after_last() -> Next {
-    Next::Close(Some(closing("this was the last reply")))
-}
+/// Why a connection ends behind an answer that closes it.
+const LAST: &str = "this was the last reply";
 
 /// The final refusal of a server that closes by its own decision.
 pub(super) fn closing(text: &str) -> Refusal {
     Refusal::new(RefusalKind::GoingAway, text)
+}
+
+/// Returns what a panic says; it may quote the peer, and is for the log only.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = || panic.downcast_ref::<String>().map(String::as_str);
+    let text = panic.downcast_ref::<&str>().copied().or_else(owned);
+    text.unwrap_or("no text")
 }
 
 /// Words that a value has no form, for the peer; why is the server's own matter.

@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     connection::{Connection, Farewell},
     registry::Alarm,
-    replies::closing,
+    replies::{Acquaintance, Next, closing},
     settings::Limit,
 };
-use crate::{Refusal, RefusalKind, ServerProtocol};
+use crate::{Refusal, RefusalKind, ServerProtocol, Side, framing::seems_foreign};
 
 /// Why nothing can be said to the peer any more.
 #[derive(Debug, thiserror::Error)]
@@ -138,8 +138,26 @@ where
         self.limits.frame.plus_seconds(earned as u64)
     }
 
-    /// Words why the wait for bytes is over.
-    pub(super) fn expired(&mut self) -> Refusal {
+    /// Ends the wait for bytes.
+    pub(super) fn expired(&mut self) -> Next {
+        let refusal = self.why_expired();
+        match self.acquaintance() {
+            Acquaintance::Known => Next::Close(Some(refusal)),
+            Acquaintance::Stranger => self.replies.dismiss(&refusal),
+        }
+    }
+
+    /// Looks at what is unread of a connection that will be closed for it.
+    pub(super) fn acquaintance(&self) -> Acquaintance {
+        let is_first = self.watch.tally().requests().received <= 1;
+        let unread = self.inbox.input(self.limits.frame_len, Side::Server);
+        if is_first && seems_foreign(unread.bytes()) {
+            return Acquaintance::Stranger;
+        }
+        Acquaintance::Known
+    }
+
+    fn why_expired(&mut self) -> Refusal {
         let Some(arrived) = self.inbox.started() else {
             let text = format!("nothing arrived for {} (`idle_timeout`)", self.limits.idle);
             return Refusal::new(RefusalKind::Idle, text);
