@@ -6,6 +6,7 @@
 #![allow(
     missing_docs,
     clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
     clippy::missing_panics_doc,
     reason = "test support is read where it is used, panics by design, and has no other users"
 )]
@@ -15,6 +16,7 @@ pub mod client;
 mod counted;
 mod deadline;
 mod gate;
+pub mod ledger;
 mod peer;
 pub mod pipeline;
 pub mod process;

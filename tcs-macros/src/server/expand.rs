@@ -7,6 +7,7 @@ use syn::{Generics, Type};
 use super::model::{Argument, Model, Session, State};
 use crate::{
     args::Args,
+    checks::checks,
     emit::{Shape, bounds, sending, turbofish},
     item::Function,
     spans::{self, at, private, respan},
@@ -82,7 +83,7 @@ impl Expansion<'_> {
             .into_iter()
             .flatten();
         let states = self.state_bounds(is_right);
-        let checks = self.checks().filter(|_| is_right);
+        let checks = is_right.then(|| checks(args, &model.generics));
         let future = quote_spanned! {at(&self.function.sig.ident)=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Refusal>
@@ -122,23 +123,6 @@ impl Expansion<'_> {
 
             #checks
         }
-    }
-
-    /// What is checked where the function stands, also if nobody makes a server of it.
-    fn checks(&self) -> Option<TokenStream> {
-        let Self {
-            args, model, krate, ..
-        } = self;
-        if !model.generics.params.is_empty() {
-            return None;
-        }
-        let span = at(args.refuse.as_ref()?);
-        let private = respan(quote!(#krate::__private), span);
-        let framing = or_else(
-            args.framing.as_ref(),
-            quote_spanned!(span=> #private::LengthPrefixed),
-        );
-        Some(quote_spanned!(span=> const _: () = #private::needs_words::<#framing>();))
     }
 
     /// Each state, and each type parameter, must be shareable; the bound stands at the user's type.

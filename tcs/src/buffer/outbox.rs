@@ -80,7 +80,13 @@ impl Outbox {
     ) -> Result<(), Unusual> {
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
+        if let Some(values) = framing.values() {
+            writer.admit(values);
+        }
         let encoded = encode(&mut writer);
+        if F::VALUES {
+            writer.close();
+        }
         if encoded.is_err() || !writer.is_message() {
             let outcome = writer.into_outcome();
             return Err(self.unusual(framing, encoded.map(|()| outcome), limit));

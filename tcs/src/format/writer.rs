@@ -1,12 +1,11 @@
 //! Where a message is written.
 
-use std::{fmt, io};
+use std::{any::Any, fmt, io};
 
 /// The end of the connection's send buffer, while one message is written to it.
 ///
 /// A message that grows beyond `max_frame_len` is dropped, and the rest of it is not stored. Write
 /// text with [`write!`]: the `fmt::Write` methods never fail.
-#[derive(Debug)]
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// How many more bytes the message may have, of how many.
@@ -14,7 +13,21 @@ pub struct Writer<'a> {
     limit: usize,
     /// How many bytes a message has that grew beyond its limit; 0 for any other.
     excessive: usize,
-    outcome: Outcome,
+    course: Course<'a>,
+}
+
+/// How far the writing of a message has come.
+///
+/// One field holds both, because a field of its own would cost each message that is no value.
+enum Course<'a> {
+    /// This would come of it now.
+    Outcome(Outcome),
+    /// A message would; values pass through this to become bytes.
+    #[cfg_attr(
+        not(feature = "codec"),
+        expect(dead_code, reason = "only codecs have values")
+    )]
+    Values(&'a mut (dyn Any + Send)),
 }
 
 /// What came of writing a message.
@@ -43,7 +56,26 @@ impl<'a> Writer<'a> {
             room: limit,
             limit,
             excessive: 0,
-            outcome: Outcome::Message,
+            course: Course::Outcome(Outcome::Message),
+        }
+    }
+
+    /// Lets values pass through `values`.
+    #[inline]
+    pub(crate) fn admit(&mut self, values: &'a mut (dyn Any + Send)) {
+        self.course = Course::Values(values);
+    }
+
+    /// Takes what values pass through, until it is [admitted](Self::admit) again.
+    #[cfg(feature = "codec")]
+    pub(super) fn values(&mut self) -> Option<&'a mut (dyn Any + Send)> {
+        let message = Course::Outcome(Outcome::Message);
+        match std::mem::replace(&mut self.course, message) {
+            Course::Values(values) => Some(values),
+            outcome @ Course::Outcome(_) => {
+                self.course = outcome;
+                None
+            }
         }
     }
 
@@ -65,36 +97,61 @@ impl<'a> Writer<'a> {
     ///
     /// A framing with control frames sends it as one; the others send the text as the reply.
     pub fn error(&mut self, error: impl fmt::Display) {
-        self.outcome = Outcome::Error(error.to_string());
+        self.course = Course::Outcome(Outcome::Error(error.to_string()));
     }
 
     /// Says that the connection closes after this message, or after the error instead of it.
     pub fn last(&mut self) {
-        self.outcome = match std::mem::replace(&mut self.outcome, Outcome::Last) {
-            Outcome::Message | Outcome::Last => Outcome::Last,
-            Outcome::Error(text) | Outcome::LastError(text) => Outcome::LastError(text),
-            other @ (Outcome::Nothing | Outcome::TooLarge(_)) => other,
+        let last = Course::Outcome(Outcome::Last);
+        let outcome = match std::mem::replace(&mut self.course, last) {
+            Course::Values(_) | Course::Outcome(Outcome::Message | Outcome::Last) => Outcome::Last,
+            Course::Outcome(Outcome::Error(text) | Outcome::LastError(text)) => {
+                Outcome::LastError(text)
+            }
+            Course::Outcome(other @ (Outcome::Nothing | Outcome::TooLarge(_))) => other,
         };
+        self.course = Course::Outcome(outcome);
     }
 
     /// Says that there is no message: nothing is sent.
     pub fn nothing(&mut self) {
-        self.outcome = Outcome::Nothing;
+        self.course = Course::Outcome(Outcome::Nothing);
+    }
+
+    /// Says that no more values come.
+    #[inline]
+    pub(crate) fn close(&mut self) {
+        if let Course::Values(_) = self.course {
+            self.course = Course::Outcome(Outcome::Message);
+        }
     }
 
     /// Tells whether the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        matches!(self.outcome, Outcome::Message) && self.excessive == 0
+        matches!(self.course, Course::Outcome(Outcome::Message)) && self.excessive == 0
     }
 
     pub(crate) fn into_outcome(self) -> Outcome {
-        match self.outcome {
+        let outcome = match self.course {
+            Course::Outcome(outcome) => outcome,
+            Course::Values(_) => Outcome::Message,
+        };
+        match outcome {
             Outcome::Message | Outcome::Last if self.excessive > 0 => {
                 Outcome::TooLarge(self.excessive)
             }
             outcome => outcome,
         }
+    }
+}
+
+impl fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("room", &self.room)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 

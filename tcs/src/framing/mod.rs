@@ -4,14 +4,20 @@
 //! can be split is tested without a socket. One value serves one connection and may remember what
 //! it has seen.
 
-use std::{fmt, ops::Range};
+use std::{any::Any, fmt, ops::Range};
 
+#[cfg(feature = "codec")]
+mod codec;
 mod foreign;
 mod length_prefixed;
 mod lines;
 mod raw;
 mod stranger;
 
+#[cfg(feature = "codec")]
+pub use codec::Codec;
+#[cfg(feature = "codec")]
+pub(crate) use codec::State;
 pub use length_prefixed::LengthPrefixed;
 pub use lines::Lines;
 pub use raw::Raw;
@@ -52,7 +58,7 @@ use crate::{Refusal, RefusalKind, refusal::Escaped};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines` and `Raw`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + Sync + 'static {
     /// How many exchanges a connection has.
@@ -63,6 +69,10 @@ pub trait Framing: Default + Send + Sync + 'static {
     /// Where it has, the protocol's own words for refusals would never be said, and
     /// `#[server_protocol(refuse = …)]` does not compile.
     const TELLS: Told = Told::Not;
+
+    /// Whether messages are values, which pass through [`values`](Self::values), and not bytes.
+    #[doc(hidden)]
+    const VALUES: bool = false;
 
     /// Finds the frame that `input` begins with; `None` until it is complete.
     ///
@@ -88,6 +98,13 @@ pub trait Framing: Default + Send + Sync + 'static {
     fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Refusal) -> Told {
         let _ = (out, refusal);
         Told::Not
+    }
+
+    /// Lends what values pass through.
+    #[doc(hidden)]
+    #[inline]
+    fn values(&mut self) -> Option<&mut (dyn Any + Send)> {
+        None
     }
 
     /// Appends the last words to a peer whose bytes made no sense.

@@ -20,9 +20,9 @@ use super::{
     waits::{Arrived, Gone},
 };
 use crate::{
-    Context, Decode as _, Facts, Frame, FrameError, Framing, Refusal, RefusalKind, ServerProtocol,
-    Side,
+    Context, Facts, FrameError, Framing, Refusal, RefusalKind, ServerProtocol, Side,
     buffer::Inbox,
+    format::read,
     framing::{What, too_large},
     race::poll_caught,
     refusal::Escaped,
@@ -168,32 +168,35 @@ where
                 replies,
                 ..
             } = self;
-            let answered = match P::Request::decode(Frame::new(inbox.frame(frame))) {
-                Err(error) => Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
-                Ok(request) => {
-                    let context = Context::new(facts, session);
-                    let protocol = replies.protocol();
-                    let mut function = pin!(protocol.process_request(context, request));
-                    // Most functions are ready at once; what the others need is not even captured.
-                    let first = poll_fn(|cx| {
-                        let first = function.as_mut().poll(cx);
-                        Poll::Ready(first.map(|result| replies.answer(result)))
-                    });
-                    match first.await {
-                        Poll::Ready(next) => Ok(next),
-                        Poll::Pending => {
-                            let (stream, watch) = (&mut self.stream, &mut self.watch);
-                            watch.limit(self.limits.request);
-                            let mut function = Polled::once(function);
-                            let ran = poll_fn(|cx| match function.poll(cx) {
-                                Poll::Ready(result) => Poll::Ready(Ok(replies.answer_late(result))),
-                                Poll::Pending => meanwhile(cx, replies, stream, watch),
-                            });
-                            ran.await
+            let answered =
+                match read::<P::Format, P::Request<'_>, _>(inbox.frame(frame), replies.framing()) {
+                    Err(error) => Ok(replies.refuse(Refusal::bad_request(error.to_string()))),
+                    Ok(request) => {
+                        let context = Context::new(facts, session);
+                        let protocol = replies.protocol();
+                        let mut function = pin!(protocol.process_request(context, request));
+                        // Most functions are ready at once; what the others need is not even captured.
+                        let first = poll_fn(|cx| {
+                            let first = function.as_mut().poll(cx);
+                            Poll::Ready(first.map(|result| replies.answer(result)))
+                        });
+                        match first.await {
+                            Poll::Ready(next) => Ok(next),
+                            Poll::Pending => {
+                                let (stream, watch) = (&mut self.stream, &mut self.watch);
+                                watch.limit(self.limits.request);
+                                let mut function = Polled::once(function);
+                                let ran = poll_fn(|cx| match function.poll(cx) {
+                                    Poll::Ready(result) => {
+                                        Poll::Ready(Ok(replies.answer_late(result)))
+                                    }
+                                    Poll::Pending => meanwhile(cx, replies, stream, watch),
+                                });
+                                ran.await
+                            }
                         }
                     }
-                }
-            };
+                };
             // A function that was cut is gone by now: were its drop to panic later, its request would
             // be answered twice.
             let next = answered.unwrap_or_else(|alarm| self.cut_short(alarm));
@@ -219,14 +222,15 @@ where
                 replies,
                 ..
             } = self;
-            let next = match P::Request::decode(Frame::new(inbox.frame(frame))) {
-                Ok(request) => {
-                    let context = Context::new(facts, session);
-                    let result = replies.protocol().process_at_once(context, request);
-                    replies.answer(result)
-                }
-                Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
-            };
+            let next =
+                match read::<P::Format, P::Request<'_>, _>(inbox.frame(frame), replies.framing()) {
+                    Ok(request) => {
+                        let context = Context::new(facts, session);
+                        let result = replies.protocol().process_at_once(context, request);
+                        replies.answer(result)
+                    }
+                    Err(error) => replies.refuse(Refusal::bad_request(error.to_string())),
+                };
             let next = self.unless_once(next);
             if next != Next::GoOn || self.replies.is_full() {
                 return next;
@@ -244,7 +248,7 @@ where
         loop {
             let input = self.inbox.input(self.limits.frame_len, Side::Server);
             let cut = match self.replies.framing().cut(input) {
-                Ok(Some(cut)) if cut.consumed > 0 => cut,
+                Ok(Some(cut)) if cut.consumed > 0 || P::Framing::VALUES => cut,
                 Ok(Some(_)) => return Err(self.reject(&nothing_cut())),
                 Ok(None) if self.inbox.has_ended() => return Err(Next::Close(None)),
                 Ok(None) => return Err(Next::GoOn),

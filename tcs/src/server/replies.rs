@@ -242,6 +242,11 @@ impl<'a, P: ServerProtocol> Replies<'a, P> {
 
     /// Sends the text of the function's error where a framing has no form for it.
     fn error_as_reply(&mut self, refusal: &Refusal) -> Next {
+        if P::Framing::VALUES {
+            tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
+            self.unsent.failed += 1;
+            return Next::Close(None);
+        }
         let mut say = |text: &dyn Fn(&mut Writer<'_>)| {
             self.outbox.message(&mut self.framing, self.limit, |out| {
                 text(out);
