@@ -2,17 +2,17 @@
 
 use std::{io, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tcs::{
-    Answer, Codec, ConcurrentServer, Refusal, RefusalKind, ServerProtocol, server::Requests,
-    server_protocol,
+    Answer, Codec, ConcurrentServer, Context, Encode, Peer, Refusal, RefusalKind, ServerProtocol,
+    server::Requests, server_protocol,
 };
 use tcs_tests::{
     Over, Place,
     ledger::{Balance, Entry, Ledger, balance, entry},
     over_both, within,
 };
-use tokio_util::codec::{Decoder, Encoder, LinesCodec};
+use tokio_util::codec::{AnyDelimiterCodec, Decoder, Encoder, LinesCodec};
 
 over_both!(
     bytes_that_are_no_item_close_the_connection,
@@ -25,6 +25,7 @@ over_both!(
     reply_beyond_the_limit_closes_the_connection,
     codec_that_panics_ends_its_connection_only,
     started_item_has_a_limit,
+    protocol_by_hand_with_two_codecs_refuses_everything,
 );
 
 /// Sends bytes and returns all that is said until the end, and what was counted.
@@ -177,6 +178,38 @@ async fn codec_that_panics_ends_its_connection_only(over: Over) {
         assert_eq!(said, b"halfa");
         assert_eq!(requests.served, 1);
     }
+}
+
+/// What the attributes do not let anyone write.
+struct Two;
+
+impl ServerProtocol for Two {
+    type Framing = Codec<LinesCodec>;
+    type Format = Codec<AnyDelimiterCodec>;
+    type Session = ();
+    type Request<'a> = Bytes;
+    type Reply<'a> = &'static str;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    fn refuse<'a>(&'a self, _refusal: &'a Refusal) -> Option<impl Encode<Self::Format>> {
+        Some("sorry")
+    }
+
+    async fn process_request(
+        &self,
+        _context: Context<'_, ()>,
+        _line: Bytes,
+    ) -> Result<&'static str, Refusal> {
+        Ok("")
+    }
+}
+
+async fn protocol_by_hand_with_two_codecs_refuses_everything(over: Over) {
+    let server = || ConcurrentServer::new(std::sync::Arc::new(Two));
+    let (said, requests) = all(over, server, b"a\nb\n").await;
+    assert_eq!(said, b"");
+    assert_eq!((requests.received, requests.refused), (1, 1));
 }
 
 async fn started_item_has_a_limit(over: Over) {

@@ -68,6 +68,34 @@ use super::{Arrival, Cut, FrameError, Framing, Input};
 pub struct Codec<C: Decoder>(Mutex<State<C>>);
 
 /// The codec of one connection, and what is between it and the connection's buffers.
+///
+/// A protocol made by hand with a codec as its framing alone has no use for it, and does not compile:
+///
+/// ```compile_fail,E0080
+/// use tcs::{Codec, ConcurrentServer, Context, Peer, Plain, Refusal, ServerProtocol};
+///
+/// struct Half;
+///
+/// impl ServerProtocol for Half {
+///     type Framing = Codec<tokio_util::codec::LinesCodec>;
+///     type Format = Plain;
+///     type Session = ();
+///     type Request<'a> = String;
+///     type Reply<'a> = String;
+///
+///     fn open_session(&self, _peer: &Peer) {}
+///
+///     async fn process_request(
+///         &self,
+///         _context: Context<'_, ()>,
+///         line: String,
+///     ) -> Result<String, Refusal> {
+///         Ok(line)
+///     }
+/// }
+///
+/// drop(ConcurrentServer::new(Half).run());
+/// ```
 pub(crate) struct State<C: Decoder> {
     pub(crate) codec: C,
     /// The unread bytes of the connection, which the decoder has its own copy of.
