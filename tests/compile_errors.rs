@@ -66,6 +66,7 @@ fn each_mistake_is_one_error() {
             "associated_function",
             "an attribute does not see that it stands in an `impl`",
         ),
+        ("codec_is_no_codec", "rustc says it at each use of the type"),
         ("format_is_framing", "neither message has the format"),
         (
             "server_is_no_protocol",
@@ -201,7 +202,8 @@ fn check(files: &[PathBuf]) -> String {
     let project = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trait_errors");
     let mut manifest = format!(
         "[package]\nname = \"trait-errors\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         tcs = {{ path = '{}' }}\ntokio = {{ version = \"1\", features = [\"rt\"] }}\n",
+         tcs = {{ path = '{}', features = [\"codec\"] }}\n\
+         tokio = {{ version = \"1\", features = [\"rt\"] }}\ntokio-util = \"0.7\"\nbytes = \"1\"\n",
         tests.join("../tcs").display()
     );
     for file in files {

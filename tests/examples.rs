@@ -1,6 +1,10 @@
 //! Each example does what its header says.
 
-use tcs_tests::process::{Process, ask, connect, port_1234};
+use tcs_tests::{
+    process::{Process, ask, connect, port_1234},
+    within,
+};
+use tokio::io::AsyncReadExt as _;
 
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
 
@@ -66,6 +70,72 @@ async fn lines_answers_each_line() {
     let server = Process::example("lines");
     let replies = ask(connect(ADDRESS).await, "Ann\nBob\r\n").await;
     assert_eq!(replies, "Hello, Ann!\nHello, Bob!\n");
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn greeting_holds_the_dialogue_of_its_header() {
+    let _port = port_1234().await;
+    let mut server = Process::example("greeting");
+    // The columns of the header: what is said, and what is typed.
+    let header = include_str!("../examples/greeting.rs");
+    let dialogue: Vec<&str> = header
+        .lines()
+        .skip_while(|line| !line.starts_with("//! 220"))
+        .take_while(|line| *line != "//! ```")
+        .filter_map(|line| line.strip_prefix("//! "))
+        .collect();
+    let column = |is_typed: bool| -> String {
+        let lines = dialogue
+            .iter()
+            .filter(|line| line.starts_with(' ') == is_typed);
+        lines.flat_map(|line| [line.trim(), "\n"]).collect()
+    };
+    let said = ask(connect(ADDRESS).await, &column(true)).await;
+    assert_eq!(said, column(false));
+    assert_eq!(server.line().await, "from ann@example to bob@example:");
+    assert_eq!(server.line().await, "Hello, Bob!");
+
+    let refused = "DATA\nEXPN\n\u{fffd}\nMAIL ann\nquit\nNOOP\n";
+    let said = ask(connect(ADDRESS).await, refused).await;
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        said,
+        [
+            "220 mail.example is ready",
+            "500 RCPT comes first",
+            "500 there is no command \"EXPN\"",
+            "500 there is no command \"\u{fffd}\"",
+            "500 it has the form FROM:<name@host>",
+            "221 goodbye",
+        ]
+    );
+
+    let mut idle = connect(ADDRESS).await;
+    within(idle.readable()).await.expect("it is greeted");
+    server.interrupt().await;
+    let mut said = String::new();
+    let rest = within(idle.read_to_string(&mut said)).await;
+    rest.expect("no reset");
+    assert_eq!(
+        said,
+        "220 mail.example is ready\n421 the server is stopping\n"
+    );
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn telemetry_answers_questions_only() {
+    let _port = port_1234().await;
+    let mut server = Process::example("telemetry");
+    let sent = "21.5\n22.5\nwarm\n21\nmean\ncount\n";
+    let replies = ask(connect(ADDRESS).await, sent).await;
+    assert_eq!(replies, "21.666666666666668\n3\n");
+    let complaint = server.line().await;
+    assert_eq!(complaint, "bad request: `warm` is no reading");
+    let replies = ask(connect(ADDRESS).await, "1\ncount\nall\n").await;
+    assert_eq!(replies, "1\n4\n");
     server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
 }

@@ -10,7 +10,14 @@ use std::{
 };
 
 /// The packages; each has its targets in `Cargo.toml`, with paths relative to it.
-const PACKAGES: [&str; 5] = ["tcs", "tcs-macros", "examples", "examples/bank", "tests"];
+const PACKAGES: [&str; 6] = [
+    "tcs",
+    "tcs-macros",
+    "examples",
+    "examples/bank",
+    "examples/codec",
+    "tests",
+];
 
 /// Where a file must be compiled.
 const FOLDERS: [&str; 4] = ["tcs/src", "tcs-macros/src", "examples", "tests"];

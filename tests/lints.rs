@@ -115,6 +115,34 @@ pub fn blocked(text: String, #[state] small: &u8, #[state] path: &std::path::Pat
     text.len() + path.as_os_str().len() + usize::from(*small)
 }
 
+/// Words its refusals.
+#[server_protocol(framing = tcs::Lines, refuse = in_words)]
+pub fn refused(name: &str) -> &str {
+    name
+}
+
+/// Carries what a codec makes.
+///
+/// # Errors
+///
+/// Never.
+#[server_protocol(framing = Text, format = Text, refuse = in_words)]
+pub fn carried(line: String) -> Result<String, String> {
+    Ok(line)
+}
+
+type Text = tcs::Codec<tokio_util::codec::LinesCodec>;
+
+fn in_words(refusal: &tcs::Refusal) -> &str {
+    refusal.text()
+}
+
+/// Asks a codec.
+#[client_protocol(framing = Text, format = Text, request = |line: &str| line)]
+pub fn asked(reply: String) -> String {
+    reply
+}
+
 /// Asks nothing.
 #[client_protocol(request = "Ann")]
 pub fn length(reply: &str) -> usize {

@@ -23,6 +23,7 @@ pub(crate) struct Args {
     pub(crate) format: Option<Type>,
     pub(crate) session: Option<Expr>,
     pub(crate) greeting: Option<Expr>,
+    pub(crate) refuse: Option<Path>,
     pub(crate) server: Option<Type>,
     pub(crate) request: Option<Expr>,
     pub(crate) reply: Option<Type>,
@@ -181,7 +182,13 @@ impl Args {
                     _ => self.request = Some(value),
                 }
             }
-            Value::Path => self.krate = Some(read_path(option, input)?),
+            Value::Path => {
+                let value = read_path(option, input)?;
+                match option.name {
+                    "refuse" => self.refuse = Some(value),
+                    _ => self.krate = Some(value),
+                }
+            }
             _ => {
                 let value = read_type(option, input)?;
                 match option.name {
@@ -243,9 +250,13 @@ fn read_path(option: &Known, input: ParseStream<'_>) -> Result<Path> {
     if input.peek(Lit) {
         return Err(quoted(option, &start));
     }
-    input
+    let value = input
         .call(Path::parse_mod_style)
-        .map_err(|_| quoted(option, &start))
+        .map_err(|_| quoted(option, &start))?;
+    if input.peek(token::Paren) {
+        return Err(input.error(option.cure()));
+    }
+    Ok(value)
 }
 
 fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
@@ -294,15 +305,15 @@ fn unknown(attribute: Attribute, word: &str) -> String {
     }
     let names: Vec<&str> = attribute.options().iter().map(|known| known.name).collect();
     let meant = nearest(word, &names);
-    let others: Vec<String> = names
+    let others: Vec<&str> = names
         .iter()
-        .filter(|name| Some(**name) != meant)
-        .map(|name| format!("`{name}`"))
+        .copied()
+        .filter(|name| Some(*name) != meant)
         .collect();
     let others = others.join(", ");
     match meant {
-        Some(meant) => format!("did you mean `{meant}`? others: {others}"),
-        None => format!("unknown option; known: {others}"),
+        Some(meant) => format!("did you mean `{meant}`? others: `{others}`"),
+        None => format!("unknown option; known: `{others}`"),
     }
 }
 

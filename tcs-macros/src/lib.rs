@@ -5,6 +5,7 @@
 //! checked, which cannot fail (`server::expand`, `client::expand`).
 
 mod args;
+mod checks;
 mod client;
 mod emit;
 mod errors;

@@ -36,6 +36,7 @@ const SERVER: &[Known] = &[
     known("format", Value::Type, "format = Plain"),
     known("session", Value::Expression, "session = User::guest()"),
     known("greeting", Value::Expression, "greeting = \"hello\""),
+    known("refuse", Value::Path, "refuse = in_words"),
     known("blocking", Value::Nothing, "blocking"),
     known("crate", Value::Path, "crate = path::to::tcs"),
 ];

@@ -98,7 +98,8 @@
 //! nothing else: see [`server`].
 //!
 //! A function's own errors are its `Err`: over [`LengthPrefixed`] the client sees them as an
-//! [`Error`] with a [`Refusal`], over other framings their text is the reply. A panic is the failure
+//! [`Error`] with a [`Refusal`], over other framings their text is the reply, unless the protocol
+//! words refusals itself (`refuse = …`). A panic is the failure
 //! of its request; its text stays on the server.
 //!
 //! # Cancel safety
@@ -111,7 +112,11 @@
 //!
 //! # Features
 //!
-//! There are none yet: everything is always there.
+//! | feature | gives | with the crate |
+//! |---|---|---|
+//! | `codec` | `Codec`: any codec of `tokio_util` as framing and format | `tokio-util` |
+//!
+//! None is on by default; everything else is always there.
 //!
 //! # What is not stable
 //!
@@ -157,6 +162,10 @@ pub use error::{Error, ErrorKind, Execution, Result};
 pub use format::{
     Answer, Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, Plain, Received, Writer,
 };
+#[cfg(feature = "codec")]
+pub use format::{Carry, Item};
+#[cfg(feature = "codec")]
+pub use framing::Codec;
 pub use framing::{
     Arrival, CrlfLines, Cut, Delimited, Exchanges, Fixed, Foreign, FrameError, Framing, Input,
     LengthPrefixed, Lines, Netstrings, Prefixed, Raw, RequestEnd, Side, Told, UntilEof, delimiter,

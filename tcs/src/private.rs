@@ -6,8 +6,9 @@
     reason = "expansions make and match them"
 )]
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
+use crate::Told;
 pub use crate::{
     ClientProtocol, Context, Contract, Decode, DecodeError, Encode, EncodeError, Facts, Frame,
     Framing, FromContext, LengthPrefixed, Peer, Plain, Received, Refusal, ServerProtocol, Writer,
@@ -84,6 +85,63 @@ where
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         (self.0)(out)
     }
+}
+
+/// Fails, before the program runs, for a framing that tells refusals itself.
+pub const fn needs_words<F: Framing>() {
+    assert!(
+        matches!(F::TELLS, Told::Not),
+        "this framing tells refusals by itself: remove `refuse`"
+    );
+}
+
+/// Two types, of which the macro asks what it cannot see.
+///
+/// The constants of the type come before those of the traits, where their types hold.
+#[derive(Debug)]
+pub struct Pair<A, B>(PhantomData<(A, B)>);
+
+impl<T> Pair<T, T> {
+    pub const SAME: bool = true;
+}
+
+/// The other half of [`Pair`].
+pub trait Differs {
+    const SAME: bool = false;
+}
+
+impl<A, B> Differs for Pair<A, B> {}
+
+/// A type of which the macro asks what it cannot see.
+#[derive(Debug)]
+pub struct Asked<T>(PhantomData<T>);
+
+#[cfg(feature = "codec")]
+impl<C: tokio_util::codec::Decoder> Asked<crate::Codec<C>> {
+    pub const IS_CODEC: bool = true;
+}
+
+/// The other half of [`Asked`].
+pub trait IsNone {
+    const IS_CODEC: bool = false;
+}
+
+impl<T> IsNone for Asked<T> {}
+
+/// Fails, before the program runs, for a codec that is not framing and format at once.
+pub const fn fits(is_framing: bool, is_format: bool, same: bool) {
+    assert!(
+        !is_framing || is_format,
+        "a `Codec` is framing and format at once: write `format = Codec<…>`, too"
+    );
+    assert!(
+        is_framing || !is_format,
+        "a `Codec` is framing and format at once: write `framing = Codec<…>`, too"
+    );
+    assert!(
+        same || !is_framing,
+        "a `Codec` is framing and format at once: name the same one"
+    );
 }
 
 /// Stands for the messages of a function that is wrong, so that its type is a protocol all the same.

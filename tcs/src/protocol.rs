@@ -108,6 +108,24 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
+    /// Returns the message that stands for a refusal where the framing has no form for refusals;
+    /// none unless this is overridden.
+    ///
+    /// Without one, the connection closes when what was answered before has been delivered, and the
+    /// text of [`RefusalKind::Error`](crate::RefusalKind::Error) is sent as the reply. With one, a
+    /// refusal that stands for a reply is answered by it and the connection goes on; behind a final
+    /// one ([`is_final`](crate::RefusalKind::is_final)) the connection closes. An
+    /// [`Answer::Last`](crate::Answer::Last) closes it in any case, and an
+    /// [`Answer::Nothing`](crate::Answer::Nothing) says nothing.
+    ///
+    /// It is not called for a peer that speaks another protocol (HTTP, TLS, SSH), nor where the
+    /// connection ends as planned, behind the last reply. A panic here, or a message that cannot be
+    /// sent, closes the connection.
+    fn refuse<'a>(&'a self, refusal: &'a Refusal) -> Option<impl Encode<Self::Format>> {
+        let _ = refusal;
+        None::<NoMessage>
+    }
+
     /// Answers one request, or refuses it.
     ///
     /// The requests of one connection are processed one after the other, those of several at the
@@ -165,6 +183,10 @@ macro_rules! forward_server_protocol {
                 session: &'a mut Self::Session,
             ) -> Option<impl Encode<Self::Format>> {
                 P::greeting(self, peer, session)
+            }
+
+            fn refuse<'a>(&'a self, refusal: &'a Refusal) -> Option<impl Encode<Self::Format>> {
+                P::refuse(self, refusal)
             }
 
             fn process_request<'a>(

@@ -7,8 +7,9 @@ use std::{fmt, fmt::Write as _};
 /// [`ServerProtocol::process_request`](crate::ServerProtocol::process_request) and
 /// [`FromContext`](crate::FromContext) return it to refuse a request; on the client it is found by
 /// [`Error::refusal`](crate::Error::refusal). Over a framing with control frames
-/// ([`LengthPrefixed`](crate::LengthPrefixed)) it travels as one; over the others the connection
-/// closes, except that the text of [`RefusalKind::Error`] is sent as the reply.
+/// ([`LengthPrefixed`](crate::LengthPrefixed)) it travels as one; over the others the protocol words
+/// it ([`refuse`](crate::ServerProtocol::refuse)), or else the connection closes, except that the text
+/// of [`RefusalKind::Error`] is sent as the reply.
 ///
 /// `Display` escapes control characters, because the text may come from a peer.
 #[derive(Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 #![allow(
     missing_docs,
     clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
     clippy::missing_panics_doc,
     reason = "test support is read where it is used, panics by design, and has no other users"
 )]
@@ -16,6 +17,7 @@ mod counted;
 pub mod cutting;
 mod deadline;
 mod gate;
+pub mod ledger;
 pub mod naive;
 mod peer;
 pub mod pipeline;

@@ -7,6 +7,7 @@ use syn::Type;
 use super::model::{Half, Model};
 use crate::{
     args::Args,
+    checks::checks,
     emit::{Shape, bounds, judged},
     item::Function,
     spans::{at, private},
@@ -74,6 +75,7 @@ impl Expansion<'_> {
             .into_iter()
             .flatten();
         let fields = self.field_bounds(is_right);
+        let checks = is_right.then(|| checks(self.args, &model.generics));
         let output_type = quote_spanned!(span=> Output = Self::Output);
         let future = quote_spanned! {at(&self.function.sig.ident)=>
             impl ::core::future::Future<#output_type> + ::core::marker::Send
@@ -106,6 +108,8 @@ impl Expansion<'_> {
                     #process_reply
                 }
             }
+
+            #checks
         }
     }
 

@@ -7,9 +7,10 @@ use syn::{Generics, Type};
 use super::model::{Argument, Model, Session, State};
 use crate::{
     args::Args,
+    checks::checks,
     emit::{Shape, bounds, judged, sending, turbofish},
     item::Function,
-    spans::{at, private},
+    spans::{self, at, private, respan},
 };
 
 /// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
@@ -58,10 +59,11 @@ impl Expansion<'_> {
         );
         let request = or_else(model.request.as_ref(), quote!(#private::Unknown));
         let reply = or_else(model.reply.as_ref(), quote!(#private::Unknown));
-        let (open_session, greeting, process_request, process_at_once) = if is_right {
+        let (open_session, greeting, refuse, process_request, process_at_once) = if is_right {
             (
                 self.open_session(),
                 self.greeting(),
+                self.refuse(),
                 self.process_request(),
                 self.process_at_once(),
             )
@@ -69,6 +71,7 @@ impl Expansion<'_> {
             let stub = quote_spanned!(span=> ::core::unimplemented!());
             (
                 stub.clone(),
+                None,
                 None,
                 quote_spanned!(span=> async { #stub }),
                 None,
@@ -80,6 +83,7 @@ impl Expansion<'_> {
             .into_iter()
             .flatten();
         let states = self.state_bounds(is_right);
+        let checks = is_right.then(|| checks(args, &model.generics));
         let future = quote_spanned! {at(&self.function.sig.ident)=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Refusal>
@@ -108,6 +112,8 @@ impl Expansion<'_> {
 
                 #greeting
 
+                #refuse
+
                 fn process_request<'exchange>(
                     &'exchange self,
                     context: #private::Context<'exchange, Self::Session>,
@@ -118,6 +124,8 @@ impl Expansion<'_> {
 
                 #process_at_once
             }
+
+            #checks
         }
     }
 
@@ -180,6 +188,26 @@ impl Expansion<'_> {
                 #scope
                 #session
                 ::core::option::Option::Some(#message)
+            }
+        })
+    }
+
+    fn refuse(&self) -> Option<TokenStream> {
+        let Self { args, krate, .. } = self;
+        let path = args.refuse.as_ref()?;
+        let span = at(path);
+        let private = respan(quote!(#krate::__private), span);
+        let encode = spans::private(krate, "Encode", path);
+        Some(quote_spanned! {span=>
+            fn refuse<'exchange>(
+                &'exchange self,
+                refusal: &'exchange #private::Refusal,
+            ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
+                const { #private::needs_words::<Self::Framing>() }
+                let words: fn(&'exchange #private::Refusal) -> _ = #path;
+                ::core::option::Option::Some(#private::sending(move |out| {
+                    #encode::<Self::Format>::encode(words(refusal), out)
+                }))
             }
         })
     }

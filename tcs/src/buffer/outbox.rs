@@ -106,6 +106,9 @@ impl Outbox {
     ) -> Result<(), Unusual> {
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
+        if let Some(values) = framing.values() {
+            writer.admit(values);
+        }
         let encoded = encode(&mut writer);
         if encoded.is_err() || !writer.is_message() {
             let outcome = writer.into_outcome();

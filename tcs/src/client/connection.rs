@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     ConnectOptions,
     failure::Failure,
-    message::{decode, enqueue},
+    message::{enqueue, take},
     transfer::{Received, Seen},
 };
 use crate::{
@@ -144,7 +144,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self.round_trip(request).await?;
-        let reply = decode::<P::Format, _>(&self.peer, self.inbox.frame(reply))?;
+        let reply =
+            take::<P::Format, _, _>(&self.peer, self.inbox.frame(reply), &mut self.framing)?;
         Ok(protocol.process_reply(&self.peer, reply).await)
     }
 
@@ -169,7 +170,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         P: Callable<Framing = F>,
     {
         let reply = self.round_trip(|out| P::encode(request, out)).await?;
-        decode::<P::Format, _>(&self.peer, self.inbox.frame(reply))
+        take::<P::Format, _, _>(&self.peer, self.inbox.frame(reply), &mut self.framing)
     }
 
     /// Receives a message that was not asked for: a server's greeting, before the first request.
@@ -200,7 +201,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         self.check()?;
         let message = self.converse().await?;
-        decode::<Format, _>(&self.peer, self.inbox.frame(message))
+        take::<Format, _, _>(&self.peer, self.inbox.frame(message), &mut self.framing)
     }
 
     /// Sends a request and returns where its reply stands in the inbox.

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use crate::{
-    Decode, EncodeError, Error, Frame, FrameError, Framing, Peer, Refusal, RefusalKind, Result,
-    Side, Writer,
+    Decode, DecodeError, EncodeError, Error, Frame, FrameError, Framing, Peer, Refusal,
+    RefusalKind, Result, Side, Writer,
     buffer::{Inbox, Outbox, Unusual},
     error::Repr,
+    format::read,
     framing::What,
 };
 
@@ -79,8 +80,19 @@ fn no_request(unusual: Unusual) -> Error {
 
 /// Reads a reply of `peer`.
 pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(peer: &Peer, frame: &'a [u8]) -> Result<T> {
-    T::decode(Frame::new(frame)).map_err(|source| {
-        let peer = peer.clone();
-        Repr::Decode { peer, source }.into()
-    })
+    T::decode(Frame::new(frame)).map_err(|source| unreadable(peer, source))
+}
+
+/// Reads the reply of `peer` that the framing has cut last.
+pub(super) fn take<'a, Format, T, F>(peer: &Peer, frame: &'a [u8], framing: &mut F) -> Result<T>
+where
+    T: Decode<'a, Format>,
+    F: Framing,
+{
+    read(frame, framing).map_err(|source| unreadable(peer, source))
+}
+
+fn unreadable(peer: &Peer, source: DecodeError) -> Error {
+    let peer = peer.clone();
+    Repr::Decode { peer, source }.into()
 }

@@ -20,7 +20,7 @@ use super::{
     Connection,
     connection::{LENT, UNASKED},
     failure::Failure,
-    message::{Heard, decode, hear},
+    message::{Heard, hear, take},
 };
 use crate::{Callable, Contract, Exchanges, FrameError, Framing, Result, error::Repr};
 
@@ -192,8 +192,8 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             return Ok(None);
         }
         let frame = self.next().await?;
-        let Connection { peer, inbox, .. } = &*self.connection;
-        decode::<P::Format, _>(peer, inbox.frame(frame)).map(Some)
+        let near = &mut *self.connection;
+        take::<P::Format, _, _>(&near.peer, near.inbox.frame(frame), &mut near.framing).map(Some)
     }
 
     /// Sends what was collected.

@@ -3,15 +3,19 @@
 use std::fmt;
 
 mod answer;
+#[cfg(feature = "codec")]
+mod items;
 mod plain;
 mod writer;
 
 pub use answer::Answer;
+#[cfg(feature = "codec")]
+pub use items::{Carry, Item};
 pub use plain::Plain;
 pub(crate) use writer::Outcome;
 pub use writer::Writer;
 
-use crate::refusal::Escaped;
+use crate::{Framing, refusal::Escaped};
 
 /// A message that can be sent in a format.
 ///
@@ -38,7 +42,8 @@ use crate::refusal::Escaped;
     message = "`{Self}` cannot be sent as a message in the format `{Format}`",
     label = "no `Encode<{Format}>`",
     note = "`Plain` sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Answer` of them",
-    note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Encode`"
+    note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Encode`",
+    note = "a `Codec<C>` sends what `C` has an `Encoder` for, if it is a `tcs::Item`; `tcs::Carry` makes one of any type"
 )]
 pub trait Encode<Format> {
     /// Writes the message, or says that there is none, into the connection's buffer.
@@ -73,7 +78,8 @@ pub trait Encode<Format> {
     label = "no `Decode<{Format}>`",
     note = "`Plain` reads text, bytes, numbers, `bool`, `char`, addresses and `()`",
     note = "the request is the first parameter without a helper attribute; `&Peer` and the like follow it",
-    note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Decode`"
+    note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Decode`",
+    note = "a `Codec<C>` reads what `C` decodes, as a value that is owned, if that is a `tcs::Item`; `tcs::Carry` makes one of any type"
 )]
 pub trait Decode<'a, Format>: Sized {
     /// Reads the message.
@@ -83,6 +89,39 @@ pub trait Decode<'a, Format>: Sized {
     /// When the bytes are no such message. The text is sent to the peer; show parts of the frame
     /// in it with [`Frame::excerpt`] only.
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError>;
+
+    /// Whether the message is a value that the framing hands over.
+    #[doc(hidden)]
+    const VALUE: bool = false;
+
+    /// Takes the message that the framing has cut last.
+    #[doc(hidden)]
+    #[inline]
+    fn take<F: Framing>(frame: Frame<'a>, framing: &mut F) -> Result<Self, DecodeError> {
+        let _ = framing;
+        Self::decode(frame)
+    }
+}
+
+/// Reads the message that the framing has cut last.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "it stands for `decode`, which the compiler inlines where it is worth it"
+)]
+pub(crate) fn read<'a, Format, T, F>(bytes: &'a [u8], framing: &mut F) -> Result<T, DecodeError>
+where
+    T: Decode<'a, Format>,
+    F: Framing,
+{
+    // The attributes say the same where a protocol is written; this is for those made by hand.
+    const {
+        assert!(
+            T::VALUE == F::VALUES,
+            "a `Codec` is framing and format of a protocol, or neither"
+        );
+    }
+    T::take(Frame::new(bytes), framing)
 }
 
 /// What a caller sees of a reply: `T` of an [`Answer<T>`] and, in [`Plain`], of a `Result<T, E>`,

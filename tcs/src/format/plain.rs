@@ -198,7 +198,7 @@ impl<'a, const N: usize> Decode<'a, Plain> for &'a [u8; N] {
 
 impl<const N: usize> Decode<'_, Plain> for [u8; N] {
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
-        <&Self>::decode(frame).copied()
+        <&Self as Decode<'_, Plain>>::decode(frame).copied()
     }
 }
 

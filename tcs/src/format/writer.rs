@@ -1,12 +1,11 @@
 //! Where a message is written.
 
-use std::{fmt, io};
+use std::{any::Any, fmt, io};
 
 /// The end of the connection's send buffer, while one message is written to it.
 ///
 /// A message that grows beyond `max_frame_len` is dropped, and the rest of it is not stored. Write
 /// text with [`write!`]: the `fmt::Write` methods never fail.
-#[derive(Debug)]
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// How many more bytes the message may have, of how many.
@@ -17,6 +16,8 @@ pub struct Writer<'a> {
     kind: Kind,
     /// Where an error's text begins in the buffer, and ends.
     text: (usize, usize),
+    /// What values pass through to become bytes.
+    values: Option<&'a mut (dyn Any + Send)>,
 }
 
 /// What is written, without what would have to be dropped: a writer then stays in registers.
@@ -57,7 +58,20 @@ impl<'a> Writer<'a> {
             excessive: 0,
             kind: Kind::Message,
             text: (0, 0),
+            values: None,
         }
+    }
+
+    /// Lets values pass through `values`.
+    #[inline]
+    pub(crate) fn admit(&mut self, values: &'a mut (dyn Any + Send)) {
+        self.values = Some(values);
+    }
+
+    /// Takes what values pass through, until it is [admitted](Self::admit) again.
+    #[cfg(feature = "codec")]
+    pub(super) fn values(&mut self) -> Option<&'a mut (dyn Any + Send)> {
+        self.values.take()
     }
 
     /// Appends bytes to the message.
@@ -118,6 +132,15 @@ impl<'a> Writer<'a> {
             Kind::Error => Outcome::Error(text()),
             Kind::LastError => Outcome::LastError(text()),
         }
+    }
+}
+
+impl fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("room", &self.room)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 

@@ -52,6 +52,8 @@ const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 const MAX_CONTROL: usize = 4_096;
 
 impl Framing for LengthPrefixed {
+    const TELLS: Told = Told::Yes;
+
     #[inline(always)]
     #[expect(
         clippy::inline_always,

@@ -11,8 +11,8 @@ use super::{
 ///
 /// A carriage return before the line feed is dropped; `\n` is written. A message that contains a
 /// line feed cannot be sent. There are no control frames: the text of a function's error is sent
-/// as the reply, and after any other refusal the connection closes. A last line without its line
-/// feed is refused and never executed, because it may be half of one. A peer that begins with a
+/// as the reply, and after any other refusal the connection closes, unless the protocol words them
+/// (`refuse = …`). A last line without its line feed is refused and never executed, because it may be half of one. A peer that begins with a
 /// length is answered with a control frame; nothing is executed.
 ///
 /// Where each line must end with `\r\n`, use [`CrlfLines`](super::CrlfLines).

@@ -4,8 +4,10 @@
 //! can be split is tested without a socket. One value serves one connection and may remember what
 //! it has seen.
 
-use std::{fmt, ops::Range};
+use std::{any::Any, fmt, ops::Range};
 
+#[cfg(feature = "codec")]
+mod codec;
 mod contact;
 mod crlf_lines;
 mod delimited;
@@ -20,6 +22,10 @@ mod raw;
 mod sight;
 mod until_eof;
 
+#[cfg(feature = "codec")]
+pub use codec::Codec;
+#[cfg(feature = "codec")]
+pub(crate) use codec::State;
 pub use crlf_lines::CrlfLines;
 pub use delimited::{Delimited, delimiter};
 pub use fixed::Fixed;
@@ -32,6 +38,7 @@ pub use raw::Raw;
 pub use until_eof::UntilEof;
 
 use foreign::Words;
+pub(crate) use sight::seems_foreign;
 
 use crate::{Refusal, RefusalKind, refusal::Escaped};
 
@@ -90,7 +97,7 @@ use crate::{Refusal, RefusalKind, refusal::Escaped};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<u16>`, `UntilEof` and `Raw`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<u16>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + Sync + 'static {
     /// How many exchanges a connection has.
@@ -106,6 +113,16 @@ pub trait Framing: Default + Send + Sync + 'static {
     /// What is wrong with the parameters of this framing: an error of compilation wherever a
     /// protocol uses it.
     const MISTAKE: Option<&'static str> = None;
+
+    /// Whether [`refuse`](Self::refuse) always has a form for a refusal.
+    ///
+    /// Where it has, the protocol's own words for refusals would never be said, and
+    /// `#[server_protocol(refuse = …)]` does not compile.
+    const TELLS: Told = Told::Not;
+
+    /// Whether messages are values, which pass through [`values`](Self::values), and not bytes.
+    #[doc(hidden)]
+    const VALUES: bool = false;
 
     /// Finds the frame that `input` begins with; `None` until it is complete.
     ///
@@ -131,6 +148,13 @@ pub trait Framing: Default + Send + Sync + 'static {
     fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Refusal) -> Told {
         let _ = (out, refusal);
         Told::Not
+    }
+
+    /// Lends what values pass through.
+    #[doc(hidden)]
+    #[inline]
+    fn values(&mut self) -> Option<&mut (dyn Any + Send)> {
+        None
     }
 
     /// Appends the last words to a peer whose bytes made no sense.
@@ -370,6 +394,11 @@ impl FrameError {
             foreign: None,
             text: text.to_string().into_boxed_str(),
         }
+    }
+
+    /// Tells whether the peer speaks another protocol.
+    pub(crate) const fn is_foreign(&self) -> bool {
+        self.foreign.is_some()
     }
 
     /// Returns this error as it is told to the peer.

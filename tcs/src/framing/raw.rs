@@ -10,7 +10,7 @@ use super::{
 /// One exchange per connection. The request is what has arrived when the server wakes, its bytes
 /// untouched, so a request that is sent in pieces with pauses between them is cut after the first
 /// piece; the reply is everything until the server closes. Refusals cannot be told: the connection
-/// closes.
+/// closes, unless the protocol words them (`refuse = …`).
 ///
 /// # Examples
 ///

@@ -68,6 +68,18 @@ impl Sight {
     }
 }
 
+/// Tells whether a peer that never got as far as a message has begun to speak another protocol, so
+/// that it would not understand words of this one.
+pub(crate) fn seems_foreign(bytes: &[u8]) -> bool {
+    /// As many bytes as begin nothing else by chance.
+    const TELLING: usize = 4;
+    match Sight::of(bytes) {
+        Sight::None => false,
+        Sight::Maybe => bytes.len() >= TELLING,
+        Sight::Long | Sight::Clear(_) => true,
+    }
+}
+
 /// Matches what has arrived against what is expected there.
 fn expect(bytes: &[u8], expected: &[u8], foreign: Foreign) -> Sight {
     if bytes.starts_with(expected) {

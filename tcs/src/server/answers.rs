@@ -15,13 +15,14 @@ use super::{
     connection::Connection,
     lifetime::Requests,
     registry::Alarm,
-    replies::{Next, closing, is_full},
+    replies::{Acquaintance, Next, closing, is_full, panic_text},
     waiting::{Polled, meanwhile},
     waits::Gone,
 };
 use crate::{
-    Context, Decode as _, Frame, FrameError, Framing, Refusal, RefusalKind, ServerProtocol, Side,
+    Context, FrameError, Framing, Refusal, RefusalKind, ServerProtocol, Side,
     buffer::{Buffers, Frames, Outbox},
+    format::read,
     framing::{What, too_large},
     race::poll_caught,
     refusal::Escaped,
@@ -103,7 +104,7 @@ where
                 replies,
                 ..
             } = self;
-            let answered = match P::Request::decode(Frame::new(frame)) {
+            let answered = match read::<P::Format, P::Request<'_>, _>(frame, replies.framing()) {
                 Err(error) => Ok(replies.refuse(outbox, Refusal::bad_request(error.to_string()))),
                 Ok(request) => {
                     let context = Context::new(facts, session);
@@ -133,7 +134,7 @@ where
             // A function that was cut is gone by now: were its drop to panic later, its request would
             // be answered twice.
             let next = answered.unwrap_or_else(|alarm| self.cut_short(outbox, alarm));
-            let next = unless_once(next, self.shared.requests);
+            let next = self.unless_once(outbox, next, self.shared.requests);
             if next != Next::GoOn || is_full(outbox) {
                 return next;
             }
@@ -156,14 +157,14 @@ where
                 replies,
                 ..
             } = self;
-            let next = match P::Request::decode(Frame::new(frame)) {
+            let next = match read::<P::Format, P::Request<'_>, _>(frame, replies.framing()) {
                 Ok(request) => {
                     let context = Context::new(facts, session);
                     replies.answer(outbox, shared.protocol.process_at_once(context, request))
                 }
                 Err(error) => replies.refuse(outbox, Refusal::bad_request(error.to_string())),
             };
-            let next = unless_once(next, terms.requests);
+            let next = self.unless_once(outbox, next, terms.requests);
             if next != Next::GoOn || is_full(outbox) {
                 return next;
             }
@@ -195,16 +196,18 @@ where
             // Messages come first and by themselves, so that what their framing has found out about
             // them is not looked at again.
             let cut = match self.replies.framing().cut(input) {
-                Ok(Some(cut)) if cut.what == What::Message && cut.consumed > 0 => {
+                Ok(Some(cut))
+                    if cut.what == What::Message && (cut.consumed > 0 || P::Framing::VALUES) =>
+                {
                     let frame = frames.take(input, cut);
                     self.receive(terms.requests);
                     return Ok(frame);
                 }
                 Ok(None) if frames.has_ended() => return Err(Next::Close(None)),
                 Ok(None) => return Err(Next::GoOn),
-                Ok(Some(cut)) if cut.consumed > 0 => cut,
-                Ok(Some(_)) => return Err(self.reject(outbox, &nothing_cut())),
-                Err(error) => return Err(self.reject(outbox, &error)),
+                Ok(Some(cut)) if cut.consumed > 0 || P::Framing::VALUES => cut,
+                Ok(Some(_)) => return Err(self.reject(outbox, &nothing_cut(), input.bytes())),
+                Err(error) => return Err(self.reject(outbox, &error, input.bytes())),
             };
             let (what, length) = (cut.what, cut.frame.len());
             frames.take(input, cut);
@@ -217,9 +220,14 @@ where
 
     /// Ends a connection whose bytes are no frames.
     #[cold]
-    fn reject(&mut self, outbox: &mut Outbox, error: &FrameError) -> Next {
+    fn reject(&mut self, outbox: &mut Outbox, error: &FrameError, unread: &[u8]) -> Next {
         self.receive(self.shared.requests);
-        self.replies.reject(outbox, error)
+        let peer = if error.is_foreign() {
+            Acquaintance::Stranger
+        } else {
+            self.acquaintance(unread)
+        };
+        self.replies.reject(outbox, error, peer)
     }
 
     /// Answers for a function that was dropped where it waited.
@@ -253,14 +261,14 @@ where
                 self.replies
                     .refuse(outbox, Refusal::new(RefusalKind::TooLarge, text))
             }
-            What::Control(kind) => self.reject(
-                outbox,
-                &FrameError::malformed(format_args!(
+            What::Control(kind) => {
+                let error = FrameError::malformed(format_args!(
                     "a control frame of kind {kind:#04x}, which clients do not send"
-                )),
-            ),
+                ));
+                self.reject(outbox, &error, &[])
+            }
         };
-        unless_once(next, self.shared.requests)
+        self.unless_once(outbox, next, self.shared.requests)
     }
 
     /// Notes that a request was received, or something in its place.
@@ -272,13 +280,20 @@ where
         }
     }
 
+    /// Closes after an answer, if a server gives only one.
+    #[inline]
+    fn unless_once(&mut self, outbox: &mut Outbox, next: Next, requests: Requests) -> Next {
+        match next {
+            Next::GoOn if requests == Requests::One => {
+                self.replies.end(outbox, "this server answers one request")
+            }
+            next => next,
+        }
+    }
+
     /// Mends what a panic left.
     fn outlive(&mut self, outbox: &mut Outbox, panic: &(dyn Any + Send)) -> Next {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no text");
+        let message = panic_text(panic);
         // The payload may quote the peer, and is for the log only.
         let message = Escaped(message.as_bytes(), message.len());
         tracing::error!(panic = %message, "a protocol function panicked");
@@ -289,18 +304,7 @@ where
         }
         let refusal = Refusal::new(RefusalKind::Failed, "the function panicked");
         let next = unless_half_changed::<P>(self.replies.refuse(outbox, refusal));
-        unless_once(next, self.shared.requests)
-    }
-}
-
-/// Closes after an answer, if a server gives only one.
-#[inline]
-fn unless_once(next: Next, requests: Requests) -> Next {
-    match next {
-        Next::GoOn if requests == Requests::One => {
-            Next::Close(Some(closing("this server answers one request")))
-        }
-        next => next,
+        self.unless_once(outbox, next, self.shared.requests)
     }
 }
 

@@ -26,13 +26,12 @@ use crate::{
 /// One connection of a server.
 ///
 /// Its size is paid by each idle connection, so nothing is here that all connections share.
-#[derive(Debug)]
 pub(super) struct Connection<P: ServerProtocol, S> {
     pub(super) shared: Arc<Shared<P>>,
     pub(super) facts: Facts,
     pub(super) session: P::Session,
     pub(super) buffers: Lease,
-    pub(super) replies: Replies<P::Framing>,
+    pub(super) replies: Replies<P>,
     /// When the wait for bytes began, or that for the rest of a started frame, by the registry's
     /// clock.
     pub(super) wait_began: Option<Time>,
@@ -91,7 +90,7 @@ where
         } = *accepted;
         Self {
             session: shared.protocol.open_session(facts.peer()),
-            replies: Replies::new(shared.protocol.framing(), shared.limits.frame_len),
+            replies: Replies::new(Arc::clone(&shared)),
             buffers: Lease::default(),
             wait_began: None,
             drain_began: None,
@@ -113,7 +112,7 @@ where
                 Ok(Next::GoOn) => match poll_fn(|cx| self.poll_turn(cx)).await {
                     Ok(Arrived::Bytes) => self.answer_arrived().await,
                     Ok(Arrived::Answered(next)) => Ok(next),
-                    Ok(Arrived::Expired) => Ok(Next::Close(Some(self.expired()))),
+                    Ok(Arrived::Expired) => Ok(self.expired()),
                     Ok(Arrived::Drain) => Ok(Next::Close(Some(closing("the server is stopping")))),
                     Err(gone) => Err(gone),
                 },

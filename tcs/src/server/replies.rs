@@ -3,13 +3,20 @@
 use tokio::io::AsyncWrite;
 
 use std::{
+    any::Any,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use super::report::{Answers, Tally};
+use super::{
+    accept::Shared,
+    report::{Answers, Tally},
+};
 use crate::{
-    Encode, EncodeError, Exchanges, FrameError, Framing, Refusal, RefusalKind, Told, Writer,
+    Encode, EncodeError, Exchanges, FrameError, Framing, Refusal, RefusalKind, ServerProtocol,
+    Told, Writer,
     buffer::{Outbox, Unusual},
     refusal::Escaped,
 };
@@ -17,10 +24,9 @@ use crate::{
 /// The sending half: framing, and what the unsent answers count as.
 ///
 /// What is said goes into an outbox that is lent, because a connection that rests has none.
-#[derive(Debug)]
-pub(super) struct Replies<F> {
-    framing: F,
-    limit: usize,
+pub(super) struct Replies<P: ServerProtocol> {
+    shared: Arc<Shared<P>>,
+    framing: P::Framing,
     unsent: Answers,
 }
 
@@ -33,6 +39,27 @@ pub(super) enum Next {
     Close(Option<Refusal>),
 }
 
+/// What became of a refusal in the protocol's own words.
+#[derive(Debug, PartialEq, Eq)]
+enum Worded {
+    /// The protocol has none.
+    Not,
+    /// They are said, or it has decided to say nothing.
+    Yes,
+    /// They are said, and are the last.
+    Last,
+    /// They cannot be said.
+    Failed,
+}
+
+/// Whether a peer would understand the protocol's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acquaintance {
+    Known,
+    /// All that it has sent looks like another protocol.
+    Stranger,
+}
+
 /// As many bytes wait before they are sent although more answers could join them.
 const BATCH: usize = 64 * 1024;
 
@@ -42,11 +69,11 @@ pub(super) fn is_full(outbox: &Outbox) -> bool {
     outbox.waiting() >= BATCH
 }
 
-impl<F: Framing> Replies<F> {
-    pub(super) fn new(framing: F, limit: usize) -> Self {
+impl<P: ServerProtocol> Replies<P> {
+    pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
         Self {
-            framing,
-            limit,
+            framing: shared.protocol.framing(),
+            shared,
             unsent: Answers::default(),
         }
     }
@@ -63,7 +90,7 @@ impl<F: Framing> Replies<F> {
     }
 
     #[inline]
-    pub(super) fn framing(&mut self) -> &mut F {
+    pub(super) fn framing(&mut self) -> &mut P::Framing {
         &mut self.framing
     }
 
@@ -74,7 +101,9 @@ impl<F: Framing> Replies<F> {
         greeting: impl Encode<Format>,
     ) -> Next {
         outbox.prepare();
-        let written = outbox.message(&mut self.framing, self.limit, |out| greeting.encode(out));
+        let written = outbox.message(&mut self.framing, self.shared.limits.frame_len, |out| {
+            greeting.encode(out)
+        });
         let why = match written {
             Ok(()) | Err(Unusual::Nothing) => return Next::GoOn,
             Err(Unusual::Last) => return Next::Close(None),
@@ -105,11 +134,13 @@ impl<F: Framing> Replies<F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `answer`")]
     fn reply<Format>(&mut self, outbox: &mut Outbox, reply: impl Encode<Format>) -> Next {
-        let written = outbox.message(&mut self.framing, self.limit, |out| reply.encode(out));
+        let written = outbox.message(&mut self.framing, self.shared.limits.frame_len, |out| {
+            reply.encode(out)
+        });
         match written {
             Ok(()) => {
                 self.unsent.served += 1;
-                after_answer::<F>()
+                after_answer::<P::Framing>()
             }
             Err(unusual) => self.unusual(outbox, unusual),
         }
@@ -121,16 +152,16 @@ impl<F: Framing> Replies<F> {
         let why = match unusual {
             Unusual::Nothing => {
                 self.unsent.served += 1;
-                return after_answer::<F>();
+                return after_answer::<P::Framing>();
             }
             Unusual::Last => {
                 self.unsent.served += 1;
-                return after_last();
+                return self.end(outbox, LAST);
             }
             Unusual::Error(text) => return self.refuse(outbox, Refusal::error(text)),
             Unusual::LastError(text) => {
                 return match self.refuse(outbox, Refusal::error(text)) {
-                    Next::GoOn => after_last(),
+                    Next::GoOn => self.end(outbox, LAST),
                     close @ Next::Close(_) => close,
                 };
             }
@@ -157,28 +188,65 @@ impl<F: Framing> Replies<F> {
             self.unsent.count(refusal.kind());
             return Next::Close(Some(refusal));
         }
-        let told = outbox.refuse(&mut self.framing, &refusal);
-        if told == Told::Not && refusal.kind() == RefusalKind::Error {
-            return self.error_as_reply(outbox, &refusal);
+        let worded = match outbox.refuse(&mut self.framing, &refusal) {
+            Told::Yes => Worded::Yes,
+            Told::Not => self.word(outbox, &refusal),
+        };
+        match (&worded, refusal.kind()) {
+            (Worded::Not, RefusalKind::Error) => return self.error_as_reply(outbox, &refusal),
+            (Worded::Failed, RefusalKind::Error) => self.unsent.count(RefusalKind::Failed),
+            (_, kind) => self.unsent.count(kind),
         }
-        self.unsent.count(refusal.kind());
-        match told {
-            Told::Yes => {
+        match worded {
+            Worded::Yes => {
                 tracing::debug!(reason = %refusal, "answered without a reply");
-                after_answer::<F>()
+                after_answer::<P::Framing>()
             }
             // Without a word about this request, the next reply would be taken for its own.
-            Told::Not => {
+            Worded::Not => {
                 tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
                 Next::Close(None)
             }
+            Worded::Last | Worded::Failed => Next::Close(None),
         }
+    }
+
+    /// Says a refusal in the protocol's own words, if it has any, whatever they do.
+    fn word(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Worded {
+        let Self {
+            shared, framing, ..
+        } = self;
+        let worded = catch_unwind(AssertUnwindSafe(|| {
+            outbox.prepare();
+            let words = shared.protocol.refuse(refusal)?;
+            Some(outbox.message(framing, shared.limits.frame_len, |out| words.encode(out)))
+        }));
+        let why = match worded {
+            Ok(None) => return Worded::Not,
+            Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Worded::Yes,
+            Ok(Some(Err(Unusual::Last))) => return Worded::Last,
+            Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
+            Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
+            Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
+            Err(panic) => {
+                outbox.prepare();
+                format!("panic: {}", panic_text(&*panic))
+            }
+        };
+        let why = Escaped(why.as_bytes(), why.len());
+        tracing::error!(reason = %refusal, %why, "a refusal cannot be put into words");
+        Worded::Failed
     }
 
     /// Sends the text of the function's error where a framing has no form for it.
     fn error_as_reply(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Next {
+        if P::Framing::VALUES {
+            tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
+            self.unsent.failed += 1;
+            return Next::Close(None);
+        }
         let mut say = |text: &dyn Fn(&mut Writer<'_>)| {
-            outbox.message(&mut self.framing, self.limit, |out| {
+            outbox.message(&mut self.framing, self.shared.limits.frame_len, |out| {
                 text(out);
                 Ok(())
             })
@@ -197,15 +265,24 @@ impl<F: Framing> Replies<F> {
             return Next::Close(None);
         }
         self.unsent.served += 1;
-        after_answer::<F>()
+        after_answer::<P::Framing>()
     }
 
-    /// Says the last words about bytes that made no sense.
-    pub(super) fn reject(&mut self, outbox: &mut Outbox, error: &FrameError) -> Next {
+    /// Says the last words about bytes that made no sense, to somebody who may understand them or
+    /// not.
+    pub(super) fn reject(
+        &mut self,
+        outbox: &mut Outbox,
+        error: &FrameError,
+        peer: Acquaintance,
+    ) -> Next {
         self.unsent.refused += 1;
-        match outbox.reject(&mut self.framing, error) {
-            Told::Yes => tracing::debug!(%error, "the peer sent no valid frame"),
-            Told::Not => tracing::info!(%error, "closing, as this framing cannot say why"),
+        let told = outbox.reject(&mut self.framing, error) == Told::Yes
+            || peer == Acquaintance::Known && self.word(outbox, &error.refusal()) != Worded::Not;
+        if told {
+            tracing::debug!(%error, "the peer sent no valid frame");
+        } else {
+            tracing::info!(%error, "closing, as this framing cannot say why");
         }
         Next::Close(None)
     }
@@ -218,7 +295,25 @@ impl<F: Framing> Replies<F> {
     /// Says a refusal that is not counted: at the end of the connection.
     pub(super) fn close(&mut self, outbox: &mut Outbox, refusal: &Refusal) {
         tracing::debug!(%refusal, "closing the connection");
+        if outbox.refuse(&mut self.framing, refusal) == Told::Not {
+            self.word(outbox, refusal);
+        }
+    }
+
+    /// Ends the connection as planned, behind what was said last.
+    ///
+    /// Words of the protocol would be taken for one more reply, so only the framing says it.
+    #[cold]
+    pub(super) fn end(&mut self, outbox: &mut Outbox, text: &str) -> Next {
+        self.dismiss(outbox, &closing(text))
+    }
+
+    /// Ends the connection of a peer that would not understand the protocol's words.
+    #[cold]
+    pub(super) fn dismiss(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Next {
+        tracing::debug!(%refusal, "closing the connection");
         let _: Told = outbox.refuse(&mut self.framing, refusal);
+        Next::Close(None)
     }
 
     /// Sends what waits, and counts the answers that were sent.
@@ -246,13 +341,19 @@ fn after_answer<F: Framing>() -> Next {
     }
 }
 
-fn after_last() -> Next {
-    Next::Close(Some(closing("this was the last reply")))
-}
+/// Why a connection ends behind an answer that closes it.
+const LAST: &str = "this was the last reply";
 
 /// The final refusal of a server that closes by its own decision.
 pub(super) fn closing(text: &str) -> Refusal {
     Refusal::new(RefusalKind::GoingAway, text)
+}
+
+/// Returns what a panic says; it may quote the peer, and is for the log only.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = || panic.downcast_ref::<String>().map(String::as_str);
+    let text = panic.downcast_ref::<&str>().copied().or_else(owned);
+    text.unwrap_or("no text")
 }
 
 /// Words that a value has no form, for the peer; why is the server's own matter.

@@ -11,7 +11,7 @@ use super::{
     registry::{Alarm, Watch},
     replies::Replies,
 };
-use crate::{Framing, buffer::Outbox};
+use crate::{ServerProtocol, buffer::Outbox};
 
 /// A future that was polled, and did not wake its task since.
 pub(super) struct Polled<'a, F> {
@@ -37,9 +37,9 @@ impl<'a, F: Future> Polled<'a, F> {
 }
 
 /// Does what is to be done while a function waits, unless it must not wait any longer.
-pub(super) fn meanwhile<F: Framing, S: AsyncWrite + Unpin, R>(
+pub(super) fn meanwhile<P: ServerProtocol, S: AsyncWrite + Unpin, R>(
     cx: &mut Context<'_>,
-    replies: &mut Replies<F>,
+    replies: &mut Replies<P>,
     outbox: &mut Outbox,
     stream: &mut S,
     watch: &mut Watch,

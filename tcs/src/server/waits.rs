@@ -13,12 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     connection::{Connection, Farewell},
     registry::Alarm,
-    replies::{Next, closing},
+    replies::{Acquaintance, Next, closing},
     settings::Limit,
 };
 use crate::{
-    Refusal, RefusalKind, ServerProtocol,
+    Refusal, RefusalKind, ServerProtocol, Side,
     buffer::{Inbox, Outbox},
+    framing::seems_foreign,
 };
 
 /// Why nothing can be said to the peer any more.
@@ -151,8 +152,31 @@ where
         self.shared.limits.frame.plus_seconds(earned as u64)
     }
 
-    /// Words why the wait for bytes is over.
-    pub(super) fn expired(&mut self) -> Refusal {
+    /// Ends the wait for bytes.
+    pub(super) fn expired(&mut self) -> Next {
+        let refusal = self.why_expired();
+        let mut buffers = self.buffers.take();
+        let unread = buffers
+            .inbox
+            .input(self.shared.limits.frame_len, Side::Server);
+        let next = match self.acquaintance(unread.bytes()) {
+            Acquaintance::Known => Next::Close(Some(refusal)),
+            Acquaintance::Stranger => self.replies.dismiss(&mut buffers.outbox, &refusal),
+        };
+        self.buffers.keep(buffers);
+        next
+    }
+
+    /// Looks at what is unread of a connection that will be closed for it.
+    pub(super) fn acquaintance(&self, unread: &[u8]) -> Acquaintance {
+        let is_first = self.watch.tally().requests().received <= 1;
+        if is_first && seems_foreign(unread) {
+            return Acquaintance::Stranger;
+        }
+        Acquaintance::Known
+    }
+
+    fn why_expired(&mut self) -> Refusal {
         let inbox = self.buffers.held().map(|buffers| &buffers.inbox);
         let Some((inbox, arrived)) = inbox.and_then(|inbox| Some((inbox, inbox.started()?))) else {
             let text = format!(

@@ -223,6 +223,10 @@ where
                 matches!(F::EXCHANGES, Exchanges::Many),
                 "this framing has one exchange per connection, so it has no channels"
             );
+            assert!(
+                !F::VALUES,
+                "a `Codec` has no channels: use `Connection::pipeline`"
+            );
         }
         self.check()?;
         inside_runtime("into_channel()", Instead::Nothing)?;

@@ -1,0 +1,57 @@
+//! An existing codec of `tokio_util`, served as it is: sums between commas, semicolons or line ends.
+//!
+//! Run it from the root of the repository:
+//!
+//! ```text
+//! cargo run -p codec
+//! ```
+//!
+//! It prints the address it listens on, and ends on Ctrl-C. Another address can be named:
+//! `cargo run -p codec -- 0.0.0.0:7000`.
+//!
+//! Try, in a second terminal:
+//!
+//! ```text
+//! printf '1+2;3+4+5\n6+x,7\n' | nc -N localhost 1234
+//! ```
+//!
+//! It prints `3,12,no number: x,7,`.
+//!
+//! It is a package of its own, because the other examples do not need `tokio_util`, nor the feature
+//! `codec` of `tcs`.
+
+use std::env;
+
+use bytes::Bytes;
+use tcs::{Codec, ConcurrentServer, Refusal, server_protocol};
+use tokio_util::codec::AnyDelimiterCodec;
+
+/// The messages are what the codec makes of them: `Bytes` in, text out.
+type Sums = Codec<AnyDelimiterCodec>;
+
+#[server_protocol(framing = Sums, format = Sums, refuse = in_words)]
+fn add(sum: Bytes) -> Result<String, String> {
+    let mut total: i64 = 0;
+    for term in sum.split(|byte| *byte == b'+') {
+        let text = String::from_utf8_lossy(term);
+        let number: i64 = text
+            .trim()
+            .parse()
+            .map_err(|_| format!("no number: {text}"))?;
+        total = total.checked_add(number).ok_or("too much")?;
+    }
+    Ok(total.to_string())
+}
+
+/// The codec has no form for a refusal, so it is worded as a message.
+fn in_words(refusal: &Refusal) -> &str {
+    refusal.text()
+}
+
+fn main() -> tcs::Result<()> {
+    let address = env::args().nth(1);
+    ConcurrentServer::new(Add)
+        .address(address.unwrap_or_else(|| "127.0.0.1:1234".to_owned()))
+        .on_listening(|address| println!("listening on {address}"))
+        .run()
+}

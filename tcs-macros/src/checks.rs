@@ -1,0 +1,59 @@
+//! What is checked where a protocol is written, also if nobody makes use of it.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{GenericParam, Generics, Type};
+
+use crate::{
+    args::Args,
+    spans::{at, respan},
+};
+
+/// Checks the options against each other, as far as only types can tell.
+///
+/// A constant of the module cannot name the parameters of the type; the library checks those
+/// protocols where they are used.
+pub(crate) fn checks(args: &Args, generics: &Generics) -> TokenStream {
+    let is_open = |param: &GenericParam| !matches!(param, GenericParam::Lifetime(_));
+    if generics.params.iter().any(is_open) {
+        return TokenStream::new();
+    }
+    let mut tokens = TokenStream::new();
+    if let Some(path) = &args.refuse {
+        let span = at(path);
+        let private = private(args, span);
+        let framing = or_default(args.framing.as_ref(), &private, "LengthPrefixed", span);
+        tokens.extend(quote_spanned!(span=> const _: () = #private::needs_words::<#framing>();));
+    }
+    if let Some(given) = args.format.as_ref().or(args.framing.as_ref()) {
+        let span = at(given);
+        let private = private(args, span);
+        let framing = or_default(args.framing.as_ref(), &private, "LengthPrefixed", span);
+        let format = or_default(args.format.as_ref(), &private, "Plain", span);
+        tokens.extend(quote_spanned! {span=>
+            const _: () = {
+                #[allow(unused_imports, reason = "they are used where the types do not answer")]
+                use #private::{Differs as _, IsNone as _};
+                #private::fits(
+                    #private::Asked::<#framing>::IS_CODEC,
+                    #private::Asked::<#format>::IS_CODEC,
+                    #private::Pair::<#framing, #format>::SAME,
+                )
+            };
+        });
+    }
+    tokens
+}
+
+fn private(args: &Args, span: Span) -> TokenStream {
+    let krate = args.krate();
+    respan(quote!(#krate::__private), span)
+}
+
+fn or_default(given: Option<&Type>, private: &TokenStream, name: &str, span: Span) -> TokenStream {
+    let name = Ident::new(name, span);
+    given.map_or_else(
+        || quote_spanned!(span=> #private::#name),
+        ToTokens::to_token_stream,
+    )
+}

@@ -1,0 +1,229 @@
+//! The items of codecs, which are values until a codec makes bytes of them.
+
+use std::{cell::Cell, fmt, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::{Answer, Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
+use crate::{Codec, Framing, framing::State};
+
+/// A type whose values are messages of a [`Codec`].
+///
+/// It has no methods: the codec does the work. Text, bytes, numbers, and tuples, lists and options
+/// of anything are items already. For a type of your own, say so:
+///
+/// ```
+/// enum Command {
+///     Get(String),
+///     Set(String, String),
+/// }
+///
+/// impl tcs::Item for Command {}
+/// ```
+///
+/// For a type of another crate, Rust does not allow that; [`Carry`] carries it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not known as an item of a codec",
+    label = "no `Item`",
+    note = "for a type of your own write `impl tcs::Item for Type {{}}`, for others use `tcs::Carry<Type>`"
+)]
+pub trait Item {}
+
+/// A message of a [`Codec`] whose type another crate has made.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{Carry, Codec, server_protocol};
+/// # mod other {
+/// #     use bytes::BytesMut;
+/// #     use tokio_util::codec::{Decoder, Encoder};
+/// #     #[derive(Default)]
+/// #     pub struct FrameCodec;
+/// #     pub struct Frame(pub u8);
+/// #     impl Decoder for FrameCodec {
+/// #         type Item = Frame;
+/// #         type Error = std::io::Error;
+/// #         fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, Self::Error> {
+/// #             Ok(bytes.split_to(bytes.len().min(1)).first().copied().map(Frame))
+/// #         }
+/// #     }
+/// #     impl Encoder<Frame> for FrameCodec {
+/// #         type Error = std::io::Error;
+/// #         fn encode(&mut self, frame: Frame, out: &mut BytesMut) -> Result<(), Self::Error> {
+/// #             out.extend_from_slice(&[frame.0]);
+/// #             Ok(())
+/// #         }
+/// #     }
+/// # }
+/// use other::{Frame, FrameCodec};
+///
+/// #[server_protocol(framing = Codec<FrameCodec>, format = Codec<FrameCodec>)]
+/// fn echo(Carry(frame): Carry<Frame>) -> Carry<Frame> {
+///     Carry(frame)
+/// }
+/// # drop(tcs::ConcurrentServer::new(Echo));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "it is what it carries")]
+pub struct Carry<T>(pub T);
+
+macro_rules! items {
+    ($($type:ty),+ $(,)?) => {$(impl Item for $type {})+};
+}
+
+items!(
+    (),
+    bool,
+    char,
+    str,
+    f32,
+    f64,
+    String,
+    Box<str>,
+    Bytes,
+    BytesMut
+);
+items!(
+    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize
+);
+
+impl<T> Item for [T] {}
+impl<T> Item for Vec<T> {}
+impl<T> Item for Option<T> {}
+impl<T> Item for Box<T> {}
+impl<T> Item for Arc<T> {}
+impl<T, const N: usize> Item for [T; N] {}
+impl<A, B> Item for (A, B) {}
+impl<A, B, C> Item for (A, B, C) {}
+impl<T: Item + ?Sized> Item for &T {}
+
+#[diagnostic::do_not_recommend]
+impl<C, T> Encode<Codec<C>> for T
+where
+    T: Item,
+    C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
+{
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        encode::<C, _>(self, out)
+    }
+}
+
+impl<C, T> Encode<Codec<C>> for Carry<T>
+where
+    C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
+{
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        encode::<C, _>(self.0, out)
+    }
+}
+
+impl<C, T, E> Encode<Codec<C>> for Result<T, E>
+where
+    C: Decoder,
+    T: Encode<Codec<C>>,
+    E: fmt::Display,
+{
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {
+            Ok(reply) => reply.encode(out)?,
+            Err(error) => out.error(error),
+        }
+        Ok(())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<C, T> Decode<'_, Codec<C>> for T
+where
+    T: Item + Send + 'static,
+    C: Decoder<Item = T> + Send + 'static,
+{
+    const VALUE: bool = true;
+
+    fn decode(_frame: Frame<'_>) -> Result<Self, DecodeError> {
+        Err(DecodeError::new(MISFIT))
+    }
+
+    fn take<F: Framing>(_frame: Frame<'_>, framing: &mut F) -> Result<Self, DecodeError> {
+        take::<C, F>(framing)
+    }
+}
+
+impl<C, T> Decode<'_, Codec<C>> for Carry<T>
+where
+    T: Send + 'static,
+    C: Decoder<Item = T> + Send + 'static,
+{
+    const VALUE: bool = true;
+
+    fn decode(_frame: Frame<'_>) -> Result<Self, DecodeError> {
+        Err(DecodeError::new(MISFIT))
+    }
+
+    fn take<F: Framing>(_frame: Frame<'_>, framing: &mut F) -> Result<Self, DecodeError> {
+        take::<C, F>(framing).map(Self)
+    }
+}
+
+impl<'a, C: Decoder, T: Received<'a, Codec<C>>> Received<'a, Codec<C>> for Answer<T> {
+    type Value = T::Value;
+}
+
+impl<'a, C: Decoder, T: Received<'a, Codec<C>>, E> Received<'a, Codec<C>> for Result<T, E> {
+    type Value = T::Value;
+}
+
+/// What is wrong with a protocol, made by hand, that has one codec as its framing and another as its
+/// format.
+const MISFIT: &str = "the format is another codec than the framing";
+
+/// Takes what the codec of the connection has decoded.
+fn take<C, F>(framing: &mut F) -> Result<C::Item, DecodeError>
+where
+    C: Decoder<Item: Send> + Send + 'static,
+    F: Framing,
+{
+    let state = framing
+        .values()
+        .and_then(<dyn std::any::Any + Send>::downcast_mut::<State<C>>);
+    let item = state.and_then(|state| state.item.take());
+    item.ok_or_else(|| DecodeError::new(MISFIT))
+}
+
+thread_local! {
+    /// Where codecs write, because they cannot write to the connection's own buffer.
+    static SCRATCH: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// A scratch buffer that grew beyond this is freed.
+const KEPT: usize = 64 * 1024;
+
+/// Lets the codec of the connection make bytes of an item.
+fn encode<C, T>(item: T, out: &mut Writer<'_>) -> Result<(), EncodeError>
+where
+    C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
+{
+    let values = out.values();
+    let Some(values) = values else {
+        return Err(EncodeError::new(MISFIT));
+    };
+    let Some(State { codec, .. }) = values.downcast_mut::<State<C>>() else {
+        return Err(EncodeError::new(MISFIT));
+    };
+    // A codec that encodes with the help of another connection's finds an empty one.
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    scratch.clear();
+    let encoded = codec.encode(item, &mut scratch);
+    if encoded.is_ok() {
+        out.put(&scratch);
+    }
+    if scratch.capacity() <= KEPT {
+        // At the end of a thread there may be none.
+        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    }
+    // There may be more items in a message.
+    out.admit(values);
+    encoded.map_err(EncodeError::new)
+}

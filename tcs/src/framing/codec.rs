@@ -1,0 +1,325 @@
+//! The codecs of `tokio_util`.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::{Buf as _, BytesMut};
+use tokio_util::codec::Decoder;
+
+use super::{Arrival, Cut, FrameError, Framing, Input};
+
+/// Messages as a codec of [`tokio_util`](tokio_util::codec) has them: values, not bytes.
+///
+/// It is framing and format at once, so both options name it. A request is the decoder's
+/// [`Item`](Decoder::Item); a reply is anything that the codec has an [`Encoder`] for, and may borrow.
+/// For the types of messages see [`Item`](crate::Item). Each connection has a codec of its own, made
+/// by `Default`, which remembers what it has seen and said.
+///
+/// - What the decoder cannot read is a protocol error: the connection closes, and the text of its
+///   error is logged. A value that the encoder cannot write fails its request, as any reply that
+///   cannot be sent.
+/// - Refusals have no form: the connection closes, also behind an `Err` of the function, unless the
+///   protocol words them (`refuse = …`).
+/// - When the peer has closed its half, what remains is the codec's to judge:
+///   [`decode_eof`](Decoder::decode_eof) may make a last message of it.
+/// - `max_frame_len` bounds what the decoder takes for one item, and what it leaves in its buffer
+///   without having one. What it keeps for itself, or reserves by a length that a peer claims, is
+///   bounded by its own settings. A reply is bounded when it is encoded.
+/// - A connection that waits for a message holds no buffer.
+/// - Only a [`Channel`](crate::Channel) does not take it, because its replies are bytes.
+///
+/// [`Encoder`]: tokio_util::codec::Encoder
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{Codec, ConcurrentServer, Connection, server_protocol};
+/// use tokio_util::codec::LinesCodec;
+///
+/// #[server_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>)]
+/// fn shout(line: String) -> String {
+///     line.to_uppercase()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// let server = ConcurrentServer::new(Shout).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Shout>("hello".to_owned()).await?, "HELLO");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A connection with a codec does not become a channel:
+///
+/// ```compile_fail
+/// fn share(connection: tcs::Connection<tcs::Codec<tokio_util::codec::LinesCodec>>) {
+///     drop(connection.into_channel());
+/// }
+/// # fn main() { std::hint::black_box(share as fn(_)); }
+/// ```
+// A `Mutex` that is never locked makes what is only reached through `&mut` shareable.
+pub struct Codec<C: Decoder>(Mutex<State<C>>);
+
+/// The codec of one connection, and what is between it and the connection's buffers.
+///
+/// A protocol made by hand with a codec as its framing alone has no use for it, and does not compile:
+///
+/// ```compile_fail,E0080
+/// use tcs::{Codec, ConcurrentServer, Context, Peer, Plain, Refusal, ServerProtocol};
+///
+/// struct Half;
+///
+/// impl ServerProtocol for Half {
+///     type Framing = Codec<tokio_util::codec::LinesCodec>;
+///     type Format = Plain;
+///     type Session = ();
+///     type Request<'a> = String;
+///     type Reply<'a> = String;
+///
+///     fn open_session(&self, _peer: &Peer) {}
+///
+///     async fn process_request(
+///         &self,
+///         _context: Context<'_, ()>,
+///         line: String,
+///     ) -> Result<String, Refusal> {
+///         Ok(line)
+///     }
+/// }
+///
+/// drop(ConcurrentServer::new(Half).run());
+/// ```
+pub(crate) struct State<C: Decoder> {
+    pub(crate) codec: C,
+    /// The unread bytes of the connection, which the decoder has its own copy of.
+    arrived: BytesMut,
+    /// What was decoded and not taken.
+    pub(crate) item: Option<C::Item>,
+}
+
+impl<C: Decoder> Codec<C> {
+    /// Uses a codec that is not the default one, in
+    /// [`ServerProtocol::framing`](crate::ServerProtocol::framing).
+    pub fn new(codec: C) -> Self {
+        Self(Mutex::new(State {
+            codec,
+            arrived: BytesMut::new(),
+            item: None,
+        }))
+    }
+
+    fn state(&mut self) -> &mut State<C> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Decoder + Default> Default for Codec<C> {
+    fn default() -> Self {
+        Self::new(C::default())
+    }
+}
+
+/// A notice, which says nothing to anyone.
+const NOTICE: u8 = 0x80;
+
+impl<C> Framing for Codec<C>
+where
+    C: Decoder<Item: Send, Error: fmt::Display> + Default + Send + 'static,
+{
+    const VALUES: bool = true;
+
+    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+        let State {
+            codec,
+            arrived,
+            item,
+        } = self.state();
+        let unseen = input.bytes().get(arrived.len()..).unwrap_or_default();
+        arrived.extend_from_slice(unseen);
+        let before = arrived.len();
+        let decoded = match input.arrival() {
+            Arrival::Ended => codec.decode_eof(arrived),
+            Arrival::Filled | Arrival::Paused => codec.decode(arrived),
+        };
+        *item = decoded.map_err(FrameError::malformed)?;
+        // A codec takes bytes from the front; what it may have put there is no input.
+        let taken = before.saturating_sub(arrived.len());
+        arrived.advance(arrived.len().saturating_sub(before));
+        let length = if item.is_some() { taken } else { arrived.len() };
+        if length > input.limit() {
+            return Err(FrameError::too_large(length, input.limit()));
+        }
+        if arrived.is_empty() {
+            *arrived = BytesMut::new();
+        }
+        match (&item, taken) {
+            (Some(_), taken) => Ok(Some(Cut::message(0..0, taken))),
+            (None, 0) => Ok(None),
+            // It remembers what it has taken; the connection is to forget it.
+            (None, taken) => Ok(Some(Cut::control(NOTICE, 0..0, taken))),
+        }
+    }
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn finish(&mut self, _out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
+        Ok(())
+    }
+
+    fn values(&mut self) -> Option<&mut (dyn Any + Send)> {
+        Some(self.state())
+    }
+}
+
+impl<C: Decoder> fmt::Debug for Codec<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codec").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::codec::{AnyDelimiterCodec, BytesCodec, LengthDelimitedCodec, LinesCodec};
+
+    use super::*;
+    use crate::Side;
+
+    /// Reads a stream that arrives in `pieces`; returns its items, and why it ended if it broke.
+    fn read<C>(pieces: &[&[u8]], limit: usize) -> (Vec<String>, Option<String>)
+    where
+        C: Decoder<Item: fmt::Debug + Send, Error: fmt::Display> + Default + Send + 'static,
+    {
+        let mut framing = Codec::<C>::default();
+        let mut items = Vec::new();
+        let mut unread: Vec<u8> = Vec::new();
+        let ended = [(&[][..], Arrival::Ended)];
+        let pieces = pieces.iter().map(|piece| (*piece, Arrival::Paused));
+        for (piece, arrival) in pieces.chain(ended) {
+            unread.extend_from_slice(piece);
+            loop {
+                let input = Input::new(&unread, limit, Side::Server, arrival);
+                match framing.cut(input) {
+                    Ok(None) => break,
+                    Ok(Some(cut)) => {
+                        unread.drain(..cut.consumed);
+                        items.extend(framing.state().item.take().map(|item| format!("{item:?}")));
+                    }
+                    Err(error) => return (items, Some(error.to_string())),
+                }
+                assert_eq!(framing.state().arrived, unread);
+            }
+            if unread.is_empty() {
+                assert_eq!(framing.state().arrived.capacity(), 0);
+            }
+        }
+        (items, None)
+    }
+
+    /// The same, however the stream is cut in two, or into bytes.
+    fn read_in_any_pieces<C>(stream: &[u8], limit: usize) -> (Vec<String>, Option<String>)
+    where
+        C: Decoder<Item: fmt::Debug + Send, Error: fmt::Display> + Default + Send + 'static,
+    {
+        let whole = read::<C>(&[stream], limit);
+        for at in 0..stream.len() {
+            let (before, behind) = stream.split_at(at);
+            assert_eq!(read::<C>(&[before, behind], limit), whole, "cut at {at}");
+        }
+        let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(read::<C>(&bytes, limit), whole);
+        whole
+    }
+
+    fn debug<T: fmt::Debug>(items: &[T]) -> Vec<String> {
+        items.iter().map(|item| format!("{item:?}")).collect()
+    }
+
+    #[test]
+    fn items_are_the_same_wherever_the_stream_is_cut() {
+        let (items, end) = read_in_any_pieces::<LinesCodec>(b"a\r\n\nbcd\n\xc3\xa4\n", 100);
+        assert_eq!((items, end), (debug(&["a", "", "bcd", "ä"]), None));
+
+        let stream = b"\0\0\0\x02ab\0\0\0\0\0\0\0\x01c";
+        let (items, end) = read_in_any_pieces::<LengthDelimitedCodec>(stream, 100);
+        assert_eq!(items, ["b\"ab\"", "b\"\"", "b\"c\""]);
+        assert_eq!(end, None);
+
+        let (items, end) = read_in_any_pieces::<AnyDelimiterCodec>(b"a,b;c\n", 100);
+        assert_eq!(items, ["b\"a\"", "b\"b\"", "b\"c\""]);
+        assert_eq!(end, None);
+    }
+
+    #[test]
+    fn end_of_the_stream_is_the_codecs_to_judge() {
+        let (items, end) = read_in_any_pieces::<LinesCodec>(b"a\nb", 100);
+        assert_eq!((items, end), (debug(&["a", "b"]), None));
+        let (items, end) = read_in_any_pieces::<LengthDelimitedCodec>(b"\0\0\0\x02a", 100);
+        assert_eq!(items, [""; 0]);
+        assert_eq!(end.as_deref(), Some("bytes remaining on stream"));
+    }
+
+    #[test]
+    fn error_of_the_decoder_ends_the_stream() {
+        let (items, end) = read_in_any_pieces::<LinesCodec>(b"a\n\xff\nb\n", 100);
+        assert_eq!(items, debug(&["a"]));
+        assert_eq!(end.as_deref(), Some("Unable to decode input as UTF8"));
+    }
+
+    #[test]
+    fn limit_bounds_an_item_and_what_waits_for_one() {
+        let (items, end) = read_in_any_pieces::<LinesCodec>(b"123456789\n1\n", 10);
+        assert_eq!((items, end), (debug(&["123456789", "1"]), None));
+        let end = |stream: &[u8]| {
+            let (items, end) = read::<LinesCodec>(&[stream], 10);
+            assert_eq!(items, debug(&["1"]));
+            end.expect("it breaks")
+        };
+        let exceeds = "bytes exceeds `max_frame_len` of 10 bytes";
+        assert_eq!(
+            end(b"1\n1234567890\n"),
+            format!("a message of 11 {exceeds}")
+        );
+        assert_eq!(end(b"1\n12345678901"), format!("a message of 11 {exceeds}"));
+    }
+
+    /// Takes all bytes and makes an item of each, or of none.
+    #[derive(Default)]
+    struct Several(Vec<u8>);
+
+    impl Decoder for Several {
+        type Item = u8;
+        type Error = std::io::Error;
+
+        fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<u8>, Self::Error> {
+            self.0.extend(bytes.iter().filter(|byte| **byte != b' '));
+            bytes.clear();
+            Ok((!self.0.is_empty()).then(|| self.0.remove(0)))
+        }
+    }
+
+    #[test]
+    fn items_need_no_bytes_of_their_own_and_bytes_no_item() {
+        let (items, end) = read_in_any_pieces::<Several>(b"  ab cde   ", 100);
+        assert_eq!((items, end), (debug(b"abcde"), None));
+    }
+
+    #[test]
+    fn bytes_that_a_codec_skips_count_for_no_limit() {
+        let pieces = vec![&b"    "[..]; 100];
+        assert_eq!(read::<Several>(&pieces, 10), (Vec::new(), None));
+    }
+
+    #[test]
+    fn whatever_has_arrived_can_be_an_item() {
+        let (items, end) = read::<BytesCodec>(&[b"ab", b"c"], 100);
+        assert_eq!(items, ["b\"ab\"", "b\"c\""]);
+        assert_eq!(end, None);
+    }
+}

@@ -1,0 +1,190 @@
+//! Codecs of `tokio_util` at the client, which a raw server answers.
+
+use bytes::{Bytes, BytesMut};
+use tcs::{Client, Codec, Connection, Contract, ErrorKind, Execution, client_protocol};
+use tcs_tests::{
+    RawPeer,
+    client::chain,
+    ledger::{Balance, Entry, Reader, balance, entry},
+    raw_server::RawServer,
+    within,
+};
+use tokio_util::codec::{LengthDelimitedCodec, LinesCodec};
+
+/// The ledger, as its clients see it.
+#[derive(Debug)]
+enum Book {}
+
+impl Contract for Book {
+    type Framing = Codec<Reader>;
+    type Format = Codec<Reader>;
+    type Request<'a> = Entry;
+    type Reply<'a> = Balance;
+}
+
+/// A client in memory, and its server's end.
+fn connected() -> (Connection<Codec<Reader>, tokio::io::DuplexStream>, RawPeer) {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    (Connection::over(near), RawPeer::over(far))
+}
+
+#[tokio::test]
+async fn call_returns_the_item_however_it_arrives() {
+    for at in 0..12 {
+        let (mut connection, mut peer) = connected();
+        let server = tokio::spawn(async move {
+            let asked = within(peer.receive(9)).await;
+            assert_eq!(asked, entry(&Entry::Add(5)));
+            let reply = balance(1, 5);
+            within(peer.send(&reply[..at])).await;
+            tokio::task::yield_now().await;
+            within(peer.send(&reply[at..])).await;
+            assert_eq!(within(peer.receive(1)).await, b"t");
+            within(peer.send(balance(2, 5))).await;
+        });
+        let reply = within(connection.call::<Book>(Entry::Add(5))).await;
+        assert_eq!(reply.expect("a reply"), Balance(5), "cut at {at}");
+        let reply = within(connection.call::<Book>(Entry::Total)).await;
+        assert_eq!(reply.expect("a reply"), Balance(5));
+        server.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn each_connection_has_a_codec_of_its_own() {
+    for _ in 0..2 {
+        let (mut connection, mut peer) = connected();
+        within(peer.send(balance(1, 7))).await;
+        let greeting = within(connection.receive::<Balance, Codec<Reader>>()).await;
+        assert_eq!(greeting.expect("a greeting"), Balance(7));
+    }
+}
+
+#[tokio::test]
+async fn pipeline_returns_items_in_their_order() {
+    let (mut connection, mut peer) = connected();
+    let server = tokio::spawn(async move {
+        for number in 1..=100 {
+            let asked = within(peer.receive(9)).await;
+            assert_eq!(asked, entry(&Entry::Add(number.into())));
+            within(peer.send(balance(number, i64::from(number) * 2))).await;
+        }
+    });
+    let mut pipeline = connection.pipeline::<Book>();
+    for number in 1..=100 {
+        within(pipeline.send(Entry::Add(number)))
+            .await
+            .expect("room");
+    }
+    for number in 1..=100 {
+        let reply = within(pipeline.receive()).await.expect("a reply");
+        assert_eq!(reply, Some(Balance(number * 2)));
+    }
+    drop(pipeline);
+    server.await.expect("no panic");
+}
+
+#[client_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>, request = |name: &str| name)]
+fn length(reply: String) -> usize {
+    reply.len()
+}
+
+#[tokio::test]
+async fn client_sends_what_is_borrowed_and_processes_what_is_owned() {
+    let (addr, server) = RawServer::once(|mut peer: RawPeer| async move {
+        assert_eq!(within(peer.receive(4)).await, b"Ann\n");
+        within(peer.send("Hello, Ann!\r\n")).await;
+    })
+    .await;
+    let length = Client::new(Length { name: "Ann" }).address(addr).open();
+    assert_eq!(within(length).await.expect("a reply"), 11);
+    server.await.expect("no panic");
+}
+
+#[client_protocol(
+    framing = Codec<LengthDelimitedCodec>, format = Codec<LengthDelimitedCodec>, reply = BytesMut
+)]
+fn ask_for(name: String) -> Bytes {
+    name.into()
+}
+
+#[tokio::test]
+async fn function_can_make_the_request() {
+    let (addr, server) = RawServer::once(|mut peer: RawPeer| async move {
+        assert_eq!(within(peer.receive(7)).await, b"\0\0\0\x03Ann");
+        within(peer.send(b"\0\0\0\x02Bo")).await;
+    })
+    .await;
+    let reply = Client::new(AskFor::new("Ann".to_owned()))
+        .address(addr)
+        .open();
+    assert_eq!(within(reply).await.expect("a reply"), &b"Bo"[..]);
+    server.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn request_that_cannot_be_encoded_is_not_sent() {
+    let (mut connection, mut peer) = connected();
+    let error = within(connection.call::<Book>(Entry::Add(0))).await;
+    let error = error.expect_err("it cannot be encoded");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Request, Execution::NotSent)
+    );
+    assert_eq!(
+        chain(&error),
+        ["cannot encode the request", "nothing is added"]
+    );
+    // The connection is as good as before.
+    within(peer.send(b"")).await;
+    let server = tokio::spawn(async move {
+        assert_eq!(within(peer.receive(1)).await, b"t");
+        within(peer.send(balance(1, 0))).await;
+    });
+    let reply = within(connection.call::<Book>(Entry::Total)).await;
+    assert_eq!(reply.expect("a reply"), Balance(0));
+    server.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn reply_that_cannot_be_decoded_ends_the_connection() {
+    let (mut connection, mut peer) = connected();
+    let server = tokio::spawn(async move {
+        within(peer.receive(1)).await;
+        within(peer.send(balance(2, 0))).await;
+    });
+    let error = within(connection.call::<Book>(Entry::Total)).await;
+    let error = error.expect_err("it is out of order");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Reply, Execution::Unknown)
+    );
+    assert_eq!(
+        chain(&error),
+        ["unnamed peer sent no valid frame", "number 2 instead of 1"]
+    );
+    server.await.expect("no panic");
+    let error = within(connection.call::<Book>(Entry::Total)).await;
+    assert_eq!(error.expect_err("it is closed").kind(), ErrorKind::Broken);
+}
+
+#[tokio::test]
+async fn half_a_reply_is_none() {
+    let (mut connection, mut peer) = connected();
+    let server = tokio::spawn(async move {
+        within(peer.receive(1)).await;
+        within(peer.send(&balance(1, 0)[..11])).await;
+    });
+    let error = within(connection.call::<Book>(Entry::Total)).await;
+    let error = error.expect_err("half a reply");
+    assert_eq!(chain(&error)[1], "bytes remaining on stream");
+    server.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn item_that_was_not_asked_for_is_no_reply() {
+    let (mut connection, mut peer) = connected();
+    within(peer.send(balance(1, 0))).await;
+    let error = within(connection.call::<Book>(Entry::Total)).await;
+    assert_eq!(error.expect_err("too early").kind(), ErrorKind::Broken);
+}

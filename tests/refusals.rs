@@ -1,0 +1,257 @@
+//! Refusals in the words of the protocol, where the framing has no form for them.
+
+use std::{future::pending, time::Duration};
+
+use tcs::{
+    Answer, ConcurrentServer, Context, Facts, FromContext, Lines, Peer, Plain, Raw, Refusal,
+    RefusalKind, ServerProtocol, server::Requests, server_protocol,
+};
+use tcs_tests::{Over, Place, over_both, start, within};
+
+over_both!(
+    connection_goes_on_behind_a_refused_request,
+    error_of_the_function_is_worded_and_counts_as_served,
+    panic_is_worded,
+    session_that_was_lost_is_the_last_word,
+    function_that_takes_too_long_is_worded,
+    refusal_of_what_is_extracted_is_worded,
+    idle_connection_hears_the_last_word,
+    started_line_that_does_not_end_is_worded,
+    bytes_that_make_no_sense_are_worded,
+    one_exchange_ends_with_the_words,
+    words_can_be_the_last,
+    words_can_be_none,
+    words_of_a_protocol_by_hand_are_optional,
+);
+
+fn in_words(refusal: &Refusal) -> String {
+    format!("-{}: {}", refusal.kind(), refusal.text())
+}
+
+/// Doubles a number, unless it is told to do something else.
+#[server_protocol(framing = Lines, refuse = in_words)]
+async fn double(number: i32) -> Result<i32, String> {
+    match number {
+        -1 => Err("no number\nbelow 0".replace('\n', " ")),
+        -2 => panic!("on purpose"),
+        -3 => pending().await,
+        number => Ok(number * 2),
+    }
+}
+
+/// Sends lines and returns all that is said until the end, and what was counted.
+async fn all<P: ServerProtocol>(
+    over: Over,
+    make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
+    lines: &str,
+) -> (String, Requests) {
+    let mut place = Place::new(over, make).await;
+    let mut peer = place.peer().await;
+    within(peer.send(lines)).await;
+    within(peer.finish()).await;
+    let said = String::from_utf8(within(peer.rest()).await).expect("text");
+    drop(peer);
+    (said, place.requests().await)
+}
+
+async fn connection_goes_on_behind_a_refused_request(over: Over) {
+    let server = || ConcurrentServer::new(Double);
+    let (said, requests) = all(over, server, "1\nx\n2\n").await;
+    let refused = "-bad request: `x` is no i32: invalid digit found in string";
+    assert_eq!(said, format!("2\n{refused}\n4\n"));
+    assert_eq!((requests.served, requests.refused), (2, 1));
+}
+
+async fn error_of_the_function_is_worded_and_counts_as_served(over: Over) {
+    let (said, requests) = all(over, || ConcurrentServer::new(Double), "-1\n2\n").await;
+    assert_eq!(said, "-error: no number below 0\n4\n");
+    assert_eq!(requests.served, 2);
+}
+
+async fn panic_is_worded(over: Over) {
+    let (said, requests) = all(over, || ConcurrentServer::new(Double), "-2\n2\n").await;
+    assert_eq!(said, "-failed: the function panicked\n4\n");
+    assert_eq!((requests.served, requests.failed), (1, 1));
+}
+
+#[server_protocol(framing = Lines, refuse = in_words)]
+fn count(line: &str, #[session] count: &mut u32) -> u32 {
+    assert_ne!(line, "panic");
+    *count += 1;
+    *count
+}
+
+async fn session_that_was_lost_is_the_last_word(over: Over) {
+    let server = || ConcurrentServer::new(Count);
+    let (said, requests) = all(over, server, "a\npanic\nb\n").await;
+    assert_eq!(
+        said,
+        "1\n-failed: the function panicked\n\
+         -going away: the session was lost with the failed request\n"
+    );
+    assert_eq!((requests.received, requests.failed), (2, 1));
+}
+
+async fn function_that_takes_too_long_is_worded(over: Over) {
+    let server = || ConcurrentServer::new(Double).request_timeout(Duration::from_millis(50));
+    let (said, requests) = all(over, server, "-3\n2\n").await;
+    assert_eq!(
+        said,
+        "-timed out: no reply within 50ms (`request_timeout`)\n4\n"
+    );
+    assert_eq!((requests.served, requests.failed), (1, 1));
+}
+
+/// Something that there is never any of.
+struct Rare;
+
+impl FromContext<'_> for Rare {
+    fn from_context(_facts: &Facts) -> Result<Self, Refusal> {
+        Err(Refusal::busy("none is left"))
+    }
+}
+
+#[server_protocol(framing = Lines, refuse = in_words)]
+fn take(_line: &str, _rare: Rare) {}
+
+async fn refusal_of_what_is_extracted_is_worded(over: Over) {
+    let (said, requests) = all(over, || ConcurrentServer::new(Take), "a\nb\n").await;
+    assert_eq!(said, "-busy: none is left\n-busy: none is left\n");
+    assert_eq!(requests.refused, 2);
+}
+
+async fn idle_connection_hears_the_last_word(over: Over) {
+    let server = || ConcurrentServer::new(Double).idle_timeout(Duration::from_millis(50));
+    let mut place = Place::new(over, server).await;
+    let mut peer = place.peer().await;
+    within(peer.send("1\n")).await;
+    let said = within(peer.rest()).await;
+    let expected = "2\n-idle: nothing arrived for 50ms (`idle_timeout`)\n";
+    assert_eq!(said, expected.as_bytes());
+    drop(peer);
+    assert_eq!(place.requests().await.received, 1);
+}
+
+async fn started_line_that_does_not_end_is_worded(over: Over) {
+    let server = || ConcurrentServer::new(Double).frame_timeout(Duration::from_millis(50));
+    let mut place = Place::new(over, server).await;
+    let mut peer = place.peer().await;
+    within(peer.send("1")).await;
+    let said = within(peer.rest()).await;
+    let expected = "-idle: the frame was not complete after 50ms (`frame_timeout`)\n";
+    assert_eq!(said, expected.as_bytes());
+    drop(peer);
+    assert_eq!(place.requests().await.refused, 1);
+}
+
+async fn bytes_that_make_no_sense_are_worded(over: Over) {
+    let server = || ConcurrentServer::new(Double).max_frame_len(100);
+    for (sent, why) in [
+        (
+            "1\n2".to_owned(),
+            "the connection ended in the middle of a frame",
+        ),
+        (
+            format!("1\n{}", "2".repeat(101)),
+            "a message of 101 bytes exceeds `max_frame_len` of 100 bytes",
+        ),
+    ] {
+        let (said, requests) = all(over, server, &sent).await;
+        assert_eq!(said, format!("2\n-protocol error: {why}\n"));
+        assert_eq!((requests.served, requests.refused), (1, 1));
+    }
+}
+
+#[server_protocol(framing = Raw, refuse = in_words)]
+fn halve(number: u32) -> u32 {
+    number / 2
+}
+
+async fn one_exchange_ends_with_the_words(over: Over) {
+    let (said, requests) = all(over, || ConcurrentServer::new(Halve), "x").await;
+    assert_eq!(
+        said,
+        "-bad request: `x` is no u32: invalid digit found in string"
+    );
+    assert_eq!(requests.refused, 1);
+}
+
+#[server_protocol(framing = Lines, refuse = last_words)]
+fn once_wrong(number: u32) -> u32 {
+    number
+}
+
+fn last_words(_: &Refusal) -> Answer<&'static str> {
+    Answer::Last("bye")
+}
+
+async fn words_can_be_the_last(over: Over) {
+    let (said, requests) = all(over, || ConcurrentServer::new(OnceWrong), "1\nx\n2\n").await;
+    assert_eq!(said, "1\nbye\n");
+    assert_eq!((requests.received, requests.refused), (2, 1));
+}
+
+#[server_protocol(framing = Lines, refuse = nothing)]
+fn listen(number: u32) -> u32 {
+    number
+}
+
+fn nothing(_: &Refusal) -> Answer<&'static str> {
+    Answer::Nothing
+}
+
+async fn words_can_be_none(over: Over) {
+    let (said, requests) = all(over, || ConcurrentServer::new(Listen), "1\nx\n2\n").await;
+    assert_eq!(said, "1\n2\n");
+    assert_eq!((requests.served, requests.refused), (2, 1));
+}
+
+/// Words what it can.
+struct ByHand;
+
+impl ServerProtocol for ByHand {
+    type Framing = Lines;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    fn refuse<'a>(&'a self, refusal: &'a Refusal) -> Option<impl tcs::Encode<Plain>> {
+        (refusal.kind() == RefusalKind::Busy).then(|| format!("-BUSY {}", refusal.text()))
+    }
+
+    async fn process_request<'a>(
+        &'a self,
+        _context: Context<'a, ()>,
+        line: &'a str,
+    ) -> Result<&'a str, Refusal> {
+        match line {
+            "busy" => Err(Refusal::busy("later")),
+            "error" => Err(Refusal::error("my error")),
+            _ => Err(Refusal::bad_request("what?")),
+        }
+    }
+}
+
+async fn words_of_a_protocol_by_hand_are_optional(over: Over) {
+    let server = || ConcurrentServer::new(std::sync::Arc::new(ByHand));
+    let (said, requests) = all(over, server, "busy\nerror\nbad\nbusy\n").await;
+    assert_eq!(said, "-BUSY later\nmy error\n");
+    assert_eq!((requests.served, requests.refused), (1, 2));
+}
+
+#[tokio::test]
+async fn idle_connection_is_told_that_the_server_stops() {
+    let server = start(ConcurrentServer::new(Double)).await;
+    let mut peer = server.peer().await;
+    within(peer.send("1\n")).await;
+    assert_eq!(within(peer.receive(2)).await, b"2\n");
+    server.handle().stop();
+    let said = within(peer.rest()).await;
+    assert_eq!(said, b"-going away: the server is stopping\n");
+    drop(peer);
+    let report = server.finished().await;
+    assert_eq!(report.requests.received, 1);
+}

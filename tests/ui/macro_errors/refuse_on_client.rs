@@ -1,0 +1,8 @@
+use tcs::client_protocol;
+
+#[client_protocol(framing = tcs::Lines, request = "Ann", refuse = sorry)]
+fn print_reply(reply: &str) {
+    println!("{reply}");
+}
+
+fn main() {}

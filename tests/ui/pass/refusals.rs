@@ -1,0 +1,43 @@
+//! Each form of a function that words refusals.
+
+use tcs::{Answer, Lines, Raw, Refusal, RefusalKind, server_protocol};
+
+#[server_protocol(framing = Lines, refuse = text)]
+fn borrowed(_: ()) {}
+
+fn text(refusal: &Refusal) -> &str {
+    refusal.text()
+}
+
+#[server_protocol(framing = Raw, refuse = words::owned)]
+fn owned(_: ()) {}
+
+mod words {
+    pub(crate) fn owned(refusal: &tcs::Refusal) -> String {
+        format!("{}\n", refusal.kind())
+    }
+}
+
+#[server_protocol(framing = Lines, refuse = Words::of, crate = tcs)]
+async fn method(_: (), #[session] _count: &mut u32) {}
+
+struct Words;
+
+impl Words {
+    fn of(refusal: &Refusal) -> Answer<&'static str> {
+        match refusal.kind() {
+            RefusalKind::Idle => Answer::Last("bye"),
+            RefusalKind::Error => Answer::Nothing,
+            _ => Answer::Reply("sorry"),
+        }
+    }
+}
+
+#[server_protocol(framing = Lines, refuse = opaque, blocking)]
+fn generic<T: Send + Sync + 'static>(_: (), #[state] _state: &T) {}
+
+fn opaque(refusal: &Refusal) -> impl tcs::Encode<tcs::Plain> {
+    refusal.text()
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use tcs::{Codec, server_protocol};
+use tokio_util::codec::LinesCodec;
+
+#[server_protocol(framing = tcs::Lines, format = Codec<LinesCodec>)]
+fn greet(name: String) -> String {
+    name
+}
+
+fn main() {}

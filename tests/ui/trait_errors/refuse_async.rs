@@ -1,0 +1,10 @@
+#[tcs::server_protocol(framing = tcs::Lines, refuse = sorry)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+async fn sorry(_: &tcs::Refusal) -> &str {
+    "sorry"
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tcs::server_protocol(framing = tcs::Lines, refuse = sorry)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn main() {}

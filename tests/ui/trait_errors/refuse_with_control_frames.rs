@@ -1,0 +1,10 @@
+#[tcs::server_protocol(refuse = sorry)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn sorry(_: &tcs::Refusal) -> &str {
+    "sorry"
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+#[tcs::server_protocol(framing = tcs::Lines, refuse = sorry)]
+fn greet(name: &str) -> String {
+    name.to_owned()
+}
+
+fn sorry(_: &tcs::Refusal) -> Vec<String> {
+    Vec::new()
+}
+
+fn main() {}
