@@ -30,17 +30,15 @@ impl Caller for Library {
     }
 
     async fn call(&mut self, message: &[u8]) -> io::Result<bool> {
-        let is_same = match self {
+        let channel = match self {
             Self::Alone(connection) => {
                 let reply = connection.call::<Echo>(message).await;
-                reply.map(|reply| reply == message)
+                return Ok(reply.map_err(io::Error::other)? == message);
             }
-            Self::Shared(channel) => {
-                let compare = |reply: &[u8]| reply == message;
-                channel.call_with::<Echo, _>(message, compare).await
-            }
+            Self::Shared(channel) => channel,
         };
-        is_same.map_err(io::Error::other)
+        let is_same = channel.call_with::<Echo, _>(message, |reply| reply == message);
+        is_same.await.map_err(io::Error::other)
     }
 
     async fn call_typed(&mut self, message: Typed) -> io::Result<Typed> {

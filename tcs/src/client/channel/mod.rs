@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{driver::Driver, shared::Shared};
+use self::{call::Call, driver::Driver, shared::Shared};
 use super::{ConnectOptions, Connection, message::decode};
 use crate::{
     Address, Callable, ClientProtocol, Encode as _, Exchanges, Frame, Framing, LengthPrefixed,
@@ -13,6 +13,7 @@ use crate::{
     runtime::{Instead, inside_runtime},
 };
 
+mod call;
 mod calls;
 mod driver;
 mod shared;
@@ -118,7 +119,11 @@ impl<F: Framing> Channel<F> {
         P: OwnedCallable<Framing = F>,
     {
         let shared = &self.handle.0;
-        let reply = shared.round_trip(|out| P::encode(request, out)).await?;
+        let mut call = Call::new(shared, |out| P::encode(request, out));
+        let reply = match call.at_once().await? {
+            Some(reply) => reply,
+            None => call.in_turn().await?,
+        };
         P::decode_owned(Frame::new(reply.bytes())).map_err(|source| {
             let peer = shared.peer.clone();
             Repr::Decode { peer, source }.into()
@@ -159,7 +164,11 @@ impl<F: Framing> Channel<F> {
         P: Callable<Framing = F>,
     {
         let shared = &self.handle.0;
-        let reply = shared.round_trip(|out| P::encode(request, out)).await?;
+        let mut call = Call::new(shared, |out| P::encode(request, out));
+        let reply = match call.at_once().await? {
+            Some(reply) => reply,
+            None => call.in_turn().await?,
+        };
         decode::<P::Format, _>(&shared.peer, reply.bytes()).map(process)
     }
 
@@ -177,8 +186,14 @@ impl<F: Framing> Channel<F> {
         P: ClientProtocol<Framing = F>,
     {
         let shared = &self.handle.0;
-        let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = shared.round_trip(request).await?;
+        let reply = {
+            let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
+            let mut call = Call::new(shared, request);
+            match call.at_once().await? {
+                Some(reply) => reply,
+                None => call.in_turn().await?,
+            }
+        };
         let decoded = decode::<P::Format, _>(&shared.peer, reply.bytes())?;
         Ok(protocol.process_reply(&shared.peer, decoded).await)
     }
