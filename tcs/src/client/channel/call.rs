@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{calls::Reply, shared::Shared};
+use super::{reply::Reply, shared::Shared};
 use crate::{EncodeError, Framing, Result, Writer, client::message::enqueue, error::Repr};
 
 /// A call, which gives its slot back when it is dropped.
@@ -19,6 +19,15 @@ pub(super) struct Call<'s, F: Framing, E> {
     encode: Option<E>,
     /// Its slot, from then on until it has its outcome.
     number: Option<usize>,
+    reply: Reply,
+}
+
+/// Whether a call has its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Replied,
+    /// There is no room for it.
+    Waits,
 }
 
 /// Whether a caller may take room while others wait.
@@ -42,26 +51,26 @@ where
             shared,
             encode: Some(encode),
             number: None,
+            reply: Reply::new(),
         }
     }
 
-    /// Sends the request and waits for the reply; `None` if there is no room for it.
+    /// Sends the request and waits for the reply, if there is room for it.
     #[inline]
-    pub(super) fn at_once(&mut self) -> impl Future<Output = Result<Option<Reply>>> {
+    pub(super) fn at_once(&mut self) -> impl Future<Output = Result<Progress>> {
         poll_fn(|cx| {
             if let Some(number) = self.number {
-                return self.poll_reply(cx, number).map_ok(Some);
+                return self.poll_reply(cx, number).map_ok(|()| Progress::Replied);
             }
             match self.enter(cx.waker(), Turn::New) {
                 Ok(()) if self.number.is_some() => Poll::Pending,
-                Ok(()) => Poll::Ready(Ok(None)),
-                Err(error) => Poll::Ready(Err(error)),
+                entered => Poll::Ready(entered.map(|()| Progress::Waits)),
             }
         })
     }
 
     /// Waits until there is room, and then does that.
-    pub(super) async fn in_turn(&mut self) -> Result<Reply> {
+    pub(super) async fn in_turn(&mut self) -> Result<()> {
         let Self { shared, .. } = *self;
         let limit = shared.options.reply();
         let room = self.wait_for_room();
@@ -98,6 +107,16 @@ where
         }
     }
 
+    /// Returns the reply, once the call has it.
+    pub(super) fn reply(&self) -> &[u8] {
+        self.reply.bytes()
+    }
+
+    /// Takes the reply, once the call has it.
+    pub(super) fn into_reply(mut self) -> Reply {
+        std::mem::take(&mut self.reply)
+    }
+
     /// Takes a slot and puts the request behind those that wait to be sent, if there is room.
     fn enter(&mut self, waker: &Waker, turn: Turn) -> Result<()> {
         let Self { shared, .. } = *self;
@@ -129,10 +148,10 @@ where
         Ok(())
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>, number: usize) -> Poll<Result<Reply>> {
+    fn poll_reply(&mut self, cx: &mut Context<'_>, number: usize) -> Poll<Result<()>> {
         let Self { shared, .. } = *self;
         let mut state = shared.lock();
-        let taken = ready!(state.calls.poll_take(number, cx.waker()));
+        let taken = ready!(state.calls.poll_take(number, cx.waker(), &mut self.reply));
         self.number = None;
         let result = taken.map_err(|outcome| shared.error(&state, outcome));
         shared.unlock(state);

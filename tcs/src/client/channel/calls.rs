@@ -1,16 +1,14 @@
 //! The calls of a channel: a slot for each, and the order in which their replies come.
 
-use std::{
-    cell::Cell,
-    task::{Poll, Waker},
-};
+use std::task::{Poll, Waker};
 
-use crate::Refusal;
+use super::{
+    reply::Reply,
+    slot::{Outcome, Slot, Stage},
+};
 
 /// A reply timeout has so many ticks; a call that has seen more of them begin is late.
 pub(super) const TICKS: u32 = 8;
-/// A buffer for a reply that grew beyond this is freed with its reply.
-const KEPT: usize = 4 * 1024;
 /// The number of no slot.
 const NONE: usize = usize::MAX;
 
@@ -34,48 +32,6 @@ pub(super) struct Calls {
     settled: usize,
 }
 
-#[derive(Debug)]
-struct Slot {
-    stage: Stage,
-    reply: Vec<u8>,
-    waker: Option<Waker>,
-    /// Where its request begins, counted in the bytes of all requests.
-    start: u64,
-    /// When it was made.
-    tick: u32,
-    /// The slot behind it in its list.
-    next: usize,
-}
-
-/// How far a call has come.
-#[derive(Debug)]
-enum Stage {
-    /// Its reply is to come, or it is free.
-    Open,
-    /// Its reply is to come, and nobody waits for it.
-    Abandoned,
-    /// Its reply is to come too late.
-    Late,
-    /// Its reply is in the buffer of the slot, and its caller has to look.
-    Replied,
-    /// It has another outcome, for which its caller has to look.
-    Ended(Outcome),
-}
-
-/// What came of a call instead of a reply.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// A reply of so many bytes, which are more than the limit.
-    TooLarge(usize),
-    Refused(Refusal),
-    /// The connection failed after at least a part of the request was sent.
-    Failed,
-    /// The connection failed before anything of the request was sent.
-    Unsent,
-    /// Nothing in time; the reply is still to come.
-    TimedOut,
-}
-
 /// No request was sent that a reply could be for.
 #[derive(Debug)]
 pub(super) struct Unasked;
@@ -94,7 +50,7 @@ impl Calls {
 
     /// Takes a slot for a call whose request begins at `start`; returns its number.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "x")]
+    #[expect(clippy::inline_always, reason = "it has one caller")]
     pub(super) fn open(&mut self, start: u64, tick: u32, waker: Waker) -> usize {
         let mut number = self.free;
         match self.slots.get_mut(number) {
@@ -120,31 +76,28 @@ impl Calls {
 
     #[cold]
     fn add(&mut self, start: u64, tick: u32, waker: Waker) -> usize {
-        self.slots.push(Slot {
-            stage: Stage::Open,
-            reply: Vec::new(),
-            waker: Some(waker),
-            start,
-            tick,
-            next: NONE,
-        });
+        self.slots.push(Slot::new(start, tick, waker, NONE));
         self.slots.len() - 1
     }
 
-    /// Looks whether a call has its outcome, which it then takes with its slot.
+    /// Looks whether a call has its outcome, which it then takes with its slot; a reply is put in
+    /// `reply`, which is empty.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "x")]
+    #[expect(clippy::inline_always, reason = "it has one caller")]
     pub(super) fn poll_take(
         &mut self,
         number: usize,
         waker: &Waker,
-    ) -> Poll<Result<Reply, Outcome>> {
+        reply: &mut Reply,
+    ) -> Poll<Result<(), Outcome>> {
         match self.slots.get_mut(number) {
-            Some(slot) if matches!(slot.stage, Stage::Replied) => {
-                let reply = Reply::exchange(&mut slot.reply);
+            Some(slot) if slot.stage == Stage::Replied => {
+                reply.exchange(&mut slot.reply);
+                slot.next = self.free;
+                self.free = number;
+                self.used -= 1;
                 self.settled -= 1;
-                self.give_back(number);
-                Poll::Ready(Ok(reply))
+                Poll::Ready(Ok(()))
             }
             _ => self.poll_end(number, waker).map(Err),
         }
@@ -156,36 +109,31 @@ impl Calls {
         let Some(slot) = self.slots.get_mut(number) else {
             return Poll::Pending;
         };
-        match std::mem::replace(&mut slot.stage, Stage::Open) {
-            Stage::Ended(outcome) => {
-                self.settled -= 1;
-                self.give_back(number);
-                Poll::Ready(outcome)
+        let Some(outcome) = slot.outcome() else {
+            match &mut slot.waker {
+                Some(known) => known.clone_from(waker),
+                none => *none = Some(waker.clone()),
             }
-            Stage::Late => {
-                slot.stage = Stage::Abandoned;
-                Poll::Ready(Outcome::TimedOut)
-            }
-            waits => {
-                slot.stage = waits;
-                match &mut slot.waker {
-                    Some(known) => known.clone_from(waker),
-                    none => *none = Some(waker.clone()),
-                }
-                Poll::Pending
-            }
+            return Poll::Pending;
+        };
+        if slot.stage == Stage::Late {
+            slot.stage = Stage::Abandoned;
+        } else {
+            self.settled -= 1;
+            self.give_back(number);
         }
+        Poll::Ready(outcome)
     }
 
     /// Forgets the caller of a call, whose reply is dropped when it comes; returns its waker.
     pub(super) fn abandon(&mut self, number: usize) -> Option<Waker> {
         let slot = self.slots.get_mut(number)?;
         let waker = slot.waker.take();
-        if slot.is_settled() {
+        if matches!(slot.stage, Stage::Open | Stage::Abandoned | Stage::Late) {
+            slot.stage = Stage::Abandoned;
+        } else {
             self.settled -= 1;
             self.give_back(number);
-        } else {
-            slot.stage = Stage::Abandoned;
         }
         waker
     }
@@ -202,7 +150,9 @@ impl Calls {
             slot.stage = Stage::Replied;
             slot.reply.clear();
             slot.reply.extend_from_slice(reply);
-            wakers.extend(slot.waker.take());
+            if let Some(waker) = slot.waker.take() {
+                wakers.push(waker);
+            }
         }
         Ok(())
     }
@@ -215,7 +165,7 @@ impl Calls {
         wakers: &mut Vec<Waker>,
     ) -> Result<(), Unasked> {
         if let Some(slot) = self.settle(sent)? {
-            slot.stage = Stage::Ended(outcome);
+            slot.end(outcome);
             wakers.extend(slot.waker.take());
         }
         Ok(())
@@ -233,7 +183,7 @@ impl Calls {
             return Err(Unasked);
         }
         self.oldest = slot.next;
-        if matches!(slot.stage, Stage::Abandoned) {
+        if slot.stage == Stage::Abandoned {
             self.give_back(number);
             return Ok(None);
         }
@@ -243,10 +193,8 @@ impl Calls {
     }
 
     /// Puts a slot to the free ones.
-    #[inline]
     fn give_back(&mut self, number: usize) {
         if let Some(slot) = self.slots.get_mut(number) {
-            slot.stage = Stage::Open;
             slot.next = self.free;
             self.free = number;
             self.used -= 1;
@@ -273,8 +221,8 @@ impl Calls {
         while let Some(slot) = self.slots.get_mut(number)
             && slot.is_late(tick)
         {
-            if matches!(slot.stage, Stage::Open) {
-                slot.stage = Stage::Late;
+            if slot.stage == Stage::Open {
+                slot.end(Outcome::TimedOut);
                 wakers.extend(slot.waker.take());
             }
             number = slot.next;
@@ -310,49 +258,6 @@ impl Calls {
     }
 }
 
-impl Slot {
-    const fn is_late(&self, tick: u32) -> bool {
-        tick.wrapping_sub(self.tick) > TICKS
-    }
-
-    const fn is_settled(&self) -> bool {
-        matches!(self.stage, Stage::Replied | Stage::Ended(_))
-    }
-}
-
-thread_local! {
-    /// The buffer of the last reply that was read on this thread.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// The bytes of a reply, whose buffer is kept for the next one.
-#[derive(Debug)]
-pub(super) struct Reply(Vec<u8>);
-
-impl Reply {
-    /// Takes a reply and leaves a buffer in its place.
-    #[inline]
-    fn exchange(buffer: &mut Vec<u8>) -> Self {
-        let spare = SPARE.try_with(Cell::take).unwrap_or_default();
-        Self(std::mem::replace(buffer, spare))
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.0);
-        if buffer.capacity() <= KEPT {
-            buffer.clear();
-            // At the end of a thread there may be none.
-            let _ = SPARE.try_with(|spare| spare.set(buffer));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,8 +267,9 @@ mod tests {
     }
 
     fn taken(calls: &mut Calls, number: usize) -> Option<Vec<u8>> {
-        match calls.poll_take(number, Waker::noop()) {
-            Poll::Ready(Ok(reply)) => Some(reply.bytes().to_vec()),
+        let mut reply = Reply::new();
+        match calls.poll_take(number, Waker::noop(), &mut reply) {
+            Poll::Ready(Ok(())) => Some(reply.bytes().to_vec()),
             _ => None,
         }
     }
@@ -416,7 +322,7 @@ mod tests {
         assert!(wakers.is_empty() && !calls.is_late(TICKS));
         calls.expire(TICKS + 1, &mut wakers);
         assert!(wakers.len() == 2 && calls.is_late(TICKS + 1));
-        let found = calls.poll_take(first, Waker::noop());
+        let found = calls.poll_take(first, Waker::noop(), &mut Reply::new());
         assert!(matches!(found, Poll::Ready(Err(Outcome::TimedOut))));
         reply(&mut calls, b"1", &mut wakers);
         // It came before its caller looked.
@@ -432,7 +338,7 @@ mod tests {
         let too_early = calls.reply(0, b"1", &mut Vec::new());
         assert!(too_early.is_err() && calls.settled() == 0);
         calls.fail(15, &mut Vec::new());
-        let found = numbers.map(|number| calls.poll_take(number, Waker::noop()));
+        let found = numbers.map(|number| calls.poll_take(number, Waker::noop(), &mut Reply::new()));
         let [first, second, third] = found;
         for sent in [first, second] {
             assert!(matches!(sent, Poll::Ready(Err(Outcome::Failed))));

@@ -10,8 +10,9 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    calls::{Outcome, TICKS, Unasked},
+    calls::{TICKS, Unasked},
     shared::Shared,
+    slot::Outcome,
     ticker::Ticker,
 };
 use crate::{
@@ -139,7 +140,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                         calls.refuse(sent, Outcome::Refused(refusal), wakers)
                     }
                     Heard::TooLarge(length) => {
-                        calls.refuse(sent, Outcome::TooLarge(length), wakers)
+                        calls.refuse(sent, Outcome::TooLarge(length as u64), wakers)
                     }
                 };
                 asked.map_err(|Unasked| Failure::Broken(UNASKED))?;

@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{call::Call, driver::Driver, shared::Shared};
+use self::{
+    call::{Call, Progress},
+    driver::Driver,
+    shared::Shared,
+};
 use super::{ConnectOptions, Connection, message::decode};
 use crate::{
     Address, Callable, ClientProtocol, Encode as _, Exchanges, Frame, Framing, LengthPrefixed,
@@ -16,7 +20,9 @@ use crate::{
 mod call;
 mod calls;
 mod driver;
+mod reply;
 mod shared;
+mod slot;
 mod ticker;
 
 /// A connection that many tasks share: cheap to clone, and each clone can call at any time.
@@ -120,11 +126,10 @@ impl<F: Framing> Channel<F> {
     {
         let shared = &self.handle.0;
         let mut call = Call::new(shared, |out| P::encode(request, out));
-        let reply = match call.at_once().await? {
-            Some(reply) => reply,
-            None => call.in_turn().await?,
-        };
-        P::decode_owned(Frame::new(reply.bytes())).map_err(|source| {
+        if call.at_once().await? == Progress::Waits {
+            call.in_turn().await?;
+        }
+        P::decode_owned(Frame::new(call.reply())).map_err(|source| {
             let peer = shared.peer.clone();
             Repr::Decode { peer, source }.into()
         })
@@ -165,11 +170,10 @@ impl<F: Framing> Channel<F> {
     {
         let shared = &self.handle.0;
         let mut call = Call::new(shared, |out| P::encode(request, out));
-        let reply = match call.at_once().await? {
-            Some(reply) => reply,
-            None => call.in_turn().await?,
-        };
-        decode::<P::Format, _>(&shared.peer, reply.bytes()).map(process)
+        if call.at_once().await? == Progress::Waits {
+            call.in_turn().await?;
+        }
+        decode::<P::Format, _>(&shared.peer, call.reply()).map(process)
     }
 
     /// Sends the protocol's request and returns what it makes of the reply.
@@ -189,10 +193,10 @@ impl<F: Framing> Channel<F> {
         let reply = {
             let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
             let mut call = Call::new(shared, request);
-            match call.at_once().await? {
-                Some(reply) => reply,
-                None => call.in_turn().await?,
+            if call.at_once().await? == Progress::Waits {
+                call.in_turn().await?;
             }
+            call.into_reply()
         };
         let decoded = decode::<P::Format, _>(&shared.peer, reply.bytes())?;
         Ok(protocol.process_reply(&shared.peer, decoded).await)

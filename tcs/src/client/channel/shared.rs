@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::calls::{Calls, Outcome};
+use super::{calls::Calls, slot::Outcome};
 use crate::{
     ConnectOptions, Error, FrameError, Framing, Peer, buffer::Outbox, client::failure::Failure,
     error::Repr,
@@ -121,7 +121,10 @@ impl<F: Framing> Shared<F> {
             (Outcome::Refused(source), _) => Repr::Refused { peer, source },
             (Outcome::TooLarge(length), _) => Repr::Frame {
                 peer,
-                source: FrameError::too_large(length, self.options.frame_len()),
+                source: FrameError::too_large(
+                    usize::try_from(length).unwrap_or(usize::MAX),
+                    self.options.frame_len(),
+                ),
             },
             (Outcome::TimedOut, _) => Repr::ReplyTimedOut {
                 peer,
