@@ -159,7 +159,11 @@ async fn watched(told: Arc<Told>, task: impl Future<Output = io::Result<()>>) {
     }
 }
 
-async fn repeat<C: Caller>(mut caller: C, message: Arc<Message>, told: Arc<Told>) -> io::Result<()> {
+async fn repeat<C: Caller>(
+    mut caller: C,
+    message: Arc<Message>,
+    told: Arc<Told>,
+) -> io::Result<()> {
     loop {
         call(&mut caller, &message, &told).await?;
     }
