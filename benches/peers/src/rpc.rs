@@ -35,8 +35,9 @@ mod service {
 
 use service::{Echo as _, EchoClient};
 
-/// The queues of both ends: with the 100 of the defaults, handling in place comes to a standstill
-/// when more than that are in flight.
+/// The queues of both ends: with the 100 of the defaults, handling in place can come to a standstill
+/// when more than that are in flight. Where the socket is full, it waits for room in the queue of
+/// replies, which only it empties.
 const QUEUE: usize = 1_024;
 
 #[derive(Clone)]
