@@ -12,6 +12,10 @@ use crate::{
 
 /// A `Connection` for one caller, a `Channel` for several, with their defaults.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation where each request has a connection"
+)]
 pub enum Library {
     /// One request in flight.
     Alone(Connection<LengthPrefixed>),
