@@ -1,4 +1,5 @@
-"""Counts what a server does for a request: the difference of a short run and a long one."""
+"""Counts what a server or a client does for a request: the difference of a short run and a long
+one."""
 
 import pathlib
 import re
@@ -18,6 +19,11 @@ SHAPES = {
     "connect, request, close": ("W4_1", 200, 800),
 }
 
+# The same for the calls of many tasks that share a connection.
+CALL_SHAPES = {
+    "64 in flight": ("W3_64", 64, 100, 400),
+    "512 in flight": ("W3_512", 512, 100, 400),
+}
 
 # How long the two runs with a peer are: its client is bounded by time.
 PEER_SECONDS = (1, 4)
@@ -46,6 +52,28 @@ def peer_instructions(name, client, shape):
                 requests.append(result(command, RUN_LIMIT)["requests"])
             totals.append(instructions_in(out))
     return (totals[1] - totals[0]) / (requests[1] - requests[0])
+
+
+def call_instructions(client, shape):
+    """Returns the instructions in user space for each call of a client, under a server that is not
+    counted."""
+    work, depth, *rounds = CALL_SHAPES[shape]
+    totals, calls = [], []
+    for number in rounds:
+        with tempfile.TemporaryDirectory() as scratch:
+            out = pathlib.Path(scratch) / "callgrind"
+            with serving([RELEASE / "server", "l1b"]) as (address, _):
+                command = [*callgrind(out), RELEASE / "client", client, address, work]
+                bounds = ["--requests", number * depth, "--seconds", RUN_LIMIT]
+                calls.append(result(command + bounds, RUN_LIMIT + 10)["requests"])
+            totals.append(instructions_in(out))
+    return (totals[1] - totals[0]) / (calls[1] - calls[0])
+
+
+def call_allocations(client, shape):
+    """Returns the allocations for each call of a client; its server has none."""
+    _, depth, *_ = CALL_SHAPES[shape]
+    return result([RELEASE / "allocations", "calls", client, depth], RUN_LIMIT)["allocations"]
 
 
 def callgrind(out):

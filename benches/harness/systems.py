@@ -25,8 +25,8 @@ class System:
     port: int = 0
     # Its own client, for which the rest of the arguments is the same.
     client: tuple = ()
-    # Works that it has no means for.
-    without: tuple = ()
+    # What its client is told behind these.
+    options: tuple = ()
 
     @contextlib.contextmanager
     def serving(self, pinned):
@@ -66,18 +66,27 @@ def own_clients(threads, with_peers):
     server, client, peer = RELEASE / "server", RELEASE / "client", RELEASE / "peer"
     found = [
         System("l1b", (server, "l1b", 0, threads), client=(client, "hand")),
-        System(
-            "tcs",
-            (server, "tcs", 0, threads),
-            client=(client, "tcs"),
-            # A connection has one request in flight.
-            without=("W3_64", "W3_512"),
-        ),
+        System("tcs", (server, "tcs", 0, threads), client=(client, "tcs")),
     ]
     if with_peers and peer.exists():
         for name in ["tarpc-spawn", "tarpc-inline", "tonic"]:
             own = (RELEASE / "peer-client", name.split("-")[0])
             found.append(System(name, (peer, name, 0, threads), client=own))
+    return found
+
+
+def typed_own_clients(threads, with_peers):
+    """Returns the systems that have a client for the typed message."""
+    server, client, peer = RELEASE / "server", RELEASE / "client", RELEASE / "peer"
+    typed = ("--message", "typed")
+    found = [
+        System("l1b", (server, "l1b-typed", 0, threads), client=(client, "hand"), options=typed),
+        System("tcs", (server, "tcs-typed", 0, threads), client=(client, "tcs"), options=typed),
+    ]
+    if with_peers and peer.exists():
+        for name in ["tarpc-spawn", "tarpc-inline"]:
+            own = (RELEASE / "peer-client", "tarpc")
+            found.append(System(name, (peer, name, 0, threads), client=own, options=typed))
     return found
 
 

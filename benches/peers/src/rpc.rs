@@ -6,29 +6,49 @@ use futures_util::StreamExt as _;
 use serde_bytes::ByteBuf;
 use tarpc::{
     client, context, serde_transport,
-    server::{BaseChannel, Channel as _},
+    server::{self, BaseChannel, Channel as _},
     tokio_serde::formats::Bincode,
     tokio_util::codec::{Framed, LengthDelimitedCodec},
 };
-use tcs_benches::own::Caller;
+use tcs_benches::{message::Typed, own::Caller};
 use tokio::net::{TcpListener, TcpStream};
 
 mod service {
     use serde_bytes::ByteBuf;
 
+    /// The message of W7, whose fields serde reads and writes.
+    #[tarpc::derive_serde]
+    #[derive(Debug)]
+    #[expect(unreachable_pub, reason = "the trait that names it is as public")]
+    pub struct Typed {
+        pub id: u64,
+        pub name: String,
+        pub values: Vec<u32>,
+    }
+
     #[tarpc::service]
     pub trait Echo {
         async fn echo(message: ByteBuf) -> ByteBuf;
+        async fn echo_typed(message: Typed) -> Typed;
     }
 }
 
 use service::{Echo as _, EchoClient};
+
+/// The queues of both ends: with the 100 of the defaults, handling in place can come to a standstill
+/// when more than that are in flight. Where the socket is full, it waits for room in the queue of
+/// replies, which only it empties.
+const QUEUE: usize = 1_024;
 
 #[derive(Clone)]
 struct Server;
 
 impl service::Echo for Server {
     async fn echo(self, _: context::Context, message: ByteBuf) -> ByteBuf {
+        message
+    }
+
+    async fn echo_typed(self, _: context::Context, message: service::Typed) -> service::Typed {
         message
     }
 }
@@ -49,7 +69,10 @@ pub async fn serve(listener: TcpListener, handling: Handling) -> io::Result<()> 
         stream.set_nodelay(true)?;
         let frames = Framed::new(stream, LengthDelimitedCodec::new());
         let transport = serde_transport::new(frames, Bincode::default());
-        let replies = BaseChannel::with_defaults(transport).execute(Server.serve());
+        let config = server::Config {
+            pending_response_buffer: QUEUE,
+        };
+        let replies = BaseChannel::new(config, transport).execute(Server.serve());
         tokio::spawn(async move {
             match handling {
                 Handling::Inline => replies.for_each(|reply| reply).await,
@@ -73,12 +96,22 @@ impl Caller for Client {
         stream.set_nodelay(true)?;
         let frames = Framed::new(stream, LengthDelimitedCodec::new());
         let transport = serde_transport::new(frames, Bincode::default());
-        let client = EchoClient::new(client::Config::default(), transport).spawn();
+        let mut config = client::Config::default();
+        config.pending_request_buffer = QUEUE;
+        let client = EchoClient::new(config, transport).spawn();
         Ok(vec![Self(client); count])
     }
 
     async fn call(&mut self, message: &[u8]) -> io::Result<bool> {
         let reply = self.0.echo(context::current(), ByteBuf::from(message));
         Ok(reply.await.map_err(io::Error::other)? == message)
+    }
+
+    async fn call_typed(&mut self, message: Typed) -> io::Result<Typed> {
+        let Typed { id, name, values } = message;
+        let message = service::Typed { id, name, values };
+        let reply = self.0.echo_typed(context::current(), message).await;
+        let service::Typed { id, name, values } = reply.map_err(io::Error::other)?;
+        Ok(Typed { id, name, values })
     }
 }

@@ -1,8 +1,10 @@
-//! Counts allocations: `allocations requests NAME DEPTH [typed]` for each request, and
+//! Counts allocations: `allocations requests NAME DEPTH [typed]` for each request,
+//! `allocations calls hand|tcs DEPTH` for each call of a client that many tasks share, and
 //! `allocations idle NAME CONNECTIONS` bytes for each idle connection, before and after a request.
 //!
 //! The server runs in this process, in a thread of its own. The client of this thread has its
-//! buffers from the start and then allocates nothing.
+//! buffers from the start and then allocates nothing; where it is the client that is counted, it is
+//! the server that does not.
 
 use std::{
     alloc::System,
@@ -16,7 +18,12 @@ use std::{
 };
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
-use tcs_benches::{message::Typed, servers};
+use tcs_benches::{
+    load::{Bounds, Work},
+    message::Typed,
+    own::{Hand, Library, Message, call_for},
+    servers,
+};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -37,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Typed::sample().write(|part| message.extend_from_slice(part));
             requests(name, depth.parse()?, &frame(&message))?;
         }
+        ["calls", client, depth] => calls(client, depth.parse()?)?,
         ["idle", name, connections] => idle(name, connections.parse()?)?,
         _ => return Err("see the first lines of the source".into()),
     }
@@ -92,6 +100,42 @@ fn requests(name: &str, depth: usize, frame: &[u8]) -> io::Result<()> {
     } = region.change();
     let each = (allocations + reallocations) as f64 / (ROUNDS * depth) as f64;
     println!("{{\"allocations\": {each:.4}}}");
+    Ok(())
+}
+
+/// Counts a short run and a long one, so that starting and ending cancel out.
+#[expect(clippy::cast_precision_loss, reason = "some millions")]
+fn calls(client: &str, depth: usize) -> io::Result<()> {
+    let address = start("l1b")?;
+    let work = Work {
+        connections: 1,
+        depth,
+        size: 64,
+        reconnects: false,
+    };
+    let run = |rounds: usize| -> io::Result<(f64, f64)> {
+        let bounds = Bounds {
+            warm_up: Duration::ZERO,
+            time: LIMIT,
+            requests: (rounds * depth) as u64,
+        };
+        let letters = Message::Letters(vec![b'x'; work.size]);
+        let region = Region::new(ALLOCATOR);
+        let outcome = match client {
+            "hand" => call_for::<Hand>(address, work, letters, bounds)?,
+            "tcs" => call_for::<Library>(address, work, letters, bounds)?,
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        let change = region.change();
+        let count = change.allocations + change.reallocations;
+        Ok((count as f64, outcome.requests as f64))
+    };
+    let (few, short) = run(ROUNDS)?;
+    let (many, long) = run(4 * ROUNDS)?;
+    println!(
+        "{{\"allocations\": {:.4}}}",
+        ((many - few) / (long - short)).max(0.0)
+    );
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! Calls a server with a client of its own kind, and prints what it counted as a line of JSON:
-//! `client hand|tcs ADDRESS WORK [--seconds S] [--warm-up S]`.
+//! `client hand|tcs ADDRESS WORK [--seconds S] [--warm-up S] [--requests N] [--message typed]`.
 
 use std::{env, error::Error};
 
@@ -12,10 +12,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let client = arguments.next().unwrap_or_default();
     let options = Options::read(arguments)?;
-    let (address, work, bounds) = (options.address, options.work, options.bounds);
     let outcome = match &*client {
-        "hand" => run::<Hand>(address, work, bounds)?,
-        "tcs" => run::<Library>(address, work, bounds)?,
+        "hand" => run::<Hand>(&options)?,
+        "tcs" => run::<Library>(&options)?,
         other => return Err(format!("no client is called {other}").into()),
     };
     options.print(outcome);

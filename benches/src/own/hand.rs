@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{Caller, multiplexed::Shared};
+use crate::message::Typed;
 
 /// A stream of its own for one caller, a multiplexed one for several.
 #[derive(Debug)]
@@ -24,7 +25,9 @@ impl Caller for Hand {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         if count == 1 {
-            return Ok(vec![Self::Alone(stream, BytesMut::new())]);
+            // Larger than a frame: a read that fills it would be followed by one in vain.
+            let buffer = BytesMut::with_capacity(8 * 1024);
+            return Ok(vec![Self::Alone(stream, buffer)]);
         }
         let shared = Shared::over(stream);
         Ok((0..count)
@@ -33,13 +36,29 @@ impl Caller for Hand {
     }
 
     async fn call(&mut self, message: &[u8]) -> io::Result<bool> {
+        let write = |output: &mut BytesMut| output.put_slice(message);
+        self.exchange(write, |reply| reply == message).await
+    }
+
+    async fn call_typed(&mut self, message: Typed) -> io::Result<Typed> {
+        let write = |output: &mut BytesMut| message.write(|part| output.put_slice(part));
+        let reply = self.exchange(write, Typed::read).await?;
+        reply.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+impl Hand {
+    async fn exchange<T>(
+        &mut self,
+        write: impl FnOnce(&mut BytesMut),
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> io::Result<T> {
         let (stream, buffer) = match self {
             Self::Alone(stream, buffer) => (stream, buffer),
-            Self::Shared(shared) => return shared.call(message).await,
+            Self::Shared(shared) => return shared.call(write, read).await,
         };
         buffer.clear();
-        buffer.put_u32(u32::try_from(message.len()).map_err(io::Error::other)?);
-        buffer.put_slice(message);
+        put_frame(buffer, write)?;
         stream.write_all(buffer).await?;
         buffer.clear();
         loop {
@@ -49,8 +68,22 @@ impl Caller for Hand {
             if let Some((header, reply)) = buffer.split_first_chunk()
                 && reply.len() >= u32::from_be_bytes(*header) as usize
             {
-                return Ok(reply == message);
+                return Ok(read(reply));
             }
         }
     }
+}
+
+/// Appends a length and the message that `write` appends.
+#[inline]
+pub(super) fn put_frame(
+    output: &mut BytesMut,
+    write: impl FnOnce(&mut BytesMut),
+) -> io::Result<()> {
+    let start = output.len();
+    output.put_u32(0);
+    write(output);
+    let length = u32::try_from(output.len() - start - 4).map_err(io::Error::other)?;
+    output[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
 }

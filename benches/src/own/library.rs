@@ -1,29 +1,55 @@
-//! The library's client.
+//! The library's clients.
 
 use std::{io, net::SocketAddr};
 
-use tcs::{Connection, LengthPrefixed};
+use tcs::{Channel, Connection, LengthPrefixed};
 
 use super::Caller;
-use crate::servers::ours::Echo;
+use crate::{
+    message::Typed,
+    servers::ours::{Echo, EchoTyped},
+};
 
-/// A `Connection`, which has one request in flight.
+/// A `Connection` for one caller, a `Channel` for several, with their defaults.
 #[derive(Debug)]
-pub struct Library(Connection<LengthPrefixed>);
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation where each request has a connection"
+)]
+pub enum Library {
+    /// One request in flight.
+    Alone(Connection<LengthPrefixed>),
+    /// A clone for each caller.
+    Shared(Channel),
+}
 
 impl Caller for Library {
     async fn open(address: SocketAddr, count: usize) -> io::Result<Vec<Self>> {
-        if count > 1 {
-            return Err(io::ErrorKind::Unsupported.into());
+        if count == 1 {
+            let connection = Connection::connect(address).await;
+            return Ok(vec![Self::Alone(connection.map_err(io::Error::other)?)]);
         }
-        let connection = Connection::connect(address)
-            .await
-            .map_err(io::Error::other)?;
-        Ok(vec![Self(connection)])
+        let channel = Channel::connect(address).await.map_err(io::Error::other)?;
+        Ok((0..count).map(|_| Self::Shared(channel.clone())).collect())
     }
 
     async fn call(&mut self, message: &[u8]) -> io::Result<bool> {
-        let reply = self.0.call::<Echo>(message);
-        Ok(reply.await.map_err(io::Error::other)? == message)
+        let channel = match self {
+            Self::Alone(connection) => {
+                let reply = connection.call::<Echo>(message).await;
+                return Ok(reply.map_err(io::Error::other)? == message);
+            }
+            Self::Shared(channel) => channel,
+        };
+        let is_same = channel.call_with::<Echo, _>(message, |reply| reply == message);
+        is_same.await.map_err(io::Error::other)
+    }
+
+    async fn call_typed(&mut self, message: Typed) -> io::Result<Typed> {
+        let reply = match self {
+            Self::Alone(connection) => connection.call::<EchoTyped>(message).await,
+            Self::Shared(channel) => channel.call::<EchoTyped>(message).await,
+        };
+        reply.map_err(io::Error::other)
     }
 }

@@ -12,9 +12,11 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use tokio::{io::AsyncWrite as _, net::TcpStream};
 use tokio_util::io::poll_read_buf;
+
+use super::hand::put_frame;
 
 /// What callers and the task share.
 #[derive(Debug, Default)]
@@ -52,12 +54,15 @@ impl Shared {
         shared
     }
 
-    pub(super) async fn call(&self, message: &[u8]) -> io::Result<bool> {
+    /// Sends the request that `write` appends, and returns what `read` makes of the reply.
+    pub(super) async fn call<T>(
+        &self,
+        write: impl FnOnce(&mut BytesMut),
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> io::Result<T> {
         let place = {
             let mut state = self.lock();
-            let length = u32::try_from(message.len()).map_err(io::Error::other)?;
-            state.output.put_u32(length);
-            state.output.put_slice(message);
+            put_frame(&mut state.output, write)?;
             let place = state.free.pop().unwrap_or_else(|| {
                 state.slots.push(Slot::default());
                 state.slots.len() - 1
@@ -68,6 +73,7 @@ impl Shared {
             }
             place
         };
+        let mut read = Some(read);
         poll_fn(|context| {
             let mut state = self.lock();
             if let Some(failure) = state.failure {
@@ -79,9 +85,10 @@ impl Shared {
                 return Poll::Pending;
             }
             slot.is_there = false;
-            let is_same = slot.reply == message;
+            let read = read.take().expect("a call is ready once");
+            let value = read(&slot.reply);
             state.free.push(place);
-            Poll::Ready(Ok(is_same))
+            Poll::Ready(Ok(value))
         })
         .await
     }

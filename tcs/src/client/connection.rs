@@ -11,7 +11,7 @@ use super::{
     ConnectOptions,
     failure::Failure,
     message::{enqueue, take},
-    transfer::{Received, Seen},
+    transfer::{Received, Seen, Watch},
 };
 use crate::{
     Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Exchanges, Framing,
@@ -200,7 +200,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         T: Decode<'a, Format>,
     {
         self.check()?;
-        let message = self.converse().await?;
+        let message = self.converse(Watch::Unset).await?;
         take::<Format, _, _>(&self.peer, self.inbox.frame(message), &mut self.framing)
     }
 
@@ -214,10 +214,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             self.abandon("its framing has one exchange per connection, and that was done");
             self.check()?;
         }
-        self.settle().await?;
+        let watch = self.settle().await?;
         self.enqueue(encode)?;
         self.state = State::Used;
-        self.converse().await
+        self.converse(watch).await
     }
 
     /// Puts a request behind what waits to be sent.
@@ -234,19 +234,19 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Cancel safe: it never waits.
     pub(super) async fn prepare(&mut self) -> Result<()> {
         self.check()?;
-        self.settle().await
+        self.settle().await.map(drop)
     }
 
     /// Sends what waits, and receives a message, within the reply timeout.
-    async fn converse(&mut self) -> Result<Range<usize>> {
+    async fn converse(&mut self, watch: Watch) -> Result<Range<usize>> {
         let mut pending = Pending {
             connection: self,
             reason: Some("an earlier exchange was not awaited to its end"),
         };
         let received = match pending.connection.options.reply() {
-            None => pending.connection.transfer().await,
+            None => pending.connection.transfer(watch).await,
             Some(limit) => {
-                let transfer = pending.connection.transfer();
+                let transfer = pending.connection.transfer(watch);
                 let Ok(received) = tokio::time::timeout(limit, transfer).await else {
                     pending.reason = Some("an earlier exchange timed out");
                     let peer = pending.connection.peer.clone();
@@ -273,9 +273,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Makes sure that nothing was said which the next request would take for its reply.
     ///
     /// Cancel safe: it never waits.
-    async fn settle(&mut self) -> Result<()> {
+    async fn settle(&mut self) -> Result<Watch> {
         let reason = match self.look().await {
-            Ok(Seen::Nothing) => return Ok(()),
+            Ok(Seen::Nothing(watch)) => return Ok(watch),
             Ok(Seen::End(refusal)) => return Err(self.refused(refusal)),
             Ok(Seen::Message) => UNASKED,
             Err(repr) => {
@@ -284,7 +284,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             }
         };
         self.abandon(reason);
-        self.check()
+        self.check()?;
+        Ok(Watch::Unset)
     }
 
     /// Notes a refusal, after which nothing more can be asked if it is final.

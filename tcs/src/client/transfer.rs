@@ -17,9 +17,17 @@ pub(super) enum Received {
     Refusal(Refusal),
 }
 
+/// Whether it is known, in this poll of the task, that nothing has arrived, and the task is woken
+/// when something does: then a look for the reply at once would be in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    Set,
+    Unset,
+}
+
 /// What arrived although nothing was asked.
 pub(super) enum Seen {
-    Nothing,
+    Nothing(Watch),
     /// The server has ended the connection.
     End(Refusal),
     /// A message, or what stands for one.
@@ -38,11 +46,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             ..
         } = self
         else {
-            return Ok(Seen::Nothing);
+            return Ok(Seen::Nothing(Watch::Unset));
         };
         if F::EXCHANGES == Exchanges::One {
             // All that arrives is the one reply, be it earlier than the request.
-            return Ok(Seen::Nothing);
+            return Ok(Seen::Nothing(Watch::Unset));
         }
         poll_fn(|cx| {
             loop {
@@ -65,7 +73,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     return Poll::Ready(Err(gone(None)));
                 }
                 match inbox.poll_fill(cx, stream) {
-                    Poll::Pending => return Poll::Ready(Ok(Seen::Nothing)),
+                    Poll::Pending => return Poll::Ready(Ok(Seen::Nothing(Watch::Set))),
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(source)) => return Poll::Ready(Err(gone(Some(source)))),
                 }
@@ -76,7 +84,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Sends and receives at the same time, because a server may refuse a request before all of it
     /// has been sent.
-    pub(super) async fn transfer(&mut self) -> Result<Received, Repr> {
+    pub(super) async fn transfer(&mut self, watch: Watch) -> Result<Received, Repr> {
         let limit = self.options.frame_len();
         let mut is_ending = self.ends_sending();
         let Self {
@@ -94,6 +102,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         };
         let mut unsent: Option<io::Error> = None;
         let mut found: Option<Heard> = None;
+        let mut is_watched = watch == Watch::Set;
         poll_fn(|cx| {
             let is_sent = match outbox.poll_flush(cx, stream) {
                 Poll::Pending => false,
@@ -110,6 +119,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     true
                 }
             };
+            if std::mem::take(&mut is_watched) && unsent.is_none() {
+                return Poll::Pending;
+            }
             loop {
                 if found.is_none() {
                     found = hear(framing, inbox, limit).map_err(|source| Repr::Frame {

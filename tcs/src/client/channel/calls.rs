@@ -1,225 +1,248 @@
 //! The calls of a channel: a slot for each, and the order in which their replies come.
 
-use std::{
-    cell::Cell,
-    collections::VecDeque,
-    task::{Poll, Waker},
-};
+use std::task::{Poll, Waker};
 
-use crate::Refusal;
+use super::{
+    reply::Reply,
+    slot::{Outcome, Slot, Stage},
+};
 
 /// A reply timeout has so many ticks; a call that has seen more of them begin is late.
 pub(super) const TICKS: u32 = 8;
-/// A buffer for a reply that grew beyond this is freed with its reply.
-const KEPT: usize = 4 * 1024;
+/// The number of no slot.
+const NONE: usize = usize::MAX;
 
 /// The slots of all calls.
 ///
-/// A slot is used again and keeps its buffer, so that a call allocates nothing.
-#[derive(Debug, Default)]
+/// A slot is used again and keeps its buffer, so that a call allocates nothing. Each slot is in one
+/// of two lists, which go through the slots themselves: the free ones, and those whose replies are
+/// to come; or in none, when its outcome is there and its caller has not looked.
+#[derive(Debug)]
 pub(super) struct Calls {
     slots: Vec<Slot>,
-    /// The slots that no call has; the last one is the next to be used.
-    free: Vec<usize>,
-    /// The slots whose replies are to come, the oldest first.
-    order: VecDeque<usize>,
+    /// The slot that is the next to be used.
+    free: usize,
+    /// The slot whose reply is the next to come.
+    oldest: usize,
+    /// The slot whose reply is the last to come, if there is one.
+    newest: usize,
+    /// How many slots are in use.
+    used: usize,
     /// How many calls have their outcome and have not looked since.
     settled: usize,
 }
 
+/// No request was sent that a reply could be for.
 #[derive(Debug)]
-struct Slot {
-    stage: Stage,
-    reply: Vec<u8>,
-    waker: Option<Waker>,
-    /// Where its request begins, counted in the bytes of all requests.
-    start: u64,
-    /// When it was made.
-    tick: u32,
-}
-
-/// How far a call has come.
-#[derive(Debug)]
-enum Stage {
-    /// Its reply is to come, or it is free.
-    Open,
-    /// Its reply is to come, and nobody waits for it.
-    Abandoned,
-    /// Its reply is to come too late.
-    Late,
-    /// It has its outcome, for which its caller has to look.
-    Settled(Outcome),
-}
-
-/// What came of a call.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// A reply, in the buffer of the slot.
-    Reply,
-    /// A reply of so many bytes, which are more than the limit.
-    TooLarge(usize),
-    Refused(Refusal),
-    /// The connection failed after at least a part of the request was sent.
-    Failed,
-    /// The connection failed before anything of the request was sent.
-    Unsent,
-}
-
-/// What a caller finds.
-#[derive(Debug)]
-pub(super) enum Found {
-    Reply(Reply),
-    TimedOut,
-    Other(Outcome),
-}
+pub(super) struct Unasked;
 
 impl Calls {
+    pub(super) const fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: NONE,
+            oldest: NONE,
+            newest: NONE,
+            used: 0,
+            settled: 0,
+        }
+    }
+
     /// Takes a slot for a call whose request begins at `start`; returns its number.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it has one caller")]
     pub(super) fn open(&mut self, start: u64, tick: u32, waker: Waker) -> usize {
-        let number = self.free.pop().unwrap_or(self.slots.len());
+        let mut number = self.free;
         match self.slots.get_mut(number) {
             Some(slot) => {
+                self.free = slot.next;
                 slot.stage = Stage::Open;
                 slot.waker = Some(waker);
                 slot.start = start;
                 slot.tick = tick;
+                slot.next = NONE;
             }
-            None => self.slots.push(Slot {
-                stage: Stage::Open,
-                reply: Vec::new(),
-                waker: Some(waker),
-                start,
-                tick,
-            }),
+            None => number = self.add(start, tick, waker),
         }
-        self.order.push_back(number);
+        self.used += 1;
+        if self.oldest == NONE {
+            self.oldest = number;
+        } else if let Some(newest) = self.slots.get_mut(self.newest) {
+            newest.next = number;
+        }
+        self.newest = number;
         number
     }
 
-    /// Looks whether a call has its outcome, which it then takes with its slot.
-    #[inline]
-    pub(super) fn poll_take(&mut self, number: usize, waker: &Waker) -> Poll<Found> {
+    #[cold]
+    fn add(&mut self, start: u64, tick: u32, waker: Waker) -> usize {
+        self.slots.push(Slot::new(start, tick, waker, NONE));
+        self.slots.len() - 1
+    }
+
+    /// Looks whether a call has its outcome, which it then takes with its slot; a reply is put in
+    /// `reply`, which is empty.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it has one caller")]
+    pub(super) fn poll_take(
+        &mut self,
+        number: usize,
+        waker: &Waker,
+        reply: &mut Reply,
+    ) -> Poll<Result<(), Outcome>> {
+        match self.slots.get_mut(number) {
+            Some(slot) if slot.stage == Stage::Replied => {
+                reply.exchange(&mut slot.reply);
+                slot.next = self.free;
+                self.free = number;
+                self.used -= 1;
+                self.settled -= 1;
+                Poll::Ready(Ok(()))
+            }
+            _ => self.poll_end(number, waker).map(Err),
+        }
+    }
+
+    /// Looks whether a call without a reply has another outcome.
+    #[cold]
+    fn poll_end(&mut self, number: usize, waker: &Waker) -> Poll<Outcome> {
         let Some(slot) = self.slots.get_mut(number) else {
             return Poll::Pending;
         };
-        match std::mem::replace(&mut slot.stage, Stage::Open) {
-            Stage::Settled(outcome) => {
-                let found = match outcome {
-                    Outcome::Reply => Found::Reply(Reply::exchange(&mut slot.reply)),
-                    other => Found::Other(other),
-                };
-                self.settled -= 1;
-                self.free.push(number);
-                Poll::Ready(found)
+        let Some(outcome) = slot.outcome() else {
+            match &mut slot.waker {
+                Some(known) => known.clone_from(waker),
+                none => *none = Some(waker.clone()),
             }
-            Stage::Late => {
-                slot.stage = Stage::Abandoned;
-                Poll::Ready(Found::TimedOut)
-            }
-            waits @ (Stage::Open | Stage::Abandoned) => {
-                slot.stage = waits;
-                match &mut slot.waker {
-                    Some(known) => known.clone_from(waker),
-                    none => *none = Some(waker.clone()),
-                }
-                Poll::Pending
-            }
+            return Poll::Pending;
+        };
+        if slot.stage == Stage::Late {
+            slot.stage = Stage::Abandoned;
+        } else {
+            self.settled -= 1;
+            self.give_back(number);
         }
+        Poll::Ready(outcome)
     }
 
     /// Forgets the caller of a call, whose reply is dropped when it comes; returns its waker.
     pub(super) fn abandon(&mut self, number: usize) -> Option<Waker> {
         let slot = self.slots.get_mut(number)?;
         let waker = slot.waker.take();
-        if matches!(slot.stage, Stage::Settled(_)) {
-            slot.stage = Stage::Open;
-            self.settled -= 1;
-            self.free.push(number);
-        } else {
+        if matches!(slot.stage, Stage::Open | Stage::Abandoned | Stage::Late) {
             slot.stage = Stage::Abandoned;
+        } else {
+            self.settled -= 1;
+            self.give_back(number);
         }
         waker
     }
 
-    /// Ends the oldest call with a reply.
+    /// Ends the oldest call with a reply, if its request was among the first `sent` bytes.
     #[inline]
-    pub(super) fn reply(&mut self, reply: &[u8], wakers: &mut Vec<Waker>) {
-        if let Some(buffer) = self.settle(Outcome::Reply, wakers) {
-            buffer.clear();
-            buffer.extend_from_slice(reply);
+    pub(super) fn reply(
+        &mut self,
+        sent: u64,
+        reply: &[u8],
+        wakers: &mut Vec<Waker>,
+    ) -> Result<(), Unasked> {
+        if let Some(slot) = self.settle(sent)? {
+            slot.stage = Stage::Replied;
+            slot.reply.clear();
+            slot.reply.extend_from_slice(reply);
+            if let Some(waker) = slot.waker.take() {
+                wakers.push(waker);
+            }
         }
+        Ok(())
     }
 
-    /// Ends the oldest call with what is no reply.
-    pub(super) fn refuse(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) {
-        self.settle(outcome, wakers);
+    /// Ends the oldest call with what is no reply, if its request was among the first `sent` bytes.
+    pub(super) fn refuse(
+        &mut self,
+        sent: u64,
+        outcome: Outcome,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<(), Unasked> {
+        if let Some(slot) = self.settle(sent)? {
+            slot.end(outcome);
+            wakers.extend(slot.waker.take());
+        }
+        Ok(())
     }
 
-    /// Ends the oldest call; returns the buffer for its reply, if it has a caller.
+    /// Takes the oldest call off those whose replies are to come; returns its slot, if it has a
+    /// caller.
     #[inline]
-    fn settle(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) -> Option<&mut Vec<u8>> {
-        let number = self.order.pop_front()?;
-        let slot = self.slots.get_mut(number)?;
-        if matches!(slot.stage, Stage::Abandoned) {
-            self.free.push(number);
-            return None;
+    fn settle(&mut self, sent: u64) -> Result<Option<&mut Slot>, Unasked> {
+        let number = self.oldest;
+        let Some(slot) = self.slots.get_mut(number) else {
+            return Err(Unasked);
+        };
+        if slot.start >= sent {
+            return Err(Unasked);
         }
-        slot.stage = Stage::Settled(outcome);
+        self.oldest = slot.next;
+        if slot.stage == Stage::Abandoned {
+            self.give_back(number);
+            return Ok(None);
+        }
         self.settled += 1;
-        if let Some(waker) = slot.waker.take() {
-            wakers.push(waker);
+        // Once more, for the borrow of the other way has ended.
+        Ok(self.slots.get_mut(number))
+    }
+
+    /// Puts a slot to the free ones.
+    fn give_back(&mut self, number: usize) {
+        if let Some(slot) = self.slots.get_mut(number) {
+            slot.next = self.free;
+            self.free = number;
+            self.used -= 1;
         }
-        Some(&mut slot.reply)
     }
 
     /// Ends all calls, because the connection failed after `sent` bytes of their requests.
     pub(super) fn fail(&mut self, sent: u64, wakers: &mut Vec<Waker>) {
-        while let Some(oldest) = self.oldest() {
+        while let Some(oldest) = self.slots.get(self.oldest) {
             let outcome = if oldest.start < sent {
                 Outcome::Failed
             } else {
                 Outcome::Unsent
             };
-            self.settle(outcome, wakers);
+            if self.refuse(u64::MAX, outcome, wakers).is_err() {
+                return;
+            }
         }
     }
 
     /// Ends the calls that are late; their replies are still to come.
     pub(super) fn expire(&mut self, tick: u32, wakers: &mut Vec<Waker>) {
-        for number in &self.order {
-            let Some(slot) = self.slots.get_mut(*number) else {
-                continue;
-            };
-            if !slot.is_late(tick) {
-                break;
-            }
-            if matches!(slot.stage, Stage::Open) {
-                slot.stage = Stage::Late;
+        let mut number = self.oldest;
+        while let Some(slot) = self.slots.get_mut(number)
+            && slot.is_late(tick)
+        {
+            if slot.stage == Stage::Open {
+                slot.end(Outcome::TimedOut);
                 wakers.extend(slot.waker.take());
             }
+            number = slot.next;
         }
     }
 
     /// Tells whether the oldest reply that is to come is late.
     pub(super) fn is_late(&self, tick: u32) -> bool {
-        self.oldest().is_some_and(|slot| slot.is_late(tick))
-    }
-
-    /// Tells whether a reply can come when so many bytes of all requests were sent.
-    #[inline]
-    pub(super) fn is_asked(&self, sent: u64) -> bool {
-        self.oldest().is_some_and(|slot| slot.start < sent)
+        let oldest = self.slots.get(self.oldest);
+        oldest.is_some_and(|slot| slot.is_late(tick))
     }
 
     /// Tells whether no reply is to come.
-    pub(super) fn is_answered(&self) -> bool {
-        self.order.is_empty()
+    pub(super) const fn is_answered(&self) -> bool {
+        self.oldest == NONE
     }
 
     /// Returns how many slots are in use.
     pub(super) const fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.used
     }
 
     /// Returns how many callers were woken and have not looked yet.
@@ -229,51 +252,8 @@ impl Calls {
 
     /// Gives the memory of a burst back, if no slot is in use.
     pub(super) fn rest(&mut self) {
-        if self.len() == 0 {
-            *self = Self::default();
-        }
-    }
-
-    fn oldest(&self) -> Option<&Slot> {
-        self.slots.get(*self.order.front()?)
-    }
-}
-
-impl Slot {
-    const fn is_late(&self, tick: u32) -> bool {
-        tick.wrapping_sub(self.tick) > TICKS
-    }
-}
-
-thread_local! {
-    /// The buffer of the last reply that was read on this thread.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// The bytes of a reply, whose buffer is kept for the next one.
-#[derive(Debug)]
-pub(super) struct Reply(Vec<u8>);
-
-impl Reply {
-    /// Takes a reply and leaves a buffer in its place.
-    #[inline]
-    fn exchange(buffer: &mut Vec<u8>) -> Self {
-        let spare = SPARE.try_with(Cell::take).unwrap_or_default();
-        Self(std::mem::replace(buffer, spare))
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.0);
-        if buffer.capacity() <= KEPT {
-            buffer.clear();
-            // At the end of a thread there may be none.
-            let _ = SPARE.try_with(|spare| spare.set(buffer));
+        if self.used == 0 {
+            *self = Self::new();
         }
     }
 }
@@ -287,27 +267,33 @@ mod tests {
     }
 
     fn taken(calls: &mut Calls, number: usize) -> Option<Vec<u8>> {
-        match calls.poll_take(number, Waker::noop()) {
-            Poll::Ready(Found::Reply(reply)) => Some(reply.bytes().to_vec()),
+        let mut reply = Reply::new();
+        match calls.poll_take(number, Waker::noop(), &mut reply) {
+            Poll::Ready(Ok(())) => Some(reply.bytes().to_vec()),
             _ => None,
         }
     }
 
+    fn reply(calls: &mut Calls, reply: &[u8], wakers: &mut Vec<Waker>) {
+        let replied = calls.reply(u64::MAX, reply, wakers);
+        replied.expect("something was asked");
+    }
+
     #[test]
     fn replies_are_found_in_any_order_and_slots_used_again() {
-        let mut calls = Calls::default();
+        let mut calls = Calls::new();
         let mut wakers = Vec::new();
         let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
         assert!(taken(&mut calls, second).is_none());
-        calls.reply(b"1", &mut wakers);
-        calls.reply(b"2", &mut wakers);
+        reply(&mut calls, b"1", &mut wakers);
+        reply(&mut calls, b"2", &mut wakers);
         assert_eq!((wakers.len(), calls.len(), calls.settled()), (2, 2, 2));
         assert_eq!(taken(&mut calls, second), Some(b"2".to_vec()));
         let third = open(&mut calls, 2);
         assert_eq!(third, second);
         assert_eq!(taken(&mut calls, first), Some(b"1".to_vec()));
         assert!(taken(&mut calls, third).is_none());
-        calls.reply(b"3", &mut wakers);
+        reply(&mut calls, b"3", &mut wakers);
         assert_eq!(taken(&mut calls, third), Some(b"3".to_vec()));
         assert_eq!((calls.len(), calls.settled()), (0, 0));
         calls.rest();
@@ -316,46 +302,47 @@ mod tests {
 
     #[test]
     fn slot_of_an_abandoned_call_is_free_when_its_reply_came() {
-        let mut calls = Calls::default();
+        let mut calls = Calls::new();
         let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
         calls.abandon(first);
         assert_eq!(calls.len(), 2);
-        calls.reply(b"1", &mut Vec::new());
+        reply(&mut calls, b"1", &mut Vec::new());
         assert_eq!(calls.len(), 1);
-        calls.reply(b"2", &mut Vec::new());
+        reply(&mut calls, b"2", &mut Vec::new());
         calls.abandon(second);
         assert_eq!((calls.len(), calls.settled()), (0, 0));
     }
 
     #[test]
     fn late_call_ends_once_and_keeps_its_place() {
-        let mut calls = Calls::default();
+        let mut calls = Calls::new();
         let mut wakers = Vec::new();
         let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
         calls.expire(TICKS, &mut wakers);
         assert!(wakers.is_empty() && !calls.is_late(TICKS));
         calls.expire(TICKS + 1, &mut wakers);
         assert!(wakers.len() == 2 && calls.is_late(TICKS + 1));
-        let found = calls.poll_take(first, Waker::noop());
-        assert!(matches!(found, Poll::Ready(Found::TimedOut)));
-        calls.reply(b"1", &mut wakers);
+        let found = calls.poll_take(first, Waker::noop(), &mut Reply::new());
+        assert!(matches!(found, Poll::Ready(Err(Outcome::TimedOut))));
+        reply(&mut calls, b"1", &mut wakers);
         // It came before its caller looked.
-        calls.reply(b"2", &mut wakers);
+        reply(&mut calls, b"2", &mut wakers);
         assert_eq!(taken(&mut calls, second), Some(b"2".to_vec()));
         assert_eq!((calls.len(), calls.settled()), (0, 0));
     }
 
     #[test]
     fn failure_tells_sent_requests_from_unsent_ones() {
-        let mut calls = Calls::default();
+        let mut calls = Calls::new();
         let numbers = [0, 10, 20].map(|start| open(&mut calls, start));
-        assert!(calls.is_asked(1) && !calls.is_asked(0));
+        let too_early = calls.reply(0, b"1", &mut Vec::new());
+        assert!(too_early.is_err() && calls.settled() == 0);
         calls.fail(15, &mut Vec::new());
-        let found = numbers.map(|number| calls.poll_take(number, Waker::noop()));
+        let found = numbers.map(|number| calls.poll_take(number, Waker::noop(), &mut Reply::new()));
         let [first, second, third] = found;
         for sent in [first, second] {
-            assert!(matches!(sent, Poll::Ready(Found::Other(Outcome::Failed))));
+            assert!(matches!(sent, Poll::Ready(Err(Outcome::Failed))));
         }
-        assert!(matches!(third, Poll::Ready(Found::Other(Outcome::Unsent))));
+        assert!(matches!(third, Poll::Ready(Err(Outcome::Unsent))));
     }
 }

@@ -10,8 +10,9 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    calls::{Outcome, TICKS},
+    calls::{TICKS, Unasked},
     shared::Shared,
+    slot::Outcome,
     ticker::Ticker,
 };
 use crate::{
@@ -132,15 +133,17 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 {
                     return Err(Failure::Ended(refusal.clone()));
                 }
-                if !state.calls.is_asked(sent) {
-                    return Err(Failure::Broken(UNASKED));
-                }
                 let (calls, wakers) = (&mut state.calls, &mut self.wakers);
-                match heard {
-                    Heard::Message(frame) => calls.reply(self.inbox.frame(frame), wakers),
-                    Heard::Refusal(refusal) => calls.refuse(Outcome::Refused(refusal), wakers),
-                    Heard::TooLarge(length) => calls.refuse(Outcome::TooLarge(length), wakers),
-                }
+                let asked = match heard {
+                    Heard::Message(frame) => calls.reply(sent, self.inbox.frame(frame), wakers),
+                    Heard::Refusal(refusal) => {
+                        calls.refuse(sent, Outcome::Refused(refusal), wakers)
+                    }
+                    Heard::TooLarge(length) => {
+                        calls.refuse(sent, Outcome::TooLarge(length as u64), wakers)
+                    }
+                };
+                asked.map_err(|Unasked| Failure::Broken(UNASKED))?;
             }
             if self.unread.is_some() || self.inbox.has_ended() {
                 return Err(match (self.unsent.take(), self.unread.take()) {

@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{driver::Driver, shared::Shared};
+use self::{
+    call::{Call, Progress},
+    driver::Driver,
+    shared::Shared,
+};
 use super::{ConnectOptions, Connection, message::decode};
 use crate::{
     Address, Callable, ClientProtocol, Encode as _, Exchanges, Frame, Framing, LengthPrefixed,
@@ -13,9 +17,12 @@ use crate::{
     runtime::{Instead, inside_runtime},
 };
 
+mod call;
 mod calls;
 mod driver;
+mod reply;
 mod shared;
+mod slot;
 mod ticker;
 
 /// A connection that many tasks share: cheap to clone, and each clone can call at any time.
@@ -118,8 +125,11 @@ impl<F: Framing> Channel<F> {
         P: OwnedCallable<Framing = F>,
     {
         let shared = &self.handle.0;
-        let reply = shared.round_trip(|out| P::encode(request, out)).await?;
-        P::decode_owned(Frame::new(reply.bytes())).map_err(|source| {
+        let mut call = Call::new(shared, |out| P::encode(request, out));
+        if call.at_once().await? == Progress::Waits {
+            call.in_turn().await?;
+        }
+        P::decode_owned(Frame::new(call.reply())).map_err(|source| {
             let peer = shared.peer.clone();
             Repr::Decode { peer, source }.into()
         })
@@ -159,8 +169,11 @@ impl<F: Framing> Channel<F> {
         P: Callable<Framing = F>,
     {
         let shared = &self.handle.0;
-        let reply = shared.round_trip(|out| P::encode(request, out)).await?;
-        decode::<P::Format, _>(&shared.peer, reply.bytes()).map(process)
+        let mut call = Call::new(shared, |out| P::encode(request, out));
+        if call.at_once().await? == Progress::Waits {
+            call.in_turn().await?;
+        }
+        decode::<P::Format, _>(&shared.peer, call.reply()).map(process)
     }
 
     /// Sends the protocol's request and returns what it makes of the reply.
@@ -177,8 +190,14 @@ impl<F: Framing> Channel<F> {
         P: ClientProtocol<Framing = F>,
     {
         let shared = &self.handle.0;
-        let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = shared.round_trip(request).await?;
+        let reply = {
+            let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
+            let mut call = Call::new(shared, request);
+            if call.at_once().await? == Progress::Waits {
+                call.in_turn().await?;
+            }
+            call.into_reply()
+        };
         let decoded = decode::<P::Format, _>(&shared.peer, reply.bytes())?;
         Ok(protocol.process_reply(&shared.peer, decoded).await)
     }

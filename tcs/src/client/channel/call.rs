@@ -1,0 +1,188 @@
+//! A call, from its request to its reply.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use tokio::time::timeout;
+
+use super::{reply::Reply, shared::Shared};
+use crate::{EncodeError, Framing, Result, Writer, client::message::enqueue, error::Repr};
+
+/// A call, which gives its slot back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Call<'s, F: Framing, E> {
+    shared: &'s Shared<F>,
+    /// What writes the request, until it is written.
+    encode: Option<E>,
+    /// Its slot, from then on until it has its outcome.
+    number: Option<usize>,
+    reply: Reply,
+}
+
+/// Whether a call has its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Replied,
+    /// There is no room for it.
+    Waits,
+}
+
+/// Whether a caller may take room while others wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Not before them: it has just come.
+    New,
+    /// Not before them: it has begun to wait, too.
+    Behind,
+    /// It was told that there may be room.
+    Own,
+}
+
+impl<'s, F, E> Call<'s, F, E>
+where
+    F: Framing,
+    E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+{
+    pub(super) const fn new(shared: &'s Shared<F>, encode: E) -> Self {
+        Self {
+            shared,
+            encode: Some(encode),
+            number: None,
+            reply: Reply::new(),
+        }
+    }
+
+    /// Sends the request and waits for the reply, if there is room for it.
+    #[inline]
+    pub(super) fn at_once(&mut self) -> impl Future<Output = Result<Progress>> {
+        poll_fn(|cx| {
+            if let Some(number) = self.number {
+                return self.poll_reply(cx, number).map_ok(|()| Progress::Replied);
+            }
+            match self.enter(cx.waker(), Turn::New) {
+                Ok(()) if self.number.is_some() => Poll::Pending,
+                entered => Poll::Ready(entered.map(|()| Progress::Waits)),
+            }
+        })
+    }
+
+    /// Waits until there is room, and then does that.
+    pub(super) async fn in_turn(&mut self) -> Result<()> {
+        let Self { shared, .. } = *self;
+        let limit = shared.options.reply();
+        let room = self.wait_for_room();
+        match limit {
+            None => room.await?,
+            Some(limit) => timeout(limit, room).await.unwrap_or_else(|_| {
+                let peer = shared.peer.clone();
+                Err(Repr::NoRoom { peer, limit }.into())
+            })?,
+        }
+        poll_fn(|cx| match self.number {
+            Some(number) => self.poll_reply(cx, number),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    async fn wait_for_room(&mut self) -> Result<()> {
+        let Self { shared, .. } = *self;
+        let _waiting = Waiting::new(shared);
+        let mut turn = Turn::Behind;
+        loop {
+            let mut room = pin!(shared.room.notified());
+            // From here on nothing is missed.
+            if room.as_mut().enable() {
+                turn = Turn::Own;
+            }
+            poll_fn(|cx| Poll::Ready(self.enter(cx.waker(), turn))).await?;
+            if self.number.is_some() {
+                return Ok(());
+            }
+            room.await;
+            turn = Turn::Own;
+        }
+    }
+
+    /// Returns the reply, once the call has it.
+    pub(super) fn reply(&self) -> &[u8] {
+        self.reply.bytes()
+    }
+
+    /// Takes the reply, once the call has it.
+    pub(super) fn into_reply(mut self) -> Reply {
+        std::mem::take(&mut self.reply)
+    }
+
+    /// Takes a slot and puts the request behind those that wait to be sent, if there is room.
+    fn enter(&mut self, waker: &Waker, turn: Turn) -> Result<()> {
+        let Self { shared, .. } = *self;
+        let mut guard = shared.lock();
+        let state = &mut *guard;
+        if let Some(failure) = &state.failure {
+            return Err(failure.of_later(&shared.peer));
+        }
+        let is_overtaking = match turn {
+            Turn::New => state.waiting > 0,
+            Turn::Behind => state.waiting > 1,
+            Turn::Own => false,
+        };
+        if is_overtaking || !state.has_room(&shared.options) {
+            return Ok(());
+        }
+        let Some(encode) = self.encode.take() else {
+            return Ok(());
+        };
+        let start = state.taken + state.outbox.waiting() as u64;
+        let limit = shared.options.frame_len();
+        enqueue(&mut state.outbox, &mut state.framing, limit, encode)?;
+        self.number = Some(state.calls.open(start, state.tick, waker.clone()));
+        let driver = state.driver.take();
+        drop(guard);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Ok(())
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>, number: usize) -> Poll<Result<()>> {
+        let Self { shared, .. } = *self;
+        let mut state = shared.lock();
+        let taken = ready!(state.calls.poll_take(number, cx.waker(), &mut self.reply));
+        self.number = None;
+        let result = taken.map_err(|outcome| shared.error(&state, outcome));
+        shared.unlock(state);
+        Poll::Ready(result)
+    }
+}
+
+impl<F: Framing, E> Drop for Call<'_, F, E> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.shared.abandon(number);
+        }
+    }
+}
+
+/// One more caller that waits for room, for as long as it does.
+struct Waiting<'s, F: Framing>(&'s Shared<F>);
+
+impl<'s, F: Framing> Waiting<'s, F> {
+    fn new(shared: &'s Shared<F>) -> Self {
+        shared.lock().waiting += 1;
+        Self(shared)
+    }
+}
+
+impl<F: Framing> Drop for Waiting<'_, F> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.waiting -= 1;
+        // There may be room for the next one, too.
+        self.0.unlock(state);
+    }
+}
