@@ -59,7 +59,8 @@ def drawn(panel):
     }
     points = [point for curve in curves.values() for point in curve]
     yield f'<text x="0" y="-14" font-weight="bold">{escape(panel.title)}</text>'
-    yield f'<text x="{WIDTH / 2}" y="{HEIGHT + 32}" text-anchor="middle">{escape(panel.below)}</text>'
+    below = escape(panel.below)
+    yield f'<text x="{WIDTH / 2}" y="{HEIGHT + 32}" text-anchor="middle">{below}</text>'
     if not points:
         return
     xs = [x for x, _ in points] + [x for x in panel.ticks if x > 0]

@@ -93,7 +93,7 @@ def split(size, most):
 
 @contextlib.contextmanager
 def started(system, pinned):
-    """Yields the address, the process, and what to ask for the bytes on its heap, if it can tell."""
+    """Yields the address, the process, and what to ask for the bytes on its heap, if it can."""
     if system.tells_bytes:
         with talking([*pinned, *system.command]) as server:
             yield server.first["address"], server.process.pid, server
@@ -109,7 +109,7 @@ def exchange(address):
 
 
 def memory(servers):
-    """Returns bytes: resident and asked of the allocator by all servers, and of the kernel's slabs."""
+    """Returns bytes: resident, and on the heaps of all servers, and in the kernel's slabs."""
     time.sleep(0.5)
     held = [server.ask()["bytes"] for _, _, server in servers if server]
     return {

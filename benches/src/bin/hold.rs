@@ -18,16 +18,23 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Each loopback address has some 28,000 ports, and others use them as well.
 const ADDRESSES: usize = 64;
 
+/// How many may wait to be accepted: what a full backlog drops is sent again a second later.
+const WAVE: usize = 100;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let mut next = || arguments.next().ok_or("an argument is missing");
     let (address, count) = (next()?.parse()?, next()?.parse::<usize>()?);
     let start = Instant::now();
-    let mut streams = (0..count)
-        .map(|number| open(address, number))
-        .collect::<io::Result<Vec<_>>>()?;
-    // A connection that is accepted and answered last proves that those before it were.
-    ask(&mut open(address, count)?)?;
+    let mut streams = Vec::with_capacity(count);
+    while streams.len() < count {
+        let wave = WAVE.min(count - streams.len());
+        for _ in 0..wave {
+            streams.push(open(address, streams.len())?);
+        }
+        // A connection that is accepted and answered last proves that those before it were.
+        ask(&mut open(address, count)?)?;
+    }
     tell(count, start);
     for line in io::stdin().lines() {
         line?;
