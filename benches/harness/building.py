@@ -26,8 +26,8 @@ ALONE = """fn main() -> std::io::Result<()> {
 def publish(scratch):
     """Makes the library, and all it needs, look as if it came from the registry.
 
-    Cargo compiles what has a path incrementally, which takes half as long again; nobody who uses the
-    library has it by a path.
+    Cargo compiles what has a path incrementally, which takes half as long again; nobody who uses
+    the library has it by a path.
     """
     packed = ["cargo", "package", "--no-verify", "--allow-dirty", "--quiet"]
     packages = ["tcs-macros", "tcs"]

@@ -8,6 +8,7 @@ from statistics import median
 
 from harness.curves import Panel
 from harness.programs import RELEASE
+from harness.report import DISTURBED, SATURATED
 from harness.stats import interval, ratios
 from harness.systems import YARDSTICK, System, go_program
 
@@ -161,6 +162,11 @@ def text(found):
     for title, points in found.items():
         if isinstance(points, list) and title not in ["idle", "left out"]:
             rows += ["", *table(title, points)]
+    # Where all cores are the server's, the generator must wait; elsewhere others use the machine.
+    waited = [point["waited"] for _, title, _ in curves() for point in found.get(title, [])]
+    if waited and median(waited) > DISTURBED:
+        share = f"{median(waited):.0%}"
+        rows += ["", f"NOT QUIET: the generator waited for its core {share} of the time"]
     rows += ["", *(f"left out: {line}" for line in found["left out"])]
     return "\n".join(rows)
 
@@ -208,7 +214,7 @@ def table(title, points):
             ratio = f"{point['ratio']:.2f} [{point['low']:.2f}–{point['high']:.2f}]"
         at = point["at"] if is_slow else amount(point["at"], title == FRAMES)
         # As in `run`: the generator may be what is measured.
-        mark = "*" if point["cpu"] + point["waited"] > 0.95 else " "
+        mark = "*" if point["cpu"] + point["waited"] > SATURATED else " "
         name = f"{at:>10} {point['system']}"
         row = f"{name:<44}{point['per second']:>12,.0f}{ratio:>21}{mark}"
         yield row + "".join(f"{point[what] / 1_000:>11.2f}" for what, _ in tail)
