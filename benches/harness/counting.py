@@ -29,12 +29,12 @@ CALL_SHAPES = {
 PEER_SECONDS = (1, 4)
 
 
-def instructions(name, shape):
+def instructions(name, shape, wire="framed"):
     """Returns the instructions in user space for each request."""
 
     def total(requests, scratch):
         out = scratch / "callgrind"
-        drive(callgrind(out), name, shape, requests)
+        drive(callgrind(out), name, shape, requests, wire)
         return {"instructions": instructions_in(out)}
 
     return difference(total, shape)["instructions"]
@@ -118,11 +118,11 @@ def difference(total, shape):
     return {what: (many[what] - few.get(what, 0)) / (long - short) for what in many}
 
 
-def drive(prefix, name, shape, requests):
+def drive(prefix, name, shape, requests, wire="framed"):
     work, _, _ = SHAPES[shape]
     with serving([*prefix, RELEASE / "server", name]) as (address, _):
         bounds = ["--requests", requests, "--seconds", RUN_LIMIT]
-        load = [RELEASE / "load", address, work, *bounds]
+        load = [RELEASE / "load", address, work, "--wire", wire, *bounds]
         done = result(load + ["--message", *(typed(name) or ["letters"])], RUN_LIMIT + 10)
     if done["requests"] < requests:
         raise Failed(f"{name} did not answer {requests} requests in {RUN_LIMIT} s")

@@ -6,7 +6,6 @@ import platform
 from statistics import median
 
 from harness.stats import interval, ratios
-from harness.systems import YARDSTICK
 
 # Where the generator wants more than this of a core, it may be what is measured.
 SATURATED = 0.95
@@ -24,15 +23,19 @@ def summary(tables, memory, left_out, rounds, seconds, threads):
         "seconds": seconds,
         "threads": threads,
         "tables": {
-            name: {"works": works, "cells": list(cells(works, measured))}
-            for name, (works, measured) in tables.items()
+            name: {
+                "works": works,
+                "yardstick": yardstick,
+                "cells": list(cells(works, measured, yardstick)),
+            }
+            for name, (works, measured, yardstick) in tables.items()
         },
         "idle memory": memory,
         "left out": left_out,
     }
 
 
-def cells(works, measured):
+def cells(works, measured, yardstick):
     names = list(dict.fromkeys(name for _, name in measured))
     for work in works:
         speeds = {
@@ -40,7 +43,7 @@ def cells(works, measured):
             for name in names
             if (work, name) in measured
         }
-        base = speeds.get(YARDSTICK)
+        base = speeds.get(yardstick)
         for name, values in speeds.items():
             cell = {
                 "work": work,
@@ -64,7 +67,7 @@ def text(found):
         f"{found['rounds']} rounds of {found['seconds']} s, {threads}",
     ]
     for name, table in found["tables"].items():
-        head = f"{name}: requests per second as ratio to {YARDSTICK} [95 % interval]"
+        head = f"{name}: requests per second as ratio to {table['yardstick']} [95 % interval]"
         lines += ["", f"{head}; * the client was busy to {SATURATED:.0%} and more"]
         lines += grid(table, ratio)
         lines += ["", f"{name}: requests per second"]
@@ -94,8 +97,10 @@ def ratio(cell):
 
 def grid(table, shown):
     by_place = {(cell["work"], cell["system"]): shown(cell) for cell in table["cells"]}
-    names = sorted({name for _, name in by_place}, key=lambda name: (name != YARDSTICK, name))
-    yield " " * 16 + "".join(f"{work:>18}" for work in table["works"])
+    found = {name for _, name in by_place}
+    names = sorted(found, key=lambda name: (name != table["yardstick"], name))
+    width = max(16, *(len(name) + 2 for name in names))
+    yield " " * width + "".join(f"{work:>18}" for work in table["works"])
     for name in names:
         row = "".join(f"{by_place.get((work, name), '–'):>18}" for work in table["works"])
-        yield f"{name:<16}{row}"
+        yield f"{name:<{width}}{row}"

@@ -25,6 +25,8 @@ class System:
     port: int = 0
     # Its own client, for which the rest of the arguments is the same.
     client: tuple = ()
+    # Works that it has no means for.
+    without: tuple = ()
     # What its client is told behind these.
     options: tuple = ()
 

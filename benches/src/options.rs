@@ -2,7 +2,7 @@
 
 use std::{error::Error, net::SocketAddr, time::Duration};
 
-use crate::load::{Bounds, Outcome, Work};
+use crate::load::{Bounds, Latencies, Outcome, Work};
 
 /// `ADDRESS WORK [--seconds S] [--warm-up S] [--requests N]`, and options of a program's own.
 #[derive(Clone, Debug)]
@@ -51,14 +51,31 @@ impl Options {
 
     /// Prints a line of JSON.
     pub fn print(&self, outcome: Outcome) {
+        println!("{{{}}}", self.shown(outcome));
+    }
+
+    /// Prints a line of JSON that has latencies in microseconds as well.
+    pub fn print_timed(&self, outcome: Outcome, latencies: &Latencies) {
+        let micros = |latency: Duration| latency.as_secs_f64() * 1e6;
+        println!(
+            "{{{}, \"p50\": {:.3}, \"p99\": {:.3}, \"p999\": {:.3}, \"longest\": {:.3}}}",
+            self.shown(outcome),
+            micros(latencies.percentile(50, 100)),
+            micros(latencies.percentile(99, 100)),
+            micros(latencies.percentile(999, 1_000)),
+            micros(latencies.longest()),
+        );
+    }
+
+    fn shown(&self, outcome: Outcome) -> String {
         let Outcome { requests, .. } = outcome;
         let seconds = outcome.time.as_secs_f64();
         let cpu = outcome.own.running.as_secs_f64() / seconds;
         let waited = outcome.own.waiting.as_secs_f64() / seconds;
         let name = &self.name;
-        println!(
-            "{{\"work\": \"{name}\", \"requests\": {requests}, \"seconds\": {seconds:.6}, \
-             \"cpu\": {cpu:.3}, \"waited\": {waited:.3}}}"
-        );
+        format!(
+            "\"work\": \"{name}\", \"requests\": {requests}, \"seconds\": {seconds:.6}, \
+             \"cpu\": {cpu:.3}, \"waited\": {waited:.3}"
+        )
     }
 }

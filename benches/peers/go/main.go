@@ -1,5 +1,6 @@
 // An echo of length-prefixed messages, with a buffered reader and writer for each connection: what
-// is complete is answered before anything is flushed.
+// is complete is answered before anything is flushed. With an argument, each takes a millisecond
+// first: `sleep`, or `work`, which uses the processor.
 package main
 
 import (
@@ -9,9 +10,28 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
+	"syscall"
+	"time"
+	"unsafe"
 )
 
+// The largest message, in bytes.
+const maxFrameLen = 16 << 20
+
 func main() {
+	spend := func() {}
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "sleep":
+			spend = func() { time.Sleep(time.Millisecond) }
+		case "work":
+			spend = work
+		default:
+			fmt.Fprintln(os.Stderr, "there is no", os.Args[1])
+			os.Exit(1)
+		}
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -24,11 +44,26 @@ func main() {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		go serve(connection)
+		go serve(connection, spend)
 	}
 }
 
-func serve(connection net.Conn) {
+// Uses a millisecond of the processor, however long that takes while others want it.
+func work() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for start := threadTime(); threadTime()-start < time.Millisecond; {
+	}
+}
+
+func threadTime() time.Duration {
+	const threadCPUTime = 3
+	var now syscall.Timespec
+	syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, threadCPUTime, uintptr(unsafe.Pointer(&now)), 0)
+	return time.Duration(now.Nano())
+}
+
+func serve(connection net.Conn, spend func()) {
 	defer connection.Close()
 	reader := bufio.NewReaderSize(connection, 64*1024)
 	writer := bufio.NewWriterSize(connection, 64*1024)
@@ -39,7 +74,7 @@ func serve(connection net.Conn) {
 			return
 		}
 		length := int(binary.BigEndian.Uint32(header[:]))
-		if length > 8<<20 {
+		if length > maxFrameLen {
 			return
 		}
 		if cap(message) < length {
@@ -49,6 +84,7 @@ func serve(connection net.Conn) {
 		if _, err := io.ReadFull(reader, message); err != nil {
 			return
 		}
+		spend()
 		writer.Write(header[:])
 		writer.Write(message)
 		if reader.Buffered() == 0 && writer.Flush() != nil {

@@ -1,6 +1,7 @@
 //! Counts allocations: `allocations requests NAME DEPTH [typed]` for each request,
 //! `allocations calls hand|tcs DEPTH` for each call of a client that many tasks share, and
 //! `allocations idle NAME CONNECTIONS` bytes for each idle connection, before and after a request.
+//! `allocations serve NAME` prints an address, and for each line that it reads the bytes it holds.
 //!
 //! The server runs in this process, in a thread of its own. The client of this thread has its
 //! buffers from the start and then allocates nothing; where it is the client that is counted, it is
@@ -46,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ["calls", client, depth] => calls(client, depth.parse()?)?,
         ["idle", name, connections] => idle(name, connections.parse()?)?,
+        ["serve", name] => serve(name)?,
         _ => return Err("see the first lines of the source".into()),
     }
     Ok(())
@@ -159,6 +161,16 @@ fn idle(name: &str, connections: usize) -> io::Result<()> {
     settle(address, &request, &mut reply)?;
     let after = held(&region.change(), connections);
     println!("{{\"before\": {before}, \"after\": {after}}}");
+    Ok(())
+}
+
+fn serve(name: &str) -> io::Result<()> {
+    let region = Region::new(ALLOCATOR);
+    println!("{{\"address\": \"{}\"}}", start(name)?);
+    for line in io::stdin().lines() {
+        line?;
+        println!("{{\"bytes\": {}}}", held(&region.change(), 1));
+    }
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! One connection of the generator.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream as StdStream},
+    time::Instant,
 };
 
 use mio::net::TcpStream;
@@ -18,6 +20,8 @@ pub(super) struct Connection {
     wanted: usize,
     received: usize,
     frame: usize,
+    /// When what is in flight was asked, where somebody wants to know.
+    asked: Option<VecDeque<Instant>>,
 }
 
 impl Connection {
@@ -46,6 +50,7 @@ impl Connection {
             wanted: depth * request.period(),
             received: 0,
             frame: request.period(),
+            asked: None,
         })
     }
 
@@ -87,6 +92,22 @@ impl Connection {
     /// Wants as many more requests sent.
     pub(super) fn ask(&mut self, requests: usize) {
         self.wanted += requests * self.frame;
+    }
+
+    /// From now on remembers when it was asked; what is in flight was asked now.
+    pub(super) fn remember(&mut self, requests: usize) {
+        self.asked = Some(VecDeque::from(vec![Instant::now(); requests]));
+    }
+
+    /// Tells when each of as many requests was asked as were answered now, and are asked again.
+    pub(super) fn answered(&mut self, replies: usize, now: Instant, mut tell: impl FnMut(Instant)) {
+        let Some(asked) = &mut self.asked else {
+            return;
+        };
+        for asked in asked.drain(..replies.min(asked.len())) {
+            tell(asked);
+        }
+        asked.extend((0..replies).map(|_| now));
     }
 }
 

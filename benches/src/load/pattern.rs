@@ -19,6 +19,8 @@ pub enum Wire {
     Http,
     /// The argument of a Redis `ECHO`.
     Redis,
+    /// Between these bytes, which then must fit the message.
+    Between(&'static [u8], &'static [u8]),
 }
 
 /// A stream of bytes that repeats.
@@ -83,6 +85,10 @@ impl Wire {
             Self::Framed => {
                 let header = u32::try_from(length).map_err(io::Error::other)?;
                 let frame = [&header.to_be_bytes(), message].concat();
+                (frame.clone(), frame, 0..0)
+            }
+            Self::Between(head, tail) => {
+                let frame = [head, message, tail].concat();
                 (frame.clone(), frame, 0..0)
             }
             Self::Redis => {

@@ -9,7 +9,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token};
 
 use super::{
-    Work,
+    Latencies, Work,
     connection::Connection,
     pattern::{CHUNK, Pattern, Wire},
 };
@@ -52,23 +52,25 @@ pub fn run(
     message: Option<&[u8]>,
     bounds: Bounds,
 ) -> io::Result<Outcome> {
-    let letters = vec![b'x'; work.size];
-    let (request, reply) = wire.patterns(message.unwrap_or(&letters), address)?;
-    let mut generator = Generator {
-        poll: Poll::new()?,
-        address,
-        work,
-        request,
-        reply,
-        connections: Vec::new(),
-        opened: 0,
-        buffer: vec![0; CHUNK],
-    };
-    for place in 0..work.connections {
-        let connection = generator.open(place)?;
-        generator.connections.push(connection);
-    }
-    generator.go_on(bounds)
+    Generator::new(address, wire, work, message, None)?.go_on(bounds)
+}
+
+/// Does the same, and notes how long each reply took, from when its request was to be sent.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn timed(
+    address: SocketAddr,
+    wire: Wire,
+    work: Work,
+    message: Option<&[u8]>,
+    bounds: Bounds,
+) -> io::Result<(Outcome, Latencies)> {
+    let latencies = Some(Latencies::default());
+    let mut generator = Generator::new(address, wire, work, message, latencies)?;
+    let outcome = generator.go_on(bounds)?;
+    Ok((outcome, generator.latencies.unwrap_or_default()))
 }
 
 struct Generator {
@@ -80,9 +82,38 @@ struct Generator {
     connections: Vec<Connection>,
     opened: usize,
     buffer: Vec<u8>,
+    /// Where somebody wants to know.
+    latencies: Option<Latencies>,
 }
 
 impl Generator {
+    fn new(
+        address: SocketAddr,
+        wire: Wire,
+        work: Work,
+        message: Option<&[u8]>,
+        latencies: Option<Latencies>,
+    ) -> io::Result<Self> {
+        let letters = vec![b'x'; work.size];
+        let (request, reply) = wire.patterns(message.unwrap_or(&letters), address)?;
+        let mut generator = Self {
+            poll: Poll::new()?,
+            address,
+            work,
+            request,
+            reply,
+            connections: Vec::new(),
+            opened: 0,
+            buffer: vec![0; CHUNK],
+            latencies,
+        };
+        for place in 0..work.connections {
+            let connection = generator.open(place)?;
+            generator.connections.push(connection);
+        }
+        Ok(generator)
+    }
+
     fn go_on(&mut self, bounds: Bounds) -> io::Result<Outcome> {
         let mut events = Events::with_capacity(1024);
         let mut start = Instant::now();
@@ -111,6 +142,9 @@ impl Generator {
                 }
             } else if now - start >= bounds.warm_up {
                 (warm, replies, start, own) = (true, 0, now, CpuTime::now());
+                if let Some(latencies) = &mut self.latencies {
+                    latencies.clear();
+                }
             }
         }
     }
@@ -121,6 +155,10 @@ impl Generator {
         connection.send(&self.request)?;
         let replies = connection.receive(&self.reply, &mut self.buffer)?;
         if replies > 0 {
+            if let Some(latencies) = &mut self.latencies {
+                let now = Instant::now();
+                connection.answered(replies, now, |asked| latencies.add(now - asked));
+            }
             if self.work.reconnects {
                 let next = self.open(place)?;
                 // The old one closes here.
@@ -137,6 +175,9 @@ impl Generator {
         let (number, depth) = (self.opened, self.work.depth);
         self.opened += 1;
         let mut connection = Connection::open(self.address, number, &self.request, depth)?;
+        if self.latencies.is_some() {
+            connection.remember(depth);
+        }
         self.poll.registry().register(
             &mut connection.stream,
             Token(place),

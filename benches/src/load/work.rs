@@ -49,7 +49,7 @@ const fn connecting(connections: usize) -> Work {
 }
 
 impl Work {
-    /// Finds a work by its name.
+    /// Finds a work by its name, or by its shape: `CONNECTIONSxDEPTH` or `CONNECTIONSxDEPTHxBYTES`.
     ///
     /// # Errors
     ///
@@ -59,9 +59,43 @@ impl Work {
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, work)| *work)
+            .or_else(|| Self::shaped(name))
             .ok_or_else(|| {
                 let names: Vec<_> = WORKS.iter().map(|(name, _)| *name).collect();
-                format!("no work is called {name}: {}", names.join(", "))
+                let names = names.join(", ");
+                format!("no work is called {name}: {names}, or CONNECTIONSxDEPTH[xBYTES]")
             })
+    }
+
+    fn shaped(shape: &str) -> Option<Self> {
+        let numbers: Result<Vec<usize>, _> = shape.split('x').map(str::parse).collect();
+        match numbers.ok()?[..] {
+            [connections, depth] => Some(steady(connections, depth)),
+            [connections, depth, size] => Some(Self {
+                size,
+                ..steady(connections, depth)
+            }),
+            _ => None,
+        }
+        .filter(|work| work.connections > 0 && work.depth > 0 && work.size > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_found_by_its_name_or_its_shape() {
+        let numbers = |name| {
+            let work = Work::named(name).ok()?;
+            Some((work.connections, work.depth, work.size))
+        };
+        assert_eq!(numbers("W3_512"), Some((1, 512, 64)));
+        assert_eq!(numbers("256x4"), Some((256, 4, 64)));
+        assert_eq!(numbers("1x2x1024"), Some((1, 2, 1_024)));
+        for unknown in ["", "W3_513", "256", "0x1", "1x1x0", "1x1x1x1", "ax1"] {
+            assert_eq!(numbers(unknown), None, "{unknown}");
+        }
     }
 }

@@ -21,7 +21,7 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
 async fn connection(mut stream: TcpStream) -> io::Result<()> {
     loop {
         let length = stream.read_u32().await?;
-        if length > 8 << 20 {
+        if length as usize > super::MAX_FRAME_LEN {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut message = vec![0; length as usize];

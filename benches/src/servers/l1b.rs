@@ -9,6 +9,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use super::MAX_FRAME_LEN;
 use crate::message::Typed;
 
 /// Answers a message with a frame.
@@ -68,11 +69,10 @@ async fn connection(mut stream: TcpStream, answer: impl Answer) -> io::Result<()
             return Ok(());
         }
         while let Some((header, rest)) = input.split_first_chunk::<4>() {
-            let length = u32::from_be_bytes(*header);
-            if length > 8 << 20 {
+            let length = u32::from_be_bytes(*header) as usize;
+            if length > MAX_FRAME_LEN {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            let length = length as usize;
             let Some(message) = rest.get(..length) else {
                 break;
             };

@@ -4,14 +4,21 @@ use std::{io, net::SocketAddr};
 
 use tokio::{net::TcpListener, runtime::Builder};
 
+pub mod combinations;
 pub mod framed;
 pub mod l0;
 pub mod l1a;
 pub mod l1b;
 pub mod ours;
+pub mod slow;
 
-/// The names that [`run`] knows.
-pub const NAMES: [&str; 10] = [
+use slow::Slow;
+
+/// The largest message, in bytes.
+pub const MAX_FRAME_LEN: usize = 16 << 20;
+
+/// The names that [`run`] knows, beside those of [`combinations`].
+pub const NAMES: [&str; 16] = [
     "l0",
     "l1a",
     "l1b",
@@ -22,6 +29,12 @@ pub const NAMES: [&str; 10] = [
     "tcs",
     "tcs-text",
     "tcs-typed",
+    "l1b-sleep",
+    "l1b-work",
+    "l1b-blocking",
+    "tcs-sleep",
+    "tcs-work",
+    "tcs-blocking",
 ];
 
 /// Serves `name` on a loopback port until it fails; `announce` learns the address.
@@ -33,7 +46,7 @@ pub fn run(
     threads: usize,
     announce: impl FnOnce(SocketAddr) + Send + 'static,
 ) -> io::Result<()> {
-    if !NAMES.contains(&name) {
+    if !NAMES.contains(&name) && combinations::named(name).is_none() {
         let names = NAMES.join(", ");
         return Err(io::Error::other(format!(
             "no server is called {name}: {names}"
@@ -57,6 +70,12 @@ pub fn run(
             "tcs" => return ours::serve(ours::Echo, port, announce).await,
             "tcs-text" => return ours::serve(ours::EchoText, port, announce).await,
             "tcs-typed" => return ours::serve(ours::EchoTyped, port, announce).await,
+            "tcs-sleep" => return ours::serve(slow::AfterSleep, port, announce).await,
+            "tcs-work" => return ours::serve(slow::AfterWork, port, announce).await,
+            "tcs-blocking" => return ours::serve(slow::AfterBlocking, port, announce).await,
+            _ if combinations::named(name).is_some() => {
+                return combinations::serve(name, port, announce).await;
+            }
             _ => {}
         }
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -66,6 +85,9 @@ pub fn run(
             "l1b" => l1b::serve(listener, l1b::bytes).await,
             "l1b-text" => l1b::serve(listener, l1b::text).await,
             "l1b-typed" => l1b::serve(listener, l1b::typed).await,
+            "l1b-sleep" => slow::serve(listener, Slow::Sleep).await,
+            "l1b-work" => slow::serve(listener, Slow::Work).await,
+            "l1b-blocking" => slow::serve(listener, Slow::Blocking).await,
             "framed-send" => framed::serve(listener, framed::send).await,
             _ => framed::serve(listener, framed::forward).await,
         }

@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr};
 
 use tcs::{ConcurrentServer, ServerProtocol, server_protocol};
 
+use super::MAX_FRAME_LEN;
 use crate::message::Typed;
 
 /// Borrows and returns.
@@ -26,7 +27,7 @@ pub fn echo_typed(message: Typed) -> Typed {
 
 /// Serves until the server fails.
 ///
-/// The one setting is a documented limit, which the works with many connections need.
+/// The two settings are documented limits, which many connections and the largest frames need.
 pub async fn serve<P: ServerProtocol>(
     protocol: P,
     port: u16,
@@ -35,6 +36,7 @@ pub async fn serve<P: ServerProtocol>(
     ConcurrentServer::new(protocol)
         .port(port)
         .max_connections(200_000)
+        .max_frame_len(MAX_FRAME_LEN)
         .on_listening(announce)
         .listen()
         .await

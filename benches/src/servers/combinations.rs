@@ -1,0 +1,104 @@
+//! Each framing with each format, once: an echo of 64 letters.
+
+use std::{io, net::SocketAddr};
+
+use tcs::{Exchanges, Framing, LengthPrefixed, Lines, Plain, Raw, server_protocol};
+
+use super::ours;
+
+/// A framing and a format, and what 64 letters look like in them.
+#[derive(Clone, Copy, Debug)]
+pub struct Combination {
+    /// `FRAMING/FORMAT`.
+    pub name: &'static str,
+    /// What comes before the letters.
+    pub head: &'static [u8],
+    /// What comes behind them.
+    pub tail: &'static [u8],
+    /// Whether a connection has more than one exchange.
+    pub goes_on: bool,
+}
+
+/// Writes the table and the servers from lines of `NAME: FRAMING, FORMAT, TYPE, HEAD .. TAIL`.
+macro_rules! combinations {
+    ($($name:literal: $framing:ty, $format:ty, $message:ty, $head:literal .. $tail:literal;)*) => {
+        /// All of them; the first is the default.
+        pub const COMBINATIONS: &[Combination] = &[$(Combination {
+            name: $name,
+            head: $head,
+            tail: $tail,
+            goes_on: matches!(<$framing as Framing>::EXCHANGES, Exchanges::Many),
+        }),*];
+
+        /// Serves one of them.
+        pub(super) async fn serve(
+            name: &str,
+            port: u16,
+            announce: impl FnOnce(SocketAddr) + Send + 'static,
+        ) -> io::Result<()> {
+            match name {
+                $($name => {
+                    #[server_protocol(framing = $framing, format = $format)]
+                    fn echo(message: $message) -> $message {
+                        message
+                    }
+                    ours::serve(Echo, port, announce).await
+                })*
+                _ => Err(io::ErrorKind::NotFound.into()),
+            }
+        }
+    };
+}
+
+// The letters are 64, which is `@` in ASCII.
+combinations! {
+    "length-prefixed/bytes": LengthPrefixed, Plain, &[u8], b"\0\0\0@" .. b"";
+    "length-prefixed/text": LengthPrefixed, Plain, &str, b"\0\0\0@" .. b"";
+    "lines/bytes": Lines, Plain, &[u8], b"" .. b"\n";
+    "lines/text": Lines, Plain, &str, b"" .. b"\n";
+    "raw/bytes": Raw, Plain, &[u8], b"" .. b"";
+    "raw/text": Raw, Plain, &str, b"" .. b"";
+}
+
+/// Finds one by its name.
+pub fn named(name: &str) -> Option<&'static Combination> {
+    COMBINATIONS
+        .iter()
+        .find(|combination| combination.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+    use crate::{
+        load::{Bounds, Wire, Work, run},
+        servers,
+    };
+
+    #[test]
+    fn each_combination_answers_what_the_table_says() {
+        for combination in COMBINATIONS {
+            let name = combination.name;
+            let (announce, announced) = mpsc::channel();
+            thread::spawn(move || {
+                servers::run(name, 0, 1, move |address| {
+                    announce.send(address).expect("the test waits");
+                })
+            });
+            let limit = Duration::from_secs(10);
+            let address = announced.recv_timeout(limit).expect(name);
+            let bounds = Bounds {
+                warm_up: Duration::ZERO,
+                time: limit,
+                requests: 100,
+            };
+            let wire = Wire::Between(combination.head, combination.tail);
+            let work = if combination.goes_on { "W3_64" } else { "W4_1" };
+            let work = Work::named(work).expect("there is one");
+            let outcome = run(address, wire, work, None, bounds).expect(name);
+            assert!(outcome.requests >= 100, "{name}");
+        }
+    }
+}
