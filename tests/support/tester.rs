@@ -76,8 +76,8 @@ pub enum Reply {
 impl Encode<Plain> for Reply {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         match self {
-            Self::Ordinary(answer) => answer.encode(out),
-            Self::Error(text) => Err::<String, _>(text).encode(out),
+            Self::Ordinary(answer) => Encode::<Plain>::encode(answer, out),
+            Self::Error(text) => Encode::<Plain>::encode(Err::<String, _>(text), out),
         }
     }
 }
