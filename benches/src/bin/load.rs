@@ -1,6 +1,6 @@
 //! Sends requests, checks the replies, and prints what it counted as a line of JSON:
 //! `load ADDRESS WORK [--seconds S] [--warm-up S] [--requests N]`
-//! `[--wire framed|http|redis] [--message letters|typed]`.
+//! `[--wire framed|http|redis] [--message letters|typed|json|postcard]`.
 
 use std::{env, error::Error};
 
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("--wire", "http") => wire = Wire::Http,
             ("--wire", "redis") => wire = Wire::Redis,
             ("--message", "letters") => message = None,
-            ("--message", "typed") => message = Some(typed()),
+            ("--message", form) => message = Some(Typed::sample_as(form).ok_or("no such form")?),
             _ => return Err(format!("there is no {option} {value}").into()),
         }
     }
@@ -33,10 +33,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     let outcome = run(address, wire, work, message.as_deref(), bounds)?;
     options.print(outcome);
     Ok(())
-}
-
-fn typed() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Typed::sample().write(|part| bytes.extend_from_slice(part));
-    bytes
 }

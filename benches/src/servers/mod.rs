@@ -11,17 +11,21 @@ pub mod l1b;
 pub mod ours;
 
 /// The names that [`run`] knows.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 14] = [
     "l0",
     "l1a",
     "l1b",
     "l1b-text",
     "l1b-typed",
+    "l1b-json",
+    "l1b-postcard",
     "framed-send",
     "framed-forward",
     "tcs",
     "tcs-text",
     "tcs-typed",
+    "tcs-json",
+    "tcs-postcard",
 ];
 
 /// Serves `name` on a loopback port until it fails; `announce` learns the address.
@@ -57,6 +61,8 @@ pub fn run(
             "tcs" => return ours::serve(ours::Echo, port, announce).await,
             "tcs-text" => return ours::serve(ours::EchoText, port, announce).await,
             "tcs-typed" => return ours::serve(ours::EchoTyped, port, announce).await,
+            "tcs-json" => return ours::serve(ours::EchoJson, port, announce).await,
+            "tcs-postcard" => return ours::serve(ours::EchoPostcard, port, announce).await,
             _ => {}
         }
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -66,6 +72,8 @@ pub fn run(
             "l1b" => l1b::serve(listener, l1b::bytes).await,
             "l1b-text" => l1b::serve(listener, l1b::text).await,
             "l1b-typed" => l1b::serve(listener, l1b::typed).await,
+            "l1b-json" => l1b::serve(listener, l1b::json).await,
+            "l1b-postcard" => l1b::serve(listener, l1b::postcard).await,
             "framed-send" => framed::serve(listener, framed::send).await,
             _ => framed::serve(listener, framed::forward).await,
         }
