@@ -1,8 +1,8 @@
 //! Postcard.
 //!
 //! The format is small, and written here rather than taken from the crate of its name, which is the
-//! reference in the tests: that one needs twice the instructions for a message, does not limit how deep
-//! one nests, and drops the texts and the places of errors.
+//! reference in the tests: that one does not limit how deep a message nests, and drops the texts of
+//! errors.
 
 use std::fmt;
 
