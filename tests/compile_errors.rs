@@ -69,6 +69,10 @@ fn each_mistake_is_one_error() {
         ("codec_is_no_codec", "rustc says it at each use of the type"),
         ("format_is_framing", "neither message has the format"),
         (
+            "json_call_of_reply_without_deserialize",
+            "rustc says it of the call and of its protocol",
+        ),
+        (
             "server_is_no_protocol",
             "rustc says it at each use of the server's types",
         ),
@@ -202,8 +206,10 @@ fn check(files: &[PathBuf]) -> String {
     let project = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trait_errors");
     let mut manifest = format!(
         "[package]\nname = \"trait-errors\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         tcs = {{ path = '{}', features = [\"codec\"] }}\n\
-         tokio = {{ version = \"1\", features = [\"rt\"] }}\ntokio-util = \"0.7\"\nbytes = \"1\"\n",
+         bytes = \"1\"\nprost = {{ version = \"0.14\", features = [\"derive\"] }}\n\
+         serde = {{ version = \"1\", features = [\"derive\"] }}\n\
+         tcs = {{ path = '{}', features = [\"codec\", \"json\", \"messagepack\", \"postcard\", \"protobuf\"] }}\n\
+         tokio = {{ version = \"1\", features = [\"rt\"] }}\ntokio-util = \"0.7\"\n",
         tests.join("../tcs").display()
     );
     for file in files {

@@ -141,6 +141,25 @@ async fn telemetry_answers_questions_only() {
 }
 
 #[tokio::test]
+async fn json_answers_the_python_client() {
+    let _port = port_1234().await;
+    let server = Process::example("json");
+    drop(connect(ADDRESS).await);
+    let client = Process::python("../../examples/json_client.py", [""; 0]);
+    assert_eq!(
+        client.finished().await.succeeded(),
+        [
+            "{'Ok': {'item': 'thé vert', 'cents': 500}}",
+            "{'Err': {'SoldOut': {'left': 99}}}"
+        ]
+    );
+    let reply = ask(connect(ADDRESS).await, "{\"item\":\"tea\",\"count\":2}\n").await;
+    assert_eq!(reply, "{\"Ok\":{\"item\":\"tea\",\"cents\":500}}\n");
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[tokio::test]
 async fn graceful_finishes_what_it_began() {
     let _port = port_1234().await;
     let mut server = Process::example("graceful");

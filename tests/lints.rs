@@ -109,6 +109,27 @@ pub fn add(
     *sum
 }
 
+/// Takes and returns values of serde.
+///
+/// # Errors
+///
+/// When there is no text.
+#[server_protocol(format = tcs::Json, greeting = first)]
+pub fn values(pair: (u8, &str), #[state] first: &u8) -> Result<Option<u8>, String> {
+    let (number, text) = pair;
+    if text.is_empty() {
+        Err(format!("{first}"))
+    } else {
+        Ok(Some(number))
+    }
+}
+
+/// Asks for them.
+#[client_protocol(server = Values, request = |number: u8, text: &str| (number, text))]
+pub fn valued(reply: Result<Option<u8>, String>) -> Option<u8> {
+    reply.unwrap_or_default()
+}
+
 /// Blocks.
 #[server_protocol(blocking)]
 pub fn blocked(text: String, #[state] small: &u8, #[state] path: &std::path::PathBuf) -> usize {
@@ -184,6 +205,7 @@ fn expansions_raise_no_lint() {
     assert_eq!(format!("{everything:?}"), "Everything");
     assert_eq!(Blocked::new(1, "a".into()).small, 1);
     assert_eq!(Fields::new(1, "a", 2).only_here, 2);
+    assert_eq!((Values::new(1).first, Valued::new(2, "a").number), (1, 2));
     assert_eq!(OfServer::new("a".to_owned()).more, "a");
     assert_eq!(
         (Question::new("a").name, QuestionOfServer { name: "b" }.name),

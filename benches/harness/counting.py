@@ -101,7 +101,7 @@ def allocations(name, shape):
     """Returns the allocations for each request, counted by the allocator of the process."""
     depth = {"1 in flight": 1, "64 deep": 64}[shape]
     command = [RELEASE / "allocations", "requests", name, depth]
-    return result(command + typed(name), RUN_LIMIT)["allocations"]
+    return result(command + form(name), RUN_LIMIT)["allocations"]
 
 
 def idle_bytes(name, connections):
@@ -123,13 +123,14 @@ def drive(prefix, name, shape, requests, wire="framed"):
     with serving([*prefix, RELEASE / "server", name]) as (address, _):
         bounds = ["--requests", requests, "--seconds", RUN_LIMIT]
         load = [RELEASE / "load", address, work, "--wire", wire, *bounds]
-        done = result(load + ["--message", *(typed(name) or ["letters"])], RUN_LIMIT + 10)
+        done = result(load + ["--message", *(form(name) or ["letters"])], RUN_LIMIT + 10)
     if done["requests"] < requests:
         raise Failed(f"{name} did not answer {requests} requests in {RUN_LIMIT} s")
 
 
-def typed(name):
-    return ["typed"] if name.endswith("typed") else []
+def form(name):
+    """Returns the form of the typed message, for the systems that speak one."""
+    return [name for name in name.split("-")[1:] if name in ["typed", "json", "postcard"]]
 
 
 def wait_for_total(out):

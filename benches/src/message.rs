@@ -1,12 +1,14 @@
 //! The typed message of work W7, and a lean binary form of it that is written by hand.
 //!
 //! Little-endian numbers, and a `u32` count before the string and the list. The hand-written loop
-//! and the library use the same code, so that the difference between them is the loop.
+//! and the library use the same code, so that the difference between them is the loop. It also has
+//! the forms that serde's formats give it.
 
+use serde::{Deserialize, Serialize};
 use tcs::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
 
 /// A number, a name and a list, all owned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Typed {
     /// A number.
     pub id: u64,
@@ -24,6 +26,18 @@ impl Typed {
             name: "sixteen letters!".to_owned(),
             values: (0..16).map(|number| number * 0x0101_0101).collect(),
         }
+    }
+
+    /// Returns the bytes of [`sample`](Self::sample) in a form: `typed`, `json` or `postcard`.
+    pub fn sample_as(form: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match form {
+            "typed" => Self::sample().write(|part| bytes.extend_from_slice(part)),
+            "json" => serde_json::to_writer(&mut bytes, &Self::sample()).ok()?,
+            "postcard" => bytes = postcard::to_extend(&Self::sample(), bytes).ok()?,
+            _ => return None,
+        }
+        Some(bytes)
     }
 
     /// Reads a message, of which nothing may be left over.
@@ -85,6 +99,15 @@ impl Decode<'_, Plain> for Typed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn serde_forms_are_what_the_servers_answer() {
+        let json = Typed::sample_as("json").expect("a form");
+        assert_eq!(json.len(), 208);
+        let postcard = Typed::sample_as("postcard").expect("a form");
+        assert_eq!(postcard.len(), 88);
+        assert_eq!(Typed::sample_as("letters"), None);
+    }
 
     #[test]
     fn message_is_read_as_it_was_written_and_no_other_way() {

@@ -33,7 +33,7 @@ const fn known(name: &'static str, value: Value, example: &'static str) -> Known
 
 const SERVER: &[Known] = &[
     known("framing", Value::Type, "framing = Lines"),
-    known("format", Value::Type, "format = Plain"),
+    known("format", Value::Type, "format = Json"),
     known("session", Value::Expression, "session = User::guest()"),
     known("greeting", Value::Expression, "greeting = \"hello\""),
     known("refuse", Value::Path, "refuse = in_words"),
@@ -46,7 +46,7 @@ const CLIENT: &[Known] = &[
     known("request", Value::Expression, "request = \"Ann\""),
     known("reply", Value::Type, "reply = String"),
     known("framing", Value::Type, "framing = Lines"),
-    known("format", Value::Type, "format = Plain"),
+    known("format", Value::Type, "format = Json"),
     known("crate", Value::Path, "crate = path::to::tcs"),
 ];
 

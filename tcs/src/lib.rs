@@ -112,11 +112,36 @@
 //!
 //! # Features
 //!
-//! | feature | gives | with the crate |
-//! |---|---|---|
-//! | `codec` | `Codec`: any codec of `tokio_util` as framing and format | `tokio-util` |
+//! None is on by default. Each brings a format, which is a type at the root of this crate, and the crates
+//! that it needs; `codec` brings `Codec`, any codec of `tokio_util` as framing and format:
 //!
-//! None is on by default; everything else is always there.
+//! | feature | format | messages | for |
+//! |---|---|---|---|
+//! | – | [`Plain`] | text, bytes, and what has `Display` and `FromStr` | text, and bytes that are ready |
+//! | `json` | `Json` | serde's types | people, browsers, any language |
+//! | `postcard` | `Postcard` | serde's types | programs in Rust: the fewest bytes and instructions |
+//! | `messagepack` | `MessagePack` | serde's types | any language, with fewer bytes than JSON |
+//! | `protobuf` | `Protobuf` | `prost`'s messages | contracts in `.proto` files |
+//! | `codec` | `Codec<C>` | the codec's items | codecs that exist already |
+//!
+//! With `cargo add tcs --features json`, and serde with its feature `derive`, a type of yours is a message:
+//!
+#![cfg_attr(feature = "json", doc = "```")]
+#![cfg_attr(not(feature = "json"), doc = "```ignore")]
+//! #[derive(serde::Deserialize)]
+//! struct Order<'a> {
+//!     item: &'a str,
+//!     count: u32,
+//! }
+//!
+//! #[tcs::server_protocol(format = tcs::Json)]
+//! fn sell(order: Order<'_>) -> Result<u32, String> {
+//!     match order.count {
+//!         0 => Err(format!("no {}", order.item)),
+//!         count => Ok(count * 250),
+//!     }
+//! }
+//! ```
 //!
 //! # What is not stable
 //!
@@ -124,6 +149,7 @@
 //! The wire of [`LengthPrefixed`] is specified in `WIRE.md`, and its reserved kinds will be filled
 //! without changing what is there. The hidden module `__private` is for the attributes alone.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     warn(
@@ -159,6 +185,14 @@ pub use address::Address;
 pub use client::{Channel, Client, ConnectOptions, Connection, Pipeline};
 pub use context::{Context, Facts, FromContext, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
+#[cfg(feature = "json")]
+pub use format::Json;
+#[cfg(feature = "messagepack")]
+pub use format::MessagePack;
+#[cfg(feature = "postcard")]
+pub use format::Postcard;
+#[cfg(feature = "protobuf")]
+pub use format::Protobuf;
 pub use format::{
     Answer, Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, Plain, Received, Writer,
 };

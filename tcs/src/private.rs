@@ -39,6 +39,16 @@ pub trait Carried: Send {}
 #[diagnostic::do_not_recommend]
 impl<T: Send> Carried for T {}
 
+/// A message of Protocol Buffers that can be read.
+///
+/// A trait of our own, so that one error says it instead of one for each of the bounds.
+#[cfg(feature = "protobuf")]
+pub trait Built: prost::Message + Default {}
+
+#[cfg(feature = "protobuf")]
+#[diagnostic::do_not_recommend]
+impl<T: prost::Message + Default> Built for T {}
+
 /// A session that a connection can start with.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no `Default`, so a connection cannot start its session with it",

@@ -1,4 +1,4 @@
-//! Counts allocations: `allocations requests NAME DEPTH [typed]` for each request,
+//! Counts allocations: `allocations requests NAME DEPTH [FORM]` for each request,
 //! `allocations calls hand|tcs DEPTH` for each call of a client that many tasks share, and
 //! `allocations idle NAME CONNECTIONS` bytes for each idle connection, before and after a request.
 //! `allocations serve NAME` prints an address, and for each line that it reads the bytes it holds.
@@ -40,9 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["requests", name, depth] => requests(name, depth.parse()?, &frame(&[b'x'; 64]))?,
-        ["requests", name, depth, "typed"] => {
-            let mut message = Vec::new();
-            Typed::sample().write(|part| message.extend_from_slice(part));
+        ["requests", name, depth, form] => {
+            let message = Typed::sample_as(form).ok_or("no such form")?;
             requests(name, depth.parse()?, &frame(&message))?;
         }
         ["calls", client, depth] => calls(client, depth.parse()?)?,

@@ -1,6 +1,7 @@
 //! Sends requests, checks the replies, and prints what it counted as a line of JSON:
 //! `load ADDRESS WORK [--seconds S] [--warm-up S] [--requests N]`
-//! `[--wire framed|http|redis|FRAMING/FORMAT] [--message letters|typed] [--latency yes]`.
+//! `[--wire framed|http|redis|FRAMING/FORMAT] [--message letters|typed|json|postcard]`
+//! `[--latency yes]`.
 
 use std::{env, error::Error};
 
@@ -22,11 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("--wire", "http") => wire = Wire::Http,
             ("--wire", "redis") => wire = Wire::Redis,
             ("--message", "letters") => message = None,
-            ("--message", "typed") => message = Some(typed()),
             ("--latency", "yes") => is_timed = true,
             ("--wire", name) if let Some(combination) = combinations::named(name) => {
                 wire = Wire::Between(combination.head, combination.tail);
             }
+            ("--message", form) => message = Some(Typed::sample_as(form).ok_or("no such form")?),
             _ => return Err(format!("there is no {option} {value}").into()),
         }
     }
@@ -44,10 +45,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     let outcome = run(address, wire, work, message.as_deref(), bounds)?;
     options.print(outcome);
     Ok(())
-}
-
-fn typed() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Typed::sample().write(|part| bytes.extend_from_slice(part));
-    bytes
 }

@@ -36,9 +36,61 @@ pub fn text(message: &[u8], output: &mut BytesMut) -> io::Result<()> {
 #[inline]
 pub fn typed(message: &[u8], output: &mut BytesMut) -> io::Result<()> {
     let message = Typed::read(message).ok_or(io::ErrorKind::InvalidData)?;
+    framed(output, |output| {
+        message.write(|part| output.put_slice(part));
+        Ok(())
+    })
+}
+
+/// Does so in JSON.
+#[inline]
+pub fn json(message: &[u8], output: &mut BytesMut) -> io::Result<()> {
+    let message: Typed = serde_json::from_slice(message)?;
+    framed(output, |output| {
+        Ok(serde_json::to_writer(output.writer(), &message)?)
+    })
+}
+
+/// Does so in Postcard.
+#[inline]
+pub fn postcard(message: &[u8], output: &mut BytesMut) -> io::Result<()> {
+    let message: Typed = postcard::from_bytes(message).map_err(io::Error::other)?;
+    framed(output, |output| {
+        postcard::serialize_with_flavor(&message, Output(output)).map_err(io::Error::other)
+    })
+}
+
+struct Output<'a>(&'a mut BytesMut);
+
+impl postcard::ser_flavors::Flavor for Output<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.put_u8(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.put_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a message, and its length before it.
+#[inline]
+fn framed(
+    output: &mut BytesMut,
+    write: impl FnOnce(&mut BytesMut) -> io::Result<()>,
+) -> io::Result<()> {
     let start = output.len();
     output.put_u32(0);
-    message.write(|part| output.put_slice(part));
+    write(output)?;
     let length = length(&output[start + 4..])?;
     output[start..start + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())

@@ -18,12 +18,14 @@ use slow::Slow;
 pub const MAX_FRAME_LEN: usize = 16 << 20;
 
 /// The names that [`run`] knows, beside those of [`combinations`].
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 20] = [
     "l0",
     "l1a",
     "l1b",
     "l1b-text",
     "l1b-typed",
+    "l1b-json",
+    "l1b-postcard",
     "framed-send",
     "framed-forward",
     "tcs",
@@ -35,6 +37,8 @@ pub const NAMES: [&str; 16] = [
     "tcs-sleep",
     "tcs-work",
     "tcs-blocking",
+    "tcs-json",
+    "tcs-postcard",
 ];
 
 /// Serves `name` on a loopback port until it fails; `announce` learns the address.
@@ -73,6 +77,8 @@ pub fn run(
             "tcs-sleep" => return ours::serve(slow::AfterSleep, port, announce).await,
             "tcs-work" => return ours::serve(slow::AfterWork, port, announce).await,
             "tcs-blocking" => return ours::serve(slow::AfterBlocking, port, announce).await,
+            "tcs-json" => return ours::serve(ours::EchoJson, port, announce).await,
+            "tcs-postcard" => return ours::serve(ours::EchoPostcard, port, announce).await,
             _ if combinations::named(name).is_some() => {
                 return combinations::serve(name, port, announce).await;
             }
@@ -88,6 +94,8 @@ pub fn run(
             "l1b-sleep" => slow::serve(listener, Slow::Sleep).await,
             "l1b-work" => slow::serve(listener, Slow::Work).await,
             "l1b-blocking" => slow::serve(listener, Slow::Blocking).await,
+            "l1b-json" => l1b::serve(listener, l1b::json).await,
+            "l1b-postcard" => l1b::serve(listener, l1b::postcard).await,
             "framed-send" => framed::serve(listener, framed::send).await,
             _ => framed::serve(listener, framed::forward).await,
         }

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use tcs::{ConcurrentServer, ServerProtocol, server_protocol};
+use tcs::{ConcurrentServer, Json, Postcard, ServerProtocol, server_protocol};
 
 use super::MAX_FRAME_LEN;
 use crate::message::Typed;
@@ -22,6 +22,18 @@ pub fn echo_text(text: &str) -> String {
 /// Reads a message, and writes it again.
 #[server_protocol]
 pub fn echo_typed(message: Typed) -> Typed {
+    message
+}
+
+/// Does so in JSON.
+#[server_protocol(format = Json)]
+pub fn echo_json(message: Typed) -> Typed {
+    message
+}
+
+/// Does so in Postcard.
+#[server_protocol(format = Postcard)]
+pub fn echo_postcard(message: Typed) -> Typed {
     message
 }
 

@@ -50,6 +50,20 @@ impl<Format, T: Encode<Format>> Encode<Format> for Answer<T> {
 }
 
 // One implementation per format: a blanket one would conflict with that for all `Decode` types.
-impl<'a, T: Received<'a, Plain>> Received<'a, Plain> for Answer<T> {
-    type Value = T::Value;
+macro_rules! received {
+    ($format:ty) => {
+        impl<'a, T: Received<'a, $format>> Received<'a, $format> for Answer<T> {
+            type Value = T::Value;
+        }
+    };
 }
+
+received!(Plain);
+#[cfg(feature = "json")]
+received!(super::Json);
+#[cfg(feature = "messagepack")]
+received!(super::MessagePack);
+#[cfg(feature = "postcard")]
+received!(super::Postcard);
+#[cfg(feature = "protobuf")]
+received!(super::Protobuf);

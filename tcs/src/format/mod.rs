@@ -3,15 +3,35 @@
 use std::fmt;
 
 mod answer;
+#[cfg(feature = "messagepack")]
+mod guard;
 #[cfg(feature = "codec")]
 mod items;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(feature = "messagepack")]
+mod messagepack;
 mod plain;
+#[cfg(feature = "postcard")]
+mod postcard;
+#[cfg(feature = "protobuf")]
+mod protobuf;
+#[cfg(all(test, feature = "json", feature = "messagepack", feature = "postcard"))]
+mod samples;
 mod writer;
 
 pub use answer::Answer;
 #[cfg(feature = "codec")]
 pub use items::{Carry, Item};
+#[cfg(feature = "json")]
+pub use json::Json;
+#[cfg(feature = "messagepack")]
+pub use messagepack::MessagePack;
 pub use plain::Plain;
+#[cfg(feature = "postcard")]
+pub use postcard::Postcard;
+#[cfg(feature = "protobuf")]
+pub use protobuf::Protobuf;
 pub(crate) use writer::Outcome;
 pub use writer::Writer;
 
@@ -20,9 +40,13 @@ use crate::{Framing, refusal::Escaped};
 /// A message that can be sent in a format.
 ///
 /// Implement it for a type of your own to send it, or, for one with `Display`, declare it with
-/// [`plain!`](crate::plain). A format of your own is a type of your own; messages of other crates
-/// then need a wrapper (`Cbor<T>`), as Rust allows neither a blanket implementation nor one for
-/// foreign types.
+/// [`plain!`](crate::plain). Types with serde's `Serialize`, and messages of `prost`, have it for the
+/// formats that the [features](crate#features) bring. A format of your own is a type of your own;
+/// messages of other crates then need a wrapper (`Cbor<T>`), as Rust allows neither a blanket
+/// implementation nor one for foreign types.
+///
+/// A value may be a message in several formats, so name the one that is meant when you call
+/// [`encode`](Self::encode) yourself: `Encode::<Plain>::encode(text, out)`.
 ///
 /// # Examples
 ///
@@ -42,6 +66,7 @@ use crate::{Framing, refusal::Escaped};
     message = "`{Self}` cannot be sent as a message in the format `{Format}`",
     label = "no `Encode<{Format}>`",
     note = "`Plain` sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Answer` of them",
+    note = "with serde: derive `Serialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
     note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Encode`",
     note = "a `Codec<C>` sends what `C` has an `Encoder` for, if it is a `tcs::Item`; `tcs::Carry` makes one of any type"
 )]
@@ -77,6 +102,7 @@ pub trait Encode<Format> {
     message = "`{Self}` cannot be read from a message in the format `{Format}`",
     label = "no `Decode<{Format}>`",
     note = "`Plain` reads text, bytes, numbers, `bool`, `char`, addresses and `()`",
+    note = "with serde: derive `Deserialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
     note = "the request is the first parameter without a helper attribute; `&Peer` and the like follow it",
     note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Decode`",
     note = "a `Codec<C>` reads what `C` decodes, as a value that is owned, if that is a `tcs::Item`; `tcs::Carry` makes one of any type"
@@ -212,6 +238,17 @@ impl EncodeError {
             text: text.to_string().into_boxed_str(),
         }
     }
+}
+
+/// Cuts what an error says, which may quote much of a peer's message.
+#[cfg(any(
+    feature = "json",
+    feature = "messagepack",
+    feature = "postcard",
+    feature = "protobuf"
+))]
+fn shortened(text: &str) -> impl fmt::Display + '_ {
+    Escaped(text.as_bytes(), 256)
 }
 
 /// A message that does not exist: the type of `None` where a message is optional.

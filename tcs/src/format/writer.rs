@@ -81,10 +81,27 @@ impl<'a> Writer<'a> {
             self.room = room;
             self.buffer.extend_from_slice(bytes);
         } else {
-            self.excessive += self.limit - self.room + bytes.len();
-            // Nothing fits from here on, so that no part stands where an earlier one is missing.
-            self.limit = 0;
-            self.room = 0;
+            self.exceed(bytes.len());
+        }
+    }
+
+    /// Counts what does not fit.
+    fn exceed(&mut self, length: usize) {
+        self.excessive += self.limit - self.room + length;
+        // Nothing fits from here on, so that no part stands where an earlier one is missing.
+        self.limit = 0;
+        self.room = 0;
+    }
+
+    /// Returns the buffer, to append exactly so many bytes to, or nothing if they are too many.
+    #[cfg(feature = "protobuf")]
+    pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
+        if let Some(room) = self.room.checked_sub(length) {
+            self.room = room;
+            Some(self.buffer)
+        } else {
+            self.exceed(length);
+            None
         }
     }
 
@@ -153,9 +170,16 @@ impl fmt::Write for Writer<'_> {
 
 /// For encoders that write to one; it never fails.
 impl io::Write for Writer<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put(bytes);
         Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.put(bytes);
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,0 +1,241 @@
+//! JSON, by `serde_json`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, shortened};
+
+/// JSON, with the feature `json`: for people, for browsers, and for any other language.
+///
+/// A message is one JSON value, without white space between its parts. Every type with serde's
+/// `Serialize` can be sent, and every one with `Deserialize` be read.
+///
+/// | type | as JSON |
+/// |---|---|
+/// | a struct, a map | an object; keys that are no text, a number, a character or a `bool` have no form |
+/// | a tuple, a list | an array |
+/// | an enum | `"Unit"`, `{"Newtype":1}`, `{"Tuple":[1,2]}`, `{"Struct":{"a":1}}` |
+/// | `Option<T>`, `()` | the value or `null`; `null` |
+/// | `Result<T, E>` | `{"Ok":…}` or `{"Err":…}`: a value on both ends, see below |
+/// | floats | so that they can be read exactly; `null` where they are not finite |
+/// | `&[u8]`, `Vec<u8>` | an array of numbers; only `Vec<u8>` is read from one |
+/// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
+///
+/// No newline stands in a message, since JSON writes those in text as `\n`. So it can be
+/// combined with [`framing = Lines`](crate::Lines), which makes *JSON lines*.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tcs::{Json, server_protocol};
+///
+/// #[derive(Deserialize)]
+/// struct Order<'a> {
+///     item: &'a str, // borrowed from what arrived
+///     count: u32,
+/// }
+///
+/// #[derive(Serialize)]
+/// struct Receipt<'a> {
+///     item: &'a str,
+///     cents: u64,
+/// }
+///
+/// #[derive(Serialize)]
+/// enum Refused {
+///     SoldOut,
+/// }
+///
+/// #[server_protocol(format = Json)]
+/// fn sell(order: Order<'_>) -> Result<Receipt<'_>, Refused> {
+///     match order.count {
+///         0..100 => Ok(Receipt { item: order.item, cents: 250 * u64::from(order.count) }),
+///         _ => Err(Refused::SoldOut),
+///     }
+/// }
+/// ```
+///
+/// # Floats
+///
+/// `serde_json` reads some of them with an error in the last bit. Where that matters, enable its feature
+/// `float_roundtrip` in your own `Cargo.toml`; it makes reading slower (by 6 % for a message
+/// without any float).
+///
+/// # Results
+///
+/// A `Result` is a value like any other: the client gets it as the reply, and its error is of
+/// the type that the function returned. So a call returns `Result<Result<T, E>, tcs::Error>`. To have the
+/// last reply of a connection say one, return `Answer<Result<T, E>>`; `Result<Answer<T>, E>` is for
+/// [`Plain`](crate::Plain) only.
+///
+/// # What is borrowed
+///
+/// `&str` is borrowed from the receive buffer, and therefore refused where the text has an escape
+/// (`\"`, `\n`, `\u00e9`), which must be resolved first. Where text may have some, use `String`, or a field
+/// `#[serde(borrow)] name: Cow<'a, str>`, which is copied only then. As a whole request, `Cow<str>`
+/// is always copied.
+///
+/// # Errors
+///
+/// What cannot be read is refused as a *bad request* that names line and column, as is anything but
+/// white space behind the value, and what nests deeper than 128 levels. Fields that the type does not
+/// know are skipped, unless it has `#[serde(deny_unknown_fields)]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
+pub enum Json {}
+
+impl<T: Serialize> Encode<Json> for T {
+    #[inline]
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        serde_json::to_writer(out, &self).map_err(no_form)
+    }
+}
+
+impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
+    #[inline]
+    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
+        serde_json::from_slice(frame.bytes()).map_err(wrong)
+    }
+}
+
+#[cold]
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
+fn no_form(error: serde_json::Error) -> EncodeError {
+    EncodeError::new(format_args!("it has no form in JSON: {error}"))
+}
+
+#[cold]
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
+fn wrong(error: serde_json::Error) -> DecodeError {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    let text = text.trim_end_matches(&format!(" at line {line} column {column}"));
+    DecodeError::new(format_args!(
+        "the JSON is wrong in line {line}, column {column}: {}",
+        shortened(text)
+    ))
+}
+
+#[cfg(test)]
+#[cfg(all(feature = "messagepack", feature = "postcard"))]
+mod tests {
+    use std::{borrow::Cow, collections::BTreeMap};
+
+    use proptest::prelude::*;
+
+    use super::Json;
+    use crate::format::samples::{
+        Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
+        lies_in, read, refused, sent, unsent,
+    };
+
+    proptest! {
+        #[test]
+        fn messages_come_back(value in everything()) {
+            let bytes = sent::<Json, _>(&value);
+            prop_assert!(!bytes.contains(&b'\n'));
+            prop_assert_eq!(read::<Json, Everything>(&bytes), Ok(value));
+        }
+    }
+
+    #[test]
+    fn messages_are_json_without_white_space() {
+        let kinds = [
+            Kind::Unit,
+            Kind::One(1),
+            Kind::Two(2, "a\nb".to_owned()),
+            Kind::Named { a: 3, b: None },
+        ];
+        assert_eq!(
+            sent::<Json, _>(kinds),
+            br#"["Unit",{"One":1},{"Two":[2,"a\nb"]},{"Named":{"a":3,"b":null}}]"#
+        );
+        let results = [Ok(1), Err("no")];
+        assert_eq!(sent::<Json, _>(results), br#"[{"Ok":1},{"Err":"no"}]"#);
+        assert_eq!(sent::<Json, _>((f64::NAN, ())), b"[null,null]");
+        assert_eq!(sent::<Json, _>(b"ab".as_slice()), b"[97,98]");
+        assert_eq!(read::<Json, Vec<u8>>(b"[97,98]"), Ok(b"ab".to_vec()));
+        let keys = (BTreeMap::from([(1, 2)]), BTreeMap::from([(true, 'x')]));
+        assert_eq!(sent::<Json, _>(keys), br#"[{"1":2},{"true":"x"}]"#);
+    }
+
+    #[test]
+    fn text_is_borrowed_unless_it_is_escaped() {
+        let bytes = br#"{"name":"Ann","note":"plain"}"#;
+        let value = read::<Json, Borrowing<'_>>(bytes).expect("it is right");
+        lies_in(value.name, bytes);
+        assert!(matches!(value.note, Cow::Borrowed("plain")));
+        let bytes = br#"{"name":"Ann","note":"\u00e9"}"#;
+        let value = read::<Json, Borrowing<'_>>(bytes).expect("it is right");
+        assert!(matches!(value.note, Cow::Owned(note) if note == "é"));
+        assert_eq!(
+            refused::<Json, Borrowing<'_>>(br#"{"name":"A\n","note":""}"#),
+            "the JSON is wrong in line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string"
+        );
+    }
+
+    #[test]
+    fn messages_are_read_whole() {
+        is_read_whole::<Json, (u32, String)>(br#"[1,"Ann"]"#, b'1');
+        assert_eq!(read::<Json, u8>(b" 1\r\n"), Ok(1));
+    }
+
+    #[test]
+    fn what_does_not_decode_says_where_and_why() {
+        for (refusal, expected) in [
+            (
+                refused::<Json, u8>(b""),
+                "1, column 0: EOF while parsing a value",
+            ),
+            (
+                refused::<Json, u8>(b"\n 1 2"),
+                "2, column 4: trailing characters",
+            ),
+            (
+                refused::<Json, u8>(b"300"),
+                "1, column 3: invalid value: integer `300`, expected u8",
+            ),
+            (
+                refused::<Json, Kind>(b"\"a\\u001b[2J\""),
+                "1, column 12: unknown variant `a\\u{1b}[2J`, expected one of `Unit`, `One`, `Two`, `Named`",
+            ),
+            (
+                refused::<Json, String>(b"\"a\xff\""),
+                "1, column 3: invalid unicode code point",
+            ),
+        ] {
+            assert_eq!(refusal, format!("the JSON is wrong in line {expected}"));
+        }
+        let long = format!("\"{}\"", "x".repeat(100_000));
+        let refusal = refused::<Json, Kind>(long.as_bytes());
+        assert!(
+            refusal.starts_with("the JSON is wrong in line 1, column 100002: unknown variant `xxx")
+        );
+        assert!(
+            refusal.ends_with("xxx…") && refusal.len() < 350,
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn what_nests_without_end_is_refused() {
+        let enums = |levels| r#"{"In":"#.repeat(levels) + "\"End\"" + &"}".repeat(levels);
+        assert!(read::<Json, Nest>(enums(100).as_bytes()).is_ok());
+        assert!(
+            refused::<Json, Nest>(enums(100_000).as_bytes()).ends_with("recursion limit exceeded")
+        );
+        let lists = "[".repeat(1_000_000);
+        assert!(refused::<Json, Lists>(lists.as_bytes()).ends_with("recursion limit exceeded"));
+        assert!(read::<Json, Chain>(b"null").is_ok());
+    }
+
+    #[test]
+    fn what_has_no_form_says_why() {
+        assert_eq!(
+            unsent::<Json, _>(BTreeMap::from([((1, 2), 3)])),
+            "it has no form in JSON: key must be a string"
+        );
+        assert_eq!(
+            unsent::<Json, _>(Failing::NEW),
+            "it has no form in JSON: not\\ntoday"
+        );
+    }
+}

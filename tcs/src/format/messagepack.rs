@@ -1,0 +1,256 @@
+//! `MessagePack`, by `rmp-serde`.
+
+use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error, encode};
+use serde::{Deserialize, Serialize};
+
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, guard::Guard, shortened};
+
+/// `MessagePack`, with the feature `messagepack`: JSON's model in fewer bytes, for any language.
+///
+/// The format is specified at <https://msgpack.org>. Every type with serde's `Serialize` can be sent, and
+/// every one with `Deserialize` be read.
+///
+/// | type | as `MessagePack` |
+/// |---|---|
+/// | integers, floats, `bool`, text | as they are, each with its type |
+/// | a struct | a map with the names of its fields, so that other languages read a dictionary, and fields may be added. An array in their order is read as well |
+/// | `&[u8]`, `Vec<u8>`, `Cow<[u8]>` | `bin`; `Vec<u8>` is read from an array as well |
+/// | a tuple, another list | an array |
+/// | an enum | the variant's name, or a map of the name to what the variant holds |
+/// | `Option<T>`, `()` | the value or nil; nil |
+/// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: a value on both ends |
+/// | `i128`, `u128` | 16 bytes of `bin` where 64 bits are too few |
+/// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tcs::{MessagePack, server_protocol};
+///
+/// #[derive(Deserialize, Serialize)]
+/// struct Image<'a> {
+///     name: &'a str, // borrowed from what arrived, as `pixels` is
+///     pixels: &'a [u8],
+/// }
+///
+/// #[server_protocol(format = MessagePack)]
+/// fn crop(image: Image<'_>) -> Result<Image<'_>, String> {
+///     let pixels = image.pixels.get(..64).ok_or("it is too small")?;
+///     Ok(Image { pixels, ..image })
+/// }
+/// ```
+///
+/// # Results
+///
+/// A `Result` is a value like any other: the client gets it as the reply, so a call returns
+/// `Result<Result<T, E>, tcs::Error>`. The last reply of a connection is an `Answer<Result<T, E>>`.
+///
+/// # What is borrowed
+///
+/// `&str` and `&[u8]` are borrowed from the receive buffer. In a field, `Cow<str>` is so with
+/// `#[serde(borrow)]`, and copied without it.
+///
+/// # Errors
+///
+/// What cannot be read is refused as a *bad request* that names the place (`/2/0`: in element 2, counted
+/// from 0, of which element 0), as is anything behind the value, what nests deeper than
+/// 128 levels (of lists, structs, enums, options, …), and a list that claims more elements than its
+/// message has bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
+#[doc(alias("msgpack", "rmp"))]
+pub enum MessagePack {}
+
+impl<T: Serialize> Encode<MessagePack> for T {
+    #[inline]
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let mut serializer = Serializer::new(out)
+            .with_struct_map()
+            .with_bytes(BytesMode::ForceIterables);
+        self.serialize(&mut serializer).map_err(no_form)
+    }
+}
+
+impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
+    #[inline]
+    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
+        let bytes = frame.bytes();
+        let guard = Guard::new(bytes.len());
+        let mut deserializer = Deserializer::from_read_ref(bytes);
+        let value =
+            T::deserialize(guard.wrap(&mut deserializer)).map_err(|error| wrong(&error, &guard))?;
+        // It does not tell what is left; but whoever reads on at the end is told of that first.
+        match bool::deserialize(&mut deserializer) {
+            Err(Error::InvalidMarkerRead(_)) => Ok(value),
+            _ => Err(too_long()),
+        }
+    }
+}
+
+#[cold]
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
+fn no_form(error: encode::Error) -> EncodeError {
+    EncodeError::new(format_args!("it has no form in MessagePack: {error}"))
+}
+
+#[cold]
+fn too_long() -> DecodeError {
+    DecodeError::new("the MessagePack is wrong: bytes are left behind the value")
+}
+
+#[cold]
+fn wrong(error: &Error, guard: &Guard) -> DecodeError {
+    let reason = match (guard.excess(), error) {
+        (Some(excess), _) => excess.to_string(),
+        (_, Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_)) => {
+            "it ends too early".to_owned()
+        }
+        (_, Error::TypeMismatch(marker)) => format!("{marker:?} is not what is expected here"),
+        (_, Error::OutOfRange) => "a number is too large for its type".to_owned(),
+        (_, Error::LengthMismatch(_)) => {
+            "a list or map has another length than its type".to_owned()
+        }
+        (_, Error::DepthLimitExceeded) => "it nests too deep".to_owned(),
+        (_, Error::Utf8Error(_)) => "a text is not UTF-8".to_owned(),
+        (_, error) => error.to_string(),
+    };
+    DecodeError::new(format_args!(
+        "the MessagePack is wrong at {}: {}",
+        guard.path(),
+        shortened(&reason)
+    ))
+}
+
+#[cfg(test)]
+#[cfg(all(feature = "json", feature = "postcard"))]
+mod tests {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+
+    use super::MessagePack;
+    use crate::format::samples::{
+        Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
+        lies_in, read, refused, sent, unsent,
+    };
+
+    proptest! {
+        #[test]
+        fn messages_come_back(value in everything()) {
+            let bytes = sent::<MessagePack, _>(&value);
+            prop_assert_eq!(read::<MessagePack, Everything>(&bytes), Ok(value));
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            drop(read::<MessagePack, Everything>(&bytes));
+            drop(read::<MessagePack, serde_json::Value>(&bytes));
+        }
+    }
+
+    #[test]
+    fn structs_are_maps_and_bytes_are_bytes() {
+        let value = Borrowing {
+            name: "Ann",
+            note: "x".into(),
+        };
+        assert_eq!(
+            sent::<MessagePack, _>(&value),
+            b"\x82\xa4name\xa3Ann\xa4note\xa1x"
+        );
+        assert_eq!(
+            read::<MessagePack, Borrowing<'_>>(b"\x92\xa3Ann\xa1x"),
+            Ok(value)
+        );
+        assert_eq!(sent::<MessagePack, _>(b"ab".as_slice()), b"\xc4\x02ab");
+        assert_eq!(
+            read::<MessagePack, &[u8]>(b"\xc4\x02ab"),
+            Ok(b"ab".as_slice())
+        );
+        assert_eq!(
+            read::<MessagePack, Vec<u8>>(b"\xc4\x02ab"),
+            Ok(b"ab".to_vec())
+        );
+        assert_eq!(read::<MessagePack, Vec<u8>>(b"\x92ab"), Ok(b"ab".to_vec()));
+        assert_eq!(
+            sent::<MessagePack, _>([Ok(1), Err("no")]),
+            b"\x92\x81\xa2Ok\x01\x81\xa3Err\xa2no"
+        );
+        assert_eq!(sent::<MessagePack, _>([Kind::Unit]), b"\x91\xa4Unit");
+    }
+
+    #[test]
+    fn text_is_borrowed() {
+        let bytes = sent::<MessagePack, _>(Borrowing {
+            name: "Ann",
+            note: "a\nb".into(),
+        });
+        let value = read::<MessagePack, Borrowing<'_>>(&bytes).expect("it is right");
+        lies_in(value.name, &bytes);
+        assert!(matches!(value.note, Cow::Borrowed("a\nb")));
+    }
+
+    #[test]
+    fn messages_are_read_whole() {
+        for more in [0, 0xc0, 0xc1, 0xff] {
+            is_read_whole::<MessagePack, (u32, String)>(b"\x92\xce\x01\x02\x03\x04\xa3Ann", more);
+            is_read_whole::<MessagePack, Kind>(b"\xa4Unit", more);
+            is_read_whole::<MessagePack, Option<Option<u8>>>(b"\xcc\x99", more);
+        }
+    }
+
+    #[test]
+    fn what_does_not_decode_says_where_and_why() {
+        for (refusal, expected) in [
+            (refused::<MessagePack, u8>(b""), "/: it ends too early"),
+            (
+                refused::<MessagePack, (u8, Vec<u8>)>(b"\x92\x01\x92\x01"),
+                "/1/1: it ends too early",
+            ),
+            (
+                refused::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
+                "/1: FixStr(1) is not what is expected here",
+            ),
+            (
+                refused::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
+                "/0: unknown variant `a\\u{1b}[2J`, expected one of `Unit`, `One`, `Two`, `Named`",
+            ),
+            (
+                refused::<MessagePack, Vec<u8>>(b"\xdd\xff\xff\xff\xff\x01"),
+                "/: it claims 4294967295 elements, which is more than its bytes",
+            ),
+        ] {
+            assert_eq!(refusal, format!("the MessagePack is wrong at {expected}"));
+        }
+        assert_eq!(
+            refused::<MessagePack, u8>(b"\x01\x02"),
+            "the MessagePack is wrong: bytes are left behind the value"
+        );
+    }
+
+    #[test]
+    fn what_nests_without_end_is_refused() {
+        let too_deep = "it nests deeper than 128 levels";
+        let enums = |levels| sent::<MessagePack, _>(Nest::of(levels));
+        assert_eq!(read::<MessagePack, Nest>(&enums(128)), Ok(Nest::of(128)));
+        assert!(refused::<MessagePack, Nest>(&enums(129)).ends_with(too_deep));
+        assert!(refused::<MessagePack, Nest>(&b"\x81\xa2In".repeat(100_000)).ends_with(too_deep));
+        // An option of an option is not told apart from it, so this takes one byte.
+        assert!(refused::<MessagePack, Chain>(b"\x01").ends_with(too_deep));
+        assert!(refused::<MessagePack, Lists>(&b"\x91".repeat(100_000)).ends_with(too_deep));
+        // Nothing is nested here but what no field wants.
+        let unknown = [
+            b"\x83\xa4name\xa1a\xa4note\xa1b\xa1x".as_slice(),
+            &b"\x91".repeat(100_000),
+        ]
+        .concat();
+        assert!(refused::<MessagePack, Borrowing<'_>>(&unknown).ends_with(too_deep));
+    }
+
+    #[test]
+    fn what_has_no_form_says_why() {
+        assert_eq!(
+            unsent::<MessagePack, _>(Failing::NEW),
+            "it has no form in MessagePack: not\\ntoday"
+        );
+    }
+}

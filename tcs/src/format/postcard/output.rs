@@ -1,0 +1,373 @@
+//! Writes values.
+
+use std::fmt::{self, Write as _};
+
+use serde::{
+    Serialize,
+    ser::{
+        SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+        SerializeTupleStruct, SerializeTupleVariant, Serializer,
+    },
+};
+
+use super::Failure;
+use crate::Writer;
+
+/// Where values are written.
+#[derive(Debug)]
+pub(super) struct Output<'w, 'a>(pub(super) &'w mut Writer<'a>);
+
+impl Output<'_, '_> {
+    /// Writes an integer, 7 bits in each byte, the lowest first.
+    #[expect(
+        clippy::inline_always,
+        reason = "outlined, it costs a third of a list of integers"
+    )]
+    #[inline(always)]
+    fn varint(&mut self, value: u64) {
+        // The top bit of a byte says that another one follows.
+        let spread = spread(value);
+        let [a, b, c, _] = spread.to_le_bytes();
+        if value < 1 << 7 {
+            self.0.put(&[a]);
+        } else if value < 1 << 14 {
+            self.0.put(&[a | 0x80, b]);
+        } else if value < 1 << 21 {
+            self.0.put(&[a | 0x80, b | 0x80, c]);
+        } else if value < 1 << 28 {
+            self.0.put(&(spread | 0x0080_8080).to_le_bytes());
+        } else {
+            self.longest_varint(value.into());
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "bytes are what is wanted")]
+    #[inline(never)]
+    fn longest_varint(&mut self, mut value: u128) {
+        let mut bytes = [0; 19];
+        let mut count = 0;
+        for byte in &mut bytes {
+            count += 1;
+            *byte = value as u8 & 0x7f;
+            value >>= 7;
+            if value == 0 {
+                break;
+            }
+            *byte |= 0x80;
+        }
+        self.0.put(bytes.get(..count).unwrap_or_default());
+    }
+
+    #[inline]
+    fn count(&mut self, count: Option<usize>) -> Result<(), Failure> {
+        let Some(count) = count else {
+            return Err(Failure::new("a list or map does not know its length"));
+        };
+        self.varint(count as u64);
+        Ok(())
+    }
+}
+
+/// Puts the lowest four groups of 7 bits into a byte each.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lowest bits are what is wanted"
+)]
+#[inline]
+const fn spread(value: u64) -> u32 {
+    let value = value as u32;
+    let pairs = (value & 0x3fff) | ((value & 0x0fff_c000) << 2);
+    (pairs & 0x007f_007f) | ((pairs & 0x3f80_3f80) << 1)
+}
+
+/// The signs of integers go into their lowest bits, so that those near zero are short.
+macro_rules! integers {
+    ($($method:ident, $signed_method:ident, $type:ty, $signed:ty, $bits:literal;)+) => {$(
+        #[inline]
+        fn $method(self, value: $type) -> Result<(), Failure> {
+            self.varint(value.into());
+            Ok(())
+        }
+
+        #[inline]
+        fn $signed_method(self, value: $signed) -> Result<(), Failure> {
+            self.varint(((value << 1) ^ (value >> ($bits - 1))).cast_unsigned().into());
+            Ok(())
+        }
+    )+};
+}
+
+impl Serializer for &mut Output<'_, '_> {
+    type Ok = ();
+    type Error = Failure;
+    type SerializeSeq = Self;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Self;
+    type SerializeTupleVariant = Self;
+    type SerializeMap = Self;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    integers! {
+        serialize_u16, serialize_i16, u16, i16, 16;
+        serialize_u32, serialize_i32, u32, i32, 32;
+        serialize_u64, serialize_i64, u64, i64, 64;
+    }
+
+    fn serialize_u128(self, value: u128) -> Result<(), Failure> {
+        self.longest_varint(value);
+        Ok(())
+    }
+
+    fn serialize_i128(self, value: i128) -> Result<(), Failure> {
+        self.longest_varint(((value << 1) ^ (value >> 127)).cast_unsigned());
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_u8(self, value: u8) -> Result<(), Failure> {
+        self.0.put(&[value]);
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_i8(self, value: i8) -> Result<(), Failure> {
+        self.serialize_u8(value.cast_unsigned())
+    }
+
+    #[inline]
+    fn serialize_bool(self, value: bool) -> Result<(), Failure> {
+        self.serialize_u8(value.into())
+    }
+
+    #[inline]
+    fn serialize_f32(self, value: f32) -> Result<(), Failure> {
+        self.0.put(&value.to_le_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_f64(self, value: f64) -> Result<(), Failure> {
+        self.0.put(&value.to_le_bytes());
+        Ok(())
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), Failure> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), Failure> {
+        self.serialize_bytes(value.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), Failure> {
+        self.varint(value.len() as u64);
+        self.0.put(value);
+        Ok(())
+    }
+
+    /// Text has its length before it, so it is made twice.
+    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), Failure> {
+        let mut length = Length(0);
+        write!(length, "{value}").map_err(|_| failing())?;
+        self.varint(length.0 as u64);
+        let mut text = Limited {
+            out: self.0,
+            left: length.0,
+        };
+        write!(text, "{value}").map_err(|_| failing())?;
+        if text.left == 0 {
+            Ok(())
+        } else {
+            Err(failing())
+        }
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), Failure> {
+        self.serialize_u8(0)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Failure> {
+        self.0.put(&[1]);
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(
+        self,
+        _name: &'static str,
+        number: u32,
+        _variant: &'static str,
+    ) -> Result<(), Failure> {
+        self.serialize_u32(number)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        value: &T,
+    ) -> Result<(), Failure> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        number: u32,
+        _variant: &'static str,
+        value: &T,
+    ) -> Result<(), Failure> {
+        self.varint(number.into());
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_seq(self, count: Option<usize>) -> Result<Self, Failure> {
+        self.count(count)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_map(self, count: Option<usize>) -> Result<Self, Failure> {
+        self.count(count)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, _count: usize) -> Result<Self, Failure> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, _name: &'static str, _count: usize) -> Result<Self, Failure> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _name: &'static str, _count: usize) -> Result<Self, Failure> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _name: &'static str,
+        number: u32,
+        _variant: &'static str,
+        _count: usize,
+    ) -> Result<Self, Failure> {
+        self.varint(number.into());
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        _name: &'static str,
+        number: u32,
+        _variant: &'static str,
+        _count: usize,
+    ) -> Result<Self, Failure> {
+        self.varint(number.into());
+        Ok(self)
+    }
+}
+
+/// Nothing stands between the elements of anything.
+macro_rules! elements {
+    ($($trait:ident: $method:ident($($key:ty)?);)+) => {$(
+        impl $trait for &mut Output<'_, '_> {
+            type Ok = ();
+            type Error = Failure;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? value: &T) -> Result<(), Failure> {
+                value.serialize(&mut **self)
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), Failure> {
+                Ok(())
+            }
+        }
+    )+};
+}
+
+elements! {
+    SerializeSeq: serialize_element();
+    SerializeTuple: serialize_element();
+    SerializeTupleStruct: serialize_field();
+    SerializeTupleVariant: serialize_field();
+    SerializeStruct: serialize_field(&'static str);
+    SerializeStructVariant: serialize_field(&'static str);
+}
+
+impl SerializeMap for &mut Output<'_, '_> {
+    type Ok = ();
+    type Error = Failure;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Failure> {
+        key.serialize(&mut **self)
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Failure> {
+        value.serialize(&mut **self)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[cold]
+fn failing() -> Failure {
+    Failure::new("its `Display` returned an error, or two texts for one value")
+}
+
+/// Counts text.
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
+}
+
+/// Writes as much text as was promised.
+struct Limited<'w, 'a> {
+    out: &'w mut Writer<'a>,
+    left: usize,
+}
+
+impl fmt::Write for Limited<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
+        self.out.put(text.as_bytes());
+        Ok(())
+    }
+}

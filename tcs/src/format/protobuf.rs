@@ -1,0 +1,229 @@
+//! Protocol Buffers, by `prost`.
+
+use prost::Message;
+
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, shortened};
+use crate::__private::Built;
+
+/// Protocol Buffers, with the feature `protobuf`: messages that are declared once for many languages.
+///
+/// Its messages are the types that `prost` makes of `.proto` files, or that derive `prost::Message`. They
+/// are sent by value, and own what they hold.
+///
+/// | type | in bytes |
+/// |---|---|
+/// | `T: prost::Message` | as <https://protobuf.dev/programming-guides/encoding> says, without a length before it |
+/// | `()` | an empty message |
+/// | `String`, `Vec<u8>`, `bool`, `u32`, … | the wrapper messages of `google.protobuf`, such as `StringValue` |
+/// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
+///
+/// ```
+/// use tcs::{Protobuf, server_protocol};
+///
+/// #[derive(Clone, PartialEq, prost::Message)]
+/// struct Order {
+///     #[prost(string, tag = "1")]
+///     item: String,
+///     #[prost(uint32, tag = "2")]
+///     count: u32,
+/// }
+///
+/// #[derive(Clone, PartialEq, prost::Message)]
+/// struct Outcome {
+///     #[prost(oneof = "Is", tags = "1, 2")]
+///     is: Option<Is>,
+/// }
+///
+/// #[derive(Clone, PartialEq, prost::Oneof)]
+/// enum Is {
+///     #[prost(uint64, tag = "1")]
+///     Cents(u64),
+///     #[prost(string, tag = "2")]
+///     Refused(String),
+/// }
+///
+/// #[server_protocol(format = Protobuf)]
+/// fn sell(order: Order) -> Outcome {
+///     let is = match order.count {
+///         0..100 => Is::Cents(250 * u64::from(order.count)),
+///         _ => Is::Refused(format!("{} is sold out", order.item)),
+///     };
+///     Outcome { is: Some(is) }
+/// }
+/// ```
+///
+/// # Results
+///
+/// Protocol Buffers have no `Result`. A function that can fail returns a message with a `oneof`, as above.
+/// To refuse a request outright, as [`Plain`](crate::Plain) does with `Err`, implement
+/// [`ServerProtocol`](crate::ServerProtocol) by hand and return a [`Refusal`](crate::Refusal).
+///
+/// # Errors
+///
+/// What cannot be read is refused as a *bad request* that names message and field (the innermost first), as is what nests deeper
+/// than 100 levels. Fields that the type does not know are skipped, and those that are missing
+/// have their defaults. A message that is too large is refused before anything of it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
+#[doc(alias("prost", "protocol buffers"))]
+pub enum Protobuf {}
+
+impl<T: Message> Encode<Protobuf> for T {
+    #[inline]
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match out.claim(self.encoded_len()) {
+            Some(buffer) => Message::encode(&self, buffer).map_err(|error| {
+                EncodeError::new(format_args!("it has no form in Protobuf: {error}"))
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<T: Built> Decode<'_, Protobuf> for T {
+    #[inline]
+    fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
+        <Self as Message>::decode(frame.bytes()).map_err(wrong)
+    }
+}
+
+#[cold]
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
+fn wrong(error: prost::DecodeError) -> DecodeError {
+    let text = error.to_string();
+    let text = text.trim_start_matches("failed to decode Protobuf message: ");
+    DecodeError::new(format_args!("the Protobuf is wrong: {}", shortened(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use prost::Message;
+
+    use super::{Decode, Encode, Frame, Protobuf, Writer};
+    use crate::format::Outcome;
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Tree {
+        #[prost(uint64, tag = "1")]
+        id: u64,
+        #[prost(string, tag = "2")]
+        name: String,
+        #[prost(bytes = "vec", tag = "3")]
+        raw: Vec<u8>,
+        #[prost(sint32, repeated, tag = "4")]
+        numbers: Vec<i32>,
+        #[prost(message, repeated, tag = "5")]
+        children: Vec<Self>,
+    }
+
+    fn tree() -> impl Strategy<Value = Tree> {
+        let parts = || {
+            (
+                any::<u64>(),
+                any::<String>(),
+                vec(any::<u8>(), 0..9),
+                vec(any::<i32>(), 0..9),
+            )
+        };
+        let leaf = parts().prop_map(|(id, name, raw, numbers)| Tree {
+            id,
+            name,
+            raw,
+            numbers,
+            children: Vec::new(),
+        });
+        leaf.prop_recursive(4, 16, 3, move |children| {
+            (parts(), vec(children, 0..3)).prop_map(|((id, name, raw, numbers), children)| Tree {
+                id,
+                name,
+                raw,
+                numbers,
+                children,
+            })
+        })
+    }
+
+    fn sent(message: impl Encode<Protobuf>, limit: usize) -> (Vec<u8>, Outcome) {
+        let mut buffer = b"before".to_vec();
+        let mut writer = Writer::new(&mut buffer, limit);
+        message.encode(&mut writer).expect("it has a form");
+        let outcome = writer.into_outcome();
+        (buffer.split_off(6), outcome)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Tree, String> {
+        Decode::<Protobuf>::decode(Frame::new(bytes))
+            .map_err(|error: crate::DecodeError| error.to_string())
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_back(value in tree()) {
+            let (bytes, outcome) = sent(value.clone(), usize::MAX);
+            prop_assert_eq!(outcome, Outcome::Message);
+            prop_assert_eq!(read(&bytes), Ok(value));
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(bytes in vec(any::<u8>(), 0..40)) {
+            drop(read(&bytes));
+        }
+    }
+
+    #[test]
+    fn message_that_is_too_large_is_not_written() {
+        let message = Tree {
+            name: "x".repeat(98),
+            ..Tree::default()
+        };
+        assert_eq!(sent(message.clone(), 100).1, Outcome::Message);
+        assert_eq!(sent(message.clone(), 101).0.len(), 100);
+        let (bytes, outcome) = sent(message, 99);
+        assert_eq!((bytes.len(), outcome), (0, Outcome::TooLarge(100)));
+    }
+
+    #[test]
+    fn what_does_not_decode_says_where_and_why() {
+        for (bytes, expected) in [
+            (
+                b"\x12\x01\xff".as_slice(),
+                "Tree.name: invalid string value: data is not UTF-8 encoded",
+            ),
+            (
+                b"\x0d\x01\x00\x00\x00",
+                "Tree.id: invalid wire type: ThirtyTwoBit (expected Varint)",
+            ),
+            (
+                b"\x2a\x02\x12\x09",
+                "Tree.name: Tree.children: buffer underflow",
+            ),
+            (b"\x12\xff\xff\xff\xff\x0f", "Tree.name: buffer underflow"),
+            (b"\x08", "Tree.id: invalid varint"),
+        ] {
+            assert_eq!(
+                read(bytes),
+                Err(format!("the Protobuf is wrong: {expected}"))
+            );
+        }
+    }
+
+    #[test]
+    fn what_nests_without_end_is_refused() {
+        let nested = |levels| {
+            (0..levels).fold(Tree::default(), |inner, _| Tree {
+                children: vec![inner],
+                ..Tree::default()
+            })
+        };
+        assert_eq!(read(&nested(100).encode_to_vec()), Ok(nested(100)));
+        let refusal = read(&nested(101).encode_to_vec()).expect_err("too deep");
+        assert!(
+            refusal.contains("Tree.children: Tree.children"),
+            "{refusal}"
+        );
+        // Groups that no field wants.
+        let refusal = read(&b"\x7b".repeat(100_000)).expect_err("too deep");
+        assert!(refusal.contains("recursion limit reached"), "{refusal}");
+    }
+}

@@ -1,0 +1,11 @@
+use tcs::{Json, server_protocol};
+
+#[derive(Debug)]
+struct Refused;
+
+#[server_protocol(format = Json)]
+fn place(_: u32) -> Result<u32, Refused> {
+    Err(Refused)
+}
+
+fn main() {}

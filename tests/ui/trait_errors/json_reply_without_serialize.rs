@@ -1,0 +1,10 @@
+use tcs::{Json, server_protocol};
+
+struct Receipt;
+
+#[server_protocol(format = Json)]
+fn place(_: u32) -> Receipt {
+    Receipt
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use tcs::{Json, server_protocol};
+
+struct Order;
+
+#[server_protocol(format = Json)]
+fn place(_: Order) -> u32 {
+    1
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use tcs::{Protobuf, server_protocol};
+
+#[server_protocol(format = Protobuf)]
+fn place(count: u32) -> Result<u32, String> {
+    Ok(count)
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use tcs::{Protobuf, server_protocol};
+
+#[derive(serde::Deserialize)]
+struct Order;
+
+#[server_protocol(format = Protobuf)]
+fn place(_: Order) -> u32 {
+    1
+}
+
+fn main() {}
