@@ -1,8 +1,8 @@
 //! What is checked where a protocol is written, also if nobody makes use of it.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{GenericParam, Generics, Type};
+use syn::{GenericParam, Generics};
 
 use crate::{
     args::Args,
@@ -12,23 +12,32 @@ use crate::{
 /// Checks the options against each other, as far as only types can tell.
 ///
 /// A constant of the module cannot name the parameters of the type; the library checks those
-/// protocols where they are used.
-pub(crate) fn checks(args: &Args, generics: &Generics) -> TokenStream {
+/// protocols where they are used. `framing_of` names the framing by the type of the protocol.
+pub(crate) fn checks(args: &Args, generics: &Generics, framing_of: &TokenStream) -> TokenStream {
     let is_open = |param: &GenericParam| !matches!(param, GenericParam::Lifetime(_));
     if generics.params.iter().any(is_open) {
         return TokenStream::new();
     }
     let mut tokens = TokenStream::new();
+    // The compiler evaluates a block in a type wherever it stands, and says what is wrong each time.
+    let framing = args.framing.as_ref().map(|framing| {
+        let framing = framing.to_token_stream();
+        if has_block(framing.clone()) {
+            framing_of.clone()
+        } else {
+            framing
+        }
+    });
     if let Some(path) = &args.refuse {
         let span = at(path);
         let private = private(args, span);
-        let framing = or_default(args.framing.as_ref(), &private, "LengthPrefixed", span);
+        let framing = or_default(framing.as_ref(), &private, "LengthPrefixed", span);
         tokens.extend(quote_spanned!(span=> const _: () = #private::needs_words::<#framing>();));
     }
     if let Some(given) = args.format.as_ref().or(args.framing.as_ref()) {
         let span = at(given);
         let private = private(args, span);
-        let framing = or_default(args.framing.as_ref(), &private, "LengthPrefixed", span);
+        let framing = or_default(framing.as_ref(), &private, "LengthPrefixed", span);
         let format = or_default(args.format.as_ref(), &private, "Plain", span);
         tokens.extend(quote_spanned! {span=>
             const _: () = {
@@ -50,7 +59,22 @@ fn private(args: &Args, span: Span) -> TokenStream {
     respan(quote!(#krate::__private), span)
 }
 
-fn or_default(given: Option<&Type>, private: &TokenStream, name: &str, span: Span) -> TokenStream {
+/// Tells whether an expression in braces stands anywhere in a type.
+fn has_block(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => {
+            group.delimiter() == Delimiter::Brace || has_block(group.stream())
+        }
+        _ => false,
+    })
+}
+
+fn or_default(
+    given: Option<&impl ToTokens>,
+    private: &TokenStream,
+    name: &str,
+    span: Span,
+) -> TokenStream {
     let name = Ident::new(name, span);
     given.map_or_else(
         || quote_spanned!(span=> #private::#name),

@@ -75,7 +75,8 @@ impl Expansion<'_> {
             .into_iter()
             .flatten();
         let fields = self.field_bounds(is_right);
-        let checks = is_right.then(|| checks(self.args, &model.generics));
+        let framing_of = quote_spanned!(span=> <#name as #private::ClientProtocol>::Framing);
+        let checks = is_right.then(|| checks(self.args, &model.generics, &framing_of));
         let output_type = quote_spanned!(span=> Output = Self::Output);
         let future = quote_spanned! {at(&self.function.sig.ident)=>
             impl ::core::future::Future<#output_type> + ::core::marker::Send

@@ -83,7 +83,8 @@ impl Expansion<'_> {
             .into_iter()
             .flatten();
         let states = self.state_bounds(is_right);
-        let checks = is_right.then(|| checks(args, &model.generics));
+        let framing_of = quote_spanned!(span=> <#name as #private::ServerProtocol>::Framing);
+        let checks = is_right.then(|| checks(args, &model.generics, &framing_of));
         let future = quote_spanned! {at(&self.function.sig.ident)=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Refusal>
