@@ -71,11 +71,11 @@ impl Sight {
 /// Tells whether a peer that never got as far as a message has begun to speak another protocol, so
 /// that it would not understand words of this one.
 pub(crate) fn seems_foreign(bytes: &[u8]) -> bool {
-    /// As many bytes as begin nothing else by chance.
+    /// So many letters begin no other text by chance.
     const TELLING: usize = 4;
     match Sight::of(bytes) {
         Sight::None => false,
-        Sight::Maybe => bytes.len() >= TELLING,
+        Sight::Maybe => bytes.len() >= TELLING || bytes.first().is_some_and(u8::is_ascii_control),
         Sight::Long | Sight::Clear(_) => true,
     }
 }
