@@ -26,7 +26,8 @@
 //! ```
 //!
 //! What the server cannot take is refused in the same manner: `500 …` for a command, and `421 …` as its
-//! last word, when it is stopped, say. It is not all of SMTP, and sends no mail.
+//! last word, when it is stopped, say. It is not all of SMTP, and sends no mail. Mail servers insist on
+//! `\r\n` at the end of a line, which would be `framing = CrlfLines`; `nc` sends `\n`.
 
 use tcs::{Answer, ConcurrentServer, Lines, Refusal, RefusalKind, server_protocol};
 

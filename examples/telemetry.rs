@@ -9,12 +9,13 @@
 //! Try, in a second terminal:
 //!
 //! ```text
-//! printf '21.5\n22.5\nwarm\n21\nmean\ncount\n' | nc -N localhost 1234
+//! printf '21.5;22.5;warm;21;mean;count;' | nc -N localhost 1234
 //! ```
 //!
-//! It prints `21.666666666666668` and `3`: nothing was said to the readings, nor to `warm`, which is
-//! none; the server prints what it did not take. A connection is one device; `all` asks for the
-//! number of readings of all of them.
+//! It prints `21.666666666666668;3;`: nothing was said to the readings, nor to `warm`, which is none; the
+//! server prints what it did not take. A connection is one device; `all` asks for the number of readings
+//! of all of them. Devices that send a number of bytes for each message, and no `;`, would have
+//! `framing = Fixed<8>`, say.
 
 use std::{
     str::FromStr,
@@ -23,7 +24,8 @@ use std::{
 };
 
 use tcs::{
-    Answer, ConcurrentServer, Decode, DecodeError, Frame, Lines, Plain, Refusal, server_protocol,
+    Answer, ConcurrentServer, Decode, DecodeError, Delimited, Frame, Plain, Refusal, delimiter,
+    server_protocol,
 };
 
 /// What a device says.
@@ -61,7 +63,7 @@ struct Device {
     mean: f64,
 }
 
-#[server_protocol(framing = Lines, refuse = complain)]
+#[server_protocol(framing = Delimited<{ delimiter(b";") }>, refuse = complain)]
 fn report(
     message: Message,
     #[session] device: &mut Device,

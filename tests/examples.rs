@@ -129,13 +129,13 @@ async fn greeting_holds_the_dialogue_of_its_header() {
 async fn telemetry_answers_questions_only() {
     let _port = port_1234().await;
     let mut server = Process::example("telemetry");
-    let sent = "21.5\n22.5\nwarm\n21\nmean\ncount\n";
+    let sent = "21.5;22.5;warm;21;mean;count;";
     let replies = ask(connect(ADDRESS).await, sent).await;
-    assert_eq!(replies, "21.666666666666668\n3\n");
+    assert_eq!(replies, "21.666666666666668;3;");
     let complaint = server.line().await;
     assert_eq!(complaint, "bad request: `warm` is no reading");
-    let replies = ask(connect(ADDRESS).await, "1\ncount\nall\n").await;
-    assert_eq!(replies, "1\n4\n");
+    let replies = ask(connect(ADDRESS).await, "1;count;all;").await;
+    assert_eq!(replies, "1;4;");
     server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
 }

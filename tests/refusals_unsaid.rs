@@ -48,7 +48,11 @@ async fn all<P: ServerProtocol>(
 async fn peer_of_another_protocol_never_sees_them(over: Over) {
     let server = || ConcurrentServer::new(Greet).max_frame_len(100);
     let long = format!("GET /{}", "x".repeat(600));
-    let hello = [b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".as_slice(), &[7; 200]].concat();
+    let hello = [
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".as_slice(),
+        &[7; 200],
+    ]
+    .concat();
     for foreign in [b"GET / HTTP/1.1\r\n\r\n", long.as_bytes(), &hello] {
         let (said, requests) = all(over, server, foreign).await;
         assert!(!said.contains("-protocol error"), "{said}");
