@@ -11,6 +11,7 @@ use super::{
     ConnectOptions,
     failure::Failure,
     message::{enqueue, take},
+    timer::Timer,
     transfer::{Received, Seen, Watch},
 };
 use crate::{
@@ -66,6 +67,8 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) framing: F,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
+    /// Ends the wait for a reply.
+    pub(super) timer: Timer,
 }
 
 /// How far a connection has come.
@@ -111,6 +114,7 @@ impl<F: Framing, S> Connection<F, S> {
             framing: F::default(),
             inbox: Inbox::new(),
             outbox: Outbox::new(),
+            timer: Timer::default(),
         }
     }
 
@@ -243,26 +247,17 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             connection: self,
             reason: Some("an earlier exchange was not awaited to its end"),
         };
-        let received = match pending.connection.options.reply() {
-            None => pending.connection.transfer(watch).await,
-            Some(limit) => {
-                let transfer = pending.connection.transfer(watch);
-                let Ok(received) = tokio::time::timeout(limit, transfer).await else {
-                    pending.reason = Some("an earlier exchange timed out");
-                    let peer = pending.connection.peer.clone();
-                    return Err(Repr::ReplyTimedOut { peer, limit }.into());
-                };
-                received
-            }
-        };
-        let source = match received {
+        let source = match pending.connection.transfer(watch).await {
             Ok(Received::Message(frame)) => {
                 pending.reason = None;
                 return Ok(frame);
             }
             Ok(Received::Refusal(source)) => source,
             Err(repr) => {
-                pending.reason = Some("an earlier exchange failed");
+                pending.reason = Some(match repr {
+                    Repr::ReplyTimedOut { .. } => "an earlier exchange timed out",
+                    _ => "an earlier exchange failed",
+                });
                 return Err(repr.into());
             }
         };

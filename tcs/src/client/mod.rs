@@ -13,6 +13,7 @@ mod failure;
 mod message;
 mod options;
 mod pipeline;
+mod timer;
 mod transfer;
 
 pub use channel::Channel;

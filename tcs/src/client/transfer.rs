@@ -1,12 +1,22 @@
 //! What a connection sends, and finds in what it receives.
 
-use std::{future::poll_fn, io, ops::Range, pin::Pin, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    ops::Range,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use super::{
     Connection,
     message::{Heard, hear},
+    timer::LONGEST,
 };
 use crate::{Exchanges, FrameError, Framing, Refusal, error::Repr};
 
@@ -83,16 +93,19 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Sends and receives at the same time, because a server may refuse a request before all of it
-    /// has been sent.
+    /// has been sent; within the reply timeout.
     pub(super) async fn transfer(&mut self, watch: Watch) -> Result<Received, Repr> {
         let limit = self.options.frame_len();
         let mut is_ending = self.ends_sending();
+        let patience = self.options.reply();
+        let deadline = patience.map(|limit| Instant::now() + limit.min(LONGEST));
         let Self {
             stream: Some(stream),
             peer,
             framing,
             inbox,
             outbox,
+            timer,
             ..
         } = self
         else {
@@ -103,7 +116,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let mut unsent: Option<io::Error> = None;
         let mut found: Option<Heard> = None;
         let mut is_watched = watch == Watch::Set;
-        poll_fn(|cx| {
+        let mut step = |cx: &mut Context<'_>| {
             let is_sent = match outbox.poll_flush(cx, stream) {
                 Poll::Pending => false,
                 Poll::Ready(Ok(())) => {
@@ -164,6 +177,16 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     }
                 }
             }
+        };
+        poll_fn(|cx| {
+            let done = step(cx);
+            if let (Poll::Pending, Some(deadline), Some(limit)) = (&done, deadline, patience)
+                && timer.poll_until(deadline, cx).is_ready()
+            {
+                let peer = peer.clone();
+                return Poll::Ready(Err(Repr::ReplyTimedOut { peer, limit }));
+            }
+            done
         })
         .await
     }

@@ -1,17 +1,14 @@
 //! One timer for all calls of a channel.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
 use super::calls::TICKS;
-
-/// Ticks are not longer than this, so that each can be added to the clock.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
+use crate::client::timer::{LONGEST, Timer};
 
 /// A timer that goes off again and again while it is started, eight times in a reply timeout.
 ///
@@ -19,17 +16,9 @@ const LONGEST: Duration = Duration::from_hours(24 * 365);
 #[derive(Debug)]
 pub(super) struct Ticker {
     period: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Stopped,
-    /// The timer does not know yet whom to wake.
-    Set,
-    /// The timer wakes the task.
-    Armed,
+    timer: Timer,
+    /// The next tick, unless it is stopped.
+    next: Option<Instant>,
 }
 
 impl Ticker {
@@ -37,48 +26,30 @@ impl Ticker {
         let period = |limit: Duration| (limit / TICKS).clamp(Duration::from_millis(1), LONGEST);
         Self {
             period: limit.map(period),
-            timer: None,
-            phase: Phase::Stopped,
+            timer: Timer::default(),
+            next: None,
         }
     }
 
     /// Starts it, unless it runs.
     pub(super) fn start(&mut self) {
-        if self.phase == Phase::Stopped {
-            self.set();
+        if self.next.is_none() {
+            self.next = self.period.map(|period| Instant::now() + period);
         }
     }
 
     pub(super) fn stop(&mut self) {
-        self.phase = Phase::Stopped;
+        self.next = None;
     }
 
     /// Waits for the next tick.
-    ///
-    /// It must be polled by one task only: a timer that is armed is not polled until it goes off.
     pub(super) fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(timer) = &mut self.timer else {
+        let Some(next) = self.next else {
             return Poll::Pending;
         };
-        match self.phase {
-            Phase::Stopped => return Poll::Pending,
-            Phase::Armed if !timer.is_elapsed() => return Poll::Pending,
-            Phase::Set | Phase::Armed => self.phase = Phase::Armed,
-        }
-        ready!(timer.as_mut().poll(cx));
-        self.set();
+        ready!(self.timer.poll_until(next, cx));
+        self.next = self.period.map(|period| Instant::now() + period);
         Poll::Ready(())
-    }
-
-    fn set(&mut self) {
-        let Some(period) = self.period else {
-            return;
-        };
-        self.phase = Phase::Set;
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(Instant::now() + period),
-            none => *none = Some(Box::pin(sleep(period))),
-        }
     }
 }
 

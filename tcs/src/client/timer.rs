@@ -1,0 +1,140 @@
+//! A timer that is kept from one wait to the next.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// No wait is longer than this, so that each can be added to the clock.
+pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+/// A timer for many waits, one after the other, nearly all of which end before their time.
+///
+/// It stays set to the deadline of an earlier wait, and is set anew only when it goes off too early
+/// for this one. So a wait costs a look at the clock, and not that a timer is made and dropped.
+#[derive(Debug, Default)]
+pub(super) struct Timer(Option<Armed>);
+
+#[derive(Debug)]
+struct Armed {
+    sleep: Pin<Box<Sleep>>,
+    /// Whom it wakes.
+    waker: Waker,
+}
+
+impl Timer {
+    /// Waits for `deadline`, which must not be earlier than any before.
+    pub(super) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        // Another task may belong to another runtime, so it gets a timer of its own.
+        let kept = self.0.take().filter(|it| it.waker.will_wake(cx.waker()));
+        let armed = match kept {
+            Some(armed) if !armed.sleep.is_elapsed() => {
+                self.0 = Some(armed);
+                return Poll::Pending;
+            }
+            Some(mut armed) => {
+                armed.sleep.as_mut().reset(deadline);
+                armed
+            }
+            None => Armed {
+                sleep: Box::pin(sleep_until(deadline)),
+                waker: cx.waker().clone(),
+            },
+        };
+        let Armed { sleep, .. } = &mut self.0.insert(armed);
+        // A task that has done enough for now must not be taken for one that the timer wakes.
+        Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+        task::Wake,
+    };
+
+    use tokio::{task::coop, time::advance};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_ends_at_its_deadline() {
+        let mut timer = Timer::default();
+        for after in [1, 3, 3, 10] {
+            let deadline = Instant::now() + after * SECOND;
+            poll_fn(|cx| timer.poll_until(deadline, cx)).await;
+            assert_eq!(Instant::now(), deadline);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timer_of_an_earlier_wait_does_not_end_a_later_one() {
+        let mut timer = Timer::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let first = Instant::now() + 5 * SECOND;
+        assert!(timer.poll_until(first, &mut cx).is_pending());
+        advance(4 * SECOND).await;
+        let second = Instant::now() + 5 * SECOND;
+        assert!(timer.poll_until(second, &mut cx).is_pending());
+        advance(2 * SECOND).await;
+        assert!(timer.poll_until(second, &mut cx).is_pending());
+        advance(3 * SECOND).await;
+        assert!(timer.poll_until(second, &mut cx).is_ready());
+    }
+
+    struct Counted(AtomicU64);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timer_wakes_who_waits_last() {
+        let mut timer = Timer::default();
+        let deadline = Instant::now() + SECOND;
+        let tasks = [(); 2].map(|()| Arc::new(Counted(AtomicU64::new(0))));
+        for task in &tasks {
+            let waker = Waker::from(Arc::clone(task));
+            let mut cx = Context::from_waker(&waker);
+            assert!(timer.poll_until(deadline, &mut cx).is_pending());
+            assert!(timer.poll_until(deadline, &mut cx).is_pending());
+        }
+        advance(SECOND).await;
+        assert_eq!(tasks.map(|task| task.0.load(Relaxed)), [0, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn task_that_has_done_enough_for_now_is_woken_all_the_same() {
+        let mut timer = Timer::default();
+        let deadline = Instant::now() + SECOND;
+        let task = Arc::new(Counted(AtomicU64::new(0)));
+        let waker = Waker::from(Arc::clone(&task));
+        poll_fn(|cx| {
+            while let Poll::Ready(restore) = coop::poll_proceed(cx) {
+                restore.made_progress();
+            }
+            let mut cx = Context::from_waker(&waker);
+            assert!(timer.poll_until(deadline, &mut cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(task.0.load(Relaxed), 0);
+        advance(SECOND).await;
+        assert_eq!(task.0.load(Relaxed), 1);
+    }
+}
