@@ -69,6 +69,13 @@ def own_clients(threads, with_peers):
     found = [
         System("l1b", (server, "l1b", 0, threads), client=(client, "hand")),
         System("tcs", (server, "tcs", 0, threads), client=(client, "tcs")),
+        System(
+            "tcs-pipeline",
+            (server, "tcs", 0, threads),
+            client=(client, "tcs-pipeline"),
+            # One task has all requests of one connection in flight.
+            without=("W1", "W2", "W4_1", "W4_16", "W5"),
+        ),
     ]
     if with_peers and peer.exists():
         for name in ["tarpc-spawn", "tarpc-inline", "tonic"]:

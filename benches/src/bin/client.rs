@@ -1,11 +1,11 @@
 //! Calls a server with a client of its own kind, and prints what it counted as a line of JSON:
-//! `client hand|tcs ADDRESS WORK [--seconds S] [--warm-up S] [--requests N] [--message typed]`.
+//! `client hand|tcs|tcs-pipeline ADDRESS WORK [--seconds S] [--warm-up S] [--requests N] [--message typed]`.
 
 use std::{env, error::Error};
 
 use tcs_benches::{
     options::Options,
-    own::{Hand, Library, run},
+    own::{Hand, Library, pipelined, run},
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let outcome = match &*client {
         "hand" => run::<Hand>(&options)?,
         "tcs" => run::<Library>(&options)?,
+        "tcs-pipeline" => pipelined::run(&options)?,
         other => return Err(format!("no client is called {other}").into()),
     };
     options.print(outcome);

@@ -3,6 +3,7 @@
 mod hand;
 mod library;
 mod multiplexed;
+pub mod pipelined;
 
 use std::{
     io,
