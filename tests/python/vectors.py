@@ -1,4 +1,5 @@
-"""Checks the vectors of WIRE.md against an implementation of its own, in the folder `wire`.
+"""Checks the vectors of WIRE.md against an implementation of its own, in the folder `wire`: what is
+written becomes the bytes, and the bytes are read as it.
 
     vectors.py FILE
 
@@ -11,7 +12,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from wire.framings import FRAMINGS, Broken, Reading, Unsendable
+from wire.framings import FRAMINGS, Broken, Lines, Reading, Unsendable
 from wire.kinds import TYPES, Wrong, compact
 from wire.named import Json, MessagePack
 from wire.plain import Plain
@@ -114,6 +115,11 @@ def check_send(framing, message, expected):
         written = None
     cannot = expected.startswith("cannot, ")
     agree("it becomes", written, None if cannot else read_bytes(expected))
+    if written is not None:
+        found, consumed = framing.read(written, Reading(False, "end", 8 << 20))
+        if type(framing) is Lines:  # a line ends with either
+            message = message.removesuffix(b"\r")
+        agree("it is read again as", (found, consumed), (("message", message), len(written)))
 
 
 def check_read(framing, server, limit, given, expected):
