@@ -1,4 +1,5 @@
-//! The Python library and this one understand each other, over `framing = Raw`.
+//! The Python library and this one understand each other, over `framing = Raw`; and a short client in
+//! Python understands the default framing.
 //!
 //! The scripts in the folder `python` do on a socket what that library does, and nothing else.
 
@@ -7,7 +8,7 @@ use std::net::SocketAddr;
 use tcs::{
     Client, ConcurrentServer, IterativeServer, OnceServer, Raw, client_protocol, server_protocol,
 };
-use tcs_tests::{process::Process, start, within};
+use tcs_tests::{Heard, control, frame, process::Process, raw_server::RawServer, start, within};
 
 #[server_protocol(framing = Raw)]
 fn greet(name: &str) -> String {
@@ -69,33 +70,87 @@ fn double(number: u32) -> Result<u32, &'static str> {
     number.checked_mul(2).ok_or("that is too much")
 }
 
+/// Runs the example `client.py`.
+fn python_client(server: SocketAddr, requests: &[&str]) -> Process {
+    let port = server.port().to_string();
+    let arguments = [&*port].into_iter().chain(requests.iter().copied());
+    Process::python("../../examples/client.py", arguments)
+}
+
+#[test]
+fn client_of_the_specification_is_short() {
+    let script = include_str!("../examples/client.py");
+    let shown = format!("```python\n{script}```\n");
+    assert!(include_str!("../WIRE.md").contains(&shown), "it differs");
+    assert!(script.lines().count() <= 15, "it is long");
+}
+
 #[tokio::test]
-async fn client_of_the_specification_is_served_over_the_default_framing() {
-    let script = include_str!("python/prefixed_client.py");
-    assert!(
-        include_str!("../WIRE.md").contains(script),
-        "it is shown there"
-    );
-    assert!(script.lines().count() <= 15, "it is short");
+async fn client_of_the_specification_is_served_and_goes_on_after_refusals() {
     let server = start(ConcurrentServer::new(Double)).await;
-    let port = server.addr().port().to_string();
-    let client = Process::python("prefixed_client.py", [&port, "1", "21"]);
-    assert_eq!(client.finished().await.succeeded(), ["2", "42"]);
-    for (request, refusal) in [
-        ("4000000000", "refused (0x01): that is too much\n"),
-        (
-            "x",
-            "refused (0x02): `x` is no u32: invalid digit found in string\n",
-        ),
+    let requests = ["1", "4000000000", "x", "", "21"];
+    let client = python_client(server.addr(), &requests);
+    assert_eq!(
+        client.finished().await.succeeded(),
+        [
+            "2",
+            "refused (0x01): that is too much",
+            "refused (0x02): `x` is no u32: invalid digit found in string",
+            "refused (0x02): `` is no u32: cannot parse integer from empty string",
+            "42"
+        ]
+    );
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.refused), (3, 2));
+}
+
+#[tokio::test]
+async fn client_of_the_specification_skips_notices_and_sees_the_end() {
+    for (last, complaint) in [
+        (control(0x40, "later"), "refused (0x40): later\n"),
+        (Vec::new(), "the server has closed the connection\n"),
     ] {
-        let client = Process::python("prefixed_client.py", [&port, request]);
+        let (addr, server) = RawServer::once(async move |mut peer| {
+            assert_eq!(within(peer.hear()).await, Heard::message("Zoë"));
+            let notices = [control(0x80, ""), control(0xff, "news")].concat();
+            within(peer.send([&notices, &*frame("Ünü".as_bytes())].concat())).await;
+            assert_eq!(within(peer.hear()).await, Heard::message(""));
+            within(peer.send([notices, frame(b"")].concat())).await;
+            assert_eq!(within(peer.hear()).await, Heard::message("more"));
+            within(peer.send(last)).await;
+            within(peer.finish()).await;
+            assert_eq!(within(peer.hear()).await, Heard::End);
+        })
+        .await;
+        let client = python_client(addr, &["Zoë", "", "more", "never sent"]);
         let finished = client.finished().await;
+        assert_eq!(finished.stdout, ["Ünü", ""]);
         assert_eq!(
-            (finished.status.code(), finished.stderr.as_str()),
-            (Some(1), refusal)
+            (finished.status.code(), &*finished.stderr),
+            (Some(1), complaint)
         );
+        within(server).await.expect("it heard what it expected");
     }
-    assert_eq!(server.stopped().await.requests.received, 4);
+}
+
+/// Half a reply would look like a whole one.
+#[tokio::test]
+async fn client_of_the_specification_takes_no_half_reply() {
+    for sent in [3, 5] {
+        let (addr, server) = RawServer::once(async move |mut peer| {
+            assert_eq!(within(peer.hear()).await, Heard::message("1"));
+            within(peer.send(&frame(b"two")[..sent])).await;
+        })
+        .await;
+        let finished = python_client(addr, &["1"]).finished().await;
+        assert_eq!((finished.status.code(), finished.stdout), (Some(1), vec![]));
+        assert!(
+            finished.stderr.contains("struct.error"),
+            "{}",
+            finished.stderr
+        );
+        within(server).await.expect("it heard what it expected");
+    }
 }
 
 #[tokio::test]

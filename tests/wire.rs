@@ -1,14 +1,17 @@
-//! The framings do what `WIRE.md` says, vector by vector.
+//! The framings do what `WIRE.md` says, vector by vector; and so does a second implementation, in
+//! Python, which shares nothing with this one.
 
-use std::iter;
+use std::{any::TypeId, collections::BTreeSet, iter};
 
 use tcs::{
     Arrival, CrlfLines, Cut, Delimited, Fixed, Framing, Input, LengthPrefixed, Lines, Netstrings,
     Prefixed, Raw, Refusal, RefusalKind, RequestEnd, Side, Told, UntilEof, delimiter,
     prefix::{LittleEndian, Whole},
 };
-
-const WIRE: &str = include_str!("../WIRE.md");
+use tcs_tests::{
+    process::{Finished, Process},
+    vectors::{WIRE, bytes, lines, names, shown},
+};
 
 /// The names of the kinds that a vector refuses with.
 const KINDS: [(&str, RefusalKind); 10] = [
@@ -73,13 +76,84 @@ fn raw_does_as_specified() {
     run_vectors::<Raw>("Raw", 10);
 }
 
+/// Runs the second implementation with a file.
+async fn python(path: &str) -> Finished {
+    Process::python("vectors.py", [path]).finished().await
+}
+
+#[tokio::test]
+async fn second_implementation_agrees() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../WIRE.md");
+    let printed = python(path).await.succeeded();
+    let count: usize = names()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(count)
+        .sum();
+    assert_eq!(printed, [format!("{count} vectors are right")]);
+}
+
+fn count(block: &str) -> usize {
+    let vectors = lines(block).filter(|(_, line)| !line.starts_with("limit "));
+    vectors.count()
+}
+
+/// It would agree with anything if it did not look.
+#[tokio::test]
+async fn second_implementation_sees_what_differs() {
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/altered.md");
+    for (vector, altered) in [
+        (
+            r#"send "Ann" = 00 00 00 03 "Ann""#,
+            r#"send "Ann" = 00 00 00 04 "Ann""#,
+        ),
+        (
+            r#"server reads "5:abcde,1:x," = skip 5"#,
+            r#"server reads "5:abcde,1:x," = skip 4"#,
+        ),
+        (
+            r#"server reads "A\r\n.\r\r\n.\r\n" = message "A"#,
+            r#"server reads "A\r\n.\r\r\n.\r\n" = message "B"#,
+        ),
+        (
+            r#"refuse idle "300 s" = 80 00 00 06 41"#,
+            r#"refuse idle "300 s" = 80 00 00 06 42"#,
+        ),
+        ("u32 300 = ac 02", "u32 300 = ac 03"),
+        ("u8 128 = cc 80", "u8 128 = d0 80"),
+        ("reads u8 \"007\" = 7", "reads u8 \"007\" = wrong"),
+        (
+            r#"pair [1,"Ann"] = '[1,"Ann"]'"#,
+            r#"pair [1,"Ann"] = '[1, "Ann"]'"#,
+        ),
+        (
+            "outcome {\"is\":{\"Cents\":0}} = 08 00",
+            "outcome {\"is\":{\"Cents\":0}} = nothing",
+        ),
+    ] {
+        let (before, _) = WIRE.split_once(&format!("\n{vector}")).expect(vector);
+        std::fs::write(path, WIRE.replacen(vector, altered, 1)).expect("it is a file");
+        let finished = python(path).await;
+        let place = format!("{path}:{}: ", before.lines().count() + 1);
+        assert!(
+            finished.stderr.starts_with(&place),
+            "{vector}: {}",
+            finished.stderr
+        );
+        assert_eq!(
+            (finished.status.code(), finished.stderr.lines().count()),
+            (Some(1), 1)
+        );
+    }
+}
+
 /// A block of a name that is never run would say anything.
 #[test]
 fn no_vectors_are_left_over() {
-    let source = include_str!("wire.rs");
-    for block in WIRE.split("```vectors ").skip(1) {
-        let (name, _) = block.split_once('\n').expect("lines");
-        assert!(source.contains(&format!(">(\"{name}\", ")), "{name}");
+    let sources = [include_str!("wire.rs"), include_str!("wire_formats.rs")];
+    for name in names() {
+        let call = format!("\"{name}\",");
+        assert!(sources.iter().any(|it| it.contains(&call)), "{name}");
     }
 }
 
@@ -104,25 +178,23 @@ fn each_kind_has_a_row_and_vectors() {
 
 /// Runs all vectors of a framing, of which there are `least` or more.
 fn run_vectors<F: Framing>(name: &str, least: usize) {
-    let mut run = 0;
-    for block in WIRE.split("```vectors ").skip(1) {
-        let (block, _) = block.split_once("\n```").expect("its end");
-        let (framing, lines) = block.split_once('\n').expect("lines");
-        if framing != name {
+    let (mut run, mut limit) = (0, 8 << 20);
+    let mut previous = 0;
+    for (number, line) in lines(name) {
+        if number > previous + 1 {
+            // Another block.
+            limit = 8 << 20;
+        }
+        previous = number;
+        if let Some(number) = line.strip_prefix("limit ") {
+            limit = number.parse().expect("a number");
             continue;
         }
-        let mut limit = 8 << 20;
-        for line in lines.lines() {
-            if let Some(number) = line.strip_prefix("limit ") {
-                limit = number.parse().expect("a number");
-                continue;
-            }
-            let (given, expected) = line.split_once(" = ").expect("what is expected");
-            let expected = expected.split(" then ").map(canonical);
-            let expected = expected.collect::<Vec<_>>().join(" then ");
-            assert_eq!(outcome::<F>(given, limit), expected, "{name}: {line}");
-            run += 1;
-        }
+        let (given, expected) = line.split_once(" = ").expect("what is expected");
+        let expected = expected.split(" then ").map(canonical);
+        let expected = expected.collect::<Vec<_>>().join(" then ");
+        assert_eq!(outcome::<F>(given, limit), expected, "WIRE.md:{number}");
+        run += 1;
     }
     assert!(run >= least, "only {run} vectors");
 }
@@ -137,7 +209,7 @@ fn canonical(expected: &str) -> String {
             expected.split_at(expected.len() - answer.len())
         }
         Some(("cannot," | "skip", _)) => (expected, "nothing"),
-        _ if ["wait", "half-close"].contains(&expected) => (expected, "nothing"),
+        _ if ["wait", "half-close", "in band"].contains(&expected) => (expected, "nothing"),
         _ => ("", expected),
     };
     if bytes == "nothing" {
@@ -174,9 +246,21 @@ fn send<F: Framing>(message: &str) -> String {
     framing.begin(&mut out);
     out.extend(bytes(message));
     match framing.finish(&mut out, 6) {
-        Ok(()) => shown(&out[6..]),
+        Ok(()) => {
+            let found = read_split::<F>(Side::Client, &[&out[6..]], Arrival::Ended, 8 << 20);
+            let message = bytes(message);
+            // A line ends with either.
+            let carried = message.strip_suffix(b"\r").filter(|_| is_lines::<F>());
+            let carried = shown(carried.unwrap_or(&message));
+            assert_eq!(found, format!("message {carried}"), "it is read again");
+            shown(&out[6..])
+        }
         Err(error) => format!("cannot, \"{error}\""),
     }
+}
+
+fn is_lines<F: Framing>() -> bool {
+    TypeId::of::<F>() == TypeId::of::<Lines>()
 }
 
 fn refuse<F: Framing>(refusal: &str) -> String {
@@ -275,30 +359,6 @@ fn recognise(cut: &Cut, bytes: &[u8]) -> (String, usize) {
             || panic!("what is {cut:?}?"),
             |(length, consumed)| (format!("skip {length}"), consumed),
         )
-}
-
-/// Reads the bytes in a vector: pairs of hexadecimal digits, and text in quotation marks.
-fn bytes(mut written: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while !written.is_empty() {
-        let rest = if let Some(quoted) = written.strip_prefix('"') {
-            let (text, rest) = quoted.split_once('"').expect("its end");
-            let text = text.replace("\\n", "\n").replace("\\r", "\r");
-            bytes.extend_from_slice(text.as_bytes());
-            rest
-        } else {
-            let (digits, rest) = written.split_at(2);
-            bytes.push(u8::from_str_radix(digits, 16).expect("hexadecimal digits"));
-            rest
-        };
-        written = rest.strip_prefix(' ').unwrap_or(rest);
-    }
-    bytes
-}
-
-fn shown(bytes: &[u8]) -> String {
-    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.join(" ")
 }
 
 fn shown_if(told: Told, bytes: &[u8]) -> String {

@@ -25,6 +25,7 @@ pub mod process;
 pub mod raw_server;
 mod server;
 mod tester;
+pub mod vectors;
 
 pub use counted::{Counted, Writes, counted};
 pub use deadline::{patiently, within};

@@ -2,7 +2,11 @@
 
 use std::{io, net::SocketAddr};
 
-use tcs::{Exchanges, Framing, LengthPrefixed, Lines, Plain, Raw, server_protocol};
+use tcs::{
+    CrlfLines, Delimited, Exchanges, Fixed, Framing, Json, LengthPrefixed, Lines, MessagePack,
+    Netstrings, Plain, Postcard, Prefixed, Protobuf, Raw, delimiter, prefix::LittleEndian,
+    server_protocol,
+};
 
 use super::ours;
 
@@ -50,12 +54,25 @@ macro_rules! combinations {
     };
 }
 
-// The letters are 64, which is `@` in ASCII.
+// The letters are 64, which is `@` in ASCII; `A` and `B` are one and two more. `UntilEof` is not here,
+// because the generator keeps its half open.
 combinations! {
     "length-prefixed/bytes": LengthPrefixed, Plain, &[u8], b"\0\0\0@" .. b"";
     "length-prefixed/text": LengthPrefixed, Plain, &str, b"\0\0\0@" .. b"";
+    "length-prefixed/json": LengthPrefixed, Json, &str, b"\0\0\0B\"" .. b"\"";
+    "length-prefixed/postcard": LengthPrefixed, Postcard, &str, b"\0\0\0A@" .. b"";
+    "length-prefixed/messagepack": LengthPrefixed, MessagePack, &str, b"\0\0\0B\xd9@" .. b"";
+    "length-prefixed/protobuf": LengthPrefixed, Protobuf, String, b"\0\0\0B\x0a@" .. b"";
     "lines/bytes": Lines, Plain, &[u8], b"" .. b"\n";
     "lines/text": Lines, Plain, &str, b"" .. b"\n";
+    "lines/json": Lines, Json, &str, b"\"" .. b"\"\n";
+    "crlf-lines/bytes": CrlfLines, Plain, &[u8], b"" .. b"\r\n";
+    "semicolons/bytes": Delimited<{ delimiter(b";") }>, Plain, &[u8], b"" .. b";";
+    "dot-lines/bytes": Delimited<{ delimiter(b"\r\n.\r\n") }>, Plain, &[u8], b"" .. b"\r\n.\r\n";
+    "fixed/bytes": Fixed<64>, Plain, &[u8], b"" .. b"";
+    "netstrings/bytes": Netstrings, Plain, &[u8], b"64:" .. b",";
+    "prefixed-u32/bytes": Prefixed<u32>, Plain, &[u8], b"\0\0\0@" .. b"";
+    "prefixed-u16-little/bytes": Prefixed<u16, LittleEndian>, Plain, &[u8], b"@\0" .. b"";
     "raw/bytes": Raw, Plain, &[u8], b"" .. b"";
     "raw/text": Raw, Plain, &str, b"" .. b"";
 }

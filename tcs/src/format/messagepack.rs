@@ -19,7 +19,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, guard::Guar
 /// | an enum | the variant's name, or a map of the name to what the variant holds |
 /// | `Option<T>`, `()` | the value or nil; nil |
 /// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: a value on both ends |
-/// | `i128`, `u128` | 16 bytes of `bin` where 64 bits are too few |
+/// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well |
 /// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
 ///
 /// ```

@@ -1,0 +1,259 @@
+"""The framings.
+
+Each has `write(message)`, and `cut(data, reading)`, which returns what stands first in all that has
+arrived and how many bytes it takes, or nothing where it must wait.
+"""
+
+import string
+import struct
+from dataclasses import dataclass
+
+from . import foreign
+
+
+class Broken(Exception):
+    """The end of the connection; its argument is what the peer seems to speak instead."""
+
+
+class Unsendable(Exception):
+    """A message that cannot be sent."""
+
+
+@dataclass
+class Reading:
+    server: bool  # whether a server reads, and not a client
+    arrival: str  # `end`, `filled`, or nothing
+    limit: int
+    first: bool = True
+
+    @property
+    def ended(self):
+        return self.arrival == "end"
+
+
+def message(data, consumed):
+    return ("message", data), consumed
+
+
+def wait(data, reading):
+    """Nothing yet; but there will be nothing more behind the end."""
+    if data and reading.ended:
+        raise Broken
+    return None
+
+
+class Framing:
+    has_control = False
+    half_close = False
+
+    def read(self, data, reading):
+        """Cuts a frame, unless a client speaks something else."""
+        seen = foreign.recognise(data) if reading.server and reading.first else None
+        if seen not in [None, "maybe"]:
+            raise Broken(seen)
+        try:
+            found = self.cut(data, reading)
+        except Broken as broken:
+            if seen == "maybe" and not reading.ended and not broken.args:
+                return None
+            raise
+        if found and found[0][0] == "skip" and seen == "maybe" and not reading.ended:
+            return None
+        return found
+
+    def refuse(self, code, text):
+        if not self.has_control:
+            return None
+        text = text.encode()[:4095].decode(errors="ignore").encode()
+        return struct.pack(">IB", 1 << 31 | 1 + len(text), code) + text
+
+    def reject(self, name, why):
+        """Returns the last words to a peer that speaks something else, or breaks the framing."""
+        return foreign.answer(name) or self.refuse(0x43, why)
+
+
+class Counted(Framing):
+    """Framings that begin with a length, of so many bytes."""
+
+    def cut_counted(self, data, reading, start, length, tail=b""):
+        end = start + length
+        if length > reading.limit:
+            if length > 4 * reading.limit or (reading.ended and len(data) < end + len(tail)):
+                raise Broken
+            return ("skip", length), end + len(tail)
+        if len(data) < end + len(tail):
+            return wait(data, reading)
+        if data[end : end + len(tail)] != tail:
+            raise Broken
+        return message(data[start:end], end + len(tail))
+
+
+class LengthPrefixed(Counted):
+    has_control = True
+
+    def write(self, data):
+        return struct.pack(">I", len(data)) + data
+
+    def cut(self, data, reading):
+        if reading.first:
+            self.refuse_text(data, reading)
+        if len(data) < 4:
+            return wait(data, reading)
+        (header,) = struct.unpack(">I", data[:4])
+        if header < 1 << 31:
+            return self.cut_counted(data, reading, 4, header)
+        length = header - (1 << 31)
+        if not 1 <= length <= 4096:
+            raise Broken
+        if len(data) < 4 + length:
+            return wait(data, reading)
+        kind = data[4]
+        if reading.server and kind < 0x80:
+            raise Broken
+        return ("control", kind, data[5 : 4 + length]), 4 + length
+
+    def refuse_text(self, data, reading):
+        start = data[:4]
+        is_text = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
+        whole = len(start) == 4 or b"\n" in start or reading.ended
+        if start and is_text and whole and start[0] >= 32:
+            raise Broken(*([foreign.of_text(start)] if reading.server else []))
+
+
+class Prefixed(Counted):
+    def __init__(self, form, whole=False):
+        self.form, self.width, self.whole = form, struct.calcsize(form), whole
+
+    def write(self, data):
+        try:
+            return struct.pack(self.form, len(data) + self.own()) + data
+        except struct.error:
+            raise Unsendable from None
+
+    def own(self):
+        return self.width if self.whole else 0
+
+    def cut(self, data, reading):
+        if len(data) < self.width:
+            return wait(data, reading)
+        length = struct.unpack(self.form, data[: self.width])[0] - self.own()
+        if length < 0:
+            raise Broken
+        return self.cut_counted(data, reading, self.width, length)
+
+
+class Netstrings(Counted):
+    def write(self, data):
+        return b"%d:%s," % (len(data), data)
+
+    def cut(self, data, reading):
+        digits = data[: len(data) - len(data.lstrip(string.digits.encode()))]
+        behind = data[len(digits) : len(digits) + 1]
+        if (behind and (behind != b":" or not digits)) or (digits[:1] == b"0" and digits != b"0"):
+            raise Broken
+        if digits and int(digits) > 4 * reading.limit:
+            raise Broken
+        if not behind:
+            return wait(data, reading)
+        return self.cut_counted(data, reading, len(digits) + 1, int(digits), b",")
+
+
+class Delimited(Framing):
+    def __init__(self, delimiter):
+        self.delimiter = delimiter
+
+    def write(self, data):
+        if (data + self.delimiter).find(self.delimiter) != len(data):
+            raise Unsendable
+        return data + self.delimiter
+
+    def cut(self, data, reading):
+        end = data.find(self.delimiter)
+        if end < 0:
+            begun = max(
+                count for count in range(len(self.delimiter)) if data.endswith(self.delimiter[:count])
+            )
+            if len(data) - begun > reading.limit:
+                raise Broken
+            return wait(data, reading)
+        if end > reading.limit:
+            raise Broken
+        return message(data[:end], end + len(self.delimiter))
+
+
+class Lines(Framing):
+    end = b"\n"
+
+    def write(self, data):
+        if b"\n" in data:
+            raise Unsendable
+        return data + self.end
+
+    def cut(self, data, reading):
+        if reading.server and reading.first and data.startswith(b"\0"):
+            raise Broken("lengths")
+        line, end, _ = data.partition(b"\n")
+        text = line.removesuffix(b"\r")
+        if len(text) > reading.limit or (end and not (line + end).endswith(self.end)):
+            raise Broken
+        return message(text, len(line) + 1) if end else wait(data, reading)
+
+
+class CrlfLines(Lines):
+    end = b"\r\n"
+
+
+class Fixed(Framing):
+    def __init__(self, size):
+        self.size = size
+
+    def write(self, data):
+        if len(data) != self.size:
+            raise Unsendable
+        return data
+
+    def cut(self, data, reading):
+        if len(data) < self.size:
+            return wait(data, reading)
+        return message(data[: self.size], self.size)
+
+
+class UntilEof(Framing):
+    half_close = True
+
+    def write(self, data):
+        return data
+
+    def cut(self, data, reading):
+        if len(data) > reading.limit:
+            raise Broken
+        return message(data, len(data)) if self.is_whole(data, reading) else None
+
+    def is_whole(self, data, reading):
+        return reading.ended and (data or not reading.server)
+
+
+class Raw(UntilEof):
+    half_close = False
+
+    def is_whole(self, data, reading):
+        if reading.server:
+            return data and reading.arrival != "filled"
+        return reading.ended
+
+
+FRAMINGS = {
+    "LengthPrefixed": LengthPrefixed(),
+    "Lines": Lines(),
+    "CrlfLines": CrlfLines(),
+    "Delimited ;": Delimited(b";"),
+    "Delimited CRLF.CRLF": Delimited(b"\r\n.\r\n"),
+    "Fixed 4": Fixed(4),
+    "Netstrings": Netstrings(),
+    "Prefixed u32": Prefixed(">I"),
+    "Prefixed u16 LittleEndian": Prefixed("<H"),
+    "Prefixed u16 LittleEndian Whole": Prefixed("<H", whole=True),
+    "Prefixed u8": Prefixed("B"),
+    "UntilEof": UntilEof(),
+    "Raw": Raw(),
+}
