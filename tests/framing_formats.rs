@@ -243,7 +243,8 @@ struct Stream {
     sent: Vec<Sent>,
 }
 
-/// Writes what the framing can carry; the rest cannot be sent, or arrives as `WIRE.md` says.
+/// Writes what the framing can carry; the rest cannot be sent, or is no message, like nothing until an
+/// end.
 fn streams<F: Framing>(naive: Naive, sent: Vec<Sent>) -> Vec<Stream> {
     let carried = sent.into_iter().filter(|sent| {
         let framed = (naive.encode)(&sent.bytes);

@@ -130,7 +130,10 @@ pub const PREFIXED_U8_WHOLE: Naive = Naive {
 };
 
 pub const LINES: Naive = Naive {
-    encode: |message| (!message.contains(&b'\n')).then(|| [message, b"\n"].concat()),
+    encode: |message| {
+        let is_line = !message.contains(&b'\n') && !message.ends_with(b"\r");
+        is_line.then(|| [message, b"\n"].concat())
+    },
     decode: |stream| {
         let end = stream.iter().position(|byte| *byte == b'\n')?;
         let (line, rest) = (&stream[..end], &stream[end + 1..]);

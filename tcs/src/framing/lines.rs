@@ -10,7 +10,7 @@ use super::{
 /// Text up to a line feed: what `nc`, telnet and many existing protocols speak.
 ///
 /// A carriage return before the line feed is dropped; `\n` is written. A message that contains a
-/// line feed cannot be sent. There are no control frames: the text of a function's error is sent
+/// line feed, or ends with a carriage return, cannot be sent. There are no control frames: the text of a function's error is sent
 /// as the reply, and after any other refusal the connection closes, unless the protocol words them
 /// (`refuse = …`). A last line without its line feed is refused and never executed, because it may be half of one. A peer that begins with a
 /// length is answered with a control frame; nothing is executed.
@@ -63,6 +63,9 @@ impl Framing for Lines {
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         refuse_line_feed(out, start)?;
+        if out.get(start..).is_some_and(|line| line.ends_with(b"\r")) {
+            return Err(carriage_return());
+        }
         out.push(b'\n');
         Ok(())
     }
@@ -84,6 +87,11 @@ fn next(searched: &mut usize, input: Input<'_>) -> Result<Option<Cut>, FrameErro
     };
     *searched = 0;
     Ok(Some(Cut::message(0..line.len(), end + 1)))
+}
+
+#[cold]
+fn carriage_return() -> FrameError {
+    FrameError::unsendable("the message ends with a carriage return, which a reader would drop")
 }
 
 /// Refuses to send a message that is more than one line.

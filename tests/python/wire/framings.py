@@ -183,9 +183,11 @@ class Delimited(Framing):
 
 class Lines(Framing):
     end = b"\n"
+    # What a reader takes for a part of the end; `endswith(())` is false.
+    dropped = (b"\r",)
 
     def write(self, data):
-        if b"\n" in data:
+        if b"\n" in data or data.endswith(self.dropped):
             raise Unsendable
         return data + self.end
 
@@ -201,6 +203,7 @@ class Lines(Framing):
 
 class CrlfLines(Lines):
     end = b"\r\n"
+    dropped = ()
 
 
 class Fixed(Framing):
