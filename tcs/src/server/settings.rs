@@ -173,7 +173,7 @@ fn descriptors() -> Option<u64> {
     None
 }
 
-/// Reads the file `limits` of a process, see proc_pid_limits(5); `unlimited` is no limit.
+/// Reads the file `limits` of a process, see `proc_pid_limits(5)`; `unlimited` is no limit.
 #[cfg(target_os = "linux")]
 fn soft_limit_of_files(limits: &str) -> Option<u64> {
     let files = |line: &str| {
