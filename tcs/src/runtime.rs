@@ -1,5 +1,7 @@
 //! Whose runtime things run on.
 
+use std::pin::Pin;
+
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{Error, Result, error::Repr};
@@ -23,8 +25,28 @@ pub(crate) enum Instead {
     Nothing,
 }
 
-/// Starts a runtime of this library's own, unless there is one already, where `instead` is called.
-pub(crate) fn new_runtime(instead: &'static str, builder: fn() -> Builder) -> Result<Runtime> {
+/// A future whose type is forgotten, so that what waits for it is compiled once.
+///
+/// What does not depend on a protocol would otherwise be compiled with each program, because it
+/// waits for something that does.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Waits for a future on a runtime of this library's own, unless there is one already, where
+/// `instead` is called.
+pub(crate) fn block_on<T>(
+    instead: &'static str,
+    builder: fn() -> Builder,
+    future: Pin<Box<dyn Future<Output = Result<T>> + '_>>,
+) -> Result<T> {
+    let runtime = new_runtime(instead, builder)?;
+    let output = runtime.block_on(future);
+    // Neither a function that blocks its thread nor a lookup that outlived the connect timeout may
+    // keep the process.
+    runtime.shutdown_background();
+    output
+}
+
+fn new_runtime(instead: &'static str, builder: fn() -> Builder) -> Result<Runtime> {
     if Handle::try_current().is_ok() {
         return Err(Repr::InsideRuntime { instead }.into());
     }

@@ -4,7 +4,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     Address, ClientProtocol, Result,
-    runtime::{Instead, inside_runtime, new_runtime},
+    runtime::{Instead, block_on, inside_runtime},
 };
 
 mod channel;
@@ -108,10 +108,6 @@ impl<P: ClientProtocol> Client<P> {
     /// Those of [`open`](Self::open); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
     /// runtime.
     pub fn run(self) -> Result<P::Output> {
-        let runtime = new_runtime("open()", Builder::new_current_thread)?;
-        let output = runtime.block_on(self.open());
-        // A lookup that outlived the connect timeout must not keep the process.
-        runtime.shutdown_background();
-        output
+        block_on("open()", Builder::new_current_thread, Box::pin(self.open()))
     }
 }

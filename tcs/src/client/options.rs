@@ -11,7 +11,7 @@ use crate::{
     Address, Framing, Peer, Result, TimeLimit,
     error::Repr,
     limit::{check_framing, check_max_frame_len, check_zero},
-    runtime::{Instead, inside_runtime},
+    runtime::{BoxFuture, Instead, inside_runtime},
 };
 
 use super::Connection;
@@ -108,36 +108,23 @@ impl ConnectOptions {
         let address = address.into();
         self.check::<F>()?;
         inside_runtime("connect()", Instead::Nothing)?;
-        let timed_out = || self.timed_out(&address);
-        let deadline = self
-            .connect
-            .and_then(|limit| Instant::now().checked_add(limit));
-        let addrs = by(deadline, address.resolve()).await;
-        let addrs = addrs.ok_or_else(timed_out)??;
-        self.connect_any(addrs, deadline)
-            .await
-            .map_err(|failure| failure.unwrap_or_else(timed_out).into())
+        let (stream, addr) = self.reach(&address).await?;
+        Ok(Connection::new(stream, Peer::at(addr), self.clone()))
     }
 
-    /// Connects to the first of `addrs` that answers; `None` is an error of time.
-    async fn connect_any<F: Framing>(
-        &self,
-        addrs: Vec<SocketAddr>,
-        deadline: Option<Instant>,
-    ) -> Result<Connection<F>, Option<Repr>> {
-        let mut failure = None;
-        let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
-        for addr in addrs {
-            let now = Instant::now();
-            let share = deadline.map(|end| now + end.saturating_duration_since(now) / left);
-            failure = match by(share, TcpStream::connect(addr)).await {
-                Some(Ok(stream)) => return Ok(self.adopt(stream, addr)),
-                Some(Err(source)) => Some(Repr::Connect { addr, source }),
-                None => None,
-            };
-            left = left.saturating_sub(1).max(1);
-        }
-        Err(failure)
+    /// Connects to the first of all addresses of a name that answers.
+    fn reach<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<(TcpStream, SocketAddr)>> {
+        Box::pin(async {
+            let timed_out = || self.timed_out(address);
+            let deadline = self
+                .connect
+                .and_then(|limit| Instant::now().checked_add(limit));
+            let addrs = by(deadline, address.resolve()).await;
+            let addrs = addrs.ok_or_else(timed_out)??;
+            reach_any(addrs, deadline)
+                .await
+                .map_err(|failure| failure.unwrap_or_else(timed_out).into())
+        })
     }
 
     fn timed_out(&self, address: &Address) -> Repr {
@@ -155,13 +142,6 @@ impl ConnectOptions {
     pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
         self.check::<F>()?;
         Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
-    }
-
-    fn adopt<F: Framing>(&self, stream: TcpStream, addr: SocketAddr) -> Connection<F> {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-        Connection::new(stream, Peer::at(addr), self.clone())
     }
 
     fn check<F: Framing>(&self) -> Result<()> {
@@ -189,6 +169,31 @@ impl ConnectOptions {
     }
 }
 
+/// Connects to the first of `addrs` that answers; `None` is an error of time.
+async fn reach_any(
+    addrs: Vec<SocketAddr>,
+    deadline: Option<Instant>,
+) -> Result<(TcpStream, SocketAddr), Option<Repr>> {
+    let mut failure = None;
+    let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
+    for addr in addrs {
+        let now = Instant::now();
+        let share = deadline.map(|end| now + end.saturating_duration_since(now) / left);
+        failure = match by(share, TcpStream::connect(addr)).await {
+            Some(Ok(stream)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot set TCP_NODELAY");
+                }
+                return Ok((stream, addr));
+            }
+            Some(Err(source)) => Some(Repr::Connect { addr, source }),
+            None => None,
+        };
+        left = left.saturating_sub(1).max(1);
+    }
+    Err(failure)
+}
+
 /// Waits for `future` until `deadline`, if there is one.
 async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     match deadline {
@@ -213,15 +218,12 @@ mod tests {
         let ((first, dead), (_second, alive), (_third, too)) =
             (listen().await, listen().await, listen().await);
         drop(first);
-        let options = ConnectOptions::new();
         let connect = async |addrs: &[SocketAddr]| {
             let deadline = Instant::now() + Duration::from_secs(20);
-            options
-                .connect_any::<crate::Lines>(addrs.to_vec(), Some(deadline))
-                .await
+            reach_any(addrs.to_vec(), Some(deadline)).await
         };
-        let connection = connect(&[dead, alive, too]).await.expect("it listens");
-        assert_eq!(connection.peer().addr(), Some(alive));
+        let (_, reached) = connect(&[dead, alive, too]).await.expect("it listens");
+        assert_eq!(reached, alive);
         let error = connect(&[dead, dead]).await.expect_err("nobody listens");
         assert!(matches!(error, Some(Repr::Connect { addr, .. }) if addr == dead));
     }

@@ -207,8 +207,7 @@ impl fmt::Debug for Frame<'_> {
 /// Why bytes are not the message that was expected.
 ///
 /// `Display` escapes control characters, because the text may quote a peer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", Escaped(text.as_bytes(), text.len()))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     text: Box<str>,
 }
@@ -222,11 +221,18 @@ impl DecodeError {
     }
 }
 
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(self.text.as_bytes(), self.text.len()).fmt(f)
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
 /// Why a value has no form in a format.
 ///
 /// `Display` escapes control characters, because the text may quote a peer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", Escaped(text.as_bytes(), text.len()))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodeError {
     text: Box<str>,
 }
@@ -239,6 +245,14 @@ impl EncodeError {
         }
     }
 }
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(self.text.as_bytes(), self.text.len()).fmt(f)
+    }
+}
+
+impl std::error::Error for EncodeError {}
 
 /// Cuts what an error says, which may quote much of a peer's message.
 #[cfg(any(

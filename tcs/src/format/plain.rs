@@ -29,6 +29,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
 #[doc(alias("text", "utf8"))]
 pub enum Plain {}
 
+// Inlined, so that they are compiled where they are used: there are many, and most programs use few.
 /// Makes types with `Display` and `FromStr` messages of the format [`Plain`](crate::Plain).
 ///
 /// # Examples
@@ -63,18 +64,21 @@ pub enum Plain {}
 macro_rules! plain {
     ($($type:ty),+ $(,)?) => {$(
         impl $crate::Encode<$crate::Plain> for $type {
+            #[inline]
             fn encode(self, out: &mut $crate::Writer<'_>) -> ::core::result::Result<(), $crate::EncodeError> {
                 $crate::Encode::<$crate::Plain>::encode(&self, out)
             }
         }
 
         impl $crate::Encode<$crate::Plain> for &$type {
+            #[inline]
             fn encode(self, out: &mut $crate::Writer<'_>) -> ::core::result::Result<(), $crate::EncodeError> {
                 $crate::Encode::<$crate::Plain>::encode(::core::format_args!("{self}"), out)
             }
         }
 
         impl $crate::Decode<'_, $crate::Plain> for $type {
+            #[inline]
             fn decode(frame: $crate::Frame<'_>) -> ::core::result::Result<Self, $crate::DecodeError> {
                 frame.text()?.parse::<$type>().map_err(|error| {
                     $crate::DecodeError::new(::core::format_args!(

@@ -43,28 +43,31 @@ impl Contact {
         cut: impl FnOnce(Input<'_>) -> Found,
     ) -> Found {
         match input.side() {
-            Side::Server => self.of_client(input, unit, cut),
-            Side::Client => self.of_server(input, cut),
+            Side::Server => {
+                let sight = self.look(input, unit)?;
+                self.of_client(input, sight, cut(input))
+            }
+            Side::Client => self.of_server(input, cut(input)),
         }
     }
 
-    fn of_client(
-        &mut self,
-        input: Input<'_>,
-        unit: Unit,
-        cut: impl FnOnce(Input<'_>) -> Found,
-    ) -> Found {
+    /// Looks at the first bytes of a client; those that are clearly something else are an error.
+    fn look(self, input: Input<'_>, unit: Unit) -> Result<Sight, FrameError> {
         let sight = match self {
             Self::Long => Sight::Long,
             _ => Sight::of(input.bytes()),
         };
         match sight {
-            Sight::Clear(foreign) => return Err(FrameError::foreign(foreign)),
-            Sight::Long if unit == Unit::Other => return Err(FrameError::foreign(Foreign::Http)),
-            _ => {}
+            Sight::Clear(foreign) => Err(FrameError::foreign(foreign)),
+            Sight::Long if unit == Unit::Other => Err(FrameError::foreign(Foreign::Http)),
+            _ => Ok(sight),
         }
+    }
+
+    /// Judges what was found in the first bytes of a client.
+    fn of_client(&mut self, input: Input<'_>, sight: Sight, found: Found) -> Found {
         let may_be_foreign = sight != Sight::None;
-        match cut(input) {
+        match found {
             Ok(None) => {
                 *self = match sight {
                     Sight::None => Self::Made,
@@ -91,8 +94,8 @@ impl Contact {
     }
 
     /// Adds to an error what the server seems to speak. Where anything is a frame, nothing is said.
-    fn of_server(&mut self, input: Input<'_>, cut: impl FnOnce(Input<'_>) -> Found) -> Found {
-        let error = match (cut(input), Foreign::of_server(input.bytes())) {
+    fn of_server(&mut self, input: Input<'_>, found: Found) -> Found {
+        let error = match (found, Foreign::of_server(input.bytes())) {
             (Err(error), Some(foreign)) => error.looking_like(foreign),
             (Ok(Some(cut)), Some(foreign)) if cut.what == What::TooLarge => {
                 let error = FrameError::malformed(too_large(cut.frame.len(), input.limit()));

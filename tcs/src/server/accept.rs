@@ -13,12 +13,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::{
     connection::{Accepted, Connection, Farewell},
     lifetime::Requests,
-    registry::Registry,
+    registry::{Registry, Watch},
     settings::Limits,
 };
 use crate::{Facts, Peer, ServerProtocol};
@@ -69,12 +69,49 @@ impl Door {
 pub(super) struct Shared<P> {
     pub(super) protocol: P,
     pub(super) limits: Limits,
-    pub(super) local_addr: Option<SocketAddr>,
     pub(super) door: Door,
     /// Whether the first request closes the door.
     pub(super) requests: Requests,
-    pub(super) registry: Arc<Registry>,
-    pub(super) blocking: Arc<Semaphore>,
+}
+
+impl<P: ServerProtocol> Shared<P> {
+    /// Serves a connection in a task of its own.
+    pub(super) fn serve(self: &Arc<Self>, guest: Guest) {
+        let accepted = Box::new(Accepted {
+            shared: Arc::clone(self),
+            stream: guest.stream,
+            farewell: Farewell::Drop,
+            facts: guest.facts,
+            watch: guest.watch,
+            permit: Some(guest.permit),
+        });
+        let serve = async move { Connection::open(accepted).serve().await };
+        tokio::spawn(serve.instrument(guest.span));
+    }
+}
+
+/// A connection that was accepted, and is not served yet.
+#[derive(Debug)]
+pub(super) struct Guest {
+    stream: TcpStream,
+    facts: Facts,
+    watch: Watch,
+    permit: OwnedSemaphorePermit,
+    span: Span,
+}
+
+/// What accepting needs of a server.
+///
+/// Nothing here depends on the protocol, so that it is compiled with this library and not with each
+/// program.
+pub(super) struct Host<'a> {
+    pub(super) local_addr: SocketAddr,
+    pub(super) door: &'a Door,
+    pub(super) registry: &'a Arc<Registry>,
+    pub(super) blocking: &'a Arc<Semaphore>,
+    /// How many connections are open at once.
+    pub(super) at_once: usize,
+    pub(super) serve: &'a (dyn Fn(Guest) + Send + Sync),
 }
 
 /// How long nothing is accepted after descriptors or memory ran out.
@@ -85,13 +122,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Returns when the door was closed, or with an error when the listener is dead.
 ///
 /// Cancel safe: connections that are open go on.
-pub(super) async fn accept_all<P: ServerProtocol>(
-    shared: &Arc<Shared<P>>,
-    at_once: usize,
-) -> io::Result<()> {
+pub(super) async fn accept_all(host: &Host<'_>) -> io::Result<()> {
+    let at_once = host.at_once;
     let permits = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
     while let Some(permit) = permit(&permits, at_once).await {
-        let (stream, addr) = match shared.door.accept().await {
+        let (stream, addr) = match host.door.accept().await {
             None => break,
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => match Trouble::of(&error) {
@@ -104,25 +139,21 @@ pub(super) async fn accept_all<P: ServerProtocol>(
                 Trouble::Listener => return Err(error),
             },
         };
-        let watch = shared.registry.open();
+        let watch = host.registry.open();
         let span = tracing::info_span!("connection", peer = %addr, id = watch.id());
         // Only a listener at all addresses leaves open which of them the peer reached.
-        let local_addr = match shared.local_addr {
-            Some(any) if any.ip().is_unspecified() => stream.local_addr().ok(),
-            known => known,
+        let local_addr = match host.local_addr {
+            any if any.ip().is_unspecified() => stream.local_addr().ok(),
+            known => Some(known),
         };
-        let blocking = Arc::clone(&shared.blocking);
-        let facts = Facts::of(Peer::at(addr), local_addr, watch.id(), blocking);
-        let accepted = Box::new(Accepted {
-            shared: Arc::clone(shared),
+        let blocking = Arc::clone(host.blocking);
+        (host.serve)(Guest {
             stream,
-            farewell: Farewell::Drop,
-            facts,
+            facts: Facts::of(Peer::at(addr), local_addr, watch.id(), blocking),
             watch,
-            permit: Some(permit),
+            permit,
+            span,
         });
-        let serve = async move { Connection::open(accepted).serve().await };
-        tokio::spawn(serve.instrument(span));
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::{
     connection::Connection,
     lifetime::Requests,
     registry::Alarm,
-    replies::{Acquaintance, Next, closing, is_full, panic_text},
+    replies::{Acquaintance, Next, closing, is_full},
     waiting::{Polled, meanwhile},
     waits::Gone,
 };
@@ -293,10 +293,7 @@ where
 
     /// Mends what a panic left.
     fn outlive(&mut self, outbox: &mut Outbox, panic: &(dyn Any + Send)) -> Next {
-        let message = panic_text(panic);
-        // The payload may quote the peer, and is for the log only.
-        let message = Escaped(message.as_bytes(), message.len());
-        tracing::error!(panic = %message, "a protocol function panicked");
+        log_panic(panic);
         outbox.prepare();
         if self.replies.unsent() == self.watch.tally().unanswered() {
             // No request was being answered: it was the framing, which would panic again.
@@ -306,6 +303,19 @@ where
         let next = unless_half_changed::<P>(self.replies.refuse(outbox, refusal));
         self.unless_once(outbox, next, self.shared.requests)
     }
+}
+
+/// Returns what a panic says; it may quote the peer, and is for the log only.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = || panic.downcast_ref::<String>().map(String::as_str);
+    let text = panic.downcast_ref::<&str>().copied().or_else(owned);
+    text.unwrap_or("no text")
+}
+
+fn log_panic(panic: &(dyn Any + Send)) {
+    let message = panic_text(panic);
+    let message = Escaped(message.as_bytes(), message.len());
+    tracing::error!(panic = %message, "a protocol function panicked");
 }
 
 /// Such a framing would find the same frame for ever.

@@ -10,15 +10,16 @@ use tokio::{
 
 use super::{
     Lifetime,
-    accept::{Door, Shared, accept_all},
+    accept::{Door, Host, Shared, accept_all},
     registry::Registry,
     report::Report,
     settings::Settings,
 };
 use crate::{
-    Result, ServerProtocol,
+    Address, Result, ServerProtocol,
     error::Repr,
     race::{Either, race},
+    runtime::BoxFuture,
 };
 
 /// A server that listens already, and accepts when [`listen`](Self::listen) is called.
@@ -125,7 +126,7 @@ impl Handle {
 impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     pub(super) async fn new(protocol: P, settings: Settings) -> Result<Self> {
         settings.check::<P::Framing>()?;
-        let (listener, local_addr) = listen_at_any(settings.address.resolve().await?).await?;
+        let (listener, local_addr) = listen_at(&settings.address).await?;
         Ok(Self {
             protocol,
             settings,
@@ -173,39 +174,53 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             handle,
             lifetime: PhantomData,
         } = self;
-        let blocking = settings.blocking();
-        let Settings {
-            address: _,
-            max_connections,
-            max_blocking: _,
-            drain,
-            limits,
-            on_listening,
-        } = settings;
-        let registry = Registry::new(limits.shortest());
+        let registry = Registry::new(settings.limits.shortest());
         let shared = Arc::new(Shared {
             protocol,
-            limits,
-            local_addr: Some(local_addr),
+            limits: settings.limits,
             door: Door::new(listener),
             requests: L::REQUESTS,
-            registry: Arc::clone(&registry),
-            blocking,
         });
-        let _cut = CutOnDrop(&shared);
-        tracing::info!(addr = %local_addr, max_connections, "listening");
-        if let Some(tell) = on_listening {
-            tell(local_addr);
+        let host = Host {
+            local_addr,
+            door: &shared.door,
+            registry: &registry,
+            blocking: &settings.blocking(),
+            at_once: L::at_once(settings.max_connections),
+            serve: &|guest| shared.serve(guest),
+        };
+        let mut served = serve(host, &handle, settings);
+        match race(stop, &mut served).await {
+            Either::First(_) => {
+                handle.stop();
+                served.await
+            }
+            Either::Second(report) => report,
         }
-        let at_once = L::at_once(max_connections);
-        // Boxed, once for each server, so that the future of the caller stays small.
-        let report = Box::pin(registry.sweeping(async {
-            let stopped = race(stop, handle.told(Order::Stop));
-            let accepted = match race(stopped, accept_all(&shared, at_once)).await {
-                Either::First(_) => Ok(()),
+    }
+}
+
+/// Serves until the lifetime of the server is over or its handle stops it.
+fn serve<'a>(
+    host: Host<'a>,
+    handle: &'a Handle,
+    settings: Settings,
+) -> BoxFuture<'a, Result<Report>> {
+    let addr = host.local_addr;
+    let cut = CutOnDrop(host.door, host.registry);
+    tracing::info!(%addr, max_connections = settings.max_connections, "listening");
+    if let Some(tell) = settings.on_listening {
+        tell(addr);
+    }
+    let drain = settings.drain;
+    Box::pin(async move {
+        let CutOnDrop(door, registry) = &cut;
+        let report = registry.sweeping(async {
+            let accepted = match race(handle.told(Order::Stop), accept_all(&host)).await {
+                Either::First(()) => Ok(()),
                 Either::Second(accepted) => accepted,
             };
-            shared.door.close();
+            door.close();
             let late = async {
                 match drain.and_then(|timeout| Instant::now().checked_add(timeout)) {
                     Some(deadline) => sleep_until(deadline).await,
@@ -215,7 +230,7 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             let hurry = race(handle.told(Order::End), late);
             let report = registry.drain(hurry).await;
             accepted.map(|()| report)
-        }));
+        });
         let report = report.await.map_err(|source| Repr::Accept { source })?;
         if report.requests.cut > 0 {
             tracing::warn!(%report, "stopped, and cut what was in flight");
@@ -229,7 +244,12 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             .into());
         }
         Ok(report)
-    }
+    })
+}
+
+/// Listens at an address.
+fn listen_at(address: &Address) -> BoxFuture<'_, Result<(TcpListener, SocketAddr)>> {
+    Box::pin(async { listen_at_any(address.resolve().await?).await })
 }
 
 /// Listens at the first of the addresses that is free.
@@ -249,12 +269,12 @@ async fn listen_at_any(addrs: Vec<SocketAddr>) -> Result<(TcpListener, SocketAdd
 }
 
 /// Closes the listener and cuts what is open, when a server's future is dropped.
-struct CutOnDrop<'a, P>(&'a Shared<P>);
+struct CutOnDrop<'a>(&'a Door, &'a Registry);
 
-impl<P> Drop for CutOnDrop<'_, P> {
+impl Drop for CutOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.door.close();
-        self.0.registry.cut();
+        self.0.close();
+        self.1.cut();
     }
 }
 

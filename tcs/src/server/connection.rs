@@ -121,7 +121,7 @@ where
             }
         };
         if let Err(gone) = ended {
-            tracing::debug!(%gone, "the connection was given up");
+            log_gone(&gone);
         }
     }
 
@@ -182,4 +182,9 @@ where
         buffers.keep(taken);
         next
     }
+}
+
+/// Not a part of the loop, so that it is compiled with this library and not with each program.
+fn log_gone(gone: &Gone) {
+    tracing::debug!(%gone, "the connection was given up");
 }

@@ -15,7 +15,14 @@
 //! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
 //! | the listener is dead | the server, after a drain |
 
-use std::{marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::pending,
+    marker::PhantomData,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -51,7 +58,7 @@ use crate::{
     Address, Facts, Peer, Result, ServerProtocol, TimeLimit,
     error::Repr,
     race::{Either, race},
-    runtime::{Instead, inside_runtime, new_runtime},
+    runtime::{BoxFuture, Instead, block_on, inside_runtime},
 };
 
 /// Answers one request and returns.
@@ -83,7 +90,8 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     ///
     /// At the cap the server stops accepting, so further peers wait in the backlog of the operating
     /// system. Zero is refused by [`bind`](Self::bind). Default: 1,024, or what the descriptor limit
-    /// (`RLIMIT_NOFILE`) leaves when 100 are reserved for the rest of the program.
+    /// (`RLIMIT_NOFILE`; on Linux, as `/proc` tells it) leaves when 100 are reserved for the rest of
+    /// the program.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.settings.max_connections = limit;
         self
@@ -266,21 +274,10 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// cannot be caught; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
     pub async fn listen_until_signal(self) -> Result<Report> {
         inside_runtime("listen_until_signal()", Instead::Run)?;
-        let mut signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
+        let signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
         let bound = self.bind().await?;
         let handle = bound.handle();
-        let orders = async {
-            signals.next().await;
-            tracing::info!("stopping; a second signal ends the server at once");
-            handle.stop();
-            signals.next().await;
-            handle.end();
-            std::future::pending::<std::convert::Infallible>().await
-        };
-        match race(pin!(bound.listen()), pin!(orders)).await {
-            Either::First(report) => report,
-            Either::Second(never) => match never {},
-        }
+        obeying(signals, &handle, Box::pin(bound.listen())).await
     }
 
     /// Serves until the lifetime of this server is over, Ctrl-C, or SIGTERM; brings its own
@@ -297,11 +294,9 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Those of [`listen_until_signal`](Self::listen_until_signal);
     /// [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime.
     pub fn run(self) -> Result<()> {
-        let runtime = new_runtime("listen()", Builder::new_multi_thread)?;
-        let report = runtime.block_on(self.listen_until_signal());
-        // A function that blocks its thread must not keep the process.
-        runtime.shutdown_background();
-        report.map(|_| ())
+        run_alone(Box::pin(async {
+            self.listen_until_signal().await.map(drop)
+        }))
     }
 
     /// Serves one connection over any stream: a Unix socket, a pipe in memory.
@@ -332,15 +327,12 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         let registry = Registry::new(settings.limits.shortest());
         let blocking = settings.blocking();
         let watch = registry.open();
-        let facts = Facts::of(Peer::unnamed(), None, watch.id(), Arc::clone(&blocking));
+        let facts = Facts::of(Peer::unnamed(), None, watch.id(), blocking);
         let shared = Arc::new(Shared {
             protocol,
             limits: settings.limits,
-            local_addr: None,
             door: Door::nowhere(),
             requests: L::REQUESTS,
-            registry: Arc::clone(&registry),
-            blocking,
         });
         {
             // It has ended when it is dropped, and the report is made after that.
@@ -356,6 +348,33 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         }
         Ok(registry.report())
     }
+}
+
+/// Runs a server that `listens` until signals stop it.
+fn obeying<'a>(
+    mut signals: Signals,
+    handle: &'a Handle,
+    listens: BoxFuture<'a, Result<Report>>,
+) -> BoxFuture<'a, Result<Report>> {
+    Box::pin(async move {
+        let orders = async {
+            signals.next().await;
+            tracing::info!("stopping; a second signal ends the server at once");
+            handle.stop();
+            signals.next().await;
+            handle.end();
+            pending::<Infallible>().await
+        };
+        match race(listens, orders).await {
+            Either::First(report) => report,
+            Either::Second(never) => match never {},
+        }
+    })
+}
+
+/// Runs a server on a runtime of its own.
+fn run_alone(server: Pin<Box<dyn Future<Output = Result<()>> + '_>>) -> Result<()> {
+    block_on("listen()", Builder::new_multi_thread, server)
 }
 
 impl<P, L> std::fmt::Debug for Server<P, L> {

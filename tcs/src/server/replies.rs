@@ -3,15 +3,16 @@
 use tokio::io::AsyncWrite;
 
 use std::{
-    any::Any,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
+    thread,
 };
 
 use super::{
     accept::Shared,
+    answers::panic_text,
     report::{Answers, Tally},
 };
 use crate::{
@@ -104,14 +105,7 @@ impl<P: ServerProtocol> Replies<P> {
         let written = outbox.message(&mut self.framing, self.shared.limits.frame_len, |out| {
             greeting.encode(out)
         });
-        let why = match written {
-            Ok(()) | Err(Unusual::Nothing) => return Next::GoOn,
-            Err(Unusual::Last) => return Next::Close(None),
-            Err(Unusual::Error(text) | Unusual::LastError(text)) => text,
-            Err(Unusual::Encode(error)) => unencodable("greeting", &error),
-            Err(Unusual::Frame(error)) => unsendable("greeting", &error),
-        };
-        Next::Close(Some(closing(&why)))
+        after_greeting(written)
     }
 
     /// Answers a request with what its protocol returned.
@@ -199,12 +193,12 @@ impl<P: ServerProtocol> Replies<P> {
         }
         match worded {
             Worded::Yes => {
-                tracing::debug!(reason = %refusal, "answered without a reply");
+                log_refused(&refusal);
                 after_answer::<P::Framing>()
             }
             // Without a word about this request, the next reply would be taken for its own.
             Worded::Not => {
-                tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
+                log_unsaid(&refusal);
                 Next::Close(None)
             }
             Worded::Last | Worded::Failed => Next::Close(None),
@@ -221,27 +215,16 @@ impl<P: ServerProtocol> Replies<P> {
             let words = shared.protocol.refuse(refusal)?;
             Some(outbox.message(framing, shared.limits.frame_len, |out| words.encode(out)))
         }));
-        let why = match worded {
-            Ok(None) => return Worded::Not,
-            Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Worded::Yes,
-            Ok(Some(Err(Unusual::Last))) => return Worded::Last,
-            Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
-            Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
-            Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
-            Err(panic) => {
-                outbox.prepare();
-                format!("panic: {}", panic_text(&*panic))
-            }
-        };
-        let why = Escaped(why.as_bytes(), why.len());
-        tracing::error!(reason = %refusal, %why, "a refusal cannot be put into words");
-        Worded::Failed
+        if worded.is_err() {
+            outbox.prepare();
+        }
+        Worded::of(worded, refusal)
     }
 
     /// Sends the text of the function's error where a framing has no form for it.
     fn error_as_reply(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Next {
         if P::Framing::VALUES {
-            tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
+            log_unsaid(refusal);
             self.unsent.failed += 1;
             return Next::Close(None);
         }
@@ -260,7 +243,7 @@ impl<P: ServerProtocol> Replies<P> {
             })
         });
         if said.is_err() {
-            tracing::error!("the text of an error cannot be sent");
+            log_unsendable();
             self.unsent.failed += 1;
             return Next::Close(None);
         }
@@ -279,11 +262,7 @@ impl<P: ServerProtocol> Replies<P> {
         self.unsent.refused += 1;
         let told = outbox.reject(&mut self.framing, error) == Told::Yes
             || peer == Acquaintance::Known && self.word(outbox, &error.refusal()) != Worded::Not;
-        if told {
-            tracing::debug!(%error, "the peer sent no valid frame");
-        } else {
-            tracing::info!(%error, "closing, as this framing cannot say why");
-        }
+        log_rejected(error, told);
         Next::Close(None)
     }
 
@@ -294,7 +273,7 @@ impl<P: ServerProtocol> Replies<P> {
 
     /// Says a refusal that is not counted: at the end of the connection.
     pub(super) fn close(&mut self, outbox: &mut Outbox, refusal: &Refusal) {
-        tracing::debug!(%refusal, "closing the connection");
+        log_closing(refusal);
         if outbox.refuse(&mut self.framing, refusal) == Told::Not {
             self.word(outbox, refusal);
         }
@@ -311,7 +290,7 @@ impl<P: ServerProtocol> Replies<P> {
     /// Ends the connection of a peer that would not understand the protocol's words.
     #[cold]
     pub(super) fn dismiss(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Next {
-        tracing::debug!(%refusal, "closing the connection");
+        log_closing(refusal);
         let _: Told = outbox.refuse(&mut self.framing, refusal);
         Next::Close(None)
     }
@@ -333,6 +312,61 @@ impl<P: ServerProtocol> Replies<P> {
     }
 }
 
+// What follows depends on no protocol, and is compiled with this library, not with each program.
+
+impl Worded {
+    /// Sorts what became of the words, or the panic they ended in.
+    fn of(words: thread::Result<Option<Result<(), Unusual>>>, refusal: &Refusal) -> Self {
+        let why = match words {
+            Ok(None) => return Self::Not,
+            Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Self::Yes,
+            Ok(Some(Err(Unusual::Last))) => return Self::Last,
+            Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
+            Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
+            Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
+            Err(panic) => format!("panic: {}", panic_text(&*panic)),
+        };
+        let why = Escaped(why.as_bytes(), why.len());
+        tracing::error!(reason = %refusal, %why, "a refusal cannot be put into words");
+        Self::Failed
+    }
+}
+
+fn after_greeting(written: Result<(), Unusual>) -> Next {
+    let why = match written {
+        Ok(()) | Err(Unusual::Nothing) => return Next::GoOn,
+        Err(Unusual::Last) => return Next::Close(None),
+        Err(Unusual::Error(text) | Unusual::LastError(text)) => text,
+        Err(Unusual::Encode(error)) => unencodable("greeting", &error),
+        Err(Unusual::Frame(error)) => unsendable("greeting", &error),
+    };
+    Next::Close(Some(closing(&why)))
+}
+
+fn log_refused(refusal: &Refusal) {
+    tracing::debug!(reason = %refusal, "answered without a reply");
+}
+
+fn log_unsaid(refusal: &Refusal) {
+    tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
+}
+
+fn log_unsendable() {
+    tracing::error!("the text of an error cannot be sent");
+}
+
+fn log_rejected(error: &FrameError, told: bool) {
+    if told {
+        tracing::debug!(%error, "the peer sent no valid frame");
+    } else {
+        tracing::info!(%error, "closing, as this framing cannot say why");
+    }
+}
+
+fn log_closing(refusal: &Refusal) {
+    tracing::debug!(%refusal, "closing the connection");
+}
+
 /// Whether a connection of a framing goes on when a request was answered.
 fn after_answer<F: Framing>() -> Next {
     match F::EXCHANGES {
@@ -347,13 +381,6 @@ const LAST: &str = "this was the last reply";
 /// The final refusal of a server that closes by its own decision.
 pub(super) fn closing(text: &str) -> Refusal {
     Refusal::new(RefusalKind::GoingAway, text)
-}
-
-/// Returns what a panic says; it may quote the peer, and is for the log only.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let owned = || panic.downcast_ref::<String>().map(String::as_str);
-    let text = panic.downcast_ref::<&str>().copied().or_else(owned);
-    text.unwrap_or("no text")
 }
 
 /// Words that a value has no form, for the peer; why is the server's own matter.

@@ -152,7 +152,38 @@ impl Limits {
 
 /// 1,024, or what the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) leaves.
 fn default_max_connections() -> usize {
-    max_connections_of(rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX))
+    max_connections_of(descriptors().unwrap_or(u64::MAX))
+}
+
+/// Returns the soft limit of descriptors; where `/proc` is not mounted, none.
+///
+/// std has no getrlimit(2), and a crate for it alone is 3 % of what a hello world takes to build.
+#[cfg(target_os = "linux")]
+fn descriptors() -> Option<u64> {
+    soft_limit_of_files(&std::fs::read_to_string("/proc/self/limits").ok()?)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn descriptors() -> Option<u64> {
+    rlimit::Resource::NOFILE.get_soft().ok()
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> Option<u64> {
+    None
+}
+
+/// Reads the file `limits` of a process, see `proc_pid_limits(5)`; `unlimited` is no limit.
+#[cfg(target_os = "linux")]
+fn soft_limit_of_files(limits: &str) -> Option<u64> {
+    let files = |line: &str| {
+        line.strip_prefix("Max open files")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    };
+    limits.lines().find_map(files)
 }
 
 fn max_connections_of(descriptors: u64) -> usize {
@@ -170,6 +201,23 @@ mod tests {
         assert_eq!(settings.drain, Some(Duration::from_secs(30)));
         assert_eq!(settings.max_blocking, 512);
         assert_eq!(settings.limits.request, Limit::NONE);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn descriptor_limit_is_read() {
+        let limits = |files| {
+            format!(
+                "Limit                     Soft Limit           Hard Limit           Units     \n\
+                 Max processes             96365                96365                processes \n\
+                 Max open files            {files:<21}524288               files     \n\
+                 Max file locks            unlimited            unlimited            locks     \n"
+            )
+        };
+        assert_eq!(soft_limit_of_files(&limits("20000")), Some(20_000));
+        assert_eq!(soft_limit_of_files(&limits("unlimited")), None);
+        assert_eq!(soft_limit_of_files(""), None);
+        assert!(descriptors().is_some());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where a connection waits: to send, for bytes, and for the peer to close. Each wait has its limit.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     num::NonZero,
@@ -23,15 +24,24 @@ use crate::{
 };
 
 /// Why nothing can be said to the peer any more.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(super) enum Gone {
     /// The transport reported an error: the peer reset the connection.
-    #[error("{0}")]
     Error(io::Error),
-    #[error("the peer does not read (`write_timeout`)")]
+    /// The peer did not read within `write_timeout`.
     Stalled,
-    #[error("the server ended")]
+    /// The server ended.
     Cut,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => error.fmt(f),
+            Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
+            Self::Cut => f.write_str("the server ended"),
+        }
+    }
 }
 
 /// What ended the wait for bytes.

@@ -1,8 +1,11 @@
 //! What can go wrong, for those who call this library.
 
-use std::{error::Error as _, fmt, io, net::SocketAddr, time::Duration};
+use std::{error::Error as _, fmt, net::SocketAddr};
 
-use crate::{DecodeError, EncodeError, FrameError, Peer, Refusal, RefusalKind};
+mod repr;
+
+pub(crate) use self::repr::Repr;
+use crate::{Refusal, RefusalKind};
 
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -65,90 +68,6 @@ pub enum Execution {
     Failed,
     /// It was sent, and what became of it is not known.
     Unknown,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Repr {
-    #[error("{setting} {reason}")]
-    Setting {
-        setting: &'static str,
-        reason: String,
-    },
-    #[error("cannot read the address `{address}`: {reason}")]
-    Address {
-        address: String,
-        reason: &'static str,
-    },
-    #[error("cannot resolve {host}")]
-    Resolve { host: String, source: io::Error },
-    #[error("cannot listen on {addr}")]
-    Listen { addr: SocketAddr, source: io::Error },
-    #[error("cannot accept connections any more")]
-    Accept { source: io::Error },
-    #[error("cannot start a tokio runtime")]
-    Start { source: io::Error },
-    #[error("cannot wait for signals")]
-    Signals { source: io::Error },
-    #[error("`{called}` was called outside of a tokio runtime{instead}")]
-    OutsideRuntime {
-        called: &'static str,
-        instead: &'static str,
-    },
-    #[error("`run()` was called inside of a tokio runtime: call `{instead}` and `.await` it")]
-    InsideRuntime { instead: &'static str },
-    #[error("ended at once; requests cut: {cut}")]
-    Interrupted { cut: u64 },
-    #[error("cannot connect to {addr}")]
-    Connect { addr: SocketAddr, source: io::Error },
-    #[error("cannot connect to {host} within {limit:?} (`connect_timeout`)")]
-    ConnectTimedOut { host: String, limit: Duration },
-    #[error("no reply from {peer} within {limit:?} (`reply_timeout`)")]
-    ReplyTimedOut { peer: Peer, limit: Duration },
-    #[error("{peer} closed the connection before it replied")]
-    Closed { peer: Peer },
-    #[error("{peer} closed the connection before the request was sent")]
-    Gone {
-        peer: Peer,
-        source: Option<io::Error>,
-    },
-    #[error("{peer} {}", said(source))]
-    Refused { peer: Peer, source: Refusal },
-    #[error("cannot encode the request")]
-    Encode { source: EncodeError },
-    #[error("cannot send the request")]
-    Unsendable { source: FrameError },
-    #[error(
-        "the pipeline is full (at most {limit} in flight, `max_in_flight`): receive a reply before \
-         the next request"
-    )]
-    Full { limit: usize },
-    #[error(
-        "no room for a request to {peer} within {limit:?} (`reply_timeout`): too many are in flight \
-         (`max_in_flight`) or too large"
-    )]
-    NoRoom { peer: Peer, limit: Duration },
-    #[error("cannot read the reply of {peer}")]
-    Decode { peer: Peer, source: DecodeError },
-    #[error("{peer} sent no valid frame")]
-    Frame { peer: Peer, source: FrameError },
-    #[error("the connection to {peer} is closed: {reason}")]
-    Broken { peer: Peer, reason: &'static str },
-    #[error("the connection to {peer} was lost: {reason}")]
-    Lost { peer: Peer, reason: &'static str },
-    #[error("{peer} ended the connection")]
-    Ended { peer: Peer, source: Refusal },
-    #[error("cannot send to {peer}")]
-    Write { peer: Peer, source: io::Error },
-    #[error("cannot receive from {peer}")]
-    Read { peer: Peer, source: io::Error },
-}
-
-/// An error of the function is an answer; only the other kinds turn a request away.
-fn said(refusal: &Refusal) -> &'static str {
-    match refusal.kind() {
-        RefusalKind::Error => "answered with an error",
-        _ => "refused the request",
-    }
 }
 
 impl From<Repr> for Error {
@@ -260,7 +179,10 @@ impl std::error::Error for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::Peer;
 
     fn refused() -> Error {
         Error::from(Repr::Refused {
