@@ -36,11 +36,7 @@ impl Inbox {
         Self::over(Vec::new())
     }
 
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self::over(Vec::with_capacity(capacity))
-    }
-
-    const fn over(buffer: Vec<u8>) -> Self {
+    pub(super) const fn over(buffer: Vec<u8>) -> Self {
         Self {
             buffer,
             start: 0,

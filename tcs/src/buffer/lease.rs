@@ -107,13 +107,18 @@ impl Drop for Lease {
 
 impl Buffers {
     fn new() -> Self {
-        Self::of(NEW, NEW)
+        // Of buffers that were dropped in pairs, one may have been kept by itself.
+        Self {
+            inbox: Inbox::over(pool::take()),
+            outbox: Outbox::over(pool::take()),
+        }
     }
 
-    fn of(inbox: usize, outbox: usize) -> Self {
+    /// Buffers of a connection that will rest in the middle of a small frame.
+    fn small(capacity: usize) -> Self {
         Self {
-            inbox: Inbox::with_capacity(inbox),
-            outbox: Outbox::with_capacity(outbox),
+            inbox: Inbox::over(Vec::with_capacity(capacity)),
+            outbox: Outbox::new(),
         }
     }
 
@@ -152,7 +157,7 @@ fn park(mut buffers: Box<Buffers>) -> Box<Buffers> {
     let pooled = (capacity == SMALLEST).then(|| pool::take_from(&SMALL));
     let mut small = pooled
         .flatten()
-        .unwrap_or_else(|| Box::new(Buffers::of(capacity, 0)));
+        .unwrap_or_else(|| Box::new(Buffers::small(capacity)));
     small.inbox.take_over(&mut buffers.inbox);
     give_back(buffers);
     small

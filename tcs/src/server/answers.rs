@@ -47,20 +47,16 @@ where
             if is_full(&buffers.outbox) {
                 poll_fn(|cx| self.poll_flush(&mut buffers.outbox, cx)).await?;
             }
-            let next = if P::AT_ONCE {
-                self.answer_now(&mut buffers)
-            } else {
-                let answered = {
-                    let mut answering = pin!(self.answer_all(&mut buffers));
-                    poll_fn(|cx| poll_caught(answering.as_mut(), cx)).await
-                };
-                match answered {
-                    Ok(next) => next,
-                    Err(panic) => match self.outlive(&mut buffers.outbox, &*panic) {
-                        Next::GoOn => continue,
-                        close @ Next::Close(_) => close,
-                    },
-                }
+            let answered = {
+                let mut answering = pin!(self.answer_all(&mut buffers));
+                poll_fn(|cx| poll_caught(answering.as_mut(), cx)).await
+            };
+            let next = match answered {
+                Ok(next) => next,
+                Err(panic) => match self.outlive(&mut buffers.outbox, &*panic) {
+                    Next::GoOn => continue,
+                    close @ Next::Close(_) => close,
+                },
             };
             if next != Next::GoOn || !is_full(&buffers.outbox) {
                 break next;

@@ -32,6 +32,8 @@ pub(super) struct Connection<P: ServerProtocol, S> {
     pub(super) session: P::Session,
     pub(super) buffers: Lease,
     pub(super) replies: Replies<P>,
+    /// Whether so much waited to be sent that requests which have arrived were not looked at yet.
+    is_behind: bool,
     /// When the wait for bytes began, or that for the rest of a started frame, by the registry's
     /// clock.
     pub(super) wait_began: Option<Time>,
@@ -92,6 +94,7 @@ where
             session: shared.protocol.open_session(facts.peer()),
             replies: Replies::new(Arc::clone(&shared)),
             buffers: Lease::default(),
+            is_behind: false,
             wait_began: None,
             drain_began: None,
             stalled_at: None,
@@ -107,18 +110,39 @@ where
     /// Serves the connection to its end; then it is to be dropped.
     pub(super) async fn serve(&mut self) {
         let mut next = Ok(self.greet());
-        let ended = loop {
-            next = match next {
-                Ok(Next::GoOn) => match poll_fn(|cx| self.poll_turn(cx)).await {
-                    Ok(Arrived::Bytes) => self.answer_arrived().await,
-                    Ok(Arrived::Answered(next)) => Ok(next),
-                    Ok(Arrived::Expired) => Ok(self.expired()),
-                    Ok(Arrived::Drain) => Ok(Next::Close(Some(closing("the server is stopping")))),
-                    Err(gone) => Err(gone),
-                },
-                Ok(Next::Close(refusal)) => break self.close(refusal).await,
-                Err(gone) => break Err(gone),
-            }
+        while matches!(next, Ok(Next::GoOn)) {
+            next = match poll_fn(|cx| self.poll_turn(cx)).await {
+                Ok(Arrived::Bytes) => self.answer_arrived().await,
+                arrived => arrived.map(|arrived| self.after(arrived)),
+            };
+        }
+        self.end(next).await;
+    }
+
+    /// Does the same for functions that never wait, in a future that has no room for theirs.
+    pub(super) async fn serve_at_once(&mut self) {
+        let mut next = Ok(self.greet());
+        while matches!(next, Ok(Next::GoOn)) {
+            let arrived = poll_fn(|cx| self.poll_turn(cx)).await;
+            next = arrived.map(|arrived| self.after(arrived));
+        }
+        self.end(next).await;
+    }
+
+    /// Tells what to do when something has arrived that is no request.
+    fn after(&mut self, arrived: Arrived) -> Next {
+        match arrived {
+            Arrived::Bytes => Next::GoOn,
+            Arrived::Answered(next) => next,
+            Arrived::Expired => self.expired(),
+            Arrived::Drain => Next::Close(Some(closing("the server is stopping"))),
+        }
+    }
+
+    async fn end(&mut self, next: Result<Next, Gone>) {
+        let ended = match next {
+            Ok(Next::Close(refusal)) => self.close(refusal).await,
+            next => next.map(|_| ()),
         };
         if let Err(gone) = ended {
             log_gone(&gone);
@@ -148,18 +172,19 @@ where
             if self.replies.has_unsent(&buffers.outbox) {
                 ready!(self.poll_flush(&mut buffers.outbox, cx))?;
             }
-            let arrived = ready!(self.poll_fill(&mut buffers.inbox, cx))?;
-            if !P::AT_ONCE || !matches!(arrived, Arrived::Bytes) {
-                return Poll::Ready(Ok(arrived));
+            if !self.is_behind {
+                let arrived = ready!(self.poll_fill(&mut buffers.inbox, cx))?;
+                if !P::AT_ONCE || !matches!(arrived, Arrived::Bytes) {
+                    return Poll::Ready(Ok(arrived));
+                }
             }
             let next = self.answer_now(buffers);
+            self.is_behind = is_full(&buffers.outbox);
             if buffers.inbox.has_moved() {
                 self.wait_began = None;
             }
-            match next {
-                Next::GoOn if is_full(&buffers.outbox) => return Poll::Ready(Ok(Arrived::Bytes)),
-                Next::GoOn => {}
-                close @ Next::Close(_) => return Poll::Ready(Ok(Arrived::Answered(close))),
+            if next != Next::GoOn {
+                return Poll::Ready(Ok(Arrived::Answered(next)));
             }
         }
     }

@@ -344,7 +344,11 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
                 watch,
                 permit: None,
             }));
-            registry.sweeping(pin!(connection.serve())).await;
+            if P::AT_ONCE {
+                registry.sweeping(pin!(connection.serve_at_once())).await;
+            } else {
+                registry.sweeping(pin!(connection.serve())).await;
+            }
         }
         Ok(registry.report())
     }
