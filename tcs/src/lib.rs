@@ -171,6 +171,8 @@ mod error;
 mod format;
 mod framing;
 mod limit;
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+mod operations;
 mod protocol;
 mod race;
 mod refusal;

@@ -1,0 +1,297 @@
+//! Writes how the messages of all operations are read; cannot fail.
+
+use proc_macro2::{Literal, Span, TokenStream};
+use quote::{format_ident, quote_spanned};
+use syn::{Lifetime, ext::IdentExt as _, parse_quote};
+
+use super::{
+    messages::Message,
+    model::{Operation, Operations},
+};
+use crate::{
+    args::Args,
+    emit::Field,
+    spans::{at, private},
+};
+
+/// Writes `Deserialize` for both enums.
+pub(super) fn expand(
+    args: &Args,
+    operations: &Operations<'_>,
+    request: &Message,
+    reply: &Message,
+    private: &TokenStream,
+) -> TokenStream {
+    let krate = args.krate();
+    let arguments = operations
+        .list
+        .iter()
+        .enumerate()
+        .map(|(number, operation)| {
+            Arguments {
+                operation,
+                number,
+                request,
+                krate: &krate,
+                private,
+            }
+            .expand()
+        });
+    let requests = operations
+        .list
+        .iter()
+        .enumerate()
+        .map(|(number, operation)| {
+            let visitor = format_ident!("__Arguments{number}");
+            let names = names(operation);
+            quote_spanned! {Span::mixed_site()=>
+                __serde::de::VariantAccess::struct_variant(
+                    variant, &[#(#names),*], #visitor(::core::marker::PhantomData),
+                )
+            }
+        });
+    let replies = operations.list.iter().map(|operation| {
+        let Operation { variant, reply, .. } = operation;
+        let trait_ = self::private(&krate, "Returned", reply);
+        let de = de();
+        let read = quote_spanned!(at(reply)=> <#reply as #trait_<#de>>::read(variant));
+        quote_spanned!(Span::mixed_site()=> #read.map(Self::Value::#variant))
+    });
+    let request = deserialize(operations, request, private, "Request", requests.collect());
+    let reply = deserialize(operations, reply, private, "Reply", replies.collect());
+    quote_spanned!(Span::mixed_site()=> #(#arguments)* #request #reply)
+}
+
+fn de() -> Lifetime {
+    Lifetime::new("'de", Span::mixed_site())
+}
+
+fn names(operation: &Operation<'_>) -> Vec<String> {
+    let arguments = operation.arguments.iter();
+    arguments
+        .map(|argument| argument.name.unraw().to_string())
+        .collect()
+}
+
+/// The generics of what reads a message, with `'de` in front, and those of what is read.
+fn generics(message: &Message) -> (TokenStream, TokenStream, TokenStream) {
+    let de = de();
+    let (_, type_generics, _) = message.generics.split_for_impl();
+    if message.generics.params.is_empty() {
+        return (
+            quote_spanned!(Span::mixed_site()=> #de),
+            TokenStream::new(),
+            quote_spanned!(Span::mixed_site()=> ()),
+        );
+    }
+    let a = Lifetime::new("'a", Span::mixed_site());
+    (
+        quote_spanned!(Span::mixed_site()=> #de: #a, #a),
+        quote_spanned!(Span::mixed_site()=> #type_generics),
+        quote_spanned!(Span::mixed_site()=> &#a ()),
+    )
+}
+
+/// How the arguments of one operation are read.
+struct Arguments<'a> {
+    operation: &'a Operation<'a>,
+    number: usize,
+    request: &'a Message,
+    krate: &'a TokenStream,
+    private: &'a TokenStream,
+}
+
+impl Arguments<'_> {
+    fn expand(&self) -> TokenStream {
+        let Self {
+            operation,
+            number,
+            request,
+            private,
+            ..
+        } = self;
+        let Operation {
+            variant,
+            name,
+            arguments,
+            ..
+        } = operation;
+        let de = de();
+        let visitor = format_ident!("__Arguments{number}");
+        let (impl_generics, type_generics, marker) = generics(request);
+        let Message {
+            ident,
+            generics: declared,
+        } = request;
+        let functions = arguments
+            .iter()
+            .enumerate()
+            .map(|(place, argument)| self.function(place, argument));
+        let readers: Vec<_> = (0..arguments.len())
+            .map(|place| format_ident!("__argument_{number}_{place}"))
+            .collect();
+        let bound: Vec<_> = (0..arguments.len())
+            .map(|place| format_ident!("argument_{place}", span = Span::mixed_site()))
+            .collect();
+        let places: Vec<_> = (0..arguments.len()).map(Literal::usize_suffixed).collect();
+        let fields: Vec<_> = arguments.iter().map(|argument| &argument.name).collect();
+        let names = names(operation);
+        let expecting = format!("the arguments of `{name}`");
+        let made = quote_spanned!(Span::mixed_site()=> ::core::result::Result::Ok(#ident::#variant { #(#fields: #bound),* }));
+        quote_spanned! {Span::mixed_site()=>
+            #(#functions)*
+
+            struct #visitor #declared(::core::marker::PhantomData<#marker>);
+
+            #[automatically_derived]
+            #[allow(deprecated, unused_mut, unused_variables, clippy::all, clippy::pedantic,
+                clippy::nursery, reason = "it is generated")]
+            impl<#impl_generics> __serde::de::Visitor<#de> for #visitor #type_generics {
+                type Value = #ident #type_generics;
+
+                fn expecting(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.write_str(#expecting)
+                }
+
+                #[inline]
+                fn visit_seq<__A: __serde::de::SeqAccess<#de>>(
+                    self,
+                    mut list: __A,
+                ) -> ::core::result::Result<Self::Value, __A::Error> {
+                    #(let #bound = #readers(#private::Element { list: &mut list, name: #names })?;)*
+                    #made
+                }
+
+                #[inline]
+                fn visit_map<__A: __serde::de::MapAccess<#de>>(
+                    self,
+                    mut map: __A,
+                ) -> ::core::result::Result<Self::Value, __A::Error> {
+                    #(let mut #bound = ::core::option::Option::None;)*
+                    while let ::core::option::Option::Some(place) =
+                        __serde::de::MapAccess::next_key_seed(&mut map, #private::Name(&[#(#names),*]))?
+                    {
+                        match place {
+                            #(#places => {
+                                if #bound.is_some() {
+                                    return ::core::result::Result::Err(#private::twice(#names));
+                                }
+                                #bound = ::core::option::Option::Some(
+                                    #readers(#private::Value(&mut map))?,
+                                );
+                            })*
+                            _ => {
+                                let __serde::de::IgnoredAny =
+                                    __serde::de::MapAccess::next_value(&mut map)?;
+                            }
+                        }
+                    }
+                    #(let #bound = match #bound {
+                        ::core::option::Option::Some(value) => value,
+                        ::core::option::Option::None => #readers(#private::Missing::new(#names))?,
+                    };)*
+                    #made
+                }
+            }
+        }
+    }
+
+    /// A function that reads one argument, so that a type that is none is one error.
+    fn function(&self, place: usize, argument: &Field) -> TokenStream {
+        let Self {
+            number,
+            request,
+            krate,
+            private,
+            ..
+        } = self;
+        let Field { ty, .. } = argument;
+        let de = de();
+        let ident = format_ident!("__argument_{number}_{place}");
+        let (impl_generics, ..) = generics(request);
+        let trait_ = self::private(krate, "Argument", ty);
+        let read = quote_spanned!(at(ty)=> <#ty as #trait_<#de>>::read(from));
+        quote_spanned! {Span::mixed_site()=>
+            #[inline]
+            #[allow(unused_lifetimes, clippy::all, clippy::pedantic, clippy::nursery,
+                reason = "it is generated")]
+            fn #ident<#impl_generics, __R: #private::Read<#de>>(
+                from: __R,
+            ) -> ::core::result::Result<#ty, __R::Error> {
+                #read
+            }
+        }
+    }
+}
+
+/// Writes `Deserialize`; the arms make the value of `variant`, in the order of the operations.
+fn deserialize(
+    operations: &Operations<'_>,
+    message: &Message,
+    private: &TokenStream,
+    name: &str,
+    mut arms: Vec<TokenStream>,
+) -> TokenStream {
+    let de = de();
+    let (impl_generics, type_generics, marker) = generics(message);
+    let Message {
+        ident,
+        generics: declared,
+    } = message;
+    let visitor = format_ident!("__Visit{name}");
+    let names: Vec<&str> = operations
+        .list
+        .iter()
+        .map(|operation| &*operation.name)
+        .collect();
+    let last = arms.pop().unwrap_or_else(|| {
+        parse_quote! {
+            ::core::result::Result::Err(__serde::de::Error::custom("there are no operations"))
+        }
+    });
+    let places = (0..arms.len()).map(Literal::usize_suffixed);
+    quote_spanned! {Span::mixed_site()=>
+        struct #visitor #declared(::core::marker::PhantomData<#marker>);
+
+        #[automatically_derived]
+        #[allow(deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
+            reason = "it is generated")]
+        impl<#impl_generics> __serde::de::Visitor<#de> for #visitor #type_generics {
+            type Value = #ident #type_generics;
+
+            fn expecting(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str("an operation")
+            }
+
+            #[inline]
+            fn visit_enum<__A: __serde::de::EnumAccess<#de>>(
+                self,
+                from: __A,
+            ) -> ::core::result::Result<Self::Value, __A::Error> {
+                let (number, variant) = __serde::de::EnumAccess::variant_seed(
+                    from,
+                    #private::Operation(&[#(#names),*]),
+                )?;
+                match number {
+                    #(#places => #arms,)*
+                    _ => #last,
+                }
+            }
+        }
+
+        #[automatically_derived]
+        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
+        impl<#impl_generics> __serde::Deserialize<#de> for #ident #type_generics {
+            fn deserialize<__D: __serde::Deserializer<#de>>(
+                from: __D,
+            ) -> ::core::result::Result<Self, __D::Error> {
+                __serde::Deserializer::deserialize_enum(
+                    from,
+                    #name,
+                    &[#(#names),*],
+                    #visitor(::core::marker::PhantomData),
+                )
+            }
+        }
+    }
+}
