@@ -5,7 +5,11 @@
 //! derived: so each type that is no message is one error at that type, and what a peer names that is
 //! not there is told in words.
 
-#![allow(missing_docs, reason = "only expansions see them")]
+#![allow(
+    missing_docs,
+    clippy::exhaustive_structs,
+    reason = "only expansions see them, and make them"
+)]
 
 use std::{fmt, marker::PhantomData};
 

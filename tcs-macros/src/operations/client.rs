@@ -9,16 +9,16 @@ use super::{
     model::{Operation, Operations, borrows, generated},
     module::Module,
 };
-use crate::{args::Args, lifetimes, spans::at};
+use crate::{args::Args, lifetimes, server::expand::or_else, spans::at};
 
 /// Writes `Client`.
 pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) -> TokenStream {
     let krate = args.krate();
     let private = quote_spanned!(Span::mixed_site()=> #krate::__private);
-    let framing = match &args.framing {
-        Some(framing) => quote_spanned!(Span::mixed_site()=> #framing),
-        None => quote_spanned!(Span::mixed_site()=> #private::LengthPrefixed),
-    };
+    let framing = or_else(
+        args.framing.as_ref(),
+        quote_spanned!(Span::mixed_site()=> #private::LengthPrefixed),
+    );
     let client = generated("Client");
     let docs = format!(
         " Calls the operations of `{}`: each is a method.",

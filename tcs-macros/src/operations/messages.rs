@@ -12,6 +12,7 @@ use crate::{
     args::Args,
     emit::Field,
     generics::with_lifetime,
+    server::expand::or_else,
     spans::{at, private},
 };
 
@@ -168,10 +169,10 @@ fn implementations(
 ) -> TokenStream {
     let contract = generated("Contract");
     let format = &args.format;
-    let framing = match &args.framing {
-        Some(framing) => quote_spanned!(Span::mixed_site()=> #framing),
-        None => quote_spanned!(Span::mixed_site()=> #private::LengthPrefixed),
-    };
+    let framing = or_else(
+        args.framing.as_ref(),
+        quote_spanned!(Span::mixed_site()=> #private::LengthPrefixed),
+    );
     let writing = [
         write_request(args, operations, request, private),
         write_reply(args, operations, reply, private),

@@ -5,7 +5,7 @@ use quote::{ToTokens as _, quote};
 use syn::{
     Attribute as Attr, Error, Item, ItemUse, Result, Token, UseTree, Visibility, braced,
     parse::{Parse, ParseStream, Parser as _},
-    token,
+    parse_quote, token,
 };
 
 use crate::{args::Args, errors::Errors, item::Function, options::Attribute};
@@ -117,6 +117,22 @@ impl Module {
         })
     }
 
+    /// Returns the visibility of the module, as an item in it has it.
+    ///
+    /// What the server alone has needs not be more public: its session and its states may be private.
+    pub(super) fn vis_inside(&self) -> Visibility {
+        match &self.vis {
+            Visibility::Inherited => parse_quote!(pub(super)),
+            Visibility::Restricted(restricted) if restricted.path.is_ident("super") => {
+                parse_quote!(pub(in super::super))
+            }
+            Visibility::Restricted(restricted) if restricted.path.is_ident("self") => {
+                parse_quote!(pub(super))
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Returns whether an item has a name that is generated, and reports it.
     pub(super) fn clashes(&self, errors: &mut Errors) -> bool {
         let mut names = Vec::new();
@@ -199,6 +215,6 @@ fn imported<'i>(tree: &'i UseTree, names: &mut Vec<&'i Ident>) {
         UseTree::Name(name) => names.push(&name.ident),
         UseTree::Rename(rename) => names.push(&rename.rename),
         UseTree::Group(group) => group.items.iter().for_each(|tree| imported(tree, names)),
-        _ => {}
+        UseTree::Glob(_) => {}
     }
 }

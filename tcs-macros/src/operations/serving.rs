@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{GenericParam, Lifetime, Visibility, ext::IdentExt as _, parse_quote};
+use syn::{GenericParam, Lifetime, ext::IdentExt as _, parse_quote};
 
 use super::{
     messages::Message,
@@ -28,7 +28,7 @@ pub(super) fn expand(
     is_right: bool,
 ) -> TokenStream {
     let krate = args.krate();
-    let name = generated("Protocol");
+    let name = Ident::new("Protocol", module.ident.span());
     let source = &operations.model;
     let mut model = Model::new(source.generics.clone());
     model.states.clone_from(&source.states);
@@ -39,7 +39,7 @@ pub(super) fn expand(
         model.request = Some(parse_quote!(#request));
         model.reply = Some(parse_quote!(#reply));
     }
-    let vis: Visibility = parse_quote!(pub);
+    let vis = module.vis_inside();
     let shape = Shape {
         origin: Origin {
             vis: &vis,

@@ -68,23 +68,22 @@ impl Expansion<'_> {
         let private = quote_spanned!(span=> #krate::__private);
         let framing = or_else(args.framing.as_ref(), quote!(#private::LengthPrefixed));
         let format = or_else(args.format.as_ref(), quote!(#private::Plain));
-        let session = or_else(
-            model.session.as_ref().map(|session| &session.ty),
-            quote!(()),
+        let session = model.session.as_ref().map_or_else(
+            || quote_spanned!(span=> type Session = ();),
+            |Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;),
         );
         let request = or_else(model.request.as_ref(), quote!(#private::Unknown));
         let reply = or_else(model.reply.as_ref(), quote!(#private::Unknown));
-        let (open_session, greeting, refuse, bodies) = match bodies {
-            Some(bodies) => (self.open_session(), self.greeting(), self.refuse(), bodies),
-            None => {
-                let stub = quote_spanned!(span=> ::core::unimplemented!());
-                let bodies = Bodies {
-                    process_request: quote_spanned!(span=> async { #stub }),
-                    process_at_once: None,
-                };
-                (stub, None, None, bodies)
-            }
+        let stub = quote_spanned!(span=> ::core::unimplemented!());
+        let (open_session, greeting, refuse) = if is_right {
+            (self.open_session(), self.greeting(), self.refuse())
+        } else {
+            (stub.clone(), None, None)
         };
+        let bodies = bodies.unwrap_or_else(|| Bodies {
+            process_request: quote_spanned!(span=> async { #stub }),
+            process_at_once: None,
+        });
         let Bodies {
             process_request,
             process_at_once,
@@ -116,7 +115,7 @@ impl Expansion<'_> {
             {
                 type Framing = #framing;
                 type Format = #format;
-                type Session = #session;
+                #session
                 type Request<'exchange> = #request;
                 type Reply<'exchange> = #reply;
 
@@ -376,6 +375,7 @@ fn state_value(span: Span, name: &Ident, through: bool) -> TokenStream {
     }
 }
 
-fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
+/// Returns the type that is given, or else the default.
+pub(crate) fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
     given.map_or(default, ToTokens::to_token_stream)
 }
