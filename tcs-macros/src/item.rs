@@ -82,7 +82,7 @@ impl Function {
         self.sig.receiver().is_some() || !self.has_body()
     }
 
-    fn has_body(&self) -> bool {
+    pub(crate) fn has_body(&self) -> bool {
         self.body
             .clone()
             .into_iter()

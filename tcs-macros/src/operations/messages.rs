@@ -6,15 +6,10 @@ use syn::{Attribute, Generics, ext::IdentExt as _};
 
 use super::{
     model::{Operation, Operations, generated},
+    pieces::{self, argument_writer, reply_writer},
     reading,
 };
-use crate::{
-    args::Args,
-    emit::Field,
-    generics::with_lifetime,
-    server::expand::or_else,
-    spans::{at, private},
-};
+use crate::{args::Args, emit::Field, generics::with_lifetime, server::expand::or_else};
 
 /// One of the two enums.
 pub(super) struct Message {
@@ -174,10 +169,11 @@ fn implementations(
         quote_spanned!(Span::mixed_site()=> #private::LengthPrefixed),
     );
     let writing = [
-        write_request(args, operations, request, private),
-        write_reply(args, operations, reply, private),
+        write_request(operations, request),
+        write_reply(operations, reply),
     ];
-    let reading = reading::expand(args, operations, request, reply, private);
+    let pieces = pieces::expand(operations, request, reply, &args.krate());
+    let reading = reading::expand(operations, request, reply, private);
     let (request, reply) = (request.with("'exchange"), reply.with("'exchange"));
     let exchange = syn::Lifetime::new("'exchange", Span::mixed_site());
     quote_spanned! {Span::mixed_site()=>
@@ -198,6 +194,7 @@ fn implementations(
                     type Reply<#exchange> = #reply;
                 }
 
+                #pieces
                 #(#writing)*
                 #reading
             };
@@ -205,18 +202,13 @@ fn implementations(
     }
 }
 
-fn write_request(
-    args: &Args,
-    operations: &Operations<'_>,
-    message: &Message,
-    private: &TokenStream,
-) -> TokenStream {
-    let krate = args.krate();
+fn write_request(operations: &Operations<'_>, message: &Message) -> TokenStream {
+    let span = Span::mixed_site();
     let arms = operations
         .list
         .iter()
-        .zip(0_u32..)
-        .map(|(operation, number)| {
+        .enumerate()
+        .map(|(number, operation)| {
             let Operation {
                 variant,
                 name,
@@ -225,58 +217,42 @@ fn write_request(
             } = operation;
             let names: Vec<_> = arguments.iter().map(|argument| &argument.name).collect();
             let bound: Vec<_> = (0..arguments.len())
-                .map(|number| format_ident!("argument_{number}", span = Span::mixed_site()))
+                .map(|place| format_ident!("argument_{place}", span = span))
                 .collect();
+            let writers = (0..arguments.len()).map(|place| argument_writer(number, place));
             let count = Literal::usize_suffixed(arguments.len());
-            let writes = arguments.iter().zip(&bound).map(|(argument, bound)| {
-                let Field { name, ty } = argument;
-                let name = name.unraw().to_string();
-                let trait_ = self::private(&krate, "Argument", ty);
-                quote_spanned!(at(ty)=> <#ty as #trait_<'_>>::write(#bound, #name, &mut message)?;)
-            });
-            let mutable = (!arguments.is_empty()).then(|| quote_spanned!(Span::mixed_site()=> mut));
-            quote_spanned! {Span::mixed_site()=>
+            let number = literal(number);
+            let mutable = (!arguments.is_empty()).then(|| quote_spanned!(span=> mut));
+            quote_spanned! {span=>
                 Self::#variant { #(#names: #bound),* } => {
                     let #mutable message = __serde::Serializer::serialize_struct_variant(
                         to, "Request", #number, #name, #count,
                     )?;
-                    #(#writes)*
+                    #(#writers(#bound, &mut message)?;)*
                     __serde::ser::SerializeStructVariant::end(message)
                 }
             }
         });
-    let arms = quote_spanned!(Span::mixed_site()=> #(#arms)*);
-    let _ = private;
-    serialize(operations, message, &arms)
+    serialize(operations, message, &quote_spanned!(span=> #(#arms)*))
 }
 
-fn write_reply(
-    args: &Args,
-    operations: &Operations<'_>,
-    message: &Message,
-    private: &TokenStream,
-) -> TokenStream {
-    let krate = args.krate();
+fn write_reply(operations: &Operations<'_>, message: &Message) -> TokenStream {
+    let span = Span::mixed_site();
     let arms = operations
         .list
         .iter()
-        .zip(0_u32..)
-        .map(|(operation, number)| {
-            let Operation {
-                variant,
-                name,
-                reply,
-                ..
-            } = operation;
-            let trait_ = self::private(&krate, "Returned", reply);
-            let write = quote_spanned! {at(reply)=>
-                <#reply as #trait_<'_>>::write(reply, #number, #name, to)
-            };
-            quote_spanned!(Span::mixed_site()=> Self::#variant(reply) => #write,)
+        .enumerate()
+        .map(|(number, Operation { variant, .. })| {
+            let writer = reply_writer(number);
+            let number = literal(number);
+            quote_spanned!(span=> Self::#variant(reply) => #writer(reply, #number, to),)
         });
-    let arms = quote_spanned!(Span::mixed_site()=> #(#arms)*);
-    let _ = private;
-    serialize(operations, message, &arms)
+    serialize(operations, message, &quote_spanned!(span=> #(#arms)*))
+}
+
+/// A number as serde has it.
+fn literal(number: usize) -> Literal {
+    Literal::u32_suffixed(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 fn serialize(operations: &Operations<'_>, message: &Message, arms: &TokenStream) -> TokenStream {

@@ -213,8 +213,8 @@ struct Checked {
 
 fn check_one(attribute: Attribute, function: &Function, errors: &mut Errors) -> Checked {
     function.check("server_protocol", errors);
-    if attribute == Attribute::Server {
-        function.check_body(errors);
+    if attribute == Attribute::Server && !function.has_body() {
+        errors.leave_to_rustc();
     }
     let is_blocking = check_attributes(function, errors);
     let mut model = Model::new(generics::of_type(&function.sig.generics));

@@ -7,63 +7,43 @@ use syn::{Lifetime, ext::IdentExt as _, parse_quote};
 use super::{
     messages::Message,
     model::{Operation, Operations},
-};
-use crate::{
-    args::Args,
-    emit::Field,
-    spans::{at, private},
+    pieces::{argument_reader, de, generics, reply_reader},
 };
 
 /// Writes `Deserialize` for both enums.
 pub(super) fn expand(
-    args: &Args,
     operations: &Operations<'_>,
     request: &Message,
     reply: &Message,
     private: &TokenStream,
 ) -> TokenStream {
-    let krate = args.krate();
-    let arguments = operations
-        .list
-        .iter()
-        .enumerate()
-        .map(|(number, operation)| {
-            Arguments {
-                operation,
-                number,
-                request,
-                krate: &krate,
-                private,
-            }
-            .expand()
-        });
-    let requests = operations
-        .list
-        .iter()
-        .enumerate()
-        .map(|(number, operation)| {
-            let visitor = format_ident!("__Arguments{number}");
-            let names = names(operation);
-            quote_spanned! {Span::mixed_site()=>
-                __serde::de::VariantAccess::struct_variant(
-                    variant, &[#(#names),*], #visitor(::core::marker::PhantomData),
-                )
-            }
-        });
-    let replies = operations.list.iter().map(|operation| {
-        let Operation { variant, reply, .. } = operation;
-        let trait_ = self::private(&krate, "Returned", reply);
-        let de = de();
-        let read = quote_spanned!(at(reply)=> <#reply as #trait_<#de>>::read(variant));
-        quote_spanned!(Span::mixed_site()=> #read.map(Self::Value::#variant))
+    let span = Span::mixed_site();
+    let list = operations.list.iter().enumerate();
+    let arguments = list.clone().map(|(number, operation)| {
+        Arguments {
+            operation,
+            number,
+            request,
+            private,
+        }
+        .expand()
+    });
+    let requests = list.clone().map(|(number, operation)| {
+        let visitor = format_ident!("__Arguments{number}");
+        let names = names(operation);
+        quote_spanned! {span=>
+            __serde::de::VariantAccess::struct_variant(
+                variant, &[#(#names),*], #visitor(::core::marker::PhantomData),
+            )
+        }
+    });
+    let replies = list.map(|(number, Operation { variant, .. })| {
+        let reader = reply_reader(number);
+        quote_spanned!(span=> #reader(variant).map(Self::Value::#variant))
     });
     let request = deserialize(operations, request, private, "Request", requests.collect());
     let reply = deserialize(operations, reply, private, "Reply", replies.collect());
-    quote_spanned!(Span::mixed_site()=> #(#arguments)* #request #reply)
-}
-
-fn de() -> Lifetime {
-    Lifetime::new("'de", Span::mixed_site())
+    quote_spanned!(span=> #(#arguments)* #request #reply)
 }
 
 fn names(operation: &Operation<'_>) -> Vec<String> {
@@ -73,23 +53,13 @@ fn names(operation: &Operation<'_>) -> Vec<String> {
         .collect()
 }
 
-/// The generics of what reads a message, with `'de` in front, and those of what is read.
-fn generics(message: &Message) -> (TokenStream, TokenStream, TokenStream) {
-    let de = de();
-    let (_, type_generics, _) = message.generics.split_for_impl();
+/// What stands for what is read in a type that holds nothing.
+fn marker(message: &Message) -> TokenStream {
     if message.generics.params.is_empty() {
-        return (
-            quote_spanned!(Span::mixed_site()=> #de),
-            TokenStream::new(),
-            quote_spanned!(Span::mixed_site()=> ()),
-        );
+        return quote_spanned!(Span::mixed_site()=> ());
     }
     let a = Lifetime::new("'a", Span::mixed_site());
-    (
-        quote_spanned!(Span::mixed_site()=> #de: #a, #a),
-        quote_spanned!(Span::mixed_site()=> #type_generics),
-        quote_spanned!(Span::mixed_site()=> &#a ()),
-    )
+    quote_spanned!(Span::mixed_site()=> &#a ())
 }
 
 /// How the arguments of one operation are read.
@@ -97,7 +67,6 @@ struct Arguments<'a> {
     operation: &'a Operation<'a>,
     number: usize,
     request: &'a Message,
-    krate: &'a TokenStream,
     private: &'a TokenStream,
 }
 
@@ -118,17 +87,14 @@ impl Arguments<'_> {
         } = operation;
         let de = de();
         let visitor = format_ident!("__Arguments{number}");
-        let (impl_generics, type_generics, marker) = generics(request);
+        let (impl_generics, marker) = (generics(request), marker(request));
         let Message {
             ident,
             generics: declared,
         } = request;
-        let functions = arguments
-            .iter()
-            .enumerate()
-            .map(|(place, argument)| self.function(place, argument));
+        let (_, type_generics, _) = declared.split_for_impl();
         let readers: Vec<_> = (0..arguments.len())
-            .map(|place| format_ident!("__argument_{number}_{place}"))
+            .map(|place| argument_reader(*number, place))
             .collect();
         let bound: Vec<_> = (0..arguments.len())
             .map(|place| format_ident!("argument_{place}", span = Span::mixed_site()))
@@ -139,8 +105,6 @@ impl Arguments<'_> {
         let expecting = format!("the arguments of `{name}`");
         let made = quote_spanned!(Span::mixed_site()=> ::core::result::Result::Ok(#ident::#variant { #(#fields: #bound),* }));
         quote_spanned! {Span::mixed_site()=>
-            #(#functions)*
-
             struct #visitor #declared(::core::marker::PhantomData<#marker>);
 
             #[automatically_derived]
@@ -195,33 +159,6 @@ impl Arguments<'_> {
             }
         }
     }
-
-    /// A function that reads one argument, so that a type that is none is one error.
-    fn function(&self, place: usize, argument: &Field) -> TokenStream {
-        let Self {
-            number,
-            request,
-            krate,
-            private,
-            ..
-        } = self;
-        let Field { ty, .. } = argument;
-        let de = de();
-        let ident = format_ident!("__argument_{number}_{place}");
-        let (impl_generics, ..) = generics(request);
-        let trait_ = self::private(krate, "Argument", ty);
-        let read = quote_spanned!(at(ty)=> <#ty as #trait_<#de>>::read(from));
-        quote_spanned! {Span::mixed_site()=>
-            #[inline]
-            #[allow(unused_lifetimes, clippy::all, clippy::pedantic, clippy::nursery,
-                reason = "it is generated")]
-            fn #ident<#impl_generics, __R: #private::Read<#de>>(
-                from: __R,
-            ) -> ::core::result::Result<#ty, __R::Error> {
-                #read
-            }
-        }
-    }
 }
 
 /// Writes `Deserialize`; the arms make the value of `variant`, in the order of the operations.
@@ -233,11 +170,12 @@ fn deserialize(
     mut arms: Vec<TokenStream>,
 ) -> TokenStream {
     let de = de();
-    let (impl_generics, type_generics, marker) = generics(message);
+    let (impl_generics, marker) = (generics(message), marker(message));
     let Message {
         ident,
         generics: declared,
     } = message;
+    let (_, type_generics, _) = declared.split_for_impl();
     let visitor = format_ident!("__Visit{name}");
     let names: Vec<&str> = operations
         .list
