@@ -40,7 +40,7 @@ enum BankError {
 
 #[server_protocol(format = Postcard)]
 mod bank {
-    use super::*;
+    use super::{Accounts, BankError, Login};
 
     /// Says who speaks from now on, and opens an account with 100.00 if there is none.
     pub fn log_in(name: &str, #[state] accounts: &Accounts, #[session] login: &mut Login) {

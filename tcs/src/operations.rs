@@ -190,84 +190,97 @@ pub fn twice<E: Error>(name: &str) -> E {
 }
 
 /// Reads which operation is meant, as its number.
+///
+/// `number` is a function of the type, so that the compiler sees which names there are.
 #[derive(Clone, Copy, Debug)]
-pub struct Operation(pub &'static [&'static str]);
+pub struct Operation<F> {
+    pub count: u64,
+    pub number: F,
+}
 
-impl<'de> DeserializeSeed<'de> for Operation {
-    type Value = usize;
+impl<'de, F: Fn(&str) -> Option<u64>> DeserializeSeed<'de> for Operation<F> {
+    type Value = u64;
 
     #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<usize, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<u64, D::Error> {
         from.deserialize_identifier(self)
     }
 }
 
-impl Visitor<'_> for Operation {
-    type Value = usize;
+impl<F: Fn(&str) -> Option<u64>> Visitor<'_> for Operation<F> {
+    type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an operation")
     }
 
     #[inline]
-    fn visit_u64<E: Error>(self, number: u64) -> Result<usize, E> {
-        match usize::try_from(number) {
-            Ok(number) if number < self.0.len() => Ok(number),
-            _ => Err(E::custom(format_args!(
-                "there is no operation {number}, they end before {}",
-                self.0.len()
-            ))),
+    fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+        if number < self.count {
+            Ok(number)
+        } else {
+            Err(no_number(number, self.count))
         }
     }
 
     #[inline]
-    fn visit_str<E: Error>(self, name: &str) -> Result<usize, E> {
-        match self.0.iter().position(|known| *known == name) {
+    fn visit_str<E: Error>(self, name: &str) -> Result<u64, E> {
+        match (self.number)(name) {
             Some(number) => Ok(number),
-            None => Err(E::custom(format_args!("there is no operation `{name}`"))),
+            None => Err(no_name(name)),
         }
     }
 
     #[inline]
-    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<usize, E> {
+    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<u64, E> {
         self.visit_str(&String::from_utf8_lossy(name))
     }
 }
 
-/// Reads which argument is named, as its number; one that is not known is one past the last.
-#[derive(Clone, Copy, Debug)]
-pub struct Name(pub &'static [&'static str]);
+#[cold]
+fn no_number<E: Error>(number: u64, count: u64) -> E {
+    E::custom(format_args!(
+        "there is no operation {number}, they end before {count}"
+    ))
+}
 
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = usize;
+#[cold]
+fn no_name<E: Error>(name: &str) -> E {
+    E::custom(format_args!("there is no operation `{name}`"))
+}
+
+/// Reads which argument is named, as its number; `None` is one that is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<F>(pub F);
+
+impl<'de, F: Fn(&str) -> Option<u64>> DeserializeSeed<'de> for Name<F> {
+    type Value = Option<u64>;
 
     #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<usize, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<u64>, D::Error> {
         from.deserialize_identifier(self)
     }
 }
 
-impl Visitor<'_> for Name {
-    type Value = usize;
+impl<F: Fn(&str) -> Option<u64>> Visitor<'_> for Name<F> {
+    type Value = Option<u64>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name of an argument")
     }
 
     #[inline]
-    fn visit_u64<E: Error>(self, number: u64) -> Result<usize, E> {
-        Ok(usize::try_from(number).unwrap_or(usize::MAX))
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Option<u64>, E> {
+        Ok(Some(number))
     }
 
     #[inline]
-    fn visit_str<E: Error>(self, name: &str) -> Result<usize, E> {
-        let number = self.0.iter().position(|known| *known == name);
-        Ok(number.unwrap_or(self.0.len()))
+    fn visit_str<E: Error>(self, name: &str) -> Result<Option<u64>, E> {
+        Ok((self.0)(name))
     }
 
     #[inline]
-    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<usize, E> {
-        let number = self.0.iter().position(|known| known.as_bytes() == name);
-        Ok(number.unwrap_or(self.0.len()))
+    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<Option<u64>, E> {
+        Ok(str::from_utf8(name).ok().and_then(|name| (self.0)(name)))
     }
 }

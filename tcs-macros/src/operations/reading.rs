@@ -53,6 +53,21 @@ fn names(operation: &Operation<'_>) -> Vec<String> {
         .collect()
 }
 
+/// A function from the names to their numbers.
+fn number_of(names: &[String]) -> TokenStream {
+    let numbers = (0..names.len()).map(literal);
+    quote_spanned! {Span::mixed_site()=>
+        |name: &str| match name {
+            #(#names => ::core::option::Option::Some(#numbers),)*
+            _ => ::core::option::Option::None,
+        }
+    }
+}
+
+fn literal(number: usize) -> Literal {
+    Literal::u64_suffixed(number as u64)
+}
+
 /// What stands for what is read in a type that holds nothing.
 fn marker(message: &Message) -> TokenStream {
     if message.generics.params.is_empty() {
@@ -99,9 +114,10 @@ impl Arguments<'_> {
         let bound: Vec<_> = (0..arguments.len())
             .map(|place| format_ident!("argument_{place}", span = Span::mixed_site()))
             .collect();
-        let places: Vec<_> = (0..arguments.len()).map(Literal::usize_suffixed).collect();
+        let places: Vec<_> = (0..arguments.len()).map(literal).collect();
         let fields: Vec<_> = arguments.iter().map(|argument| &argument.name).collect();
         let names = names(operation);
+        let number_of = number_of(&names);
         let expecting = format!("the arguments of `{name}`");
         let made = quote_spanned!(Span::mixed_site()=> ::core::result::Result::Ok(#ident::#variant { #(#fields: #bound),* }));
         quote_spanned! {Span::mixed_site()=>
@@ -133,10 +149,10 @@ impl Arguments<'_> {
                 ) -> ::core::result::Result<Self::Value, __A::Error> {
                     #(let mut #bound = ::core::option::Option::None;)*
                     while let ::core::option::Option::Some(place) =
-                        __serde::de::MapAccess::next_key_seed(&mut map, #private::Name(&[#(#names),*]))?
+                        __serde::de::MapAccess::next_key_seed(&mut map, #private::Name(#number_of))?
                     {
                         match place {
-                            #(#places => {
+                            #(::core::option::Option::Some(#places) => {
                                 if #bound.is_some() {
                                     return ::core::result::Result::Err(#private::twice(#names));
                                 }
@@ -177,17 +193,19 @@ fn deserialize(
     } = message;
     let (_, type_generics, _) = declared.split_for_impl();
     let visitor = format_ident!("__Visit{name}");
-    let names: Vec<&str> = operations
+    let names: Vec<String> = operations
         .list
         .iter()
-        .map(|operation| &*operation.name)
+        .map(|operation| operation.name.clone())
         .collect();
+    let number_of = number_of(&names);
+    let count = literal(names.len());
     let last = arms.pop().unwrap_or_else(|| {
         parse_quote! {
             ::core::result::Result::Err(__serde::de::Error::custom("there are no operations"))
         }
     });
-    let places = (0..arms.len()).map(Literal::usize_suffixed);
+    let places = (0..arms.len()).map(literal);
     quote_spanned! {Span::mixed_site()=>
         struct #visitor #declared(::core::marker::PhantomData<#marker>);
 
@@ -208,7 +226,7 @@ fn deserialize(
             ) -> ::core::result::Result<Self::Value, __A::Error> {
                 let (number, variant) = __serde::de::EnumAccess::variant_seed(
                     from,
-                    #private::Operation(&[#(#names),*]),
+                    #private::Operation { count: #count, number: #number_of },
                 )?;
                 match number {
                     #(#places => #arms,)*
