@@ -176,8 +176,8 @@ async fn options_are_those_of_a_function() {
 
 #[tokio::test]
 async fn operations_that_never_wait_need_no_future() {
-    assert!(<optional::Protocol as ServerProtocol>::AT_ONCE);
-    assert!(!<all::Protocol<Fixed> as ServerProtocol>::AT_ONCE);
+    let at_once = [optional::Protocol::AT_ONCE, all::Protocol::<Fixed>::AT_ONCE];
+    assert_eq!(at_once, [true, false]);
     let (facts, mut session) = (Facts::new(Peer::unnamed()), 0);
     let protocol = optional::Protocol::new(7, AtomicU64::new(0));
     let context = Context::new(&facts, &mut session);

@@ -29,8 +29,8 @@ impl Typed {
     }
 
     /// Returns the bytes of [`sample`](Self::sample) in a form: `typed`, `json` or `postcard`; or with
-    /// the name of an operation, `operation-json` or `operation-postcard`, and `operation-small` for a
-    /// number alone.
+    /// the name of an operation, `operation-json` or `operation-postcard`, and `operation-small`
+    /// or `operation-async` for a number alone.
     pub fn sample_as(form: &str) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         match form {
@@ -46,7 +46,7 @@ impl Typed {
                 bytes.push(2);
                 bytes = postcard::to_extend(&Self::sample(), bytes).ok()?;
             }
-            "operation-small" => bytes.extend_from_slice(&[1, 100]),
+            "operation-async" | "operation-small" => bytes.extend_from_slice(&[1, 100]),
             _ => return None,
         }
         Some(bytes)

@@ -1,7 +1,6 @@
 //! The same echoes as an operation among others: of a module, and of enums that are written by hand.
 
-use std::io;
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use tcs::{Json, Postcard, server_protocol};
@@ -10,10 +9,12 @@ use super::ours::serve;
 use crate::message::Typed;
 
 /// The systems of this file.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 8] = [
+    "enum-async",
     "enum-json",
     "enum-postcard",
     "enum-small",
+    "operations-async",
     "operations-json",
     "operations-postcard",
     "operations-small",
@@ -61,6 +62,17 @@ pub fn enum_postcard(request: Request<'_>) -> Reply<'_> {
     answer(request)
 }
 
+/// Calls functions that are `async`.
+#[server_protocol(format = Postcard)]
+pub async fn enum_async(request: Request<'_>) -> Reply<'_> {
+    match request {
+        Request::Find { name } => Reply::Find(waiting::find(name).await),
+        Request::Same { number } => Reply::Same(waiting::same(number).await),
+        Request::Echo { id, name, values } => Reply::Echo(waiting::echo(id, name, values).await),
+        Request::Count {} => Reply::Count(waiting::count().await),
+    }
+}
+
 fn answer(request: Request<'_>) -> Reply<'_> {
     match request {
         Request::Find { name } => Reply::Find(find(name)),
@@ -72,6 +84,29 @@ fn answer(request: Request<'_>) -> Reply<'_> {
 
 fn find(name: &str) -> Option<&str> {
     name.strip_prefix("find ")
+}
+
+/// Functions that wait for nothing.
+#[server_protocol(format = Postcard)]
+#[expect(missing_docs, reason = "they say what they do")]
+pub mod waiting {
+    use super::Typed;
+
+    pub async fn find(name: &str) -> Option<&str> {
+        super::find(name)
+    }
+
+    pub async fn same(number: u64) -> u64 {
+        number
+    }
+
+    pub async fn echo(id: u64, name: String, values: Vec<u32>) -> Typed {
+        Typed { id, name, values }
+    }
+
+    pub async fn count() -> u64 {
+        4
+    }
 }
 
 macro_rules! operations {
@@ -117,6 +152,8 @@ pub async fn run(
     match name {
         "enum-json" => serve(EnumJson, port, announce).await,
         "operations-json" => serve(in_json::Protocol, port, announce).await,
+        "enum-async" => serve(EnumAsync, port, announce).await,
+        "operations-async" => serve(waiting::Protocol, port, announce).await,
         "enum-postcard" | "enum-small" => serve(EnumPostcard, port, announce).await,
         _ => serve(in_postcard::Protocol, port, announce).await,
     }
