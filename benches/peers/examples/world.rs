@@ -7,7 +7,7 @@ use tarpc::{
 };
 
 #[tarpc::service]
-pub trait World {
+trait World {
     async fn hello(name: String) -> String;
 }
 
