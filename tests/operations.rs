@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tcs::{ConcurrentServer, Peer, Postcard, server_protocol};
+use tcs::{ConcurrentServer, Connection, Peer, Postcard, server_protocol};
 use tcs_tests::{start, within};
 
 #[derive(Debug, Default)]
@@ -140,6 +140,39 @@ async fn operations_are_called_by_their_names() {
     assert_eq!(within(length).await.expect("a reply"), Some(6));
     drop(bank);
     server.stopped().await;
+}
+
+#[tokio::test]
+async fn clients_call_over_what_is_there() {
+    let (near, far) = tokio::io::duplex(256);
+    let protocol = bank::Protocol::new(Accounts(AtomicU64::new(7)), Mutex::default());
+    let serving = tokio::spawn(ConcurrentServer::new(protocol).serve_stream(far));
+    let mut bank = bank::Client::over(Connection::over(near));
+    within(bank.log_in("Ann")).await.expect("a reply");
+
+    // Many requests in flight, by the contract.
+    let mut connection = bank.into_inner();
+    let mut pipeline = connection.pipeline::<bank::Contract>();
+    for cents in [1, 2] {
+        let request = bank::Request::Withdraw { cents };
+        within(pipeline.send(request)).await.expect("there is room");
+    }
+    for left in [6, 4] {
+        let reply = within(pipeline.receive()).await.expect("a reply");
+        assert!(matches!(reply, Some(bank::Reply::Withdraw(Ok(found))) if found == left));
+    }
+    drop(pipeline);
+
+    let bank = bank::Client::over(connection)
+        .share()
+        .expect("it is usable");
+    assert_eq!(format!("{bank:?}").split(' ').next(), Some("Client"));
+    assert_eq!(within(bank.balance()).await.expect("a reply"), Ok(4));
+    drop(bank);
+    within(serving)
+        .await
+        .expect("no panic")
+        .expect("good settings");
 }
 
 #[tokio::test]

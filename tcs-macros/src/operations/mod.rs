@@ -4,6 +4,7 @@
 //! so that what remains is the contract and its client.
 
 mod client;
+mod merging;
 mod messages;
 mod model;
 mod module;
