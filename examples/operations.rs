@@ -117,16 +117,3 @@ fn euros(cents: Result<u64, BankError>) -> String {
         Err(error) => format!("{error:?}"),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Functions are tested without a server.
-    #[tokio::test]
-    async fn nobody_withdraws_without_a_login() {
-        let accounts = Accounts::default();
-        let withdrawn = bank::withdraw(1, &accounts, &Login::default()).await;
-        assert!(matches!(withdrawn, Err(BankError::NobodyLoggedIn)));
-    }
-}
