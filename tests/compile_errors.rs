@@ -73,6 +73,10 @@ fn each_mistake_is_one_error() {
             "rustc says it of the call and of its protocol",
         ),
         (
+            "operations_in_framing",
+            "neither message has the format, for either end",
+        ),
+        (
             "server_is_no_protocol",
             "rustc says it at each use of the server's types",
         ),

@@ -32,6 +32,22 @@ async fn hello_prints_the_response_and_ends() {
 }
 
 #[tokio::test]
+async fn operations_print_what_their_header_says() {
+    for (example, source) in [
+        ("operations", include_str!("../examples/operations.rs")),
+        ("world", include_str!("../examples/world.rs")),
+    ] {
+        let blocks = source.split("//! ```").collect::<Vec<_>>();
+        let printed = blocks[3].lines().skip(1);
+        let printed: Vec<&str> = printed
+            .filter_map(|line| line.strip_prefix("//! "))
+            .collect();
+        let finished = Process::example(example).finished().await;
+        assert_eq!(finished.succeeded(), printed);
+    }
+}
+
+#[tokio::test]
 async fn greet_client_is_greeted_by_greet_server() {
     let _port = port_1234().await;
     let server = Process::example("greet_server");

@@ -194,6 +194,80 @@ pub fn question_of_server(name: &str) -> &str {
     name
 }
 
+/// What is kept for all.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Shared;
+
+/// Several operations.
+#[server_protocol(format = tcs::Json, framing = tcs::Lines, session = *start, greeting = start, refuse = in_words)]
+pub mod several {
+    use super::{Peer, Shared, in_words};
+
+    /// Borrows everything.
+    ///
+    /// # Errors
+    ///
+    /// When there is no text.
+    pub async fn borrowed<'a>(
+        text: &'a str,
+        #[state] shared: &Shared,
+        #[state] start: &u64,
+        #[session] sum: &mut u64,
+        #[context] _peer: &Peer,
+    ) -> Result<&'a str, String> {
+        *sum += *start;
+        if text.is_empty() {
+            let _: &Shared = shared;
+            Err(help())
+        } else {
+            Ok(text)
+        }
+    }
+
+    /// Has parameters.
+    pub fn generic<T: ToString, const N: usize>(
+        #[state] value: &[T; N],
+        many: usize,
+        list: Vec<usize>,
+    ) -> Option<String> {
+        value.get(list.len() + many).map(ToString::to_string)
+    }
+
+    /// Blocks.
+    #[deprecated]
+    #[blocking]
+    pub fn blocks(number: u64, #[session] sum: &u64) -> u64 {
+        number + *sum
+    }
+
+    fn help() -> String {
+        "none".to_owned()
+    }
+}
+
+/// Several operations, none of which waits.
+#[server_protocol(format = tcs::Postcard)]
+pub mod alone {
+    /// Says nothing.
+    pub const fn nothing() {}
+}
+
+/// What a client has of them.
+#[client_protocol(format = tcs::Json, framing = tcs::Lines)]
+pub mod contract {
+    use super::{Peer, Shared};
+
+    /// Borrows everything.
+    ///
+    /// # Errors
+    ///
+    /// When there is no text.
+    pub async fn borrowed<'a>(text: &'a str, #[state] _shared: &Shared) -> Result<&'a str, String> {
+        Ok(text)
+    }
+}
+
 #[test]
 fn expansions_raise_no_lint() {
     // That this file compiles is the test; the names above are used like users use them.
@@ -203,6 +277,24 @@ fn expansions_raise_no_lint() {
     assert_eq!(private(documented("a")), "a");
     let everything = Everything::new(Mutex::new(1), String::new(), vec![1]);
     assert_eq!(format!("{everything:?}"), "Everything");
+    let several = several::Protocol::new(Shared, 1, [1, 2]);
+    assert_eq!((several.start, several.value), (1, [1, 2]));
+    assert_eq!(
+        format!(
+            "{:?} {:?}",
+            alone::Request::Nothing {},
+            alone::Reply::Nothing(())
+        ),
+        "nothing nothing"
+    );
+    assert_eq!(
+        format!("{:?}", several::generic(&[1], 0, vec![])),
+        "Some(\"1\")"
+    );
+    assert_eq!(
+        format!("{:?}", contract::Request::Borrowed { text: "a" }),
+        "borrowed"
+    );
     assert_eq!(Blocked::new(1, "a".into()).small, 1);
     assert_eq!(Fields::new(1, "a", 2).only_here, 2);
     assert_eq!((Values::new(1).first, Valued::new(2, "a").number), (1, 2));

@@ -31,6 +31,8 @@ fn programs_are_those_of_the_examples() {
         include_str!("../examples/greet_server.rs"),
         include_str!("../examples/greet_client.rs"),
         include_str!("../examples/count.rs"),
+        include_str!("../examples/world.rs"),
+        include_str!("../benches/peers/examples/world.rs"),
         include_str!("../examples/lines.rs"),
     ];
     let programs: Vec<_> = programs

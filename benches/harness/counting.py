@@ -130,7 +130,10 @@ def drive(prefix, name, shape, requests, wire="framed"):
 
 def form(name):
     """Returns the form of the typed message, for the systems that speak one."""
-    return [name for name in name.split("-")[1:] if name in ["typed", "json", "postcard"]]
+    system, _, rest = name.partition("-")
+    if system in ["enum", "operations"]:
+        return [f"operation-{rest}"]
+    return [name for name in rest.split("-") if name in ["typed", "json", "postcard"]]
 
 
 def wait_for_total(out):

@@ -28,13 +28,25 @@ impl Typed {
         }
     }
 
-    /// Returns the bytes of [`sample`](Self::sample) in a form: `typed`, `json` or `postcard`.
+    /// Returns the bytes of [`sample`](Self::sample) in a form: `typed`, `json` or `postcard`; or with
+    /// the name of an operation, `operation-json` or `operation-postcard`, and `operation-small`
+    /// or `operation-async` for a number alone.
     pub fn sample_as(form: &str) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         match form {
             "typed" => Self::sample().write(|part| bytes.extend_from_slice(part)),
             "json" => serde_json::to_writer(&mut bytes, &Self::sample()).ok()?,
             "postcard" => bytes = postcard::to_extend(&Self::sample(), bytes).ok()?,
+            "operation-json" => {
+                bytes.extend_from_slice(b"{\"echo\":");
+                serde_json::to_writer(&mut bytes, &Self::sample()).ok()?;
+                bytes.push(b'}');
+            }
+            "operation-postcard" => {
+                bytes.push(2);
+                bytes = postcard::to_extend(&Self::sample(), bytes).ok()?;
+            }
+            "operation-async" | "operation-small" => bytes.extend_from_slice(&[1, 100]),
             _ => return None,
         }
         Some(bytes)

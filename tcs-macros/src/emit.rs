@@ -2,7 +2,9 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Expr, GenericParam, Generics, Type, ext::IdentExt as _, parse_quote};
+use syn::{
+    Attribute, Expr, GenericParam, Generics, Type, Visibility, ext::IdentExt as _, parse_quote,
+};
 
 use crate::{
     item::Function,
@@ -16,9 +18,36 @@ pub(crate) struct Field {
     pub(crate) ty: Type,
 }
 
+/// What a type is made of, and what it has from there.
+pub(crate) struct Origin<'a> {
+    pub(crate) vis: &'a Visibility,
+    pub(crate) attrs: Vec<&'a Attribute>,
+    /// Stands for documentation where `attrs` have none.
+    pub(crate) docs: Option<String>,
+    /// What its fields are parameters of.
+    pub(crate) what: &'static str,
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) fn of(function: &'a Function) -> Self {
+        let docs = (!function.has_docs()).then(|| {
+            format!(
+                " The protocol of [`{0}`](fn@{0}).",
+                function.sig.ident.unraw()
+            )
+        });
+        Self {
+            vis: &function.vis,
+            attrs: function.shared_attrs().collect(),
+            docs,
+            what: "the function",
+        }
+    }
+}
+
 /// The type of a protocol.
 pub(crate) struct Shape<'a> {
-    pub(crate) function: &'a Function,
+    pub(crate) origin: Origin<'a>,
     pub(crate) name: &'a Ident,
     pub(crate) generics: &'a Generics,
     pub(crate) fields: &'a [Field],
@@ -28,21 +57,19 @@ impl Shape<'_> {
     /// Declares the type and what it has of its own, next to the implementation of its trait.
     pub(crate) fn declare(&self, implementation: &TokenStream) -> TokenStream {
         let Self {
-            function,
+            origin,
             name,
             generics,
             fields,
         } = self;
+        let Origin {
+            vis,
+            attrs,
+            docs,
+            what,
+        } = origin;
         let span = at(*name);
-        let vis = &function.vis;
-        let attrs = function.shared_attrs();
-        let docs = (!function.has_docs()).then(|| {
-            let text = format!(
-                " The protocol of [`{0}`](fn@{0}).",
-                function.sig.ident.unraw()
-            );
-            quote!(#[doc = #text])
-        });
+        let docs = docs.as_ref().map(|text| quote!(#[doc = #text]));
         let where_clause = &generics.where_clause;
         let parameters = parameters(generics);
         let (impl_generics, type_generics, _) = generics.split_for_impl();
@@ -50,7 +77,7 @@ impl Shape<'_> {
             quote!(#where_clause;)
         } else {
             let fields = fields.iter().map(|Field { name, ty }| {
-                let text = format!(" The parameter `{}` of the function.", name.unraw());
+                let text = format!(" The parameter `{}` of {what}.", name.unraw());
                 quote!(#[doc = #text] #vis #name: #ty)
             });
             quote!(#where_clause { #(#fields),* })
@@ -79,12 +106,12 @@ impl Shape<'_> {
 
     fn new_function(&self) -> TokenStream {
         let Self {
-            function,
+            origin,
             name,
             generics,
             fields,
         } = self;
-        let vis = &function.vis;
+        let vis = origin.vis;
         let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
         let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
         let types = fields.iter().map(|field| &field.ty);

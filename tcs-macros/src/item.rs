@@ -30,6 +30,16 @@ impl Parse for Function {
 }
 
 impl Function {
+    /// Reads one of several functions.
+    pub(crate) fn parse_one(input: ParseStream<'_>) -> Result<Self> {
+        Ok(Self {
+            attrs: input.call(Attribute::parse_outer)?,
+            vis: input.parse()?,
+            sig: input.parse()?,
+            body: input.parse::<TokenTree>()?.into(),
+        })
+    }
+
     /// Reads a function, or says what stands there instead of one.
     pub(crate) fn parse(attribute: &str, item: TokenStream) -> Result<Self> {
         Self::parse_tokens.parse2(item.clone()).map_err(|error| {
@@ -72,7 +82,7 @@ impl Function {
         self.sig.receiver().is_some() || !self.has_body()
     }
 
-    fn has_body(&self) -> bool {
+    pub(crate) fn has_body(&self) -> bool {
         self.body
             .clone()
             .into_iter()
@@ -101,12 +111,27 @@ impl Function {
                 },
             );
         }
+    }
+
+    /// Reports that there is no body.
+    pub(crate) fn check_body(&self, errors: &mut Errors) {
         if !self.has_body() {
             errors.at(
                 &self.sig.ident,
                 "a protocol function has a body: write `{ … }`",
             );
         }
+    }
+
+    /// Returns the function as it was written.
+    pub(crate) fn as_written(&self) -> TokenStream {
+        let Self {
+            attrs,
+            vis,
+            sig,
+            body,
+        } = self;
+        quote!(#(#attrs)* #vis #sig #body)
     }
 
     /// Returns the function as it was written, but for our helper attributes.
@@ -117,6 +142,9 @@ impl Function {
             sig,
             body,
         } = self;
+        let attrs = attrs
+            .iter()
+            .filter(|attr| !attr.path().is_ident("blocking"));
         let mut sig = sig.clone();
         let is_lent = args.session.is_some() || args.greeting.is_some();
         for input in &mut sig.inputs {

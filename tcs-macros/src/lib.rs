@@ -13,6 +13,7 @@ mod generics;
 mod item;
 mod lifetimes;
 mod names;
+mod operations;
 mod options;
 mod parameter;
 mod server;

@@ -10,7 +10,7 @@ const BUILTIN: &[&str] = &[
     "allow", "cfg", "cfg_attr", "deny", "doc", "expect", "forbid", "warn",
 ];
 
-const HELPERS: &[&str] = &["state", "session"];
+const HELPERS: &[&str] = &["state", "session", "context"];
 
 /// What a parameter is declared to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,21 @@ pub(crate) enum Role {
     Plain,
     State,
     Session,
+    /// Taken from the context.
+    Context,
     /// Its attributes are wrong, which has been reported.
     Unclear,
+}
+
+impl Role {
+    /// Returns the helper attribute that says so.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Session => "session",
+            Self::Context | Self::Plain | Self::Unclear => "context",
+        }
+    }
 }
 
 /// Returns whether the attribute is ours to remove from the kept function: one word that Rust does
@@ -41,6 +54,7 @@ pub(crate) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
         let said = match word.to_string().as_str() {
             "state" => Role::State,
             "session" => Role::Session,
+            "context" => Role::Context,
             _ => {
                 if let Some((message, meant)) = complaint(word) {
                     errors.at(word, message);
@@ -65,9 +79,12 @@ pub(crate) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
                 );
             }
             _ => {
+                let first = role.word();
                 errors.at(
                     word,
-                    "a parameter is `#[state]` or `#[session]`, not both: remove one",
+                    format_args!(
+                        "a parameter is `#[{first}]` or `#[{word}]`, not both: remove one"
+                    ),
                 );
                 role = Role::Unclear;
             }
@@ -127,12 +144,16 @@ fn complaint(word: &Ident) -> Option<(String, Role)> {
     let unknown = format!("unknown attribute `#[{text}]`");
     Some(match nearest(&text, HELPERS) {
         Some("state") => (format!("{unknown}: did you mean `#[state]`?"), Role::State),
-        Some(_) => (
+        Some("session") => (
             format!("{unknown}: did you mean `#[session]`?"),
             Role::Session,
         ),
+        Some(_) => (
+            format!("{unknown}: did you mean `#[context]`?"),
+            Role::Context,
+        ),
         None => (
-            format!("{unknown}: there are `#[state]` and `#[session]`"),
+            format!("{unknown}: there are `#[state]`, `#[session]` and `#[context]`"),
             Role::Unclear,
         ),
     })

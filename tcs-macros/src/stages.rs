@@ -25,6 +25,7 @@ pub(crate) fn expand(
         }
     };
     function.check(attribute.name(), &mut errors);
+    function.check_body(&mut errors);
     let name = type_name(&args, &function, attribute.name(), &mut errors);
     let mut tokens = function.kept(&args);
     if let Some(name) = name.filter(|_| !function.is_member()) {

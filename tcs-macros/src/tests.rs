@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
-use syn::{File, Item, ItemFn};
+use syn::{File, Item, ItemFn, ItemMod};
 
 use crate::{client::client_protocol, server::server_protocol};
 
@@ -33,6 +33,19 @@ const SEEDS: &[(&str, &str)] = &[
         "reply = String",
         "fn f<'x>(name: &'x str, #[sate] n: u32) -> impl Into<&'x str> { name }",
     ),
+    (
+        "format = Json, framing = Lines, session = a",
+        "/// Docs.\n #[allow(x)] pub mod m { #![allow(y)] use super::{*, a as b}; pub struct S(u8); \
+         pub fn add(one: u8, #[state] s: &S, r#type: &str) -> Option<&'static str> { None } \
+         #[blocking] pub fn wait<T: Clone, const N: usize>(#[state] t: &[T; N], #[session] x: &mut u8) \
+         where T: Send {} \
+         pub async fn find<'a>(a: &'a str, #[context] peer: &Peer, c: Cow<'a, str>) -> Found<'a> { x } \
+         pub(crate) const unsafe extern \"C\" fn helper() {} macro_rules! m { () => {} } }",
+    ),
+    (
+        "format = Plain",
+        "mod m { pub fn connect(_: impl A) -> ! {} pub fn _1(Request: Request); }",
+    ),
     ("session = , = , , ::", "struct S<'a> { a: &'a str }"),
     (
         "framing(x), \"Name\", 'a', 1.5",
@@ -57,6 +70,11 @@ fn no_input_makes_the_macro_panic() {
         let args = random.mutate(args, &words);
         let item = random.mutate(item, &words);
         let is_function = syn::parse2::<ItemFn>(item.clone()).is_ok();
+        let is_module = syn::parse2::<ItemMod>(item.clone()).is_ok_and(|module| {
+            let items = module.content.map(|(_, items)| items).unwrap_or_default();
+            // What only rustc's parser knows cannot be looked at.
+            !items.iter().any(|item| matches!(item, Item::Verbatim(_)))
+        });
         for expand in [server_protocol, client_protocol] {
             let output = expand(args.clone(), item.clone());
             if is_function {
@@ -64,6 +82,14 @@ fn no_input_makes_the_macro_panic() {
                     .unwrap_or_else(|error| panic!("{error}\n#[x({args})]\n{item}\n{output}"));
                 assert!(
                     file.items.iter().any(|item| matches!(item, Item::Fn(_))),
+                    "{output}"
+                );
+            }
+            if is_module {
+                let file = syn::parse2::<File>(output.clone())
+                    .unwrap_or_else(|error| panic!("{error}\n#[x({args})]\n{item}\n{output}"));
+                assert!(
+                    file.items.iter().any(|item| matches!(item, Item::Mod(_))),
                     "{output}"
                 );
             }
@@ -79,6 +105,18 @@ fn seeds_reach_the_expansion() {
         assert!(!output.contains("compile_error"), "{output}");
         assert!(output.contains("struct"), "{output}");
     }
+    let (args, item) = SEEDS[6];
+    let output = server_protocol(tokens(args), tokens(item)).to_string();
+    assert!(!output.contains("compile_error"), "{output}");
+    for generated in ["Client", "Contract", "Protocol", "Reply", "Request"] {
+        assert!(
+            output.contains(generated),
+            "{generated} is missing: {output}"
+        );
+    }
+    let output = client_protocol(tokens("format = Json"), tokens(item)).to_string();
+    assert!(!output.contains("compile_error"), "{output}");
+    assert!(!output.contains("Protocol"), "{output}");
     let (args, item) = SEEDS[4];
     let output = client_protocol(tokens(args), tokens(item)).to_string();
     assert!(

@@ -31,6 +31,9 @@
 //! # }
 //! ```
 //!
+//! Before a module of functions, [`#[server_protocol]`](macro@server_protocol#a-module-of-functions-several-operations)
+//! makes one protocol of all of them, and a client with a method for each.
+//!
 //! The attributes implement two traits, [`ServerProtocol`] and [`ClientProtocol`], which can be
 //! implemented by hand as well. A protocol names a [`Framing`], which cuts messages out of the
 //! byte stream, and a format, in which they become bytes ([`Encode`], [`Decode`]). The defaults are
@@ -171,6 +174,8 @@ mod error;
 mod format;
 mod framing;
 mod limit;
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+mod operations;
 mod protocol;
 mod race;
 mod refusal;

@@ -8,11 +8,41 @@
 
 use std::{borrow::Cow, marker::PhantomData};
 
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+pub use serde;
+pub use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use crate::__operations as operations;
 use crate::Told;
-pub use crate::{
-    ClientProtocol, Context, Contract, Decode, DecodeError, Encode, EncodeError, Facts, Frame,
-    Framing, FromContext, LengthPrefixed, Peer, Plain, Received, Refusal, ServerProtocol, Writer,
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+pub use crate::operations::{
+    Argument, Element, Missing, Name, Operation, Read, Returned, Value, twice,
 };
+pub use crate::{
+    Address, Channel, ClientProtocol, Connection, Context, Contract, Decode, DecodeError, Encode,
+    EncodeError, Facts, Frame, Framing, FromContext, LengthPrefixed, Peer, Plain, Received,
+    Refusal, Result, ServerProtocol, Writer,
+};
+
+/// Lets what is generated for operations stand, which needs a format that carries it.
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __operations {
+    ($($tokens:tt)*) => { $($tokens)* };
+}
+
+/// Says that no format is there.
+#[cfg(not(any(feature = "json", feature = "messagepack", feature = "postcard")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __operations {
+    ($($tokens:tt)*) => {
+        ::core::compile_error!(
+            "operations need a format: add the feature `json`, `postcard` or `messagepack` to `tcs`"
+        );
+    };
+}
 
 /// What a field must be for its protocol to serve connections on any thread.
 ///

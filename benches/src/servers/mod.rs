@@ -9,6 +9,7 @@ pub mod framed;
 pub mod l0;
 pub mod l1a;
 pub mod l1b;
+pub mod operations;
 pub mod ours;
 pub mod slow;
 
@@ -17,7 +18,7 @@ use slow::Slow;
 /// The largest message, in bytes.
 pub const MAX_FRAME_LEN: usize = 16 << 20;
 
-/// The names that [`run`] knows, beside those of [`combinations`].
+/// The names that [`run`] knows, beside those of [`operations`] and [`combinations`].
 pub const NAMES: [&str; 20] = [
     "l0",
     "l1a",
@@ -50,8 +51,9 @@ pub fn run(
     threads: usize,
     announce: impl FnOnce(SocketAddr) + Send + 'static,
 ) -> io::Result<()> {
-    if !NAMES.contains(&name) && combinations::named(name).is_none() {
-        let names = NAMES.join(", ");
+    let is_known = NAMES.contains(&name) || operations::NAMES.contains(&name);
+    if !is_known && combinations::named(name).is_none() {
+        let names = [&NAMES[..], &operations::NAMES].concat().join(", ");
         return Err(io::Error::other(format!(
             "no server is called {name}: {names}"
         )));
@@ -79,6 +81,9 @@ pub fn run(
             "tcs-blocking" => return ours::serve(slow::AfterBlocking, port, announce).await,
             "tcs-json" => return ours::serve(ours::EchoJson, port, announce).await,
             "tcs-postcard" => return ours::serve(ours::EchoPostcard, port, announce).await,
+            _ if operations::NAMES.contains(&name) => {
+                return operations::run(name, port, announce).await;
+            }
             _ if combinations::named(name).is_some() => {
                 return combinations::serve(name, port, announce).await;
             }

@@ -8,7 +8,7 @@ use super::model::{Half, Model};
 use crate::{
     args::Args,
     checks::checks,
-    emit::{Shape, bounds, judged},
+    emit::{Origin, Shape, bounds, judged},
     item::Function,
     spans::{at, private},
 };
@@ -22,7 +22,7 @@ pub(crate) fn expand(
     is_right: bool,
 ) -> TokenStream {
     let shape = Shape {
-        function,
+        origin: Origin::of(function),
         name,
         generics: &model.generics,
         fields: &model.fields,

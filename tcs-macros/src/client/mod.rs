@@ -7,10 +7,13 @@ mod model;
 
 use proc_macro2::{Ident, TokenStream};
 
-use crate::{args::Args, errors::Errors, item::Function, options::Attribute, stages};
+use crate::{args::Args, errors::Errors, item::Function, operations, options::Attribute, stages};
 
-/// Adds a type that implements `ClientProtocol`.
+/// Adds a type that implements `ClientProtocol`, or leaves of a module what a client needs.
 pub(crate) fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    if operations::is_module(&item) {
+        return operations::expand(Attribute::Client, args, item);
+    }
     stages::expand(Attribute::Client, args, item, add_type)
 }
 

@@ -8,7 +8,7 @@ use super::model::{Argument, Model, Session, State};
 use crate::{
     args::Args,
     checks::checks,
-    emit::{Shape, bounds, judged, sending, turbofish},
+    emit::{Origin, Shape, bounds, judged, sending, turbofish},
     item::Function,
     spans::{self, at, private, respan},
 };
@@ -23,60 +23,72 @@ pub(crate) fn expand(
 ) -> TokenStream {
     let krate = args.krate();
     let shape = Shape {
-        function,
+        origin: Origin::of(function),
         name,
         generics: &model.generics,
         fields: &model.fields,
     };
+    let bodies = is_right.then(|| bodies(args, function, model, &krate));
     let expansion = Expansion {
         args,
-        function,
+        place: &function.sig.ident,
         model,
         krate,
     };
-    shape.declare(&expansion.implementation(name, is_right))
+    shape.declare(&expansion.implementation(name, bodies))
 }
 
-struct Expansion<'a> {
-    args: &'a Args,
-    function: &'a Function,
-    model: &'a Model,
-    krate: TokenStream,
+/// What answers a request.
+pub(crate) struct Bodies {
+    pub(crate) process_request: TokenStream,
+    /// The same without a future, where nothing waits.
+    pub(crate) process_at_once: Option<TokenStream>,
+}
+
+/// What a protocol does besides answering.
+pub(crate) struct Expansion<'a> {
+    pub(crate) args: &'a Args,
+    /// Where errors belong that are about no single token.
+    pub(crate) place: &'a Ident,
+    pub(crate) model: &'a Model,
+    pub(crate) krate: TokenStream,
 }
 
 impl Expansion<'_> {
-    fn implementation(&self, name: &Ident, is_right: bool) -> TokenStream {
+    /// Writes the implementation; with stubs where there are no `bodies`.
+    pub(crate) fn implementation(&self, name: &Ident, bodies: Option<Bodies>) -> TokenStream {
         let Self {
-            args, model, krate, ..
+            args,
+            model,
+            krate,
+            place,
         } = self;
+        let is_right = bodies.is_some();
         let span = at(name);
         let private = quote_spanned!(span=> #krate::__private);
         let framing = or_else(args.framing.as_ref(), quote!(#private::LengthPrefixed));
         let format = or_else(args.format.as_ref(), quote!(#private::Plain));
-        let session = or_else(
-            model.session.as_ref().map(|session| &session.ty),
-            quote!(()),
+        let session = model.session.as_ref().map_or_else(
+            || quote_spanned!(span=> type Session = ();),
+            |Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;),
         );
         let request = or_else(model.request.as_ref(), quote!(#private::Unknown));
         let reply = or_else(model.reply.as_ref(), quote!(#private::Unknown));
-        let (open_session, greeting, refuse, process_request, process_at_once) = if is_right {
-            (
-                self.open_session(),
-                self.greeting(),
-                self.refuse(),
-                self.process_request(),
-                self.process_at_once(),
-            )
+        let stub = quote_spanned!(span=> ::core::unimplemented!());
+        let (open_session, greeting, refuse) = if is_right {
+            (self.open_session(), self.greeting(), self.refuse())
         } else {
-            let stub = quote_spanned!(span=> ::core::unimplemented!());
-            (
-                stub.clone(),
-                None,
-                None,
-                quote_spanned!(span=> async { #stub }),
-                None,
-            )
+            (stub.clone(), None, None)
         };
+        let bodies = bodies.unwrap_or_else(|| Bodies {
+            process_request: quote_spanned!(span=> async { #stub }),
+            process_at_once: None,
+        });
+        let Bodies {
+            process_request,
+            process_at_once,
+        } = bodies;
+        let at_once = process_at_once.map(|body| at_once(at(*place), &private, &body));
         let (impl_generics, type_generics, where_clause) = model.generics.split_for_impl();
         let predicates = where_clause
             .map(|clause| &clause.predicates)
@@ -85,7 +97,7 @@ impl Expansion<'_> {
         let states = self.state_bounds(is_right);
         let framing_of = quote_spanned!(span=> <#name as #private::ServerProtocol>::Framing);
         let checks = is_right.then(|| checks(args, &model.generics, &framing_of));
-        let future = quote_spanned! {at(&self.function.sig.ident)=>
+        let future = quote_spanned! {at(*place)=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Refusal>
             > + ::core::marker::Send
@@ -103,7 +115,7 @@ impl Expansion<'_> {
             {
                 type Framing = #framing;
                 type Format = #format;
-                type Session = #session;
+                #session
                 type Request<'exchange> = #request;
                 type Reply<'exchange> = #reply;
 
@@ -123,7 +135,7 @@ impl Expansion<'_> {
                     #process_request
                 }
 
-                #process_at_once
+                #at_once
             }
 
             #checks
@@ -167,7 +179,7 @@ impl Expansion<'_> {
             args, model, krate, ..
         } = self;
         let expression = args.greeting.as_ref()?;
-        let span = at(&self.function.sig.ident);
+        let span = at(self.place);
         let scope = self.scope();
         let session = model
             .session
@@ -215,7 +227,7 @@ impl Expansion<'_> {
 
     /// Brings the peer and the states into the scope of an expression of the user's.
     fn scope(&self) -> TokenStream {
-        let span = at(&self.function.sig.ident);
+        let span = at(self.place);
         let peer = Ident::new("peer", Span::call_site());
         let states = self
             .model
@@ -241,106 +253,118 @@ impl Expansion<'_> {
             .iter()
             .any(|state| state.name == *name && state.through)
     }
+}
 
-    fn process_request(&self) -> TokenStream {
-        let Self { args, function, .. } = self;
-        let span = at(&function.sig.ident);
-        let Call { extractions, call } = self.call();
-        let reply = if function.is_async() {
-            quote_spanned!(span=> #call.await)
-        } else if args.given("blocking").is_some() {
-            quote_spanned!(span=> facts.block(move || #call).await)
-        } else {
-            return quote_spanned!(span=> async move { self.process_at_once(context, request) });
-        };
-        quote_spanned! {span=>
-            let facts = context.facts;
-            let session = context.session;
-            async move {
-                #extractions
-                ::core::result::Result::Ok(#reply)
-            }
-        }
-    }
-
-    /// What a function that never waits does without a future.
-    fn process_at_once(&self) -> Option<TokenStream> {
-        let Self {
-            args,
-            function,
-            krate,
-            ..
-        } = self;
-        if function.is_async() || args.given("blocking").is_some() {
-            return None;
-        }
-        let span = at(&function.sig.ident);
-        let Call { extractions, call } = self.call();
-        let private = quote_spanned!(span=> #krate::__private);
-        Some(quote_spanned! {span=>
-            const AT_ONCE: bool = true;
-
-            fn process_at_once<'exchange>(
-                &'exchange self,
-                context: #private::Context<'exchange, Self::Session>,
-                request: Self::Request<'exchange>,
-            ) -> ::core::result::Result<Self::Reply<'exchange>, #private::Refusal> {
-                let facts = context.facts;
-                let session = context.session;
+/// What answers the requests of one function.
+fn bodies(args: &Args, function: &Function, model: &Model, krate: &TokenStream) -> Bodies {
+    let ident = &function.sig.ident;
+    let span = at(ident);
+    let turbofish = turbofish(&model.generics);
+    let target = quote_spanned!(span=> #ident #turbofish);
+    let request = [quote_spanned!(span=> request)];
+    let Call { extractions, call } = call(&target, ident, model, krate, &request);
+    let reply = if function.is_async() {
+        quote_spanned!(span=> #call.await)
+    } else if args.given("blocking").is_some() {
+        quote_spanned!(span=> facts.block(move || #call).await)
+    } else {
+        return Bodies {
+            process_request: quote_spanned! {span=>
+                async move { self.process_at_once(context, request) }
+            },
+            process_at_once: Some(quote_spanned! {span=>
                 #extractions
                 ::core::result::Result::Ok(#call)
-            }
-        })
-    }
-
-    /// The call of the function, with the request, `facts` and `session` in scope.
-    fn call(&self) -> Call {
-        let Self {
-            function,
-            model,
-            krate,
-            ..
-        } = self;
-        let ident = &function.sig.ident;
-        let span = at(ident);
-        let mut extractions = TokenStream::new();
-        let mut extracted = 0;
-        let arguments: Vec<TokenStream> = model
-            .arguments
-            .iter()
-            .map(|argument| match argument {
-                Argument::Request => quote_spanned!(span=> request),
-                Argument::State(index) => model
-                    .states
-                    .get(*index)
-                    .map_or_else(TokenStream::new, |state| {
-                        state_value(span, &state.name, state.through)
-                    }),
-                Argument::Session => match &model.session {
-                    Some(session) if session.mutable => quote_spanned!(span=> session),
-                    _ => quote_spanned!(span=> &*session),
-                },
-                Argument::Extracted(ty) => {
-                    let name = format_ident!("extracted_{extracted}", span = span);
-                    extracted += 1;
-                    let from_context = private(krate, "FromContext", ty);
-                    extractions.extend(quote_spanned! {span=>
-                        let #name = <#ty as #from_context<'exchange>>::from_context(facts)?;
-                    });
-                    name.to_token_stream()
-                }
-            })
-            .collect();
-        let turbofish = turbofish(&model.generics);
-        let call = quote_spanned!(span=> #ident #turbofish (#(#arguments),*));
-        Call { extractions, call }
+            }),
+        };
+    };
+    Bodies {
+        process_request: waiting(
+            span,
+            &quote_spanned! {span=>
+                #extractions
+                ::core::result::Result::Ok(#reply)
+            },
+        ),
+        process_at_once: None,
     }
 }
 
+/// The body of what waits, with `facts` and `session` in scope.
+pub(crate) fn waiting(span: Span, body: &TokenStream) -> TokenStream {
+    quote_spanned! {span=>
+        let facts = context.facts;
+        let session = context.session;
+        async move {
+            #body
+        }
+    }
+}
+
+/// The method of what never waits, with `facts` and `session` in scope of its body.
+fn at_once(span: Span, private: &TokenStream, body: &TokenStream) -> TokenStream {
+    quote_spanned! {span=>
+        const AT_ONCE: bool = true;
+
+        fn process_at_once<'exchange>(
+            &'exchange self,
+            context: #private::Context<'exchange, Self::Session>,
+            request: Self::Request<'exchange>,
+        ) -> ::core::result::Result<Self::Reply<'exchange>, #private::Refusal> {
+            let facts = context.facts;
+            let session = context.session;
+            #body
+        }
+    }
+}
+
+/// The call of a function at `place`, with `facts` and `session` in scope; `requests` are what it takes
+/// of the request, in order.
+pub(crate) fn call(
+    target: &TokenStream,
+    place: &Ident,
+    model: &Model,
+    krate: &TokenStream,
+    requests: &[TokenStream],
+) -> Call {
+    let span = at(place);
+    let mut extractions = TokenStream::new();
+    let mut extracted = 0;
+    let mut requests = requests.iter();
+    let arguments: Vec<TokenStream> = model
+        .arguments
+        .iter()
+        .map(|argument| match argument {
+            Argument::Request => requests.next().cloned().unwrap_or_default(),
+            Argument::State(index) => model
+                .states
+                .get(*index)
+                .map_or_else(TokenStream::new, |state| {
+                    state_value(span, &state.name, state.through)
+                }),
+            Argument::Session => match &model.session {
+                Some(session) if session.mutable => quote_spanned!(span=> session),
+                _ => quote_spanned!(span=> &*session),
+            },
+            Argument::Extracted(ty) => {
+                let name = format_ident!("extracted_{extracted}", span = span);
+                extracted += 1;
+                let from_context = private(krate, "FromContext", ty);
+                extractions.extend(quote_spanned! {span=>
+                    let #name = <#ty as #from_context<'exchange>>::from_context(facts)?;
+                });
+                name.to_token_stream()
+            }
+        })
+        .collect();
+    let call = quote_spanned!(span=> #target (#(#arguments),*));
+    Call { extractions, call }
+}
+
 /// A call of the function, and what must be extracted before.
-struct Call {
-    extractions: TokenStream,
-    call: TokenStream,
+pub(crate) struct Call {
+    pub(crate) extractions: TokenStream,
+    pub(crate) call: TokenStream,
 }
 
 fn state_value(span: Span, name: &Ident, through: bool) -> TokenStream {
@@ -351,6 +375,7 @@ fn state_value(span: Span, name: &Ident, through: bool) -> TokenStream {
     }
 }
 
-fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
+/// Returns the type that is given, or else the default.
+pub(crate) fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
     given.map_or(default, ToTokens::to_token_stream)
 }

@@ -37,6 +37,7 @@ pub(crate) enum Argument {
 }
 
 /// What all connections share.
+#[derive(Clone)]
 pub(crate) struct State {
     pub(crate) name: Ident,
     /// The type behind the `&`.
@@ -46,23 +47,32 @@ pub(crate) struct State {
 }
 
 /// What one connection keeps.
+#[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) name: Option<Ident>,
     pub(crate) ty: Type,
     pub(crate) mutable: bool,
 }
 
+impl Model {
+    /// A protocol of these generics, with nothing else yet.
+    pub(crate) const fn new(generics: Generics) -> Self {
+        Self {
+            generics,
+            arguments: Vec::new(),
+            states: Vec::new(),
+            session: None,
+            request: None,
+            reply: None,
+            fields: Vec::new(),
+        }
+    }
+}
+
 /// Checks the parameters and the result, reporting all that is wrong.
 pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Model {
-    let mut model = Model {
-        generics: generics::of_type(&function.sig.generics),
-        arguments: Vec::new(),
-        states: Vec::new(),
-        session: None,
-        request: None,
-        reply: check_reply(function, errors),
-        fields: Vec::new(),
-    };
+    let mut model = Model::new(generics::of_type(&function.sig.generics));
+    model.reply = check_reply(function, errors);
     let mut asked = false;
     for input in &function.sig.inputs {
         let FnArg::Typed(parameter) = input else {
@@ -76,7 +86,7 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
                 asked = true;
                 model.request(&parameter.ty, errors);
             }
-            Role::Plain => model.extracted(&parameter.ty, errors),
+            Role::Plain | Role::Context => model.extracted(&parameter.ty, errors),
             // It may have been meant as the request.
             Role::Unclear => asked = true,
         }
@@ -124,7 +134,8 @@ fn check_options(args: &Args, function: &Function, errors: &mut Errors) {
     }
 }
 
-fn check_reply(function: &Function, errors: &mut Errors) -> Option<Type> {
+/// Returns what the function returns, as one exchange has it.
+pub(crate) fn check_reply(function: &Function, errors: &mut Errors) -> Option<Type> {
     let output = function.output();
     if let Some(keyword) = find_impl(&output) {
         errors.at(&keyword, "a reply has one type: name it instead of `impl`");

@@ -13,7 +13,7 @@ use crate::{
 const IMPL_STATE: &str = "a state has one type: write `fn f<S: Trait>(…, #[state] name: &S)`";
 
 impl Model {
-    pub(super) fn state(&mut self, parameter: &PatType, errors: &mut Errors) {
+    pub(crate) fn state(&mut self, parameter: &PatType, errors: &mut Errors) {
         let name = parameter::name(&parameter.pat).cloned();
         if name.is_none() {
             errors.at(&parameter.pat, "a state becomes a field: give it a name");
@@ -74,7 +74,7 @@ impl Model {
         }
     }
 
-    pub(super) fn session(&mut self, parameter: &PatType, errors: &mut Errors) {
+    pub(crate) fn session(&mut self, parameter: &PatType, errors: &mut Errors) {
         if self.session.is_some() {
             errors.at(
                 &parameter.pat,
@@ -117,37 +117,14 @@ impl Model {
         });
     }
 
-    pub(super) fn request(&mut self, ty: &Type, errors: &mut Errors) {
-        let mut request = ty.clone();
-        match bare(ty) {
-            unsized_type if is_unsized(unsized_type) => {
-                errors.leave_to_rustc();
-                return;
-            }
-            Type::Reference(reference) => {
-                if matches!(bare(&reference.elem), Type::TraitObject(_)) {
-                    errors.at(ty, "a request has one type: name it instead of `dyn`");
-                    return;
-                }
-                match shared(reference, errors) {
-                    Some(shared) => request = shared,
-                    None => return,
-                }
-            }
-            _ => {}
+    pub(crate) fn request(&mut self, ty: &Type, errors: &mut Errors) {
+        if let Some(request) = request(ty, errors) {
+            self.arguments.push(Argument::Request);
+            self.request = Some(lifetimes::unify(&request, "'exchange"));
         }
-        if let Some(keyword) = find_impl(ty) {
-            errors.at(
-                &keyword,
-                "a request has one type: name it instead of `impl`",
-            );
-            return;
-        }
-        self.arguments.push(Argument::Request);
-        self.request = Some(lifetimes::unify(&request, "'exchange"));
     }
 
-    pub(super) fn extracted(&mut self, ty: &Type, errors: &mut Errors) {
+    pub(crate) fn extracted(&mut self, ty: &Type, errors: &mut Errors) {
         if let Some(keyword) = find_impl(ty) {
             errors.at(
                 &keyword,
@@ -158,6 +135,33 @@ impl Model {
             self.arguments.push(Argument::Extracted(Box::new(ty)));
         }
     }
+}
+
+/// Returns the type of what a request says, unless no request can.
+pub(crate) fn request(ty: &Type, errors: &mut Errors) -> Option<Type> {
+    let mut request = ty.clone();
+    match bare(ty) {
+        unsized_type if is_unsized(unsized_type) => {
+            errors.leave_to_rustc();
+            return None;
+        }
+        Type::Reference(reference) => {
+            if matches!(bare(&reference.elem), Type::TraitObject(_)) {
+                errors.at(ty, "a request has one type: name it instead of `dyn`");
+                return None;
+            }
+            request = shared(reference, errors)?;
+        }
+        _ => {}
+    }
+    if let Some(keyword) = find_impl(ty) {
+        errors.at(
+            &keyword,
+            "a request has one type: name it instead of `impl`",
+        );
+        return None;
+    }
+    Some(request)
 }
 
 /// Returns a reference that a request can be, reporting `&'static`; `None` for `&mut`.

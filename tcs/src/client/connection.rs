@@ -209,7 +209,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Sends a request and returns where its reply stands in the inbox.
-    async fn round_trip(
+    pub(super) async fn round_trip(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<Range<usize>> {

@@ -107,7 +107,7 @@ where
     read(frame, framing).map_err(|source| unreadable(peer, source))
 }
 
-fn unreadable(peer: &Peer, source: DecodeError) -> Error {
+pub(super) fn unreadable(peer: &Peer, source: DecodeError) -> Error {
     let peer = peer.clone();
     Repr::Decode { peer, source }.into()
 }

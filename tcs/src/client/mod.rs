@@ -11,6 +11,8 @@ mod channel;
 mod connection;
 mod failure;
 mod message;
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+mod operation;
 mod options;
 mod pipeline;
 mod timer;

@@ -20,6 +20,12 @@ impl<'a> FromContext<'a> for Who<'a> {
     }
 }
 
+/// It is said, so it may stand in front.
+#[server_protocol]
+fn marked(#[context] peer: &Peer, request: &str, #[context] Id(id): Id) -> String {
+    format!("{request} {peer} {id}")
+}
+
 #[server_protocol]
 async fn all(
     request: &str,
@@ -42,5 +48,6 @@ fn reply_of_peer<'p>(_: (), who: Who<'p>) -> String {
 }
 
 fn main() {
+    let _ = tcs::ConcurrentServer::new(Marked);
     let _ = (All::new(1), ReplyOfPeer);
 }

@@ -1,0 +1,291 @@
+//! Old clients and new servers understand each other, and new clients and old servers, as far as
+//! the format lets them.
+//!
+//! The ends of one version never vouch for each other: messages are raw bytes as well.
+
+use serde::{Deserialize, Serialize};
+use tcs::{
+    ConcurrentServer, Error, ErrorKind, Json, MessagePack, Postcard, RefusalKind, client_protocol,
+    server_protocol,
+};
+use tcs_tests::{
+    Heard, Running, client::chain, control, frame, raw_server::RawServer, start, within,
+};
+
+#[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
+struct Item {
+    name: String,
+}
+
+/// The same with a field that was added.
+#[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
+struct NewItem {
+    name: String,
+    note: Option<String>,
+}
+
+/// Both versions in one format, the clients of both, and how often a new thing is said.
+macro_rules! versions {
+    ($format:ty, $old:ident, $new:ident, $contract:ident) => {
+        #[server_protocol(format = $format)]
+        mod $old {
+            use super::*;
+
+            pub fn add(item: Item, count: u8) -> String {
+                format!("{count} {}", item.name)
+            }
+
+            pub fn list() -> Vec<String> {
+                Vec::new()
+            }
+        }
+
+        /// With an optional field of an argument, an optional argument, and an operation at the end.
+        #[server_protocol(format = $format)]
+        mod $new {
+            use super::*;
+
+            pub fn add(item: NewItem, count: u8, shelf: Option<u8>) -> String {
+                format!("{count} {} {:?} {shelf:?}", item.name, item.note)
+            }
+
+            pub fn list(most: Option<u8>) -> Vec<String> {
+                most.map(|most| most.to_string()).into_iter().collect()
+            }
+
+            pub async fn remove(name: &str) -> bool {
+                name == "tea"
+            }
+        }
+
+        /// What a client has that was built of the source of the old version, without its code.
+        #[client_protocol(format = $format)]
+        mod $contract {
+            use super::*;
+            use std::collections::HashMap;
+
+            pub fn add(item: Item, count: u8, #[state] _missing: &NoSuchType) -> String {
+                this_is_not_compiled(item, count)
+            }
+
+            pub fn list() -> Vec<String>;
+
+            fn helper(map: NoSuchType) {}
+        }
+    };
+}
+
+versions!(Json, json_old, json_new, json_contract);
+versions!(MessagePack, packed_old, packed_new, packed_contract);
+versions!(Postcard, lean_old, lean_new, lean_contract);
+
+/// Refused by the server as a bad request that says this.
+fn refused(error: &Error) -> String {
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    let refusal = error.refusal().expect("it was refused");
+    assert_eq!(refusal.kind(), RefusalKind::BadRequest);
+    refusal.text().to_owned()
+}
+
+fn tea() -> Item {
+    Item {
+        name: "tea".to_owned(),
+    }
+}
+
+fn new_tea() -> NewItem {
+    NewItem {
+        name: "tea".to_owned(),
+        note: Some("green".to_owned()),
+    }
+}
+
+macro_rules! self_describing {
+    ($test:ident, $old:ident, $new:ident, $contract:ident) => {
+        #[tokio::test]
+        async fn $test() {
+            let server = start(ConcurrentServer::new($new::Protocol)).await;
+            let mut old = within($old::Client::connect(server.addr()))
+                .await
+                .expect("it listens");
+            let added = within(old.add(tea(), 2)).await.expect("a reply");
+            assert_eq!(added, "2 tea None None");
+            assert_eq!(within(old.list()).await.expect("a reply"), [""; 0]);
+            let mut old = $contract::Client::over(old.into_inner());
+            let added = within(old.add(tea(), 2)).await.expect("a reply");
+            assert_eq!(added, "2 tea None None");
+            drop(old);
+            server.stopped().await;
+
+            let server = start(ConcurrentServer::new($old::Protocol)).await;
+            let mut new = within($new::Client::connect(server.addr()))
+                .await
+                .expect("it listens");
+            let added = within(new.add(new_tea(), 2, Some(7)))
+                .await
+                .expect("a reply");
+            assert_eq!(added, "2 tea");
+            assert_eq!(within(new.list(Some(1))).await.expect("a reply"), [""; 0]);
+            let error = within(new.remove("tea"))
+                .await
+                .expect_err("it is not there");
+            assert!(
+                refused(&error).ends_with("there is no operation `remove`"),
+                "{error:?}"
+            );
+            assert_eq!(within(new.list(None)).await.expect("a reply"), [""; 0]);
+            drop(new);
+            server.stopped().await;
+        }
+    };
+}
+
+self_describing!(json_operations_evolve, json_old, json_new, json_contract);
+self_describing!(
+    messagepack_operations_evolve,
+    packed_old,
+    packed_new,
+    packed_contract
+);
+
+#[tokio::test]
+async fn postcard_operations_are_added_at_the_end() {
+    let server = start(ConcurrentServer::new(lean_new::Protocol)).await;
+    let mut old = within(lean_contract::Client::connect(server.addr()))
+        .await
+        .expect("it listens");
+    // A field that was added is missed.
+    let error = within(old.add(tea(), 2))
+        .await
+        .expect_err("it is another message");
+    assert!(
+        refused(&error).starts_with("the Postcard is wrong at byte "),
+        "{error:?}"
+    );
+    drop(old);
+    server.stopped().await;
+
+    let server = start(ConcurrentServer::new(lean_old::Protocol)).await;
+    let mut new = within(lean_new::Client::connect(server.addr()))
+        .await
+        .expect("it listens");
+    let error = within(new.remove("tea"))
+        .await
+        .expect_err("it is not there");
+    let text = refused(&error);
+    assert!(
+        text.ends_with("there is no operation 2, they end before 2"),
+        "{text}"
+    );
+    // An argument that was added is too much.
+    let error = within(new.list(None))
+        .await
+        .expect_err("it is another message");
+    assert!(
+        refused(&error).ends_with("the value ends here, and more follows"),
+        "{error:?}"
+    );
+    drop(new);
+    server.stopped().await;
+
+    // What was not changed is understood, with an operation behind it or not.
+    let server = start(ConcurrentServer::new(lean_new::Protocol)).await;
+    let mut peer = server.peer().await;
+    within(peer.send(frame(b"\x02\x03tea"))).await;
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Message(b"\x02\x01".to_vec())
+    );
+    drop(peer);
+    server.stopped().await;
+}
+
+async fn server_says(server: Running, exchanges: &[(&[u8], Heard)]) {
+    let mut peer = server.peer().await;
+    for (request, reply) in exchanges {
+        within(peer.send(frame(request))).await;
+        assert_eq!(&within(peer.hear()).await, reply);
+    }
+    drop(peer);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn server_reads_arguments_by_name_or_in_order() {
+    let said = |text: &str| Heard::Message(format!(r#"{{"add":"{text}"}}"#).into_bytes());
+    let wrong = |text: &str| Heard::Control(0x02, format!("the JSON is wrong in line 1, {text}"));
+    let server = start(ConcurrentServer::new(json_new::Protocol)).await;
+    server_says(
+        server,
+        &[
+            (
+                br#"{"add":{"item":{"name":"tea"},"count":2}}"#,
+                said("2 tea None None"),
+            ),
+            (
+                br#" {"add": {"more": [1], "shelf": 7, "count": 2, "item": {"name": "tea"}}}"#,
+                said("2 tea None Some(7)"),
+            ),
+            (
+                br#"{"add":[{"name":"tea"},2,null]}"#,
+                said("2 tea None None"),
+            ),
+            (
+                br#"{"list":{}}"#,
+                Heard::Message(br#"{"list":[]}"#.to_vec()),
+            ),
+            (
+                br#"{"add":{"count":2}}"#,
+                wrong("column 18: the argument `item` is missing"),
+            ),
+            (
+                br#"{"add":[{"name":"tea"}]}"#,
+                wrong("column 23: the argument `count` is missing"),
+            ),
+            (
+                br#"{"list":{"most":1,"most":2}}"#,
+                wrong("column 24: the argument `most` stands there twice"),
+            ),
+            (
+                b"{\"\x7fadd\":{}}",
+                wrong("column 7: there is no operation `\\u{7f}add`"),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn client_writes_arguments_by_name_and_knows_its_reply() {
+    let (addr, server) = RawServer::once(async |mut peer| {
+        for (request, reply) in [
+            (
+                br#"{"add":{"item":{"name":"tea"},"count":2}}"#.as_slice(),
+                frame(br#"{"add":"done"}"#),
+            ),
+            (br#"{"list":{}}"#, frame(br#"{"add":"done"}"#)),
+            (br#"{"list":{}}"#, frame(br#"{"listed":[]}"#)),
+            (br#"{"list":{}}"#, control(0x02, "no")),
+        ] {
+            assert_eq!(within(peer.hear()).await, Heard::Message(request.to_vec()));
+            within(peer.send(reply)).await;
+        }
+    })
+    .await;
+    let mut client = within(json_contract::Client::connect(addr))
+        .await
+        .expect("it listens");
+    assert_eq!(within(client.add(tea(), 2)).await.expect("a reply"), "done");
+    for (kind, text) in [
+        (ErrorKind::Reply, "the reply is that of another operation"),
+        (
+            ErrorKind::Reply,
+            "the JSON is wrong in line 1, column 9: there is no operation `listed`",
+        ),
+        (ErrorKind::Refused, "bad request: no"),
+    ] {
+        let error = within(client.list()).await.expect_err("no reply of this");
+        assert_eq!((error.kind(), &*chain(&error)[1]), (kind, text));
+    }
+    within(server).await.expect("it heard what it expected");
+}

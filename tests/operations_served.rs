@@ -1,0 +1,186 @@
+//! What a function may have, an operation may have as well; servers are asked by raw bytes.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use tcs::{
+    ConcurrentServer, Context, Facts, FromContext, Json, Lines, Peer, Refusal, ServerProtocol,
+    server_protocol,
+};
+use tcs_tests::{Heard, RawPeer, Running, frame, start, within};
+
+/// Proof that the peer is known.
+struct Known;
+
+impl FromContext<'_> for Known {
+    fn from_context(_facts: &Facts) -> Result<Self, Refusal> {
+        Err(Refusal::busy("nobody is known"))
+    }
+}
+
+trait Store: Send + Sync + 'static {
+    fn get(&self, key: &str) -> Option<&str>;
+}
+
+struct Fixed(&'static str);
+
+impl Store for Fixed {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.strip_prefix(key)
+    }
+}
+
+#[server_protocol(format = Json)]
+mod all {
+    use super::*;
+
+    pub fn add(number: u64, #[session] sum: &mut u64, #[state] total: &AtomicU64) -> (u64, u64) {
+        *sum += number;
+        (*sum, number + total.fetch_add(number, Relaxed))
+    }
+
+    pub async fn get<'a, S: Store>(key: &str, #[state] store: &'a S) -> Option<&'a str> {
+        tokio::task::yield_now().await;
+        store.get(key)
+    }
+
+    pub fn all_of<S>(#[state] store: &S, #[state] total: &AtomicU64) -> String
+    where
+        S: Store,
+    {
+        format!("{:?} {}", store.get(""), total.load(Relaxed))
+    }
+
+    pub async fn known(#[context] _proof: Known, #[state] log: &Mutex<Vec<String>>) {
+        log.lock().expect("no panic").push("known".to_owned());
+    }
+
+    #[blocking]
+    pub fn thread(#[context] addr: SocketAddr, #[context] peer: &Peer) -> bool {
+        thread::yield_now();
+        peer.addr() == Some(addr)
+    }
+
+    pub fn fail(text: &str) -> Result<u8, String> {
+        Err(text.to_owned())
+    }
+
+    pub fn panic() -> u8 {
+        panic!("as it was asked to");
+    }
+}
+
+async fn says(peer: &mut RawPeer, request: &str, reply: &str) {
+    within(peer.send(frame(request.as_bytes()))).await;
+    assert_eq!(within(peer.hear()).await, Heard::message(reply));
+}
+
+async fn serve() -> Running {
+    let log = Mutex::default();
+    let protocol = all::Protocol {
+        total: AtomicU64::new(1),
+        store: Fixed("key value"),
+        log,
+    };
+    start(ConcurrentServer::new(protocol)).await
+}
+
+#[tokio::test]
+async fn states_are_shared_by_operations_and_sessions_by_requests() {
+    let server = serve().await;
+    let (mut one, mut other) = (server.peer().await, server.peer().await);
+    says(&mut one, r#"{"add":{"number":2}}"#, r#"{"add":[2,3]}"#).await;
+    says(&mut one, r#"{"add":{"number":2}}"#, r#"{"add":[4,5]}"#).await;
+    says(&mut other, r#"{"add":{"number":2}}"#, r#"{"add":[2,7]}"#).await;
+    says(
+        &mut other,
+        r#"{"get":{"key":"key "}}"#,
+        r#"{"get":"value"}"#,
+    )
+    .await;
+    let all = r#"{"all_of":"Some(\"key value\") 7"}"#;
+    says(&mut one, r#"{"all_of":{}}"#, all).await;
+    drop((one, other));
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn what_is_extracted_refuses_its_operation_alone() {
+    let server = serve().await;
+    let mut peer = server.peer().await;
+    within(peer.send(frame(br#"{"known":{}}"#))).await;
+    let refusal = Heard::Control(0x04, "nobody is known".to_owned());
+    assert_eq!(within(peer.hear()).await, refusal);
+    says(&mut peer, r#"{"thread":{}}"#, r#"{"thread":true}"#).await;
+    says(
+        &mut peer,
+        r#"{"fail":{"text":"no"}}"#,
+        r#"{"fail":{"Err":"no"}}"#,
+    )
+    .await;
+    drop(peer);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.refused), (2, 1));
+}
+
+#[tokio::test]
+async fn panic_fails_its_request() {
+    let server = serve().await;
+    let mut peer = server.peer().await;
+    within(peer.send(frame(br#"{"panic":{}}"#))).await;
+    assert!(matches!(within(peer.hear()).await, Heard::Control(..)));
+    drop(peer);
+    assert_eq!(server.stopped().await.requests.failed, 1);
+}
+
+/// Its options see what the module sees, and the types in them what is around it.
+#[server_protocol(format = Json, framing = Lines, session = *start, greeting = start, refuse = in_words)]
+mod optional {
+    use super::{AtomicU64, Refusal};
+
+    pub fn next(#[session] number: &mut u64, #[state] start: &u64) -> u64 {
+        *number += start;
+        *number
+    }
+
+    pub fn never(#[state] unused: &AtomicU64) -> u64 {
+        unused.load(super::Relaxed)
+    }
+
+    fn in_words(refusal: &Refusal) -> String {
+        refusal.to_string()
+    }
+}
+
+#[tokio::test]
+async fn options_are_those_of_a_function() {
+    let protocol = optional::Protocol::new(7, AtomicU64::new(0));
+    let server = start(ConcurrentServer::new(protocol)).await;
+    let mut peer = server.peer().await;
+    within(peer.send("{\"next\":{}}\n{\"last\":{}}\n{\"next\":{}}\n")).await;
+    within(peer.finish()).await;
+    let heard = String::from_utf8(within(peer.rest()).await).expect("text");
+    let lines: Vec<&str> = heard.lines().collect();
+    assert_eq!(lines[..2], ["7", r#"{"next":14}"#]);
+    assert!(lines[2].contains("there is no operation `last`"), "{heard}");
+    assert_eq!(lines[3..], [r#"{"next":21}"#]);
+    drop(peer);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn operations_that_never_wait_need_no_future() {
+    let at_once = [optional::Protocol::AT_ONCE, all::Protocol::<Fixed>::AT_ONCE];
+    assert_eq!(at_once, [true, false]);
+    let (facts, mut session) = (Facts::new(Peer::unnamed()), 0);
+    let protocol = optional::Protocol::new(7, AtomicU64::new(0));
+    let context = Context::new(&facts, &mut session);
+    let reply = within(protocol.process_request(context, optional::Request::Next {})).await;
+    assert!(matches!(reply, Ok(optional::Reply::Next(7))));
+}

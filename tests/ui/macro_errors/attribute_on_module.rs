@@ -1,6 +1,0 @@
-use tcs::server_protocol;
-
-#[server_protocol]
-mod greet {}
-
-fn main() {}

@@ -1,0 +1,6 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    pub fn add(_one: u8, #[state] #[context] _two: &u8) {}
+}
+
+fn main() {}

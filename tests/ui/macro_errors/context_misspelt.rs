@@ -1,0 +1,8 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    pub fn add(_one: u8, #[contxt] _peer: &tcs::Peer) {}
+}
+
+fn main() {
+    tcs::ConcurrentServer::new(bank::Protocol);
+}

@@ -1,0 +1,8 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    pub fn add<T: serde::Serialize>(one: T) {}
+}
+
+fn main() {
+    tcs::ConcurrentServer::new(bank::Protocol);
+}

@@ -1,0 +1,10 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    pub fn add(one: u8) -> impl Into<u8> {
+        one
+    }
+}
+
+fn main() {
+    tcs::ConcurrentServer::new(bank::Protocol);
+}

@@ -1,0 +1,7 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    use tcs::Client;
+    pub fn add(_one: u8) {}
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+#[tcs::server_protocol(Bank, format = tcs::Json)]
+mod bank {
+    pub fn add(_one: u8) {}
+}
+
+fn main() {
+    tcs::ConcurrentServer::new(bank::Protocol);
+}

@@ -1,0 +1,10 @@
+use tcs::{Json, server_protocol};
+
+#[server_protocol(format = Json)]
+mod bank {
+    pub(crate) fn helper() {}
+}
+
+fn main() {
+    bank::helper();
+}

@@ -1,0 +1,128 @@
+//! What a module of operations may look like, and where it may stand.
+
+use std::{borrow::Cow, fmt::Debug};
+
+use tcs::{ConcurrentServer, Json, Lines, Peer, client_protocol, server_protocol};
+
+/// The types of the options are named as around the module.
+#[server_protocol(format = Json, framing = Lines)]
+mod without_imports {
+    pub fn nothing() {}
+}
+
+#[server_protocol(format = Json)]
+pub(crate) mod generic {
+    #![allow(dead_code)]
+    //! Documentation inside.
+
+    use std::marker::PhantomData;
+
+    use super::*;
+
+    pub trait Store: Send + Sync + 'static {
+        fn get(&self, key: &str) -> Option<String>;
+    }
+
+    pub struct Kept<T>(PhantomData<T>);
+
+    pub async fn get<S: Store>(key: &str, #[state] store: &S) -> Option<String> {
+        store.get(key)
+    }
+
+    pub fn count<S, const N: usize>(
+        #[state] store: &S,
+        #[state] names: &[[u8; N]],
+        #[state] shown: &(dyn Debug + Send + Sync),
+        #[state] text: &str,
+    ) -> usize
+    where
+        S: Store + Debug,
+    {
+        format!("{store:?}{shown:?}{text}").len() + names.len()
+    }
+
+    macro_rules! three {
+        () => {
+            3
+        };
+    }
+
+    pub(crate) const fn three() -> u8 {
+        three!()
+    }
+}
+
+#[derive(Debug)]
+struct Nothing;
+
+impl generic_store::Store for Nothing {
+    fn get(&self, _key: &str) -> Option<String> {
+        None
+    }
+}
+
+use generic as generic_store;
+
+/// Names that could be those of generated code, and types that shadow the prelude's.
+#[server_protocol(format = tcs::Postcard)]
+mod names {
+    use super::*;
+
+    type String = std::string::String;
+    #[derive(serde::Deserialize, serde::Serialize)]
+    pub struct Operation<A>(A);
+    #[derive(serde::Deserialize, serde::Serialize)]
+    pub enum Value {}
+    pub type S = Operation<u8>;
+
+    pub fn request(request: String, to: S, from: u8, message: Option<Value>) -> S {
+        let _ = (request, from, message);
+        to
+    }
+
+    pub fn r#type(r#fn: u8, number: u8, variant: u8, map: u8, list: u8, f: u8) -> u8 {
+        r#fn + number + variant + map + list + f
+    }
+
+    pub fn session<'a, 'b>(text: &'a str, other: &'b str, out: Cow<'a, str>) -> Cow<'a, str> {
+        let _ = (text, other);
+        out
+    }
+
+    pub fn self_name(#[context] context: &Peer, #[session] facts: &mut u8, session: u8) -> u8 {
+        let _ = context;
+        *facts += session;
+        *facts
+    }
+
+    pub async fn process(mut process: u8, reply: &[u8]) -> Result<(), ()> {
+        process += reply.len() as u8;
+        if process == 0 { Err(()) } else { Ok(()) }
+    }
+}
+
+#[client_protocol(format = tcs::Postcard)]
+mod names_contract {
+    use super::names::{S, Value};
+
+    pub fn request(request: String, to: S, from: u8, message: Option<Value>) -> S;
+    pub async fn type_(#[state] unknown: &Unknown, #[context] peer: &Peer) -> u8 {
+        this.does.not.compile
+    }
+}
+
+fn main() {
+    let _ = ConcurrentServer::new(without_imports::Protocol);
+    let _ = ConcurrentServer::new(names::Protocol);
+    let debug: Box<dyn Debug + Send + Sync> = Box::new(1);
+    let protocol = generic::Protocol::new(Nothing, vec![[1, 2]], debug, String::new());
+    let _ = ConcurrentServer::new(protocol);
+    let _ = async |client: names::Client| {
+        let names = client.share()?.clone();
+        let length = names.session("a", "b", "c".into(), |text: Cow<'_, str>| text.len()).await?;
+        let contract = names_contract::Client::over(names.into_inner());
+        let _ = contract.type_().await? + length as u8;
+        Ok::<(), tcs::Error>(())
+    };
+    let _ = generic::three();
+}

@@ -1,0 +1,11 @@
+#[derive(serde::Deserialize)]
+pub struct Order<'a>(&'a str);
+
+#[tcs::server_protocol(format = tcs::Postcard)]
+pub mod bank {
+    pub async fn add(_one: super::Order<'_>) {}
+}
+
+fn main() {
+    tcs::ConcurrentServer::new(bank::Protocol);
+}

@@ -1,0 +1,8 @@
+#[tcs::client_protocol(format = tcs::Json)]
+mod bank {
+    pub fn add(one: u8);
+}
+
+fn main() {
+    let _ = async |mut client: bank::Client| client.add("one").await;
+}

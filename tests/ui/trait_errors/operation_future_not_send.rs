@@ -1,0 +1,12 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    pub async fn list() {}
+    pub async fn add(one: u8) {
+        let kept = std::rc::Rc::new(one);
+        list().await;
+        drop(kept);
+    }
+}
+fn main() {
+    tcs::ConcurrentServer::new(bank::Protocol);
+}
