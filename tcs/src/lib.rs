@@ -51,8 +51,8 @@
 //!
 //! Two programs of this library use the default, [`LengthPrefixed`], which can say why a request was
 //! refused. People at `nc` want [`Lines`]. For what exists already there are [`CrlfLines`],
-//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`], [`UntilEof`], and [`Raw`] for the Python
-//! library: [`Framing`] has a table of them, and of what they cannot say.
+//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`], [`UntilEof`], [`Raw`] for the Python library, and
+//! `Codec<C>` for codecs of `tokio_util`: [`Framing`] has a table of them, and of what they cannot say.
 //!
 //! # Which client when
 //!
@@ -133,7 +133,8 @@
 #![cfg_attr(not(feature = "json"), doc = "```ignore")]
 //! #[derive(serde::Deserialize)]
 //! struct Order<'a> {
-//!     item: &'a str,
+//!     #[serde(borrow)]
+//!     item: std::borrow::Cow<'a, str>, // copied only where it has escapes
 //!     count: u32,
 //! }
 //!
@@ -209,6 +210,7 @@ pub use framing::{
     Arrival, CrlfLines, Cut, Delimited, Exchanges, Fixed, Foreign, FrameError, Framing, Input,
     LengthPrefixed, Lines, Netstrings, Prefixed, Raw, RequestEnd, Side, Told, UntilEof, delimiter,
     prefix,
+    prefix::{BigEndian, LittleEndian, Payload, Whole},
 };
 pub use limit::TimeLimit;
 pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};

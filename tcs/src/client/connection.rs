@@ -160,7 +160,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// `Err` arrives as an [`Error`] with a [`refusal`](Error::refusal). A framing without control frames
     /// cannot tell the two apart: there, the text of an `Err` is read as a `T`.
     ///
-    /// A protocol of a client, made by `#[client_protocol]`, goes to [`exchange`](Self::exchange).
+    /// A protocol of a client, made by `#[client_protocol]`, goes to [`exchange`](Self::exchange). A protocol
+    /// with a greeting is to be [received](Self::receive) from first: what a server says before it was
+    /// asked may otherwise be taken for the reply.
     ///
     /// # Errors
     ///

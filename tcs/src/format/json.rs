@@ -21,21 +21,27 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, shortened};
 /// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
 ///
 /// No newline stands in a message, since JSON writes those in text as `\n`. So it can be
-/// combined with [`framing = Lines`](crate::Lines), which makes *JSON lines*.
+/// combined with [`framing = Lines`](crate::Lines), which makes *JSON lines*. That has no form of its own
+/// for refusals, so `refuse = in_json` with
+/// `fn in_json(refusal: &Refusal) -> Result<(), String> { Err(refusal.to_string()) }` lets a peer whose request
+/// is no JSON know, and go on.
 ///
 /// ```
+/// use std::borrow::Cow;
+///
 /// use serde::{Deserialize, Serialize};
 /// use tcs::{Json, server_protocol};
 ///
 /// #[derive(Deserialize)]
 /// struct Order<'a> {
-///     item: &'a str, // borrowed from what arrived
+///     #[serde(borrow)]
+///     item: Cow<'a, str>, // borrowed from what arrived, unless it has escapes
 ///     count: u32,
 /// }
 ///
 /// #[derive(Serialize)]
 /// struct Receipt<'a> {
-///     item: &'a str,
+///     item: Cow<'a, str>,
 ///     cents: u64,
 /// }
 ///
@@ -108,8 +114,14 @@ fn wrong(error: serde_json::Error) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let text = text.trim_end_matches(&format!(" at line {line} column {column}"));
+    // The peer's JSON is right; whoever reads this can mend the type.
+    let cure = if text.ends_with("expected a borrowed string") {
+        "; where text has escapes, take `Cow` with `#[serde(borrow)]`, or `String`"
+    } else {
+        ""
+    };
     DecodeError::new(format_args!(
-        "the JSON is wrong in line {line}, column {column}: {}",
+        "the JSON is wrong in line {line}, column {column}: {}{cure}",
         shortened(text)
     ))
 }
@@ -168,7 +180,8 @@ mod tests {
         assert!(matches!(value.note, Cow::Owned(note) if note == "é"));
         assert_eq!(
             refused::<Json, Borrowing<'_>>(br#"{"name":"A\n","note":""}"#),
-            "the JSON is wrong in line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string"
+            "the JSON is wrong in line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string; \
+             where text has escapes, take `Cow` with `#[serde(borrow)]`, or `String`"
         );
     }
 

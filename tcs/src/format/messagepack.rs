@@ -22,6 +22,10 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, guard::Guar
 /// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well |
 /// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
 ///
+/// Its messages are bytes of all values, so they need a framing that says how many follow, such as the
+/// default, [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings): with lines and delimiters,
+/// some messages cannot be sent.
+///
 /// ```
 /// use serde::{Deserialize, Serialize};
 /// use tcs::{MessagePack, server_protocol};

@@ -17,7 +17,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
 /// | type | sent | read |
 /// |---|---|---|
 /// | `&str`, `String`, `Cow<str>`, `Box<str>`, `char` | UTF-8 | the whole frame; another encoding is refused |
-/// | `&[u8]`, `Vec<u8>`, `Bytes`, `&[u8; N]` | as they are | as they are |
+/// | `&[u8]`, `Vec<u8>`, `Bytes`, `&[u8; N]`, `[u8; N]` | as they are | as they are |
 /// | integers, floats, `bool`, IP and socket addresses | as `Display` writes them | as `FromStr` reads them, nothing before or behind |
 /// | `()` | an empty message | an empty message |
 /// | `fmt::Arguments` | as text, straight into the send buffer | – |

@@ -28,6 +28,8 @@ use super::{Arrival, Cut, FrameError, Framing, Input};
 /// - `max_frame_len` bounds what the decoder takes for one item, and what it leaves in its buffer
 ///   without having one. What it keeps for itself, or reserves by a length that a peer claims, is
 ///   bounded by its own settings. A reply is bounded when it is encoded.
+/// - Its first bytes are the codec's, too: HTTP and the like are not recognised, because the codec may
+///   speak just that. A browser can post lines to a codec of lines, and they are processed.
 /// - A connection that waits for a message holds no buffer.
 /// - Only a [`Channel`](crate::Channel) does not take it, because its replies are bytes.
 ///

@@ -36,6 +36,10 @@ use super::{
 /// # }
 /// ```
 ///
+/// Numbers as bytes are arrays: `fn double(word: &[u8; 8]) -> [u8; 8]` with `u64::from_le_bytes(*word)` and
+/// `to_le_bytes()`; a `u64` itself would be its decimal digits in [`Plain`](crate::Plain). The text of a
+/// function's error has another length, so errors need `refuse = …` to become a message.
+///
 /// Without a byte there is no message, so this does not compile:
 ///
 /// ```compile_fail,E0080

@@ -57,12 +57,13 @@ use crate::{Refusal, RefusalKind, refusal::Escaped};
 /// | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
 /// | [`UntilEof`] | the message, the end of what is sent | `nc -N`, files |
 /// | [`Raw`] | what arrives at once | the Python library, toys |
+/// | `Codec<C>`, with the feature `codec` | what a codec of `tokio_util` says | codecs that exist already |
 ///
 /// Only `LengthPrefixed` has control frames, by which a peer is told why it gets no reply. On the
 /// others the text of a function's error is sent as the reply, and after any other refusal the
 /// connection closes, when what was answered before has been delivered.
 ///
-/// On all of them, a server recognises the first bytes of HTTP, TLS, SSH, Redis and PROXY headers
+/// On all of them but `Codec`, a server recognises the first bytes of HTTP, TLS, SSH, Redis and PROXY headers
 /// ([`Foreign`]): the peer is told in its own terms, and nothing is executed. So the first message of
 /// a connection cannot begin with these bytes. A framing of your own looks at them only if it asks.
 ///

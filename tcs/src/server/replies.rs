@@ -243,7 +243,7 @@ impl<P: ServerProtocol> Replies<P> {
             })
         });
         if said.is_err() {
-            log_unsendable();
+            log_unsendable(refusal);
             self.unsent.failed += 1;
             return Next::Close(None);
         }
@@ -351,8 +351,8 @@ fn log_unsaid(refusal: &Refusal) {
     tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
 }
 
-fn log_unsendable() {
-    tracing::error!("the text of an error cannot be sent");
+fn log_unsendable(refusal: &Refusal) {
+    tracing::error!(reason = %refusal, "this framing cannot carry the text of an error; word it with `refuse`");
 }
 
 fn log_rejected(error: &FrameError, told: bool) {

@@ -35,6 +35,10 @@ mod output;
 /// | `()` | nothing |
 /// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
 ///
+/// Its messages are bytes of all values, so they need a framing that says how many follow, such as the
+/// default, [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings): with lines and delimiters,
+/// some messages cannot be sent.
+///
 /// ```
 /// use serde::{Deserialize, Serialize};
 /// use tcs::{Postcard, server_protocol};
