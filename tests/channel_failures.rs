@@ -195,6 +195,40 @@ async fn silent_server_is_taken_for_dead() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn call_behind_a_request_that_is_never_read_does_not_wait_for_ever() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = memory_with(&options, 64);
+    let first = call(&channel, &"x".repeat(100));
+    settle().await;
+    // The server does not wait for the end of the request, and never reads again.
+    within(peer.send(frame(b"early"))).await;
+    assert_eq!(first.reply().await, "early");
+    pass(Duration::from_secs(3)).await;
+    let began = tokio::time::Instant::now();
+    let behind = facts(call(&channel, "behind")).await;
+    assert_eq!(behind, (ErrorKind::Broken, Execution::NotSent));
+    assert!((8..=9).contains(&began.elapsed().as_secs()));
+    // Nor does it live on when nobody needs it any more.
+    drop(channel);
+    pass(Duration::from_secs(20)).await;
+    assert!(within(peer.rest()).await.len() <= 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn channel_whose_request_is_never_read_ends_with_its_last_handle() {
+    let (channel, mut peer) = memory(64);
+    let first = call(&channel, &"x".repeat(100));
+    settle().await;
+    within(peer.send(frame(b"early"))).await;
+    assert_eq!(first.reply().await, "early");
+    // Long enough for the timer to stop.
+    pass(Duration::from_secs(20)).await;
+    drop(channel);
+    settle().await;
+    assert!(within(peer.rest()).await.len() <= 64);
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_channel_stays_open_and_its_next_call_has_all_its_time() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
     let (channel, mut peer) = memory_with(&options, 1 << 10);

@@ -107,6 +107,27 @@ async fn started_frame_has_its_own_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn frame_that_is_skipped_has_the_same_limit() {
+    let (mut peer, serving) = serve(server().max_frame_len(100), 1 << 16);
+    let began = Instant::now();
+    patiently(peer.send(300_u32.to_be_bytes())).await;
+    let too_large = "a message of 300 bytes exceeds `max_frame_len` of 100 bytes";
+    assert_eq!(
+        patiently(peer.hear()).await,
+        Heard::Control(0x03, too_large.to_owned())
+    );
+    for _ in 0..5 {
+        patiently(peer.send(b"x")).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
+    took(began, Duration::from_secs(30));
+    drop(peer);
+    let requests = ended(serving).await.requests;
+    assert_eq!((requests.received, requests.refused), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn bytes_that_arrive_earn_a_started_frame_more_time() {
     let (mut peer, serving) = serve(server(), 1 << 20);
     let began = Instant::now();

@@ -178,10 +178,12 @@ impl Inbox {
     /// Drops what has arrived of a frame that was dealt with.
     #[cold]
     fn skip_arrived(&mut self) {
-        let skipped = self.skip.min(self.buffer.len() - self.start);
+        // Nothing was unread before it, so it stands in front; taken out, it does not look as if
+        // a frame had been taken off.
+        let skipped = self.skip.min(self.buffer.len());
         self.skip -= skipped;
         self.skipped += skipped;
-        self.start += skipped;
+        self.buffer.drain(..skipped);
     }
 
     /// Continues where `other` stops, with the bytes that are unread there.

@@ -55,6 +55,12 @@ impl Outbox {
         }
     }
 
+    /// Returns how many bytes there are of complete frames; they leave together, when all are sent.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.whole
+    }
+
     /// Returns how many bytes wait to be sent.
     pub(crate) fn waiting(&self) -> usize {
         self.whole - self.sent

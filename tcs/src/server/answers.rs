@@ -241,7 +241,8 @@ where
                 let text = "the server ended before the reply";
                 let refusal = Refusal::new(RefusalKind::Failed, text);
                 self.replies.close(outbox, &refusal);
-                Next::Close(Some(closing("the server ended")))
+                // Without control frames that was the last word.
+                self.replies.end(outbox, "the server ended")
             }
         }
     }

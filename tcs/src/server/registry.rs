@@ -278,10 +278,20 @@ impl Watch {
     /// Waits until `limit` after the time `began`.
     #[inline]
     pub(super) fn limit_from(&self, began: Time, limit: Limit) {
-        // The clock may be behind; a limit must not end early for it.
-        let deadline = (began.get() + self.registry.tick * u64::from(SLACK))
-            .saturating_add(limit.milliseconds());
+        let deadline = self.deadline(began, limit);
         self.slot.deadline.store(deadline, Ordering::Relaxed);
+    }
+
+    /// Tells whether a limit that began then is over.
+    pub(super) fn is_over(&self, began: Time, limit: Limit) -> bool {
+        self.deadline(began, limit) <= self.now().get()
+    }
+
+    #[inline]
+    fn deadline(&self, began: Time, limit: Limit) -> u64 {
+        // The clock may be behind; a limit must not end early for it.
+        let slack = self.registry.tick * u64::from(SLACK);
+        (began.get() + slack).saturating_add(limit.milliseconds())
     }
 
     /// Tells whether the server is finishing.

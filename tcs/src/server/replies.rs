@@ -64,10 +64,10 @@ pub(super) enum Acquaintance {
 /// As many bytes wait before they are sent although more answers could join them.
 const BATCH: usize = 64 * 1024;
 
-/// Tells whether so much waits that it should be sent now.
+/// Tells whether there is so much that all of it should be sent now, also what is sent in part.
 #[inline]
 pub(super) fn is_full(outbox: &Outbox) -> bool {
-    outbox.waiting() >= BATCH
+    outbox.len() >= BATCH
 }
 
 impl<P: ServerProtocol> Replies<P> {

@@ -115,8 +115,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arrived, Gone>> {
         let started = inbox.started();
-        if started.is_none() && self.watch.is_draining() {
-            return Poll::Ready(Ok(Arrived::Drain));
+        if self.watch.is_draining()
+            && let Some(arrived) = self.finish(started)
+        {
+            return Poll::Ready(Ok(arrived));
         }
         // Reading comes before all limits: bytes that are there count, even if this task was late.
         match inbox.poll_read(cx, &mut self.stream) {
@@ -129,6 +131,19 @@ where
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
             Poll::Pending => self.wait(cx, started),
         }
+    }
+
+    /// Ends the wait for bytes when the server is finishing, also if they never pause.
+    #[cold]
+    fn finish(&mut self, started: Option<usize>) -> Option<Arrived> {
+        if started.is_none() {
+            return Some(Arrived::Drain);
+        }
+        let now = self.watch.now();
+        let began = *self.drain_began.get_or_insert(now);
+        self.watch
+            .is_over(began, DRAINED_FRAME)
+            .then_some(Arrived::Expired)
     }
 
     /// Waits for bytes that have not arrived, within the limit.
