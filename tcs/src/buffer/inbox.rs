@@ -196,6 +196,14 @@ impl Inbox {
         other.reset();
     }
 
+    /// Becomes that of a new connection, where nothing is left of the last.
+    #[inline]
+    pub(super) fn forget_arrival(&mut self) {
+        self.buffer.clear();
+        self.start = 0;
+        self.arrival = Arrival::Paused;
+    }
+
     /// Becomes that of a new connection.
     #[inline]
     pub(super) fn reset(&mut self) {

@@ -62,7 +62,7 @@ impl Lease {
         if !buffers.outbox.is_empty() {
             self.0 = Some(buffers);
         } else if buffers.inbox.started().is_none() {
-            give_back(buffers);
+            give_back_rested(buffers);
         } else {
             self.0 = Some(park(buffers));
         }
@@ -134,11 +134,17 @@ fn lend() -> Box<Buffers> {
     pool::take_from(&LARGE).unwrap_or_else(|| Box::new(Buffers::new()))
 }
 
-#[inline]
 fn give_back(mut buffers: Box<Buffers>) {
+    buffers.inbox.reset();
+    buffers.outbox.clear();
+    give_back_rested(buffers);
+}
+
+/// Gives back buffers in which nothing is left.
+#[inline]
+fn give_back_rested(mut buffers: Box<Buffers>) {
     let Buffers { inbox, outbox } = &mut *buffers;
-    inbox.reset();
-    outbox.clear();
+    inbox.forget_arrival();
     if inbox.is_usual() && outbox.is_usual() {
         pool::give_to(&LARGE, KEPT, buffers);
     } else if inbox.capacity() == SMALLEST {

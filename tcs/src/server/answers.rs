@@ -70,6 +70,7 @@ where
     }
 
     /// Does the same for functions that never wait, until so much waits that it should be sent.
+    #[inline(never)]
     pub(super) fn answer_now(&mut self, buffers: &mut Buffers) -> Next {
         loop {
             // One guard for all of them: per request it would cost more than all else here.

@@ -172,14 +172,18 @@ where
             if self.replies.has_unsent(&buffers.outbox) {
                 ready!(self.poll_flush(&mut buffers.outbox, cx))?;
             }
-            if !self.is_behind {
+            if self.is_behind {
+                self.is_behind = false;
+            } else {
                 let arrived = ready!(self.poll_fill(&mut buffers.inbox, cx))?;
                 if !P::AT_ONCE || !matches!(arrived, Arrived::Bytes) {
                     return Poll::Ready(Ok(arrived));
                 }
             }
             let next = self.answer_now(buffers);
-            self.is_behind = is_full(&buffers.outbox);
+            if is_full(&buffers.outbox) {
+                self.is_behind = true;
+            }
             if buffers.inbox.has_moved() {
                 self.wait_began = None;
             }

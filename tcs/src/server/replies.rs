@@ -306,7 +306,7 @@ impl<P: ServerProtocol> Replies<P> {
     ) -> Poll<io::Result<()>> {
         let flushed = outbox.poll_flush(cx, stream);
         if let Poll::Ready(Ok(())) = flushed {
-            tally.answer(std::mem::take(&mut self.unsent));
+            tally.answer(&mut self.unsent);
         }
         flushed
     }

@@ -105,10 +105,17 @@ impl Tally {
         add(&self.received, 1);
     }
 
-    /// Counts requests whose answers were sent.
+    /// Counts requests whose answers were sent, and forgets them there.
     #[inline]
-    pub(super) fn answer(&self, answers: Answers) {
-        add(&self.served, answers.served);
+    pub(super) fn answer(&self, answers: &mut Answers) {
+        add(&self.served, std::mem::take(&mut answers.served));
+        if answers.failed | answers.refused != 0 {
+            self.answer_others(std::mem::take(answers));
+        }
+    }
+
+    #[cold]
+    fn answer_others(&self, answers: Answers) {
         add(&self.failed, answers.failed);
         add(&self.refused, answers.refused);
     }

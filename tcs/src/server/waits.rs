@@ -55,6 +55,13 @@ pub(super) enum Arrived {
     Drain,
 }
 
+/// What becomes of a wait for bytes when the server is finishing.
+enum Finish {
+    GoOn,
+    Drain,
+    Expired,
+}
+
 /// How long a started frame may take to complete when a drain begins.
 const DRAINED_FRAME: Limit = Limit::of(1);
 /// So many bytes of a started frame earn a second more.
@@ -115,10 +122,12 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arrived, Gone>> {
         let started = inbox.started();
-        if self.watch.is_draining()
-            && let Some(arrived) = self.finish(started)
-        {
-            return Poll::Ready(Ok(arrived));
+        if self.watch.is_draining() {
+            match self.finish(started.is_some()) {
+                Finish::GoOn => {}
+                Finish::Drain => return Poll::Ready(Ok(Arrived::Drain)),
+                Finish::Expired => return Poll::Ready(Ok(Arrived::Expired)),
+            }
         }
         // Reading comes before all limits: bytes that are there count, even if this task was late.
         match inbox.poll_read(cx, &mut self.stream) {
@@ -135,15 +144,17 @@ where
 
     /// Ends the wait for bytes when the server is finishing, also if they never pause.
     #[cold]
-    fn finish(&mut self, started: Option<usize>) -> Option<Arrived> {
-        if started.is_none() {
-            return Some(Arrived::Drain);
+    #[inline(never)]
+    fn finish(&mut self, has_started: bool) -> Finish {
+        if !has_started {
+            return Finish::Drain;
         }
         let now = self.watch.now();
         let began = *self.drain_began.get_or_insert(now);
-        self.watch
-            .is_over(began, DRAINED_FRAME)
-            .then_some(Arrived::Expired)
+        if self.watch.is_over(began, DRAINED_FRAME) {
+            return Finish::Expired;
+        }
+        Finish::GoOn
     }
 
     /// Waits for bytes that have not arrived, within the limit.
@@ -176,6 +187,8 @@ where
     }
 
     /// Returns how long a frame may take of which so many bytes have arrived.
+    #[cold]
+    #[inline(never)]
     fn frame_limit(&self, arrived: usize) -> Limit {
         let earned = arrived / BYTES_PER_SECOND;
         self.shared.limits.frame.plus_seconds(earned as u64)
