@@ -1,7 +1,10 @@
 //! The first bytes of a connection.
 
 use super::{
-    Arrival, Cut, FrameError, Input, Side, What, foreign::Foreign, sight::Sight, too_large,
+    Arrival, Cut, FrameError, Input, Side, What,
+    foreign::{Foreign, refuse_length},
+    sight::Sight,
+    too_large,
 };
 
 /// Whether the peer has shown that it speaks the framing of its connection.
@@ -31,6 +34,20 @@ impl Contact {
         matches!(self, Self::Made)
     }
 
+    /// Cuts a frame; the first one unless the peer speaks something else.
+    #[inline]
+    pub(super) fn cut(
+        &mut self,
+        input: Input<'_>,
+        unit: Unit,
+        cut: impl FnOnce(Input<'_>) -> Found,
+    ) -> Found {
+        if self.is_made() {
+            return cut(input);
+        }
+        self.first(input, unit, cut)
+    }
+
     /// Cuts the first frame, unless the peer speaks something else.
     ///
     /// What may still become something else is no error of this framing before more of it has
@@ -45,6 +62,9 @@ impl Contact {
         match input.side() {
             Side::Server => {
                 let sight = self.look(input, unit)?;
+                if unit == Unit::Line {
+                    refuse_length(input)?;
+                }
                 self.of_client(input, sight, cut(input))
             }
             Side::Client => self.of_server(input, cut(input)),

@@ -1,11 +1,8 @@
 //! A line for each message, with the line end that Internet protocols prescribe.
 
 use super::{
-    Cut, FrameError, Framing, Input,
-    contact::{Contact, Unit},
-    find::find_byte,
-    foreign,
-    lines::refuse_line_feed,
+    Cut, FrameError, Framing, Input, Lines,
+    lines::{LineEnd, refuse_line_feed},
 };
 
 /// Text up to `\r\n`: lines as SMTP, FTP, IRC and most Internet protocols prescribe them.
@@ -42,22 +39,13 @@ use super::{
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CrlfLines {
-    /// How many bytes at the start of the input are known to hold no line feed.
-    searched: usize,
-    contact: Contact,
+    lines: Lines,
 }
 
 impl Framing for CrlfLines {
     #[inline]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        let Self { searched, contact } = self;
-        if contact.is_made() {
-            return next(searched, input);
-        }
-        contact.first(input, Unit::Line, |input| {
-            foreign::refuse_length(input)?;
-            next(searched, input)
-        })
+        self.lines.cut_line(input, LineEnd::CrLf)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
@@ -67,28 +55,4 @@ impl Framing for CrlfLines {
         out.extend_from_slice(b"\r\n");
         Ok(())
     }
-}
-
-#[inline]
-fn next(searched: &mut usize, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-    let bytes = input.bytes();
-    let unread = bytes.get(*searched..).unwrap_or_default();
-    let end = find_byte(unread, b'\n').map(|at| *searched + at);
-    let known = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
-    let line = known.strip_suffix(b"\r");
-    if end.is_some() && line.is_none() {
-        return Err(FrameError::malformed(
-            "a line that ends with `\\n` alone; here a line ends with `\\r\\n`",
-        ));
-    }
-    let length = line.unwrap_or(known).len();
-    if length > input.limit() {
-        return Err(FrameError::too_large(length, input.limit()));
-    }
-    let Some(end) = end else {
-        *searched = bytes.len();
-        return input.unfinished();
-    };
-    *searched = 0;
-    Ok(Some(Cut::message(0..length, end + 1)))
 }

@@ -104,10 +104,7 @@ impl<const D: u128> Framing for Delimited<D> {
     #[inline]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
         let Self { searched, contact } = self;
-        if contact.is_made() {
-            return next(searched, Self::delimiter(), input);
-        }
-        contact.first(input, Unit::Other, |input| {
+        contact.cut(input, Unit::Other, |input| {
             next(searched, Self::delimiter(), input)
         })
     }

@@ -60,10 +60,7 @@ impl<const N: usize> Framing for Fixed<N> {
 
     #[inline]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        if self.contact.is_made() {
-            return next::<N>(input);
-        }
-        self.contact.first(input, Unit::Other, next::<N>)
+        self.contact.cut(input, Unit::Other, next::<N>)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}

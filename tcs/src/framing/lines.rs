@@ -4,16 +4,16 @@ use super::{
     Cut, FrameError, Framing, Input,
     contact::{Contact, Unit},
     find::find_byte,
-    foreign,
 };
 
 /// Text up to a line feed: what `nc`, telnet and many existing protocols speak.
 ///
 /// A carriage return before the line feed is dropped; `\n` is written. A message that contains a
-/// line feed, or ends with a carriage return, cannot be sent. There are no control frames: the text of a function's error is sent
-/// as the reply, and after any other refusal the connection closes, unless the protocol words them
-/// (`refuse = …`). A last line without its line feed is refused and never executed, because it may be half of one. A peer that begins with a
-/// length is answered with a control frame; nothing is executed.
+/// line feed, or ends with a carriage return, cannot be sent. There are no control frames: the text
+/// of a function's error is sent as the reply, and after any other refusal the connection closes,
+/// unless the protocol words them (`refuse = …`). A last line without its line feed is refused and
+/// never executed, because it may be half of one. A peer that begins with a length is answered with
+/// a control frame; nothing is executed.
 ///
 /// Where each line must end with `\r\n`, use [`CrlfLines`](super::CrlfLines).
 ///
@@ -46,17 +46,32 @@ pub struct Lines {
     contact: Contact,
 }
 
+/// What a line has to end with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineEnd {
+    /// A line feed, whatever stands before it.
+    LineFeed,
+    /// Both, and nothing else.
+    CrLf,
+}
+
+impl Lines {
+    /// Cuts a line that ends so.
+    #[inline]
+    pub(super) fn cut_line(
+        &mut self,
+        input: Input<'_>,
+        end: LineEnd,
+    ) -> Result<Option<Cut>, FrameError> {
+        let Self { searched, contact } = self;
+        contact.cut(input, Unit::Line, |input| next(searched, input, end))
+    }
+}
+
 impl Framing for Lines {
     #[inline]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        let Self { searched, contact } = self;
-        if contact.is_made() {
-            return next(searched, input);
-        }
-        contact.first(input, Unit::Line, |input| {
-            foreign::refuse_length(input)?;
-            next(searched, input)
-        })
+        self.cut_line(input, LineEnd::LineFeed)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
@@ -72,21 +87,32 @@ impl Framing for Lines {
 }
 
 #[inline]
-fn next(searched: &mut usize, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+fn next(searched: &mut usize, input: Input<'_>, end: LineEnd) -> Result<Option<Cut>, FrameError> {
     let bytes = input.bytes();
     let unread = bytes.get(*searched..).unwrap_or_default();
-    let end = find_byte(unread, b'\n').map(|at| *searched + at);
-    let known = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
-    let line = known.strip_suffix(b"\r").unwrap_or(known);
+    let line_feed = find_byte(unread, b'\n').map(|at| *searched + at);
+    let known = bytes
+        .get(..line_feed.unwrap_or(bytes.len()))
+        .unwrap_or(bytes);
+    let line = match known.strip_suffix(b"\r") {
+        Some(line) => line,
+        None if end == LineEnd::CrLf && line_feed.is_some() => return Err(line_feed_alone()),
+        None => known,
+    };
     if line.len() > input.limit() {
         return Err(FrameError::too_large(line.len(), input.limit()));
     }
-    let Some(end) = end else {
+    let Some(line_feed) = line_feed else {
         *searched = bytes.len();
         return input.unfinished();
     };
     *searched = 0;
-    Ok(Some(Cut::message(0..line.len(), end + 1)))
+    Ok(Some(Cut::message(0..line.len(), line_feed + 1)))
+}
+
+#[cold]
+fn line_feed_alone() -> FrameError {
+    FrameError::malformed("a line that ends with `\\n` alone; here a line ends with `\\r\\n`")
 }
 
 #[cold]

@@ -46,10 +46,7 @@ const DIGITS: usize = 20;
 
 impl Framing for Netstrings {
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        if self.contact.is_made() {
-            return next(input);
-        }
-        self.contact.first(input, Unit::Other, next)
+        self.contact.cut(input, Unit::Other, next)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}

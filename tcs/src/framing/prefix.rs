@@ -157,10 +157,7 @@ pub(super) const SKIPPED: usize = 4;
 impl<W: Width, O: Order, C: Counts> Framing for Prefixed<W, O, C> {
     #[inline]
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        if self.contact.is_made() {
-            return Self::next(input);
-        }
-        self.contact.first(input, Unit::Other, Self::next)
+        self.contact.cut(input, Unit::Other, Self::next)
     }
 
     #[inline]

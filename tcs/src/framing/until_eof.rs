@@ -49,10 +49,7 @@ impl Framing for UntilEof {
     const REQUEST_END: RequestEnd = RequestEnd::HalfClose;
 
     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        if self.contact.is_made() {
-            return next(input);
-        }
-        self.contact.first(input, Unit::Other, next)
+        self.contact.cut(input, Unit::Other, next)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
