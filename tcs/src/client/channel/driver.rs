@@ -25,9 +25,6 @@ use crate::{
     },
 };
 
-/// Why a channel ends that nobody needs any more.
-const ABANDONED: &str = "all its handles are gone";
-
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
 pub(super) struct Driver<F: Framing, S> {
@@ -113,30 +110,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 return Poll::Pending;
             }
             let is_sent = self.poll_write(cx).is_ready();
-            if !has_read && next == Next::Listen {
+            if !has_read && (next == Next::Listen || !is_sent) {
                 return Poll::Pending;
             }
-            if !has_read && !is_sent {
-                return self.stall(cx);
-            }
         }
-    }
-
-    /// Waits for a server that does not read.
-    ///
-    /// It may never do so again, so calls and the last handle wake the driver also now: for the timer,
-    /// and for the end.
-    #[cold]
-    fn stall(&mut self, cx: &Context<'_>) -> Poll<Failure> {
-        let mut state = self.shared.lock();
-        if state.is_left && state.calls.is_answered() {
-            return Poll::Ready(Failure::Broken(ABANDONED));
-        }
-        state.driver = Some(cx.waker().clone());
-        if state.calls.len() > 0 {
-            self.ticker.start();
-        }
-        Poll::Pending
     }
 
     /// Hands out the replies that have arrived, and takes the requests that are queued.
@@ -177,7 +154,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             }
         }
         if state.is_left && state.calls.is_answered() {
-            return Err(Failure::Broken(ABANDONED));
+            return Err(Failure::Broken("all its handles are gone"));
         }
         let mut next = Next::Listen;
         if self.outbox.waiting() > 0 {
@@ -192,9 +169,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             }
         }
         self.has_yielded = next == Next::Yield;
+        // Also while it sends: the server may never read again, and then calls need the timer, and
+        // the last handle the end.
         state.driver = match next {
-            Next::Listen => Some(cx.waker().clone()),
-            Next::Send | Next::Yield => None,
+            Next::Listen | Next::Send => Some(cx.waker().clone()),
+            Next::Yield => None,
         };
         if state.calls.len() > 0 {
             self.ticker.start();
