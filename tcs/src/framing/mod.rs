@@ -4,13 +4,14 @@
 //! can be split is tested without a socket. One value serves one connection and may remember what
 //! it has seen.
 
-use std::{any::Any, fmt, ops::Range};
+use std::{any::Any, ops::Range};
 
 #[cfg(feature = "codec")]
 mod codec;
 mod contact;
 mod crlf_lines;
 mod delimited;
+mod error;
 mod find;
 mod fixed;
 mod foreign;
@@ -28,6 +29,7 @@ pub use codec::Codec;
 pub(crate) use codec::State;
 pub use crlf_lines::CrlfLines;
 pub use delimited::{Delimited, delimiter};
+pub use error::FrameError;
 pub use fixed::Fixed;
 pub use foreign::Foreign;
 pub use length_prefixed::LengthPrefixed;
@@ -37,10 +39,10 @@ pub use prefix::Prefixed;
 pub use raw::Raw;
 pub use until_eof::UntilEof;
 
-use foreign::Words;
+pub(crate) use error::too_large;
 pub(crate) use sight::seems_foreign;
 
-use crate::{Refusal, RefusalKind, refusal::Escaped};
+use crate::Refusal;
 
 /// How messages are cut out of the byte stream, and put into it.
 ///
@@ -334,89 +336,4 @@ impl Cut {
             consumed,
         }
     }
-}
-
-/// Why bytes cannot be cut into frames, or a message cannot become one.
-///
-/// `Display` escapes control characters, because the text may quote a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrameError {
-    kind: RefusalKind,
-    foreign: Option<Words>,
-    text: Box<str>,
-}
-
-impl FrameError {
-    /// What arrived is not this framing; the text goes to the peer.
-    pub fn malformed(text: impl fmt::Display) -> Self {
-        Self::of(RefusalKind::ProtocolError, text)
-    }
-
-    /// The peer closed its half in the middle of a frame.
-    pub fn truncated() -> Self {
-        Self::malformed("the connection ended in the middle of a frame")
-    }
-
-    /// A frame of `length` bytes, or more, is beyond `limit`, and there is no way to skip it.
-    pub fn too_large(length: usize, limit: usize) -> Self {
-        Self::malformed(too_large(length, limit))
-    }
-
-    /// A message that this framing cannot send; the peer that waits for it is told the text.
-    pub fn unsendable(text: impl fmt::Display) -> Self {
-        Self::of(RefusalKind::Failed, text)
-    }
-
-    /// What arrived is another protocol, of which the peer is told in its own terms.
-    pub fn foreign(foreign: Foreign) -> Self {
-        Self::told(
-            Words::Foreign(foreign),
-            format_args!("that looks like {foreign}"),
-        )
-    }
-
-    /// The peer is told something else than the text.
-    fn told(words: Words, text: impl fmt::Display) -> Self {
-        Self {
-            foreign: Some(words),
-            ..Self::malformed(text)
-        }
-    }
-
-    /// Adds what a server seems to speak.
-    fn looking_like(self, foreign: Foreign) -> Self {
-        let Self { kind, text, .. } = self;
-        Self::of(kind, format_args!("{text}; that looks like {foreign}"))
-    }
-
-    fn of(kind: RefusalKind, text: impl fmt::Display) -> Self {
-        Self {
-            kind,
-            foreign: None,
-            text: text.to_string().into_boxed_str(),
-        }
-    }
-
-    /// Tells whether the peer speaks another protocol.
-    pub(crate) const fn is_foreign(&self) -> bool {
-        self.foreign.is_some()
-    }
-
-    /// Returns this error as it is told to the peer.
-    pub(crate) fn refusal(&self) -> Refusal {
-        Refusal::new(self.kind, &*self.text)
-    }
-}
-
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.text.as_bytes(), self.text.len()).fmt(f)
-    }
-}
-
-impl std::error::Error for FrameError {}
-
-/// The text about a message beyond the limit.
-pub(crate) fn too_large(length: usize, limit: usize) -> String {
-    format!("a message of {length} bytes exceeds `max_frame_len` of {limit} bytes")
 }
