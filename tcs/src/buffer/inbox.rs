@@ -207,11 +207,9 @@ impl Inbox {
     /// Becomes that of a new connection.
     #[inline]
     pub(super) fn reset(&mut self) {
-        self.buffer.clear();
-        self.start = 0;
+        self.forget_arrival();
         self.skip = 0;
         self.skipped = 0;
-        self.arrival = Arrival::Paused;
     }
 
     /// Returns how many bytes are unread.

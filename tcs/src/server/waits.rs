@@ -55,13 +55,6 @@ pub(super) enum Arrived {
     Drain,
 }
 
-/// What becomes of a wait for bytes when the server is finishing.
-enum Finish {
-    GoOn,
-    Drain,
-    Expired,
-}
-
 /// How long a started frame may take to complete when a drain begins.
 const DRAINED_FRAME: Limit = Limit::of(1);
 /// So many bytes of a started frame earn a second more.
@@ -122,12 +115,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arrived, Gone>> {
         let started = inbox.started();
-        if self.watch.is_draining() {
-            match self.finish(started.is_some()) {
-                Finish::GoOn => {}
-                Finish::Drain => return Poll::Ready(Ok(Arrived::Drain)),
-                Finish::Expired => return Poll::Ready(Ok(Arrived::Expired)),
-            }
+        if self.watch.is_draining()
+            && let Some(arrived) = self.finish(started)
+        {
+            return Poll::Ready(Ok(arrived));
         }
         // Reading comes before all limits: bytes that are there count, even if this task was late.
         match inbox.poll_read(cx, &mut self.stream) {
@@ -144,17 +135,14 @@ where
 
     /// Ends the wait for bytes when the server is finishing, also if they never pause.
     #[cold]
-    #[inline(never)]
-    fn finish(&mut self, has_started: bool) -> Finish {
-        if !has_started {
-            return Finish::Drain;
+    fn finish(&mut self, started: Option<usize>) -> Option<Arrived> {
+        if started.is_none() {
+            return Some(Arrived::Drain);
         }
         let now = self.watch.now();
         let began = *self.drain_began.get_or_insert(now);
-        if self.watch.is_over(began, DRAINED_FRAME) {
-            return Finish::Expired;
-        }
-        Finish::GoOn
+        let is_over = self.watch.is_over(began, DRAINED_FRAME);
+        is_over.then_some(Arrived::Expired)
     }
 
     /// Waits for bytes that have not arrived, within the limit.
