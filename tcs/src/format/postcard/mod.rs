@@ -8,12 +8,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use self::{input::Input, output::Output};
+use self::{chunk::Output, input::Input};
 use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, shortened};
 
+mod chunk;
 mod elements;
 mod input;
 mod output;
+mod varint;
 
 /// Postcard, with the feature `postcard`: the leanest format, between programs in Rust.
 ///
@@ -78,7 +80,11 @@ pub enum Postcard {}
 impl<T: Serialize> Encode<Postcard> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        self.serialize(&mut Output(out)).map_err(no_form)
+        let mut chunk = [0; _];
+        let mut output = Output::new(out, &mut chunk);
+        self.serialize(&mut output).map_err(no_form)?;
+        output.finish();
+        Ok(())
     }
 }
 
