@@ -8,10 +8,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use self::{chunk::Output, input::Input};
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, shortened};
+use self::{input::Input, output::Output};
+use super::{
+    Decode, DecodeError, Encode, EncodeError, Frame, Writer, collected::Collected, shortened,
+};
 
-mod chunk;
 mod elements;
 mod input;
 mod output;
@@ -81,9 +82,9 @@ impl<T: Serialize> Encode<Postcard> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         let mut chunk = [0; _];
-        let mut output = Output::new(out, &mut chunk);
+        let mut output = Output(Collected::new(out, &mut chunk));
         self.serialize(&mut output).map_err(no_form)?;
-        output.finish();
+        output.0.finish();
         Ok(())
     }
 }
@@ -177,4 +178,5 @@ fn wrong(failure: Option<Failure>, frame: Frame<'_>, left: usize) -> DecodeError
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "json", feature = "messagepack"))]
 mod tests;

@@ -10,7 +10,76 @@ use serde::{
     },
 };
 
-use super::{Failure, chunk::Output};
+use super::{
+    super::collected::Collected,
+    Failure,
+    varint::{TOP, spread, spread_long},
+};
+
+/// Where values are written.
+#[derive(Debug)]
+pub(super) struct Output<'w, 'a>(pub(super) Collected<'w, 'a>);
+
+impl Output<'_, '_> {
+    /// Writes an integer of 7 bits in each byte.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lowest bits are what is wanted"
+    )]
+    #[expect(
+        clippy::inline_always,
+        reason = "outlined, it costs a third of a list of integers"
+    )]
+    #[inline(always)]
+    fn varint(&mut self, value: u64) {
+        if value < 1 << 7 {
+            self.0.first([value as u8], 1);
+        } else if value < 1 << 28 {
+            let word = spread(value as u32);
+            if value >= 1 << 21 {
+                self.0.first((word + 0x0080_8080).to_le_bytes(), 4);
+            } else if value >= 1 << 14 {
+                self.0.first((word + 0x8080).to_le_bytes(), 3);
+            } else {
+                self.0.first((word + 0x80).to_le_bytes(), 2);
+            }
+        } else if value < 1 << 35 {
+            let word = u64::from(spread(value as u32 & 0x0fff_ffff)) + 0x8080_8080;
+            self.0.first((word + (value >> 28 << 32)).to_le_bytes(), 5);
+        } else if value < 1 << 56 {
+            let count = value.ilog2() as usize / 7 + 1;
+            let word = spread_long(value) + (TOP >> (72 - 8 * count));
+            self.0.first(word.to_le_bytes(), count);
+        } else {
+            let word = spread_long(value & (u64::MAX >> 8)) + TOP;
+            self.0.first(word.to_le_bytes(), 8);
+            // The last of 8 bits may need a byte for its own top bit.
+            let last = (value >> 56) as u8;
+            self.0.first([last, 1], 1 + usize::from(last >> 7));
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lowest bits are what is wanted"
+    )]
+    fn varint_of_128(&mut self, mut value: u128) {
+        while value >= 1 << 7 {
+            self.0.first([value as u8 | 0x80], 1);
+            value >>= 7;
+        }
+        self.0.first([value as u8], 1);
+    }
+
+    #[inline]
+    fn count(&mut self, count: Option<usize>) -> Result<(), Failure> {
+        let Some(count) = count else {
+            return Err(Failure::new("a list or map does not know its length"));
+        };
+        self.varint(count as u64);
+        Ok(())
+    }
+}
 
 /// The signs of integers go into their lowest bits, so that those near zero are short.
 macro_rules! integers {
@@ -63,7 +132,7 @@ impl Serializer for &mut Output<'_, '_> {
 
     #[inline]
     fn serialize_u8(self, value: u8) -> Result<(), Failure> {
-        self.small([value], 1);
+        self.0.first([value], 1);
         Ok(())
     }
 
@@ -79,13 +148,13 @@ impl Serializer for &mut Output<'_, '_> {
 
     #[inline]
     fn serialize_f32(self, value: f32) -> Result<(), Failure> {
-        self.small(value.to_le_bytes(), size_of_val(&value));
+        self.0.first(value.to_le_bytes(), size_of_val(&value));
         Ok(())
     }
 
     #[inline]
     fn serialize_f64(self, value: f64) -> Result<(), Failure> {
-        self.small(value.to_le_bytes(), size_of_val(&value));
+        self.0.first(value.to_le_bytes(), size_of_val(&value));
         Ok(())
     }
 
@@ -101,7 +170,7 @@ impl Serializer for &mut Output<'_, '_> {
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Failure> {
         self.varint(value.len() as u64);
-        self.bytes(value);
+        self.0.all(value);
         Ok(())
     }
 
@@ -129,7 +198,7 @@ impl Serializer for &mut Output<'_, '_> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Failure> {
-        self.small([1], 1);
+        self.0.first([1], 1);
         value.serialize(self)
     }
 
@@ -299,7 +368,7 @@ struct Limited<'o, 'w, 'a> {
 impl fmt::Write for Limited<'_, '_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
-        self.out.bytes(text.as_bytes());
+        self.out.0.all(text.as_bytes());
         Ok(())
     }
 }

@@ -113,7 +113,7 @@ fn integers_may_have_zeros_at_the_end_until_they_are_too_long() {
 
 #[test]
 fn messages_are_whole_wherever_what_is_collected_is_full() {
-    for before in 0..300 {
+    for before in 0..600 {
         let value = (
             vec![1_u8; before],
             (u64::MAX, 1_u64 << 40, 1_u32 << 30, 300_u16),
