@@ -23,8 +23,9 @@ use tcs_benches::{
     load::{Bounds, Work},
     message::Typed,
     own::{Hand, Library, Message, call_for},
-    servers,
 };
+
+mod apart;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -62,9 +63,8 @@ fn start(name: &str) -> io::Result<SocketAddr> {
     let (announce, announced) = mpsc::channel();
     let name = name.to_owned();
     thread::spawn(move || {
-        servers::run(&name, 0, 1, move |address| {
-            announce.send(address).expect("somebody waits");
-        })
+        let announce = move |address| announce.send(address).expect("somebody waits");
+        apart::run(&name, 0, 1, Box::new(announce))
     });
     announced.recv_timeout(LIMIT).map_err(io::Error::other)
 }

@@ -4,7 +4,9 @@
 
 use std::{env, io};
 
-use tcs_benches::servers::{self, combinations::COMBINATIONS};
+use tcs_benches::servers::combinations::COMBINATIONS;
+
+mod apart;
 
 fn main() -> io::Result<()> {
     let mut arguments = env::args().skip(1);
@@ -24,5 +26,10 @@ fn main() -> io::Result<()> {
             .map_err(io::Error::other)
     };
     let (port, threads) = (number(0)?, number(1)?);
-    servers::run(&name, port, threads.into(), |address| println!("{address}"))
+    apart::run(
+        &name,
+        port,
+        threads.into(),
+        Box::new(|address| println!("{address}")),
+    )
 }

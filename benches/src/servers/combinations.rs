@@ -1,6 +1,6 @@
 //! Each framing with each format, once: an echo of 64 letters.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use tcs::{
     CrlfLines, Delimited, Exchanges, Fixed, Framing, Json, LengthPrefixed, Lines, MessagePack,
@@ -8,7 +8,7 @@ use tcs::{
     server_protocol,
 };
 
-use super::ours;
+use super::{Announce, ours};
 
 /// A framing and a format, and what 64 letters look like in them.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ macro_rules! combinations {
         pub(super) async fn serve(
             name: &str,
             port: u16,
-            announce: impl FnOnce(SocketAddr) + Send + 'static,
+            announce: Announce,
         ) -> io::Result<()> {
             match name {
                 $($name => {
@@ -100,9 +100,8 @@ mod tests {
             let name = combination.name;
             let (announce, announced) = mpsc::channel();
             thread::spawn(move || {
-                servers::run(name, 0, 1, move |address| {
-                    announce.send(address).expect("the test waits");
-                })
+                let announce = move |address| announce.send(address).expect("the test waits");
+                servers::run(name, 0, 1, Box::new(announce))
             });
             let limit = Duration::from_secs(10);
             let address = announced.recv_timeout(limit).expect(name);

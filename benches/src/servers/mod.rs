@@ -2,23 +2,28 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::{net::TcpListener, runtime::Builder};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
 
 pub mod combinations;
 pub mod framed;
 pub mod l0;
 pub mod l1a;
 pub mod l1b;
-pub mod operations;
 pub mod ours;
 pub mod slow;
 
 use slow::Slow;
 
+/// Learns the address. In a box, so that all servers are compiled with this crate, and once.
+pub type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
+
 /// The largest message, in bytes.
 pub const MAX_FRAME_LEN: usize = 16 << 20;
 
-/// The names that [`run`] knows, beside those of [`operations`] and [`combinations`].
+/// The names that [`run`] knows, beside those of [`combinations`].
 pub const NAMES: [&str; 20] = [
     "l0",
     "l1a",
@@ -44,16 +49,10 @@ pub const NAMES: [&str; 20] = [
 
 /// Serves `name` on a loopback port until it fails; `announce` learns the address.
 ///
-/// One thread means the current-thread runtime, more the multi-threaded one. `l0` has no runtime.
-pub fn run(
-    name: &str,
-    port: u16,
-    threads: usize,
-    announce: impl FnOnce(SocketAddr) + Send + 'static,
-) -> io::Result<()> {
-    let is_known = NAMES.contains(&name) || operations::NAMES.contains(&name);
-    if !is_known && combinations::named(name).is_none() {
-        let names = [&NAMES[..], &operations::NAMES].concat().join(", ");
+/// `l0` has no runtime.
+pub fn run(name: &str, port: u16, threads: usize, announce: Announce) -> io::Result<()> {
+    if !NAMES.contains(&name) && combinations::named(name).is_none() {
+        let names = NAMES.join(", ");
         return Err(io::Error::other(format!(
             "no server is called {name}: {names}"
         )));
@@ -61,16 +60,7 @@ pub fn run(
     if name == "l0" {
         return l0::serve(port, announce);
     }
-    let mut builder = if threads > 1 {
-        Builder::new_multi_thread()
-    } else {
-        Builder::new_current_thread()
-    };
-    let runtime = builder
-        .worker_threads(threads.max(1))
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime(threads)?.block_on(async {
         // The library takes its port itself.
         match name {
             "tcs" => return ours::serve(ours::Echo, port, announce).await,
@@ -81,9 +71,6 @@ pub fn run(
             "tcs-blocking" => return ours::serve(slow::AfterBlocking, port, announce).await,
             "tcs-json" => return ours::serve(ours::EchoJson, port, announce).await,
             "tcs-postcard" => return ours::serve(ours::EchoPostcard, port, announce).await,
-            _ if operations::NAMES.contains(&name) => {
-                return operations::run(name, port, announce).await;
-            }
             _ if combinations::named(name).is_some() => {
                 return combinations::serve(name, port, announce).await;
             }
@@ -105,4 +92,14 @@ pub fn run(
             _ => framed::serve(listener, framed::forward).await,
         }
     })
+}
+
+/// Makes the current-thread runtime for one thread, and the multi-threaded one for more.
+pub fn runtime(threads: usize) -> io::Result<Runtime> {
+    let mut builder = if threads > 1 {
+        Builder::new_multi_thread()
+    } else {
+        Builder::new_current_thread()
+    };
+    builder.worker_threads(threads.max(1)).enable_all().build()
 }

@@ -1,10 +1,10 @@
 //! The library, with its defaults.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use tcs::{ConcurrentServer, Json, Postcard, ServerProtocol, server_protocol};
 
-use super::MAX_FRAME_LEN;
+use super::{Announce, MAX_FRAME_LEN};
 use crate::message::Typed;
 
 /// Borrows and returns.
@@ -43,7 +43,7 @@ pub fn echo_postcard(message: Typed) -> Typed {
 pub async fn serve<P: ServerProtocol>(
     protocol: P,
     port: u16,
-    announce: impl FnOnce(SocketAddr) + Send + 'static,
+    announce: Announce,
 ) -> io::Result<()> {
     ConcurrentServer::new(protocol)
         .port(port)

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, shortened};
+use super::{
+    Decode, DecodeError, Encode, EncodeError, Frame, Writer, collected::Collected, shortened,
+};
 
 /// JSON, with the feature `json`: for people, for browsers, and for any other language.
 ///
@@ -91,7 +93,11 @@ pub enum Json {}
 impl<T: Serialize> Encode<Json> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        serde_json::to_writer(out, &self).map_err(no_form)
+        let mut chunk = [0; _];
+        let mut output = Collected::new(out, &mut chunk);
+        serde_json::to_writer(&mut output, &self).map_err(no_form)?;
+        output.finish();
+        Ok(())
     }
 }
 
@@ -134,9 +140,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Json;
-    use crate::format::samples::{
-        Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
-        lies_in, read, refused, sent, unsent,
+    use crate::{
+        Encode, Writer,
+        format::{
+            Outcome,
+            samples::{
+                Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything,
+                is_read_whole, lies_in, read, refused, sent, unsent,
+            },
+        },
     };
 
     proptest! {
@@ -167,6 +179,23 @@ mod tests {
         assert_eq!(read::<Json, Vec<u8>>(b"[97,98]"), Ok(b"ab".to_vec()));
         let keys = (BTreeMap::from([(1, 2)]), BTreeMap::from([(true, 'x')]));
         assert_eq!(sent::<Json, _>(keys), br#"[{"1":2},{"true":"x"}]"#);
+    }
+
+    #[test]
+    fn message_beyond_the_limit_is_counted_whole() {
+        let value = (vec![u64::MAX; 30], "a\"b".repeat(200));
+        let expected = serde_json::to_vec(&value).expect("a form");
+        assert_eq!(sent::<Json, _>(&value), expected);
+        for (limit, outcome) in [
+            (expected.len(), Outcome::Message),
+            (expected.len() - 1, Outcome::TooLarge(expected.len())),
+        ] {
+            let mut buffer = Vec::new();
+            let mut writer = Writer::new(&mut buffer, limit);
+            Encode::<Json>::encode(&value, &mut writer).expect("a form");
+            assert_eq!(writer.into_outcome(), outcome);
+            assert!(buffer.len() <= limit);
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 
 mod answer;
+#[cfg(any(feature = "json", feature = "postcard"))]
+mod collected;
 #[cfg(feature = "messagepack")]
 mod guard;
 #[cfg(feature = "codec")]

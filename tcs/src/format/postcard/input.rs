@@ -2,36 +2,15 @@
 
 use serde::de::{Deserializer, Visitor};
 
-use super::{Failure, elements::Elements};
+use super::{
+    Failure,
+    elements::Elements,
+    varint::{self, ends, joined},
+};
 
 /// How many lists, maps, structs, enums and options a message may have inside one another: as many
 /// as `serde_json` allows.
 pub(super) const DEPTH: u32 = 128;
-
-/// Reads an integer of any number of bytes.
-macro_rules! longest_varint {
-    ($name:ident, $type:ty) => {
-        fn $name(&mut self, most: $type) -> Result<$type, Failure> {
-            let (mut value, mut shift) = (0, 0);
-            loop {
-                let byte = self.byte()?;
-                let group = <$type>::from(byte & 0x7f);
-                // Bits that are shifted out are too many as well.
-                if group > most.checked_shr(shift).unwrap_or_default() {
-                    return Err(too_large());
-                }
-                value |= group << shift;
-                if byte < 0x80 {
-                    return Ok(value);
-                }
-                shift += 7;
-                if shift > most.ilog2() {
-                    return Err(too_large());
-                }
-            }
-        }
-    };
-}
 
 /// What is still to be read of a message.
 #[derive(Debug)]
@@ -75,58 +54,66 @@ impl<'de> Input<'de> {
     #[inline]
     fn bytes(&mut self) -> Result<&'de [u8], Failure> {
         let count = self.varint(u64::MAX)?;
-        let (taken, rest) = usize::try_from(count)
-            .ok()
-            .and_then(|count| self.rest.split_at_checked(count))
-            .ok_or_else(ends)?;
-        self.rest = rest;
-        Ok(taken)
+        if let Ok(count) = usize::try_from(count)
+            && let Some((taken, rest)) = self.rest.split_at_checked(count)
+        {
+            self.rest = rest;
+            Ok(taken)
+        } else {
+            Err(ends())
+        }
     }
 
     #[inline]
     fn text(&mut self) -> Result<&'de str, Failure> {
-        str::from_utf8(self.bytes()?).map_err(|_| Failure::new("a text is not UTF-8"))
+        str::from_utf8(self.bytes()?).map_err(|_| no_text())
     }
 
-    /// Reads an integer of 7 bits in each byte, which is `most` at most.
+    /// Reads an integer of 7 bits in each byte. `most` is the greatest of its type.
     #[expect(
         clippy::inline_always,
         reason = "outlined, it costs a third of a list of integers"
     )]
     #[inline(always)]
     pub(super) fn varint(&mut self, most: u64) -> Result<u64, Failure> {
-        let (value, rest) = match self.rest {
-            [a @ ..0x80, rest @ ..] => (u64::from(*a), rest),
-            // Four bytes are looked at together.
-            [a, b, c, d, rest @ ..] => {
-                let word = u32::from_le_bytes([*a, *b, *c, *d]);
-                if word & 0x8000 == 0 {
-                    (
-                        joined(word & 0x7f7f),
-                        self.rest.get(2..).unwrap_or_default(),
-                    )
-                } else if word & 0x0080_0000 == 0 {
-                    (
-                        joined(word & 0x007f_7f7f),
-                        self.rest.get(3..).unwrap_or_default(),
-                    )
-                } else if word & 0x8000_0000 == 0 {
-                    (joined(word & 0x7f7f_7f7f), rest)
-                } else {
-                    return self.longest_varint(most);
-                }
+        let bytes = self.rest;
+        // Four bytes are looked at together.
+        if let Some(window) = bytes.first_chunk() {
+            let word = u32::from_le_bytes(*window);
+            if word & 0x80 == 0 {
+                self.rest = bytes.get(1..).unwrap_or_default();
+                return Ok((word & 0x7f).into());
             }
-            _ => return self.longest_varint(most),
-        };
-        if value > most {
-            return Err(too_large());
+            if word & 0x8000 == 0 {
+                self.rest = bytes.get(2..).unwrap_or_default();
+                return Ok(joined(word & 0x7f7f));
+            }
+            // This clears the top bits of three bytes; where one was not set, it is now.
+            let four = word.wrapping_sub(0x0080_8080);
+            if four & 0x8080_0000 == 0 && most > u16::MAX.into() {
+                self.rest = bytes.get(4..).unwrap_or_default();
+                return Ok(joined(four));
+            }
+            let three = joined(word & 0x007f_7f7f);
+            if word & 0x0080_0000 == 0 && three <= most {
+                self.rest = bytes.get(3..).unwrap_or_default();
+                return Ok(three);
+            }
+        } else if let [a @ ..0x80, rest @ ..] = bytes {
+            self.rest = rest;
+            return Ok((*a).into());
         }
-        self.rest = rest;
-        Ok(value)
+        let (value, length) = varint::long(bytes, most);
+        if length > 0
+            && let Some(rest) = bytes.get(length..)
+        {
+            self.rest = rest;
+            return Ok(value);
+        }
+        let (failure, left) = varint::wrong(bytes, most);
+        self.rest = bytes.get(bytes.len() - left..).unwrap_or_default();
+        Err(failure)
     }
-
-    longest_varint!(longest_varint, u64);
-    longest_varint!(varint_of_128, u128);
 
     /// Reads how many elements follow, of which each has a byte at least.
     #[inline]
@@ -157,21 +144,9 @@ impl<'de> Input<'de> {
     }
 }
 
-/// Closes the gaps between four groups of 7 bits.
-#[inline]
-fn joined(word: u32) -> u64 {
-    let pairs = (word & 0x007f_007f) | ((word & 0x7f00_7f00) >> 1);
-    ((pairs & 0x3fff) | ((pairs & 0x3fff_0000) >> 2)).into()
-}
-
 #[cold]
-fn ends() -> Failure {
-    Failure::new("it ends too early")
-}
-
-#[cold]
-fn too_large() -> Failure {
-    Failure::new("an integer is too large for its type")
+fn no_text() -> Failure {
+    Failure::new("a text is not UTF-8")
 }
 
 /// The signs of integers are in their lowest bits, so that those near zero are short.
@@ -236,11 +211,11 @@ impl<'de> Deserializer<'de> for &mut Input<'de> {
     }
 
     fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_u128(self.varint_of_128(u128::MAX)?)
+        visitor.visit_u128(varint::of_128(&mut self.rest, u128::MAX)?)
     }
 
     fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let value = self.varint_of_128(u128::MAX)?;
+        let value = varint::of_128(&mut self.rest, u128::MAX)?;
         visitor.visit_i128((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
@@ -269,7 +244,10 @@ impl<'de> Deserializer<'de> for &mut Input<'de> {
 
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_borrowed_str(self.text()?)
+        // It is copied before it is checked, because what is allocated is aligned, and then checked in
+        // words and not in bytes.
+        let text = String::from_utf8(self.bytes()?.to_vec()).map_err(|_| no_text())?;
+        visitor.visit_string(text)
     }
 
     #[inline]

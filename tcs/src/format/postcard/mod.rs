@@ -9,11 +9,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::{input::Input, output::Output};
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, shortened};
+use super::{
+    Decode, DecodeError, Encode, EncodeError, Frame, Writer, collected::Collected, shortened,
+};
 
 mod elements;
 mod input;
 mod output;
+mod varint;
 
 /// Postcard, with the feature `postcard`: the leanest format, between programs in Rust.
 ///
@@ -82,7 +85,11 @@ pub enum Postcard {}
 impl<T: Serialize> Encode<Postcard> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        self.serialize(&mut Output(out)).map_err(no_form)
+        let mut chunk = [0; _];
+        let mut output = Output(Collected::new(out, &mut chunk));
+        self.serialize(&mut output).map_err(no_form)?;
+        output.0.finish();
+        Ok(())
     }
 }
 
@@ -175,4 +182,5 @@ fn wrong(failure: Option<Failure>, frame: Frame<'_>, left: usize) -> DecodeError
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "json", feature = "messagepack"))]
 mod tests;

@@ -10,52 +10,65 @@ use serde::{
     },
 };
 
-use super::Failure;
-use crate::Writer;
+use super::{
+    super::collected::Collected,
+    Failure,
+    varint::{TOP, spread, spread_long},
+};
 
 /// Where values are written.
 #[derive(Debug)]
-pub(super) struct Output<'w, 'a>(pub(super) &'w mut Writer<'a>);
+pub(super) struct Output<'w, 'a>(pub(super) Collected<'w, 'a>);
 
 impl Output<'_, '_> {
-    /// Writes an integer, 7 bits in each byte, the lowest first.
+    /// Writes an integer of 7 bits in each byte.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lowest bits are what is wanted"
+    )]
     #[expect(
         clippy::inline_always,
         reason = "outlined, it costs a third of a list of integers"
     )]
     #[inline(always)]
     fn varint(&mut self, value: u64) {
-        // The top bit of a byte says that another one follows.
-        let spread = spread(value);
-        let [a, b, c, _] = spread.to_le_bytes();
         if value < 1 << 7 {
-            self.0.put(&[a]);
-        } else if value < 1 << 14 {
-            self.0.put(&[a | 0x80, b]);
-        } else if value < 1 << 21 {
-            self.0.put(&[a | 0x80, b | 0x80, c]);
+            self.0.first([value as u8], 1);
         } else if value < 1 << 28 {
-            self.0.put(&(spread | 0x0080_8080).to_le_bytes());
+            let word = spread(value as u32);
+            if value >= 1 << 21 {
+                self.0.first((word + 0x0080_8080).to_le_bytes(), 4);
+            } else if value >= 1 << 14 {
+                self.0.first((word + 0x8080).to_le_bytes(), 3);
+            } else {
+                self.0.first((word + 0x80).to_le_bytes(), 2);
+            }
+        } else if value < 1 << 35 {
+            let word = u64::from(spread(value as u32 & 0x0fff_ffff)) + 0x8080_8080;
+            self.0.first((word + (value >> 28 << 32)).to_le_bytes(), 5);
+        } else if value < 1 << 56 {
+            let count = value.ilog2() as usize / 7 + 1;
+            let word = spread_long(value) + (TOP >> (72 - 8 * count));
+            self.0.first(word.to_le_bytes(), count);
         } else {
-            self.longest_varint(value.into());
+            let word = spread_long(value & (u64::MAX >> 8)) + TOP;
+            self.0.first(word.to_le_bytes(), 8);
+            // The last of 8 bits may need a byte for its own top bit.
+            let last = (value >> 56) as u8;
+            self.0.first([last, 1], 1 + usize::from(last >> 7));
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "bytes are what is wanted")]
-    #[inline(never)]
-    fn longest_varint(&mut self, mut value: u128) {
-        let mut bytes = [0; 19];
-        let mut count = 0;
-        for byte in &mut bytes {
-            count += 1;
-            *byte = value as u8 & 0x7f;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lowest bits are what is wanted"
+    )]
+    fn varint_of_128(&mut self, mut value: u128) {
+        while value >= 1 << 7 {
+            self.0.first([value as u8 | 0x80], 1);
             value >>= 7;
-            if value == 0 {
-                break;
-            }
-            *byte |= 0x80;
         }
-        self.0.put(bytes.get(..count).unwrap_or_default());
+        self.0.first([value as u8], 1);
     }
 
     #[inline]
@@ -66,18 +79,6 @@ impl Output<'_, '_> {
         self.varint(count as u64);
         Ok(())
     }
-}
-
-/// Puts the lowest four groups of 7 bits into a byte each.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lowest bits are what is wanted"
-)]
-#[inline]
-const fn spread(value: u64) -> u32 {
-    let value = value as u32;
-    let pairs = (value & 0x3fff) | ((value & 0x0fff_c000) << 2);
-    (pairs & 0x007f_007f) | ((pairs & 0x3f80_3f80) << 1)
 }
 
 /// The signs of integers go into their lowest bits, so that those near zero are short.
@@ -120,18 +121,18 @@ impl Serializer for &mut Output<'_, '_> {
     }
 
     fn serialize_u128(self, value: u128) -> Result<(), Failure> {
-        self.longest_varint(value);
+        self.varint_of_128(value);
         Ok(())
     }
 
     fn serialize_i128(self, value: i128) -> Result<(), Failure> {
-        self.longest_varint(((value << 1) ^ (value >> 127)).cast_unsigned());
+        self.varint_of_128(((value << 1) ^ (value >> 127)).cast_unsigned());
         Ok(())
     }
 
     #[inline]
     fn serialize_u8(self, value: u8) -> Result<(), Failure> {
-        self.0.put(&[value]);
+        self.0.first([value], 1);
         Ok(())
     }
 
@@ -147,13 +148,13 @@ impl Serializer for &mut Output<'_, '_> {
 
     #[inline]
     fn serialize_f32(self, value: f32) -> Result<(), Failure> {
-        self.0.put(&value.to_le_bytes());
+        self.0.first(value.to_le_bytes(), size_of_val(&value));
         Ok(())
     }
 
     #[inline]
     fn serialize_f64(self, value: f64) -> Result<(), Failure> {
-        self.0.put(&value.to_le_bytes());
+        self.0.first(value.to_le_bytes(), size_of_val(&value));
         Ok(())
     }
 
@@ -169,7 +170,7 @@ impl Serializer for &mut Output<'_, '_> {
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Failure> {
         self.varint(value.len() as u64);
-        self.0.put(value);
+        self.0.all(value);
         Ok(())
     }
 
@@ -179,7 +180,7 @@ impl Serializer for &mut Output<'_, '_> {
         write!(length, "{value}").map_err(|_| failing())?;
         self.varint(length.0 as u64);
         let mut text = Limited {
-            out: self.0,
+            out: self,
             left: length.0,
         };
         write!(text, "{value}").map_err(|_| failing())?;
@@ -197,7 +198,7 @@ impl Serializer for &mut Output<'_, '_> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Failure> {
-        self.0.put(&[1]);
+        self.0.first([1], 1);
         value.serialize(self)
     }
 
@@ -359,15 +360,15 @@ impl fmt::Write for Length {
 }
 
 /// Writes as much text as was promised.
-struct Limited<'w, 'a> {
-    out: &'w mut Writer<'a>,
+struct Limited<'o, 'w, 'a> {
+    out: &'o mut Output<'w, 'a>,
     left: usize,
 }
 
-impl fmt::Write for Limited<'_, '_> {
+impl fmt::Write for Limited<'_, '_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
-        self.out.put(text.as_bytes());
+        self.out.0.all(text.as_bytes());
         Ok(())
     }
 }

@@ -4,9 +4,15 @@ use proptest::prelude::*;
 use serde::Serialize;
 
 use super::Postcard;
-use crate::format::samples::{
-    Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole, lies_in,
-    read, refused, sent, unsent,
+use crate::{
+    Encode, Writer,
+    format::{
+        Outcome,
+        samples::{
+            Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
+            lies_in, read, refused, sent, unsent,
+        },
+    },
 };
 
 /// Fails unless the crate reads the same value of `T`, or none.
@@ -39,18 +45,29 @@ proptest! {
 
     #[test]
     fn integers_are_read_as_the_crate_reads_them(
-        // Long ones are rare in any bytes.
-        bytes in proptest::collection::vec(0x7f..=0x82_u8, 0..12),
+        first in proptest::collection::vec(prop::sample::select(vec![0x80, 0x81, 0xff_u8]), 0..20),
+        last in prop::sample::select(vec![0, 1, 2, 3, 4, 15, 16, 0x7f, 0xff_u8]),
     ) {
-        agree::<u16>(&bytes)?;
-        agree::<i16>(&bytes)?;
-        agree::<u32>(&bytes)?;
-        agree::<i32>(&bytes)?;
-        agree::<u64>(&bytes)?;
-        agree::<i64>(&bytes)?;
-        agree::<u128>(&bytes)?;
-        agree::<i128>(&bytes)?;
+        let alone = [first, vec![last]].concat();
+        // Several bytes are looked at together, if there are so many.
+        let before_others = [alone.as_slice(), &[0xff; 10]].concat();
+        agree_on::<u16>(&alone, &before_others)?;
+        agree_on::<i16>(&alone, &before_others)?;
+        agree_on::<u32>(&alone, &before_others)?;
+        agree_on::<i32>(&alone, &before_others)?;
+        agree_on::<u64>(&alone, &before_others)?;
+        agree_on::<i64>(&alone, &before_others)?;
+        agree_on::<u128>(&alone, &before_others)?;
+        agree_on::<i128>(&alone, &before_others)?;
     }
+}
+
+fn agree_on<T>(alone: &[u8], before_others: &[u8]) -> Result<(), TestCaseError>
+where
+    T: for<'a> serde::Deserialize<'a> + Debug + PartialEq,
+{
+    agree::<T>(alone)?;
+    agree::<(T, [u8; 10])>(before_others)
 }
 
 #[test]
@@ -64,6 +81,58 @@ fn integers_have_a_byte_for_each_7_bits() {
     }
     assert_eq!(sent::<Postcard, _>(300_u16), [0xac, 0x02]);
     assert_eq!(sent::<Postcard, _>(-1_i32), [0x01]);
+}
+
+#[test]
+fn integers_may_have_zeros_at_the_end_until_they_are_too_long() {
+    fn read_of<T>(length: usize) -> Result<T, String>
+    where
+        T: for<'a> serde::Deserialize<'a>,
+    {
+        // More bytes follow than are looked at together.
+        let zero = [vec![0x80; length - 1], vec![0], vec![0x7f; 10]].concat();
+        let read = read::<Postcard, (T, [u8; 10])>(&zero);
+        read.map(|(zero, _)| zero)
+    }
+    let too_long = |byte| {
+        format!("the Postcard is wrong at byte {byte}: an integer is too large for its type")
+    };
+    for length in 1..12 {
+        let expected = |longest| {
+            if length > longest {
+                Err(too_long(longest))
+            } else {
+                Ok(0)
+            }
+        };
+        assert_eq!(read_of::<u16>(length).map(u64::from), expected(3));
+        assert_eq!(read_of::<u32>(length).map(u64::from), expected(5));
+        assert_eq!(read_of::<u64>(length), expected(10));
+    }
+}
+
+#[test]
+fn messages_are_whole_wherever_what_is_collected_is_full() {
+    for before in 0..600 {
+        let value = (
+            vec![1_u8; before],
+            (u64::MAX, 1_u64 << 40, 1_u32 << 30, 300_u16),
+            "x".repeat(before / 2),
+            (1.5_f64, -1_i128),
+        );
+        let expected = postcard::to_allocvec(&value).expect("a form");
+        assert_eq!(sent::<Postcard, _>(&value), expected);
+        for (limit, outcome) in [
+            (expected.len(), Outcome::Message),
+            (expected.len() - 1, Outcome::TooLarge(expected.len())),
+        ] {
+            let mut buffer = Vec::new();
+            let mut writer = Writer::new(&mut buffer, limit);
+            Encode::<Postcard>::encode(&value, &mut writer).expect("a form");
+            assert_eq!(writer.into_outcome(), outcome);
+            assert!(buffer.len() <= limit);
+        }
+    }
 }
 
 #[test]
@@ -115,12 +184,28 @@ fn what_does_not_decode_says_where_and_why() {
             "byte 2: a text is not UTF-8",
         ),
         (
+            refused::<Postcard, String>(b"\x01\xff"),
+            "byte 2: a text is not UTF-8",
+        ),
+        (
             refused::<Postcard, char>(b"\x02ab"),
             "byte 3: a `char` is not one character",
         ),
         (
             refused::<Postcard, u16>(b"\xff\xff\x04"),
             "byte 3: an integer is too large for its type",
+        ),
+        (
+            refused::<Postcard, u32>(b"\xff\xff\xff\xff\x10\0\0"),
+            "byte 5: an integer is too large for its type",
+        ),
+        (
+            refused::<Postcard, (u8, u64)>(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0"),
+            "byte 11: an integer is too large for its type",
+        ),
+        (
+            refused::<Postcard, (u8, u64)>(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff"),
+            "byte 9: it ends too early",
         ),
         (
             refused::<Postcard, Vec<u8>>(b"\xff\xff\xff\xff\x0f"),

@@ -1,15 +1,19 @@
 //! The same echoes as an operation among others: of a module, and of enums that are written by hand.
+//!
+//! They are compiled with each program that serves them, and not with the library's other servers: what
+//! is used once is inlined, so a second use of the typed message would change what is measured there.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use tcs::{Json, Postcard, server_protocol};
-
-use super::ours::serve;
-use crate::message::Typed;
+use tcs_benches::{
+    message::Typed,
+    servers::{self, Announce, ours::serve},
+};
 
 /// The systems of this file.
-pub const NAMES: [&str; 8] = [
+const NAMES: [&str; 8] = [
     "enum-async",
     "enum-json",
     "enum-postcard",
@@ -23,8 +27,7 @@ pub const NAMES: [&str; 8] = [
 /// What a hand asks, with the operations' names.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "they are those of the operations")]
-pub enum Request<'a> {
+pub(crate) enum Request<'a> {
     Find {
         name: &'a str,
     },
@@ -42,8 +45,7 @@ pub enum Request<'a> {
 /// What a hand answers.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "they are those of the operations")]
-pub enum Reply<'a> {
+pub(crate) enum Reply<'a> {
     Find(Option<&'a str>),
     Same(u64),
     Echo(Typed),
@@ -52,19 +54,19 @@ pub enum Reply<'a> {
 
 /// Answers each kind of request.
 #[server_protocol(format = Json)]
-pub fn enum_json(request: Request<'_>) -> Reply<'_> {
+pub(crate) fn enum_json(request: Request<'_>) -> Reply<'_> {
     answer(request)
 }
 
 /// Does so in Postcard.
 #[server_protocol(format = Postcard)]
-pub fn enum_postcard(request: Request<'_>) -> Reply<'_> {
+pub(crate) fn enum_postcard(request: Request<'_>) -> Reply<'_> {
     answer(request)
 }
 
 /// Calls functions that are `async`.
 #[server_protocol(format = Postcard)]
-pub async fn enum_async(request: Request<'_>) -> Reply<'_> {
+pub(crate) async fn enum_async(request: Request<'_>) -> Reply<'_> {
     match request {
         Request::Find { name } => Reply::Find(waiting::find(name).await),
         Request::Same { number } => Reply::Same(waiting::same(number).await),
@@ -88,8 +90,7 @@ fn find(name: &str) -> Option<&str> {
 
 /// Functions that wait for nothing.
 #[server_protocol(format = Postcard)]
-#[expect(missing_docs, reason = "they say what they do")]
-pub mod waiting {
+pub(crate) mod waiting {
     use super::Typed;
 
     pub async fn find(name: &str) -> Option<&str> {
@@ -113,8 +114,7 @@ macro_rules! operations {
     ($module:ident, $format:ty) => {
         /// The operations in one format.
         #[server_protocol(format = $format)]
-        #[expect(missing_docs, reason = "they say what they do")]
-        pub mod $module {
+        pub(crate) mod $module {
             use super::Typed;
 
             pub fn find(name: &str) -> Option<&str> {
@@ -139,22 +139,19 @@ macro_rules! operations {
 operations!(in_json, Json);
 operations!(in_postcard, Postcard);
 
-/// Serves one of [`NAMES`] until it fails.
-///
-/// # Errors
-///
-/// Why it fails.
-pub async fn run(
-    name: &str,
-    port: u16,
-    announce: impl FnOnce(SocketAddr) + Send + 'static,
-) -> io::Result<()> {
-    match name {
-        "enum-json" => serve(EnumJson, port, announce).await,
-        "operations-json" => serve(in_json::Protocol, port, announce).await,
-        "enum-async" => serve(EnumAsync, port, announce).await,
-        "operations-async" => serve(waiting::Protocol, port, announce).await,
-        "enum-postcard" | "enum-small" => serve(EnumPostcard, port, announce).await,
-        _ => serve(in_postcard::Protocol, port, announce).await,
+/// Serves any system on a loopback port until it fails; `announce` learns the address.
+pub(crate) fn run(name: &str, port: u16, threads: usize, announce: Announce) -> io::Result<()> {
+    if !NAMES.contains(&name) {
+        return servers::run(name, port, threads, announce);
     }
+    servers::runtime(threads)?.block_on(async {
+        match name {
+            "enum-json" => serve(EnumJson, port, announce).await,
+            "operations-json" => serve(in_json::Protocol, port, announce).await,
+            "enum-async" => serve(EnumAsync, port, announce).await,
+            "operations-async" => serve(waiting::Protocol, port, announce).await,
+            "enum-postcard" | "enum-small" => serve(EnumPostcard, port, announce).await,
+            _ => serve(in_postcard::Protocol, port, announce).await,
+        }
+    })
 }
