@@ -94,13 +94,18 @@ impl Inbox {
         }
     }
 
-    /// Returns how many bytes of an unfinished frame have arrived, or `None` between frames.
-    pub(crate) fn started(&self) -> Option<usize> {
-        let unread = self.buffer.len() - self.start;
-        match (unread, self.skip) {
-            (0, 0) => None,
-            (_, 0) => Some(unread),
-            _ => Some(self.skipped),
+    /// Tells whether a part of an unfinished frame has arrived.
+    #[inline]
+    pub(crate) fn has_started(&self) -> bool {
+        self.start != self.buffer.len() || self.skip > 0
+    }
+
+    /// Returns how many bytes of an unfinished frame have arrived.
+    pub(crate) fn started(&self) -> usize {
+        if self.is_skipping() {
+            self.skipped
+        } else {
+            self.unread()
         }
     }
 
@@ -275,7 +280,7 @@ mod tests {
         assert_eq!(inbox.frame(frame), b"bc");
         fill(&mut inbox, b"gh");
         assert_eq!(unread(&inbox), b"efgh");
-        assert_eq!(inbox.started(), Some(4));
+        assert_eq!(inbox.started(), 4);
     }
 
     #[test]
@@ -283,7 +288,7 @@ mod tests {
         let mut inbox = Inbox::new();
         fill(&mut inbox, b"abc");
         inbox.consume(&(0..0), 7);
-        assert_eq!(inbox.started(), Some(3));
+        assert_eq!(inbox.started(), 3);
         fill(&mut inbox, b"de");
         assert_eq!(unread(&inbox), b"");
         fill(&mut inbox, b"fghi");

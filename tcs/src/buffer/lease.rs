@@ -61,7 +61,7 @@ impl Lease {
     pub(crate) fn rest(&mut self, buffers: Box<Buffers>) {
         if !buffers.outbox.is_empty() {
             self.0 = Some(buffers);
-        } else if buffers.inbox.started().is_none() {
+        } else if !buffers.inbox.has_started() {
             give_back_rested(buffers);
         } else {
             self.0 = Some(park(buffers));
@@ -247,7 +247,7 @@ mod tests {
         buffers.inbox.consume(&(0..0), 10);
         lease.rest(buffers);
         let mut buffers = lease.take();
-        assert_eq!(buffers.inbox.started(), Some(3));
+        assert_eq!(buffers.inbox.started(), 3);
         let mut cx = Context::from_waker(Waker::noop());
         let read = buffers.inbox.poll_read(&mut cx, &mut &b"defghij|"[..]);
         assert!(read.is_ready());

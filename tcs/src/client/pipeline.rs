@@ -247,7 +247,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let ahead = self.connection.inbox.started().unwrap_or(0);
+            let ahead = self.connection.inbox.started();
             if self.poll_write(cx).is_ready() || ahead >= AHEAD {
                 return Poll::Ready(());
             }

@@ -36,6 +36,8 @@ pub(super) struct Registry {
     now: AtomicU64,
     /// Milliseconds between two sweeps.
     tick: u64,
+    /// Milliseconds that the clock may be behind.
+    slack: u64,
 }
 
 #[derive(Debug, Default)]
@@ -96,16 +98,36 @@ pub(super) enum Alarm {
     Cut,
 }
 
+/// What a connection was told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signals(u8);
+
+impl Signals {
+    /// Tells whether that is nothing.
+    #[inline]
+    pub(super) const fn are_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Tells whether the server is finishing.
+    #[inline]
+    pub(super) const fn are_draining(self) -> bool {
+        self.0 & (DRAIN | CUT) != 0
+    }
+}
+
 impl Registry {
     /// A registry whose sweeps suit limits of `shortest` and longer.
     pub(super) fn new(shortest: Limit) -> Arc<Self> {
         // A twelfth, of which a limit may be three late, is precise enough for the shortest limit;
         // the bounds keep the sweeps rare, and the second of a started frame in a drain precise.
+        let tick = (shortest.milliseconds() / 12).clamp(1, 83);
         Arc::new(Self {
             open: Mutex::default(),
             changed: Notify::new(),
             now: AtomicU64::new(START),
-            tick: (shortest.milliseconds() / 12).clamp(1, 83),
+            tick,
+            slack: tick * u64::from(SLACK),
         })
     }
 
@@ -290,29 +312,31 @@ impl Watch {
     #[inline]
     fn deadline(&self, began: Time, limit: Limit) -> u64 {
         // The clock may be behind; a limit must not end early for it.
-        let slack = self.registry.tick * u64::from(SLACK);
-        (began.get() + slack).saturating_add(limit.milliseconds())
+        (began.get() + self.registry.slack).saturating_add(limit.milliseconds())
     }
 
     /// Tells whether the server is finishing.
     #[inline]
     pub(super) fn is_draining(&self) -> bool {
-        self.slot.signals.load(Ordering::Relaxed) & (DRAIN | CUT) != 0
+        Signals(self.slot.signals.load(Ordering::Relaxed)).are_draining()
     }
 
     /// Returns why the connection must stop to wait, if it must; otherwise arranges that its task
     /// is woken when it must, or when a drain begins.
-    #[inline]
     pub(super) fn poll_alarm(&mut self, cx: &Context<'_>) -> Option<Alarm> {
+        let signals = self.poll_signals(cx);
+        self.alarm(signals)
+    }
+
+    /// Returns what the connection was told, after it has arranged that its task is woken when it is
+    /// told more.
+    #[inline]
+    pub(super) fn poll_signals(&mut self, cx: &Context<'_>) -> Signals {
         if !self.waker.will_wake(cx.waker()) {
             self.leave(cx.waker());
         }
         // Acquire pairs with `raise`: whoever raised before the waker was set is seen here.
-        let signals = self.slot.signals.load(Ordering::Acquire);
-        if signals & (CUT | EXPIRED) == 0 {
-            return None;
-        }
-        self.heed(signals)
+        Signals(self.slot.signals.load(Ordering::Acquire))
     }
 
     /// Leaves a waker in the slot, which is needed once for most tasks.
@@ -322,10 +346,13 @@ impl Watch {
         self.slot.waker().clone_from(waker);
     }
 
-    #[cold]
-    fn heed(&self, signals: u8) -> Option<Alarm> {
+    /// Returns why the connection must stop to wait, if it must.
+    pub(super) fn alarm(&self, Signals(signals): Signals) -> Option<Alarm> {
         if signals & CUT != 0 {
             return Some(Alarm::Cut);
+        }
+        if signals & EXPIRED == 0 {
+            return None;
         }
         self.slot.signals.fetch_and(!EXPIRED, Ordering::AcqRel);
         let deadline = self.slot.deadline.load(Ordering::Relaxed);

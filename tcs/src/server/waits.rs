@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     connection::{Connection, Farewell},
-    registry::Alarm,
+    registry::{Alarm, Signals},
     replies::{Acquaintance, Next, closing},
     settings::Limit,
 };
@@ -114,29 +114,29 @@ where
         inbox: &mut Inbox,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arrived, Gone>> {
-        let started = inbox.started();
+        let has_started = inbox.has_started();
         if self.watch.is_draining()
-            && let Some(arrived) = self.finish(started)
+            && let Some(arrived) = self.finish(has_started)
         {
             return Poll::Ready(Ok(arrived));
         }
         // Reading comes before all limits: bytes that are there count, even if this task was late.
         match inbox.poll_read(cx, &mut self.stream) {
             Poll::Ready(Ok(())) => {
-                if started.is_none() {
+                if !has_started {
                     self.wait_began = None;
                 }
                 Poll::Ready(Ok(Arrived::Bytes))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
-            Poll::Pending => self.wait(cx, started),
+            Poll::Pending => self.wait(inbox, has_started, cx),
         }
     }
 
     /// Ends the wait for bytes when the server is finishing, also if they never pause.
     #[cold]
-    fn finish(&mut self, started: Option<usize>) -> Option<Arrived> {
-        if started.is_none() {
+    fn finish(&mut self, has_started: bool) -> Option<Arrived> {
+        if !has_started {
             return Some(Arrived::Drain);
         }
         let now = self.watch.now();
@@ -147,38 +147,55 @@ where
 
     /// Waits for bytes that have not arrived, within the limit.
     #[inline]
-    fn wait(&mut self, cx: &Context<'_>, started: Option<usize>) -> Poll<Result<Arrived, Gone>> {
+    fn wait(
+        &mut self,
+        inbox: &Inbox,
+        has_started: bool,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Arrived, Gone>> {
         let now = self.watch.now();
         let mut began = *self.wait_began.get_or_insert(now);
-        let mut limit = match started {
-            None => self.shared.limits.idle,
-            Some(arrived) => self.frame_limit(arrived),
-        };
-        if self.watch.is_draining() {
-            began = *self.drain_began.get_or_insert(now);
-            limit = DRAINED_FRAME;
+        let mut limit = self.shared.limits.idle;
+        if has_started {
+            limit = self.frame_limit(inbox);
+        }
+        if let Some(drain_began) = self.drain_began {
+            (began, limit) = (drain_began, DRAINED_FRAME);
         }
         self.watch.limit_from(began, limit);
-        match self.watch.poll_alarm(cx) {
+        let signals = self.watch.poll_signals(cx);
+        if signals.are_none() {
+            return Poll::Pending;
+        }
+        self.heed(signals, inbox, cx)
+    }
+
+    /// Looks at what the connection was told after its waker was left, so that nothing is missed.
+    #[cold]
+    fn heed(
+        &mut self,
+        signals: Signals,
+        inbox: &Inbox,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Arrived, Gone>> {
+        match self.watch.alarm(signals) {
             Some(Alarm::Expired) => return Poll::Ready(Ok(Arrived::Expired)),
             Some(Alarm::Cut) => return Poll::Ready(Err(Gone::Cut)),
+            None if self.drain_began.is_some() || !signals.are_draining() => return Poll::Pending,
             None => {}
         }
-        // Looked at after the waker was left, so that a drain that begins now is not missed.
-        if self.watch.is_draining() && self.drain_began.is_none() {
-            if started.is_none() {
-                return Poll::Ready(Ok(Arrived::Drain));
-            }
-            return self.wait(cx, started);
+        let has_started = inbox.has_started();
+        match self.finish(has_started) {
+            Some(arrived) => Poll::Ready(Ok(arrived)),
+            None => self.wait(inbox, has_started, cx),
         }
-        Poll::Pending
     }
 
     /// Returns how long a frame may take of which so many bytes have arrived.
     #[cold]
     #[inline(never)]
-    fn frame_limit(&self, arrived: usize) -> Limit {
-        let earned = arrived / BYTES_PER_SECOND;
+    fn frame_limit(&self, inbox: &Inbox) -> Limit {
+        let earned = inbox.started() / BYTES_PER_SECOND;
         self.shared.limits.frame.plus_seconds(earned as u64)
     }
 
@@ -208,13 +225,14 @@ where
 
     fn why_expired(&mut self) -> Refusal {
         let inbox = self.buffers.held().map(|buffers| &buffers.inbox);
-        let Some((inbox, arrived)) = inbox.and_then(|inbox| Some((inbox, inbox.started()?))) else {
+        let Some(inbox) = inbox.filter(|inbox| inbox.has_started()) else {
             let text = format!(
                 "nothing arrived for {} (`idle_timeout`)",
                 self.shared.limits.idle
             );
             return Refusal::new(RefusalKind::Idle, text);
         };
+        let limit = self.frame_limit(inbox);
         if !inbox.is_skipping() {
             self.receive(self.shared.requests);
             self.replies.count_refused();
@@ -222,10 +240,7 @@ where
         if self.drain_began.is_some() {
             return closing("the server is stopping, and the frame was not complete");
         }
-        let text = format!(
-            "the frame was not complete after {} (`frame_timeout`)",
-            self.frame_limit(arrived)
-        );
+        let text = format!("the frame was not complete after {limit} (`frame_timeout`)");
         Refusal::new(RefusalKind::Idle, text)
     }
 
