@@ -40,15 +40,15 @@ def instructions(name, shape, wire="framed"):
     return difference(total, shape)["instructions"]
 
 
-def peer_instructions(name, client, shape):
-    """Does the same for a peer, which its own client asks."""
+def peer_instructions(programs, name, client, shape):
+    """Does the same for a peer of these programs, which its own client asks."""
     work, _, _ = SHAPES[shape]
     totals, requests = [], []
     for seconds in PEER_SECONDS:
         with tempfile.TemporaryDirectory() as scratch:
             out = pathlib.Path(scratch) / "callgrind"
-            with serving([*callgrind(out), RELEASE / "peer", name]) as (address, _):
-                command = [RELEASE / "peer-client", client, address, work, "--seconds", seconds]
+            with serving([*callgrind(out), programs / "peer", name]) as (address, _):
+                command = [programs / "peer-client", client, address, work, "--seconds", seconds]
                 requests.append(result(command, RUN_LIMIT)["requests"])
             totals.append(instructions_in(out))
     return (totals[1] - totals[0]) / (requests[1] - requests[0])

@@ -13,7 +13,8 @@ import time
 BENCHES = pathlib.Path(__file__).resolve().parent.parent
 # Where cargo puts what it builds, wherever it was told to.
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", BENCHES / "target"))
-RELEASE = (BENCHES / TARGET).resolve() / "release"
+BUILT = (BENCHES / TARGET).resolve()
+RELEASE = BUILT / "release"
 BUILD_LIMIT = 1800
 START_LIMIT = 60
 STOP_LIMIT = 60
@@ -23,13 +24,14 @@ class Failed(Exception):
     """Something was not done; the text says what."""
 
 
-def build(package="tcs-benches"):
-    """Builds the programs of one package."""
-    command = ["cargo", "build", "--release", "--locked", "--quiet", "--package", package]
+def build(package="tcs-benches", profile="release"):
+    """Builds the programs of one package; returns where they are."""
+    command = ["cargo", "build", "--locked", "--quiet", "--profile", profile, "--package", package]
     # What it prints belongs to the person who waits, not to a table or JSON.
     done = subprocess.run(command, cwd=BENCHES, stdout=subprocess.DEVNULL, timeout=BUILD_LIMIT)
     if done.returncode != 0:
         raise Failed(f"{package} does not build")
+    return BUILT / profile
 
 
 @contextlib.contextmanager
