@@ -125,6 +125,19 @@ async fn full_pipeline_says_so_and_goes_on() {
 }
 
 #[tokio::test]
+async fn what_a_server_reads_at_once_is_sent_before_anything_is_received() {
+    let (near, _far) = tokio::io::duplex(1 << 20);
+    let (near, writes) = counted(near);
+    let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    let request = "x".repeat(1_020);
+    send(&mut pipeline, &[&*request; 15]).await;
+    assert_eq!(writes.take(), [] as [usize; 0]);
+    send(&mut pipeline, &[&request]).await;
+    assert_eq!(writes.take(), [16 * 1_024]);
+}
+
+#[tokio::test]
 async fn full_buffers_at_both_ends_block_nobody() {
     const REQUESTS: usize = 2_000;
     let (mut connection, mut peer) = memory(64);

@@ -24,16 +24,15 @@ use super::{
 };
 use crate::{Callable, Contract, Exchanges, FrameError, Framing, Result, error::Repr};
 
-/// What waits to be sent is sent from so many bytes on, without waiting for a `receive`.
-const FLUSH: usize = 64 * 1024;
-/// Replies are no longer read ahead of `receive` from so many bytes on.
-const AHEAD: usize = 64 * 1024;
+/// So many bytes are sent before a `receive`: about one read of a server, which has work meanwhile.
+const EARLY: usize = 16 * 1024;
+/// With so many bytes that could not be sent, `send` waits; with so many of replies, it no longer reads.
+const FULL: usize = 64 * 1024;
 
 /// Many requests in flight on one [`Connection`], whose replies come in the order of the requests.
 ///
-/// [`send`](Self::send) collects requests, and [`receive`](Self::receive) sends all that were
-/// collected at once when it has to wait for a reply. What was collected is also sent from 64 KiB
-/// on, and by [`flush`](Self::flush).
+/// [`send`](Self::send) collects requests and sends them from 16 KiB on, [`receive`](Self::receive)
+/// sends all of them when it has to wait for a reply, and [`flush`](Self::flush) at any time.
 ///
 /// Each request that was sent has exactly one result: a reply, or an error. A
 /// [`Refused`](crate::ErrorKind::Refused) request leaves the others alone, unless the refusal is
@@ -170,8 +169,11 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         self.open.push_back(self.written);
         self.written = sent + self.connection.outbox.waiting() as u64;
         self.connection.lend();
-        if self.connection.outbox.waiting() >= FLUSH {
+        let waiting = self.connection.outbox.waiting();
+        if waiting >= FULL {
             self.make_room().await;
+        } else if waiting >= EARLY {
+            let _ = poll_fn(|cx| Poll::Ready(self.poll_write(cx))).await;
         }
         Ok(())
     }
@@ -223,7 +225,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// reads on.
     pub fn is_full(&self) -> bool {
         self.open.len() >= self.connection.options.in_flight()
-            || self.connection.outbox.waiting() >= FLUSH
+            || self.connection.outbox.waiting() >= FULL
     }
 
     /// Returns how many bytes of all requests were sent.
@@ -237,18 +239,17 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let room = poll_fn(|cx| self.poll_room(cx));
         match limit {
             None => room.await,
-            Some(limit) => {
-                if timeout(limit, room).await.is_err() {
-                    self.fail(Failure::Silent(limit));
-                }
-            }
+            Some(limit) => match timeout(limit, room).await {
+                Ok(()) => {}
+                Err(_) => self.fail(Failure::Silent(limit)),
+            },
         }
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let ahead = self.connection.inbox.started();
-            if self.poll_write(cx).is_ready() || ahead >= AHEAD {
+            if self.poll_write(cx).is_ready() || ahead >= FULL {
                 return Poll::Ready(());
             }
             ready!(self.poll_read(cx));
