@@ -128,7 +128,10 @@ where
         let is_overtaking = match turn {
             Turn::New => state.waiting > 0,
             Turn::Behind => state.waiting > 1,
-            Turn::Own => false,
+            Turn::Own => {
+                state.is_offered = false;
+                false
+            }
         };
         if is_overtaking || !state.has_room(&shared.options) {
             return Ok(());

@@ -38,6 +38,8 @@ pub(super) struct State<F> {
     pub(super) driver: Option<Waker>,
     /// How many callers wait for room.
     pub(super) waiting: usize,
+    /// One of them was told that there may be room, and has not looked yet.
+    pub(super) is_offered: bool,
     /// How many eighths of the reply timeout have passed while calls were open.
     pub(super) tick: u32,
     /// Why nothing can be asked any more.
@@ -59,6 +61,7 @@ impl<F: Framing> Shared<F> {
                 taken,
                 driver: None,
                 waiting: 0,
+                is_offered: false,
                 tick: 0,
                 failure: None,
                 is_left: false,
@@ -87,11 +90,15 @@ impl<F: Framing> Shared<F> {
     }
 
     /// Unlocks the state, and tells one of those who wait for room if there is some.
+    ///
+    /// One at a time: a second one would find the room taken, and lose its turn.
     #[inline]
-    pub(super) fn unlock(&self, state: MutexGuard<'_, State<F>>) {
-        let is_waited_for = state.waiting > 0 && state.has_room(&self.options);
+    pub(super) fn unlock(&self, mut state: MutexGuard<'_, State<F>>) {
+        let is_waited_for = state.waiting > 0 && !state.is_offered;
+        let is_offer = is_waited_for && state.has_room(&self.options);
+        state.is_offered |= is_offer;
         drop(state);
-        if is_waited_for {
+        if is_offer {
             self.room.notify_one();
         }
     }
