@@ -15,6 +15,10 @@ use tokio::{
 use super::{Frames, frames::nothing, pool};
 use crate::{Arrival, Input, Side};
 
+/// From this capacity on, a buffer grows by a half of itself instead of doubling: a frame of 16 MiB
+/// then fits into what `malloc` keeps for the next one (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
+const LARGE: usize = 1 << 20;
+
 /// The receive buffer of a connection.
 ///
 /// It grows with the bytes that arrive, never with a length that a peer claims, and is given back
@@ -201,7 +205,7 @@ impl Inbox {
         other.reset();
     }
 
-    /// Becomes that of a new connection, where nothing is left of the last.
+    /// Becomes that of a new connection, where nothing is left to be skipped.
     #[inline]
     pub(super) fn forget_arrival(&mut self) {
         self.buffer.clear();
@@ -240,9 +244,20 @@ impl Inbox {
         }
         self.start = 0;
         if self.buffer.len() == self.buffer.capacity() {
-            // `Vec` doubles, so the capacity stays in proportion to what has arrived.
-            self.buffer.reserve(1);
+            self.grow();
         }
+    }
+
+    /// Makes room in proportion to what has arrived.
+    #[cold]
+    fn grow(&mut self) {
+        let capacity = self.buffer.capacity();
+        let more = if capacity < LARGE {
+            capacity.max(1)
+        } else {
+            capacity / 2
+        };
+        self.buffer.reserve_exact(more);
     }
 }
 
@@ -304,6 +319,18 @@ mod tests {
         assert_eq!(inbox.input(1, Side::Server).arrival(), Arrival::Paused);
         fill(&mut inbox, b"");
         assert!(inbox.has_ended());
+    }
+
+    #[test]
+    fn a_buffer_is_not_much_larger_than_what_has_arrived() {
+        for (length, most) in [(100_000, 200_000), ((16 << 20) + 4, 24 << 20)] {
+            let mut inbox = Inbox::new();
+            while inbox.unread() < length {
+                let room = inbox.capacity().max(1).min(length - inbox.unread());
+                fill(&mut inbox, &vec![b'x'; room]);
+            }
+            assert!(inbox.capacity() <= most, "{}", inbox.capacity());
+        }
     }
 
     #[tokio::test]
