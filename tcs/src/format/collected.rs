@@ -17,11 +17,12 @@ pub(super) struct Collected<'w, 'a> {
     used: usize,
 }
 
-/// Four lines of the cache: a smaller one is put more often, a larger one costs more to clear.
-pub(super) type Chunk = [u8; 256];
+/// Two lines of the cache: a smaller one is put more often, a larger one costs more to clear.
+pub(super) type Chunk = [u8; 128];
 
 impl<'w, 'a> Collected<'w, 'a> {
     #[inline]
+    #[must_use = "what is not finished is lost"]
     pub(super) const fn new(writer: &'w mut Writer<'a>, chunk: &'w mut Chunk) -> Self {
         Self {
             writer,
@@ -30,7 +31,7 @@ impl<'w, 'a> Collected<'w, 'a> {
         }
     }
 
-    /// Puts what is left.
+    /// Puts what is left; without it, that is lost.
     #[inline]
     pub(super) fn finish(self) {
         self.writer
@@ -87,7 +88,7 @@ fn copy(bytes: &[u8], room: &mut [u8]) {
     }
 }
 
-/// It gets no `Collected`, see there.
+/// Takes no `Collected`, which then stays in registers.
 #[inline(never)]
 fn put(writer: &mut Writer<'_>, bytes: &[u8]) {
     writer.put(bytes);

@@ -346,7 +346,8 @@ impl Watch {
         self.slot.waker().clone_from(waker);
     }
 
-    /// Returns why the connection must stop to wait, if it must.
+    /// Returns why the connection must stop to wait, if it must. That a limit seems to be over is
+    /// heard once, and looked at again.
     pub(super) fn alarm(&self, Signals(signals): Signals) -> Option<Alarm> {
         if signals & CUT != 0 {
             return Some(Alarm::Cut);

@@ -115,6 +115,14 @@ impl<'de> Input<'de> {
         Err(failure)
     }
 
+    fn varint_of_128(&mut self) -> Result<u128, Failure> {
+        let mut rest = self.rest;
+        let value = varint::by_bytes_of_128(&mut rest, u128::MAX);
+        // Where it is wrong, the place is told by what is left.
+        self.rest = rest;
+        value
+    }
+
     /// Reads how many elements follow, of which each has a byte at least.
     #[inline]
     fn count(&mut self) -> Result<usize, Failure> {
@@ -211,11 +219,11 @@ impl<'de> Deserializer<'de> for &mut Input<'de> {
     }
 
     fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_u128(varint::of_128(&mut self.rest, u128::MAX)?)
+        visitor.visit_u128(self.varint_of_128()?)
     }
 
     fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let value = varint::of_128(&mut self.rest, u128::MAX)?;
+        let value = self.varint_of_128()?;
         visitor.visit_i128((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 

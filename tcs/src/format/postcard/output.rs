@@ -53,7 +53,7 @@ impl Output<'_, '_> {
         } else {
             let word = spread_long(value & (u64::MAX >> 8)) + TOP;
             self.0.first(word.to_le_bytes(), 8);
-            // The last of 8 bits may need a byte for its own top bit.
+            // The last 8 bits need a second byte if the top one is set.
             let last = (value >> 56) as u8;
             self.0.first([last, 1], 1 + usize::from(last >> 7));
         }

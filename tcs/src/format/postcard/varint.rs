@@ -52,7 +52,7 @@ pub(super) fn long(bytes: &[u8], most: u64) -> (u64, usize) {
     } else if most == u64::from(u32::MAX) {
         of_32(bytes)
     } else {
-        short(bytes, most)
+        one_by_one(bytes, most)
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn long(bytes: &[u8], most: u64) -> (u64, usize) {
 #[inline(never)]
 fn of_64(bytes: &[u8]) -> (u64, usize) {
     let Some((window, after)) = bytes.split_first_chunk() else {
-        return short(bytes, u64::MAX);
+        return one_by_one(bytes, u64::MAX);
     };
     let word = u64::from_le_bytes(*window);
     let (groups, ends) = (word & !TOP, !word & TOP);
@@ -88,12 +88,12 @@ fn of_32(bytes: &[u8]) -> (u64, usize) {
         let word = u32::from_le_bytes([*a, *b, *c, *d]);
         (joined(word & 0x7f7f_7f7f) | u64::from(*last) << 28, 5)
     } else {
-        short(bytes, u32::MAX.into())
+        one_by_one(bytes, u32::MAX.into())
     }
 }
 
 #[inline(never)]
-fn short(bytes: &[u8], most: u64) -> (u64, usize) {
+fn one_by_one(bytes: &[u8], most: u64) -> (u64, usize) {
     let mut rest = bytes;
     by_bytes(&mut rest, most).map_or((0, 0), |value| (value, bytes.len() - rest.len()))
 }
@@ -132,7 +132,7 @@ macro_rules! by_bytes {
 }
 
 by_bytes!(by_bytes, u64);
-by_bytes!(of_128, u128);
+by_bytes!(by_bytes_of_128, u128);
 
 #[cold]
 pub(super) fn ends() -> Failure {
