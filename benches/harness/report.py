@@ -75,7 +75,7 @@ def text(found):
         lines += ["", f"{name}: CPU use of the generator or client; at 100 % it is the limit"]
         lines += grid(table, lambda cell: f"{cell['generator cpu']:.0%}")
     cells = [cell for table in found["tables"].values() for cell in table["cells"]]
-    waited = median(cell["generator waited"] for cell in cells)
+    waited = median([cell["generator waited"] for cell in cells] or [0])
     if waited > DISTURBED:
         lines += ["", f"NOT QUIET: clients waited for their core {waited:.0%} of the time"]
     if memory := found["idle memory"]:

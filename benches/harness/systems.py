@@ -49,7 +49,7 @@ def raw_systems(threads, with_peers, leave_out):
         port = free_port()
         settings = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         # Otherwise it talks to 127.0.0.1 alone, and the generator has several addresses.
-        settings += ["--protected-mode", "no"]
+        settings += ["--protected-mode", "no", "--maxclients", 100_000]
         found.append(System("redis", (redis, *settings), wire="redis", port=port))
     else:
         leave_out("redis: there is no redis-server")

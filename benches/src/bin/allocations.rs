@@ -25,7 +25,7 @@ use tcs_benches::{
     own::{Hand, Library, Message, call_for},
 };
 
-mod apart;
+mod operations;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -64,7 +64,7 @@ fn start(name: &str) -> io::Result<SocketAddr> {
     let name = name.to_owned();
     thread::spawn(move || {
         let announce = move |address| announce.send(address).expect("somebody waits");
-        apart::run(&name, 0, 1, Box::new(announce))
+        operations::run(&name, 0, 1, Box::new(announce))
     });
     announced.recv_timeout(LIMIT).map_err(io::Error::other)
 }

@@ -6,7 +6,7 @@ use std::{env, io};
 
 use tcs_benches::servers::combinations::COMBINATIONS;
 
-mod apart;
+mod operations;
 
 fn main() -> io::Result<()> {
     let mut arguments = env::args().skip(1);
@@ -26,7 +26,7 @@ fn main() -> io::Result<()> {
             .map_err(io::Error::other)
     };
     let (port, threads) = (number(0)?, number(1)?);
-    apart::run(
+    operations::run(
         &name,
         port,
         threads.into(),

@@ -52,9 +52,10 @@ pub const NAMES: [&str; 20] = [
 /// `l0` has no runtime.
 pub fn run(name: &str, port: u16, threads: usize, announce: Announce) -> io::Result<()> {
     if !NAMES.contains(&name) && combinations::named(name).is_none() {
-        let names = NAMES.join(", ");
+        let known = NAMES.join(", ");
         return Err(io::Error::other(format!(
-            "no server is called {name}: {names}"
+            "no server is called {name}; there are {known}, and enum-… and operations-… with async, \
+             json, postcard or small"
         )));
     }
     if name == "l0" {
