@@ -82,6 +82,33 @@ async fn requests_of_many_tasks_leave_in_one_write() {
 }
 
 #[tokio::test]
+async fn callers_ask_again_before_all_replies_are_read() {
+    const CALLERS: usize = 300;
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let (near, writes) = counted(near);
+    let mut peer = RawPeer::over(far);
+    let connection: Connection<LengthPrefixed, _> = Connection::over(near);
+    let channel = connection.into_channel().expect("a runtime");
+    for _ in 0..CALLERS {
+        let channel = channel.clone();
+        tokio::spawn(async move {
+            for _ in 0..2 {
+                channel.call::<Owned>("x").await.expect("a reply");
+            }
+        });
+    }
+    within(peer.receive(5 * CALLERS)).await;
+    assert_eq!(writes.take(), [5 * CALLERS]);
+    // More than one read takes.
+    within(peer.send(frame(&[b'y'; 96]).repeat(CALLERS))).await;
+    within(peer.receive(5 * CALLERS)).await;
+    let [first, second] = *writes.take() else {
+        panic!("two reads are two writes");
+    };
+    assert_eq!(first + second, 5 * CALLERS);
+}
+
+#[tokio::test]
 async fn refusal_in_the_middle_is_that_of_one_call() {
     let (channel, mut peer) = memory(1 << 10);
     let calls = ["one", "two", "three"].map(|request| call(&channel, request));
