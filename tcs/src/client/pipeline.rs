@@ -166,10 +166,10 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         }
         let sent = self.sent();
         self.connection.enqueue(|out| P::encode(request, out))?;
-        self.open.push_back(self.written);
-        self.written = sent + self.connection.outbox.waiting() as u64;
-        self.connection.lend();
         let waiting = self.connection.outbox.waiting();
+        self.open.push_back(self.written);
+        self.written = sent + waiting as u64;
+        self.connection.lend();
         if waiting >= FULL {
             self.make_room().await;
         } else if waiting >= EARLY {

@@ -77,7 +77,7 @@ pub(super) type Time = NonZero<u64>;
 const START: u64 = 1;
 
 /// By so many ticks the clock advances in a sweep at most, and may be behind.
-const SLACK: u32 = 2;
+const SLACK: u64 = 2;
 
 /// A connection's place in the registry; dropping it says that the connection has ended.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Registry {
             changed: Notify::new(),
             now: AtomicU64::new(START),
             tick,
-            slack: tick * u64::from(SLACK),
+            slack: tick * SLACK,
         })
     }
 
@@ -163,6 +163,7 @@ impl Registry {
 
     async fn sweep(&self) -> std::convert::Infallible {
         let tick = Duration::from_millis(self.tick);
+        let slack = Duration::from_millis(self.slack);
         let mut clock = Duration::ZERO;
         let mut last = Instant::now();
         loop {
@@ -175,7 +176,7 @@ impl Registry {
             tokio::time::sleep(tick).await;
             let passed = last.elapsed();
             last += passed;
-            clock += passed.min(tick * SLACK);
+            clock += passed.min(slack);
             let now = START + milliseconds(clock);
             self.now.store(now, Ordering::Relaxed);
             let is_late = |slot: &Slot| slot.deadline.load(Ordering::Relaxed) <= now;

@@ -157,11 +157,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             return Err(Failure::Broken("all its handles are gone"));
         }
         let mut next = Next::Listen;
-        // Those who have just got their replies may have further requests for the same write. And
-        // where more replies have arrived than one read takes, the server has work meanwhile.
         if self.outbox.waiting() > 0 {
             next = Next::Send;
         } else if state.calls.settled() > 0 && !self.has_yielded {
+            // Those who have just got their replies may have further requests for the same write. And
+            // where more replies have arrived than one read takes, the server has work meanwhile.
             next = Next::Yield;
         } else if state.outbox.waiting() > 0 {
             std::mem::swap(&mut self.outbox, &mut state.outbox);

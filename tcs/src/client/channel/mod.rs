@@ -9,7 +9,10 @@ use self::{
     driver::Driver,
     shared::Shared,
 };
-use super::{ConnectOptions, Connection, message::decode};
+use super::{
+    ConnectOptions, Connection,
+    message::{decode, unreadable},
+};
 use crate::{
     Address, Callable, ClientProtocol, Encode as _, Exchanges, Frame, Framing, LengthPrefixed,
     OwnedCallable, Peer, Result, Writer,
@@ -129,10 +132,7 @@ impl<F: Framing> Channel<F> {
         if call.at_once().await? == Progress::Waits {
             call.in_turn().await?;
         }
-        P::decode_owned(Frame::new(call.reply())).map_err(|source| {
-            let peer = shared.peer.clone();
-            Repr::Decode { peer, source }.into()
-        })
+        P::decode_owned(Frame::new(call.reply())).map_err(|source| unreadable(&shared.peer, source))
     }
 
     /// Sends a request of the protocol `P` and returns what `process` makes of the reply, which may

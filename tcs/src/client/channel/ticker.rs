@@ -34,7 +34,7 @@ impl Ticker {
     /// Starts it, unless it runs.
     pub(super) fn start(&mut self) {
         if self.next.is_none() {
-            self.next = self.period.map(|period| Instant::now() + period);
+            self.set();
         }
     }
 
@@ -48,8 +48,12 @@ impl Ticker {
             return Poll::Pending;
         };
         ready!(self.timer.poll_until(next, cx));
-        self.next = self.period.map(|period| Instant::now() + period);
+        self.set();
         Poll::Ready(())
+    }
+
+    fn set(&mut self) {
+        self.next = self.period.map(|period| Instant::now() + period);
     }
 }
 
