@@ -2,22 +2,18 @@
 
 use std::time::Duration;
 
-use tcs::{ConnectOptions, ErrorKind, Execution, LengthPrefixed};
+use tcs::{ConnectOptions, ErrorKind, Execution};
 use tcs_tests::{
-    Heard, RawPeer,
-    channel::{Owned, call, memory_with, settle},
+    Heard,
+    channel::{Owned, call, counted_memory, memory_with, settle},
     client::hears,
-    counted, frame, within,
+    frame, within,
 };
 
 #[tokio::test]
 async fn calls_beyond_the_limit_wait_in_turn() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let (near, writes) = counted(near);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_in_flight(2);
-    let connection = options.over::<LengthPrefixed, _>(near).expect("fine");
-    let channel = connection.into_channel().expect("a runtime");
+    let (channel, mut peer, writes) = counted_memory(&options, 1 << 10);
     let mut calls = Vec::new();
     for number in 0..6 {
         calls.push(call(&channel, &number.to_string()));

@@ -8,9 +8,9 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{Owned, Shout, call, memory, settle},
+    channel::{Owned, Shout, call, counted_memory, memory, settle},
     client::{Prefixed, ask, chain, hears},
-    control, counted, frame,
+    control, frame,
     raw_server::RawServer,
     within,
 };
@@ -56,11 +56,7 @@ async fn thousand_tasks_get_their_own_replies() {
 
 #[tokio::test]
 async fn requests_of_many_tasks_leave_in_one_write() {
-    let (near, far) = tokio::io::duplex(1 << 20);
-    let (near, writes) = counted(near);
-    let mut peer = RawPeer::over(far);
-    let connection = Connection::<LengthPrefixed, _>::over(near);
-    let channel = connection.into_channel().expect("a runtime");
+    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 20);
     let mut tasks = JoinSet::new();
     for _ in 0..64 {
         let channel = channel.clone();
@@ -84,11 +80,7 @@ async fn requests_of_many_tasks_leave_in_one_write() {
 #[tokio::test]
 async fn callers_ask_again_before_all_replies_are_read() {
     const CALLERS: usize = 300;
-    let (near, far) = tokio::io::duplex(1 << 20);
-    let (near, writes) = counted(near);
-    let mut peer = RawPeer::over(far);
-    let connection: Connection<LengthPrefixed, _> = Connection::over(near);
-    let channel = connection.into_channel().expect("a runtime");
+    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 20);
     for _ in 0..CALLERS {
         let channel = channel.clone();
         tokio::spawn(async move {

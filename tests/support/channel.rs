@@ -8,7 +8,7 @@ use tcs::{
 };
 use tokio::task::JoinHandle;
 
-use crate::{RawPeer, within};
+use crate::{RawPeer, Writes, counted, within};
 
 /// Texts both ways, which the caller gets for itself.
 #[derive(Debug)]
@@ -32,6 +32,15 @@ pub fn memory_with(options: &ConnectOptions, room: usize) -> (Channel, RawPeer) 
     let connection = options.over(near).expect("the options make sense");
     let channel = connection.into_channel().expect("a runtime");
     (channel, RawPeer::over(far))
+}
+
+/// Such a channel whose writes are counted.
+pub fn counted_memory(options: &ConnectOptions, room: usize) -> (Channel, RawPeer, Writes) {
+    let (near, far) = tokio::io::duplex(room);
+    let (near, writes) = counted(near);
+    let connection = options.over(near).expect("the options make sense");
+    let channel = connection.into_channel().expect("a runtime");
+    (channel, RawPeer::over(far), writes)
 }
 
 /// Lets all tasks run until they wait, on a current-thread runtime.
