@@ -95,15 +95,21 @@ where
         loop {
             let mut room = pin!(shared.room.notified());
             // From here on nothing is missed.
-            if room.as_mut().enable() {
+            let is_told = room.as_mut().enable();
+            if is_told {
                 turn = Turn::Own;
             }
             poll_fn(|cx| Poll::Ready(self.enter(cx.waker(), turn))).await?;
             if self.number.is_some() {
                 return Ok(());
             }
-            room.await;
-            turn = Turn::Own;
+            // A turn ends with its look: a second one might take the room that another was told of.
+            turn = if is_told {
+                Turn::Behind
+            } else {
+                room.await;
+                Turn::Own
+            };
         }
     }
 
