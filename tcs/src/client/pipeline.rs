@@ -13,7 +13,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
 };
 
 use super::{
@@ -235,21 +234,32 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 
     /// Waits until what was collected is sent, or enough replies are there to be received.
     async fn make_room(&mut self) {
-        let limit = self.connection.options.reply();
-        let room = poll_fn(|cx| self.poll_room(cx));
-        match limit {
-            None => room.await,
-            Some(limit) => match timeout(limit, room).await {
-                Ok(()) => {}
-                Err(_) => self.fail(Failure::Silent(limit)),
-            },
+        if let Err(failure) = self.in_time(Self::poll_room).await {
+            self.fail(failure);
         }
+    }
+
+    /// Waits for no longer than the reply timeout, and without a timer for what is there already.
+    async fn in_time<T>(
+        &mut self,
+        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Failure> {
+        let limit = self.connection.options.reply();
+        let mut deadline = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = poll(self, cx) {
+                return Poll::Ready(Ok(done));
+            }
+            let timer = &mut self.connection.timer;
+            let end = timer.poll_limit(limit, &mut deadline, cx);
+            end.map(|limit| Err(Failure::Silent(limit)))
+        })
+        .await
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let ahead = self.connection.inbox.started();
-            if self.poll_write(cx).is_ready() || ahead >= FULL {
+            if self.poll_write(cx).is_ready() || self.connection.inbox.started() >= FULL {
                 return Poll::Ready(());
             }
             ready!(self.poll_read(cx));
@@ -259,16 +269,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Receives what stands for the reply to the oldest request, which then is no longer in flight.
     async fn next(&mut self) -> Result<Range<usize>> {
         if self.failure.is_none() {
-            let limit = self.connection.options.reply();
-            let heard = poll_fn(|cx| self.poll_heard(cx));
-            let heard = match limit {
-                None => heard.await,
-                Some(limit) => match timeout(limit, heard).await {
-                    Ok(heard) => heard,
-                    Err(_) => Err(Failure::Silent(limit)),
-                },
-            };
-            match heard {
+            match self.in_time(Self::poll_heard).await.flatten() {
                 Ok(heard) => return self.take(heard),
                 Err(failure) => self.fail(failure),
             }

@@ -29,6 +29,24 @@ struct Armed {
 }
 
 impl Timer {
+    /// Waits for as long as `limit`, which it returns, from its first poll with this `deadline`, or
+    /// without end.
+    ///
+    /// What is there before the first poll needs no clock. No limit may be shorter than one before.
+    #[inline]
+    pub(super) fn poll_limit(
+        &mut self,
+        limit: Option<Duration>,
+        deadline: &mut Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Duration> {
+        let Some(limit) = limit else {
+            return Poll::Pending;
+        };
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit.min(LONGEST));
+        self.poll_until(deadline, cx).map(|()| limit)
+    }
+
     /// Waits for `deadline`, which must not be earlier than any before.
     pub(super) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         // Another task may belong to another runtime, so it gets a timer of its own.
@@ -69,6 +87,20 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn limit_begins_with_the_first_poll() {
+        let mut timer = Timer::default();
+        for limit in [SECOND, SECOND, 5 * SECOND, LONGEST] {
+            let (start, mut deadline) = (Instant::now(), None);
+            let end = poll_fn(|cx| timer.poll_limit(Some(limit), &mut deadline, cx)).await;
+            assert_eq!((end, Instant::now()), (limit, start + limit));
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut deadline = None;
+        assert!(timer.poll_limit(None, &mut deadline, &mut cx).is_pending());
+        assert_eq!(deadline, None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_wait_ends_at_its_deadline() {

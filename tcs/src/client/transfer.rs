@@ -8,15 +8,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Connection,
     message::{Heard, hear},
-    timer::LONGEST,
 };
 use crate::{Exchanges, FrameError, Framing, Refusal, error::Repr};
 
@@ -98,7 +94,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let limit = self.options.frame_len();
         let mut is_ending = self.ends_sending();
         let patience = self.options.reply();
-        let deadline = patience.map(|limit| Instant::now() + limit.min(LONGEST));
+        let mut deadline = None;
         let Self {
             stream: Some(stream),
             peer,
@@ -180,8 +176,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         };
         poll_fn(|cx| {
             let done = step(cx);
-            if let (Poll::Pending, Some(deadline), Some(limit)) = (&done, deadline, patience)
-                && timer.poll_until(deadline, cx).is_ready()
+            if done.is_pending()
+                && let Poll::Ready(limit) = timer.poll_limit(patience, &mut deadline, cx)
             {
                 let peer = peer.clone();
                 return Poll::Ready(Err(Repr::ReplyTimedOut { peer, limit }));
