@@ -98,7 +98,12 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// A panic here ends the connection and nothing else.
     fn open_session(&self, peer: &Peer) -> Self::Session;
 
-    /// Returns the message that is sent when a connection opens; none unless this is overridden.
+    /// Whether a connection begins with a [`greeting`](Self::greeting), which a caller then waits for;
+    /// `false` unless this is overridden.
+    const GREETS: bool = false;
+
+    /// Returns the message that is sent when a connection opens; none unless this is overridden, as
+    /// [`GREETS`](Self::GREETS) is then to be.
     fn greeting<'a>(
         &'a self,
         peer: &'a Peer,
@@ -177,6 +182,8 @@ macro_rules! forward_server_protocol {
                 P::open_session(self, peer)
             }
 
+            const GREETS: bool = P::GREETS;
+
             fn greeting<'a>(
                 &'a self,
                 peer: &'a Peer,
@@ -254,6 +261,10 @@ pub trait ClientProtocol: Sized + Send {
     /// What an exchange returns; owned, as the receive buffer is the connection's.
     type Output;
 
+    /// Whether the server begins with a greeting, which is then waited for and dropped; `false` unless
+    /// this is overridden.
+    const GREETS: bool = false;
+
     /// Returns the request.
     fn prepare_request(&self) -> impl Encode<Self::Format>;
 
@@ -298,6 +309,8 @@ pub trait Contract {
     type Request<'a>;
     /// What is answered.
     type Reply<'a>;
+    /// Whether a connection begins with a greeting; see [`ServerProtocol::GREETS`].
+    const GREETS: bool = false;
 }
 
 impl<P: ServerProtocol> Contract for P {
@@ -305,6 +318,7 @@ impl<P: ServerProtocol> Contract for P {
     type Format = P::Format;
     type Request<'a> = P::Request<'a>;
     type Reply<'a> = P::Reply<'a>;
+    const GREETS: bool = P::GREETS;
 }
 
 /// A [`Contract`] whose requests can be sent and whose replies can be read.

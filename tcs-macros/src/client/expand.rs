@@ -82,6 +82,10 @@ impl Expansion<'_> {
             impl ::core::future::Future<#output_type> + ::core::marker::Send
         };
         let mistake = quote_spanned!(span=> #private::client_mistake::<#name>);
+        let greets = self.args.server.as_ref().map(|server| {
+            let greets = self.of_server("GREETS", None, "");
+            quote_spanned!(at(server)=> const GREETS: bool = #greets;)
+        });
         let judged = judged(self.args.framing.as_ref(), &model.generics, &mistake);
         quote_spanned! {span=>
             #judged
@@ -96,6 +100,7 @@ impl Expansion<'_> {
                 type Format = #format;
                 type Reply<'exchange> = #reply;
                 type Output = #output;
+                #greets
 
                 fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
                     #prepare_request
@@ -114,7 +119,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// An associated type: the server's, or the given one, or the default.
+    /// An associated item: the server's, or the given one, or the default.
     fn of_server(&self, item: &str, given: Option<&Type>, default: &str) -> TokenStream {
         if let Some(server) = &self.args.server {
             let item = Ident::new(item, at(server));

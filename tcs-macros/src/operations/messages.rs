@@ -175,6 +175,7 @@ fn implementations(
     let pieces = pieces::expand(operations, request, reply, &args.krate());
     let reading = reading::expand(operations, request, reply, private);
     let (request, reply) = (request.with("'exchange"), reply.with("'exchange"));
+    let greets = args.greeting.is_some();
     let exchange = syn::Lifetime::new("'exchange", Span::mixed_site());
     quote_spanned! {Span::mixed_site()=>
         /// The messages of all operations: what [`Client`] is made of.
@@ -192,6 +193,7 @@ fn implementations(
                     type Format = #format;
                     type Request<#exchange> = #request;
                     type Reply<#exchange> = #reply;
+                    const GREETS: bool = #greets;
                 }
 
                 #pieces

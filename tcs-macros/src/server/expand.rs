@@ -193,6 +193,8 @@ impl Expansion<'_> {
             });
         let message = sending(krate, &quote_spanned!(span=> Self::Format), expression);
         Some(quote_spanned! {span=>
+            const GREETS: bool = true;
+
             fn greeting<'exchange>(
                 &'exchange self,
                 peer: &'exchange #krate::__private::Peer,

@@ -11,6 +11,7 @@ use super::{
     ConnectOptions,
     failure::Failure,
     message::{enqueue, take},
+    state::State,
     timer::Timer,
     transfer::{Received, Seen, Watch},
 };
@@ -61,7 +62,7 @@ pub(super) const LENT: &str = "a pipeline was left before it had received all re
 pub struct Connection<F, S = TcpStream> {
     /// `None` once it is closed, for the reason in `state`.
     pub(super) stream: Option<S>,
-    state: State,
+    pub(super) state: State,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
     pub(super) framing: F,
@@ -69,18 +70,6 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) outbox: Outbox,
     /// Ends the wait for a reply.
     pub(super) timer: Timer,
-}
-
-/// How far a connection has come.
-#[derive(Debug)]
-enum State {
-    Fresh,
-    /// It had an exchange, which is over.
-    Used,
-    /// Nothing more can be asked, for this reason.
-    Broken(&'static str),
-    /// The server has said a final refusal.
-    Ended(Refusal),
 }
 
 impl<F: Framing> Connection<F> {
@@ -146,6 +135,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: ClientProtocol<Framing = F>,
     {
+        self.be_greeted(P::GREETS).await?;
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self.round_trip(request).await?;
         let reply =
@@ -160,9 +150,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// `Err` arrives as an [`Error`] with a [`refusal`](Error::refusal). A framing without control frames
     /// cannot tell the two apart: there, the text of an `Err` is read as a `T`.
     ///
-    /// A protocol of a client, made by `#[client_protocol]`, goes to [`exchange`](Self::exchange). A protocol
-    /// with a greeting is to be [received](Self::receive) from first: what a server says before it was
-    /// asked may otherwise be taken for the reply.
+    /// A protocol of a client, made by `#[client_protocol]`, goes to [`exchange`](Self::exchange).
+    ///
+    /// Where the protocol has a [greeting](crate::Contract::GREETS), a first call waits for that and drops
+    /// it; to have it, [`receive`](Self::receive) it before.
     ///
     /// # Errors
     ///
@@ -175,6 +166,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: Callable<Framing = F>,
     {
+        self.be_greeted(P::GREETS).await?;
         let reply = self.round_trip(|out| P::encode(request, out)).await?;
         take::<P::Format, _, _>(&self.peer, self.inbox.frame(reply), &mut self.framing)
     }
@@ -205,9 +197,28 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         T: Decode<'a, Format>,
     {
+        let message = self.hear_first().await?;
+        take::<Format, _, _>(&self.peer, self.inbox.frame(message), &mut self.framing)
+    }
+
+    /// Waits for the greeting, if there is one and nothing was received yet.
+    pub(super) async fn be_greeted(&mut self, greets: bool) -> Result<()> {
+        // All that arrives is the one reply, the greeting as well.
+        let has_greeting = greets && F::EXCHANGES == Exchanges::Many;
+        if has_greeting && matches!(self.state, State::Fresh) {
+            self.hear_first().await?;
+        }
+        Ok(())
+    }
+
+    /// Receives a message that was not asked for.
+    async fn hear_first(&mut self) -> Result<Range<usize>> {
         self.check()?;
         let message = self.converse(Watch::Unset).await?;
-        take::<Format, _, _>(&self.peer, self.inbox.frame(message), &mut self.framing)
+        if matches!(self.state, State::Fresh) {
+            self.state = State::Greeted;
+        }
+        Ok(message)
     }
 
     /// Sends a request and returns where its reply stands in the inbox.
@@ -302,20 +313,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Refuses to go on where nothing can be asked any more.
     pub(super) fn check(&self) -> Result<()> {
-        let peer = || self.peer.clone();
-        match &self.state {
-            State::Fresh | State::Used => Ok(()),
-            State::Broken(reason) => Err(Repr::Broken {
-                peer: peer(),
-                reason,
-            }
-            .into()),
-            State::Ended(refusal) => Err(Repr::Ended {
-                peer: peer(),
-                source: refusal.clone(),
-            }
-            .into()),
-        }
+        self.state.check(&self.peer)
     }
 }
 

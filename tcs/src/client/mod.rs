@@ -15,6 +15,7 @@ mod message;
 mod operation;
 mod options;
 mod pipeline;
+mod state;
 mod timer;
 mod transfer;
 

@@ -139,7 +139,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Adds a request to those that are in flight.
     ///
     /// It waits only where 64 KiB of requests wait to be sent, and reads meanwhile, so that a server
-    /// that replies before it reads on never blocks it.
+    /// that replies before it reads on never blocks it; and for a greeting.
     ///
     /// # Errors
     ///
@@ -151,12 +151,14 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// # Cancel safety
     ///
     /// Once it was polled, the request is in flight and has its result in
-    /// [`receive`](Self::receive), also if the future is dropped.
+    /// [`receive`](Self::receive), also if the future is dropped; while it waits for a greeting, that
+    /// closes the connection.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         if let Some((failure, _)) = &self.failure {
             return Err(failure.of_later(&self.connection.peer));
         }
         if self.open.is_empty() {
+            self.connection.be_greeted(P::GREETS).await?;
             self.connection.prepare().await?;
         }
         if self.is_full() {
@@ -332,12 +334,9 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Sends what waits; ready when nothing does, or nothing can be sent any more.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Connection { stream, outbox, .. } = &mut *self.connection;
-        let Some(stream) = stream else {
+        let (Some(stream), None) = (stream, &self.unsent) else {
             return Poll::Ready(());
         };
-        if self.unsent.is_some() {
-            return Poll::Ready(());
-        }
         outbox.poll_flush(cx, stream).map(|flushed| {
             self.unsent = flushed.err();
             outbox.rest();

@@ -12,6 +12,7 @@ use self::{
 use super::{
     ConnectOptions, Connection,
     message::{decode, unreadable},
+    state::State,
 };
 use crate::{
     Address, Callable, ClientProtocol, Encode as _, Exchanges, Frame, Framing, LengthPrefixed,
@@ -118,7 +119,8 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::exchange`], and `TimedOut` where there was no room in time.
+    /// Those of [`Connection::exchange`], `TimedOut` where there was no room in time, and `Request`
+    /// for a protocol with a greeting where none was received before the connection was shared.
     ///
     /// # Cancel safety
     ///
@@ -128,6 +130,7 @@ impl<F: Framing> Channel<F> {
         P: OwnedCallable<Framing = F>,
     {
         let shared = &self.handle.0;
+        shared.check_greeted(P::GREETS)?;
         let mut call = Call::new(shared, |out| P::encode(request, out));
         if call.at_once().await? == Progress::Waits {
             call.in_turn().await?;
@@ -169,6 +172,7 @@ impl<F: Framing> Channel<F> {
         P: Callable<Framing = F>,
     {
         let shared = &self.handle.0;
+        shared.check_greeted(P::GREETS)?;
         let mut call = Call::new(shared, |out| P::encode(request, out));
         if call.at_once().await? == Progress::Waits {
             call.in_turn().await?;
@@ -190,6 +194,7 @@ impl<F: Framing> Channel<F> {
         P: ClientProtocol<Framing = F>,
     {
         let shared = &self.handle.0;
+        shared.check_greeted(P::GREETS)?;
         let reply = {
             let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
             let mut call = Call::new(shared, request);
@@ -249,6 +254,7 @@ where
         }
         self.check()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
+        let is_greeted = !matches!(self.state, State::Fresh);
         let Self {
             stream: Some(stream),
             peer,
@@ -263,7 +269,7 @@ where
             return Err(Repr::Closed { peer }.into());
         };
         let taken = outbox.waiting() as u64;
-        let shared = Arc::new(Shared::new(peer, options, framing, taken));
+        let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, taken));
         let driver = Driver::new(Arc::clone(&shared), stream, inbox, outbox);
         tokio::spawn(driver.run());
         Ok(Channel {

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use super::{calls::Calls, slot::Outcome};
 use crate::{
-    ConnectOptions, Error, FrameError, Framing, Peer, buffer::Outbox, client::failure::Failure,
-    error::Repr,
+    ConnectOptions, EncodeError, Error, FrameError, Framing, Peer, Result, buffer::Outbox,
+    client::failure::Failure, error::Repr,
 };
 
 /// From so many bytes on that wait to be sent, callers wait for room.
@@ -21,6 +21,8 @@ const QUEUED: usize = 1 << 20;
 pub(super) struct Shared<F> {
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
+    /// Something was received before the connection was shared.
+    pub(super) is_greeted: bool,
     /// Tells one caller that waits that there may be room.
     pub(super) room: Notify,
     state: Mutex<State<F>>,
@@ -49,10 +51,17 @@ pub(super) struct State<F> {
 }
 
 impl<F: Framing> Shared<F> {
-    pub(super) fn new(peer: Peer, options: ConnectOptions, framing: F, taken: u64) -> Self {
+    pub(super) fn new(
+        peer: Peer,
+        options: ConnectOptions,
+        is_greeted: bool,
+        framing: F,
+        taken: u64,
+    ) -> Self {
         Self {
             peer,
             options,
+            is_greeted,
             room: Notify::new(),
             state: Mutex::new(State {
                 framing,
@@ -112,6 +121,15 @@ impl<F> State<F> {
 }
 
 impl<F: Framing> Shared<F> {
+    /// Refuses to ask where a greeting would be taken for the reply.
+    #[inline]
+    pub(super) fn check_greeted(&self, greets: bool) -> Result<()> {
+        if greets && !self.is_greeted {
+            return Err(not_greeted());
+        }
+        Ok(())
+    }
+
     /// Forgets the caller of a call.
     #[cold]
     pub(super) fn abandon(&self, number: usize) {
@@ -143,4 +161,13 @@ impl<F: Framing> Shared<F> {
         };
         repr.into()
     }
+}
+
+#[cold]
+fn not_greeted() -> Error {
+    let source = EncodeError::new(
+        "the server begins with a greeting: `receive` it from the `Connection`, then make that \
+         the channel with `into_channel`",
+    );
+    Repr::Encode { source }.into()
 }
