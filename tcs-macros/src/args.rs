@@ -4,15 +4,14 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{
     Error, Expr, GenericArgument, Lit, Path, PathArguments, Result, Token, Type,
-    ext::IdentExt as _,
-    parse::{ParseStream, Parser as _},
-    token,
+    ext::IdentExt as _, parse::ParseStream, token,
 };
 
 use crate::{
-    errors::{Errors, nearest},
+    errors::{Errors, error, error_at, nearest},
     names::upper_camel,
     options::{Attribute, Known, Value},
+    parsing::parse,
 };
 
 /// What stands in the parentheses, as far as it could be read.
@@ -36,11 +35,10 @@ impl Args {
     /// Reads all options; a mistake in one does not hide those in others.
     pub(crate) fn parse(attribute: Attribute, tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let result = (|input: ParseStream<'_>| {
+        let result = parse(tokens, &mut |input| {
             args.read(attribute, input, errors);
             Ok(())
-        })
-        .parse2(tokens);
+        });
         if let Err(error) = result {
             errors.push(error);
         }
@@ -89,18 +87,18 @@ impl Args {
                 None => input.error("the name has no quotes: write `Name`"),
             });
         }
-        let word = input.call(Ident::parse_any).map_err(|error| {
-            Error::new(
-                error.span(),
-                "expected an option, such as `framing = Lines`, or the type's name",
+        let word = input.call(Ident::parse_any).map_err(|wrong| {
+            error(
+                wrong.span(),
+                &"expected an option, such as `framing = Lines`, or the type's name",
             )
         })?;
         let text = word.to_string();
         if let Some(option) = attribute.option(&text) {
             if self.given(&text).is_some() {
-                return Err(Error::new(
+                return Err(error(
                     word.span(),
-                    format_args!("`{text}` stands here twice: remove one"),
+                    &format_args!("`{text}` stands here twice: remove one"),
                 ));
             }
             self.given.push(word.clone());
@@ -109,32 +107,33 @@ impl Args {
         let alone = input.is_empty() || input.peek(Token![,]);
         if alone && text.starts_with(char::is_uppercase) {
             if !first {
-                let cure = format_args!(
-                    "the name comes first: write `{}({text}, …)`",
-                    attribute.name()
-                )
-                .to_string();
-                return Err(Error::new(word.span(), cure));
+                return Err(error(
+                    word.span(),
+                    &format_args!(
+                        "the name comes first: write `{}({text}, …)`",
+                        attribute.name()
+                    ),
+                ));
             }
             self.name = Some(word);
             return Ok(());
         }
         if input.peek(Token![::]) && text.starts_with(|c: char| c.is_alphabetic()) {
-            return Err(Error::new(
+            return Err(error(
                 word.span(),
-                "the name is a single word: the type stands where the function does",
+                &"the name is a single word: the type stands where the function does",
             ));
         }
         if first && alone && is_far_from_all(attribute, &text) {
-            return Err(Error::new(
+            return Err(error(
                 word.span(),
-                format_args!(
+                &format_args!(
                     "`{text}` is no option; as the type's name write `{}`",
                     upper_camel(&text)
                 ),
             ));
         }
-        Err(Error::new(word.span(), unknown(attribute, &text)))
+        Err(error(word.span(), &unknown(attribute, &text)))
     }
 
     fn read_value(&mut self, option: &Known, word: &Ident, input: ParseStream<'_>) -> Result<()> {
@@ -146,9 +145,9 @@ impl Args {
             };
         }
         if input.is_empty() || input.peek(Token![,]) {
-            return Err(Error::new(
+            return Err(error(
                 word.span(),
-                format_args!(
+                &format_args!(
                     "`{}` needs a value: write `{}`",
                     option.name, option.example
                 ),
@@ -162,9 +161,9 @@ impl Args {
         }
         input.parse::<Token![=]>()?;
         if input.is_empty() || input.peek(Token![,]) {
-            return Err(Error::new(
+            return Err(error(
                 word.span(),
-                format_args!(
+                &format_args!(
                     "`{}` needs a value: write `{}`",
                     option.name, option.example
                 ),
@@ -175,7 +174,7 @@ impl Args {
                 let start = input.span();
                 let value = input
                     .parse::<Expr>()
-                    .map_err(|_| Error::new(start, option.cure()))?;
+                    .map_err(|_| error(start, &option.cure()))?;
                 match option.name {
                     "session" => self.session = Some(value),
                     "greeting" => self.greeting = Some(value),
@@ -214,15 +213,15 @@ fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
         && let Some(last) = path.path.segments.last()
         && let PathArguments::Parenthesized(_) = last.arguments
     {
-        return Err(Error::new_spanned(&value, option.cure()));
+        return Err(error_at(&value, &option.cure()));
     }
     if input.peek(token::Paren) || input.peek(token::Brace) {
         return Err(input.error(option.cure()));
     }
     if let Some(bytes) = quoted_argument(&value) {
-        return Err(Error::new_spanned(
-            bytes,
-            "a type takes no text: write `Delimited<{ delimiter(b\";\") }>`",
+        return Err(error_at(
+            &bytes,
+            &"a type takes no text: write `Delimited<{ delimiter(b\";\") }>`",
         ));
     }
     Ok(value)
@@ -236,13 +235,14 @@ fn quoted_argument(value: &Type) -> Option<&Lit> {
     let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else {
         return None;
     };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::Const(Expr::Lit(literal)) => match &literal.lit {
-            lit @ (Lit::Str(_) | Lit::ByteStr(_) | Lit::CStr(_)) => Some(lit),
-            _ => None,
-        },
-        _ => None,
-    })
+    for argument in &arguments.args {
+        if let GenericArgument::Const(Expr::Lit(literal)) = argument
+            && let lit @ (Lit::Str(_) | Lit::ByteStr(_) | Lit::CStr(_)) = &literal.lit
+        {
+            return Some(lit);
+        }
+    }
+    None
 }
 
 fn read_path(option: &Known, input: ParseStream<'_>) -> Result<Path> {
@@ -270,8 +270,7 @@ fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
 }
 
 fn is_far_from_all(attribute: Attribute, word: &str) -> bool {
-    let names: Vec<&str> = attribute.options().iter().map(|known| known.name).collect();
-    attribute.other().option(word).is_none() && nearest(word, &names).is_none()
+    attribute.other().option(word).is_none() && nearest(word, &names(attribute)).is_none()
 }
 
 /// What servers and clients are told by methods.
@@ -303,18 +302,27 @@ fn unknown(attribute: Attribute, word: &str) -> String {
     if SETTINGS.contains(&word) {
         return format!("`{word}` is a setting: call `.{word}(…)` on the server or the client");
     }
-    let names: Vec<&str> = attribute.options().iter().map(|known| known.name).collect();
+    let names = names(attribute);
     let meant = nearest(word, &names);
-    let others: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|name| Some(*name) != meant)
-        .collect();
-    let others = others.join(", ");
+    let mut others = String::new();
+    for name in names {
+        if Some(name) != meant {
+            others.push_str(if others.is_empty() { "" } else { ", " });
+            others.push_str(name);
+        }
+    }
     match meant {
         Some(meant) => format!("did you mean `{meant}`? others: `{others}`"),
         None => format!("unknown option; known: `{others}`"),
     }
+}
+
+fn names(attribute: Attribute) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for known in attribute.options() {
+        names.push(known.name);
+    }
+    names
 }
 
 fn skip_to_comma(input: ParseStream<'_>) {

@@ -2,10 +2,11 @@
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{GenericParam, Generics};
+use syn::Generics;
 
 use crate::{
     args::Args,
+    generics,
     spans::{at, respan},
 };
 
@@ -14,20 +15,16 @@ use crate::{
 /// A constant of the module cannot name the parameters of the type; the library checks those
 /// protocols where they are used. `framing_of` names the framing by the type of the protocol.
 pub(crate) fn checks(args: &Args, generics: &Generics, framing_of: &TokenStream) -> TokenStream {
-    let is_open = |param: &GenericParam| !matches!(param, GenericParam::Lifetime(_));
-    if generics.params.iter().any(is_open) {
+    if !generics::names(generics).is_empty() {
         return TokenStream::new();
     }
     let mut tokens = TokenStream::new();
     // The compiler evaluates a block in a type wherever it stands, and says what is wrong each time.
-    let framing = args.framing.as_ref().map(|framing| {
-        let framing = framing.to_token_stream();
-        if has_block(framing.clone()) {
-            framing_of.clone()
-        } else {
-            framing
-        }
-    });
+    let framing = match &args.framing {
+        Some(framing) if has_block(framing.to_token_stream()) => Some(framing_of.clone()),
+        framing => framing.as_ref().map(ToTokens::to_token_stream),
+    };
+    let format = args.format.as_ref().map(ToTokens::to_token_stream);
     if let Some(path) = &args.refuse {
         let span = at(path);
         let private = private(args, span);
@@ -38,7 +35,7 @@ pub(crate) fn checks(args: &Args, generics: &Generics, framing_of: &TokenStream)
         let span = at(given);
         let private = private(args, span);
         let framing = or_default(framing.as_ref(), &private, "LengthPrefixed", span);
-        let format = or_default(args.format.as_ref(), &private, "Plain", span);
+        let format = or_default(format.as_ref(), &private, "Plain", span);
         tokens.extend(quote_spanned! {span=>
             const _: () = {
                 #[allow(unused_imports, reason = "they are used where the types do not answer")]
@@ -61,23 +58,25 @@ fn private(args: &Args, span: Span) -> TokenStream {
 
 /// Tells whether an expression in braces stands anywhere in a type.
 fn has_block(tokens: TokenStream) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Group(group) => {
-            group.delimiter() == Delimiter::Brace || has_block(group.stream())
+    for token in tokens {
+        if let TokenTree::Group(group) = token
+            && (group.delimiter() == Delimiter::Brace || has_block(group.stream()))
+        {
+            return true;
         }
-        _ => false,
-    })
+    }
+    false
 }
 
 fn or_default(
-    given: Option<&impl ToTokens>,
+    given: Option<&TokenStream>,
     private: &TokenStream,
     name: &str,
     span: Span,
 ) -> TokenStream {
+    if let Some(given) = given {
+        return given.clone();
+    }
     let name = Ident::new(name, span);
-    given.map_or_else(
-        || quote_spanned!(span=> #private::#name),
-        ToTokens::to_token_stream,
-    )
+    quote_spanned!(span=> #private::#name)
 }

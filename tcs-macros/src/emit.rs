@@ -1,35 +1,35 @@
 //! What both attributes add beside the function: the type, `new` and `Debug`.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::{
-    Attribute, Expr, GenericParam, Generics, Type, Visibility, ext::IdentExt as _, parse_quote,
-};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{Expr, GenericParam, Generics, Type, ext::IdentExt as _};
 
 use crate::{
+    generics,
     item::Function,
     lifetimes,
-    spans::{at, bound, private, respan},
+    spans::{at, bound, list, private, respan},
 };
 
 /// A parameter of the function that the type keeps.
+#[derive(Clone)]
 pub(crate) struct Field {
     pub(crate) name: Ident,
     pub(crate) ty: Type,
 }
 
 /// What a type is made of, and what it has from there.
-pub(crate) struct Origin<'a> {
-    pub(crate) vis: &'a Visibility,
-    pub(crate) attrs: Vec<&'a Attribute>,
+pub(crate) struct Origin {
+    pub(crate) vis: TokenStream,
+    pub(crate) attrs: TokenStream,
     /// Stands for documentation where `attrs` have none.
     pub(crate) docs: Option<String>,
     /// What its fields are parameters of.
     pub(crate) what: &'static str,
 }
 
-impl<'a> Origin<'a> {
-    pub(crate) fn of(function: &'a Function) -> Self {
+impl Origin {
+    pub(crate) fn of(function: &Function) -> Self {
         let docs = (!function.has_docs()).then(|| {
             format!(
                 " The protocol of [`{0}`](fn@{0}).",
@@ -37,8 +37,8 @@ impl<'a> Origin<'a> {
             )
         });
         Self {
-            vis: &function.vis,
-            attrs: function.shared_attrs().collect(),
+            vis: function.vis.to_token_stream(),
+            attrs: function.shared_attrs(),
             docs,
             what: "the function",
         }
@@ -47,7 +47,7 @@ impl<'a> Origin<'a> {
 
 /// The type of a protocol.
 pub(crate) struct Shape<'a> {
-    pub(crate) origin: Origin<'a>,
+    pub(crate) origin: Origin,
     pub(crate) name: &'a Ident,
     pub(crate) generics: &'a Generics,
     pub(crate) fields: &'a [Field],
@@ -71,24 +71,24 @@ impl Shape<'_> {
         let span = at(*name);
         let docs = docs.as_ref().map(|text| quote!(#[doc = #text]));
         let where_clause = &generics.where_clause;
-        let parameters = parameters(generics);
         let (impl_generics, type_generics, _) = generics.split_for_impl();
         let body = if fields.is_empty() {
             quote!(#where_clause;)
         } else {
-            let fields = fields.iter().map(|Field { name, ty }| {
+            let mut declared = TokenStream::new();
+            for Field { name, ty } in *fields {
                 let text = format!(" The parameter `{}` of {what}.", name.unraw());
-                quote!(#[doc = #text] #vis #name: #ty)
-            });
-            quote!(#where_clause { #(#fields),* })
+                declared.extend(quote!(#[doc = #text] #vis #name: #ty,));
+            }
+            quote!(#where_clause { #declared })
         };
         let new = (!fields.is_empty()).then(|| self.new_function());
         let text = name.unraw().to_string();
         quote_spanned! {span=>
             #docs
-            #(#attrs)*
+            #attrs
             #[allow(clippy::exhaustive_structs, unreachable_pub, reason = "it is what the function is")]
-            #vis struct #name #parameters #body
+            #vis struct #name #generics #body
             #new
             const _: () = {
                 #[automatically_derived]
@@ -111,11 +111,15 @@ impl Shape<'_> {
             generics,
             fields,
         } = self;
-        let vis = origin.vis;
+        let span = at(*name);
+        let vis = &origin.vis;
         let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-        let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
-        let types = fields.iter().map(|field| &field.ty);
-        quote_spanned! {at(*name)=>
+        let (mut names, mut parameters) = (TokenStream::new(), TokenStream::new());
+        for Field { name, ty } in *fields {
+            names.extend(quote_spanned!(span=> #name,));
+            parameters.extend(quote_spanned!(span=> #name: #ty,));
+        }
+        quote_spanned! {span=>
             #[automatically_derived]
             #[allow(deprecated, reason = "the function may be")]
             impl #impl_generics #name #type_generics #where_clause {
@@ -125,8 +129,8 @@ impl Shape<'_> {
                     dead_code, unreachable_pub, clippy::too_many_arguments,
                     reason = "it is there for each protocol with fields"
                 )]
-                #vis const fn new(#(#names: #types),*) -> Self {
-                    Self { #(#names),* }
+                #vis const fn new(#parameters) -> Self {
+                    Self { #names }
                 }
             }
         }
@@ -150,39 +154,50 @@ pub(crate) fn judged(
     })
 }
 
-fn parameters(generics: &Generics) -> TokenStream {
-    if generics.params.is_empty() {
-        return TokenStream::new();
+/// What generated code may do; it stands before an item at `span`.
+pub(crate) fn allowance(span: Span) -> TokenStream {
+    quote_spanned! {span=>
+        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
     }
-    let params = &generics.params;
-    quote!(<#params>)
 }
 
-/// Says in a where clause what each type parameter and each of the types must be; the second type
-/// of a pair is where an error belongs.
+/// The where clause of what is implemented: that of the generics, and the bounds.
+pub(crate) fn where_clause(span: Span, generics: &Generics, bounds: &TokenStream) -> TokenStream {
+    let mut predicates = TokenStream::new();
+    if let Some(clause) = &generics.where_clause {
+        for predicate in &clause.predicates {
+            predicates.extend(quote_spanned!(span=> #predicate,));
+        }
+    }
+    quote_spanned!(span=> where #predicates #bounds)
+}
+
+/// Says in a where clause what each type parameter must be.
+pub(crate) fn parameter_bounds(
+    generics: &Generics,
+    krate: &TokenStream,
+    item: &str,
+) -> TokenStream {
+    let mut bounds = TokenStream::new();
+    for param in &generics.params {
+        if let GenericParam::Type(param) = param {
+            bounds.extend(bound(&param.ident, krate, item, &param.ident));
+        }
+    }
+    bounds
+}
+
+/// Says in a where clause what the type must be; an error belongs at `place`.
 ///
 /// A bound that does not hold is one error there, while everything that follows from it is taken
 /// as given. A type with a lifetime gets none: the compiler would use such a bound to prove that
 /// any reference is `Send`, and then demand that very lifetime of it.
-pub(crate) fn bounds(
-    generics: &Generics,
-    krate: &TokenStream,
-    item: &str,
-    types: &[(&Type, &Type)],
-) -> TokenStream {
-    let parameters = generics.type_params().map(|param| {
-        let name = &param.ident;
-        let bound = bound(&parse_quote!(#name), krate, item, name);
-        quote!(#bound,)
-    });
-    let types = types
-        .iter()
-        .filter(|(ty, _)| lifetimes::find(ty).is_empty())
-        .map(|(ty, place)| {
-            let bound = bound(ty, krate, item, *place);
-            quote!(#bound,)
-        });
-    quote!(#(#parameters)* #(#types)*)
+pub(crate) fn type_bound(ty: &Type, krate: &TokenStream, item: &str, place: &Type) -> TokenStream {
+    if lifetimes::find(ty).is_empty() {
+        bound(ty, krate, item, place)
+    } else {
+        TokenStream::new()
+    }
 }
 
 /// An encoder that evaluates the expression as it encodes, so that what the expression borrows from
@@ -200,17 +215,10 @@ pub(crate) fn sending(krate: &TokenStream, format: &TokenStream, expression: &Ex
 
 /// The type and const arguments of a call of the function.
 pub(crate) fn turbofish(generics: &Generics) -> TokenStream {
-    let mut arguments = generics
-        .params
-        .iter()
-        .filter_map(|param| match param {
-            GenericParam::Type(param) => Some(&param.ident),
-            GenericParam::Const(param) => Some(&param.ident),
-            GenericParam::Lifetime(_) => None,
-        })
-        .peekable();
-    if arguments.peek().is_none() {
+    let arguments = generics::names(generics);
+    if arguments.is_empty() {
         return TokenStream::new();
     }
-    quote!(::<#(#arguments),*>)
+    let arguments = list(&arguments);
+    quote!(::<#arguments>)
 }

@@ -15,13 +15,13 @@ pub(crate) struct Errors {
 
 impl Errors {
     /// Reports `message` at all of `tokens`.
-    pub(crate) fn at(&mut self, tokens: &impl ToTokens, message: impl Display) {
-        self.push(Error::new_spanned(tokens, message));
+    pub(crate) fn at(&mut self, tokens: &dyn ToTokens, message: impl Display) {
+        self.push(error_at(tokens, &message));
     }
 
     /// Reports `message` at `span`.
     pub(crate) fn at_span(&mut self, span: Span, message: impl Display) {
-        self.push(Error::new(span, message));
+        self.push(error(span, &message));
     }
 
     pub(crate) fn push(&mut self, error: Error) {
@@ -41,25 +41,47 @@ impl Errors {
         self.found.is_none() && !self.left_to_rustc
     }
 
-    pub(crate) fn into_compile_errors(self) -> TokenStream {
-        self.found
-            .map(Error::into_compile_error)
-            .unwrap_or_default()
+    /// Returns the tokens, followed by what is wrong.
+    pub(crate) fn behind(self, mut tokens: TokenStream) -> TokenStream {
+        if let Some(error) = self.found {
+            tokens.extend(error.into_compile_error());
+        }
+        tokens
     }
+}
+
+/// Says `message` at all of `tokens`.
+pub(crate) fn error_at(tokens: &dyn ToTokens, message: &dyn Display) -> Error {
+    Error::new_spanned(tokens, message)
+}
+
+/// Says `message` at `span`.
+pub(crate) fn error(span: Span, message: &dyn Display) -> Error {
+    Error::new(span, message)
 }
 
 /// Returns the candidate that `word` was probably meant to be.
 pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    let (distance, nearest) = candidates
-        .iter()
-        .map(|candidate| (edits(word, candidate), *candidate))
-        .min()?;
+    let mut nearest: Option<(usize, &str)> = None;
+    for candidate in candidates {
+        let distance = edits(word, candidate);
+        // Of several that are as near, the first by name.
+        if nearest
+            .is_none_or(|(least, name)| distance < least || distance == least && *candidate < name)
+        {
+            nearest = Some((distance, candidate));
+        }
+    }
+    let (distance, nearest) = nearest?;
     (distance <= 2 && distance < nearest.len() / 2).then_some(nearest)
 }
 
 /// Counts the insertions, removals and replacements that make `from` into `to`.
 fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    let mut row = vec![0];
+    for (place, _) in to.chars().enumerate() {
+        row.push(place + 1);
+    }
     for (i, a) in from.chars().enumerate() {
         let mut above_left = i;
         let mut left = i + 1;

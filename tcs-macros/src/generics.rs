@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{
     BoundLifetimes, GenericParam, Generics, Lifetime, LifetimeParam, Type, TypeParamBound,
-    WherePredicate, parse_quote, punctuated::Punctuated,
+    WherePredicate, punctuated::Punctuated,
 };
 
 use crate::{
@@ -21,49 +21,53 @@ use crate::{
 /// A bound that mentions such a lifetime holds for any.
 pub(crate) fn of_type(function: &Generics) -> Generics {
     let mut generics = function.clone();
-    generics.params = function
-        .params
-        .iter()
-        .filter(|param| !matches!(param, GenericParam::Lifetime(_)))
-        .cloned()
-        .map(|mut param| {
-            match &mut param {
-                GenericParam::Type(ty) => {
-                    ty.attrs.clear();
-                    ty.default = None;
-                    ty.bounds = for_any(&ty.bounds);
-                }
-                GenericParam::Const(value) => {
-                    value.attrs.clear();
-                    value.default = None;
-                }
-                GenericParam::Lifetime(_) => {}
+    for mut param in mem::take(&mut generics.params) {
+        match &mut param {
+            GenericParam::Type(ty) => {
+                ty.attrs.clear();
+                ty.default = None;
+                ty.bounds = for_any(&ty.bounds);
             }
-            param
-        })
-        .collect();
+            GenericParam::Const(value) => {
+                value.attrs.clear();
+                value.default = None;
+            }
+            GenericParam::Lifetime(_) => continue,
+        }
+        generics.params.push(param);
+    }
     if let Some(clause) = &mut generics.where_clause {
-        clause.predicates = clause
-            .predicates
-            .iter()
-            .filter_map(|predicate| match predicate {
-                WherePredicate::Type(predicate) => {
-                    let mut predicate = predicate.clone();
-                    let mut of_exchange = false;
-                    walk(&mut predicate.bounded_ty, &mut |site| {
-                        of_exchange |= rename(site);
-                    });
-                    if of_exchange {
-                        add_binder(&mut predicate.lifetimes);
-                    }
-                    predicate.bounds = for_any(&predicate.bounds);
-                    (!predicate.bounds.is_empty()).then_some(WherePredicate::Type(predicate))
-                }
-                _ => None,
-            })
-            .collect();
+        for predicate in mem::take(&mut clause.predicates) {
+            let WherePredicate::Type(mut predicate) = predicate else {
+                continue;
+            };
+            let mut of_exchange = false;
+            walk(&mut predicate.bounded_ty, &mut |site| {
+                of_exchange |= rename(site);
+            });
+            if of_exchange {
+                add_binder(&mut predicate.lifetimes);
+            }
+            predicate.bounds = for_any(&predicate.bounds);
+            if !predicate.bounds.is_empty() {
+                clause.predicates.push(WherePredicate::Type(predicate));
+            }
+        }
     }
     generics
+}
+
+/// Returns the names of the type and const parameters.
+pub(crate) fn names(generics: &Generics) -> Vec<Ident> {
+    let mut names = Vec::new();
+    for param in &generics.params {
+        match param {
+            GenericParam::Type(param) => names.push(param.ident.clone()),
+            GenericParam::Const(param) => names.push(param.ident.clone()),
+            GenericParam::Lifetime(_) => {}
+        }
+    }
+    names
 }
 
 /// Adds the lifetime of the fields in front.
@@ -81,42 +85,56 @@ pub(crate) fn check_used(
     cure: &str,
     errors: &mut Errors,
 ) -> Vec<Ident> {
-    let unused: Vec<Ident> = generics
-        .type_params()
-        .map(|param| &param.ident)
-        .filter(|name| {
-            !fields
-                .iter()
-                .any(|field| mentions(field.ty.to_token_stream(), name))
-        })
-        .cloned()
-        .collect();
-    for name in &unused {
-        errors.at(name, format_args!("`{name}` {cure}"));
+    let mut used = Punctuated::new();
+    let mut unused = Vec::new();
+    for param in mem::take(&mut generics.params) {
+        match &param {
+            GenericParam::Type(ty) if !occurs(&ty.ident, fields) => {
+                let name = &ty.ident;
+                errors.at(name, format_args!("`{name}` {cure}"));
+                unused.push(name.clone());
+            }
+            _ => used.push(param),
+        }
     }
+    generics.params = used;
     if !unused.is_empty() {
-        generics.params = mem::take(&mut generics.params)
-            .into_iter()
-            .filter(|param| !matches!(param, GenericParam::Type(ty) if unused.contains(&ty.ident)))
-            .collect();
         generics.where_clause = None;
     }
     unused
 }
 
+fn occurs(name: &Ident, fields: &[Field]) -> bool {
+    for field in fields {
+        if mentions(field.ty.to_token_stream(), name) {
+            return true;
+        }
+    }
+    false
+}
+
 /// Returns whether one of the names occurs in a type.
 pub(crate) fn mentions_any(ty: &Type, names: &[Ident]) -> bool {
-    names
-        .iter()
-        .any(|name| mentions(ty.to_token_stream(), name))
+    for name in names {
+        if mentions(ty.to_token_stream(), name) {
+            return true;
+        }
+    }
+    false
 }
 
 fn mentions(tokens: TokenStream, name: &Ident) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(word) => word == *name,
-        TokenTree::Group(group) => mentions(group.stream(), name),
-        _ => false,
-    })
+    for token in tokens {
+        let is_found = match token {
+            TokenTree::Ident(word) => word == *name,
+            TokenTree::Group(group) => mentions(group.stream(), name),
+            _ => false,
+        };
+        if is_found {
+            return true;
+        }
+    }
+    false
 }
 
 /// Returns the bounds without those on lifetimes of the function, and with `for<'exchange>` before
@@ -124,21 +142,22 @@ fn mentions(tokens: TokenStream, name: &Ident) -> bool {
 fn for_any(
     bounds: &Punctuated<TypeParamBound, syn::Token![+]>,
 ) -> Punctuated<TypeParamBound, syn::Token![+]> {
-    bounds
-        .iter()
-        .filter(|bound| !matches!(bound, TypeParamBound::Lifetime(name) if name.ident != "static"))
-        .cloned()
-        .map(|mut bound| {
-            let mut of_exchange = false;
-            walk_bound(&mut bound, &mut |site| of_exchange |= rename(site));
-            if let TypeParamBound::Trait(bound) = &mut bound
-                && of_exchange
-            {
-                add_binder(&mut bound.lifetimes);
-            }
-            bound
-        })
-        .collect()
+    let mut kept = Punctuated::new();
+    for bound in bounds {
+        if matches!(bound, TypeParamBound::Lifetime(name) if name.ident != "static") {
+            continue;
+        }
+        let mut bound = bound.clone();
+        let mut of_exchange = false;
+        walk_bound(&mut bound, &mut |site| of_exchange |= rename(site));
+        if let TypeParamBound::Trait(bound) = &mut bound
+            && of_exchange
+        {
+            add_binder(&mut bound.lifetimes);
+        }
+        kept.push(bound);
+    }
+    kept
 }
 
 fn rename(site: Site<'_>) -> bool {
@@ -156,5 +175,5 @@ fn add_binder(lifetimes: &mut Option<BoundLifetimes>) {
     lifetimes
         .get_or_insert_default()
         .lifetimes
-        .push(parse_quote!(#name));
+        .push(GenericParam::Lifetime(LifetimeParam::new(name)));
 }

@@ -3,12 +3,18 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Attribute, Error, FnArg, Meta, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
-    parse::{Parse, ParseStream, Parser as _},
+    Attribute, FnArg, Meta, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
+    parse::{ParseStream, Parser as _},
     parse_quote, token,
 };
 
-use crate::{args::Args, errors::Errors, parameter::is_ours};
+use crate::{
+    args::Args,
+    errors::{Errors, error},
+    parameter::is_ours,
+    parsing::parse,
+    spans::all,
+};
 
 /// A function as it was written.
 pub(crate) struct Function {
@@ -16,17 +22,6 @@ pub(crate) struct Function {
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
     body: TokenStream,
-}
-
-impl Parse for Function {
-    fn parse(input: ParseStream<'_>) -> Result<Self> {
-        Ok(Self {
-            attrs: input.call(Attribute::parse_outer)?,
-            vis: input.parse()?,
-            sig: input.parse()?,
-            body: input.parse()?,
-        })
-    }
 }
 
 impl Function {
@@ -42,17 +37,16 @@ impl Function {
 
     /// Reads a function, or says what stands there instead of one.
     pub(crate) fn parse(attribute: &str, item: TokenStream) -> Result<Self> {
-        Self::parse_tokens.parse2(item.clone()).map_err(|error| {
-            let is_function = item
-                .clone()
-                .into_iter()
-                .any(|token| matches!(token, TokenTree::Ident(word) if word == "fn"));
-            if is_function {
-                error
+        Self::parse_tokens.parse2(item.clone()).map_err(|wrong| {
+            if has(
+                &item,
+                |token| matches!(token, TokenTree::Ident(word) if word == "fn"),
+            ) {
+                wrong
             } else {
-                Error::new(
+                error(
                     keyword(item),
-                    format_args!(
+                    &format_args!(
                         "`{attribute}` belongs before a function: `fn greet(name: &str) -> String`"
                     ),
                 )
@@ -61,7 +55,12 @@ impl Function {
     }
 
     fn parse_tokens(input: ParseStream<'_>) -> Result<Self> {
-        input.parse()
+        Ok(Self {
+            attrs: input.call(Attribute::parse_outer)?,
+            vis: input.parse()?,
+            sig: input.parse()?,
+            body: input.parse()?,
+        })
     }
 
     /// Returns what the function returns.
@@ -83,10 +82,7 @@ impl Function {
     }
 
     pub(crate) fn has_body(&self) -> bool {
-        self.body
-            .clone()
-            .into_iter()
-            .any(|token| matches!(token, TokenTree::Group(_)))
+        has(&self.body, |token| matches!(token, TokenTree::Group(_)))
     }
 
     /// Reports what no protocol function can be.
@@ -131,7 +127,8 @@ impl Function {
             sig,
             body,
         } = self;
-        quote!(#(#attrs)* #vis #sig #body)
+        let attrs = all(attrs);
+        quote!(#attrs #vis #sig #body)
     }
 
     /// Returns the function as it was written, but for our helper attributes.
@@ -142,9 +139,12 @@ impl Function {
             sig,
             body,
         } = self;
-        let attrs = attrs
-            .iter()
-            .filter(|attr| !attr.path().is_ident("blocking"));
+        let mut shown = TokenStream::new();
+        for attr in attrs {
+            if !attr.path().is_ident("blocking") {
+                attr.to_tokens(&mut shown);
+            }
+        }
         let mut sig = sig.clone();
         let is_lent = args.session.is_some() || args.greeting.is_some();
         for input in &mut sig.inputs {
@@ -160,7 +160,7 @@ impl Function {
             }
         }
         quote! {
-            #(#attrs)*
+            #shown
             #[allow(
                 clippy::future_not_send,
                 clippy::missing_const_for_fn,
@@ -177,11 +177,15 @@ impl Function {
     }
 
     /// Returns the attributes that the type shares: documentation, allowances and a deprecation.
-    pub(crate) fn shared_attrs(&self) -> impl Iterator<Item = &Attribute> {
-        self.attrs.iter().filter(|attr| {
+    pub(crate) fn shared_attrs(&self) -> TokenStream {
+        let mut shared = TokenStream::new();
+        for attr in &self.attrs {
             let path = attr.path();
-            path.is_ident("doc") || path.is_ident("allow") || path.is_ident("deprecated")
-        })
+            if path.is_ident("doc") || path.is_ident("allow") || path.is_ident("deprecated") {
+                attr.to_tokens(&mut shared);
+            }
+        }
+        shared
     }
 
     pub(crate) fn has_docs(&self) -> bool {
@@ -207,16 +211,29 @@ impl Function {
 
 /// Returns the span of the keyword that says what an item is.
 fn keyword(item: TokenStream) -> Span {
-    let bare = (|input: ParseStream<'_>| {
+    let mut span = Span::call_site();
+    let result = parse(item, &mut |input| {
         input.call(Attribute::parse_outer)?;
         input.parse::<Visibility>()?;
         input.parse::<Option<Token![unsafe]>>()?;
-        let span = input.span();
+        span = input.span();
         input.parse::<TokenStream>()?;
-        Ok(span)
-    })
-    .parse2(item);
-    bare.unwrap_or_else(|error| error.span())
+        Ok(())
+    });
+    match result {
+        Ok(()) => span,
+        Err(wrong) => wrong.span(),
+    }
+}
+
+/// Returns whether `is_it` holds for one of the tokens, not counting those inside of groups.
+fn has(tokens: &TokenStream, is_it: fn(&TokenTree) -> bool) -> bool {
+    for token in tokens.clone() {
+        if is_it(&token) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Returns whether `impl Trait` occurs in a type, and where.
@@ -225,11 +242,18 @@ pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
 }
 
 fn find_keyword(tokens: TokenStream, keyword: &str) -> Option<TokenTree> {
-    tokens.into_iter().find_map(|token| match &token {
-        TokenTree::Ident(word) if word == keyword => Some(token),
-        TokenTree::Group(group) => find_keyword(group.stream(), keyword),
-        _ => None,
-    })
+    for token in tokens {
+        match &token {
+            TokenTree::Ident(word) if word == keyword => return Some(token),
+            TokenTree::Group(group) => {
+                if let Some(found) = find_keyword(group.stream(), keyword) {
+                    return Some(found);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Returns the type without parentheses and invisible groups around it.

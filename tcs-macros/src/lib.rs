@@ -16,6 +16,7 @@ mod names;
 mod operations;
 mod options;
 mod parameter;
+mod parsing;
 mod server;
 mod spans;
 mod stages;

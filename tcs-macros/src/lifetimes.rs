@@ -3,7 +3,8 @@
 use proc_macro2::{Ident, Span};
 use syn::{
     AngleBracketedGenericArguments, AssocType, BoundLifetimes, GenericArgument, GenericParam,
-    Lifetime, Path, PathArguments, Type, TypeParamBound, spanned::Spanned as _,
+    Lifetime, Path, PathArguments, Token, Type, TypeParamBound, punctuated::Punctuated,
+    spanned::Spanned as _,
 };
 
 /// A place in a type where a lifetime stands, or could.
@@ -54,6 +55,16 @@ pub(crate) fn find(ty: &Type) -> Vec<Found> {
     found
 }
 
+/// Tells whether a type has a lifetime besides `'static`.
+pub(crate) fn borrows(ty: &Type) -> bool {
+    for found in find(ty) {
+        if !found.is_static() {
+            return true;
+        }
+    }
+    false
+}
+
 /// Visits the lifetimes of `ty` that mean something outside of it: not those of `for<'a>`, nor the
 /// elided ones in `fn(&T)` and `Fn(&T)`.
 pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
@@ -63,7 +74,11 @@ pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
         Type::Paren(paren) => walk(&mut paren.elem, visit),
         Type::Ptr(pointer) => walk(&mut pointer.elem, visit),
         Type::Slice(slice) => walk(&mut slice.elem, visit),
-        Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(|elem| walk(elem, visit)),
+        Type::Tuple(tuple) => {
+            for elem in &mut tuple.elems {
+                walk(elem, visit);
+            }
+        }
         Type::Path(path) => {
             if let Some(qself) = &mut path.qself {
                 walk(&mut qself.ty, visit);
@@ -78,19 +93,18 @@ pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
             }
             walk(&mut reference.elem, visit);
         }
-        Type::TraitObject(object) => {
-            object
-                .bounds
-                .iter_mut()
-                .for_each(|bound| walk_bound(bound, visit));
-        }
-        Type::ImplTrait(object) => {
-            object
-                .bounds
-                .iter_mut()
-                .for_each(|bound| walk_bound(bound, visit));
-        }
+        Type::TraitObject(object) => walk_bounds(&mut object.bounds, visit),
+        Type::ImplTrait(object) => walk_bounds(&mut object.bounds, visit),
         _ => {}
+    }
+}
+
+fn walk_bounds(
+    bounds: &mut Punctuated<TypeParamBound, Token![+]>,
+    visit: &mut dyn FnMut(Site<'_>),
+) {
+    for bound in bounds {
+        walk_bound(bound, visit);
     }
 }
 
@@ -111,14 +125,17 @@ pub(crate) fn walk_bound(bound: &mut TypeParamBound, visit: &mut dyn FnMut(Site<
 }
 
 fn is_declared(declared: Option<&BoundLifetimes>, site: &Site<'_>) -> bool {
-    let Site::Written(lifetime) = site else {
+    let (Site::Written(lifetime), Some(declared)) = (site, declared) else {
         return false;
     };
-    declared.is_some_and(|declared| {
-        declared.lifetimes.iter().any(|parameter| {
-            matches!(parameter, GenericParam::Lifetime(p) if p.lifetime.ident == lifetime.ident)
-        })
-    })
+    for parameter in &declared.lifetimes {
+        if let GenericParam::Lifetime(parameter) = parameter
+            && parameter.lifetime.ident == lifetime.ident
+        {
+            return true;
+        }
+    }
+    false
 }
 
 fn walk_path(path: &mut Path, visit: &mut dyn FnMut(Site<'_>)) {
@@ -136,12 +153,7 @@ fn walk_arguments(arguments: &mut AngleBracketedGenericArguments, visit: &mut dy
             GenericArgument::Type(ty) | GenericArgument::AssocType(AssocType { ty, .. }) => {
                 walk(ty, visit);
             }
-            GenericArgument::Constraint(constraint) => {
-                constraint
-                    .bounds
-                    .iter_mut()
-                    .for_each(|bound| walk_bound(bound, visit));
-            }
+            GenericArgument::Constraint(constraint) => walk_bounds(&mut constraint.bounds, visit),
             _ => {}
         }
     }

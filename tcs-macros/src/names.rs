@@ -99,32 +99,42 @@ pub(crate) fn type_name(
         ask(&format!("the type would hide the prelude's `{camel}`"));
         return None;
     }
-    let options = [&args.framing, &args.format, &args.server];
-    if options.into_iter().flatten().any(|ty| is_named(ty, &camel)) {
-        ask(&format!("the type would hide the `{camel}` of its option"));
-        return None;
+    for option in [&args.framing, &args.format, &args.server] {
+        if is_named(option.as_ref(), &camel) {
+            ask(&format!("the type would hide the `{camel}` of its option"));
+            return None;
+        }
     }
     Some(Ident::new(&camel, function.span()))
 }
 
+/// Tells whether a word is one of the names.
+pub(crate) fn is_one_of(word: &Ident, names: &[&str]) -> bool {
+    names.contains(&word.to_string().as_str())
+}
+
 /// Tells whether a type is written as this single name.
-fn is_named(ty: &Type, name: &str) -> bool {
-    matches!(ty, Type::Path(path) if path.path.is_ident(name))
+fn is_named(ty: Option<&Type>, name: &str) -> bool {
+    matches!(ty, Some(Type::Path(path)) if path.path.is_ident(name))
 }
 
 /// Returns `name_in_words` as `NameInWords`.
 pub(crate) fn upper_camel(snake: &str) -> String {
-    snake
-        .split('_')
-        .flat_map(|word| {
-            let mut letters = word.chars();
-            letters
-                .next()
-                .into_iter()
-                .flat_map(char::to_uppercase)
-                .chain(letters)
-        })
-        .collect()
+    let mut camel = String::new();
+    let mut is_first = true;
+    for letter in snake.chars() {
+        if letter == '_' {
+            is_first = true;
+        } else if is_first {
+            for capital in letter.to_uppercase() {
+                camel.push(capital);
+            }
+            is_first = false;
+        } else {
+            camel.push(letter);
+        }
+    }
+    camel
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use proc_macro2::Ident;
 use syn::{Attribute, Meta, Pat, PatType};
 
-use crate::errors::{Errors, nearest};
+use crate::{
+    errors::{Errors, nearest},
+    names::is_one_of,
+};
 
 /// The attributes that Rust itself knows on a parameter.
 const BUILTIN: &[&str] = &[
@@ -39,9 +42,10 @@ impl Role {
 /// Returns whether the attribute is ours to remove from the kept function: one word that Rust does
 /// not know. A misspelt helper is ours too, or rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
-    attr.path()
-        .get_ident()
-        .is_some_and(|word| !BUILTIN.iter().any(|known| word == known))
+    match attr.path().get_ident() {
+        Some(word) => !is_one_of(word, BUILTIN),
+        None => false,
+    }
 }
 
 /// Reads the helper attributes of a parameter of a server function.
@@ -95,20 +99,16 @@ pub(crate) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
 
 /// Reports any helper attribute on a parameter of a client function.
 pub(crate) fn no_role(parameter: &PatType, errors: &mut Errors) {
-    for attr in parameter
-        .attrs
-        .iter()
-        .filter(|attr| is_cfg(attr) || is_ours(attr))
-    {
+    for attr in &parameter.attrs {
         if let Some(word) = attr.path().get_ident() {
-            if HELPERS.iter().any(|helper| word == helper) {
+            if is_one_of(word, HELPERS) {
                 errors.at(
                     word,
                     format_args!("a client has no `#[{word}]`: a plain parameter becomes a field"),
                 );
             } else if is_cfg(attr) {
                 errors.at(word, CFG);
-            } else {
+            } else if is_ours(attr) {
                 errors.at(
                     word,
                     "a parameter of a client function has no attribute: remove it",

@@ -21,7 +21,7 @@ pub(crate) fn expand(
         Ok(function) => function,
         Err(error) => {
             errors.push(error);
-            return [item, errors.into_compile_errors()].into_iter().collect();
+            return errors.behind(item);
         }
     };
     function.check(attribute.name(), &mut errors);
@@ -31,6 +31,5 @@ pub(crate) fn expand(
     if let Some(name) = name.filter(|_| !function.is_member()) {
         tokens.extend(add(&args, &function, &name, &mut errors));
     }
-    tokens.extend(errors.into_compile_errors());
-    tokens
+    errors.behind(tokens)
 }

@@ -1,15 +1,16 @@
 //! Writes the implementation of `ClientProtocol`; cannot fail.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens as _, quote_spanned};
 use syn::Type;
 
 use super::model::{Half, Model};
 use crate::{
     args::Args,
     checks::checks,
-    emit::{Origin, Shape, bounds, judged},
+    emit::{Field, Origin, Shape, allowance, judged, parameter_bounds, type_bound, where_clause},
     item::Function,
+    server::expand::or_else,
     spans::{at, private},
 };
 
@@ -55,7 +56,10 @@ impl Expansion<'_> {
     fn implementation(&self, name: &Ident, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
         // What is wrong with a server is said at one place, so that rustc says it once.
-        let span = self.args.server.as_ref().map_or_else(|| at(name), at);
+        let span = match &self.args.server {
+            Some(server) => at(server),
+            None => at(name),
+        };
         let private = quote_spanned!(span=> #krate::__private);
         let framing = self.of_server("Framing", self.args.framing.as_ref(), "LengthPrefixed");
         let format = self.of_server("Format", self.args.format.as_ref(), "Plain");
@@ -69,12 +73,9 @@ impl Expansion<'_> {
             Half::Prepare { reply } if is_right => self.prepare(reply),
             half => self.stub(name, half),
         };
-        let (impl_generics, type_generics, where_clause) = model.generics.split_for_impl();
-        let predicates = where_clause
-            .map(|clause| &clause.predicates)
-            .into_iter()
-            .flatten();
-        let fields = self.field_bounds(is_right);
+        let (impl_generics, type_generics, _) = model.generics.split_for_impl();
+        let where_clause = where_clause(span, &model.generics, &self.bounds(is_right));
+        let allowance = allowance(span);
         let framing_of = quote_spanned!(span=> <#name as #private::ClientProtocol>::Framing);
         let checks = is_right.then(|| checks(self.args, &model.generics, &framing_of));
         let output_type = quote_spanned!(span=> Output = Self::Output);
@@ -91,11 +92,9 @@ impl Expansion<'_> {
             #judged
 
             #[automatically_derived]
-            #[allow(deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
-                reason = "the function is the user's, the rest is generated")]
-            impl #impl_generics #private::ClientProtocol for #name #type_generics
-            where #(#predicates,)* #fields
-            {
+            #allowance
+            #[allow(unused_variables, reason = "the function need not take all of them")]
+            impl #impl_generics #private::ClientProtocol for #name #type_generics #where_clause {
                 type Framing = #framing;
                 type Format = #format;
                 type Reply<'exchange> = #reply;
@@ -126,22 +125,22 @@ impl Expansion<'_> {
             let contract = private(&self.krate, "Contract", server);
             return quote_spanned!(at(server)=> <#server as #contract>::#item);
         }
-        given.map_or_else(
-            || private(&self.krate, default, &self.function.sig.ident),
-            ToTokens::to_token_stream,
-        )
+        match given {
+            Some(given) => given.to_token_stream(),
+            None => private(&self.krate, default, &self.function.sig.ident),
+        }
     }
 
     /// Each field, and each type parameter, must be `Send`; the bound stands at the user's type.
-    fn field_bounds(&self, is_right: bool) -> TokenStream {
+    fn bounds(&self, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
-        let fields: Vec<_> = model
-            .fields
-            .iter()
-            .filter(|_| is_right)
-            .map(|field| (&field.ty, &field.ty))
-            .collect();
-        bounds(&model.generics, krate, "Carried", &fields)
+        let mut bounds = parameter_bounds(&model.generics, krate, "Carried");
+        if is_right {
+            for Field { ty, .. } in &model.fields {
+                bounds.extend(type_bound(ty, krate, "Carried", ty));
+            }
+        }
+        bounds
     }
 
     /// The request of the server.
@@ -170,11 +169,9 @@ impl Expansion<'_> {
             Half::Prepare { reply } => (Some(&**reply), Some(&**reply)),
             Half::Unclear { reply, output } => (reply.as_deref(), output.as_deref()),
         };
-        let or_unknown =
-            |ty: Option<&Type>| ty.map_or_else(|| unknown.clone(), ToTokens::to_token_stream);
         Parts {
-            reply: or_unknown(reply),
-            output: or_unknown(output),
+            reply: or_else(reply, unknown.clone()),
+            output: or_else(output, unknown.clone()),
             prepare_request: quote_spanned! {span=>
                 let none: fn() -> #unknown = || ::core::unimplemented!();
                 none()

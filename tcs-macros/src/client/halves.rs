@@ -1,7 +1,7 @@
 //! Writes what differs between a function that processes the reply and one that makes the request.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens as _, quote_spanned};
+use quote::{ToTokens, quote_spanned};
 use syn::{Expr, ReturnType, Type};
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
     model::Process,
 };
 use crate::{
-    emit::{sending, turbofish},
+    emit::{Field, sending, turbofish},
     spans::{at, private, respan},
 };
 
@@ -31,10 +31,10 @@ impl Expansion<'_> {
         let ident = &function.sig.ident;
         let span = at(ident);
         let turbofish = turbofish(&model.generics);
-        let arguments = model
-            .arguments
-            .iter()
-            .map(|name| quote_spanned!(span=> self.#name));
+        let mut arguments = TokenStream::new();
+        for name in &model.arguments {
+            arguments.extend(quote_spanned!(span=> self.#name,));
+        }
         let received = Ident::new("reply", at(written));
         let wait = function.is_async().then(|| quote_spanned!(span=> .await));
         Parts {
@@ -45,7 +45,7 @@ impl Expansion<'_> {
             output: output.to_token_stream(),
             prepare_request: self.request(krate, request),
             process_reply: quote_spanned! {span=>
-                async move { #ident #turbofish (#received, #(#arguments),*) #wait }
+                async move { #ident #turbofish (#received, #arguments) #wait }
             },
         }
     }
@@ -54,13 +54,13 @@ impl Expansion<'_> {
     fn request(&self, krate: &TokenStream, request: &Expr) -> TokenStream {
         let span = at(request);
         let here = respan(krate.clone(), span);
-        let fields = self.model.fields.iter().map(|field| {
-            let name = &field.name;
-            quote_spanned! {span=>
+        let mut fields = TokenStream::new();
+        for Field { name, .. } in &self.model.fields {
+            fields.extend(quote_spanned! {span=>
                 #[allow(unused_variables, reason = "the expression need not mention it")]
                 let #name = #here::__private::Field(&self.#name).seen();
-            }
-        });
+            });
+        }
         let format = quote_spanned!(span=> Self::Format);
         let message = match &self.args.server {
             None => sending(krate, &format, request),
@@ -81,7 +81,7 @@ impl Expansion<'_> {
         quote_spanned! {span=>
             #[allow(unused_imports, reason = "a protocol may have no field, or none by reference")]
             use #here::__private::Seen as _;
-            #(#fields)*
+            #fields
             #message
         }
     }
@@ -97,35 +97,29 @@ impl Expansion<'_> {
         let ident = &function.sig.ident;
         let span = at(ident);
         let turbofish = turbofish(&model.generics);
-        let arguments = model.fields.iter().map(|field| {
-            let (name, ty) = (&field.name, &field.ty);
+        let mut arguments = TokenStream::new();
+        for Field { name, ty } in &model.fields {
             let lent = private(krate, "Lent", ty);
-            quote_spanned!(span=> <#ty as #lent>::lend(&self.#name))
-        });
-        let place = match &function.sig.output {
-            ReturnType::Default => at(ident),
-            ReturnType::Type(_, ty) => at(ty),
+            arguments.extend(quote_spanned!(span=> <#ty as #lent>::lend(&self.#name),));
+        }
+        let returned: &dyn ToTokens = match &function.sig.output {
+            ReturnType::Default => ident,
+            ReturnType::Type(_, ty) => ty,
         };
-        let call = quote_spanned!(span=> #ident #turbofish (#(#arguments),*));
+        let place = at(returned);
+        let call = quote_spanned!(span=> #ident #turbofish (#arguments));
         let here = respan(krate.clone(), place);
         let format = quote_spanned!(place=> Self::Format);
-        let encode = match &function.sig.output {
-            ReturnType::Default => private(krate, "Encode", ident),
-            ReturnType::Type(_, ty) => private(krate, "Encode", ty),
-        };
-        let request = match &args.server {
-            None => quote_spanned! {place=>
-                match #call { request => #encode::<#format>::encode(request, out) }
-            },
-            Some(server) => {
-                let asked = self.asked(server);
-                quote_spanned! {place=>
-                    match #call {
-                        request => {
-                            let request: #asked = request;
-                            #encode::<#format>::encode(request, out)
-                        }
-                    }
+        let encode = private(krate, "Encode", returned);
+        let judged = args.server.as_ref().map(|server| {
+            let asked = self.asked(server);
+            quote_spanned!(place=> let request: #asked = request;)
+        });
+        let request = quote_spanned! {place=>
+            match #call {
+                request => {
+                    #judged
+                    #encode::<#format>::encode(request, out)
                 }
             }
         };

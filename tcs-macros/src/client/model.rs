@@ -11,8 +11,7 @@ use crate::{
     errors::Errors,
     generics,
     item::{Function, bare, find_impl, is_unsized, parentheses},
-    lifetimes::{self, Found},
-    parameter,
+    lifetimes, parameter,
 };
 
 /// A checked function. What is wrong has been reported and is left out.
@@ -92,12 +91,7 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
     {
         half = Half::UNCLEAR;
     }
-    let borrows = list.iter().any(|field| {
-        lifetimes::find(&field.ty)
-            .iter()
-            .any(|found| !found.is_static())
-    });
-    if borrows {
+    if list.iter().any(|field| lifetimes::borrows(&field.ty)) {
         generics::with_lifetime(&mut generics, "'a");
     }
     Model {
@@ -264,12 +258,18 @@ fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
         );
         return None;
     }
-    let mut inputs = function.sig.inputs.iter().map(|input| match input {
-        FnArg::Typed(parameter) => lifetimes::find(&parameter.ty),
-        FnArg::Receiver(_) => Vec::new(),
-    });
-    let of_reply: Vec<Found> = inputs.next().unwrap_or_default();
-    let of_fields = inputs.flatten().count();
+    let mut of_reply = Vec::new();
+    let mut of_fields = 0;
+    for (place, input) in function.sig.inputs.iter().enumerate() {
+        if let FnArg::Typed(parameter) = input {
+            let found = lifetimes::find(&parameter.ty);
+            if place == 0 {
+                of_reply = found;
+            } else {
+                of_fields += found.len();
+            }
+        }
+    }
     let mut borrowed = false;
     for found in lifetimes::find(&output) {
         let from_reply = match &found.name {

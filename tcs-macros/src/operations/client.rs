@@ -1,15 +1,21 @@
 //! Writes the client with a method for each operation; cannot fail.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote_spanned;
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens as _, quote_spanned};
 use syn::{Lifetime, ext::IdentExt as _};
 
 use super::{
     messages::attrs,
-    model::{Operation, Operations, borrows, generated},
+    model::{Operation, Operations, generated},
     module::Module,
 };
-use crate::{args::Args, lifetimes, server::expand::or_else, spans::at};
+use crate::{
+    args::Args,
+    emit::Field,
+    lifetimes::{self, borrows},
+    server::expand::or_else,
+    spans::at,
+};
 
 /// Writes `Client`.
 pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) -> TokenStream {
@@ -25,32 +31,30 @@ pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) 
         module.ident.unraw()
     );
     let methods = operations.is_carried.then(|| {
-        let owned = operations.list.iter().map(|operation| in_turn(operation));
-        let shared = operations
-            .list
-            .iter()
-            .map(|operation| of_many(operation, &private));
-        let owned: Vec<_> = owned.map(|method| method(&private)).collect();
+        let (mut in_turn, mut of_many) = (TokenStream::new(), TokenStream::new());
+        for operation in &operations.list {
+            in_turn.extend(Method::in_turn(operation).expand(operation, &private));
+            of_many.extend(Method::of_many(operation).expand(operation, &private));
+        }
+        let allowed = quote_spanned! {Span::mixed_site()=>
+            #[automatically_derived]
+            #[allow(
+                dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
+                clippy::pedantic, clippy::nursery, reason = "they are what the functions are"
+            )]
+        };
         quote_spanned! {Span::mixed_site()=>
             #private::operations! {
-                #[automatically_derived]
-                #[allow(
-                    dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
-                    clippy::pedantic, clippy::nursery, reason = "they are what the functions are"
-                )]
+                #allowed
                 impl<__S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin>
                     #client<#private::Connection<#framing, __S>>
                 {
-                    #(#owned)*
+                    #in_turn
                 }
 
-                #[automatically_derived]
-                #[allow(
-                    dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
-                    clippy::pedantic, clippy::nursery, reason = "they are what the functions are"
-                )]
+                #allowed
                 impl #client<#private::Channel<#framing>> {
-                    #(#shared)*
+                    #of_many
                 }
             }
         }
@@ -125,131 +129,106 @@ pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) 
     }
 }
 
-/// What the methods of an operation have in common.
+/// What differs between the methods of an operation.
 struct Method {
-    attrs: Vec<TokenStream>,
-    ident: Ident,
-    span: Span,
-    parameters: TokenStream,
-    /// The request, of the parameters.
-    request: TokenStream,
-    /// Takes the reply out, as `reply`.
-    pattern: TokenStream,
+    docs: TokenStream,
+    generics: TokenStream,
+    receiver: TokenStream,
+    /// What is taken besides the arguments.
+    more: TokenStream,
+    returned: TokenStream,
+    /// What is made of `reply`.
+    value: TokenStream,
 }
 
-fn method(operation: &Operation<'_>) -> Method {
-    let Operation {
-        function,
-        variant,
-        arguments,
-        ..
-    } = operation;
-    let ident = function.sig.ident.clone();
-    let span = at(&ident);
-    let parameters = arguments.iter().map(|argument| {
-        let name = &argument.name;
-        let ty = lifetimes::unify(&argument.ty, "'_");
-        quote_spanned!(Span::mixed_site()=> #name: #ty)
-    });
-    let names: Vec<_> = arguments.iter().map(|argument| &argument.name).collect();
-    let (request, reply) = (generated("Request"), generated("Reply"));
-    Method {
-        attrs: attrs(operation, "the operation").collect(),
-        span,
-        parameters: quote_spanned!(Span::mixed_site()=> #(#parameters),*),
-        request: quote_spanned!(span=> #request::#variant { #(#names),* }),
-        pattern: quote_spanned!(span=> #reply::#variant(reply)),
-        ident,
-    }
-}
-
-/// The method over a connection, of which the reply may borrow.
-fn in_turn<'o>(operation: &'o Operation<'_>) -> impl FnOnce(&TokenStream) -> TokenStream + use<'o> {
-    let reply = lifetimes::unify(&operation.reply, "'connection");
-    let method = method(operation);
-    let borrows = borrows(&operation.reply);
-    move |private| {
-        let Method {
-            attrs,
-            ident,
-            span,
-            parameters,
-            request,
-            pattern,
-        } = method;
-        let contract = generated("Contract");
+impl Method {
+    /// The method over a connection, of which the reply may borrow.
+    fn in_turn(operation: &Operation<'_>) -> Self {
+        let span = at(&operation.function.sig.ident);
         let connection = Lifetime::new("'connection", Span::mixed_site());
-        let (declared, lifetime) = if borrows {
-            (
-                Some(quote_spanned!(Span::mixed_site()=> <#connection>)),
-                Some(&connection),
-            )
-        } else {
-            (None, None)
-        };
-        quote_spanned! {span=>
-            #(#attrs)*
-            pub async fn #ident #declared (
-                &#lifetime mut self,
-                #parameters
-            ) -> #private::Result<#reply> {
-                let request = #request;
-                self.connection
-                    .call_for::<#contract, _>(request, |reply| match reply {
-                        #pattern => ::core::option::Option::Some(reply),
-                        _ => ::core::option::Option::None,
-                    })
-                    .await
-            }
+        let reply = lifetimes::unify(&operation.reply, "'connection");
+        let borrows = borrows(&operation.reply);
+        let generics = borrows.then(|| quote_spanned!(Span::mixed_site()=> <#connection>));
+        let lifetime = borrows.then_some(connection);
+        Self {
+            docs: TokenStream::new(),
+            generics: generics.unwrap_or_default(),
+            receiver: quote_spanned!(span=> &#lifetime mut self),
+            more: TokenStream::new(),
+            returned: reply.to_token_stream(),
+            value: quote_spanned!(span=> reply),
         }
     }
-}
 
-/// The method over a channel.
-fn of_many(operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
-    let Method {
-        attrs,
-        ident,
-        span,
-        parameters,
-        request,
-        pattern,
-    } = method(operation);
-    let contract = generated("Contract");
-    let comma = (!operation.arguments.is_empty()).then(|| quote_spanned!(Span::mixed_site()=> ,));
-    if !borrows(&operation.reply) {
-        let reply = &operation.reply;
-        return quote_spanned! {span=>
-            #(#attrs)*
-            pub async fn #ident(&self, #parameters) -> #private::Result<#reply> {
-                let request = #request;
+    /// The method over a channel.
+    fn of_many(operation: &Operation<'_>) -> Self {
+        let span = at(&operation.function.sig.ident);
+        let receiver = quote_spanned!(span=> &self);
+        if !borrows(&operation.reply) {
+            return Self {
+                receiver,
+                ..Self::in_turn(operation)
+            };
+        }
+        let borrowed = Lifetime::new("'reply", Span::mixed_site());
+        let reply = lifetimes::unify(&operation.reply, "'reply");
+        Self {
+            docs: quote_spanned! {span=>
+                ///
+                /// Returns what `process` makes of the reply, which borrows.
+            },
+            generics: quote_spanned!(span=> <__T>),
+            receiver,
+            more: quote_spanned! {span=>
+                process: impl for<#borrowed> ::core::ops::FnOnce(#reply) -> __T,
+            },
+            returned: quote_spanned!(span=> __T),
+            value: quote_spanned!(span=> process(reply)),
+        }
+    }
+
+    fn expand(&self, operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
+        let Self {
+            docs,
+            generics,
+            receiver,
+            more,
+            returned,
+            value,
+        } = self;
+        let Operation {
+            function,
+            variant,
+            arguments,
+            ..
+        } = operation;
+        let ident = &function.sig.ident;
+        let span = at(ident);
+        let attrs = attrs(operation);
+        let (mut parameters, mut names) = (TokenStream::new(), TokenStream::new());
+        for Field { name, ty } in arguments {
+            let ty = lifetimes::unify(ty, "'_");
+            parameters.extend(quote_spanned!(Span::mixed_site()=> #name: #ty,));
+            names.extend(quote_spanned!(span=> #name,));
+        }
+        let (request, reply) = (generated("Request"), generated("Reply"));
+        let contract = generated("Contract");
+        quote_spanned! {span=>
+            #attrs
+            #docs
+            pub async fn #ident #generics (
+                #receiver,
+                #parameters
+                #more
+            ) -> #private::Result<#returned> {
+                let request = #request::#variant { #names };
                 self.connection
                     .call_for::<#contract, _>(request, |reply| match reply {
-                        #pattern => ::core::option::Option::Some(reply),
+                        #reply::#variant(reply) => ::core::option::Option::Some(#value),
                         _ => ::core::option::Option::None,
                     })
                     .await
             }
-        };
-    }
-    let borrowed = Lifetime::new("'reply", Span::mixed_site());
-    let reply = lifetimes::unify(&operation.reply, "'reply");
-    quote_spanned! {span=>
-        #(#attrs)*
-        ///
-        /// Returns what `process` makes of the reply, which borrows.
-        pub async fn #ident<__T>(
-            &self,
-            #parameters #comma
-            process: impl for<#borrowed> ::core::ops::FnOnce(#reply) -> __T,
-        ) -> #private::Result<__T> {
-            let request = #request;
-            self.connection
-                .call_for::<#contract, _>(request, |reply| match reply {
-                    #pattern => ::core::option::Option::Some(process(reply)),
-                    _ => ::core::option::Option::None,
-                })
-                .await
         }
     }
 }

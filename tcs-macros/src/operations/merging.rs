@@ -1,11 +1,10 @@
 //! Checks the operations against each other: what they share is one.
 
-use quote::ToTokens as _;
-use syn::{GenericParam, Generics, Type};
+use quote::ToTokens;
+use syn::{GenericParam, Generics};
 
 use super::model::Operations;
 use crate::{
-    emit::Field,
     errors::Errors,
     server::model::{Model, Session},
 };
@@ -27,10 +26,7 @@ impl Operations<'_> {
                 ),
                 None => {
                     ours.states.push(state.clone());
-                    ours.fields.push(Field {
-                        name: field.name.clone(),
-                        ty: field.ty.clone(),
-                    });
+                    ours.fields.push(field.clone());
                 }
             }
         }
@@ -60,10 +56,7 @@ fn merge_generics(ours: &mut Generics, other: &Generics) {
             (None, param) => ours.params.push(param.clone()),
             (Some(GenericParam::Type(known)), GenericParam::Type(param)) => {
                 for bound in &param.bounds {
-                    let is_known = known.bounds.iter().any(|other| {
-                        other.to_token_stream().to_string() == bound.to_token_stream().to_string()
-                    });
-                    if !is_known {
+                    if !known.bounds.iter().any(|other| same(other, bound)) {
                         known.bounds.push(bound.clone());
                     }
                 }
@@ -77,6 +70,7 @@ fn merge_generics(ours: &mut Generics, other: &Generics) {
     }
 }
 
-fn same(one: &Type, other: &Type) -> bool {
+/// Tells whether both are written the same.
+fn same(one: &dyn ToTokens, other: &dyn ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }

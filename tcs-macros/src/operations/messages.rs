@@ -1,15 +1,21 @@
 //! Writes the request and the reply of all operations, and how they are written; cannot fail.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{format_ident, quote_spanned};
-use syn::{Attribute, Generics, ext::IdentExt as _};
+use quote::quote_spanned;
+use syn::{Generics, ext::IdentExt as _};
 
 use super::{
     model::{Operation, Operations, generated},
     pieces::{self, argument_writer, reply_writer},
     reading,
 };
-use crate::{args::Args, emit::Field, generics::with_lifetime, server::expand::or_else};
+use crate::{
+    args::Args,
+    emit::{Field, allowance},
+    generics::with_lifetime,
+    server::expand::or_else,
+    spans::numbered,
+};
 
 /// One of the two enums.
 pub(super) struct Message {
@@ -53,45 +59,36 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let private = quote_spanned!(span=> #krate::__private);
     let request = Message::request(operations);
     let reply = Message::reply(operations);
-    let requests = operations.list.iter().map(|operation| {
-        let Operation {
-            variant, arguments, ..
-        } = operation;
-        let attrs = attrs(operation, "the operation");
-        let fields = arguments.iter().map(|Field { name, ty }| {
-            let text = format!(" The argument `{}`.", name.unraw());
-            quote_spanned!(Span::mixed_site()=> #[doc = #text] #name: #ty)
-        });
-        quote_spanned!(Span::mixed_site()=> #(#attrs)* #variant { #(#fields),* })
-    });
-    let replies = operations.list.iter().map(|operation| {
+    let (mut requests, mut replies) = (TokenStream::new(), TokenStream::new());
+    let (mut request_names, mut reply_names) = (TokenStream::new(), TokenStream::new());
+    for operation in &operations.list {
         let Operation {
             variant,
+            arguments,
             reply,
             name,
             ..
         } = operation;
+        let mut fields = TokenStream::new();
+        for Field { name, ty } in arguments {
+            let text = format!(" The argument `{}`.", name.unraw());
+            fields.extend(quote_spanned!(span=> #[doc = #text] #name: #ty,));
+        }
+        let attrs = attrs(operation);
+        requests.extend(quote_spanned!(span=> #attrs #variant { #fields },));
         let text = format!(" What `{name}` returned.");
-        quote_spanned!(Span::mixed_site()=> #[doc = #text] #variant(#reply))
-    });
+        replies.extend(quote_spanned!(span=> #[doc = #text] #variant(#reply),));
+        request_names.extend(quote_spanned!(span=> Self::#variant { .. } => #name,));
+        reply_names.extend(quote_spanned!(span=> Self::#variant(..) => #name,));
+    }
     let contract = operations
         .is_carried
         .then(|| implementations(args, operations, &request, &reply, &private));
     let (request_ident, request_generics) = (&request.ident, &request.generics);
     let (reply_ident, reply_generics) = (&reply.ident, &reply.generics);
-    let debugs = [
-        debug(
-            operations,
-            &request,
-            &quote_spanned!(Span::mixed_site()=> { .. }),
-        ),
-        debug(
-            operations,
-            &reply,
-            &quote_spanned!(Span::mixed_site()=> (..)),
-        ),
-    ];
-    let allowed = quote_spanned! {Span::mixed_site()=>
+    let debug_request = debug(&request, &request_names);
+    let debug_reply = debug(&reply, &reply_names);
+    let allowed = quote_spanned! {span=>
         #[allow(
             deprecated, unreachable_pub, clippy::exhaustive_enums, clippy::large_enum_variant,
             variant_size_differences, reason = "they are what the functions are"
@@ -101,14 +98,16 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     quote_spanned! {span=>
         /// What is asked: an operation with its arguments.
         #allowed
-        pub enum #request_ident #request_generics { #(#requests),* }
+        pub enum #request_ident #request_generics { #requests }
 
         /// What is answered: what the operation of the same name returned.
         #allowed
-        pub enum #reply_ident #reply_generics { #(#replies),* }
+        pub enum #reply_ident #reply_generics { #replies }
 
+        #[allow(deprecated, reason = "an operation may be")]
         const _: () = {
-            #(#debugs)*
+            #debug_request
+            #debug_reply
         };
 
         #contract
@@ -116,37 +115,26 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
 }
 
 /// Documentation, allowances and deprecation of an operation.
-pub(super) fn attrs<'o>(
-    operation: &'o Operation<'_>,
-    what: &str,
-) -> impl Iterator<Item = TokenStream> + use<'o> {
-    let docs = (!operation.function.has_docs()).then(|| {
-        let text = format!(" Asks for {what} `{}`.", operation.name);
-        quote_spanned!(Span::mixed_site()=> #[doc = #text])
-    });
-    let shared = operation
-        .function
-        .shared_attrs()
-        .map(|attr: &Attribute| quote_spanned!(Span::mixed_site()=> #attr));
-    docs.into_iter().chain(shared)
+pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
+    let shared = operation.function.shared_attrs();
+    if operation.function.has_docs() {
+        return shared;
+    }
+    let text = format!(" Asks for the operation `{}`.", operation.name);
+    quote_spanned!(Span::mixed_site()=> #[doc = #text] #shared)
 }
 
 /// Shows the operation and nothing of its values, which may be secret or have no `Debug`.
-fn debug(operations: &Operations<'_>, message: &Message, fields: &TokenStream) -> TokenStream {
+fn debug(message: &Message, names: &TokenStream) -> TokenStream {
     let ident = &message.ident;
     let (impl_generics, type_generics, _) = message.generics.split_for_impl();
-    let arms = operations
-        .list
-        .iter()
-        .map(|Operation { variant, name, .. }| quote_spanned!(Span::mixed_site()=> Self::#variant #fields => #name));
-    let body = if operations.list.is_empty() {
+    let body = if names.is_empty() {
         quote_spanned!(Span::mixed_site()=> match *self {})
     } else {
-        quote_spanned!(Span::mixed_site()=> f.write_str(match self { #(#arms),* }))
+        quote_spanned!(Span::mixed_site()=> f.write_str(match self { #names }))
     };
     quote_spanned! {Span::mixed_site()=>
         #[automatically_derived]
-        #[allow(deprecated, reason = "an operation may be")]
         impl #impl_generics ::core::fmt::Debug for #ident #type_generics {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 #body
@@ -168,15 +156,14 @@ fn implementations(
         args.framing.as_ref(),
         quote_spanned!(Span::mixed_site()=> #private::LengthPrefixed),
     );
-    let writing = [
-        write_request(operations, request),
-        write_reply(operations, reply),
-    ];
+    let write_request = write_request(operations, request);
+    let write_reply = write_reply(operations, reply);
     let pieces = pieces::expand(operations, request, reply, &args.krate());
     let reading = reading::expand(operations, request, reply, private);
     let (request, reply) = (request.with("'exchange"), reply.with("'exchange"));
     let greets = args.greeting.is_some();
     let exchange = syn::Lifetime::new("'exchange", Span::mixed_site());
+    let allowance = allowance(Span::mixed_site());
     quote_spanned! {Span::mixed_site()=>
         /// The messages of all operations: what [`Client`] is made of.
         #[derive(Clone, Copy, Debug)]
@@ -184,6 +171,8 @@ fn implementations(
         pub enum #contract {}
 
         #private::operations! {
+            #[allow(unused_mut, unused_variables, reason = "an operation may have no argument")]
+            #allowance
             const _: () = {
                 use #private::serde as __serde;
 
@@ -197,7 +186,8 @@ fn implementations(
                 }
 
                 #pieces
-                #(#writing)*
+                #write_request
+                #write_reply
                 #reading
             };
         }
@@ -206,50 +196,43 @@ fn implementations(
 
 fn write_request(operations: &Operations<'_>, message: &Message) -> TokenStream {
     let span = Span::mixed_site();
-    let arms = operations
-        .list
-        .iter()
-        .enumerate()
-        .map(|(number, operation)| {
-            let Operation {
-                variant,
-                name,
-                arguments,
-                ..
-            } = operation;
-            let names: Vec<_> = arguments.iter().map(|argument| &argument.name).collect();
-            let bound: Vec<_> = (0..arguments.len())
-                .map(|place| format_ident!("argument_{place}", span = span))
-                .collect();
-            let writers = (0..arguments.len()).map(|place| argument_writer(number, place));
-            let count = Literal::usize_suffixed(arguments.len());
-            let number = literal(number);
-            let mutable = (!arguments.is_empty()).then(|| quote_spanned!(span=> mut));
-            quote_spanned! {span=>
-                Self::#variant { #(#names: #bound),* } => {
-                    let #mutable message = __serde::Serializer::serialize_struct_variant(
-                        to, "Request", #number, #name, #count,
-                    )?;
-                    #(#writers(#bound, &mut message)?;)*
-                    __serde::ser::SerializeStructVariant::end(message)
-                }
+    let mut arms = TokenStream::new();
+    for operation in &operations.list {
+        let mut writers = TokenStream::new();
+        for place in 0..operation.arguments.len() {
+            let writer = argument_writer(operation.number, place);
+            let bound = numbered("argument", place, span);
+            writers.extend(quote_spanned!(span=> #writer(#bound, &mut message)?;));
+        }
+        let name = &operation.name;
+        let number = literal(operation.number);
+        let count = Literal::usize_suffixed(operation.arguments.len());
+        let bound = operation.bound(span);
+        arms.extend(quote_spanned! {span=>
+            Self::#bound => {
+                let mut message = __serde::Serializer::serialize_struct_variant(
+                    to, "Request", #number, #name, #count,
+                )?;
+                #writers
+                __serde::ser::SerializeStructVariant::end(message)
             }
         });
-    serialize(operations, message, &quote_spanned!(span=> #(#arms)*))
+    }
+    serialize(message, &arms)
 }
 
 fn write_reply(operations: &Operations<'_>, message: &Message) -> TokenStream {
     let span = Span::mixed_site();
-    let arms = operations
-        .list
-        .iter()
-        .enumerate()
-        .map(|(number, Operation { variant, .. })| {
-            let writer = reply_writer(number);
-            let number = literal(number);
-            quote_spanned!(span=> Self::#variant(reply) => #writer(reply, #number, to),)
-        });
-    serialize(operations, message, &quote_spanned!(span=> #(#arms)*))
+    let mut arms = TokenStream::new();
+    for Operation {
+        variant, number, ..
+    } in &operations.list
+    {
+        let writer = reply_writer(*number);
+        let number = literal(*number);
+        arms.extend(quote_spanned!(span=> Self::#variant(reply) => #writer(reply, #number, to),));
+    }
+    serialize(message, &arms)
 }
 
 /// A number as serde has it.
@@ -257,17 +240,16 @@ fn literal(number: usize) -> Literal {
     Literal::u32_suffixed(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-fn serialize(operations: &Operations<'_>, message: &Message, arms: &TokenStream) -> TokenStream {
+fn serialize(message: &Message, arms: &TokenStream) -> TokenStream {
     let ident = &message.ident;
     let (impl_generics, type_generics, _) = message.generics.split_for_impl();
-    let body = if operations.list.is_empty() {
+    let body = if arms.is_empty() {
         quote_spanned!(Span::mixed_site()=> match *self {})
     } else {
         quote_spanned!(Span::mixed_site()=> match self { #arms })
     };
     quote_spanned! {Span::mixed_site()=>
         #[automatically_derived]
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
         impl #impl_generics __serde::Serialize for #ident #type_generics {
             fn serialize<__S: __serde::Serializer>(
                 &self,

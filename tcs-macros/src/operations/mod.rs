@@ -13,7 +13,7 @@ mod reading;
 mod serving;
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens as _, quote};
+use quote::quote;
 use syn::parse_quote_spanned;
 
 pub(crate) use self::module::is_module;
@@ -33,7 +33,7 @@ pub(crate) fn expand(attribute: Attribute, args: TokenStream, item: TokenStream)
         Ok(module) => module,
         Err(error) => {
             errors.push(error);
-            return [item, errors.into_compile_errors()].into_iter().collect();
+            return errors.behind(item);
         }
     };
     let operations = model::check(attribute, &args, &module, &mut errors);
@@ -47,33 +47,30 @@ pub(crate) fn expand(attribute: Attribute, args: TokenStream, item: TokenStream)
         }
         Attribute::Client => contract(&args, &module, &operations),
     };
-    let mut tokens = module.with(attribute, &args, &quote!(#options #generated));
-    tokens.extend(errors.into_compile_errors());
-    tokens
+    errors.behind(module.with(attribute, &args, &quote!(#options #generated)))
 }
 
 /// Names the types in the options, so that they mean what they mean around the module, where the
 /// attribute stands, or else what they mean in it.
 fn name_options(args: &mut Args) -> Option<TokenStream> {
-    let options = [("Framing", &mut args.framing), ("Format", &mut args.format)];
-    let aliases: Vec<TokenStream> = options
-        .into_iter()
-        .filter_map(|(name, option)| {
-            let ty = option.as_mut()?;
-            let (start, end) = (at(ty), at_end(ty));
-            let name = Ident::new(name, end);
-            let written = ty.to_token_stream();
-            let module = Ident::new("__options", start);
-            *ty = parse_quote_spanned!(start=> #module::#name);
-            Some(quote!(pub(super) type #name = #written;))
-        })
-        .collect();
+    let mut aliases = TokenStream::new();
+    for (name, option) in [("Framing", &mut args.framing), ("Format", &mut args.format)] {
+        if let Some(ty) = option {
+            let name = Ident::new(name, at_end(ty));
+            let module = Ident::new("__options", at(ty));
+            aliases.extend(quote! {
+                #[allow(dead_code, reason = "what names it may be wrong")]
+                pub(super) type #name = #ty;
+            });
+            *ty = parse_quote_spanned!(module.span()=> #module::#name);
+        }
+    }
     (!aliases.is_empty()).then(|| {
         quote! {
             mod __options {
                 #[allow(unused_imports, clippy::wildcard_imports, reason = "either can name them")]
                 use super::{*, super::*};
-                #(#[allow(dead_code, reason = "what names it may be wrong")] #aliases)*
+                #aliases
             }
         }
     })

@@ -1,8 +1,8 @@
 //! Checks the operations of a module, one by one and against each other.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::ToTokens as _;
-use syn::{FnArg, GenericParam, PatType, Type, TypePath, ext::IdentExt as _};
+use quote::{ToTokens as _, quote_spanned};
+use syn::{FnArg, PatType, Type, TypePath, ext::IdentExt as _};
 
 use super::module::{GENERATED, Module};
 use crate::{
@@ -11,14 +11,15 @@ use crate::{
     errors::Errors,
     generics,
     item::Function,
-    lifetimes,
-    names::upper_camel,
+    lifetimes::{self, borrows},
+    names::{is_one_of, upper_camel},
     options::Attribute,
     parameter::{self, Role},
     server::{
         model::{Argument, Model, check_reply},
         parameters,
     },
+    spans::numbered,
 };
 
 /// What the generated client has besides the operations.
@@ -38,6 +39,8 @@ pub(super) struct Operations<'a> {
 
 /// A function with what a message says of it.
 pub(super) struct Operation<'a> {
+    /// Its place among all of them.
+    pub(super) number: usize,
     pub(super) function: &'a Function,
     /// The name in messages and in texts.
     pub(super) name: String,
@@ -54,19 +57,38 @@ pub(super) struct Operation<'a> {
 impl Operations<'_> {
     /// Tells whether a request borrows.
     pub(super) fn request_borrows(&self) -> bool {
-        let mut arguments = self.list.iter().flat_map(|operation| &operation.arguments);
-        arguments.any(|argument| borrows(&argument.ty))
+        for operation in &self.list {
+            for argument in &operation.arguments {
+                if borrows(&argument.ty) {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Tells whether a reply borrows.
     pub(super) fn reply_borrows(&self) -> bool {
-        self.list.iter().any(|operation| borrows(&operation.reply))
+        for operation in &self.list {
+            if borrows(&operation.reply) {
+                return true;
+            }
+        }
+        false
     }
 }
 
-/// Tells whether a type has a lifetime besides `'static`.
-pub(super) fn borrows(ty: &Type) -> bool {
-    lifetimes::find(ty).iter().any(|found| !found.is_static())
+impl Operation<'_> {
+    /// Returns its request, as a pattern or an expression: the arguments are `argument_0` and so on.
+    pub(super) fn bound(&self, span: Span) -> TokenStream {
+        let mut fields = TokenStream::new();
+        for (place, Field { name, .. }) in self.arguments.iter().enumerate() {
+            let bound = numbered("argument", place, span);
+            fields.extend(quote_spanned!(span=> #name: #bound,));
+        }
+        let variant = &self.variant;
+        quote_spanned!(span=> #variant { #fields })
+    }
 }
 
 /// Checks all of them, reporting all that is wrong.
@@ -95,6 +117,7 @@ pub(super) fn check<'a>(
         operations.merge(&checked.model, errors);
         if let (Some(variant), Some((arguments, reply))) = (variant, checked.messages) {
             operations.list.push(Operation {
+                number: operations.list.len(),
                 function,
                 name: ident.unraw().to_string(),
                 variant,
@@ -157,7 +180,7 @@ fn check_options(attribute: Attribute, args: &Args, module: &Module, errors: &mu
         }
         Some(Type::Path(TypePath { path, .. }))
             if let Some(last) = path.segments.last()
-                && UNFIT.iter().any(|unfit| last.ident == unfit) =>
+                && is_one_of(&last.ident, UNFIT) =>
         {
             let name = &last.ident;
             errors.at(
@@ -176,7 +199,7 @@ fn check_options(attribute: Attribute, args: &Args, module: &Module, errors: &mu
 fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -> Option<Ident> {
     let ident = &function.sig.ident;
     let name = ident.unraw().to_string();
-    if METHODS.contains(&&*name) {
+    if is_one_of(ident, METHODS) {
         errors.at(
             ident,
             format_args!("`Client` has a method `{name}` already: rename the operation"),
@@ -244,36 +267,13 @@ fn check_one(attribute: Attribute, function: &Function, errors: &mut Errors) -> 
         }
     }
     let mut messages = arguments.zip(reply.map(|reply| lifetimes::unify(&reply, "'a")));
-    let parameters: Vec<Ident> = function
-        .sig
-        .generics
-        .params
-        .iter()
-        .filter_map(|param| match param {
-            GenericParam::Type(param) => Some(param.ident.clone()),
-            GenericParam::Const(param) => Some(param.ident.clone()),
-            GenericParam::Lifetime(_) => None,
-        })
-        .collect();
     if let Some((arguments, reply)) = &messages {
-        let types = arguments.iter().map(|argument| &argument.ty).chain([reply]);
-        let mut is_wrong = false;
-        for ty in types {
-            if generics::mentions_any(ty, &parameters) {
-                is_wrong = true;
-                errors.at(
-                    ty,
-                    "both ends know the messages: name the type instead of a parameter",
-                );
-            } else if let Some(name) = generated_in(&ty.to_token_stream()) {
-                is_wrong = true;
-                errors.at(
-                    &name,
-                    format_args!("`{name}` is the generated type here: name yours by a path"),
-                );
-            }
+        let mut is_right = true;
+        for argument in arguments {
+            is_right &= check_message(function, &argument.ty, errors);
         }
-        if is_wrong {
+        is_right &= check_message(function, reply, errors);
+        if !is_right {
             // Where the parameters occur says enough.
             return Checked {
                 model: Model::new(syn::Generics::default()),
@@ -298,6 +298,25 @@ fn check_one(attribute: Attribute, function: &Function, errors: &mut Errors) -> 
         messages,
         is_blocking,
     }
+}
+
+/// Checks the type of an argument or a reply; returns whether both ends know it.
+fn check_message(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
+    if generics::mentions_any(ty, &generics::names(&function.sig.generics)) {
+        errors.at(
+            ty,
+            "both ends know the messages: name the type instead of a parameter",
+        );
+        return false;
+    }
+    if let Some(name) = generated_in(&ty.to_token_stream()) {
+        errors.at(
+            &name,
+            format_args!("`{name}` is the generated type here: name yours by a path"),
+        );
+        return false;
+    }
+    true
 }
 
 /// Checks the attributes of an operation; returns whether it blocks.
@@ -357,7 +376,7 @@ fn generated_in(tokens: &TokenStream) -> Option<Ident> {
     let mut behind_path = false;
     for token in tokens.clone() {
         match &token {
-            TokenTree::Ident(word) if !behind_path && GENERATED.iter().any(|name| word == name) => {
+            TokenTree::Ident(word) if !behind_path && is_one_of(word, GENERATED) => {
                 return Some(word.clone());
             }
             TokenTree::Group(group) => {

@@ -3,12 +3,20 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Attribute as Attr, Error, Item, ItemUse, Result, Token, UseTree, Visibility, braced,
+    Attribute as Attr, Item, ItemUse, Result, Token, UseTree, Visibility, braced,
     parse::{Parse, ParseStream, Parser as _},
-    parse_quote, token,
+    token,
 };
 
-use crate::{args::Args, errors::Errors, item::Function, options::Attribute};
+use crate::{
+    args::Args,
+    errors::{Errors, error},
+    item::Function,
+    names::is_one_of,
+    options::Attribute,
+    parsing::parse,
+    spans::all,
+};
 
 /// What is generated in the module, by name.
 pub(super) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
@@ -34,14 +42,15 @@ enum Part {
 
 /// Returns whether the item is a module.
 pub(crate) fn is_module(item: &TokenStream) -> bool {
-    let parser = |input: ParseStream<'_>| {
+    let mut is_module = false;
+    let result = parse(item.clone(), &mut |input| {
         input.call(Attr::parse_outer)?;
         input.parse::<Visibility>()?;
-        let is_module = input.peek(Token![mod]);
+        is_module = input.peek(Token![mod]);
         input.parse::<TokenStream>()?;
-        Ok(is_module)
-    };
-    parser.parse2(item.clone()).unwrap_or(false)
+        Ok(())
+    });
+    is_module && result.is_ok()
 }
 
 impl Parse for Module {
@@ -51,9 +60,9 @@ impl Parse for Module {
         let keyword = input.parse()?;
         let ident: Ident = input.parse()?;
         if !input.peek(token::Brace) {
-            return Err(Error::new(
+            return Err(error(
                 ident.span(),
-                "the functions stand in this file: write `mod name { … }`",
+                &"the functions stand in this file: write `mod name { … }`",
             ));
         }
         let content;
@@ -110,26 +119,29 @@ impl Module {
     }
 
     /// Returns the functions that are operations.
-    pub(super) fn operations(&self) -> impl Iterator<Item = &Function> {
-        self.items.iter().filter_map(|item| match item {
-            Part::Operation(function) => Some(function),
-            _ => None,
-        })
+    pub(super) fn operations(&self) -> Vec<&Function> {
+        let mut operations = Vec::new();
+        for item in &self.items {
+            if let Part::Operation(function) = item {
+                operations.push(function);
+            }
+        }
+        operations
     }
 
     /// Returns the visibility of the module, as an item in it has it.
     ///
     /// What the server alone has needs not be more public: its session and its states may be private.
-    pub(super) fn vis_inside(&self) -> Visibility {
+    pub(super) fn vis_inside(&self) -> TokenStream {
         match &self.vis {
-            Visibility::Inherited => parse_quote!(pub(super)),
+            Visibility::Inherited => quote!(pub(super)),
             Visibility::Restricted(restricted) if restricted.path.is_ident("super") => {
-                parse_quote!(pub(in super::super))
+                quote!(pub(in super::super))
             }
             Visibility::Restricted(restricted) if restricted.path.is_ident("self") => {
-                parse_quote!(pub(super))
+                quote!(pub(super))
             }
-            other => other.clone(),
+            other => other.to_token_stream(),
         }
     }
 
@@ -141,14 +153,17 @@ impl Module {
                 names_of(item, &mut names);
             }
         }
-        names.retain(|name| GENERATED.iter().any(|generated| name == generated));
-        for name in &names {
-            errors.at(
-                name,
-                format_args!("`{name}` is generated here: give this another name"),
-            );
+        let mut clashes = false;
+        for name in names {
+            if is_one_of(name, GENERATED) {
+                clashes = true;
+                errors.at(
+                    name,
+                    format_args!("`{name}` is generated here: give this another name"),
+                );
+            }
         }
-        !names.is_empty()
+        clashes
     }
 
     /// Returns the module as it was written, or without its functions, and with what is generated.
@@ -166,29 +181,33 @@ impl Module {
             inner,
             items,
         } = self;
-        let items = items.iter().map(|item| match (item, attribute) {
-            (Part::Operation(function), Attribute::Server) => {
-                let function = function.kept(args);
-                quote! {
-                    #[allow(private_interfaces, unreachable_pub, reason = "the messages say so")]
-                    #function
+        let mut kept = TokenStream::new();
+        for item in items {
+            match (item, attribute) {
+                (Part::Operation(function), Attribute::Server) => {
+                    let function = function.kept(args);
+                    kept.extend(quote! {
+                        #[allow(private_interfaces, unreachable_pub, reason = "the messages say so")]
+                        #function
+                    });
                 }
+                (Part::Helper(function), Attribute::Server) => kept.extend(function.as_written()),
+                (Part::Operation(_) | Part::Helper(_), Attribute::Client) => {}
+                (Part::Other(item), _) => item.to_tokens(&mut kept),
             }
-            (Part::Helper(function), Attribute::Server) => function.as_written(),
-            (Part::Operation(_) | Part::Helper(_), Attribute::Client) => TokenStream::new(),
-            (Part::Other(item), _) => item.to_token_stream(),
-        });
+        }
+        let (attrs, inner) = (all(attrs), all(inner));
         let allowed = (attribute == Attribute::Client).then(|| {
             quote! {
                 #[allow(dead_code, unused_imports, reason = "the functions are left out")]
             }
         });
         quote! {
-            #(#attrs)*
+            #attrs
             #allowed
             #vis #keyword #ident {
-                #(#inner)*
-                #(#items)*
+                #inner
+                #kept
                 #generated
             }
         }
@@ -214,7 +233,11 @@ fn imported<'i>(tree: &'i UseTree, names: &mut Vec<&'i Ident>) {
         UseTree::Path(path) => imported(&path.tree, names),
         UseTree::Name(name) => names.push(&name.ident),
         UseTree::Rename(rename) => names.push(&rename.rename),
-        UseTree::Group(group) => group.items.iter().for_each(|tree| imported(tree, names)),
+        UseTree::Group(group) => {
+            for tree in &group.items {
+                imported(tree, names);
+            }
+        }
         UseTree::Glob(_) => {}
     }
 }

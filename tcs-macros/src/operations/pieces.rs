@@ -59,20 +59,15 @@ pub(super) fn expand(
 ) -> TokenStream {
     let span = Span::mixed_site();
     let private = quote_spanned!(span=> #krate::__private);
-    let pieces = operations
-        .list
-        .iter()
-        .enumerate()
-        .map(|(number, operation)| {
-            let arguments = operation
-                .arguments
-                .iter()
-                .enumerate()
-                .map(|(place, field)| argument(field, (number, place), request, krate, &private));
-            let reply = reply_of(operation, number, reply, krate);
-            quote_spanned!(span=> #(#arguments)* #reply)
-        });
-    quote_spanned!(span=> #(#pieces)*)
+    let mut pieces = TokenStream::new();
+    for operation in &operations.list {
+        for (place, field) in operation.arguments.iter().enumerate() {
+            let numbers = (operation.number, place);
+            pieces.extend(argument(field, numbers, request, krate, &private));
+        }
+        pieces.extend(reply_of(operation, reply, krate));
+    }
+    pieces
 }
 
 /// `<ty as trait>::method`, at the type.
@@ -106,7 +101,6 @@ fn argument(
     );
     quote_spanned! {span=>
         #[inline]
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
         fn #reader<#generics, __R: #private::Read<#de>>(
             from: __R,
         ) -> ::core::result::Result<#ty, __R::Error> {
@@ -114,7 +108,6 @@ fn argument(
         }
 
         #[inline]
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
         fn #writer<#generics, __W: __serde::ser::SerializeStructVariant>(
             value: &#ty,
             to: &mut __W,
@@ -124,25 +117,23 @@ fn argument(
     }
 }
 
-fn reply_of(
-    operation: &Operation<'_>,
-    number: usize,
-    message: &Message,
-    krate: &TokenStream,
-) -> TokenStream {
-    let ty = &operation.reply;
-    let name = &operation.name;
+fn reply_of(operation: &Operation<'_>, message: &Message, krate: &TokenStream) -> TokenStream {
+    let Operation {
+        number,
+        name,
+        reply: ty,
+        ..
+    } = operation;
     let span = at(ty);
     let de = de();
     let generics = generics(message);
-    let (reader, writer) = (reply_reader(number), reply_writer(number));
+    let (reader, writer) = (reply_reader(*number), reply_writer(*number));
     let (read, write) = (
         method(ty, "Returned", krate, "read"),
         method(ty, "Returned", krate, "write"),
     );
     quote_spanned! {span=>
         #[inline]
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
         fn #reader<#generics, __A: __serde::de::VariantAccess<#de>>(
             from: __A,
         ) -> ::core::result::Result<#ty, __A::Error> {
@@ -150,7 +141,6 @@ fn reply_of(
         }
 
         #[inline]
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
         fn #writer<#generics, __S: __serde::Serializer>(
             value: &#ty,
             number: u32,

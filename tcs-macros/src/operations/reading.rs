@@ -1,14 +1,15 @@
 //! Writes how the messages of all operations are read; cannot fail.
 
-use proc_macro2::{Literal, Span, TokenStream};
-use quote::{format_ident, quote_spanned};
-use syn::{Lifetime, ext::IdentExt as _, parse_quote};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Lifetime, ext::IdentExt as _};
 
 use super::{
     messages::Message,
     model::{Operation, Operations},
     pieces::{argument_reader, de, generics, reply_reader},
 };
+use crate::spans::{list, numbered};
 
 /// Writes `Deserialize` for both enums.
 pub(super) fn expand(
@@ -18,47 +19,50 @@ pub(super) fn expand(
     private: &TokenStream,
 ) -> TokenStream {
     let span = Span::mixed_site();
-    let list = operations.list.iter().enumerate();
-    let arguments = list.clone().map(|(number, operation)| {
-        Arguments {
-            operation,
+    let mut visitors = TokenStream::new();
+    let mut names = Vec::new();
+    let (mut requests, mut replies) = (Vec::new(), Vec::new());
+    for operation in &operations.list {
+        let Operation {
             number,
-            request,
-            private,
+            name,
+            variant,
+            arguments,
+            ..
+        } = operation;
+        let ident = format_ident!("__Arguments{number}");
+        visitors.extend(arguments_visitor(&ident, operation, request, private));
+        names.push(name.clone());
+        let mut fields = Vec::new();
+        for argument in arguments {
+            fields.push(argument.name.unraw().to_string());
         }
-        .expand()
-    });
-    let requests = list.clone().map(|(number, operation)| {
-        let visitor = format_ident!("__Arguments{number}");
-        let names = names(operation);
-        quote_spanned! {span=>
+        let fields = list(&fields);
+        requests.push(quote_spanned! {span=>
             __serde::de::VariantAccess::struct_variant(
-                variant, &[#(#names),*], #visitor(::core::marker::PhantomData),
+                variant, &[#fields], #ident(::core::marker::PhantomData),
             )
-        }
-    });
-    let replies = list.map(|(number, Operation { variant, .. })| {
-        let reader = reply_reader(number);
-        quote_spanned!(span=> #reader(variant).map(Self::Value::#variant))
-    });
-    let request = deserialize(operations, request, private, "Request", requests.collect());
-    let reply = deserialize(operations, reply, private, "Reply", replies.collect());
-    quote_spanned!(span=> #(#arguments)* #request #reply)
-}
-
-fn names(operation: &Operation<'_>) -> Vec<String> {
-    let arguments = operation.arguments.iter();
-    arguments
-        .map(|argument| argument.name.unraw().to_string())
-        .collect()
+        });
+        let reader = reply_reader(*number);
+        replies.push(quote_spanned!(span=> #reader(variant).map(Self::Value::#variant)));
+    }
+    let request = deserialize(&names, request, private, "Request", requests);
+    let reply = deserialize(&names, reply, private, "Reply", replies);
+    quote_spanned!(span=> #visitors #request #reply)
 }
 
 /// A function from the names to their numbers.
 fn number_of(names: &[String]) -> TokenStream {
-    let numbers = (0..names.len()).map(literal);
+    let mut arms = TokenStream::new();
+    for (number, name) in names.iter().enumerate() {
+        let number = literal(number);
+        arms.extend(quote_spanned! {Span::mixed_site()=>
+            #name => ::core::option::Option::Some(#number),
+        });
+    }
     quote_spanned! {Span::mixed_site()=>
         |name: &str| match name {
-            #(#names => ::core::option::Option::Some(#numbers),)*
+            #arms
             _ => ::core::option::Option::None,
         }
     }
@@ -77,166 +81,161 @@ fn marker(message: &Message) -> TokenStream {
     quote_spanned!(Span::mixed_site()=> &#a ())
 }
 
-/// How the arguments of one operation are read.
-struct Arguments<'a> {
-    operation: &'a Operation<'a>,
-    number: usize,
-    request: &'a Message,
-    private: &'a TokenStream,
-}
+/// What serde reads a message with.
+fn visitor(
+    ident: &Ident,
+    message: &Message,
+    expecting: &str,
+    methods: &TokenStream,
+) -> TokenStream {
+    let de = de();
+    let (impl_generics, marker) = (generics(message), marker(message));
+    let Message {
+        ident: value,
+        generics: declared,
+    } = message;
+    let (_, type_generics, _) = declared.split_for_impl();
+    quote_spanned! {Span::mixed_site()=>
+        struct #ident #declared(::core::marker::PhantomData<#marker>);
 
-impl Arguments<'_> {
-    fn expand(&self) -> TokenStream {
-        let Self {
-            operation,
-            number,
-            request,
-            private,
-            ..
-        } = self;
-        let Operation {
-            variant,
-            name,
-            arguments,
-            ..
-        } = operation;
-        let de = de();
-        let visitor = format_ident!("__Arguments{number}");
-        let (impl_generics, marker) = (generics(request), marker(request));
-        let Message {
-            ident,
-            generics: declared,
-        } = request;
-        let (_, type_generics, _) = declared.split_for_impl();
-        let readers: Vec<_> = (0..arguments.len())
-            .map(|place| argument_reader(*number, place))
-            .collect();
-        let bound: Vec<_> = (0..arguments.len())
-            .map(|place| format_ident!("argument_{place}", span = Span::mixed_site()))
-            .collect();
-        let places: Vec<_> = (0..arguments.len()).map(literal).collect();
-        let fields: Vec<_> = arguments.iter().map(|argument| &argument.name).collect();
-        let names = names(operation);
-        let number_of = number_of(&names);
-        let expecting = format!("the arguments of `{name}`");
-        let made = quote_spanned!(Span::mixed_site()=> ::core::result::Result::Ok(#ident::#variant { #(#fields: #bound),* }));
-        quote_spanned! {Span::mixed_site()=>
-            struct #visitor #declared(::core::marker::PhantomData<#marker>);
+        #[automatically_derived]
+        impl<#impl_generics> __serde::de::Visitor<#de> for #ident #type_generics {
+            type Value = #value #type_generics;
 
-            #[automatically_derived]
-            #[allow(deprecated, unused_mut, unused_variables, clippy::all, clippy::pedantic,
-                clippy::nursery, reason = "it is generated")]
-            impl<#impl_generics> __serde::de::Visitor<#de> for #visitor #type_generics {
-                type Value = #ident #type_generics;
-
-                fn expecting(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                    f.write_str(#expecting)
-                }
-
-                #[inline]
-                fn visit_seq<__A: __serde::de::SeqAccess<#de>>(
-                    self,
-                    mut list: __A,
-                ) -> ::core::result::Result<Self::Value, __A::Error> {
-                    #(let #bound = #readers(#private::Element { list: &mut list, name: #names })?;)*
-                    #made
-                }
-
-                #[inline]
-                fn visit_map<__A: __serde::de::MapAccess<#de>>(
-                    self,
-                    mut map: __A,
-                ) -> ::core::result::Result<Self::Value, __A::Error> {
-                    #(let mut #bound = ::core::option::Option::None;)*
-                    while let ::core::option::Option::Some(place) =
-                        __serde::de::MapAccess::next_key_seed(&mut map, #private::Name(#number_of))?
-                    {
-                        match place {
-                            #(::core::option::Option::Some(#places) => {
-                                if #bound.is_some() {
-                                    return ::core::result::Result::Err(#private::twice(#names));
-                                }
-                                #bound = ::core::option::Option::Some(
-                                    #readers(#private::Value(&mut map))?,
-                                );
-                            })*
-                            _ => {
-                                let __serde::de::IgnoredAny =
-                                    __serde::de::MapAccess::next_value(&mut map)?;
-                            }
-                        }
-                    }
-                    #(let #bound = match #bound {
-                        ::core::option::Option::Some(value) => value,
-                        ::core::option::Option::None => #readers(#private::Missing::new(#names))?,
-                    };)*
-                    #made
-                }
+            fn expecting(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(#expecting)
             }
+
+            #methods
         }
     }
 }
 
-/// Writes `Deserialize`; the arms make the value of `variant`, in the order of the operations.
+/// How the arguments of one operation are read.
+fn arguments_visitor(
+    ident: &Ident,
+    operation: &Operation<'_>,
+    request: &Message,
+    private: &TokenStream,
+) -> TokenStream {
+    let span = Span::mixed_site();
+    let de = de();
+    let mut names = Vec::new();
+    let (mut in_turn, mut unset) = (TokenStream::new(), TokenStream::new());
+    let (mut by_name, mut complete) = (TokenStream::new(), TokenStream::new());
+    for (place, argument) in operation.arguments.iter().enumerate() {
+        let bound = numbered("argument", place, span);
+        let reader = argument_reader(operation.number, place);
+        let name = argument.name.unraw().to_string();
+        let place = literal(place);
+        in_turn.extend(quote_spanned! {span=>
+            let #bound = #reader(#private::Element { list: &mut list, name: #name })?;
+        });
+        unset.extend(quote_spanned!(span=> let mut #bound = ::core::option::Option::None;));
+        by_name.extend(quote_spanned! {span=>
+            ::core::option::Option::Some(#place) => {
+                if #bound.is_some() {
+                    return ::core::result::Result::Err(#private::twice(#name));
+                }
+                #bound = ::core::option::Option::Some(#reader(#private::Value(&mut map))?,);
+            }
+        });
+        complete.extend(quote_spanned! {span=>
+            let #bound = match #bound {
+                ::core::option::Option::Some(value) => value,
+                ::core::option::Option::None => #reader(#private::Missing::new(#name))?,
+            };
+        });
+        names.push(name);
+    }
+    let number_of = number_of(&names);
+    let (message, bound) = (&request.ident, operation.bound(span));
+    let made = quote_spanned!(span=> ::core::result::Result::Ok(#message::#bound));
+    let methods = quote_spanned! {span=>
+        #[inline]
+        fn visit_seq<__A: __serde::de::SeqAccess<#de>>(
+            self,
+            mut list: __A,
+        ) -> ::core::result::Result<Self::Value, __A::Error> {
+            #in_turn
+            #made
+        }
+
+        #[inline]
+        fn visit_map<__A: __serde::de::MapAccess<#de>>(
+            self,
+            mut map: __A,
+        ) -> ::core::result::Result<Self::Value, __A::Error> {
+            #unset
+            while let ::core::option::Option::Some(place) =
+                __serde::de::MapAccess::next_key_seed(&mut map, #private::Name(#number_of))?
+            {
+                match place {
+                    #by_name
+                    _ => {
+                        let __serde::de::IgnoredAny =
+                            __serde::de::MapAccess::next_value(&mut map)?;
+                    }
+                }
+            }
+            #complete
+            #made
+        }
+    };
+    let expecting = format!("the arguments of `{}`", operation.name);
+    visitor(ident, request, &expecting, &methods)
+}
+
+/// Writes `Deserialize`; the values make the message of `variant`, in the order of the operations.
 fn deserialize(
-    operations: &Operations<'_>,
+    names: &[String],
     message: &Message,
     private: &TokenStream,
     name: &str,
-    mut arms: Vec<TokenStream>,
+    mut values: Vec<TokenStream>,
 ) -> TokenStream {
     let de = de();
-    let (impl_generics, marker) = (generics(message), marker(message));
+    let impl_generics = generics(message);
     let Message {
         ident,
         generics: declared,
     } = message;
     let (_, type_generics, _) = declared.split_for_impl();
-    let visitor = format_ident!("__Visit{name}");
-    let names: Vec<String> = operations
-        .list
-        .iter()
-        .map(|operation| operation.name.clone())
-        .collect();
-    let number_of = number_of(&names);
-    let count = literal(names.len());
-    let last = arms.pop().unwrap_or_else(|| {
-        parse_quote! {
+    let last = values.pop().unwrap_or_else(|| {
+        quote! {
             ::core::result::Result::Err(__serde::de::Error::custom("there are no operations"))
         }
     });
-    let places = (0..arms.len()).map(literal);
-    quote_spanned! {Span::mixed_site()=>
-        struct #visitor #declared(::core::marker::PhantomData<#marker>);
-
-        #[automatically_derived]
-        #[allow(deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
-            reason = "it is generated")]
-        impl<#impl_generics> __serde::de::Visitor<#de> for #visitor #type_generics {
-            type Value = #ident #type_generics;
-
-            fn expecting(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.write_str("an operation")
-            }
-
-            #[inline]
-            fn visit_enum<__A: __serde::de::EnumAccess<#de>>(
-                self,
-                from: __A,
-            ) -> ::core::result::Result<Self::Value, __A::Error> {
-                let (number, variant) = __serde::de::EnumAccess::variant_seed(
-                    from,
-                    #private::Operation { count: #count, number: #number_of },
-                )?;
-                match number {
-                    #(#places => #arms,)*
-                    _ => #last,
-                }
+    let mut arms = TokenStream::new();
+    for (number, value) in values.iter().enumerate() {
+        let number = literal(number);
+        arms.extend(quote_spanned!(Span::mixed_site()=> #number => #value,));
+    }
+    let number_of = number_of(names);
+    let count = literal(names.len());
+    let methods = quote_spanned! {Span::mixed_site()=>
+        #[inline]
+        fn visit_enum<__A: __serde::de::EnumAccess<#de>>(
+            self,
+            from: __A,
+        ) -> ::core::result::Result<Self::Value, __A::Error> {
+            let (number, variant) = __serde::de::EnumAccess::variant_seed(
+                from,
+                #private::Operation { count: #count, number: #number_of },
+            )?;
+            match number {
+                #arms
+                _ => #last,
             }
         }
+    };
+    let visitor_ident = format_ident!("__Visit{name}");
+    let visitor = visitor(&visitor_ident, message, "an operation", &methods);
+    let names = list(names);
+    quote_spanned! {Span::mixed_site()=>
+        #visitor
 
         #[automatically_derived]
-        #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
         impl<#impl_generics> __serde::Deserialize<#de> for #ident #type_generics {
             fn deserialize<__D: __serde::Deserializer<#de>>(
                 from: __D,
@@ -244,8 +243,8 @@ fn deserialize(
                 __serde::Deserializer::deserialize_enum(
                     from,
                     #name,
-                    &[#(#names),*],
-                    #visitor(::core::marker::PhantomData),
+                    &[#names],
+                    #visitor_ident(::core::marker::PhantomData),
                 )
             }
         }

@@ -1,8 +1,8 @@
 //! Writes the protocol that answers all operations; cannot fail.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::{GenericParam, Lifetime, ext::IdentExt as _, parse_quote};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use syn::{Lifetime, ext::IdentExt as _, parse_quote};
 
 use super::{
     messages::Message,
@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     args::Args,
-    emit::{Origin, Shape, bounds, turbofish},
-    lifetimes,
+    emit::{Field, Origin, Shape, allowance, turbofish, where_clause},
+    generics, lifetimes,
     server::{
-        expand::{Bodies, Call, Expansion, call, waiting},
+        expand::{Bodies, Call, Expansion, call, state_bounds, waiting},
         model::{Argument, Model, Session, State},
     },
-    spans::at,
+    spans::{at, list, numbered},
 };
 
 /// Writes `Protocol` and what it implements; with stubs unless the operations are right.
@@ -39,11 +39,10 @@ pub(super) fn expand(
         model.request = Some(parse_quote!(#request));
         model.reply = Some(parse_quote!(#reply));
     }
-    let vis = module.vis_inside();
     let shape = Shape {
         origin: Origin {
-            vis: &vis,
-            attrs: Vec::new(),
+            vis: module.vis_inside(),
+            attrs: TokenStream::new(),
             docs: Some(format!(
                 " The protocol of the operations of `{}`: what a server serves.",
                 module.ident.unraw()
@@ -55,14 +54,7 @@ pub(super) fn expand(
         fields: &source.fields,
     };
     // The fields stand with the type, and once more for what is said of them.
-    model.fields = source
-        .fields
-        .iter()
-        .map(|field| crate::emit::Field {
-            name: field.name.clone(),
-            ty: field.ty.clone(),
-        })
-        .collect();
+    model.fields.clone_from(&source.fields);
     let serving = Serving {
         operations,
         model: &model,
@@ -96,13 +88,10 @@ struct Serving<'a> {
 impl Serving<'_> {
     fn bodies(&self) -> Bodies {
         let span = self.span;
-        let waits = self
-            .operations
-            .list
-            .iter()
-            .any(|operation| operation.function.is_async() || operation.is_blocking);
+        let mut waits = false;
         let (request, reply) = (generated("Request"), generated("Reply"));
-        let arms = self.operations.list.iter().map(|operation| {
+        let mut arms = TokenStream::new();
+        for operation in &self.operations.list {
             let Operation {
                 function,
                 variant,
@@ -111,15 +100,14 @@ impl Serving<'_> {
                 is_blocking,
                 ..
             } = operation;
+            waits |= function.is_async() || *is_blocking;
             let ident = &function.sig.ident;
             let place = at(ident);
-            let names = arguments.iter().map(|argument| &argument.name);
-            let bound: Vec<TokenStream> = (0..arguments.len())
-                .map(|number| {
-                    let name = format_ident!("argument_{number}", span = place);
-                    quote!(#name)
-                })
-                .collect();
+            let bound = operation.bound(place);
+            let mut values = Vec::new();
+            for number in 0..arguments.len() {
+                values.push(numbered("argument", number, place).to_token_stream());
+            }
             let turbofish = turbofish(&model.generics);
             let target = if function.is_async() {
                 let helper = helper(ident);
@@ -127,7 +115,7 @@ impl Serving<'_> {
             } else {
                 quote_spanned!(place=> #ident #turbofish)
             };
-            let Call { extractions, call } = call(&target, ident, model, self.krate, &bound);
+            let Call { extractions, call } = call(&target, ident, model, self.krate, &values);
             let value = if function.is_async() {
                 quote_spanned!(place=> #call.await)
             } else if *is_blocking {
@@ -135,14 +123,14 @@ impl Serving<'_> {
             } else {
                 call
             };
-            quote_spanned! {place=>
-                #request::#variant { #(#names: #bound),* } => {
+            arms.extend(quote_spanned! {place=>
+                #request::#bound => {
                     #extractions
                     ::core::result::Result::Ok(#reply::#variant(#value))
                 }
-            }
-        });
-        let body = quote_spanned!(span=> match request { #(#arms)* });
+            });
+        }
+        let body = quote_spanned!(span=> match request { #arms });
         if waits {
             Bodies {
                 process_request: waiting(span, &body),
@@ -167,29 +155,23 @@ impl Serving<'_> {
             span,
             operations,
         } = self;
-        let mut calls = operations
-            .list
-            .iter()
-            .filter(|operation| operation.function.is_async())
-            .map(|operation| self.call(operation))
-            .peekable();
-        calls.peek()?;
-        let (impl_generics, type_generics, where_clause) = model.generics.split_for_impl();
-        let predicates = where_clause
-            .map(|clause| &clause.predicates)
-            .into_iter()
-            .flatten();
-        let fields = model.fields.iter().map(|field| &field.ty);
-        let places = model.states.iter().map(|state| &state.borrowed);
-        let states: Vec<_> = fields.zip(places).collect();
-        let bounds = bounds(&model.generics, krate, "State", &states);
+        let mut calls = TokenStream::new();
+        for operation in &operations.list {
+            if operation.function.is_async() {
+                calls.extend(self.call(operation));
+            }
+        }
+        if calls.is_empty() {
+            return None;
+        }
+        let (impl_generics, type_generics, _) = model.generics.split_for_impl();
+        let where_clause = where_clause(*span, &model.generics, &state_bounds(model, krate));
+        let allowance = allowance(*span);
         Some(quote_spanned! {*span=>
             #[automatically_derived]
-            #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery, reason = "it is generated")]
-            impl #impl_generics #name #type_generics
-            where #(#predicates,)* #bounds
-            {
-                #(#calls)*
+            #allowance
+            impl #impl_generics #name #type_generics #where_clause {
+                #calls
             }
         })
     }
@@ -207,16 +189,13 @@ impl Serving<'_> {
         let helper = helper(ident);
         let exchange = Lifetime::new("'exchange", Span::mixed_site());
         let mut plain = arguments.iter();
-        let types: Vec<TokenStream> = model
-            .arguments
-            .iter()
-            .map(|argument| match argument {
-                Argument::Request => {
-                    let ty = plain
-                        .next()
-                        .map(|argument| lifetimes::unify(&argument.ty, "'exchange"));
-                    quote!(#ty)
-                }
+        let (mut parameters, mut values) = (TokenStream::new(), TokenStream::new());
+        for (number, argument) in model.arguments.iter().enumerate() {
+            let ty = match argument {
+                Argument::Request => match plain.next() {
+                    Some(Field { ty, .. }) => lifetimes::unify(ty, "'exchange").to_token_stream(),
+                    None => TokenStream::new(),
+                },
                 Argument::State(index) => match model.states.get(*index) {
                     Some(State { borrowed, .. }) => quote!(&#exchange (#borrowed)),
                     None => TokenStream::new(),
@@ -228,27 +207,23 @@ impl Serving<'_> {
                     }
                     None => TokenStream::new(),
                 },
-                Argument::Extracted(ty) => quote!(#ty),
-            })
-            .collect();
-        let names: Vec<_> = (0..types.len())
-            .map(|number| format_ident!("value_{number}", span = span))
-            .collect();
+                Argument::Extracted(ty) => ty.to_token_stream(),
+            };
+            let name = numbered("value", number, span);
+            parameters.extend(quote_spanned!(span=> #name: #ty,));
+            values.extend(quote_spanned!(span=> #name,));
+        }
         let reply = lifetimes::unify(reply, "'exchange");
         let turbofish = turbofish(&model.generics);
-        let captured = self.model.generics.params.iter().map(|param| match param {
-            GenericParam::Type(param) => &param.ident,
-            GenericParam::Const(param) => &param.ident,
-            GenericParam::Lifetime(param) => &param.lifetime.ident,
-        });
+        let captured = list(&generics::names(&self.model.generics));
         quote_spanned! {span=>
             #[inline]
             fn #helper<#exchange>(
-                #(#names: #types),*
+                #parameters
             ) -> impl ::core::future::Future<Output = #reply> + ::core::marker::Send
-                + use<#exchange, #(#captured),*>
+                + use<#exchange, #captured>
             {
-                #ident #turbofish (#(#names),*)
+                #ident #turbofish (#values)
             }
         }
     }

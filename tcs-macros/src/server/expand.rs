@@ -1,16 +1,19 @@
 //! Writes the implementation of `ServerProtocol`; cannot fail.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Generics, Type};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::Type;
 
 use super::model::{Argument, Model, Session, State};
 use crate::{
     args::Args,
     checks::checks,
-    emit::{Origin, Shape, bounds, judged, sending, turbofish},
+    emit::{
+        Origin, Shape, allowance, judged, parameter_bounds, sending, turbofish, type_bound,
+        where_clause,
+    },
     item::Function,
-    spans::{self, at, private, respan},
+    spans::{self, at, numbered, private, respan},
 };
 
 /// Writes the type and what it implements; with a stub for a body unless the function `is_right`.
@@ -89,12 +92,9 @@ impl Expansion<'_> {
             process_at_once,
         } = bodies;
         let at_once = process_at_once.map(|body| at_once(at(*place), &private, &body));
-        let (impl_generics, type_generics, where_clause) = model.generics.split_for_impl();
-        let predicates = where_clause
-            .map(|clause| &clause.predicates)
-            .into_iter()
-            .flatten();
-        let states = self.state_bounds(is_right);
+        let (impl_generics, type_generics, _) = model.generics.split_for_impl();
+        let where_clause = where_clause(span, &model.generics, &self.bounds(is_right));
+        let allowance = allowance(span);
         let framing_of = quote_spanned!(span=> <#name as #private::ServerProtocol>::Framing);
         let checks = is_right.then(|| checks(args, &model.generics, &framing_of));
         let future = quote_spanned! {at(*place)=>
@@ -108,11 +108,8 @@ impl Expansion<'_> {
             #judged
 
             #[automatically_derived]
-            #[allow(deprecated, clippy::all, clippy::pedantic, clippy::nursery,
-                reason = "the function is the user's, the rest is generated")]
-            impl #impl_generics #private::ServerProtocol for #name #type_generics
-            where #(#predicates,)* #states
-            {
+            #allowance
+            impl #impl_generics #private::ServerProtocol for #name #type_generics #where_clause {
                 type Framing = #framing;
                 type Format = #format;
                 #session
@@ -142,20 +139,17 @@ impl Expansion<'_> {
         }
     }
 
-    /// Each state, and each type parameter, must be shareable; the bound stands at the user's type.
-    fn state_bounds(&self, is_right: bool) -> TokenStream {
+    /// What the types must be, as far as the function is right.
+    fn bounds(&self, is_right: bool) -> TokenStream {
         let Self { model, krate, .. } = self;
         if !is_right {
-            return bounds(&model.generics, krate, "State", &[]);
+            return parameter_bounds(&model.generics, krate, "State");
         }
-        let fields = model.fields.iter().map(|field| &field.ty);
-        let places = model.states.iter().map(|state| &state.borrowed);
-        let states: Vec<_> = fields.zip(places).collect();
-        let mut tokens = bounds(&model.generics, krate, "State", &states);
+        let mut bounds = state_bounds(model, krate);
         if let Some(Session { ty, .. }) = &model.session {
-            tokens.extend(bounds(&Generics::default(), krate, "Carried", &[(ty, ty)]));
+            bounds.extend(type_bound(ty, krate, "Carried", ty));
         }
-        tokens
+        bounds
     }
 
     fn open_session(&self) -> TokenStream {
@@ -181,16 +175,15 @@ impl Expansion<'_> {
         let expression = args.greeting.as_ref()?;
         let span = at(self.place);
         let scope = self.scope();
-        let session = model
-            .session
-            .as_ref()
-            .and_then(|session| session.name.as_ref())
-            .map(|name| {
-                quote_spanned!(span=>
-                    #[allow(unused_variables, reason = "the greeting need not mention it")]
-                    let #name = session;
-                )
-            });
+        let session = match &model.session {
+            Some(Session {
+                name: Some(name), ..
+            }) => quote_spanned! {span=>
+                #[allow(unused_variables, reason = "the greeting need not mention it")]
+                let #name = session;
+            },
+            _ => TokenStream::new(),
+        };
         let message = sending(krate, &quote_spanned!(span=> Self::Format), expression);
         Some(quote_spanned! {span=>
             const GREETS: bool = true;
@@ -231,29 +224,16 @@ impl Expansion<'_> {
     fn scope(&self) -> TokenStream {
         let span = at(self.place);
         let peer = Ident::new("peer", Span::call_site());
-        let states = self
-            .model
-            .states
-            .iter()
-            .map(|State { name, borrowed, .. }| {
-                let value = state_value(span, name, self.is_through(name));
-                quote_spanned!(span=> let #name: &(#borrowed) = #value;)
-            });
-        quote_spanned! {span=>
+        let allowed = quote_spanned! {span=>
             #[allow(unused_variables, reason = "the expression need not mention it")]
-            let #peer = peer;
-            #(
-                #[allow(unused_variables, reason = "the expression need not mention it")]
-                #states
-            )*
+        };
+        let mut scope = quote_spanned!(span=> #allowed let #peer = peer;);
+        for state in &self.model.states {
+            let State { name, borrowed, .. } = state;
+            let value = state_value(span, state);
+            scope.extend(quote_spanned!(span=> #allowed let #name: &(#borrowed) = #value;));
         }
-    }
-
-    fn is_through(&self, name: &Ident) -> bool {
-        self.model
-            .states
-            .iter()
-            .any(|state| state.name == *name && state.through)
+        scope
     }
 }
 
@@ -333,33 +313,32 @@ pub(crate) fn call(
     let mut extractions = TokenStream::new();
     let mut extracted = 0;
     let mut requests = requests.iter();
-    let arguments: Vec<TokenStream> = model
-        .arguments
-        .iter()
-        .map(|argument| match argument {
-            Argument::Request => requests.next().cloned().unwrap_or_default(),
-            Argument::State(index) => model
-                .states
-                .get(*index)
-                .map_or_else(TokenStream::new, |state| {
-                    state_value(span, &state.name, state.through)
-                }),
-            Argument::Session => match &model.session {
+    let mut arguments = TokenStream::new();
+    for argument in &model.arguments {
+        match argument {
+            Argument::Request => requests.next().to_tokens(&mut arguments),
+            Argument::State(index) => {
+                if let Some(state) = model.states.get(*index) {
+                    arguments.extend(state_value(span, state));
+                }
+            }
+            Argument::Session => arguments.extend(match &model.session {
                 Some(session) if session.mutable => quote_spanned!(span=> session),
                 _ => quote_spanned!(span=> &*session),
-            },
+            }),
             Argument::Extracted(ty) => {
-                let name = format_ident!("extracted_{extracted}", span = span);
+                let name = numbered("extracted", extracted, span);
                 extracted += 1;
                 let from_context = private(krate, "FromContext", ty);
                 extractions.extend(quote_spanned! {span=>
                     let #name = <#ty as #from_context<'exchange>>::from_context(facts)?;
                 });
-                name.to_token_stream()
+                name.to_tokens(&mut arguments);
             }
-        })
-        .collect();
-    let call = quote_spanned!(span=> #target (#(#arguments),*));
+        }
+        arguments.extend(quote_spanned!(span=> ,));
+    }
+    let call = quote_spanned!(span=> #target (#arguments));
     Call { extractions, call }
 }
 
@@ -369,8 +348,17 @@ pub(crate) struct Call {
     pub(crate) call: TokenStream,
 }
 
-fn state_value(span: Span, name: &Ident, through: bool) -> TokenStream {
-    if through {
+/// Each state, and each type parameter, must be shareable; the bound stands at the user's type.
+pub(crate) fn state_bounds(model: &Model, krate: &TokenStream) -> TokenStream {
+    let mut bounds = parameter_bounds(&model.generics, krate, "State");
+    for (field, state) in model.fields.iter().zip(&model.states) {
+        bounds.extend(type_bound(&field.ty, krate, "State", &state.borrowed));
+    }
+    bounds
+}
+
+fn state_value(span: Span, State { name, through, .. }: &State) -> TokenStream {
+    if *through {
         quote_spanned!(span=> &*self.#name)
     } else {
         quote_spanned!(span=> &self.#name)
@@ -379,5 +367,8 @@ fn state_value(span: Span, name: &Ident, through: bool) -> TokenStream {
 
 /// Returns the type that is given, or else the default.
 pub(crate) fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
-    given.map_or(default, ToTokens::to_token_stream)
+    match given {
+        Some(given) => given.to_token_stream(),
+        None => default,
+    }
 }
