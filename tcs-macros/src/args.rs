@@ -9,7 +9,7 @@ use syn::{
 
 use crate::{
     errors::{Errors, error, error_at, nearest},
-    names::upper_camel,
+    names::{starts_with, upper_camel},
     options::{Attribute, Known, Value},
     parsing::parse,
 };
@@ -105,7 +105,7 @@ impl Args {
             return self.read_value(option, &word, input);
         }
         let alone = input.is_empty() || input.peek(Token![,]);
-        if alone && text.starts_with(char::is_uppercase) {
+        if alone && starts_with(&text, char::is_uppercase) {
             if !first {
                 return Err(error(
                     word.span(),
@@ -118,7 +118,7 @@ impl Args {
             self.name = Some(word);
             return Ok(());
         }
-        if input.peek(Token![::]) && text.starts_with(|c: char| c.is_alphabetic()) {
+        if input.peek(Token![::]) && starts_with(&text, char::is_alphabetic) {
             return Err(error(
                 word.span(),
                 &"the name is a single word: the type stands where the function does",
@@ -235,8 +235,8 @@ fn quoted_argument(value: &Type) -> Option<&Lit> {
     let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else {
         return None;
     };
-    for argument in &arguments.args {
-        if let GenericArgument::Const(Expr::Lit(literal)) = argument
+    for argument in arguments.args.pairs() {
+        if let GenericArgument::Const(Expr::Lit(literal)) = argument.into_value()
             && let lit @ (Lit::Str(_) | Lit::ByteStr(_) | Lit::CStr(_)) = &literal.lit
         {
             return Some(lit);

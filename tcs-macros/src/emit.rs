@@ -45,6 +45,11 @@ impl Origin {
     }
 }
 
+/// Finds the field of this name.
+pub(crate) fn field<'f>(fields: &'f [Field], name: &Ident) -> Option<&'f Field> {
+    fields.iter().find(|field| field.name == *name)
+}
+
 /// The type of a protocol.
 pub(crate) struct Shape<'a> {
     pub(crate) origin: Origin,
@@ -165,8 +170,9 @@ pub(crate) fn allowance(span: Span) -> TokenStream {
 pub(crate) fn where_clause(span: Span, generics: &Generics, bounds: &TokenStream) -> TokenStream {
     let mut predicates = TokenStream::new();
     if let Some(clause) = &generics.where_clause {
-        for predicate in &clause.predicates {
-            predicates.extend(quote_spanned!(span=> #predicate,));
+        clause.predicates.to_tokens(&mut predicates);
+        if !clause.predicates.empty_or_trailing() {
+            predicates.extend(quote_spanned!(span=> ,));
         }
     }
     quote_spanned!(span=> where #predicates #bounds)

@@ -1,12 +1,10 @@
 //! What becomes of the function's generics on its type.
 
-use std::mem;
-
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{
     BoundLifetimes, GenericParam, Generics, Lifetime, LifetimeParam, Type, TypeParamBound,
-    WherePredicate, punctuated::Punctuated,
+    WhereClause, WherePredicate, punctuated::Punctuated,
 };
 
 use crate::{
@@ -20,8 +18,13 @@ use crate::{
 ///
 /// A bound that mentions such a lifetime holds for any.
 pub(crate) fn of_type(function: &Generics) -> Generics {
-    let mut generics = function.clone();
-    for mut param in mem::take(&mut generics.params) {
+    let mut generics = Generics {
+        params: Punctuated::new(),
+        where_clause: None,
+        ..function.clone()
+    };
+    for param in &function.params {
+        let mut param = param.clone();
         match &mut param {
             GenericParam::Type(ty) => {
                 ty.attrs.clear();
@@ -36,11 +39,13 @@ pub(crate) fn of_type(function: &Generics) -> Generics {
         }
         generics.params.push(param);
     }
-    if let Some(clause) = &mut generics.where_clause {
-        for predicate in mem::take(&mut clause.predicates) {
-            let WherePredicate::Type(mut predicate) = predicate else {
+    if let Some(clause) = &function.where_clause {
+        let mut predicates = Punctuated::new();
+        for pair in clause.predicates.pairs() {
+            let WherePredicate::Type(predicate) = pair.into_value() else {
                 continue;
             };
+            let mut predicate = predicate.clone();
             let mut of_exchange = false;
             walk(&mut predicate.bounded_ty, &mut |site| {
                 of_exchange |= rename(site);
@@ -50,9 +55,13 @@ pub(crate) fn of_type(function: &Generics) -> Generics {
             }
             predicate.bounds = for_any(&predicate.bounds);
             if !predicate.bounds.is_empty() {
-                clause.predicates.push(WherePredicate::Type(predicate));
+                predicates.push(WherePredicate::Type(predicate));
             }
         }
+        generics.where_clause = Some(WhereClause {
+            where_token: clause.where_token,
+            predicates,
+        });
     }
     generics
 }
@@ -87,18 +96,18 @@ pub(crate) fn check_used(
 ) -> Vec<Ident> {
     let mut used = Punctuated::new();
     let mut unused = Vec::new();
-    for param in mem::take(&mut generics.params) {
-        match &param {
+    for param in &generics.params {
+        match param {
             GenericParam::Type(ty) if !occurs(&ty.ident, fields) => {
                 let name = &ty.ident;
                 errors.at(name, format_args!("`{name}` {cure}"));
                 unused.push(name.clone());
             }
-            _ => used.push(param),
+            _ => used.push(param.clone()),
         }
     }
-    generics.params = used;
     if !unused.is_empty() {
+        generics.params = used;
         generics.where_clause = None;
     }
     unused

@@ -11,6 +11,7 @@ use syn::{
 use crate::{
     args::Args,
     errors::{Errors, error},
+    names::starts_with,
     parameter::is_ours,
     parsing::parse,
     spans::all,
@@ -147,8 +148,8 @@ impl Function {
         }
         let mut sig = sig.clone();
         let is_lent = args.session.is_some() || args.greeting.is_some();
-        for input in &mut sig.inputs {
-            let FnArg::Typed(parameter) = input else {
+        for input in sig.inputs.pairs_mut() {
+            let FnArg::Typed(parameter) = input.into_value() else {
                 continue;
             };
             let had = parameter.attrs.len();
@@ -203,7 +204,7 @@ impl Function {
                 _ => None,
             };
             let is_named = matches!(first, Some(TokenTree::Ident(word))
-                if word.to_string().starts_with(char::is_uppercase));
+                if starts_with(&word.to_string(), char::is_uppercase));
             is_ours && !is_named
         })
     }

@@ -75,8 +75,8 @@ pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
         Type::Ptr(pointer) => walk(&mut pointer.elem, visit),
         Type::Slice(slice) => walk(&mut slice.elem, visit),
         Type::Tuple(tuple) => {
-            for elem in &mut tuple.elems {
-                walk(elem, visit);
+            for elem in tuple.elems.pairs_mut() {
+                walk(elem.into_value(), visit);
             }
         }
         Type::Path(path) => {
@@ -103,8 +103,8 @@ fn walk_bounds(
     bounds: &mut Punctuated<TypeParamBound, Token![+]>,
     visit: &mut dyn FnMut(Site<'_>),
 ) {
-    for bound in bounds {
-        walk_bound(bound, visit);
+    for bound in bounds.pairs_mut() {
+        walk_bound(bound.into_value(), visit);
     }
 }
 
@@ -147,8 +147,8 @@ fn walk_path(path: &mut Path, visit: &mut dyn FnMut(Site<'_>)) {
 }
 
 fn walk_arguments(arguments: &mut AngleBracketedGenericArguments, visit: &mut dyn FnMut(Site<'_>)) {
-    for argument in &mut arguments.args {
-        match argument {
+    for argument in arguments.args.pairs_mut() {
+        match argument.into_value() {
             GenericArgument::Lifetime(lifetime) => visit(Site::Written(lifetime)),
             GenericArgument::Type(ty) | GenericArgument::AssocType(AssocType { ty, .. }) => {
                 walk(ty, visit);

@@ -87,7 +87,7 @@ pub(crate) fn type_name(
             format_args!("{why}: write `#[{attribute}(Name)]`"),
         );
     };
-    if camel.is_empty() || camel.starts_with(|c: char| c.is_ascii_digit()) || camel == "Self" {
+    if camel.is_empty() || starts_with(&camel, |c| c.is_ascii_digit()) || camel == "Self" {
         ask("this function's name makes no type name");
         return None;
     }
@@ -95,15 +95,16 @@ pub(crate) fn type_name(
         ask("the type needs another name than the function");
         return None;
     }
-    if PRELUDE.contains(&camel.as_str()) {
+    if PRELUDE.contains(&&*camel) {
         ask(&format!("the type would hide the prelude's `{camel}`"));
         return None;
     }
-    for option in [&args.framing, &args.format, &args.server] {
-        if is_named(option.as_ref(), &camel) {
-            ask(&format!("the type would hide the `{camel}` of its option"));
-            return None;
-        }
+    if is_named(args.framing.as_ref(), &camel)
+        || is_named(args.format.as_ref(), &camel)
+        || is_named(args.server.as_ref(), &camel)
+    {
+        ask(&format!("the type would hide the `{camel}` of its option"));
+        return None;
     }
     Some(Ident::new(&camel, function.span()))
 }
@@ -118,6 +119,11 @@ fn is_named(ty: Option<&Type>, name: &str) -> bool {
     matches!(ty, Some(Type::Path(path)) if path.path.is_ident(name))
 }
 
+/// Tells what a text starts with.
+pub(crate) fn starts_with(text: &str, is_it: fn(char) -> bool) -> bool {
+    text.starts_with(is_it)
+}
+
 /// Returns `name_in_words` as `NameInWords`.
 pub(crate) fn upper_camel(snake: &str) -> String {
     let mut camel = String::new();
@@ -126,9 +132,7 @@ pub(crate) fn upper_camel(snake: &str) -> String {
         if letter == '_' {
             is_first = true;
         } else if is_first {
-            for capital in letter.to_uppercase() {
-                camel.push(capital);
-            }
+            camel.push_str(&letter.to_uppercase().to_string());
             is_first = false;
         } else {
             camel.push(letter);

@@ -5,7 +5,7 @@ use quote::ToTokens as _;
 use syn::{ExprClosure, FnArg, Pat, PatType, ReturnType, parse_quote};
 
 use crate::{
-    emit::Field,
+    emit::{Field, field},
     errors::Errors,
     item::{bare, find_impl, is_unsized},
     lifetimes, parameter,
@@ -30,7 +30,8 @@ impl Fields {
                 "the expression has its own type: remove this",
             );
         }
-        for input in &closure.inputs {
+        for input in closure.inputs.pairs() {
+            let input = input.into_value();
             let Pat::Type(PatType { pat, ty, .. }) = input else {
                 errors.at(
                     input,
@@ -45,7 +46,7 @@ impl Fields {
                 );
                 continue;
             };
-            if self.list.iter().any(|field| field.name == *name) {
+            if field(&self.list, name).is_some() {
                 errors.at(name, format_args!("`{name}` stands here twice: remove one"));
                 continue;
             }
@@ -71,7 +72,7 @@ impl Fields {
             return;
         };
         self.arguments.push(name.clone());
-        match self.list.iter().find(|field| field.name == *name) {
+        match field(&self.list, name) {
             None => self.add(name, ty, errors),
             Some(field) => {
                 let ours = lifetimes::unify(ty, "'a").to_token_stream().to_string();

@@ -104,7 +104,7 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
 
 fn check_options(args: &Args, errors: &mut Errors) {
     if args.given("server").is_some() {
-        for option in ["framing", "format"] {
+        for option in &["framing", "format"] {
             if let Some(given) = args.given(option) {
                 errors.at(
                     given,

@@ -13,7 +13,7 @@ impl Operations<'_> {
     /// Adds what another operation needs of the protocol.
     pub(super) fn merge(&mut self, other: &Model, errors: &mut Errors) {
         let ours = &mut self.model;
-        for (state, field) in other.states.iter().zip(&other.fields) {
+        for (field, state) in other.fields.iter().zip(&other.states) {
             let known = ours.states.iter().find(|known| known.name == state.name);
             match known {
                 Some(known) if same(&known.borrowed, &state.borrowed) => {}
@@ -66,7 +66,9 @@ fn merge_generics(ours: &mut Generics, other: &Generics) {
     }
     if let Some(clause) = &other.where_clause {
         let ours = ours.make_where_clause();
-        ours.predicates.extend(clause.predicates.iter().cloned());
+        for predicate in clause.predicates.pairs() {
+            ours.predicates.push(predicate.into_value().clone());
+        }
     }
 }
 

@@ -12,9 +12,11 @@ mod pieces;
 mod reading;
 mod serving;
 
+use std::mem;
+
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::parse_quote_spanned;
+use syn::{Type, parse_quote_spanned};
 
 pub(crate) use self::module::is_module;
 use self::{model::Operations, module::Module};
@@ -36,12 +38,12 @@ pub(crate) fn expand(attribute: Attribute, args: TokenStream, item: TokenStream)
             return errors.behind(item);
         }
     };
-    let operations = model::check(attribute, &args, &module, &mut errors);
+    let mut operations = model::check(attribute, &args, &module, &mut errors);
     let options = name_options(&mut args);
     let generated = match attribute {
         _ if module.clashes(&mut errors) => TokenStream::new(),
         Attribute::Server => {
-            let serving = serving::expand(&args, &module, &operations, errors.is_empty());
+            let serving = serving::expand(&args, &module, &mut operations, errors.is_empty());
             let contract = contract(&args, &module, &operations);
             quote!(#contract #serving)
         }
@@ -53,27 +55,31 @@ pub(crate) fn expand(attribute: Attribute, args: TokenStream, item: TokenStream)
 /// Names the types in the options, so that they mean what they mean around the module, where the
 /// attribute stands, or else what they mean in it.
 fn name_options(args: &mut Args) -> Option<TokenStream> {
-    let mut aliases = TokenStream::new();
-    for (name, option) in [("Framing", &mut args.framing), ("Format", &mut args.format)] {
-        if let Some(ty) = option {
-            let name = Ident::new(name, at_end(ty));
-            let module = Ident::new("__options", at(ty));
-            aliases.extend(quote! {
-                #[allow(dead_code, reason = "what names it may be wrong")]
-                pub(super) type #name = #ty;
-            });
-            *ty = parse_quote_spanned!(module.span()=> #module::#name);
-        }
+    if args.framing.is_none() && args.format.is_none() {
+        return None;
     }
-    (!aliases.is_empty()).then(|| {
-        quote! {
-            mod __options {
-                #[allow(unused_imports, clippy::wildcard_imports, reason = "either can name them")]
-                use super::{*, super::*};
-                #aliases
-            }
+    let framing = args.framing.as_mut().map(|ty| alias("Framing", ty));
+    let format = args.format.as_mut().map(|ty| alias("Format", ty));
+    Some(quote! {
+        mod __options {
+            #[allow(unused_imports, clippy::wildcard_imports, reason = "either can name them")]
+            use super::{*, super::*};
+            #framing
+            #format
         }
     })
+}
+
+/// Declares a name for a type, and replaces it by that.
+fn alias(name: &str, ty: &mut Type) -> TokenStream {
+    let name = Ident::new(name, at_end(ty));
+    let module = Ident::new("__options", at(ty));
+    let named = parse_quote_spanned!(module.span()=> #module::#name);
+    let written = mem::replace(ty, named);
+    quote! {
+        #[allow(dead_code, reason = "what names it may be wrong")]
+        pub(super) type #name = #written;
+    }
 }
 
 /// The messages, and the client that sends and receives them.

@@ -7,12 +7,12 @@ use syn::{FnArg, PatType, Type, TypePath, ext::IdentExt as _};
 use super::module::{GENERATED, Module};
 use crate::{
     args::Args,
-    emit::Field,
+    emit::{Field, field},
     errors::Errors,
     generics,
     item::Function,
     lifetimes::{self, borrows},
-    names::{is_one_of, upper_camel},
+    names::{is_one_of, starts_with, upper_camel},
     options::Attribute,
     parameter::{self, Role},
     server::{
@@ -160,7 +160,7 @@ fn check_options(attribute: Attribute, args: &Args, module: &Module, errors: &mu
         );
     }
     if attribute == Attribute::Client {
-        for option in ["server", "request", "reply"] {
+        for option in &["server", "request", "reply"] {
             if let Some(option) = args.given(option) {
                 errors.at(
                     option,
@@ -207,7 +207,7 @@ fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -
         return None;
     }
     let camel = upper_camel(&name);
-    if camel.is_empty() || camel == "Self" || camel.starts_with(|c: char| c.is_ascii_digit()) {
+    if camel.is_empty() || camel == "Self" || starts_with(&camel, |c| c.is_ascii_digit()) {
         errors.at(
             ident,
             "this function's name makes no name of a message: rename the operation",
@@ -361,7 +361,7 @@ fn check_argument(
         );
         return None;
     };
-    if others.is_some_and(|others| others.iter().any(|other| other.name == *name)) {
+    if others.is_some_and(|others| field(others, name).is_some()) {
         errors.leave_to_rustc();
         return None;
     }

@@ -234,8 +234,8 @@ fn imported<'i>(tree: &'i UseTree, names: &mut Vec<&'i Ident>) {
         UseTree::Name(name) => names.push(&name.ident),
         UseTree::Rename(rename) => names.push(&rename.rename),
         UseTree::Group(group) => {
-            for tree in &group.items {
-                imported(tree, names);
+            for tree in group.items.pairs() {
+                imported(tree.into_value(), names);
             }
         }
         UseTree::Glob(_) => {}

@@ -15,7 +15,7 @@ use crate::{
     generics, lifetimes,
     server::{
         expand::{Bodies, Call, Expansion, call, state_bounds, waiting},
-        model::{Argument, Model, Session, State},
+        model::{Argument, Session, State},
     },
     spans::{at, list, numbered},
 };
@@ -24,21 +24,18 @@ use crate::{
 pub(super) fn expand(
     args: &Args,
     module: &Module,
-    operations: &Operations<'_>,
+    operations: &mut Operations<'_>,
     is_right: bool,
 ) -> TokenStream {
     let krate = args.krate();
     let name = Ident::new("Protocol", module.ident.span());
-    let source = &operations.model;
-    let mut model = Model::new(source.generics.clone());
-    model.states.clone_from(&source.states);
-    model.session.clone_from(&source.session);
     if is_right {
         let request = Message::request(operations).with("'exchange");
         let reply = Message::reply(operations).with("'exchange");
-        model.request = Some(parse_quote!(#request));
-        model.reply = Some(parse_quote!(#reply));
+        operations.model.request = Some(parse_quote!(#request));
+        operations.model.reply = Some(parse_quote!(#reply));
     }
+    let model = &operations.model;
     let shape = Shape {
         origin: Origin {
             vis: module.vis_inside(),
@@ -50,14 +47,11 @@ pub(super) fn expand(
             what: "the operations",
         },
         name: &name,
-        generics: &source.generics,
-        fields: &source.fields,
+        generics: &model.generics,
+        fields: &model.fields,
     };
-    // The fields stand with the type, and once more for what is said of them.
-    model.fields.clone_from(&source.fields);
     let serving = Serving {
         operations,
-        model: &model,
         krate: &krate,
         span: at(&module.ident),
     };
@@ -66,7 +60,7 @@ pub(super) fn expand(
     let implementation = Expansion {
         args,
         place: &module.ident,
-        model: &model,
+        model,
         krate: krate.clone(),
     }
     .implementation(&name, bodies);
@@ -80,7 +74,6 @@ pub(super) fn expand(
 
 struct Serving<'a> {
     operations: &'a Operations<'a>,
-    model: &'a Model,
     krate: &'a TokenStream,
     span: Span,
 }
@@ -150,11 +143,11 @@ impl Serving<'_> {
     /// that is not is told at that function.
     fn calls(&self, name: &Ident) -> Option<TokenStream> {
         let Self {
-            model,
             krate,
             span,
             operations,
         } = self;
+        let model = &operations.model;
         let mut calls = TokenStream::new();
         for operation in &operations.list {
             if operation.function.is_async() {
@@ -215,7 +208,7 @@ impl Serving<'_> {
         }
         let reply = lifetimes::unify(reply, "'exchange");
         let turbofish = turbofish(&model.generics);
-        let captured = list(&generics::names(&self.model.generics));
+        let captured = list(&generics::names(&self.operations.model.generics));
         quote_spanned! {span=>
             #[inline]
             fn #helper<#exchange>(
