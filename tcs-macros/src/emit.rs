@@ -74,9 +74,15 @@ impl Shape<'_> {
             what,
         } = origin;
         let span = at(*name);
+        let text = name.unraw().to_string();
+        let debug = debug(
+            span,
+            name,
+            generics,
+            &quote_spanned!(span=> f.write_str(#text)),
+        );
         let docs = docs.as_ref().map(|text| quote!(#[doc = #text]));
         let where_clause = &generics.where_clause;
-        let (impl_generics, type_generics, _) = generics.split_for_impl();
         let body = if fields.is_empty() {
             quote!(#where_clause;)
         } else {
@@ -88,7 +94,6 @@ impl Shape<'_> {
             quote!(#where_clause { #declared })
         };
         let new = (!fields.is_empty()).then(|| self.new_function());
-        let text = name.unraw().to_string();
         quote_spanned! {span=>
             #docs
             #attrs
@@ -96,14 +101,7 @@ impl Shape<'_> {
             #vis struct #name #generics #body
             #new
             const _: () = {
-                #[automatically_derived]
-                #[allow(deprecated, reason = "the function may be")]
-                impl #impl_generics ::core::fmt::Debug for #name #type_generics #where_clause {
-                    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                        f.write_str(#text)
-                    }
-                }
-
+                #debug
                 #implementation
             };
         }
@@ -137,6 +135,25 @@ impl Shape<'_> {
                 #vis const fn new(#parameters) -> Self {
                     Self { #names }
                 }
+            }
+        }
+    }
+}
+
+/// Implements `Debug`; the body writes to `f`.
+pub(crate) fn debug(
+    span: Span,
+    name: &Ident,
+    generics: &Generics,
+    body: &TokenStream,
+) -> TokenStream {
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    quote_spanned! {span=>
+        #[automatically_derived]
+        #[allow(deprecated, reason = "the function may be")]
+        impl #impl_generics ::core::fmt::Debug for #name #type_generics #where_clause {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                #body
             }
         }
     }

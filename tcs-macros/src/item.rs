@@ -152,13 +152,18 @@ impl Function {
             let FnArg::Typed(parameter) = input.into_value() else {
                 continue;
             };
-            let had = parameter.attrs.len();
-            parameter.attrs.retain(|attr| !is_ours(attr));
-            if is_lent && parameter.attrs.len() < had {
-                parameter.attrs.push(parse_quote! {
+            let mut attrs = Vec::new();
+            for attr in &parameter.attrs {
+                if !is_ours(attr) {
+                    attrs.push(attr.clone());
+                }
+            }
+            if is_lent && attrs.len() < parameter.attrs.len() {
+                attrs.push(parse_quote! {
                     #[allow(unused_variables, reason = "an option may be all that needs it")]
                 });
             }
+            parameter.attrs = attrs;
         }
         quote! {
             #shown
@@ -190,7 +195,7 @@ impl Function {
     }
 
     pub(crate) fn has_docs(&self) -> bool {
-        self.attrs.iter().any(|attr| attr.path().is_ident("doc"))
+        has_attr(&self.attrs, "doc")
     }
 
     /// Returns another attribute of ours that names its type after the function.
@@ -208,6 +213,11 @@ impl Function {
             is_ours && !is_named
         })
     }
+}
+
+/// Returns whether one of the attributes has this name.
+pub(crate) fn has_attr(attrs: &[Attribute], name: &str) -> bool {
+    attrs.iter().any(|attr| attr.path().is_ident(name))
 }
 
 /// Returns the span of the keyword that says what an item is.

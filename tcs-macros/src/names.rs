@@ -121,7 +121,7 @@ fn is_named(ty: Option<&Type>, name: &str) -> bool {
 
 /// Tells what a text starts with.
 pub(crate) fn starts_with(text: &str, is_it: fn(char) -> bool) -> bool {
-    text.starts_with(is_it)
+    text.chars().next().is_some_and(is_it)
 }
 
 /// Returns `name_in_words` as `NameInWords`.
@@ -132,7 +132,9 @@ pub(crate) fn upper_camel(snake: &str) -> String {
         if letter == '_' {
             is_first = true;
         } else if is_first {
-            camel.push_str(&letter.to_uppercase().to_string());
+            for capital in letter.to_uppercase() {
+                camel.push(capital);
+            }
             is_first = false;
         } else {
             camel.push(letter);

@@ -1,13 +1,15 @@
 //! Checks the operations against each other: what they share is one.
 
 use quote::ToTokens;
-use syn::{GenericParam, Generics};
+use syn::{GenericParam, Generics, Token, TypeParamBound, punctuated::Punctuated};
 
 use super::model::Operations;
 use crate::{
     errors::Errors,
     server::model::{Model, Session},
 };
+
+type Bounds = Punctuated<TypeParamBound, Token![+]>;
 
 impl Operations<'_> {
     /// Adds what another operation needs of the protocol.
@@ -47,27 +49,41 @@ impl Operations<'_> {
 /// Parameters of one name are one.
 fn merge_generics(ours: &mut Generics, other: &Generics) {
     for param in &other.params {
-        let known = ours.params.iter_mut().find(|known| match (known, param) {
-            (GenericParam::Type(known), GenericParam::Type(param)) => known.ident == param.ident,
-            (GenericParam::Const(known), GenericParam::Const(param)) => known.ident == param.ident,
-            _ => false,
-        });
-        match (known, param) {
-            (None, param) => ours.params.push(param.clone()),
-            (Some(GenericParam::Type(known)), GenericParam::Type(param)) => {
-                for bound in &param.bounds {
-                    if !known.bounds.iter().any(|other| same(other, bound)) {
-                        known.bounds.push(bound.clone());
-                    }
+        let mut is_known = false;
+        for known in &mut ours.params {
+            match (known, param) {
+                (GenericParam::Type(known), GenericParam::Type(param))
+                    if known.ident == param.ident =>
+                {
+                    is_known = true;
+                    merge_bounds(&mut known.bounds, &param.bounds);
                 }
+                (GenericParam::Const(known), GenericParam::Const(param)) => {
+                    is_known |= known.ident == param.ident;
+                }
+                _ => {}
             }
-            _ => {}
+        }
+        if !is_known {
+            ours.params.push(param.clone());
         }
     }
     if let Some(clause) = &other.where_clause {
         let ours = ours.make_where_clause();
         for predicate in clause.predicates.pairs() {
             ours.predicates.push(predicate.into_value().clone());
+        }
+    }
+}
+
+fn merge_bounds(ours: &mut Bounds, other: &Bounds) {
+    for bound in other {
+        let mut is_known = false;
+        for known in &*ours {
+            is_known |= same(known, bound);
+        }
+        if !is_known {
+            ours.push(bound.clone());
         }
     }
 }

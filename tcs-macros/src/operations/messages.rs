@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     args::Args,
-    emit::{Field, allowance},
+    emit::{self, Field, allowance},
     generics::with_lifetime,
     server::expand::or_else,
     spans::numbered,
@@ -104,7 +104,6 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         #allowed
         pub enum #reply_ident #reply_generics { #replies }
 
-        #[allow(deprecated, reason = "an operation may be")]
         const _: () = {
             #debug_request
             #debug_reply
@@ -126,21 +125,12 @@ pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
 
 /// Shows the operation and nothing of its values, which may be secret or have no `Debug`.
 fn debug(message: &Message, names: &TokenStream) -> TokenStream {
-    let ident = &message.ident;
-    let (impl_generics, type_generics, _) = message.generics.split_for_impl();
     let body = if names.is_empty() {
         quote_spanned!(Span::mixed_site()=> match *self {})
     } else {
         quote_spanned!(Span::mixed_site()=> f.write_str(match self { #names }))
     };
-    quote_spanned! {Span::mixed_site()=>
-        #[automatically_derived]
-        impl #impl_generics ::core::fmt::Debug for #ident #type_generics {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                #body
-            }
-        }
-    }
+    emit::debug(Span::mixed_site(), &message.ident, &message.generics, &body)
 }
 
 fn implementations(

@@ -266,7 +266,10 @@ fn check_one(attribute: Attribute, function: &Function, errors: &mut Errors) -> 
             (_, Attribute::Client) => {}
         }
     }
-    let mut messages = arguments.zip(reply.map(|reply| lifetimes::unify(&reply, "'a")));
+    let mut messages = match (arguments, reply) {
+        (Some(arguments), Some(reply)) => Some((arguments, lifetimes::unify(&reply, "'a"))),
+        _ => None,
+    };
     if let Some((arguments, reply)) = &messages {
         let mut is_right = true;
         for argument in arguments {

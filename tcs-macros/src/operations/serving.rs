@@ -14,7 +14,7 @@ use crate::{
     emit::{Field, Origin, Shape, allowance, turbofish, where_clause},
     generics, lifetimes,
     server::{
-        expand::{Bodies, Call, Expansion, call, state_bounds, waiting},
+        expand::{Bodies, Call, Expansion, Way, call, state_bounds},
         model::{Argument, Session, State},
     },
     spans::{at, list, numbered},
@@ -93,7 +93,8 @@ impl Serving<'_> {
                 is_blocking,
                 ..
             } = operation;
-            waits |= function.is_async() || *is_blocking;
+            let way = Way::of(function, *is_blocking);
+            waits |= way != Way::AtOnce;
             let ident = &function.sig.ident;
             let place = at(ident);
             let bound = operation.bound(place);
@@ -102,20 +103,13 @@ impl Serving<'_> {
                 values.push(numbered("argument", number, place).to_token_stream());
             }
             let turbofish = turbofish(&model.generics);
-            let target = if function.is_async() {
+            let target = if way == Way::Waiting {
                 let helper = helper(ident);
                 quote_spanned!(place=> Self::#helper)
             } else {
                 quote_spanned!(place=> #ident #turbofish)
             };
-            let Call { extractions, call } = call(&target, ident, model, self.krate, &values);
-            let value = if function.is_async() {
-                quote_spanned!(place=> #call.await)
-            } else if *is_blocking {
-                quote_spanned!(place=> facts.block(move || #call).await)
-            } else {
-                call
-            };
+            let Call { extractions, value } = call(&target, ident, way, model, self.krate, &values);
             arms.extend(quote_spanned! {place=>
                 #request::#bound => {
                     #extractions
@@ -125,17 +119,9 @@ impl Serving<'_> {
         }
         let body = quote_spanned!(span=> match request { #arms });
         if waits {
-            Bodies {
-                process_request: waiting(span, &body),
-                process_at_once: None,
-            }
+            Bodies::waiting(span, &body)
         } else {
-            Bodies {
-                process_request: quote_spanned! {span=>
-                    async move { self.process_at_once(context, request) }
-                },
-                process_at_once: Some(body),
-            }
+            Bodies::at_once(span, body)
         }
     }
 

@@ -48,6 +48,32 @@ pub(crate) struct Bodies {
     pub(crate) process_at_once: Option<TokenStream>,
 }
 
+impl Bodies {
+    /// Of what never waits, with `facts` and `session` in scope of the body.
+    pub(crate) fn at_once(span: Span, body: TokenStream) -> Self {
+        Self {
+            process_request: quote_spanned! {span=>
+                async move { self.process_at_once(context, request) }
+            },
+            process_at_once: Some(body),
+        }
+    }
+
+    /// Of what waits, with `facts` and `session` in scope of the body.
+    pub(crate) fn waiting(span: Span, body: &TokenStream) -> Self {
+        Self {
+            process_request: quote_spanned! {span=>
+                let facts = context.facts;
+                let session = context.session;
+                async move {
+                    #body
+                }
+            },
+            process_at_once: None,
+        }
+    }
+}
+
 /// What a protocol does besides answering.
 pub(crate) struct Expansion<'a> {
     pub(crate) args: &'a Args,
@@ -244,41 +270,34 @@ fn bodies(args: &Args, function: &Function, model: &Model, krate: &TokenStream) 
     let turbofish = turbofish(&model.generics);
     let target = quote_spanned!(span=> #ident #turbofish);
     let request = [quote_spanned!(span=> request)];
-    let Call { extractions, call } = call(&target, ident, model, krate, &request);
-    let reply = if function.is_async() {
-        quote_spanned!(span=> #call.await)
-    } else if args.given("blocking").is_some() {
-        quote_spanned!(span=> facts.block(move || #call).await)
-    } else {
-        return Bodies {
-            process_request: quote_spanned! {span=>
-                async move { self.process_at_once(context, request) }
-            },
-            process_at_once: Some(quote_spanned! {span=>
-                #extractions
-                ::core::result::Result::Ok(#call)
-            }),
-        };
+    let way = Way::of(function, args.given("blocking").is_some());
+    let Call { extractions, value } = call(&target, ident, way, model, krate, &request);
+    let body = quote_spanned! {span=>
+        #extractions
+        ::core::result::Result::Ok(#value)
     };
-    Bodies {
-        process_request: waiting(
-            span,
-            &quote_spanned! {span=>
-                #extractions
-                ::core::result::Result::Ok(#reply)
-            },
-        ),
-        process_at_once: None,
+    match way {
+        Way::AtOnce => Bodies::at_once(span, body),
+        Way::Blocking | Way::Waiting => Bodies::waiting(span, &body),
     }
 }
 
-/// The body of what waits, with `facts` and `session` in scope.
-pub(crate) fn waiting(span: Span, body: &TokenStream) -> TokenStream {
-    quote_spanned! {span=>
-        let facts = context.facts;
-        let session = context.session;
-        async move {
-            #body
+/// How a function answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    AtOnce,
+    Blocking,
+    Waiting,
+}
+
+impl Way {
+    pub(crate) fn of(function: &Function, is_blocking: bool) -> Self {
+        if function.is_async() {
+            Self::Waiting
+        } else if is_blocking {
+            Self::Blocking
+        } else {
+            Self::AtOnce
         }
     }
 }
@@ -305,6 +324,7 @@ fn at_once(span: Span, private: &TokenStream, body: &TokenStream) -> TokenStream
 pub(crate) fn call(
     target: &TokenStream,
     place: &Ident,
+    way: Way,
     model: &Model,
     krate: &TokenStream,
     requests: &[TokenStream],
@@ -339,13 +359,18 @@ pub(crate) fn call(
         arguments.extend(quote_spanned!(span=> ,));
     }
     let call = quote_spanned!(span=> #target (#arguments));
-    Call { extractions, call }
+    let value = match way {
+        Way::AtOnce => call,
+        Way::Blocking => quote_spanned!(span=> facts.block(move || #call).await),
+        Way::Waiting => quote_spanned!(span=> #call.await),
+    };
+    Call { extractions, value }
 }
 
-/// A call of the function, and what must be extracted before.
+/// What a call of the function returns, and what must be extracted before.
 pub(crate) struct Call {
     pub(crate) extractions: TokenStream,
-    pub(crate) call: TokenStream,
+    pub(crate) value: TokenStream,
 }
 
 /// Each state, and each type parameter, must be shareable; the bound stands at the user's type.

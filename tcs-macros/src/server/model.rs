@@ -8,7 +8,7 @@ use crate::{
     emit::Field,
     errors::Errors,
     generics,
-    item::{Function, bare, find_impl, parentheses},
+    item::{Function, bare, find_impl, has_attr, parentheses},
     lifetimes,
     parameter::{self, Role},
 };
@@ -114,10 +114,12 @@ pub(crate) fn check(args: &Args, function: &Function, errors: &mut Errors) -> Mo
 }
 
 fn check_options(args: &Args, function: &Function, errors: &mut Errors) {
-    let has_session = function.sig.inputs.iter().any(|input| {
-        matches!(input, FnArg::Typed(parameter)
-            if parameter.attrs.iter().any(|attr| attr.path().is_ident("session")))
-    });
+    let mut has_session = false;
+    for input in &function.sig.inputs {
+        if let FnArg::Typed(parameter) = input {
+            has_session |= has_attr(&parameter.attrs, "session");
+        }
+    }
     if let Some(option) = args.given("session")
         && !has_session
     {
