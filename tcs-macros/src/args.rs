@@ -90,7 +90,7 @@ impl Args {
         let word = input.call(Ident::parse_any).map_err(|wrong| {
             error(
                 wrong.span(),
-                &"expected an option, such as `framing = Lines`, or the type's name",
+                "expected an option, such as `framing = Lines`, or the type's name",
             )
         })?;
         let text = word.to_string();
@@ -98,7 +98,7 @@ impl Args {
             if self.given(&text).is_some() {
                 return Err(error(
                     word.span(),
-                    &format_args!("`{text}` stands here twice: remove one"),
+                    format_args!("`{text}` stands here twice: remove one"),
                 ));
             }
             self.given.push(word.clone());
@@ -109,7 +109,7 @@ impl Args {
             if !first {
                 return Err(error(
                     word.span(),
-                    &format_args!(
+                    format_args!(
                         "the name comes first: write `{}({text}, …)`",
                         attribute.name()
                     ),
@@ -121,19 +121,19 @@ impl Args {
         if input.peek(Token![::]) && starts_with(&text, char::is_alphabetic) {
             return Err(error(
                 word.span(),
-                &"the name is a single word: the type stands where the function does",
+                "the name is a single word: the type stands where the function does",
             ));
         }
         if first && alone && is_far_from_all(attribute, &text) {
             return Err(error(
                 word.span(),
-                &format_args!(
+                format_args!(
                     "`{text}` is no option; as the type's name write `{}`",
                     upper_camel(&text)
                 ),
             ));
         }
-        Err(error(word.span(), &unknown(attribute, &text)))
+        Err(error(word.span(), unknown(attribute, &text)))
     }
 
     fn read_value(&mut self, option: &Known, word: &Ident, input: ParseStream<'_>) -> Result<()> {
@@ -147,7 +147,7 @@ impl Args {
         if input.is_empty() || input.peek(Token![,]) {
             return Err(error(
                 word.span(),
-                &format_args!(
+                format_args!(
                     "`{}` needs a value: write `{}`",
                     option.name, option.example
                 ),
@@ -163,7 +163,7 @@ impl Args {
         if input.is_empty() || input.peek(Token![,]) {
             return Err(error(
                 word.span(),
-                &format_args!(
+                format_args!(
                     "`{}` needs a value: write `{}`",
                     option.name, option.example
                 ),
@@ -174,7 +174,7 @@ impl Args {
                 let start = input.span();
                 let value = input
                     .parse::<Expr>()
-                    .map_err(|_| error(start, &option.cure()))?;
+                    .map_err(|_| error(start, option.cure()))?;
                 match option.name {
                     "session" => self.session = Some(value),
                     "greeting" => self.greeting = Some(value),
@@ -213,15 +213,15 @@ fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
         && let Some(last) = path.path.segments.last()
         && let PathArguments::Parenthesized(_) = last.arguments
     {
-        return Err(error_at(&value, &option.cure()));
+        return Err(error_at(&value, option.cure()));
     }
     if input.peek(token::Paren) || input.peek(token::Brace) {
         return Err(input.error(option.cure()));
     }
     if let Some(bytes) = quoted_argument(&value) {
         return Err(error_at(
-            &bytes,
-            &"a type takes no text: write `Delimited<{ delimiter(b\";\") }>`",
+            bytes,
+            "a type takes no text: write `Delimited<{ delimiter(b\";\") }>`",
         ));
     }
     Ok(value)

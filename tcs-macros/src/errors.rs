@@ -16,12 +16,12 @@ pub(crate) struct Errors {
 impl Errors {
     /// Reports `message` at all of `tokens`.
     pub(crate) fn at(&mut self, tokens: &dyn ToTokens, message: impl Display) {
-        self.push(error_at(tokens, &message));
+        self.push(error_at(tokens, message));
     }
 
     /// Reports `message` at `span`.
     pub(crate) fn at_span(&mut self, span: Span, message: impl Display) {
-        self.push(error(span, &message));
+        self.push(error(span, message));
     }
 
     pub(crate) fn push(&mut self, error: Error) {
@@ -51,13 +51,13 @@ impl Errors {
 }
 
 /// Says `message` at all of `tokens`.
-pub(crate) fn error_at(tokens: &dyn ToTokens, message: &dyn Display) -> Error {
-    Error::new_spanned(tokens, message)
+pub(crate) fn error_at(tokens: &dyn ToTokens, message: impl Display) -> Error {
+    Error::new_spanned(tokens, &message as &dyn Display)
 }
 
 /// Says `message` at `span`.
-pub(crate) fn error(span: Span, message: &dyn Display) -> Error {
-    Error::new(span, message)
+pub(crate) fn error(span: Span, message: impl Display) -> Error {
+    Error::new(span, &message as &dyn Display)
 }
 
 /// Returns the candidate that `word` was probably meant to be.

@@ -47,7 +47,7 @@ impl Function {
             } else {
                 error(
                     keyword(item),
-                    &format_args!(
+                    format_args!(
                         "`{attribute}` belongs before a function: `fn greet(name: &str) -> String`"
                     ),
                 )

@@ -6,8 +6,9 @@ use syn::{Lifetime, ext::IdentExt as _};
 
 use super::{
     messages::attrs,
-    model::{Operation, Operations, generated},
+    model::{Operation, Operations},
     module::Module,
+    names::generated,
 };
 use crate::{
     args::Args,

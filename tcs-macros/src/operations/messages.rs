@@ -5,7 +5,8 @@ use quote::quote_spanned;
 use syn::{Generics, ext::IdentExt as _};
 
 use super::{
-    model::{Operation, Operations, generated},
+    model::{Operation, Operations},
+    names::generated,
     pieces::{self, argument_writer, reply_writer},
     reading,
 };

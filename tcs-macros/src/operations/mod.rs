@@ -8,6 +8,7 @@ mod merging;
 mod messages;
 mod model;
 mod module;
+mod names;
 mod pieces;
 mod reading;
 mod serving;

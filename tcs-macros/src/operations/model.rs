@@ -1,10 +1,13 @@
 //! Checks the operations of a module, one by one and against each other.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
 use syn::{FnArg, PatType, Type, TypePath, ext::IdentExt as _};
 
-use super::module::{GENERATED, Module};
+use super::{
+    module::Module,
+    names::{generated_in, variant},
+};
 use crate::{
     args::Args,
     emit::{Field, field},
@@ -12,7 +15,7 @@ use crate::{
     generics,
     item::Function,
     lifetimes::{self, borrows},
-    names::{is_one_of, starts_with, upper_camel},
+    names::is_one_of,
     options::Attribute,
     parameter::{self, Role},
     server::{
@@ -21,9 +24,6 @@ use crate::{
     },
     spans::numbered,
 };
-
-/// What the generated client has besides the operations.
-const METHODS: &[&str] = &["connect", "into_inner", "over", "share"];
 
 /// The formats of this library that carry no enums of serde.
 const UNFIT: &[&str] = &["Codec", "Plain", "Protobuf"];
@@ -195,38 +195,6 @@ fn check_options(attribute: Attribute, args: &Args, module: &Module, errors: &mu
     }
 }
 
-/// Returns the name of the operation among the messages.
-fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -> Option<Ident> {
-    let ident = &function.sig.ident;
-    let name = ident.unraw().to_string();
-    if is_one_of(ident, METHODS) {
-        errors.at(
-            ident,
-            format_args!("`Client` has a method `{name}` already: rename the operation"),
-        );
-        return None;
-    }
-    let camel = upper_camel(&name);
-    if camel.is_empty() || camel == "Self" || starts_with(&camel, |c| c.is_ascii_digit()) {
-        errors.at(
-            ident,
-            "this function's name makes no name of a message: rename the operation",
-        );
-        return None;
-    }
-    if let Some(other) = others.iter().find(|other| other.variant == camel) {
-        errors.at(
-            ident,
-            format_args!(
-                "`{}` has the message `{camel}` already: rename the operation",
-                other.name
-            ),
-        );
-        return None;
-    }
-    Some(Ident::new(&camel, ident.span()))
-}
-
 /// A function whose name is not looked at.
 struct Checked {
     model: Model,
@@ -372,29 +340,4 @@ fn check_argument(
         name: name.clone(),
         ty: lifetimes::unify(&ty?, "'a"),
     })
-}
-
-/// Returns a word that names a generated type, unless it is the end of a path.
-fn generated_in(tokens: &TokenStream) -> Option<Ident> {
-    let mut behind_path = false;
-    for token in tokens.clone() {
-        match &token {
-            TokenTree::Ident(word) if !behind_path && is_one_of(word, GENERATED) => {
-                return Some(word.clone());
-            }
-            TokenTree::Group(group) => {
-                if let Some(found) = generated_in(&group.stream()) {
-                    return Some(found);
-                }
-            }
-            _ => {}
-        }
-        behind_path = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ':');
-    }
-    None
-}
-
-/// An identifier that the user's code can name.
-pub(super) fn generated(name: &str) -> Ident {
-    Ident::new(name, Span::call_site())
 }

@@ -8,6 +8,7 @@ use syn::{
     token,
 };
 
+use super::names::GENERATED;
 use crate::{
     args::Args,
     errors::{Errors, error},
@@ -17,9 +18,6 @@ use crate::{
     parsing::parse,
     spans::all,
 };
-
-/// What is generated in the module, by name.
-pub(super) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
 
 /// A module as it was written.
 pub(crate) struct Module {
@@ -62,7 +60,7 @@ impl Parse for Module {
         if !input.peek(token::Brace) {
             return Err(error(
                 ident.span(),
-                &"the functions stand in this file: write `mod name { … }`",
+                "the functions stand in this file: write `mod name { … }`",
             ));
         }
         let content;

@@ -6,15 +6,17 @@ use syn::{Lifetime, ext::IdentExt as _, parse_quote};
 
 use super::{
     messages::Message,
-    model::{Operation, Operations, generated},
+    model::{Operation, Operations},
     module::Module,
+    names::generated,
 };
 use crate::{
     args::Args,
     emit::{Field, Origin, Shape, allowance, turbofish, where_clause},
     generics, lifetimes,
     server::{
-        expand::{Bodies, Call, Expansion, Way, call, state_bounds},
+        bodies::{Bodies, Call, Way, call},
+        expand::{Expansion, state_bounds},
         model::{Argument, Session, State},
     },
     spans::{at, list, numbered},

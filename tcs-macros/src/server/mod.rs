@@ -1,5 +1,6 @@
 //! `#[server_protocol]`.
 
+pub(crate) mod bodies;
 pub(crate) mod expand;
 pub(crate) mod model;
 pub(crate) mod parameters;
