@@ -3,6 +3,10 @@
 //! Each attribute goes through the same stages (`stages`): **parse** what was written (`args`, `item`),
 //! **check** it, collecting every mistake (`server::model`, `client::model`), **expand** what was
 //! checked, which cannot fail (`server::expand`, `client::expand`).
+//!
+//! Every user compiles this crate, and without optimisation. So lists become tokens in loops, lists of
+//! `syn` are walked in pairs, and what needs no type of its own takes a `dyn`: each adaptor of an
+//! iterator, and each boxed iterator of `syn`, is compiled anew for each closure and type.
 
 mod args;
 mod checks;
