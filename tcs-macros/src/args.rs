@@ -62,7 +62,7 @@ impl Args {
             if let Err(error) = self.read_one(attribute, input, first) {
                 errors.push(error);
                 skip_to_comma(input);
-            } else if !input.is_empty() && !input.peek(Token![,]) {
+            } else if !at_end(input) {
                 errors.push(input.error("expected `,` before this"));
                 skip_to_comma(input);
             }
@@ -104,7 +104,7 @@ impl Args {
             self.given.push(word.clone());
             return self.read_value(option, &word, input);
         }
-        let alone = input.is_empty() || input.peek(Token![,]);
+        let alone = at_end(input);
         if alone && starts_with(&text, char::is_uppercase) {
             if !first {
                 return Err(error(
@@ -138,20 +138,14 @@ impl Args {
 
     fn read_value(&mut self, option: &Known, word: &Ident, input: ParseStream<'_>) -> Result<()> {
         if option.value == Value::Nothing {
-            return if input.is_empty() || input.peek(Token![,]) {
+            return if at_end(input) {
                 Ok(())
             } else {
                 Err(input.error(option.cure()))
             };
         }
-        if input.is_empty() || input.peek(Token![,]) {
-            return Err(error(
-                word.span(),
-                format_args!(
-                    "`{}` needs a value: write `{}`",
-                    option.name, option.example
-                ),
-            ));
+        if at_end(input) {
+            return Err(needs_value(option, word));
         }
         if !input.peek(Token![=]) || input.peek(Token![==]) {
             return Err(input.error(format_args!(
@@ -160,14 +154,8 @@ impl Args {
             )));
         }
         input.parse::<Token![=]>()?;
-        if input.is_empty() || input.peek(Token![,]) {
-            return Err(error(
-                word.span(),
-                format_args!(
-                    "`{}` needs a value: write `{}`",
-                    option.name, option.example
-                ),
-            ));
+        if at_end(input) {
+            return Err(needs_value(option, word));
         }
         match option.value {
             Value::Expression => {
@@ -200,6 +188,21 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Tells whether an option ends here.
+fn at_end(input: ParseStream<'_>) -> bool {
+    input.is_empty() || input.peek(Token![,])
+}
+
+fn needs_value(option: &Known, word: &Ident) -> Error {
+    error(
+        word.span(),
+        format_args!(
+            "`{}` needs a value: write `{}`",
+            option.name, option.example
+        ),
+    )
 }
 
 fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
@@ -326,7 +329,7 @@ fn names(attribute: Attribute) -> Vec<&'static str> {
 }
 
 fn skip_to_comma(input: ParseStream<'_>) {
-    while !input.is_empty() && !input.peek(Token![,]) {
+    while !at_end(input) {
         // A token tree is what the input begins with, as it is not empty.
         if input.parse::<proc_macro2::TokenTree>().is_err() {
             return;

@@ -31,35 +31,13 @@ pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) 
         " Calls the operations of `{}`: each is a method.",
         module.ident.unraw()
     );
-    let methods = operations.is_carried.then(|| {
-        let (mut in_turn, mut of_many) = (TokenStream::new(), TokenStream::new());
-        for operation in &operations.list {
-            in_turn.extend(Method::in_turn(operation).expand(operation, &private));
-            of_many.extend(Method::of_many(operation).expand(operation, &private));
-        }
-        let allowed = quote_spanned! {Span::mixed_site()=>
-            #[automatically_derived]
-            #[allow(
-                dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
-                clippy::pedantic, clippy::nursery, reason = "they are what the functions are"
-            )]
-        };
-        quote_spanned! {Span::mixed_site()=>
-            #private::operations! {
-                #allowed
-                impl<__S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin>
-                    #client<#private::Connection<#framing, __S>>
-                {
-                    #in_turn
-                }
-
-                #allowed
-                impl #client<#private::Channel<#framing>> {
-                    #of_many
-                }
-            }
-        }
-    });
+    let methods = operations
+        .is_carried
+        .then(|| methods(operations, &framing, &private));
+    let allowed = quote_spanned! {Span::mixed_site()=>
+        #[automatically_derived]
+        #[allow(dead_code, unreachable_pub, reason = "they are there for each client")]
+    };
     quote_spanned! {Span::mixed_site()=>
         #[doc = #docs]
         ///
@@ -76,8 +54,7 @@ pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) 
             connection: __C,
         }
 
-        #[automatically_derived]
-        #[allow(dead_code, unreachable_pub, reason = "they are there for each client")]
+        #allowed
         impl #client {
             /// Connects with the default options; for others, see [`over`](Self::over).
             ///
@@ -92,8 +69,7 @@ pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) 
             }
         }
 
-        #[automatically_derived]
-        #[allow(dead_code, unreachable_pub, reason = "they are there for each client")]
+        #allowed
         impl<__C> #client<__C> {
             /// Calls over a `Connection` or a `Channel` that is there.
             pub const fn over(connection: __C) -> Self {
@@ -108,8 +84,7 @@ pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) 
             }
         }
 
-        #[automatically_derived]
-        #[allow(dead_code, unreachable_pub, reason = "they are there for each client")]
+        #allowed
         impl<__S> #client<#private::Connection<#framing, __S>>
         where
             __S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin
@@ -127,6 +102,42 @@ pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) 
         }
 
         #methods
+    }
+}
+
+/// The methods over a connection, and those over a channel.
+fn methods(
+    operations: &Operations<'_>,
+    framing: &TokenStream,
+    private: &TokenStream,
+) -> TokenStream {
+    let (mut in_turn, mut of_many) = (TokenStream::new(), TokenStream::new());
+    for operation in &operations.list {
+        in_turn.extend(Method::in_turn(operation).expand(operation, private));
+        of_many.extend(Method::of_many(operation).expand(operation, private));
+    }
+    let allowed = quote_spanned! {Span::mixed_site()=>
+        #[automatically_derived]
+        #[allow(
+            dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
+            clippy::pedantic, clippy::nursery, reason = "they are what the functions are"
+        )]
+    };
+    let client = generated("Client");
+    quote_spanned! {Span::mixed_site()=>
+        #private::operations! {
+            #allowed
+            impl<__S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin>
+                #client<#private::Connection<#framing, __S>>
+            {
+                #in_turn
+            }
+
+            #allowed
+            impl #client<#private::Channel<#framing>> {
+                #of_many
+            }
+        }
     }
 }
 
