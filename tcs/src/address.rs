@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::{Error, error::Repr};
+use crate::{Error, error::Repr, framing::find};
 
 /// A host and a port: `"localhost:7000"`, `("localhost", 7000)`, `"[::1]:7000"` or a
 /// [`SocketAddr`].
@@ -82,7 +82,7 @@ impl From<&str> for Address {
             port: None,
             problem: Some(reason),
         };
-        if text.contains("://") {
+        if find(text.as_bytes(), b"://").is_some() {
             return problem("that is a URL; write `host:port`");
         }
         let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {

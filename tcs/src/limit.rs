@@ -31,16 +31,14 @@ impl TimeLimit for Option<Duration> {
 }
 
 /// Refuses settings that are zero where that makes no sense.
-pub(crate) fn check_zero(
-    settings: impl IntoIterator<Item = (&'static str, bool)>,
-) -> Result<(), Error> {
-    match settings.into_iter().find(|(_, is_zero)| *is_zero) {
-        None => Ok(()),
-        Some((setting, _)) => {
+pub(crate) fn check_zero(settings: &[(&'static str, bool)]) -> Result<(), Error> {
+    for (setting, is_zero) in settings {
+        if *is_zero {
             let reason = "is zero, which leaves no room for anything".to_owned();
-            Err(Repr::Setting { setting, reason }.into())
+            return Err(Repr::Setting { setting, reason }.into());
         }
     }
+    Ok(())
 }
 
 /// Refuses a `max_frame_len` that `LengthPrefixed` could not tell from text.

@@ -2,11 +2,13 @@
 
 use std::{
     any::Any,
-    future::poll_fn,
+    future::{pending, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll},
 };
+
+use tokio::time::{Instant, sleep_until};
 
 /// Which of two futures was ready first.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,20 +19,26 @@ pub(crate) enum Either<A, B> {
 
 /// Waits for the first of two futures; when both are ready, `first` wins.
 ///
-/// The other is dropped, so both must be cancel safe. Large futures are passed pinned, because an
-/// argument takes its place twice. (`tokio::select!` would cost one crate more.)
-pub(crate) async fn race<A: Future, B: Future>(
-    first: A,
-    second: B,
-) -> Either<A::Output, B::Output> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    poll_fn(|cx| {
+/// The other is dropped by the caller, so both must be cancel safe. They are passed pinned, because
+/// an argument takes its place twice. (`tokio::select!` would cost one crate more.)
+pub(crate) fn race<A: Future, B: Future>(
+    mut first: Pin<&mut A>,
+    mut second: Pin<&mut B>,
+) -> impl Future<Output = Either<A::Output, B::Output>> {
+    poll_fn(move |cx| {
         if let Poll::Ready(output) = first.as_mut().poll(cx) {
             return Poll::Ready(Either::First(output));
         }
         second.as_mut().poll(cx).map(Either::Second)
     })
-    .await
+}
+
+/// Waits until `deadline`; without one, for ever.
+pub(crate) async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
 }
 
 /// Polls a future; a panic of it becomes an error.
@@ -49,14 +57,16 @@ pub(crate) fn poll_caught<F: Future>(
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use std::{future::ready, pin::pin};
 
     use super::*;
 
     #[tokio::test]
     async fn first_wins_a_tie() {
-        assert_eq!(race(ready(1), ready(2)).await, Either::First(1));
-        assert_eq!(race(pending::<()>(), ready(2)).await, Either::Second(2));
+        let first = race(pin!(ready(1)), pin!(ready(2))).await;
+        assert_eq!(first, Either::First(1));
+        let second = race(pin!(pending::<()>()), pin!(ready(2))).await;
+        assert_eq!(second, Either::Second(2));
     }
 
     #[test]

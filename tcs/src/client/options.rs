@@ -153,7 +153,7 @@ impl ConnectOptions {
             ("connect_timeout", self.connect == Some(Duration::ZERO)),
             ("reply_timeout", self.reply == Some(Duration::ZERO)),
         ];
-        check_zero(zero)
+        check_zero(&zero)
     }
 
     pub(super) const fn reply(&self) -> Option<Duration> {

@@ -22,7 +22,7 @@ pub(super) fn find_byte(bytes: &[u8], wanted: u8) -> Option<usize> {
 
 /// Returns where `wanted` first stands in `bytes`, which takes time in proportion to their product
 /// at worst; what is wanted here has a few bytes.
-pub(super) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     let (first, rest) = wanted.split_first()?;
     let mut from = 0;
     loop {

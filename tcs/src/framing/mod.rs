@@ -40,6 +40,7 @@ pub use raw::Raw;
 pub use until_eof::UntilEof;
 
 pub(crate) use error::too_large;
+pub(crate) use find::find;
 pub(crate) use sight::seems_foreign;
 
 use crate::Refusal;

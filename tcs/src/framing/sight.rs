@@ -52,7 +52,7 @@ impl Sight {
     /// Looks at some of the first bytes; how many, has a limit.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let mut sight = Self::None;
-        for seen in [
+        for seen in &[
             http(bytes, LONG_TARGET),
             tls(bytes),
             resp(bytes),
@@ -60,8 +60,8 @@ impl Sight {
         ] {
             match seen {
                 Self::None => {}
-                Self::Maybe => sight = seen,
-                Self::Long | Self::Clear(_) => return seen,
+                Self::Maybe => sight = *seen,
+                Self::Long | Self::Clear(_) => return *seen,
             }
         }
         sight
@@ -92,11 +92,20 @@ fn expect(bytes: &[u8], expected: &[u8], foreign: Foreign) -> Sight {
 }
 
 fn signature(bytes: &[u8]) -> Sight {
-    SIGNATURES
-        .iter()
-        .map(|(signature, foreign)| expect(bytes, signature, *foreign))
-        .find(|sight| *sight != Sight::None)
-        .unwrap_or(Sight::None)
+    for (signature, foreign) in &SIGNATURES {
+        let sight = expect(bytes, signature, *foreign);
+        if sight != Sight::None {
+            return sight;
+        }
+    }
+    Sight::None
+}
+
+/// Returns how many of the first `most` bytes stand before the first that is no `wanted` one.
+fn run(bytes: &[u8], most: usize, wanted: fn(u8) -> bool) -> usize {
+    let bytes = bytes.get(..most).unwrap_or(bytes);
+    let end = bytes.iter().position(|byte| !wanted(*byte));
+    end.unwrap_or(bytes.len())
 }
 
 /// `METHOD target HTTP/1.` (RFC 9112, section 3).
@@ -108,12 +117,7 @@ pub(super) fn http(bytes: &[u8], long: usize) -> Sight {
         return Sight::None;
     };
     let rest = bytes.get(method.len()..).unwrap_or_default();
-    let is_target = |byte: &u8| *byte > b' ' && *byte != 0x7f;
-    let target = rest
-        .iter()
-        .take(long)
-        .take_while(|byte| is_target(byte))
-        .count();
+    let target = run(rest, long, |byte| byte > b' ' && byte != 0x7f);
     match rest.get(target..).unwrap_or_default() {
         // Only a path is worth a guess: text can have long words.
         _ if target == long && rest.starts_with(b"/") => Sight::Long,
@@ -139,9 +143,9 @@ fn tls(bytes: &[u8]) -> Sight {
     });
     let agree = match start {
         [_, _, _, record_high, record_low, _, _, high, low, ..] => {
-            let [record, hello] = [[*record_high, *record_low], [*high, *low]]
-                .map(|length| usize::from(u16::from_be_bytes(length)));
-            record == hello + 4 && record <= 16_384
+            let record = u16::from_be_bytes([*record_high, *record_low]);
+            let hello = u16::from_be_bytes([*high, *low]);
+            record <= 16_384 && record.checked_sub(4) == Some(hello)
         }
         _ => true,
     };
@@ -155,16 +159,12 @@ fn tls(bytes: &[u8]) -> Sight {
 /// `*N\r\n$M\r\n`, an array of strings.
 pub(super) fn resp(bytes: &[u8]) -> Sight {
     let mut rest = bytes;
-    for sign in *b"*$" {
+    for sign in b"*$" {
         let Some((first, behind)) = rest.split_first() else {
             return Sight::Maybe;
         };
-        let digits = behind
-            .iter()
-            .take(8)
-            .take_while(|b| b.is_ascii_digit())
-            .count();
-        if *first != sign || behind.starts_with(b"0") {
+        let digits = run(behind, 8, |byte| byte.is_ascii_digit());
+        if first != sign || behind.starts_with(b"0") {
             return Sight::None;
         }
         let behind = behind.get(digits..).unwrap_or_default();

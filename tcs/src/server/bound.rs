@@ -1,12 +1,17 @@
 //! A server that has its port.
 
-use std::{future::pending, marker::PhantomData, net::SocketAddr, sync::Arc};
-
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    time::{Instant, sleep_until},
+use std::{
+    future::pending,
+    marker::PhantomData,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
 };
+
+use tokio::{net::TcpListener, sync::Notify, time::Instant};
 
 use super::{
     Lifetime,
@@ -18,7 +23,7 @@ use super::{
 use crate::{
     Address, Result, ServerProtocol,
     error::Repr,
-    race::{Either, race},
+    race::{Either, passed, race},
     runtime::BoxFuture,
 };
 
@@ -67,21 +72,27 @@ pub struct Bound<P, L> {
 /// Dropping it does nothing.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    order: Arc<watch::Sender<Order>>,
+    orders: Arc<Orders>,
+}
+
+/// The last order that was given, and how it is told.
+#[derive(Debug, Default)]
+struct Orders {
+    last: AtomicU8,
+    given: Notify,
 }
 
 /// What a server was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[derive(Clone, Copy, Debug)]
 enum Order {
-    Serve,
-    Stop,
-    End,
+    Stop = 1,
+    End = 2,
 }
 
 impl Handle {
     fn new() -> Self {
         Self {
-            order: Arc::new(watch::Sender::new(Order::Serve)),
+            orders: Arc::default(),
         }
     }
 
@@ -99,27 +110,23 @@ impl Handle {
     }
 
     fn give(&self, order: Order) {
-        self.order.send_if_modified(|current| {
-            let is_new = *current < order;
-            if is_new {
-                *current = order;
-            }
-            is_new
-        });
+        self.orders.last.fetch_max(order as u8, Ordering::AcqRel);
+        self.orders.given.notify_waiters();
     }
 
     /// Waits until the server was told that, or more.
     async fn told(&self, order: Order) {
-        // `self` is a sender, so the channel is not closed.
-        self.order
-            .subscribe()
-            .wait_for(|current| *current >= order)
-            .await
-            .ok();
+        loop {
+            let given = self.orders.given.notified();
+            if self.was_told(order) {
+                return;
+            }
+            given.await;
+        }
     }
 
     fn was_told(&self, order: Order) -> bool {
-        *self.order.borrow() >= order
+        self.orders.last.load(Ordering::Acquire) >= order as u8
     }
 }
 
@@ -190,7 +197,7 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
             serve: &|guest| shared.serve(guest),
         };
         let mut served = serve(host, &handle, settings);
-        match race(stop, &mut served).await {
+        match race(pin!(stop), pin!(&mut served)).await {
             Either::First(_) => {
                 handle.stop();
                 served.await
@@ -216,19 +223,15 @@ fn serve<'a>(
     Box::pin(async move {
         let CutOnDrop(door, registry) = &cut;
         let report = registry.sweeping(async {
-            let accepted = match race(handle.told(Order::Stop), accept_all(&host)).await {
+            let stopped = pin!(handle.told(Order::Stop));
+            let accepted = match race(stopped, pin!(accept_all(&host))).await {
                 Either::First(()) => Ok(()),
                 Either::Second(accepted) => accepted,
             };
             door.close();
-            let late = async {
-                match drain.and_then(|timeout| Instant::now().checked_add(timeout)) {
-                    Some(deadline) => sleep_until(deadline).await,
-                    None => pending().await,
-                }
-            };
-            let hurry = race(handle.told(Order::End), late);
-            let report = registry.drain(hurry).await;
+            let deadline = drain.and_then(|timeout| Instant::now().checked_add(timeout));
+            let (ended, late) = (pin!(handle.told(Order::End)), pin!(passed(deadline)));
+            let report = registry.drain(race(ended, late)).await;
             accepted.map(|()| report)
         });
         let report = report.await.map_err(|source| Repr::Accept { source })?;

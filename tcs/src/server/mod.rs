@@ -369,7 +369,7 @@ fn obeying<'a>(
             handle.end();
             pending::<Infallible>().await
         };
-        match race(listens, orders).await {
+        match race(pin!(listens), pin!(orders)).await {
             Either::First(report) => report,
             Either::Second(never) => match never {},
         }

@@ -8,11 +8,11 @@
 //! could do nothing in that time that anyone would have seen.
 
 use std::{
-    collections::HashMap,
     num::NonZero,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Waker},
     time::Duration,
@@ -42,7 +42,7 @@ pub(super) struct Registry {
 
 #[derive(Debug, Default)]
 struct Open {
-    slots: HashMap<u64, Arc<Slot>>,
+    slots: Vec<Arc<Slot>>,
     accepted: u64,
     closed: u64,
     cut: u64,
@@ -54,6 +54,8 @@ struct Open {
 /// What the registry and one connection share.
 #[derive(Debug)]
 struct Slot {
+    /// Where it stands among the slots; it is looked at under their lock.
+    place: AtomicUsize,
     /// The millisecond at which the connection stops to wait.
     deadline: AtomicU64,
     signals: AtomicU8,
@@ -137,12 +139,13 @@ impl Registry {
         open.accepted += 1;
         let id = open.accepted;
         let slot = Arc::new(Slot {
+            place: AtomicUsize::new(open.slots.len()),
             deadline: AtomicU64::new(NEVER),
             signals: AtomicU8::new(open.signals),
             waker: Mutex::new(Waker::noop().clone()),
             tally: Tally::default(),
         });
-        open.slots.insert(id, Arc::clone(&slot));
+        open.slots.push(Arc::clone(&slot));
         drop(open);
         self.changed.notify_waiters();
         Watch {
@@ -155,7 +158,7 @@ impl Registry {
 
     /// Runs `future`, with sweeps beside it for as long as connections are open.
     pub(super) async fn sweeping<F: Future>(&self, future: F) -> F::Output {
-        match race(future, self.sweep()).await {
+        match race(pin!(future), pin!(self.sweep())).await {
             Either::First(output) => output,
             Either::Second(never) => match never {},
         }
@@ -193,9 +196,10 @@ impl Registry {
         /// How long the connections have to end after they were cut.
         const GRACE: Duration = Duration::from_secs(1);
         self.raise(DRAIN);
-        if let Either::Second(_) = race(self.emptied(), hurry).await {
+        if let Either::Second(_) = race(pin!(self.emptied()), pin!(hurry)).await {
             self.raise(CUT);
-            race(self.emptied(), tokio::time::sleep(GRACE)).await;
+            let grace = tokio::time::sleep(GRACE);
+            race(pin!(self.emptied()), pin!(grace)).await;
         }
         self.report()
     }
@@ -228,7 +232,7 @@ impl Registry {
     pub(super) fn report(&self) -> Report {
         let open = self.lock();
         let mut requests = open.requests;
-        for slot in open.slots.values() {
+        for slot in &open.slots {
             requests += slot.tally.requests();
         }
         Report {
@@ -252,8 +256,24 @@ impl Open {
     /// code, which might end connections.
     #[must_use]
     fn raise(&self, signal: u8, which: impl Fn(&Slot) -> bool) -> Vec<Waker> {
-        let slots = self.slots.values().filter(|slot| which(slot));
-        slots.map(|slot| slot.raise(signal)).collect()
+        let mut wakers = Vec::new();
+        for slot in &self.slots {
+            if which(slot) {
+                wakers.push(slot.raise(signal));
+            }
+        }
+        wakers
+    }
+
+    /// Removes a slot; the last one takes its place.
+    fn remove(&mut self, slot: &Slot) {
+        let place = slot.place.load(Ordering::Relaxed);
+        if let Some(last) = self.slots.pop()
+            && let Some(removed) = self.slots.get_mut(place)
+        {
+            last.place.store(place, Ordering::Relaxed);
+            *removed = last;
+        }
     }
 }
 
@@ -366,7 +386,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut open = self.registry.lock();
-        open.slots.remove(&self.id);
+        open.remove(&self.slot);
         open.requests += self.slot.tally.requests();
         if self.slot.signals.load(Ordering::Relaxed) & CUT == 0 {
             open.closed += 1;

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Address, Error, Framing,
+    framing::find,
     limit::{check_framing, check_max_frame_len, check_zero},
 };
 
@@ -124,7 +125,7 @@ impl Settings {
             ("request_timeout", request.milliseconds() == 0),
             ("write_timeout", write.milliseconds() == 0),
         ];
-        check_zero(zero)?;
+        check_zero(&zero)?;
         check_max_frame_len(frame_len)?;
         check_framing::<F>(frame_len)
     }
@@ -141,12 +142,14 @@ impl Limits {
             write,
             linger,
         } = *self;
-        // `linger` may be zero, which is not waited for.
-        [idle, frame, request, write, linger]
-            .into_iter()
-            .filter(|limit| limit.milliseconds() > 0)
-            .min()
-            .unwrap_or(Limit::NONE)
+        let mut shortest = Limit::NONE;
+        for limit in &[idle, frame, request, write, linger] {
+            // `linger` may be zero, which is not waited for.
+            if *limit < shortest && limit.milliseconds() > 0 {
+                shortest = *limit;
+            }
+        }
+        shortest
     }
 }
 
@@ -160,7 +163,7 @@ fn default_max_connections() -> usize {
 /// std has no getrlimit(2), and a crate for it alone is 3 % of what a hello world takes to build.
 #[cfg(target_os = "linux")]
 fn descriptors() -> Option<u64> {
-    soft_limit_of_files(&std::fs::read_to_string("/proc/self/limits").ok()?)
+    soft_limit_of_files(&std::fs::read("/proc/self/limits").ok()?)
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]
@@ -174,16 +177,24 @@ fn descriptors() -> Option<u64> {
 }
 
 /// Reads the file `limits` of a process, see `proc_pid_limits(5)`; `unlimited` is no limit.
+///
+/// By hand, because the iterators and the parser of std are compiled with whoever uses them.
 #[cfg(target_os = "linux")]
-fn soft_limit_of_files(limits: &str) -> Option<u64> {
-    let files = |line: &str| {
-        line.strip_prefix("Max open files")?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-    };
-    limits.lines().find_map(files)
+fn soft_limit_of_files(limits: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = b"Max open files";
+    let behind = find(limits, NAME)? + NAME.len();
+    let mut limit: Option<u64> = None;
+    for byte in limits.get(behind..)? {
+        match (byte, limit) {
+            (b' ', None) => {}
+            (b'0'..=b'9', _) => {
+                let digit = u64::from(byte - b'0');
+                limit = Some(limit.unwrap_or(0).saturating_mul(10).saturating_add(digit));
+            }
+            _ => break,
+        }
+    }
+    limit
 }
 
 fn max_connections_of(descriptors: u64) -> usize {
@@ -213,10 +224,11 @@ mod tests {
                  Max open files            {files:<21}524288               files     \n\
                  Max file locks            unlimited            unlimited            locks     \n"
             )
+            .into_bytes()
         };
         assert_eq!(soft_limit_of_files(&limits("20000")), Some(20_000));
         assert_eq!(soft_limit_of_files(&limits("unlimited")), None);
-        assert_eq!(soft_limit_of_files(""), None);
+        assert_eq!(soft_limit_of_files(b""), None);
         assert!(descriptors().is_some());
     }
 

@@ -1,6 +1,8 @@
 //! Ctrl-C and SIGTERM.
 
 use std::io;
+#[cfg(unix)]
+use std::{future::poll_fn, task::Poll};
 
 /// The signals that stop a server, caught from now on.
 #[derive(Debug)]
@@ -23,7 +25,11 @@ impl Signals {
 
     #[cfg(unix)]
     pub(super) async fn next(&mut self) {
-        crate::race::race(self.interrupt.recv(), self.terminate.recv()).await;
+        poll_fn(|cx| match self.interrupt.poll_recv(cx) {
+            Poll::Pending => self.terminate.poll_recv(cx),
+            caught => caught,
+        })
+        .await;
     }
 
     #[cfg(not(unix))]
