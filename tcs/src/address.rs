@@ -46,7 +46,7 @@ impl Address {
     /// Returns `host:port` for messages.
     pub(crate) fn text(&self) -> String {
         let port = self.port.unwrap_or(DEFAULT_PORT);
-        if self.host.contains(':') {
+        if self.host.as_bytes().contains(&b':') {
             format!("[{}]:{port}", self.host)
         } else {
             format!("{}:{port}", self.host)
@@ -64,10 +64,11 @@ impl Address {
             host: self.text(),
             source,
         };
-        let addrs: Vec<_> = tokio::net::lookup_host((self.host.as_str(), port))
-            .await
-            .map_err(resolve)?
-            .collect();
+        let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
+        let mut addrs = Vec::new();
+        for addr in found.map_err(resolve)? {
+            addrs.push(addr);
+        }
         if addrs.is_empty() {
             return Err(resolve(std::io::ErrorKind::NotFound.into()).into());
         }
@@ -85,7 +86,7 @@ impl From<&str> for Address {
         if find(text.as_bytes(), b"://").is_some() {
             return problem("that is a URL; write `host:port`");
         }
-        let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        let (host, port) = match text.strip_prefix('[').map(|rest| split(rest, b"]")) {
             Some(None) => return problem("`[` without `]`"),
             Some(Some((host, ""))) => (host, None),
             Some(Some((host, rest))) => match rest.strip_prefix(':') {
@@ -93,8 +94,8 @@ impl From<&str> for Address {
                 None => return problem("only a port may follow `]`"),
             },
             // An IPv6 address without brackets has several colons, and no port.
-            None => match text.split_once(':') {
-                Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            None => match split(text, b":") {
+                Some((host, port)) if split(port, b":").is_none() => (host, Some(port)),
                 _ => (text, None),
             },
         };
@@ -143,6 +144,14 @@ impl<H: Into<String>> From<(H, u16)> for Address {
             problem: None,
         }
     }
+}
+
+/// Returns what stands before the first of such bytes, and behind them.
+///
+/// For what std does, it compiles a search for each kind of pattern.
+fn split<'a>(text: &'a str, by: &[u8]) -> Option<(&'a str, &'a str)> {
+    let at = find(text.as_bytes(), by)?;
+    Some((text.get(..at)?, text.get(at + by.len()..)?))
 }
 
 #[cfg(test)]

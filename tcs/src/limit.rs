@@ -53,23 +53,24 @@ pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a `max_frame_len` below what every message of a framing has, and to compile a framing
-/// with wrong parameters.
-pub(crate) fn check_framing<F: Framing>(max_frame_len: usize) -> Result<(), Error> {
-    const {
-        assert_parameters::<F>();
-    }
-    if max_frame_len < F::MIN_FRAME_LEN {
+/// Refuses a `max_frame_len` below what every message of a framing has.
+pub(crate) fn check_min_frame_len(length: usize, least: usize) -> Result<(), Error> {
+    if length < least {
         return Err(Repr::Setting {
             setting: "max_frame_len",
-            reason: format!(
-                "is {max_frame_len} bytes, and a message of this framing has {}",
-                F::MIN_FRAME_LEN
-            ),
+            reason: format!("is {length} bytes, and a message of this framing has {least}"),
         }
         .into());
     }
     Ok(())
+}
+
+/// Returns what every message of a framing has; refuses to compile one with wrong parameters.
+pub(crate) const fn min_frame_len<F: Framing>() -> usize {
+    const {
+        assert_parameters::<F>();
+    }
+    F::MIN_FRAME_LEN
 }
 
 /// Stops the compiler at a framing with wrong parameters.

@@ -1,8 +1,11 @@
-//! Whose runtime things run on.
+//! Whose runtime things run on, and what it gives.
 
 use std::pin::Pin;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    net::TcpStream,
+    runtime::{Builder, Handle, Runtime},
+};
 
 use crate::{Error, Result, error::Repr};
 
@@ -16,6 +19,13 @@ pub(crate) fn inside_runtime(called: &'static str, instead: Instead) -> Result<(
         Instead::Nothing => "",
     };
     Err(Repr::OutsideRuntime { called, instead }.into())
+}
+
+/// Sends each part of a stream as soon as it is written.
+pub(crate) fn send_without_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
 }
 
 /// What to call where there is no runtime.

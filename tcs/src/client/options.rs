@@ -1,17 +1,18 @@
 //! The settings of a connection, each once.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
+    net::{TcpSocket, TcpStream},
+    time::Instant,
 };
 
 use crate::{
     Address, Framing, Peer, Result, TimeLimit,
     error::Repr,
-    limit::{check_framing, check_max_frame_len, check_zero},
-    runtime::{BoxFuture, Instead, inside_runtime},
+    limit::{check_max_frame_len, check_min_frame_len, check_zero, min_frame_len},
+    race::{Either, passed, race},
+    runtime::{BoxFuture, Instead, inside_runtime, send_without_delay},
 };
 
 use super::Connection;
@@ -105,25 +106,32 @@ impl ConnectOptions {
     ///
     /// Safe: a connection that was begun is closed.
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
-        let address = address.into();
-        self.check::<F>()?;
-        inside_runtime("connect()", Instead::Nothing)?;
-        let (stream, addr) = self.reach(&address).await?;
+        let reached = self.reach(address.into(), min_frame_len::<F>()).await;
+        let (stream, addr) = reached?;
         Ok(Connection::new(stream, Peer::at(addr), self.clone()))
     }
 
     /// Connects to the first of all addresses of a name that answers.
-    fn reach<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<(TcpStream, SocketAddr)>> {
-        Box::pin(async {
-            let timed_out = || self.timed_out(address);
+    fn reach(
+        &self,
+        address: Address,
+        min_frame_len: usize,
+    ) -> BoxFuture<'_, Result<(TcpStream, SocketAddr)>> {
+        Box::pin(async move {
+            self.check(min_frame_len)?;
+            inside_runtime("connect()", Instead::Nothing)?;
             let deadline = self
                 .connect
                 .and_then(|limit| Instant::now().checked_add(limit));
-            let addrs = by(deadline, address.resolve()).await;
-            let addrs = addrs.ok_or_else(timed_out)??;
-            reach_any(addrs, deadline)
-                .await
-                .map_err(|failure| failure.unwrap_or_else(timed_out).into())
+            let resolved = race(pin!(address.resolve()), pin!(passed(deadline))).await;
+            let Either::First(addrs) = resolved else {
+                return Err(self.timed_out(&address).into());
+            };
+            match reach_any(addrs?, deadline).await {
+                Ok(reached) => Ok(reached),
+                Err(Some(failure)) => Err(failure.into()),
+                Err(None) => Err(self.timed_out(&address).into()),
+            }
         })
     }
 
@@ -140,13 +148,14 @@ impl ConnectOptions {
     ///
     /// [`Setting`](crate::ErrorKind::Setting) for a value that makes no sense.
     pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
-        self.check::<F>()?;
+        self.check(min_frame_len::<F>())?;
         Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
     }
 
-    fn check<F: Framing>(&self) -> Result<()> {
+    /// Refuses values that make no sense, for a framing of which every message has so many bytes.
+    fn check(&self, min_frame_len: usize) -> Result<()> {
         check_max_frame_len(self.max_frame_len)?;
-        check_framing::<F>(self.max_frame_len)?;
+        check_min_frame_len(self.max_frame_len, min_frame_len)?;
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
             ("max_in_flight", self.max_in_flight == 0),
@@ -179,27 +188,26 @@ async fn reach_any(
     for addr in addrs {
         let now = Instant::now();
         let share = deadline.map(|end| now + end.saturating_duration_since(now) / left);
-        failure = match by(share, TcpStream::connect(addr)).await {
-            Some(Ok(stream)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "cannot set TCP_NODELAY");
-                }
+        failure = match race(pin!(connect(addr)), pin!(passed(share))).await {
+            Either::First(Ok(stream)) => {
+                send_without_delay(&stream);
                 return Ok((stream, addr));
             }
-            Some(Err(source)) => Some(Repr::Connect { addr, source }),
-            None => None,
+            Either::First(Err(source)) => Some(Repr::Connect { addr, source }),
+            Either::Second(()) => None,
         };
         left = left.saturating_sub(1).max(1);
     }
     Err(failure)
 }
 
-/// Waits for `future` until `deadline`, if there is one.
-async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, future).await.ok(),
-        None => Some(future.await),
-    }
+/// Connects to an address.
+async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    socket?.connect(addr).await
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,24 +17,25 @@ use tracing::{Instrument as _, Span};
 
 use super::{
     connection::{Accepted, Connection, Farewell},
-    lifetime::Requests,
+    lifetime::{Lifetime, Requests},
     registry::{Registry, Watch},
-    settings::Limits,
+    settings::{Limits, Settings},
 };
-use crate::{Facts, Peer, ServerProtocol};
+use crate::{Facts, Peer, ServerProtocol, runtime::send_without_delay};
 
 /// The listener, which a connection can close.
 #[derive(Debug)]
 pub(super) struct Door(Mutex<Option<TcpListener>>);
 
 impl Door {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self(Mutex::new(Some(listener)))
+    /// A door that is closed: that of a server which does not listen yet, or is given its connection.
+    const fn closed() -> Self {
+        Self(Mutex::new(None))
     }
 
-    /// A door that was closed before: that of a server which is given its connection.
-    pub(super) const fn nowhere() -> Self {
-        Self(Mutex::new(None))
+    /// Listens from now on.
+    pub(super) fn open(&self, listener: TcpListener) {
+        *self.lock() = Some(listener);
     }
 
     /// Stops listening: peers that wait in the backlog are reset.
@@ -45,18 +46,18 @@ impl Door {
     /// Accepts a connection, or tells by `None` that the door is closed.
     ///
     /// Cancel safe: a connection that is not accepted stays in the backlog.
-    async fn accept(&self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-        let accepted = poll_fn(|cx| match &*self.lock() {
-            Some(listener) => listener.poll_accept(cx).map(Some),
-            None => Poll::Ready(None),
-        })
-        .await;
-        if let Some(Ok((stream, _))) = &accepted
-            && let Err(error) = stream.set_nodelay(true)
-        {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
+    fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
+        let accepted = match &*self.lock() {
+            Some(listener) => ready!(listener.poll_accept(cx)),
+            None => return Poll::Ready(None),
+        };
+        if let Ok((stream, _)) = &accepted {
+            send_without_delay(stream);
         }
-        accepted
+        Poll::Ready(Some(accepted))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<TcpListener>> {
@@ -74,11 +75,36 @@ pub(super) struct Shared<P> {
     pub(super) requests: Requests,
 }
 
-impl<P: ServerProtocol> Shared<P> {
+/// What accepting needs of [`Shared`].
+///
+/// What depends on this trait alone is compiled with this library and not with each program.
+pub(super) trait Serve: Send + Sync {
+    fn door(&self) -> &Door;
+
     /// Serves a connection in a task of its own.
-    pub(super) fn serve(self: &Arc<Self>, guest: Guest) {
+    fn serve(self: Arc<Self>, guest: Guest);
+}
+
+impl<P: ServerProtocol> Shared<P> {
+    /// What the connections of a server share that does not listen yet.
+    pub(super) fn new<L: Lifetime>(protocol: P, settings: &Settings) -> Self {
+        Self {
+            protocol,
+            limits: settings.limits,
+            door: Door::closed(),
+            requests: L::REQUESTS,
+        }
+    }
+}
+
+impl<P: ServerProtocol> Serve for Shared<P> {
+    fn door(&self) -> &Door {
+        &self.door
+    }
+
+    fn serve(self: Arc<Self>, guest: Guest) {
         let accepted = Box::new(Accepted {
-            shared: Arc::clone(self),
+            shared: self,
             stream: guest.stream,
             farewell: Farewell::Drop,
             facts: guest.facts,
@@ -106,18 +132,23 @@ pub(super) struct Guest {
     span: Span,
 }
 
-/// What accepting needs of a server.
+/// A server that accepts.
 ///
-/// Nothing here depends on the protocol, so that it is compiled with this library and not with each
-/// program.
-pub(super) struct Host<'a> {
+/// When it is dropped, the listener is closed, and what is open is cut.
+pub(super) struct Site {
     pub(super) local_addr: SocketAddr,
-    pub(super) door: &'a Door,
-    pub(super) registry: &'a Arc<Registry>,
-    pub(super) blocking: &'a Arc<Semaphore>,
+    pub(super) served: Arc<dyn Serve>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) blocking: Arc<Semaphore>,
     /// How many connections are open at once.
     pub(super) at_once: usize,
-    pub(super) serve: &'a (dyn Fn(Guest) + Send + Sync),
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.served.door().close();
+        self.registry.cut();
+    }
 }
 
 /// How long nothing is accepted after descriptors or memory ran out.
@@ -128,32 +159,44 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Returns when the door was closed, or with an error when the listener is dead.
 ///
 /// Cancel safe: connections that are open go on.
-pub(super) async fn accept_all(host: &Host<'_>) -> io::Result<()> {
-    let at_once = host.at_once;
-    let permits = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
-    while let Some(permit) = permit(&permits, at_once).await {
-        let (stream, addr) = match host.door.accept().await {
-            None => break,
-            Some(Ok(accepted)) => accepted,
+pub(super) async fn accept_all(site: &Site) -> io::Result<()> {
+    let permits = Arc::new(Semaphore::new(site.at_once.min(Semaphore::MAX_PERMITS)));
+    loop {
+        // One at a time is how the other servers work, and nothing to tell.
+        if site.at_once > 1 && permits.available_permits() == 0 {
+            log_full(site.at_once);
+        }
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return Ok(());
+        };
+        match poll_fn(|cx| site.served.door().poll_accept(cx)).await {
+            None => return Ok(()),
+            Some(Ok((stream, addr))) => site.welcome(stream, addr, permit),
             Some(Err(error)) => match Trouble::of(&error) {
-                Trouble::Peer => continue,
+                Trouble::Peer => {}
                 Trouble::Exhausted => {
-                    tracing::error!(%error, "cannot accept a connection now; trying again soon");
+                    log_exhausted(&error);
                     tokio::time::sleep(PAUSE).await;
-                    continue;
                 }
                 Trouble::Listener => return Err(error),
             },
-        };
-        let watch = host.registry.open();
+        }
+    }
+}
+
+impl Site {
+    /// Serves a connection that was accepted.
+    fn welcome(&self, stream: TcpStream, addr: SocketAddr, permit: OwnedSemaphorePermit) {
+        let watch = self.registry.open();
         let span = tracing::info_span!("connection", peer = %addr, id = watch.id());
         // Only a listener at all addresses leaves open which of them the peer reached.
-        let local_addr = match host.local_addr {
+        let local_addr = match self.local_addr {
             any if any.ip().is_unspecified() => stream.local_addr().ok(),
             known => Some(known),
         };
-        let blocking = Arc::clone(host.blocking);
-        (host.serve)(Guest {
+        let blocking = Arc::clone(&self.blocking);
+        Arc::clone(&self.served).serve(Guest {
             stream,
             facts: Facts::of(Peer::at(addr), local_addr, watch.id(), blocking),
             watch,
@@ -161,20 +204,14 @@ pub(super) async fn accept_all(host: &Host<'_>) -> io::Result<()> {
             span,
         });
     }
-    Ok(())
 }
 
-/// Waits for the right to open one more connection.
-async fn permit(permits: &Arc<Semaphore>, at_once: usize) -> Option<OwnedSemaphorePermit> {
-    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-        return Some(permit);
-    }
-    // One at a time is how the other servers work, and nothing to tell.
-    if at_once > 1 {
-        tracing::warn!("{at_once} connections are open (`max_connections`); further peers wait");
-    }
-    // The semaphore is never closed.
-    Arc::clone(permits).acquire_owned().await.ok()
+fn log_full(at_once: usize) {
+    tracing::warn!("{at_once} connections are open (`max_connections`); further peers wait");
+}
+
+fn log_exhausted(error: &io::Error) {
+    tracing::error!(%error, "cannot accept a connection now; trying again soon");
 }
 
 /// Whose trouble an accept error is, which decides what to do about it.
@@ -224,13 +261,15 @@ mod tests {
     async fn accepted_connection_sends_without_delay() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it listens");
-        let door = Door::new(listener);
-        let (peer, accepted) = tokio::join!(TcpStream::connect(addr), door.accept());
+        let door = Door::closed();
+        door.open(listener);
+        let accept = || poll_fn(|cx| door.poll_accept(cx));
+        let (peer, accepted) = tokio::join!(TcpStream::connect(addr), accept());
         let (stream, _) = accepted.expect("it is open").expect("no error");
         assert!(stream.nodelay().expect("TCP has it"));
         drop(peer);
         door.close();
-        assert!(door.accept().await.is_none());
+        assert!(accept().await.is_none());
     }
 
     #[test]

@@ -15,24 +15,16 @@
 //! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
 //! | the listener is dead | the server, after a drain |
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    marker::PhantomData,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-};
+use std::{marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    runtime::Builder,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 mod accept;
 mod answers;
 mod bound;
 mod connection;
+mod handle;
+mod host;
 mod lifetime;
 mod registry;
 mod replies;
@@ -42,23 +34,23 @@ mod signals;
 mod waiting;
 mod waits;
 
-pub use bound::{Bound, Handle};
+pub use bound::Bound;
+pub use handle::Handle;
 pub use lifetime::{Concurrent, Iterative, Lifetime, Once};
 pub use report::{Connections, Report, Requests};
 pub use signals::stop_signal;
 
 use self::{
-    accept::{Door, Shared},
+    accept::Shared,
     connection::{Accepted, Connection, Farewell},
+    host::Plan,
     registry::Registry,
     settings::Settings,
-    signals::Signals,
 };
 use crate::{
     Address, Facts, Peer, Result, ServerProtocol, TimeLimit,
-    error::Repr,
-    race::{Either, race},
-    runtime::{BoxFuture, Instead, block_on, inside_runtime},
+    limit::min_frame_len,
+    runtime::{Instead, inside_runtime},
 };
 
 /// Answers one request and returns.
@@ -213,7 +205,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Safe; a port that was taken is free again.
     pub async fn bind(self) -> Result<Bound<P, L>> {
         inside_runtime("bind()", Instead::Run)?;
-        Bound::new(self.protocol, self.settings).await
+        Ok(Bound::new(self.plan().bind().await?))
     }
 
     /// Serves until the lifetime of this server is over, on the runtime of the caller.
@@ -241,7 +233,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Dropping the future closes the listener and cuts every connection.
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
-        self.bind().await?.listen().await
+        self.plan().listen().await
     }
 
     /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
@@ -260,7 +252,8 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// ```
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         inside_runtime("listen_until()", Instead::Run)?;
-        self.bind().await?.listen_until(stop).await
+        let bound: Bound<P, L> = Bound::new(self.plan().bind().await?);
+        bound.listen_until(stop).await
     }
 
     /// Serves like [`listen`](Self::listen), and drains at Ctrl-C or SIGTERM; a second one ends the
@@ -274,10 +267,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// cannot be caught; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
     pub async fn listen_until_signal(self) -> Result<Report> {
         inside_runtime("listen_until_signal()", Instead::Run)?;
-        let signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
-        let bound = self.bind().await?;
-        let handle = bound.handle();
-        obeying(signals, &handle, Box::pin(bound.listen())).await
+        self.plan().listen_until_signal().await
     }
 
     /// Serves until the lifetime of this server is over, Ctrl-C, or SIGTERM; brings its own
@@ -294,9 +284,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Those of [`listen_until_signal`](Self::listen_until_signal);
     /// [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime.
     pub fn run(self) -> Result<()> {
-        run_alone(Box::pin(async {
-            self.listen_until_signal().await.map(drop)
-        }))
+        self.plan().run()
     }
 
     /// Serves one connection over any stream: a Unix socket, a pipe in memory.
@@ -322,18 +310,13 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         inside_runtime("serve_stream()", Instead::Nothing)?;
-        let (settings, protocol) = (self.settings, self.protocol);
-        settings.check::<P::Framing>()?;
+        let settings = &self.settings;
+        settings.check(min_frame_len::<P::Framing>())?;
         let registry = Registry::new(settings.limits.shortest());
         let blocking = settings.blocking();
         let watch = registry.open();
         let facts = Facts::of(Peer::unnamed(), None, watch.id(), blocking);
-        let shared = Arc::new(Shared {
-            protocol,
-            limits: settings.limits,
-            door: Door::nowhere(),
-            requests: L::REQUESTS,
-        });
+        let shared = Arc::new(Shared::new::<L>(self.protocol, settings));
         {
             // It has ended when it is dropped, and the report is made after that.
             let mut connection = Connection::open(Box::new(Accepted {
@@ -352,33 +335,19 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         }
         Ok(registry.report())
     }
-}
 
-/// Runs a server that `listens` until signals stop it.
-fn obeying<'a>(
-    mut signals: Signals,
-    handle: &'a Handle,
-    listens: BoxFuture<'a, Result<Report>>,
-) -> BoxFuture<'a, Result<Report>> {
-    Box::pin(async move {
-        let orders = async {
-            signals.next().await;
-            tracing::info!("stopping; a second signal ends the server at once");
-            handle.stop();
-            signals.next().await;
-            handle.end();
-            pending::<Infallible>().await
-        };
-        match race(pin!(listens), pin!(orders)).await {
-            Either::First(report) => report,
-            Either::Second(never) => match never {},
+    /// Returns what is left to do, of which the types are forgotten.
+    fn plan(self) -> Plan {
+        let Self {
+            protocol, settings, ..
+        } = self;
+        Plan {
+            served: Arc::new(Shared::new::<L>(protocol, &settings)),
+            at_once: L::at_once(settings.max_connections),
+            min_frame_len: min_frame_len::<P::Framing>(),
+            settings,
         }
-    })
-}
-
-/// Runs a server on a runtime of its own.
-fn run_alone(server: Pin<Box<dyn Future<Output = Result<()>> + '_>>) -> Result<()> {
-    block_on("listen()", Builder::new_multi_thread, server)
+    }
 }
 
 impl<P, L> std::fmt::Debug for Server<P, L> {

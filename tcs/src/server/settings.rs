@@ -5,9 +5,9 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Address, Error, Framing,
+    Address, Error,
     framing::find,
-    limit::{check_framing, check_max_frame_len, check_zero},
+    limit::{check_max_frame_len, check_min_frame_len, check_zero},
 };
 
 /// How many connections are open at once, unless the descriptor limit is lower.
@@ -106,8 +106,8 @@ impl Settings {
         ))
     }
 
-    /// Refuses values that make no sense.
-    pub(super) fn check<F: Framing>(&self) -> Result<(), Error> {
+    /// Refuses values that make no sense, for a framing of which every message has so many bytes.
+    pub(super) fn check(&self, min_frame_len: usize) -> Result<(), Error> {
         let Limits {
             frame_len,
             idle,
@@ -127,7 +127,7 @@ impl Settings {
         ];
         check_zero(&zero)?;
         check_max_frame_len(frame_len)?;
-        check_framing::<F>(frame_len)
+        check_min_frame_len(frame_len, min_frame_len)
     }
 }
 

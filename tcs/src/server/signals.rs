@@ -1,48 +1,57 @@
 //! Ctrl-C and SIGTERM.
 
-use std::io;
+use std::{
+    future::{pending, poll_fn},
+    io,
+    task::{Context, Poll},
+};
+
 #[cfg(unix)]
-use std::{future::poll_fn, task::Poll};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::{CtrlC, ctrl_c};
 
 /// The signals that stop a server, caught from now on.
 #[derive(Debug)]
 pub(super) struct Signals {
     #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
+    interrupt: Signal,
     #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
+    terminate: Signal,
+    #[cfg(windows)]
+    interrupt: CtrlC,
 }
 
 impl Signals {
     #[cfg(unix)]
     pub(super) fn catch() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
+    /// Waits for the next one.
     #[cfg(unix)]
-    pub(super) async fn next(&mut self) {
-        poll_fn(|cx| match self.interrupt.poll_recv(cx) {
-            Poll::Pending => self.terminate.poll_recv(cx),
-            caught => caught,
-        })
-        .await;
-    }
-
-    #[cfg(not(unix))]
-    #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-    pub(super) fn catch() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    pub(super) async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut caught = self.interrupt.poll_recv(cx);
+        if caught.is_pending() {
+            caught = self.terminate.poll_recv(cx);
         }
+        caught.map(drop)
+    }
+
+    #[cfg(windows)]
+    pub(super) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: ctrl_c()?,
+        })
+    }
+
+    /// Waits for the next one.
+    #[cfg(windows)]
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.interrupt.poll_recv(cx).map(drop)
     }
 }
 
@@ -58,10 +67,14 @@ impl Signals {
 /// Safe; a signal that comes while nobody waits is lost.
 pub async fn stop_signal() {
     match Signals::catch() {
-        Ok(mut signals) => signals.next().await,
+        Ok(mut signals) => poll_fn(|cx| signals.poll_next(cx)).await,
         Err(error) => {
-            tracing::error!(%error, "cannot wait for signals");
-            std::future::pending::<()>().await;
+            log_uncaught(&error);
+            pending::<()>().await;
         }
     }
+}
+
+fn log_uncaught(error: &io::Error) {
+    tracing::error!(%error, "cannot wait for signals");
 }

@@ -1,0 +1,221 @@
+//! What a server does once, whatever its protocol.
+//!
+//! Nothing here depends on a type of the user's, so that it is compiled with this library and not
+//! with each program.
+
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use tokio::{net::TcpListener, runtime::Builder, time::Instant};
+
+use super::{
+    accept::{Serve, Site, accept_all},
+    handle::{Handle, Order},
+    registry::Registry,
+    report::Report,
+    settings::Settings,
+    signals::Signals,
+};
+use crate::{
+    Result,
+    error::Repr,
+    race::{Either, passed, race},
+    runtime::{BoxFuture, block_on},
+};
+
+/// A server that does not listen yet.
+pub(super) struct Plan {
+    pub(super) served: Arc<dyn Serve>,
+    pub(super) settings: Settings,
+    /// How many connections are open at once.
+    pub(super) at_once: usize,
+    /// What every message of the framing has.
+    pub(super) min_frame_len: usize,
+}
+
+/// A server that has its port.
+pub(super) struct Host {
+    served: Arc<dyn Serve>,
+    settings: Settings,
+    at_once: usize,
+    pub(super) listener: TcpListener,
+    pub(super) local_addr: SocketAddr,
+    pub(super) handle: Handle,
+}
+
+impl Plan {
+    /// Takes the port.
+    pub(super) fn bind(self) -> BoxFuture<'static, Result<Host>> {
+        Box::pin(async move {
+            self.settings.check(self.min_frame_len)?;
+            let addrs = self.settings.address.resolve().await?;
+            let (listener, local_addr) = listen_at_any(&addrs)?;
+            Ok(Host {
+                served: self.served,
+                settings: self.settings,
+                at_once: self.at_once,
+                listener,
+                local_addr,
+                handle: Handle::new(),
+            })
+        })
+    }
+
+    /// Serves until the lifetime of the server is over.
+    pub(super) fn listen(self) -> BoxFuture<'static, Result<Report>> {
+        Box::pin(async move { self.bind().await?.listen().await })
+    }
+
+    /// Does the same until signals stop it.
+    pub(super) fn listen_until_signal(self) -> BoxFuture<'static, Result<Report>> {
+        Box::pin(async move {
+            let signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
+            let host = self.bind().await?;
+            let handle = host.handle.clone();
+            obeying(signals, handle, host.listen()).await
+        })
+    }
+
+    /// Does the same on a runtime of its own.
+    pub(super) fn run(self) -> Result<()> {
+        let report = self.listen_until_signal();
+        let ended = Box::pin(async { report.await.map(drop) });
+        block_on("listen()", Builder::new_multi_thread, ended)
+    }
+}
+
+impl Host {
+    /// Serves until the lifetime of the server is over or its handle stops it.
+    pub(super) fn listen(self) -> BoxFuture<'static, Result<Report>> {
+        let Self {
+            served,
+            settings,
+            at_once,
+            listener,
+            local_addr,
+            handle,
+        } = self;
+        let blocking = settings.blocking();
+        let registry = Registry::new(settings.limits.shortest());
+        served.door().open(listener);
+        let site = Site {
+            local_addr,
+            served,
+            registry,
+            blocking,
+            at_once,
+        };
+        log_listening(local_addr, settings.max_connections);
+        if let Some(tell) = settings.on_listening {
+            tell(local_addr);
+        }
+        let drain = settings.drain;
+        Box::pin(async move {
+            let serving = pin!(serve(&site, &handle, drain));
+            site.registry.sweeping(serving).await
+        })
+    }
+}
+
+/// Accepts and serves until the server is to stop, and drains.
+async fn serve(site: &Site, handle: &Handle, drain: Option<Duration>) -> Result<Report> {
+    let stopped = pin!(handle.told(Order::Stop));
+    let accepted = match race(stopped, pin!(accept_all(site))).await {
+        Either::First(()) => Ok(()),
+        Either::Second(accepted) => accepted,
+    };
+    site.served.door().close();
+    let deadline = drain.and_then(|timeout| Instant::now().checked_add(timeout));
+    let (ended, late) = (pin!(handle.told(Order::End)), pin!(passed(deadline)));
+    let report = site.registry.drain(race(ended, late)).await;
+    accepted.map_err(|source| Repr::Accept { source })?;
+    log_stopped(&report);
+    if handle.was_told(Order::End) {
+        let cut = report.requests.cut;
+        return Err(Repr::Interrupted { cut }.into());
+    }
+    Ok(report)
+}
+
+/// Stops a server that `listens` at the first signal, and ends it at the second.
+async fn obeying(
+    mut signals: Signals,
+    handle: Handle,
+    mut listens: BoxFuture<'static, Result<Report>>,
+) -> Result<Report> {
+    let mut is_stopping = false;
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(report) = listens.as_mut().poll(cx) {
+                return Poll::Ready(report);
+            }
+            if signals.poll_next(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if is_stopping {
+                handle.end();
+            } else {
+                tracing::info!("stopping; a second signal ends the server at once");
+                handle.stop();
+            }
+            is_stopping = true;
+        }
+    })
+    .await
+}
+
+/// Listens at the first of the addresses that is free.
+fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
+    let mut failure = Repr::Setting {
+        setting: "address",
+        reason: "has no socket address".to_owned(),
+    };
+    for addr in addrs {
+        match listen_at(*addr) {
+            Ok(listening) => return Ok(listening),
+            Err(source) => {
+                failure = Repr::Listen {
+                    addr: *addr,
+                    source,
+                }
+            }
+        }
+    }
+    Err(failure.into())
+}
+
+/// Listens at an address.
+///
+/// By way of std, which sets the same options as tokio and waits for nothing either.
+fn listen_at(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = std::net::TcpListener::bind(addr)?;
+    listener.set_nonblocking(true)?;
+    let local_addr = listener.local_addr()?;
+    Ok((TcpListener::from_std(listener)?, local_addr))
+}
+
+fn log_listening(addr: SocketAddr, max_connections: usize) {
+    tracing::info!(%addr, max_connections, "listening");
+}
+
+fn log_stopped(report: &Report) {
+    if report.requests.cut > 0 {
+        tracing::warn!(%report, "stopped, and cut what was in flight");
+    } else {
+        tracing::info!(%report, "stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_addresses_are_tried_in_their_order() {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let (_first, taken) = listen_at_any(&[any]).expect("a free port");
+        let (_second, addr) = listen_at_any(&[taken, any]).expect("a free port");
+        assert!(addr != taken && addr.port() != 0);
+        let error = listen_at_any(&[taken, taken]).expect_err("taken");
+        assert_eq!(error.peer_addr(), Some(taken));
+    }
+}
