@@ -146,9 +146,7 @@ impl Outbox {
             Ok(Outcome::Nothing) => Unusual::Nothing,
             Ok(Outcome::Error(text)) => Unusual::Error(text),
             Ok(Outcome::LastError(text)) => Unusual::LastError(text),
-            Ok(Outcome::TooLarge(length)) => {
-                Unusual::Frame(FrameError::unsendable(too_large(length, limit)))
-            }
+            Ok(Outcome::TooLarge(length)) => Unusual::Frame(beyond(length, limit)),
             Err(error) => Unusual::Encode(error),
         };
         self.buffer.truncate(self.whole);
@@ -213,6 +211,11 @@ impl Outbox {
             pool::give(&mut self.buffer);
         }
     }
+}
+
+#[cold]
+fn beyond(length: usize, limit: usize) -> FrameError {
+    FrameError::unsendable(too_large(length, limit))
 }
 
 impl Drop for Outbox {

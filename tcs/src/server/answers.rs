@@ -16,11 +16,12 @@ use super::{
     lifetime::Requests,
     registry::Alarm,
     replies::{Acquaintance, Next, closing, is_full},
+    settings::Limit,
     waiting::{Polled, meanwhile},
     waits::Gone,
 };
 use crate::{
-    Context, FrameError, Framing, Refusal, RefusalKind, ServerProtocol, Side,
+    Context, DecodeError, FrameError, Framing, Refusal, RefusalKind, ServerProtocol, Side,
     buffer::{Buffers, Frames, Outbox},
     format::read,
     framing::{What, too_large},
@@ -58,7 +59,7 @@ where
                     close @ Next::Close(_) => close,
                 },
             };
-            if next != Next::GoOn || !is_full(&buffers.outbox) {
+            if !matches!(next, Next::GoOn) || !is_full(&buffers.outbox) {
                 break next;
             }
         };
@@ -102,7 +103,7 @@ where
                 ..
             } = self;
             let answered = match read::<P::Format, P::Request<'_>, _>(frame, replies.framing()) {
-                Err(error) => Ok(replies.refuse(outbox, Refusal::bad_request(error.to_string()))),
+                Err(error) => Ok(replies.refuse(outbox, unreadable(&error))),
                 Ok(request) => {
                     let context = Context::new(facts, session);
                     let mut function = pin!(shared.protocol.process_request(context, request));
@@ -132,7 +133,7 @@ where
             // be answered twice.
             let next = answered.unwrap_or_else(|alarm| self.cut_short(outbox, alarm));
             let next = self.unless_once(outbox, next, self.shared.requests);
-            if next != Next::GoOn || is_full(outbox) {
+            if !matches!(next, Next::GoOn) || is_full(outbox) {
                 return next;
             }
         }
@@ -159,10 +160,10 @@ where
                     let context = Context::new(facts, session);
                     replies.answer(outbox, shared.protocol.process_at_once(context, request))
                 }
-                Err(error) => replies.refuse(outbox, Refusal::bad_request(error.to_string())),
+                Err(error) => replies.refuse(outbox, unreadable(&error)),
             };
             let next = self.unless_once(outbox, next, terms.requests);
-            if next != Next::GoOn || is_full(outbox) {
+            if !matches!(next, Next::GoOn) || is_full(outbox) {
                 return next;
             }
         }
@@ -232,9 +233,7 @@ where
     fn cut_short(&mut self, outbox: &mut Outbox, alarm: Alarm) -> Next {
         match alarm {
             Alarm::Expired => {
-                let limit = self.shared.limits.request;
-                let text = format!("no reply within {limit} (`request_timeout`)");
-                let refusal = Refusal::new(RefusalKind::TimedOut, text);
+                let refusal = too_slow(self.shared.limits.request);
                 unless_half_changed::<P>(self.replies.refuse(outbox, refusal))
             }
             // Not counted: it is among the requests that were cut.
@@ -259,12 +258,7 @@ where
                 self.replies
                     .refuse(outbox, Refusal::new(RefusalKind::TooLarge, text))
             }
-            What::Control(kind) => {
-                let error = FrameError::malformed(format_args!(
-                    "a control frame of kind {kind:#04x}, which clients do not send"
-                ));
-                self.reject(outbox, &error, &[])
-            }
+            What::Control(kind) => self.reject(outbox, &of_a_server(kind), &[]),
         };
         self.unless_once(outbox, next, self.shared.requests)
     }
@@ -316,6 +310,25 @@ fn log_panic(panic: &(dyn Any + Send)) {
     tracing::error!(panic = %message, "a protocol function panicked");
 }
 
+/// Says that a request cannot be decoded.
+#[cold]
+fn unreadable(error: &DecodeError) -> Refusal {
+    Refusal::bad_request(error.to_string())
+}
+
+/// Says that a function took too long.
+fn too_slow(limit: Limit) -> Refusal {
+    let text = format!("no reply within {limit} (`request_timeout`)");
+    Refusal::new(RefusalKind::TimedOut, text)
+}
+
+/// Clients say nothing by control frames.
+fn of_a_server(kind: u8) -> FrameError {
+    FrameError::malformed(format_args!(
+        "a control frame of kind {kind:#04x}, which clients do not send"
+    ))
+}
+
 /// Such a framing would find the same frame for ever.
 #[cold]
 fn nothing_cut() -> FrameError {
@@ -324,7 +337,7 @@ fn nothing_cut() -> FrameError {
 
 /// Closes after a function that did not end, if it had a session, which may be half-changed.
 fn unless_half_changed<P: ServerProtocol>(next: Next) -> Next {
-    if next == Next::GoOn && size_of::<P::Session>() > 0 {
+    if matches!(next, Next::GoOn) && size_of::<P::Session>() > 0 {
         return Next::Close(Some(closing(
             "the session was lost with the failed request",
         )));

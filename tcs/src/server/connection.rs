@@ -16,7 +16,7 @@ use super::{
     accept::Shared,
     registry::{Time, Watch},
     replies::{Next, Replies, closing, is_full},
-    waits::{Arrived, Gone},
+    waits::{Arrived, Gone, Stage},
 };
 use crate::{
     Facts, ServerProtocol,
@@ -116,7 +116,9 @@ where
                 arrived => arrived.map(|arrived| self.after(arrived)),
             };
         }
-        self.end(next).await;
+        if let Some(mut stage) = self.last_words(next) {
+            log_if_gone(poll_fn(|cx| self.poll_close(&mut stage, cx)).await);
+        }
     }
 
     /// Does the same for functions that never wait, in a future that has no room for theirs.
@@ -126,7 +128,9 @@ where
             let arrived = poll_fn(|cx| self.poll_turn(cx)).await;
             next = arrived.map(|arrived| self.after(arrived));
         }
-        self.end(next).await;
+        if let Some(mut stage) = self.last_words(next) {
+            log_if_gone(poll_fn(|cx| self.poll_close(&mut stage, cx)).await);
+        }
     }
 
     /// Tells what to do when something has arrived that is no request.
@@ -139,14 +143,21 @@ where
         }
     }
 
-    async fn end(&mut self, next: Result<Next, Gone>) {
-        let ended = match next {
-            Ok(Next::Close(refusal)) => self.close(refusal).await,
-            next => next.map(|_| ()),
-        };
-        if let Err(gone) = ended {
-            log_gone(&gone);
+    /// Puts the last words into the outbox; returns how the connection closes, if it can.
+    fn last_words(&mut self, next: Result<Next, Gone>) -> Option<Stage> {
+        match next {
+            Ok(Next::Close(Some(refusal))) => {
+                let mut buffers = self.buffers.take();
+                self.replies.close(&mut buffers.outbox, &refusal);
+                self.buffers.keep(buffers);
+            }
+            Ok(_) => {}
+            Err(gone) => {
+                log_gone(&gone);
+                return None;
+            }
         }
+        Some(Stage::Flush)
     }
 
     /// Sends and reads, and answers within the same poll what needs no future.
@@ -187,7 +198,7 @@ where
             if buffers.inbox.has_moved() {
                 self.wait_began = None;
             }
-            if next != Next::GoOn {
+            if !matches!(next, Next::GoOn) {
                 return Poll::Ready(Ok(Arrived::Answered(next)));
             }
         }
@@ -214,6 +225,12 @@ where
 }
 
 /// Not a part of the loop, so that it is compiled with this library and not with each program.
+fn log_if_gone(ended: Result<(), Gone>) {
+    if let Err(gone) = ended {
+        log_gone(&gone);
+    }
+}
+
 fn log_gone(gone: &Gone) {
     tracing::debug!(%gone, "the connection was given up");
 }

@@ -14,7 +14,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -347,6 +347,14 @@ impl Watch {
     pub(super) fn poll_alarm(&mut self, cx: &Context<'_>) -> Option<Alarm> {
         let signals = self.poll_signals(cx);
         self.alarm(signals)
+    }
+
+    /// Waits no longer for something than it may.
+    pub(super) fn poll_unless_alarmed(&mut self, poll: Poll<()>, cx: &Context<'_>) -> Poll<()> {
+        if poll.is_pending() && self.poll_alarm(cx).is_none() {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     /// Returns what the connection was told, after it has arranged that its task is woken when it is

@@ -32,7 +32,7 @@ pub(super) struct Replies<P: ServerProtocol> {
 }
 
 /// Whether the connection goes on after something was said.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Next {
     /// It does.
     GoOn,

@@ -1,12 +1,10 @@
 //! Where a connection waits: to send, for bytes, and for the peer to close. Each wait has its limit.
 
 use std::{
-    fmt,
-    future::poll_fn,
-    io,
+    fmt, io,
     num::NonZero,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -53,6 +51,17 @@ pub(super) enum Arrived {
     Expired,
     /// The server is finishing.
     Drain,
+}
+
+/// How far a connection has closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// What was said is sent.
+    Flush,
+    /// The peer is told that this was all.
+    Shutdown { has_ended: bool },
+    /// The peer closes, too.
+    Linger,
 }
 
 /// How long a started frame may take to complete when a drain begins.
@@ -226,61 +235,65 @@ where
     fn why_expired(&mut self) -> Refusal {
         let inbox = self.buffers.held().map(|buffers| &buffers.inbox);
         let Some(inbox) = inbox.filter(|inbox| inbox.has_started()) else {
-            let text = format!(
-                "nothing arrived for {} (`idle_timeout`)",
-                self.shared.limits.idle
-            );
-            return Refusal::new(RefusalKind::Idle, text);
+            return idle(self.shared.limits.idle);
         };
         let limit = self.frame_limit(inbox);
         if !inbox.is_skipping() {
             self.receive(self.shared.requests);
             self.replies.count_refused();
         }
-        if self.drain_began.is_some() {
-            return closing("the server is stopping, and the frame was not complete");
-        }
-        let text = format!("the frame was not complete after {limit} (`frame_timeout`)");
-        Refusal::new(RefusalKind::Idle, text)
+        unfinished(limit, self.drain_began.is_some())
     }
 
     /// Says the last words, and closes so that they arrive.
-    pub(super) async fn close(&mut self, refusal: Option<Refusal>) -> Result<(), Gone> {
-        let mut kept = self.buffers.take();
-        if let Some(refusal) = refusal {
-            self.replies.close(&mut kept.outbox, &refusal);
+    ///
+    /// Not a future of its own, because all of it would be compiled again for each protocol.
+    pub(super) fn poll_close(
+        &mut self,
+        stage: &mut Stage,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Gone>> {
+        if *stage == Stage::Flush {
+            let mut kept = self.buffers.take();
+            let flushed = self.poll_flush(&mut kept.outbox, cx);
+            let has_ended = kept.inbox.has_ended();
+            self.buffers.keep(kept);
+            ready!(flushed)?;
+            if has_ended && matches!(self.farewell, Farewell::Drop) {
+                return Poll::Ready(Ok(()));
+            }
+            self.watch.limit(self.shared.limits.write);
+            *stage = Stage::Shutdown { has_ended };
         }
-        poll_fn(|cx| self.poll_flush(&mut kept.outbox, cx)).await?;
-        let has_ended = kept.inbox.has_ended();
-        self.buffers.keep(kept);
-        let Self {
-            shared,
-            buffers,
-            stream,
-            farewell,
-            watch,
-            ..
-        } = self;
-        if has_ended && *farewell == Farewell::Drop {
-            return Ok(());
+        if let Stage::Shutdown { has_ended } = *stage {
+            let shut = Pin::new(&mut self.stream).poll_shutdown(cx).map(drop);
+            ready!(self.watch.poll_unless_alarmed(shut, cx));
+            if has_ended || matches!(self.shared.limits.linger.milliseconds(), 0 | u64::MAX) {
+                return Poll::Ready(Ok(()));
+            }
+            // A socket that is closed with unread input is reset, which can destroy replies that the
+            // peer has not read yet (RFC 1122, section 4.2.2.13).
+            self.watch.limit(self.shared.limits.linger);
+            *stage = Stage::Linger;
         }
-        watch.limit(shared.limits.write);
-        poll_fn(|cx| match Pin::new(&mut *stream).poll_shutdown(cx) {
-            Poll::Pending if watch.poll_alarm(cx).is_none() => Poll::Pending,
-            _ => Poll::Ready(()),
-        })
-        .await;
-        if has_ended || matches!(shared.limits.linger.milliseconds(), 0 | u64::MAX) {
-            return Ok(());
-        }
-        // A socket that is closed with unread input is reset, which can destroy replies that the
-        // peer has not read yet (RFC 1122, section 4.2.2.13).
-        watch.limit(shared.limits.linger);
-        poll_fn(|cx| match buffers.poll_discard(cx, stream) {
-            Poll::Pending if watch.poll_alarm(cx).is_none() => Poll::Pending,
-            _ => Poll::Ready(()),
-        })
-        .await;
-        Ok(())
+        let discarded = self.buffers.poll_discard(cx, &mut self.stream);
+        self.watch.poll_unless_alarmed(discarded, cx).map(Ok)
     }
+}
+
+/// Says that nothing has arrived.
+#[cold]
+fn idle(limit: Limit) -> Refusal {
+    let text = format!("nothing arrived for {limit} (`idle_timeout`)");
+    Refusal::new(RefusalKind::Idle, text)
+}
+
+/// Says that the rest of a frame has not arrived.
+#[cold]
+fn unfinished(limit: Limit, is_draining: bool) -> Refusal {
+    if is_draining {
+        return closing("the server is stopping, and the frame was not complete");
+    }
+    let text = format!("the frame was not complete after {limit} (`frame_timeout`)");
+    Refusal::new(RefusalKind::Idle, text)
 }
