@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// Which of two futures was ready first.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,6 +34,17 @@ pub(crate) fn race<A: Future, B: Future>(
         }
         second.as_mut().poll(cx).map(Either::Second)
     })
+}
+
+/// Waits until something is so, which is looked at whenever `changed` is told.
+pub(crate) async fn until(changed: &Notify, is_so: &(dyn Fn() -> bool + Sync)) {
+    loop {
+        let told = changed.notified();
+        if is_so() {
+            return;
+        }
+        told.await;
+    }
 }
 
 /// Waits until `deadline`; without one, for ever.

@@ -190,7 +190,12 @@ impl fmt::Display for Escaped<'_> {
                 if c.is_control()
                     || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
                 {
-                    write!(f, "{}", c.escape_default())?;
+                    match c {
+                        '\t' => f.write_str("\\t")?,
+                        '\n' => f.write_str("\\n")?,
+                        '\r' => f.write_str("\\r")?,
+                        _ => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+                    }
                 } else {
                     f.write_char(c)?;
                 }

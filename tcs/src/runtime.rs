@@ -1,6 +1,10 @@
 //! Whose runtime things run on, and what it gives.
 
-use std::pin::Pin;
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use tokio::{
     net::TcpStream,
@@ -46,14 +50,28 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) fn block_on<T>(
     instead: &'static str,
     builder: fn() -> Builder,
-    future: Pin<Box<dyn Future<Output = Result<T>> + '_>>,
+    mut future: Pin<Box<dyn Future<Output = Result<T>> + '_>>,
 ) -> Result<T> {
+    let mut output = None;
+    run(instead, builder, &mut |cx| {
+        future.as_mut().poll(cx).map(|ready| output = Some(ready))
+    })?;
+    // It has run to its end, so there is one.
+    output.unwrap_or_else(|| Err(Repr::InsideRuntime { instead }.into()))
+}
+
+/// Polls on a runtime of this library's own until all is done, whatever comes of it.
+fn run(
+    instead: &'static str,
+    builder: fn() -> Builder,
+    poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Result<()> {
     let runtime = new_runtime(instead, builder)?;
-    let output = runtime.block_on(future);
+    runtime.block_on(poll_fn(poll));
     // Neither a function that blocks its thread nor a lookup that outlived the connect timeout may
     // keep the process.
     runtime.shutdown_background();
-    output
+    Ok(())
 }
 
 fn new_runtime(instead: &'static str, builder: fn() -> Builder) -> Result<Runtime> {

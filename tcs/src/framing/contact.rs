@@ -59,20 +59,15 @@ impl Contact {
         unit: Unit,
         cut: impl FnOnce(Input<'_>) -> Found,
     ) -> Found {
-        match input.side() {
-            Side::Server => {
-                let sight = self.look(input, unit)?;
-                if unit == Unit::Line {
-                    refuse_length(input)?;
-                }
-                self.of_client(input, sight, cut(input))
-            }
-            Side::Client => self.of_server(input, cut(input)),
-        }
+        let sight = self.look(input, unit)?;
+        self.judge(input, sight, cut(input))
     }
 
     /// Looks at the first bytes of a client; those that are clearly something else are an error.
     fn look(self, input: Input<'_>, unit: Unit) -> Result<Sight, FrameError> {
+        if input.side() == Side::Client {
+            return Ok(Sight::None);
+        }
         let sight = match self {
             Self::Long => Sight::Long,
             _ => Sight::of(input.bytes()),
@@ -80,7 +75,20 @@ impl Contact {
         match sight {
             Sight::Clear(foreign) => Err(FrameError::foreign(foreign)),
             Sight::Long if unit == Unit::Other => Err(FrameError::foreign(Foreign::Http)),
-            _ => Ok(sight),
+            _ => {
+                if unit == Unit::Line {
+                    refuse_length(input)?;
+                }
+                Ok(sight)
+            }
+        }
+    }
+
+    /// Judges what was found in the first bytes.
+    fn judge(&mut self, input: Input<'_>, sight: Sight, found: Found) -> Found {
+        match input.side() {
+            Side::Server => self.of_client(input, sight, found),
+            Side::Client => self.of_server(input, found),
         }
     }
 

@@ -53,7 +53,6 @@ impl Framing for Netstrings {
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let mut length = out.len().saturating_sub(start);
-        // The length goes behind the message, and is then moved before it.
         let mut header = [b':'; DIGITS + 1];
         let mut first = DIGITS;
         for digit in header[..DIGITS].iter_mut().rev() {
@@ -69,7 +68,9 @@ impl Framing for Netstrings {
         let header = header.get(first..).unwrap_or_default();
         out.extend_from_slice(header);
         if let Some(framed) = out.get_mut(start..) {
-            framed.rotate_right(header.len());
+            framed.copy_within(..framed.len() - header.len(), header.len());
+            let (before, _) = framed.split_at_mut(header.len());
+            before.copy_from_slice(header);
         }
         out.push(b',');
         Ok(())

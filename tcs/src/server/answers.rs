@@ -21,7 +21,7 @@ use super::{
     waits::Gone,
 };
 use crate::{
-    Context, DecodeError, FrameError, Framing, Refusal, RefusalKind, ServerProtocol, Side,
+    Context, FrameError, Framing, Refusal, RefusalKind, ServerProtocol, Side,
     buffer::{Buffers, Frames, Outbox},
     format::read,
     framing::{What, too_large},
@@ -59,7 +59,7 @@ where
                     close @ Next::Close(_) => close,
                 },
             };
-            if !matches!(next, Next::GoOn) || !is_full(&buffers.outbox) {
+            if next != Next::GoOn || !is_full(&buffers.outbox) {
                 break next;
             }
         };
@@ -103,7 +103,7 @@ where
                 ..
             } = self;
             let answered = match read::<P::Format, P::Request<'_>, _>(frame, replies.framing()) {
-                Err(error) => Ok(replies.refuse(outbox, unreadable(&error))),
+                Err(error) => Ok(replies.refuse(outbox, Refusal::bad_request(error.to_string()))),
                 Ok(request) => {
                     let context = Context::new(facts, session);
                     let mut function = pin!(shared.protocol.process_request(context, request));
@@ -133,7 +133,7 @@ where
             // be answered twice.
             let next = answered.unwrap_or_else(|alarm| self.cut_short(outbox, alarm));
             let next = self.unless_once(outbox, next, self.shared.requests);
-            if !matches!(next, Next::GoOn) || is_full(outbox) {
+            if next != Next::GoOn || is_full(outbox) {
                 return next;
             }
         }
@@ -160,10 +160,10 @@ where
                     let context = Context::new(facts, session);
                     replies.answer(outbox, shared.protocol.process_at_once(context, request))
                 }
-                Err(error) => replies.refuse(outbox, unreadable(&error)),
+                Err(error) => replies.refuse(outbox, Refusal::bad_request(error.to_string())),
             };
             let next = self.unless_once(outbox, next, terms.requests);
-            if !matches!(next, Next::GoOn) || is_full(outbox) {
+            if next != Next::GoOn || is_full(outbox) {
                 return next;
             }
         }
@@ -310,12 +310,6 @@ fn log_panic(panic: &(dyn Any + Send)) {
     tracing::error!(panic = %message, "a protocol function panicked");
 }
 
-/// Says that a request cannot be decoded.
-#[cold]
-fn unreadable(error: &DecodeError) -> Refusal {
-    Refusal::bad_request(error.to_string())
-}
-
 /// Says that a function took too long.
 fn too_slow(limit: Limit) -> Refusal {
     let text = format!("no reply within {limit} (`request_timeout`)");
@@ -337,7 +331,7 @@ fn nothing_cut() -> FrameError {
 
 /// Closes after a function that did not end, if it had a session, which may be half-changed.
 fn unless_half_changed<P: ServerProtocol>(next: Next) -> Next {
-    if matches!(next, Next::GoOn) && size_of::<P::Session>() > 0 {
+    if next == Next::GoOn && size_of::<P::Session>() > 0 {
         return Next::Close(Some(closing(
             "the session was lost with the failed request",
         )));

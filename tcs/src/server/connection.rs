@@ -198,7 +198,7 @@ where
             if buffers.inbox.has_moved() {
                 self.wait_began = None;
             }
-            if !matches!(next, Next::GoOn) {
+            if next != Next::GoOn {
                 return Poll::Ready(Ok(Arrived::Answered(next)));
             }
         }

@@ -54,17 +54,12 @@ impl Handle {
         self.orders.given.notify_waiters();
     }
 
-    /// Waits until the server was told that, or more.
-    pub(super) async fn told(&self, order: Order) {
-        loop {
-            let given = self.orders.given.notified();
-            if self.was_told(order) {
-                return;
-            }
-            given.await;
-        }
+    /// Returns what is told when an order was given.
+    pub(super) fn given(&self) -> &Notify {
+        &self.orders.given
     }
 
+    /// Tells whether the server was told that, or more.
     pub(super) fn was_told(&self, order: Order) -> bool {
         self.orders.last.load(Ordering::Acquire) >= order as u8
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Result,
     error::Repr,
-    race::{Either, passed, race},
+    race::{Either, passed, race, until},
     runtime::{BoxFuture, block_on},
 };
 
@@ -60,12 +60,7 @@ impl Plan {
         })
     }
 
-    /// Serves until the lifetime of the server is over.
-    pub(super) fn listen(self) -> BoxFuture<'static, Result<Report>> {
-        Box::pin(async move { self.bind().await?.listen().await })
-    }
-
-    /// Does the same until signals stop it.
+    /// Serves until the lifetime of the server is over, or signals stop it.
     pub(super) fn listen_until_signal(self) -> BoxFuture<'static, Result<Report>> {
         Box::pin(async move {
             let signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
@@ -77,9 +72,8 @@ impl Plan {
 
     /// Does the same on a runtime of its own.
     pub(super) fn run(self) -> Result<()> {
-        let report = self.listen_until_signal();
-        let ended = Box::pin(async { report.await.map(drop) });
-        block_on("listen()", Builder::new_multi_thread, ended)
+        let served = self.listen_until_signal();
+        block_on("listen()", Builder::new_multi_thread, served).map(drop)
     }
 }
 
@@ -118,18 +112,25 @@ impl Host {
 
 /// Accepts and serves until the server is to stop, and drains.
 async fn serve(site: &Site, handle: &Handle, drain: Option<Duration>) -> Result<Report> {
-    let stopped = pin!(handle.told(Order::Stop));
+    let (is_stopped, is_ended) = (
+        || handle.was_told(Order::Stop),
+        || handle.was_told(Order::End),
+    );
+    let stopped = pin!(until(handle.given(), &is_stopped));
     let accepted = match race(stopped, pin!(accept_all(site))).await {
         Either::First(()) => Ok(()),
         Either::Second(accepted) => accepted,
     };
     site.served.door().close();
     let deadline = drain.and_then(|timeout| Instant::now().checked_add(timeout));
-    let (ended, late) = (pin!(handle.told(Order::End)), pin!(passed(deadline)));
+    let (ended, late) = (
+        pin!(until(handle.given(), &is_ended)),
+        pin!(passed(deadline)),
+    );
     let report = site.registry.drain(race(ended, late)).await;
     accepted.map_err(|source| Repr::Accept { source })?;
     log_stopped(&report);
-    if handle.was_told(Order::End) {
+    if is_ended() {
         let cut = report.requests.cut;
         return Err(Repr::Interrupted { cut }.into());
     }

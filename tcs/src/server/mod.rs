@@ -233,7 +233,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Dropping the future closes the listener and cuts every connection.
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
-        self.plan().listen().await
+        self.plan().bind().await?.listen().await
     }
 
     /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.

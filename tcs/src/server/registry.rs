@@ -24,7 +24,7 @@ use super::{
     report::{Connections, Report, Requests, Tally},
     settings::Limit,
 };
-use crate::race::{Either, race};
+use crate::race::{Either, race, until};
 
 /// The open connections of one server.
 #[derive(Debug)]
@@ -183,7 +183,7 @@ impl Registry {
             let now = START + milliseconds(clock);
             self.now.store(now, Ordering::Relaxed);
             let is_late = |slot: &Slot| slot.deadline.load(Ordering::Relaxed) <= now;
-            let late = self.lock().raise(EXPIRED, is_late);
+            let late = self.lock().raise(EXPIRED, &is_late);
             wake(late);
         }
     }
@@ -196,10 +196,12 @@ impl Registry {
         /// How long the connections have to end after they were cut.
         const GRACE: Duration = Duration::from_secs(1);
         self.raise(DRAIN);
-        if let Either::Second(_) = race(pin!(self.emptied()), pin!(hurry)).await {
+        let is_empty = || self.lock().slots.is_empty();
+        let emptied = pin!(until(&self.changed, &is_empty));
+        if let Either::Second(_) = race(emptied, pin!(hurry)).await {
             self.raise(CUT);
-            let grace = tokio::time::sleep(GRACE);
-            race(pin!(self.emptied()), pin!(grace)).await;
+            let emptied = pin!(until(&self.changed, &is_empty));
+            race(emptied, pin!(tokio::time::sleep(GRACE))).await;
         }
         self.report()
     }
@@ -213,19 +215,9 @@ impl Registry {
     fn raise(&self, signal: u8) {
         let mut open = self.lock();
         open.signals |= signal;
-        let wakers = open.raise(signal, |_| true);
+        let wakers = open.raise(signal, &|_| true);
         drop(open);
         wake(wakers);
-    }
-
-    async fn emptied(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if self.lock().slots.is_empty() {
-                return;
-            }
-            changed.await;
-        }
     }
 
     /// Returns the sums so far; the connections that are open count as cut.
@@ -255,7 +247,7 @@ impl Open {
     /// Tells some connections; returns what wakes them, once the lock is free: wakers are foreign
     /// code, which might end connections.
     #[must_use]
-    fn raise(&self, signal: u8, which: impl Fn(&Slot) -> bool) -> Vec<Waker> {
+    fn raise(&self, signal: u8, which: &dyn Fn(&Slot) -> bool) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for slot in &self.slots {
             if which(slot) {

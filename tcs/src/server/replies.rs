@@ -32,7 +32,7 @@ pub(super) struct Replies<P: ServerProtocol> {
 }
 
 /// Whether the connection goes on after something was said.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// It does.
     GoOn,
