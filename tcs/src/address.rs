@@ -102,8 +102,10 @@ impl From<&str> for Address {
         if host.is_empty() {
             return problem("there is no host");
         }
-        let Ok(port) = port.map(str::parse).transpose() else {
-            return problem("the port is no number from 0 to 65535");
+        let port = match port.map(str::parse) {
+            None => None,
+            Some(Ok(port)) => Some(port),
+            Some(Err(_)) => return problem("the port is no number from 0 to 65535"),
         };
         Self {
             host: host.to_owned(),

@@ -6,7 +6,7 @@
     reason = "expansions make and match them"
 )]
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr};
 
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use serde;
@@ -104,6 +104,22 @@ pub const fn server_mistake<P: ServerProtocol>() -> Option<&'static str> {
 /// Returns what is wrong with the parameters of a client protocol's framing.
 pub const fn client_mistake<P: ClientProtocol>() -> Option<&'static str> {
     P::Framing::MISTAKE
+}
+
+/// Reads a type that `plain!` names.
+#[inline]
+pub fn parse<T>(frame: Frame<'_>, name: &str) -> Result<T, DecodeError>
+where
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = frame.text()?;
+    text.parse().map_err(|error| unread(frame, name, &error))
+}
+
+#[cold]
+fn unread(frame: Frame<'_>, name: &str, error: &dyn fmt::Display) -> DecodeError {
+    let excerpt = frame.excerpt();
+    DecodeError::new(format_args!("`{excerpt}` is no {name}: {error}"))
 }
 
 /// A message that is made only as it is encoded.

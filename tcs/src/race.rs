@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -45,6 +46,11 @@ pub(crate) async fn until(changed: &Notify, is_so: &(dyn Fn() -> bool + Sync)) {
         }
         told.await;
     }
+}
+
+/// Returns when a limit that begins now is over; never, if the clock does not reach that far.
+pub(crate) fn deadline_of(limit: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(limit?)
 }
 
 /// Waits until `deadline`; without one, for ever.

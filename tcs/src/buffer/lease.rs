@@ -25,7 +25,7 @@ pub(crate) struct Buffers {
 ///
 /// One that waits for a request has none. Of one that waits for the rest of a small frame they are
 /// not much larger than what has arrived.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lease(Option<Box<Buffers>>);
 
 thread_local! {
@@ -40,6 +40,11 @@ const SMALLEST: usize = 256;
 const PARKED: usize = NEW / 4;
 
 impl Lease {
+    /// Holds nothing.
+    pub(crate) const fn new() -> Self {
+        Self(None)
+    }
+
     /// Takes the buffers for use; to be put back by [`keep`](Self::keep) or [`rest`](Self::rest).
     #[inline]
     pub(crate) fn take(&mut self) -> Box<Buffers> {
@@ -187,7 +192,7 @@ mod tests {
 
     /// A lease whose inbox has read `bytes`, and rests.
     fn rested(mut bytes: &[u8]) -> Lease {
-        let mut lease = Lease::default();
+        let mut lease = Lease::new();
         let mut buffers = lease.take();
         while !bytes.is_empty() {
             let mut cx = Context::from_waker(Waker::noop());
@@ -228,7 +233,7 @@ mod tests {
     #[test]
     fn buffers_with_much_of_a_frame_or_with_unsent_replies_stay() {
         assert!(memory(&rested(&[b'x'; PARKED + 1])) >= 2 * NEW);
-        let mut lease = Lease::default();
+        let mut lease = Lease::new();
         let mut buffers = lease.take();
         let mut framing = crate::Lines::default();
         let said = buffers.outbox.message(&mut framing, 9, |out| {
@@ -257,11 +262,11 @@ mod tests {
     #[test]
     fn buffers_are_used_again() {
         let address = |buffers: &Buffers| std::ptr::from_ref(buffers).addr();
-        let mut lease = Lease::default();
+        let mut lease = Lease::new();
         let buffers = lease.take();
         let first = address(&buffers);
         lease.rest(buffers);
-        let mut other = Lease::default();
+        let mut other = Lease::new();
         assert_eq!(address(&other.take()), first);
     }
 }

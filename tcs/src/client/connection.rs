@@ -103,7 +103,7 @@ impl<F: Framing, S> Connection<F, S> {
             framing: F::default(),
             inbox: Inbox::new(),
             outbox: Outbox::new(),
-            timer: Timer::default(),
+            timer: Timer::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     Address, Framing, Peer, Result, TimeLimit,
     error::Repr,
     limit::{check_max_frame_len, check_min_frame_len, check_zero, min_frame_len},
-    race::{Either, passed, race},
+    race::{Either, deadline_of, passed, race},
     runtime::{BoxFuture, Instead, inside_runtime, send_without_delay},
 };
 
@@ -107,28 +107,27 @@ impl ConnectOptions {
     /// Safe: a connection that was begun is closed.
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
         let reached = self.reach(address.into(), min_frame_len::<F>()).await;
-        let (stream, addr) = reached?;
-        Ok(Connection::new(stream, Peer::at(addr), self.clone()))
+        let (stream, peer, options) = reached?;
+        Ok(Connection::new(stream, peer, options))
     }
 
-    /// Connects to the first of all addresses of a name that answers.
+    /// Connects to the first of all addresses of a name that answers; returns what makes the
+    /// connection.
     fn reach(
         &self,
         address: Address,
         min_frame_len: usize,
-    ) -> BoxFuture<'_, Result<(TcpStream, SocketAddr)>> {
+    ) -> BoxFuture<'_, Result<(TcpStream, Peer, Self)>> {
         Box::pin(async move {
             self.check(min_frame_len)?;
             inside_runtime("connect()", Instead::Nothing)?;
-            let deadline = self
-                .connect
-                .and_then(|limit| Instant::now().checked_add(limit));
+            let deadline = deadline_of(self.connect);
             let resolved = race(pin!(address.resolve()), pin!(passed(deadline))).await;
             let Either::First(addrs) = resolved else {
                 return Err(self.timed_out(&address).into());
             };
             match reach_any(addrs?, deadline).await {
-                Ok(reached) => Ok(reached),
+                Ok((stream, addr)) => Ok((stream, Peer::at(addr), self.clone())),
                 Err(Some(failure)) => Err(failure.into()),
                 Err(None) => Err(self.timed_out(&address).into()),
             }

@@ -18,7 +18,7 @@ pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
 ///
 /// It stays set to the deadline of an earlier wait, and is set anew only when it goes off too early
 /// for this one. So a wait costs a look at the clock, and not that a timer is made and dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timer(Option<Armed>);
 
 #[derive(Debug)]
@@ -29,6 +29,10 @@ struct Armed {
 }
 
 impl Timer {
+    pub(super) const fn new() -> Self {
+        Self(None)
+    }
+
     /// Waits for as long as `limit`, which it returns, from its first poll with this `deadline`, or
     /// without end.
     ///
@@ -90,7 +94,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn limit_begins_with_the_first_poll() {
-        let mut timer = Timer::default();
+        let mut timer = Timer::new();
         for limit in [SECOND, SECOND, 5 * SECOND, LONGEST] {
             let (start, mut deadline) = (Instant::now(), None);
             let end = poll_fn(|cx| timer.poll_limit(Some(limit), &mut deadline, cx)).await;
@@ -104,7 +108,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_wait_ends_at_its_deadline() {
-        let mut timer = Timer::default();
+        let mut timer = Timer::new();
         for after in [1, 3, 3, 10] {
             let deadline = Instant::now() + after * SECOND;
             poll_fn(|cx| timer.poll_until(deadline, cx)).await;
@@ -114,7 +118,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timer_of_an_earlier_wait_does_not_end_a_later_one() {
-        let mut timer = Timer::default();
+        let mut timer = Timer::new();
         let mut cx = Context::from_waker(Waker::noop());
         let first = Instant::now() + 5 * SECOND;
         assert!(timer.poll_until(first, &mut cx).is_pending());
@@ -137,7 +141,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timer_wakes_who_waits_last() {
-        let mut timer = Timer::default();
+        let mut timer = Timer::new();
         let deadline = Instant::now() + SECOND;
         let tasks = [(); 2].map(|()| Arc::new(Counted(AtomicU64::new(0))));
         for task in &tasks {
@@ -152,7 +156,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn task_that_has_done_enough_for_now_is_woken_all_the_same() {
-        let mut timer = Timer::default();
+        let mut timer = Timer::new();
         let deadline = Instant::now() + SECOND;
         let task = Arc::new(Counted(AtomicU64::new(0)));
         let waker = Waker::from(Arc::clone(&task));

@@ -80,13 +80,7 @@ macro_rules! plain {
         impl $crate::Decode<'_, $crate::Plain> for $type {
             #[inline]
             fn decode(frame: $crate::Frame<'_>) -> ::core::result::Result<Self, $crate::DecodeError> {
-                frame.text()?.parse::<$type>().map_err(|error| {
-                    $crate::DecodeError::new(::core::format_args!(
-                        "`{}` is no {}: {error}",
-                        frame.excerpt(),
-                        ::core::stringify!($type)
-                    ))
-                })
+                $crate::__private::parse::<$type>(frame, ::core::stringify!($type))
             }
         }
     )+};

@@ -93,7 +93,7 @@ where
         Self {
             session: shared.protocol.open_session(facts.peer()),
             replies: Replies::new(Arc::clone(&shared)),
-            buffers: Lease::default(),
+            buffers: Lease::new(),
             is_behind: false,
             wait_began: None,
             drain_began: None,

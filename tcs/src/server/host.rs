@@ -5,7 +5,7 @@
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use tokio::{net::TcpListener, runtime::Builder, time::Instant};
+use tokio::{net::TcpListener, runtime::Builder};
 
 use super::{
     accept::{Serve, Site, accept_all},
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Result,
     error::Repr,
-    race::{Either, passed, race, until},
+    race::{Either, deadline_of, passed, race, until},
     runtime::{BoxFuture, block_on},
 };
 
@@ -122,10 +122,9 @@ async fn serve(site: &Site, handle: &Handle, drain: Option<Duration>) -> Result<
         Either::Second(accepted) => accepted,
     };
     site.served.door().close();
-    let deadline = drain.and_then(|timeout| Instant::now().checked_add(timeout));
     let (ended, late) = (
         pin!(until(handle.given(), &is_ended)),
-        pin!(passed(deadline)),
+        pin!(passed(deadline_of(drain))),
     );
     let report = site.registry.drain(race(ended, late)).await;
     accepted.map_err(|source| Repr::Accept { source })?;

@@ -26,7 +26,7 @@ impl Ticker {
         let period = |limit: Duration| (limit / TICKS).clamp(Duration::from_millis(1), LONGEST);
         Self {
             period: limit.map(period),
-            timer: Timer::default(),
+            timer: Timer::new(),
             next: None,
         }
     }
