@@ -18,7 +18,7 @@ pub struct FrameError {
 impl FrameError {
     /// What arrived is not this framing; the text goes to the peer.
     pub fn malformed(text: impl fmt::Display) -> Self {
-        Self::of(RefusalKind::ProtocolError, &text)
+        Self::of(RefusalKind::ProtocolError, text)
     }
 
     /// The peer closed its half in the middle of a frame.
@@ -33,7 +33,7 @@ impl FrameError {
 
     /// A message that this framing cannot send; the peer that waits for it is told the text.
     pub fn unsendable(text: impl fmt::Display) -> Self {
-        Self::of(RefusalKind::Failed, &text)
+        Self::of(RefusalKind::Failed, text)
     }
 
     /// What arrived is another protocol, of which the peer is told in its own terms.
@@ -55,10 +55,10 @@ impl FrameError {
     /// Adds what a server seems to speak.
     pub(super) fn looking_like(self, foreign: Foreign) -> Self {
         let Self { kind, text, .. } = self;
-        Self::of(kind, &format_args!("{text}; that looks like {foreign}"))
+        Self::of(kind, format_args!("{text}; that looks like {foreign}"))
     }
 
-    fn of(kind: RefusalKind, text: &dyn fmt::Display) -> Self {
+    fn of(kind: RefusalKind, text: impl fmt::Display) -> Self {
         Self {
             kind,
             foreign: None,

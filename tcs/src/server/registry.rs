@@ -139,7 +139,7 @@ impl Registry {
         open.accepted += 1;
         let id = open.accepted;
         let slot = Arc::new(Slot {
-            place: AtomicUsize::new(open.slots.len()),
+            place: open.slots.len().into(),
             deadline: AtomicU64::new(NEVER),
             signals: AtomicU8::new(open.signals),
             waker: Mutex::new(Waker::noop().clone()),
@@ -167,14 +167,12 @@ impl Registry {
     async fn sweep(&self) -> std::convert::Infallible {
         let tick = Duration::from_millis(self.tick);
         let slack = Duration::from_millis(self.slack);
-        let mut clock = Duration::ZERO;
-        let mut last = Instant::now();
+        let (mut clock, mut last) = (Duration::ZERO, Instant::now());
+        let is_needed = || !self.lock().slots.is_empty();
         loop {
-            let changed = self.changed.notified();
-            if self.lock().slots.is_empty() {
-                changed.await;
+            if !is_needed() {
+                until(&self.changed, &is_needed).await;
                 last = Instant::now();
-                continue;
             }
             tokio::time::sleep(tick).await;
             let passed = last.elapsed();
@@ -182,8 +180,7 @@ impl Registry {
             clock += passed.min(slack);
             let now = START + milliseconds(clock);
             self.now.store(now, Ordering::Relaxed);
-            let is_late = |slot: &Slot| slot.deadline.load(Ordering::Relaxed) <= now;
-            let late = self.lock().raise(EXPIRED, &is_late);
+            let late = self.lock().raise(EXPIRED, now);
             wake(late);
         }
     }
@@ -197,10 +194,9 @@ impl Registry {
         const GRACE: Duration = Duration::from_secs(1);
         self.raise(DRAIN);
         let is_empty = || self.lock().slots.is_empty();
-        let emptied = pin!(until(&self.changed, &is_empty));
-        if let Either::Second(_) = race(emptied, pin!(hurry)).await {
+        let mut emptied = pin!(until(&self.changed, &is_empty));
+        if let Either::Second(_) = race(emptied.as_mut(), pin!(hurry)).await {
             self.raise(CUT);
-            let emptied = pin!(until(&self.changed, &is_empty));
             race(emptied, pin!(tokio::time::sleep(GRACE))).await;
         }
         self.report()
@@ -215,7 +211,7 @@ impl Registry {
     fn raise(&self, signal: u8) {
         let mut open = self.lock();
         open.signals |= signal;
-        let wakers = open.raise(signal, &|_| true);
+        let wakers = open.raise(signal, NEVER);
         drop(open);
         wake(wakers);
     }
@@ -244,13 +240,13 @@ impl Registry {
 }
 
 impl Open {
-    /// Tells some connections; returns what wakes them, once the lock is free: wakers are foreign
-    /// code, which might end connections.
+    /// Tells the connections whose deadlines are not later than that; returns what wakes them, once
+    /// the lock is free: wakers are foreign code, which might end connections.
     #[must_use]
-    fn raise(&self, signal: u8, which: &dyn Fn(&Slot) -> bool) -> Vec<Waker> {
+    fn raise(&self, signal: u8, latest: u64) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for slot in &self.slots {
-            if which(slot) {
+            if slot.deadline.load(Ordering::Relaxed) <= latest {
                 wakers.push(slot.raise(signal));
             }
         }
