@@ -60,6 +60,30 @@ async fn idle_connection_is_told_and_closed_at_once() {
 }
 
 #[tokio::test]
+async fn connections_are_told_in_whatever_order_others_have_ended() {
+    let tester: Tester<LengthPrefixed> = tester(&gate());
+    let server = start(ConcurrentServer::new(tester).max_connections(3)).await;
+    let open = async || {
+        let mut peer = server.peer().await;
+        within(peer.ask("hello")).await;
+        peer
+    };
+    let (first, second, third) = (open().await, open().await, open().await);
+    // The next is accepted only when one has ended.
+    drop(first);
+    let fourth = open().await;
+    drop(third);
+    let fifth = open().await;
+    server.handle().stop();
+    for mut peer in [second, fourth, fifth] {
+        assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    }
+    let report = server.finished().await;
+    assert_eq!(report.requests.served, 5);
+    assert_eq!((report.connections.closed, report.connections.cut), (5, 0));
+}
+
+#[tokio::test]
 async fn started_frame_may_finish_during_drain() {
     let server = server(&gate()).await;
     let mut peer = server.peer().await;
