@@ -206,6 +206,26 @@ async fn connections_beyond_the_cap_wait_in_the_backlog() {
 }
 
 #[tokio::test]
+async fn many_wait_in_the_backlog_until_they_are_accepted() {
+    let largest = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let largest = largest.map_or(100, |text| text.trim().parse().expect("a number"));
+    let server = ConcurrentServer::new(prefixed(&gate())).port(0);
+    let server = server.bind().await.expect("a free port");
+    let (addr, handle) = (server.local_addr(), server.handle());
+    let mut peers = Vec::new();
+    for _ in 0..largest.min(300) {
+        peers.push(within(RawPeer::connect(addr)).await);
+    }
+    let server = tokio::spawn(server.listen());
+    for peer in &mut peers {
+        assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
+    }
+    handle.stop();
+    let report = within(server).await.expect("no panic").expect("no error");
+    assert_eq!(report.requests.served, peers.len() as u64);
+}
+
+#[tokio::test]
 async fn raw_has_one_exchange_per_connection() {
     let server = start(ConcurrentServer::new(tester::<Raw>(&gate()))).await;
     for _ in 0..2 {

@@ -182,6 +182,7 @@ mod race;
 mod refusal;
 mod runtime;
 pub mod server;
+mod socket;
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -1,4 +1,4 @@
-//! Whose runtime things run on, and what it gives.
+//! Whose runtime things run on.
 
 use std::{
     future::poll_fn,
@@ -6,10 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    net::TcpStream,
-    runtime::{Builder, Handle, Runtime},
-};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{Error, Result, error::Repr};
 
@@ -23,13 +20,6 @@ pub(crate) fn inside_runtime(called: &'static str, instead: Instead) -> Result<(
         Instead::Nothing => "",
     };
     Err(Repr::OutsideRuntime { called, instead }.into())
-}
-
-/// Sends each part of a stream as soon as it is written.
-pub(crate) fn send_without_delay(stream: &TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
 }
 
 /// What to call where there is no runtime.

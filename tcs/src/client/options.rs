@@ -1,18 +1,16 @@
 //! The settings of a connection, each once.
 
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::Instant,
-};
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     Address, Framing, Peer, Result, TimeLimit,
     error::Repr,
     limit::{check_max_frame_len, check_min_frame_len, check_zero, min_frame_len},
     race::{Either, deadline_of, passed, race},
-    runtime::{BoxFuture, Instead, inside_runtime, send_without_delay},
+    runtime::{BoxFuture, Instead, inside_runtime},
+    socket::{connect, send_without_delay},
 };
 
 use super::Connection;
@@ -198,15 +196,6 @@ async fn reach_any(
         left = left.saturating_sub(1).max(1);
     }
     Err(failure)
-}
-
-/// Connects to an address.
-async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match addr {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    };
-    socket?.connect(addr).await
 }
 
 #[cfg(test)]

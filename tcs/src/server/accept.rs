@@ -21,7 +21,7 @@ use super::{
     registry::{Registry, Watch},
     settings::{Limits, Settings},
 };
-use crate::{Facts, Peer, ServerProtocol, runtime::send_without_delay};
+use crate::{Facts, Peer, ServerProtocol, socket::send_without_delay};
 
 /// The listener, which a connection can close.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Nothing here depends on a type of the user's, so that it is compiled with this library and not
 //! with each program.
 
-use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{net::TcpListener, runtime::Builder};
 
@@ -20,6 +20,7 @@ use crate::{
     error::Repr,
     race::{Either, deadline_of, passed, race, until},
     runtime::{BoxFuture, block_on},
+    socket::listen,
 };
 
 /// A server that does not listen yet.
@@ -170,8 +171,9 @@ fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
         reason: "has no socket address".to_owned(),
     };
     for addr in addrs {
-        match listen_at(*addr) {
-            Ok(listening) => return Ok(listening),
+        let listener = listen(*addr);
+        match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((local_addr, listener)) => return Ok((listener, local_addr)),
             Err(source) => {
                 failure = Repr::Listen {
                     addr: *addr,
@@ -181,16 +183,6 @@ fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
         }
     }
     Err(failure.into())
-}
-
-/// Listens at an address.
-///
-/// By way of std, which sets the same options as tokio and waits for nothing either.
-fn listen_at(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = std::net::TcpListener::bind(addr)?;
-    listener.set_nonblocking(true)?;
-    let local_addr = listener.local_addr()?;
-    Ok((TcpListener::from_std(listener)?, local_addr))
 }
 
 fn log_listening(addr: SocketAddr, max_connections: usize) {

@@ -14,7 +14,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
@@ -25,6 +25,10 @@ use super::{
     settings::Limit,
 };
 use crate::race::{Either, race, until};
+
+mod watch;
+
+pub(super) use watch::{Alarm, Signals, Watch};
 
 /// The open connections of one server.
 #[derive(Debug)]
@@ -81,43 +85,6 @@ const START: u64 = 1;
 /// By so many ticks the clock advances in a sweep at most, and may be behind.
 const SLACK: u64 = 2;
 
-/// A connection's place in the registry; dropping it says that the connection has ended.
-#[derive(Debug)]
-pub(super) struct Watch {
-    registry: Arc<Registry>,
-    slot: Arc<Slot>,
-    /// The waker that the slot has.
-    waker: Waker,
-    id: u64,
-}
-
-/// Why a connection must stop to wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Alarm {
-    /// The limit it waits under is over.
-    Expired,
-    /// The server ends at once.
-    Cut,
-}
-
-/// What a connection was told.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Signals(u8);
-
-impl Signals {
-    /// Tells whether that is nothing.
-    #[inline]
-    pub(super) const fn are_none(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Tells whether the server is finishing.
-    #[inline]
-    pub(super) const fn are_draining(self) -> bool {
-        self.0 & (DRAIN | CUT) != 0
-    }
-}
-
 impl Registry {
     /// A registry whose sweeps suit limits of `shortest` and longer.
     pub(super) fn new(shortest: Limit) -> Arc<Self> {
@@ -148,12 +115,7 @@ impl Registry {
         open.slots.push(Arc::clone(&slot));
         drop(open);
         self.changed.notify_waiters();
-        Watch {
-            registry: Arc::clone(self),
-            slot,
-            waker: Waker::noop().clone(),
-            id,
-        }
+        Watch::new(Arc::clone(self), slot, id)
     }
 
     /// Runs `future`, with sweeps beside it for as long as connections are open.
@@ -280,117 +242,6 @@ impl Slot {
 
     fn waker(&self) -> MutexGuard<'_, Waker> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Watch {
-    /// Returns the number of this connection, the first being 1.
-    pub(super) const fn id(&self) -> u64 {
-        self.id
-    }
-
-    pub(super) fn tally(&self) -> &Tally {
-        &self.slot.tally
-    }
-
-    /// Returns the coarse time.
-    #[inline]
-    pub(super) fn now(&self) -> Time {
-        let now = self.registry.now.load(Ordering::Relaxed);
-        NonZero::new(now).unwrap_or(NonZero::<u64>::MIN)
-    }
-
-    /// Waits from now on for `limit` at most.
-    #[inline]
-    pub(super) fn limit(&self, limit: Limit) {
-        self.limit_from(self.now(), limit);
-    }
-
-    /// Waits until `limit` after the time `began`.
-    #[inline]
-    pub(super) fn limit_from(&self, began: Time, limit: Limit) {
-        let deadline = self.deadline(began, limit);
-        self.slot.deadline.store(deadline, Ordering::Relaxed);
-    }
-
-    /// Tells whether a limit that began then is over.
-    pub(super) fn is_over(&self, began: Time, limit: Limit) -> bool {
-        self.deadline(began, limit) <= self.now().get()
-    }
-
-    #[inline]
-    fn deadline(&self, began: Time, limit: Limit) -> u64 {
-        // The clock may be behind; a limit must not end early for it.
-        (began.get() + self.registry.slack).saturating_add(limit.milliseconds())
-    }
-
-    /// Tells whether the server is finishing.
-    #[inline]
-    pub(super) fn is_draining(&self) -> bool {
-        Signals(self.slot.signals.load(Ordering::Relaxed)).are_draining()
-    }
-
-    /// Returns why the connection must stop to wait, if it must; otherwise arranges that its task
-    /// is woken when it must, or when a drain begins.
-    pub(super) fn poll_alarm(&mut self, cx: &Context<'_>) -> Option<Alarm> {
-        let signals = self.poll_signals(cx);
-        self.alarm(signals)
-    }
-
-    /// Waits no longer for something than it may.
-    pub(super) fn poll_unless_alarmed(&mut self, poll: Poll<()>, cx: &Context<'_>) -> Poll<()> {
-        if poll.is_pending() && self.poll_alarm(cx).is_none() {
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-
-    /// Returns what the connection was told, after it has arranged that its task is woken when it is
-    /// told more.
-    #[inline]
-    pub(super) fn poll_signals(&mut self, cx: &Context<'_>) -> Signals {
-        if !self.waker.will_wake(cx.waker()) {
-            self.leave(cx.waker());
-        }
-        // Acquire pairs with `raise`: whoever raised before the waker was set is seen here.
-        Signals(self.slot.signals.load(Ordering::Acquire))
-    }
-
-    /// Leaves a waker in the slot, which is needed once for most tasks.
-    #[cold]
-    fn leave(&mut self, waker: &Waker) {
-        self.waker.clone_from(waker);
-        self.slot.waker().clone_from(waker);
-    }
-
-    /// Returns why the connection must stop to wait, if it must. That a limit seems to be over is
-    /// heard once, and looked at again.
-    pub(super) fn alarm(&self, Signals(signals): Signals) -> Option<Alarm> {
-        if signals & CUT != 0 {
-            return Some(Alarm::Cut);
-        }
-        if signals & EXPIRED == 0 {
-            return None;
-        }
-        self.slot.signals.fetch_and(!EXPIRED, Ordering::AcqRel);
-        let deadline = self.slot.deadline.load(Ordering::Relaxed);
-        // The sweep may have seen a deadline that has moved since.
-        (deadline <= self.now().get()).then_some(Alarm::Expired)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let mut open = self.registry.lock();
-        open.remove(&self.slot);
-        open.requests += self.slot.tally.requests();
-        if self.slot.signals.load(Ordering::Relaxed) & CUT == 0 {
-            open.closed += 1;
-        } else {
-            open.cut += 1;
-        }
-        drop(open);
-        self.registry.changed.notify_waiters();
     }
 }
 
