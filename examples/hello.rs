@@ -12,8 +12,6 @@
 //!
 //! Try: change the client's request, and see what the server makes of it.
 
-use std::{sync::mpsc, thread};
-
 use tcs::{Client, OnceServer, client_protocol, server_protocol};
 
 #[server_protocol]
@@ -30,15 +28,9 @@ fn print_reply(reply: &str) {
 }
 
 fn main() -> tcs::Result<()> {
-    let (listening, address) = mpsc::channel();
-    let server = thread::spawn(|| {
-        OnceServer::new(SayHello)
-            .port(0) // any that is free
-            .on_listening(move |address| listening.send(address).expect("the client waits"))
-            .run()
-    });
-    if let Ok(address) = address.recv() {
-        Client::new(PrintReply).address(address).run()?;
-    }
-    server.join().expect("the server does not panic")
+    // Port 0 is any that is free.
+    let server = OnceServer::new(SayHello).port(0).start()?;
+    Client::new(PrintReply).address(server.local_addr()).run()?;
+    server.join()?;
+    Ok(())
 }

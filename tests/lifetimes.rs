@@ -220,11 +220,11 @@ async fn many_wait_in_the_backlog_until_they_are_accepted() {
     for peer in &mut peers {
         assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
     }
-    let served = peers.len() as u64;
+    let count = peers.len() as u64;
     drop(peers);
     handle.stop();
     let report = within(server).await.expect("no panic").expect("no error");
-    assert_eq!(report.requests.served, served);
+    assert_eq!(report.requests.served, count);
 }
 
 #[tokio::test]

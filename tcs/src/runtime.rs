@@ -40,31 +40,36 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) fn block_on<T>(
     instead: &'static str,
     builder: fn() -> Builder,
-    mut future: Pin<Box<dyn Future<Output = Result<T>> + '_>>,
+    future: Pin<Box<dyn Future<Output = Result<T>> + '_>>,
 ) -> Result<T> {
-    let mut output = None;
-    run(instead, builder, &mut |cx| {
-        future.as_mut().poll(cx).map(|ready| output = Some(ready))
-    })?;
-    // It has run to its end, so there is one.
-    output.unwrap_or_else(|| Err(Repr::InsideRuntime { instead }.into()))
-}
-
-/// Polls on a runtime of this library's own until all is done, whatever comes of it.
-fn run(
-    instead: &'static str,
-    builder: fn() -> Builder,
-    poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
-) -> Result<()> {
     let runtime = new_runtime(instead, builder)?;
-    runtime.block_on(poll_fn(poll));
+    let output = block_on_this(&runtime, future);
     // Neither a function that blocks its thread nor a lookup that outlived the connect timeout may
     // keep the process.
     runtime.shutdown_background();
-    Ok(())
+    output
 }
 
-fn new_runtime(instead: &'static str, builder: fn() -> Builder) -> Result<Runtime> {
+/// Waits for a future on a runtime.
+pub(crate) fn block_on_this<T>(
+    runtime: &Runtime,
+    mut future: Pin<Box<dyn Future<Output = Result<T>> + '_>>,
+) -> Result<T> {
+    // For good only if the runtime gave up before the future was ready, which it never does.
+    let mut output = Err(Repr::Interrupted { cut: 0 }.into());
+    poll_on(runtime, &mut |cx| {
+        future.as_mut().poll(cx).map(|ready| output = ready)
+    });
+    output
+}
+
+/// Polls on a runtime until all is done, whatever comes of it.
+fn poll_on(runtime: &Runtime, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) {
+    runtime.block_on(poll_fn(poll));
+}
+
+/// Makes a runtime, unless there is one already, where `instead` is called.
+pub(crate) fn new_runtime(instead: &'static str, builder: fn() -> Builder) -> Result<Runtime> {
     if Handle::try_current().is_ok() {
         return Err(Repr::InsideRuntime { instead }.into());
     }

@@ -31,6 +31,7 @@ mod replies;
 mod report;
 mod settings;
 mod signals;
+mod started;
 mod waiting;
 mod waits;
 
@@ -39,6 +40,7 @@ pub use handle::Handle;
 pub use lifetime::{Concurrent, Iterative, Lifetime, Once};
 pub use report::{Connections, Report, Requests};
 pub use signals::stop_signal;
+pub use started::Started;
 
 use self::{
     accept::Shared,
@@ -285,6 +287,19 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime.
     pub fn run(self) -> Result<()> {
         self.plan().run()
+    }
+
+    /// Takes the port, and serves on a thread of its own with a runtime of its own.
+    ///
+    /// For programs that are not `async` and do something else meanwhile; those that are have
+    /// [`bind`](Self::bind). It installs no signal handler.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime, and
+    /// where there can be no more threads.
+    pub fn start(self) -> Result<Started> {
+        self.plan().start()
     }
 
     /// Serves one connection over any stream: a Unix socket, a pipe in memory.

@@ -1,0 +1,115 @@
+//! A server that serves on a thread of its own.
+
+use std::{
+    net::SocketAddr,
+    panic::resume_unwind,
+    thread::{self, JoinHandle},
+};
+
+use tokio::runtime::Builder;
+
+use super::{handle::Handle, host::Plan, report::Report};
+use crate::{
+    Result,
+    error::Repr,
+    runtime::{block_on_this, new_runtime},
+};
+
+/// A server that serves on a thread of its own, for programs that are not `async`, and their tests.
+///
+/// Dropping it stops nothing: the server goes on until its lifetime is over, its [`Handle`] stops it, or
+/// the process ends.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> tcs::Result<()> {
+/// use tcs::{Client, ConcurrentServer, client_protocol, server_protocol};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// #[client_protocol(request = "Ann")]
+/// fn keep(reply: String) -> String {
+///     reply
+/// }
+///
+/// let server = ConcurrentServer::new(Greet).port(0).start()?;
+/// assert_eq!(Client::new(Keep).address(server.local_addr()).run()?, "Hello, Ann!");
+///
+/// let report = server.stop()?;
+/// assert_eq!(report.requests.served, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nobody waits for a server that is dropped: call `join()` or `stop()`"]
+pub struct Started {
+    local_addr: SocketAddr,
+    handle: Handle,
+    thread: JoinHandle<Result<Report>>,
+}
+
+impl Started {
+    /// Returns the address that the server listens on, with the port that port 0 became.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Returns what stops the server.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits until the lifetime of the server is over or its handle stops it; returns the report.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bound::listen`](super::Bound::listen).
+    ///
+    /// # Panics
+    ///
+    /// When what [`on_listening`](super::Server::on_listening) calls has panicked.
+    pub fn join(self) -> Result<Report> {
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Stops the server, which finishes what is in flight as long as the drain timeout allows; returns
+    /// the report.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`join`](Self::join).
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](Self::join) does.
+    pub fn stop(self) -> Result<Report> {
+        self.handle.stop();
+        self.join()
+    }
+}
+
+impl Plan {
+    /// Takes the port, and serves on a thread and a runtime of its own.
+    pub(super) fn start(self) -> Result<Started> {
+        let runtime = new_runtime("bind()", Builder::new_multi_thread)?;
+        let host = block_on_this(&runtime, self.bind())?;
+        let (local_addr, handle) = (host.local_addr, host.handle.clone());
+        let serve = move || {
+            let report = block_on_this(&runtime, Box::pin(async { host.listen().await }));
+            runtime.shutdown_background();
+            report
+        };
+        let thread = thread::Builder::new().name("tcs".to_owned()).spawn(serve);
+        Ok(Started {
+            local_addr,
+            handle,
+            thread: thread.map_err(|source| Repr::Start { source })?,
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! A server on a thread of its own, for programs without a runtime.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use tcs::{
+    ConcurrentServer, ErrorKind, OnceServer,
+    server::{Server, Started},
+    server_protocol,
+};
+use tcs_tests::frame;
+
+#[server_protocol]
+fn echo(text: &str) -> &str {
+    text
+}
+
+/// No test waits longer for a peer.
+const LONG: Duration = Duration::from_secs(20);
+
+fn peer(addr: SocketAddr) -> TcpStream {
+    let peer = TcpStream::connect(addr).expect("it listens");
+    peer.set_read_timeout(Some(LONG)).expect("a timeout");
+    peer
+}
+
+fn asks(peer: &mut TcpStream, text: &str) {
+    let message = frame(text.as_bytes());
+    peer.write_all(&message).expect("it is open");
+    let mut reply = vec![0; message.len()];
+    peer.read_exact(&mut reply).expect("a reply");
+    assert_eq!(reply, message);
+}
+
+fn concurrent() -> Started {
+    let server = ConcurrentServer::new(Echo).port(0);
+    server.start().expect("a free port")
+}
+
+#[test]
+fn server_serves_beside_the_program_until_it_is_stopped() {
+    let server = concurrent();
+    let mut peer = peer(server.local_addr());
+    asks(&mut peer, "one");
+    asks(&mut peer, "two");
+    drop(peer);
+    let report = server.stop().expect("no error");
+    assert_eq!((report.requests.served, report.requests.cut), (2, 0));
+}
+
+#[test]
+fn server_ends_by_itself_when_its_lifetime_is_over() {
+    let server = OnceServer::new(Echo).port(0).start().expect("a free port");
+    asks(&mut peer(server.local_addr()), "one");
+    assert_eq!(server.join().expect("no error").requests.served, 1);
+}
+
+#[test]
+fn server_that_is_dropped_goes_on_until_its_handle_stops_it() {
+    let server = concurrent();
+    let (addr, handle) = (server.local_addr(), server.handle());
+    drop(server);
+    let mut peer = peer(addr);
+    asks(&mut peer, "one");
+    handle.stop();
+    // It is told to go away, and then the connection ends.
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).expect("an end");
+    assert!(!rest.is_empty());
+}
+
+#[test]
+fn order_of_the_handle_is_the_result() {
+    let server = concurrent();
+    server.handle().end();
+    let error = server.join().expect_err("it was ended");
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+}
+
+#[test]
+fn port_that_is_taken_is_told_at_once() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = other.local_addr().expect("it listens");
+    let error = ConcurrentServer::new(Echo).address(addr).start();
+    let error = error.expect_err("it is taken");
+    assert_eq!(
+        (error.kind(), error.peer_addr()),
+        (ErrorKind::Listen, Some(addr))
+    );
+}
+
+#[tokio::test]
+async fn program_with_a_runtime_is_told_what_to_call() {
+    let error = ConcurrentServer::new(Echo).port(0).start();
+    let error = error.expect_err("there is a runtime");
+    assert_eq!(error.kind(), ErrorKind::Runtime);
+    assert!(error.to_string().contains("`bind()`"), "{error}");
+}
+
+#[test]
+fn what_is_called_when_it_listens_runs_on_its_runtime() {
+    let (tell, told) = mpsc::channel();
+    let server: Server<_, _> = ConcurrentServer::new(Echo).port(0);
+    let server = server.on_listening(move |addr| {
+        tokio::spawn(async move { tell.send(addr) });
+    });
+    let server = server.start().expect("a free port");
+    assert_eq!(told.recv_timeout(LONG), Ok(server.local_addr()));
+    server.stop().expect("no error");
+}
+
+#[test]
+fn panic_of_what_is_called_when_it_listens_is_passed_on() {
+    let server = ConcurrentServer::new(Echo).port(0);
+    let server = server.on_listening(|_| panic!("as it happens"));
+    let server = server.start().expect("a free port");
+    let panic = thread::spawn(|| server.join())
+        .join()
+        .expect_err("it panicked");
+    assert_eq!(panic.downcast_ref(), Some(&"as it happens"));
+}
