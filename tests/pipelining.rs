@@ -125,16 +125,51 @@ async fn full_pipeline_says_so_and_goes_on() {
 }
 
 #[tokio::test]
-async fn what_a_server_reads_at_once_is_sent_before_anything_is_received() {
+async fn a_quarter_of_what_is_in_flight_is_sent_before_anything_is_received() {
+    const FRAME: usize = 256;
     let (near, _far) = tokio::io::duplex(1 << 20);
     let (near, writes) = counted(near);
-    let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
+    let options = ConnectOptions::new().max_in_flight(2_048);
+    let mut connection: Connection<LengthPrefixed, _> = options.over(near).expect("right settings");
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    let request = "x".repeat(FRAME - 4);
+    let (mut in_flight, mut unsent) = (0, 0);
+    for _ in 0..2_048 {
+        send(&mut pipeline, &[&request]).await;
+        (in_flight, unsent) = (in_flight + FRAME, unsent + FRAME);
+        let enough = (in_flight / 4).clamp(1_024, 32 * 1_024);
+        let expected = if unsent >= enough {
+            vec![unsent]
+        } else {
+            vec![]
+        };
+        assert_eq!(writes.take(), expected, "{in_flight}");
+        if unsent >= enough {
+            unsent = 0;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_received_is_no_longer_in_flight() {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let (near, writes) = counted(near);
+    let mut peer = RawPeer::over(far);
+    let mut connection = Connection::over(near);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let request = "x".repeat(1_020);
-    send(&mut pipeline, &[&*request; 15]).await;
+    send(&mut pipeline, &[&*request; 32]).await;
+    within(pipeline.flush()).await;
+    within(peer.send(frame(b"y").repeat(28))).await;
+    for _ in 0..28 {
+        assert_eq!(receive(&mut pipeline).await.expect("a reply"), "y");
+    }
+    writes.take();
+    // 4 KiB, and what is added.
+    send(&mut pipeline, &[&request]).await;
     assert_eq!(writes.take(), [] as [usize; 0]);
     send(&mut pipeline, &[&request]).await;
-    assert_eq!(writes.take(), [16 * 1_024]);
+    assert_eq!(writes.take(), [2 * 1_024]);
 }
 
 #[tokio::test]
