@@ -101,6 +101,27 @@ async fn callers_ask_again_before_all_replies_are_read() {
 }
 
 #[tokio::test]
+async fn a_quarter_of_the_callers_asks_again_before_the_others_have_their_replies() {
+    const CALLERS: usize = 64;
+    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 20);
+    let request = frame(&[b'x'; 64]);
+    for _ in 0..CALLERS {
+        let channel = channel.clone();
+        tokio::spawn(async move {
+            for _ in 0..2 {
+                let request = "x".repeat(64);
+                channel.call::<Owned>(&request).await.expect("a reply");
+            }
+        });
+    }
+    within(peer.receive(CALLERS * request.len())).await;
+    assert_eq!(writes.take(), [CALLERS * request.len()]);
+    within(peer.send(frame(b"y").repeat(CALLERS))).await;
+    within(peer.receive(CALLERS * request.len())).await;
+    assert_eq!(writes.take(), [CALLERS / 4 * request.len(); 4]);
+}
+
+#[tokio::test]
 async fn refusal_in_the_middle_is_that_of_one_call() {
     let (channel, mut peer) = memory(1 << 10);
     let calls = ["one", "two", "three"].map(|request| call(&channel, request));

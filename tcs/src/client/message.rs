@@ -21,6 +21,15 @@ pub(super) enum Heard {
     Refusal(Refusal),
 }
 
+/// Returns how many bytes of requests go into one write where so many are in flight.
+///
+/// With a quarter each, both ends have work at the same time; below 1 KiB a write costs more than that
+/// gains.
+#[inline]
+pub(super) fn portion(in_flight: u64) -> u64 {
+    (in_flight / 4).clamp(1024, 32 * 1024)
+}
+
 /// Takes the next frame that stands for something out of the inbox, if one is complete.
 #[inline(always)]
 #[expect(

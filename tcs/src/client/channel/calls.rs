@@ -138,6 +138,12 @@ impl Calls {
         waker
     }
 
+    /// Returns where the request begins whose reply is the next to come.
+    #[inline]
+    pub(super) fn first(&self) -> Option<u64> {
+        self.slots.get(self.oldest).map(|slot| slot.start)
+    }
+
     /// Ends the oldest call with a reply, if its request was among the first `sent` bytes.
     #[inline]
     pub(super) fn reply(

@@ -21,7 +21,7 @@ use crate::{
     client::{
         connection::UNASKED,
         failure::Failure,
-        message::{Heard, hear},
+        message::{Heard, hear, portion},
     },
 };
 
@@ -98,8 +98,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     /// Reads first, and then writes all that was queued, until it would have to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         loop {
-            let has_read = self.poll_read(cx).is_ready();
-            self.is_unheard |= has_read;
+            // What has arrived is handed out before more is read.
+            let is_idle = !self.is_unheard && self.poll_read(cx).is_pending();
+            self.is_unheard = !is_idle;
             let next = match self.look(cx) {
                 Ok(next) => next,
                 Err(failure) => return Poll::Ready(failure),
@@ -110,21 +111,24 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 return Poll::Pending;
             }
             let is_sent = self.poll_write(cx).is_ready();
-            if !has_read && (next == Next::Listen || !is_sent) {
+            if is_idle && (next == Next::Listen || !is_sent) {
                 return Poll::Pending;
             }
         }
     }
 
-    /// Hands out the replies that have arrived, and takes the requests that are queued.
+    /// Hands out replies that have arrived, and takes the requests that are queued.
     fn look(&mut self, cx: &Context<'_>) -> Result<Next, Failure> {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         let sent = state.taken - self.outbox.waiting() as u64;
-        if self.is_unheard {
+        let is_asked = self.has_yielded && state.outbox.waiting() > 0;
+        if self.is_unheard && !is_asked {
             self.is_unheard = false;
             self.arrived = state.tick;
             let limit = self.shared.options.frame_len();
+            let first = state.calls.first().unwrap_or(sent);
+            let enough = first + portion(sent.saturating_sub(first));
             while let Some(heard) =
                 hear(&mut state.framing, &mut self.inbox, limit).map_err(Failure::Frame)?
             {
@@ -144,8 +148,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                     }
                 };
                 asked.map_err(|Unasked| Failure::Broken(UNASKED))?;
+                if state.calls.first() >= Some(enough) {
+                    // Those who have these replies ask again before the others have theirs.
+                    self.is_unheard = true;
+                    break;
+                }
             }
-            if self.unread.is_some() || self.inbox.has_ended() {
+            if !self.is_unheard && (self.unread.is_some() || self.inbox.has_ended()) {
                 return Err(match (self.unsent.take(), self.unread.take()) {
                     (Some(source), _) => Failure::Write(source),
                     (None, Some(source)) => Failure::Read(source),

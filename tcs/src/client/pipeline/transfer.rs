@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    ops::{Range, RangeInclusive},
+    ops::Range,
     task::{Context, Poll, ready},
 };
 
@@ -14,19 +14,16 @@ use crate::{
     client::{
         connection::{Connection, UNASKED},
         failure::Failure,
-        message::{Heard, hear},
+        message::{Heard, hear, portion},
     },
     error::Repr,
 };
-
-/// Between so few and so many bytes are sent before a `receive`.
-const EARLY: RangeInclusive<u64> = 1024..=32 * 1024;
 
 impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Returns how many bytes have to wait until they are sent.
     pub(super) fn early(&self) -> u64 {
         let first = self.open.front().unwrap_or(&self.written);
-        ((self.written - first) / 4).clamp(*EARLY.start(), *EARLY.end())
+        portion(self.written - first)
     }
 
     /// Returns how many bytes of all requests were sent.
