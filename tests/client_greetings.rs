@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use tcs::{
-    Channel, Client, Connection, ErrorKind, Execution, Lines, Plain, Raw, RefusalKind,
-    client_protocol, server_protocol,
+    Channel, Client, Connection, ErrorKind, Execution, LengthPrefixed, Lines, Plain, Raw, Refusal,
+    RefusalKind, client_protocol, server_protocol,
 };
-use tcs_tests::{RawPeer, client::chain, control, counted, frame, raw_server::RawServer, within};
+use tcs_tests::{
+    Heard, RawPeer, client::chain, control, counted, frame, raw_server::RawServer, within,
+};
 use tokio::task::JoinHandle;
 
 #[server_protocol(framing = Lines, greeting = "220 ready")]
@@ -17,6 +19,11 @@ fn obey(command: &str) -> String {
 #[client_protocol(server = Obey, request = "NOOP")]
 fn told(reply: String) -> String {
     reply
+}
+
+#[server_protocol(greeting = "ready")]
+fn refused(text: &str) -> String {
+    text.to_owned()
 }
 
 /// A server that greets, and says nothing else before it is asked.
@@ -118,8 +125,8 @@ async fn channel_has_no_greeting_that_was_not_received_before() {
             chain(&error),
             [
                 "cannot encode the request",
-                "the server begins with a greeting: `receive` it from the `Connection`, then make \
-                 that the channel with `into_channel`"
+                "the server begins with a greeting: `receive` it, or `call` once, before many tasks \
+                 share the connection"
             ]
         );
     }
@@ -139,12 +146,7 @@ async fn channel_has_no_greeting_that_was_not_received_before() {
 }
 
 #[tokio::test]
-async fn refusal_in_place_of_the_greeting_is_told() {
-    #[server_protocol(greeting = "ready")]
-    fn refused(text: &str) -> String {
-        text.to_owned()
-    }
-
+async fn final_refusal_in_place_of_the_greeting_is_told() {
     let (addr, server) = RawServer::once(|mut peer| async move {
         within(peer.send(control(0x40, "later"))).await;
     })
@@ -152,10 +154,52 @@ async fn refusal_in_place_of_the_greeting_is_told() {
     let mut connection = within(Connection::connect(addr)).await.expect("it listens");
     let error = within(connection.call::<Refused>("one")).await;
     let error = error.expect_err("it is refused");
-    let kind = error.refusal().map(tcs::Refusal::kind);
+    let kind = error.refusal().map(Refusal::kind);
     assert_eq!(kind, Some(RefusalKind::GoingAway));
     assert_eq!(error.execution(), Execution::Refused);
     within(server).await.expect("it heard what it expects");
+}
+
+#[tokio::test]
+async fn refusal_in_place_of_the_greeting_is_told_once() {
+    let (near, far) = tokio::io::duplex(64);
+    let mut peer = RawPeer::over(far);
+    let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
+    within(peer.send(control(0x04, "not now"))).await;
+    let error = within(connection.call::<Refused>("one")).await;
+    let error = error.expect_err("it is refused");
+    assert_eq!(error.refusal().map(Refusal::kind), Some(RefusalKind::Busy));
+    let call = tokio::spawn(async move {
+        let reply = connection.call::<Refused>("two").await;
+        reply.expect("a reply")
+    });
+    assert_eq!(within(peer.hear()).await, Heard::message("two"));
+    within(peer.send(frame(b"2"))).await;
+    assert_eq!(within(call).await.expect("no panic"), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn greeting_that_does_not_come_is_told_before_anything_is_sent() {
+    let (near, _far) = tokio::io::duplex(64);
+    let mut connection: Connection<Lines, _> = Connection::over(near);
+    let error = connection.call::<Obey>("one").await;
+    let error = error.expect_err("nothing is said");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::TimedOut, Execution::NotSent)
+    );
+    let text = "unnamed peer said nothing within 30s (`reply_timeout`)";
+    assert_eq!(error.to_string(), text);
+
+    let (near, far) = tokio::io::duplex(64);
+    drop(far);
+    let mut connection: Connection<Lines, _> = Connection::over(near);
+    let error = connection.call::<Obey>("one").await;
+    let error = error.expect_err("the server has closed");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Closed, Execution::NotSent)
+    );
 }
 
 #[tokio::test]

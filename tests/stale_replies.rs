@@ -5,12 +5,13 @@ use std::time::Duration;
 use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Raw};
 use tcs_tests::{
     Heard, RawPeer,
+    channel::{self, Owned},
     client::{Prefixed, ask, hears},
     control, frame,
     raw_server::RawServer,
     within,
 };
-use tokio::io::DuplexStream;
+use tokio::{io::DuplexStream, task::JoinSet};
 
 #[tokio::test]
 async fn reply_timeout_closes_the_connection_and_says_so() {
@@ -162,4 +163,44 @@ async fn request_to_a_server_that_has_closed_is_not_sent() {
         error.to_string(),
         "unnamed peer closed the connection before the request was sent"
     );
+}
+
+#[tokio::test]
+async fn what_is_there_before_a_channel_asks_is_no_reply() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let mut peer = RawPeer::over(far);
+    within(peer.send(frame(b"stray"))).await;
+    let connection: Connection<LengthPrefixed, _> = Connection::over(near);
+    // Its driver has not run when the request is there already.
+    let channel = connection.into_channel().expect("it is open");
+    let error = within(channel.call::<Owned>("one")).await;
+    let error = error.expect_err("the reply is not its own");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Broken, Execution::NotSent)
+    );
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_request_was_sent_is_no_reply_to_it() {
+    const CALLERS: usize = 64;
+    let (channel, mut peer) = channel::memory(1 << 20);
+    let request = "x".repeat(64);
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (channel, request) = (channel.clone(), request.clone());
+        callers.spawn(async move {
+            let first = channel.call::<Owned>(&request).await;
+            (first, channel.call::<Owned>(&request).await)
+        });
+    }
+    within(peer.receive(CALLERS * frame(request.as_bytes()).len())).await;
+    // The first callers ask again before all of this is handed out.
+    within(peer.send([frame(b"y").repeat(CALLERS), frame(b"stray")].concat())).await;
+    while let Some(replies) = within(callers.join_next()).await {
+        let (first, second) = replies.expect("no panic");
+        assert_eq!(first.expect("a reply"), "y");
+        let error = second.expect_err("the reply is not its own");
+        assert_eq!(error.kind(), ErrorKind::Broken);
+    }
 }

@@ -99,7 +99,10 @@ async fn program_with_a_runtime_is_told_what_to_call() {
     let error = ConcurrentServer::new(Echo).port(0).start();
     let error = error.expect_err("there is a runtime");
     assert_eq!(error.kind(), ErrorKind::Runtime);
-    assert!(error.to_string().contains("`bind()`"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "`start()` was called inside of a tokio runtime: call `bind()` and `.await` it"
+    );
 }
 
 #[test]

@@ -98,8 +98,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// A panic here ends the connection and nothing else.
     fn open_session(&self, peer: &Peer) -> Self::Session;
 
-    /// Whether a connection begins with a [`greeting`](Self::greeting), which a caller then waits for;
-    /// `false` unless this is overridden.
+    /// Whether every connection begins with a [`greeting`](Self::greeting), which a caller then waits
+    /// for, and in vain where none is said; `false` unless this is overridden.
     const GREETS: bool = false;
 
     /// Returns the message that is sent when a connection opens; none unless this is overridden, as
@@ -309,7 +309,7 @@ pub trait Contract {
     type Request<'a>;
     /// What is answered.
     type Reply<'a>;
-    /// Whether a connection begins with a greeting; see [`ServerProtocol::GREETS`].
+    /// Whether every connection begins with a greeting; see [`ServerProtocol::GREETS`].
     const GREETS: bool = false;
 }
 

@@ -35,14 +35,14 @@ pub(crate) enum Instead {
 /// waits for something that does.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Waits for a future on a runtime of this library's own, unless there is one already, where
+/// Waits for a future on a runtime of this library's own, for a `run()`, unless there is one already, where
 /// `instead` is called.
 pub(crate) fn block_on<T>(
     instead: &'static str,
     builder: fn() -> Builder,
     future: Pin<Box<dyn Future<Output = Result<T>> + '_>>,
 ) -> Result<T> {
-    let runtime = new_runtime(instead, builder)?;
+    let runtime = new_runtime("run()", instead, builder)?;
     let output = block_on_this(&runtime, future);
     // Neither a function that blocks its thread nor a lookup that outlived the connect timeout may
     // keep the process.
@@ -68,10 +68,14 @@ fn poll_on(runtime: &Runtime, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>
     runtime.block_on(poll_fn(poll));
 }
 
-/// Makes a runtime, unless there is one already, where `instead` is called.
-pub(crate) fn new_runtime(instead: &'static str, builder: fn() -> Builder) -> Result<Runtime> {
+/// Makes a runtime for what is `called`, unless there is one already, where `instead` is.
+pub(crate) fn new_runtime(
+    called: &'static str,
+    instead: &'static str,
+    builder: fn() -> Builder,
+) -> Result<Runtime> {
     if Handle::try_current().is_ok() {
-        return Err(Repr::InsideRuntime { instead }.into());
+        return Err(Repr::InsideRuntime { called, instead }.into());
     }
     builder()
         .enable_all()

@@ -4,8 +4,9 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// So many peers may wait until they are accepted; as many as tokio lets wait. The operating system
-/// may allow fewer: `net.core.somaxconn` on Linux, see listen(2).
+/// So many peers may wait until they are accepted. Linux lets those of a larger burst try again, a second
+/// later, and tokio's 128 are few for that. The operating system may allow fewer: `net.core.somaxconn`
+/// on Linux, see listen(2).
 const BACKLOG: u32 = 1024;
 
 /// Listens at an address.

@@ -45,6 +45,9 @@ pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) 
         /// borrow from the connection. Over a `Channel`, as `share` makes it, many tasks call at a
         /// time, each with a clone; a reply that borrows is processed by a closure.
         ///
+        /// A server's greeting is waited for and dropped by the first call over a `Connection`; so call
+        /// before you `share`, or receive it yourself and hand the connection to `over`.
+        ///
         /// A call fails as `Connection::call` does: then its result is `Err`. Otherwise it is what
         /// the function returned, which may be a `Result` of its own.
         #[derive(Clone, Debug)]

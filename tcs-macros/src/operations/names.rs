@@ -29,7 +29,7 @@ pub(super) fn variant(
 ) -> Option<Ident> {
     let ident = &function.sig.ident;
     let name = ident.unraw().to_string();
-    if is_one_of(ident, METHODS) {
+    if METHODS.contains(&name.as_str()) {
         errors.at(
             ident,
             format_args!("`Client` has a method `{name}` already: rename the operation"),

@@ -153,7 +153,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// A protocol of a client, made by `#[client_protocol]`, goes to [`exchange`](Self::exchange).
     ///
     /// Where the protocol has a [greeting](crate::Contract::GREETS), a first call waits for that and drops
-    /// it; to have it, [`receive`](Self::receive) it before.
+    /// it; to have it, [`receive`](Self::receive) it before. Each of the two waits for the reply timeout at
+    /// most.
     ///
     /// # Errors
     ///
@@ -214,11 +215,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Receives a message that was not asked for.
     async fn hear_first(&mut self) -> Result<Range<usize>> {
         self.check()?;
-        let message = self.converse(Watch::Unset).await?;
+        let heard = self.converse(Watch::Unset).await;
         if matches!(self.state, State::Fresh) {
             self.state = State::Greeted;
         }
-        Ok(message)
+        heard.map_err(Error::before_a_request)
     }
 
     /// Sends a request and returns where its reply stands in the inbox.

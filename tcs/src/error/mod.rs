@@ -77,6 +77,21 @@ impl From<Repr> for Error {
 }
 
 impl Error {
+    /// Returns what this error is where a message was waited for, and no request was sent.
+    #[cold]
+    pub(crate) fn before_a_request(self) -> Self {
+        let repr = match *self.0 {
+            Repr::ReplyTimedOut { peer, limit } => Repr::SaidNothing { peer, limit },
+            Repr::Closed { peer } => Repr::Gone { peer, source: None },
+            Repr::Read { peer, source } => {
+                let source = Some(source);
+                Repr::Gone { peer, source }
+            }
+            other => other,
+        };
+        repr.into()
+    }
+
     /// Returns what this error is about.
     pub fn kind(&self) -> ErrorKind {
         match *self.0 {
@@ -90,9 +105,10 @@ impl Error {
             | Repr::InsideRuntime { .. } => ErrorKind::Runtime,
             Repr::Interrupted { .. } => ErrorKind::Interrupted,
             Repr::Connect { .. } => ErrorKind::Connect,
-            Repr::ConnectTimedOut { .. } | Repr::ReplyTimedOut { .. } | Repr::NoRoom { .. } => {
-                ErrorKind::TimedOut
-            }
+            Repr::ConnectTimedOut { .. }
+            | Repr::ReplyTimedOut { .. }
+            | Repr::SaidNothing { .. }
+            | Repr::NoRoom { .. } => ErrorKind::TimedOut,
             Repr::Closed { .. } | Repr::Gone { .. } => ErrorKind::Closed,
             Repr::Refused { .. } => ErrorKind::Refused,
             Repr::Encode { .. } | Repr::Unsendable { .. } => ErrorKind::Request,
@@ -137,6 +153,7 @@ impl Error {
         match &*self.0 {
             Repr::Listen { addr, .. } | Repr::Connect { addr, .. } => Some(*addr),
             Repr::ReplyTimedOut { peer, .. }
+            | Repr::SaidNothing { peer, .. }
             | Repr::Closed { peer }
             | Repr::Gone { peer, .. }
             | Repr::Refused { peer, .. }

@@ -36,6 +36,7 @@ pub(crate) enum Repr {
         instead: &'static str,
     },
     InsideRuntime {
+        called: &'static str,
         instead: &'static str,
     },
     Interrupted {
@@ -50,6 +51,10 @@ pub(crate) enum Repr {
         limit: Duration,
     },
     ReplyTimedOut {
+        peer: Peer,
+        limit: Duration,
+    },
+    SaidNothing {
         peer: Peer,
         limit: Duration,
     },
@@ -125,9 +130,9 @@ impl fmt::Display for Repr {
                     "`{called}` was called outside of a tokio runtime{instead}"
                 )
             }
-            Self::InsideRuntime { instead } => write!(
+            Self::InsideRuntime { called, instead } => write!(
                 f,
-                "`run()` was called inside of a tokio runtime: call `{instead}` and `.await` it"
+                "`{called}` was called inside of a tokio runtime: call `{instead}` and `.await` it"
             ),
             Self::Interrupted { cut } => write!(f, "ended at once; requests cut: {cut}"),
             Self::Connect { addr, .. } => write!(f, "cannot connect to {addr}"),
@@ -139,6 +144,9 @@ impl fmt::Display for Repr {
             }
             Self::ReplyTimedOut { peer, limit } => {
                 write!(f, "no reply from {peer} within {limit:?} (`reply_timeout`)")
+            }
+            Self::SaidNothing { peer, limit } => {
+                write!(f, "{peer} said nothing within {limit:?} (`reply_timeout`)")
             }
             Self::Closed { peer } => write!(f, "{peer} closed the connection before it replied"),
             Self::Gone { peer, .. } => {
@@ -203,6 +211,7 @@ impl Repr {
             | Self::Interrupted { .. }
             | Self::ConnectTimedOut { .. }
             | Self::ReplyTimedOut { .. }
+            | Self::SaidNothing { .. }
             | Self::Closed { .. }
             | Self::Full { .. }
             | Self::NoRoom { .. }
@@ -247,6 +256,7 @@ mod tests {
             Repr::Signals { source: source() },
             Repr::OutsideRuntime { called, instead },
             Repr::InsideRuntime {
+                called: "run()",
                 instead: "listen()",
             },
             Repr::Interrupted { cut: 7 },

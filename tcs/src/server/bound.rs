@@ -83,7 +83,12 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         let handle = self.handle();
         let mut served = self.host.listen();
-        match race(pin!(stop), pin!(&mut served)).await {
+        // What was waited for is dropped before the drain.
+        let ended = {
+            let stop = pin!(stop);
+            race(stop, pin!(&mut served)).await
+        };
+        match ended {
             Either::First(_) => {
                 handle.stop();
                 served.await

@@ -97,7 +97,7 @@ impl Started {
 impl Plan {
     /// Takes the port, and serves on a thread and a runtime of its own.
     pub(super) fn start(self) -> Result<Started> {
-        let runtime = new_runtime("bind()", Builder::new_multi_thread)?;
+        let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
         let host = block_on_this(&runtime, self.bind())?;
         let (local_addr, handle) = (host.local_addr, host.handle.clone());
         let serve = move || {

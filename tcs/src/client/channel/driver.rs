@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    mem::take,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
@@ -39,8 +40,12 @@ pub(super) struct Driver<F: Framing, S> {
     unsent: Option<io::Error>,
     /// Why nothing more arrives.
     unread: Option<io::Error>,
+    /// Nothing was read yet.
+    is_new: bool,
     /// Something has arrived that was not looked at.
     is_unheard: bool,
+    /// How many bytes of requests were sent when that was read: it answers no later ones.
+    asked: u64,
     /// Runs while slots are in use.
     ticker: Ticker,
     /// The tick in which something arrived for the last time.
@@ -73,8 +78,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             wakers: Vec::new(),
             unsent: None,
             unread: None,
+            is_new: true,
             // What the connection left in the inbox.
             is_unheard: true,
+            asked: 0,
             ticker,
             arrived: 0,
             has_yielded: false,
@@ -95,13 +102,16 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         self.failure = Some(failure);
     }
 
-    /// Reads first, and then writes all that was queued, until it would have to wait.
+    /// Reads, hands out what has arrived, and writes what was queued, until it would have to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         loop {
-            // What has arrived is handed out before more is read.
-            let is_idle = !self.is_unheard && self.poll_read(cx).is_pending();
-            self.is_unheard = !is_idle;
-            let next = match self.look(cx) {
+            // What has arrived is handed out before more is read. But before anything is sent, what is
+            // there already is read, and so not taken for a reply.
+            let reads = take(&mut self.is_new) || !self.is_unheard;
+            let has_read = reads && self.poll_read(cx).is_ready();
+            self.is_unheard |= has_read;
+            let is_idle = reads && !self.is_unheard;
+            let next = match self.look(cx, has_read) {
                 Ok(next) => next,
                 Err(failure) => return Poll::Ready(failure),
             };
@@ -118,10 +128,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     }
 
     /// Hands out replies that have arrived, and takes the requests that are queued.
-    fn look(&mut self, cx: &Context<'_>) -> Result<Next, Failure> {
+    fn look(&mut self, cx: &Context<'_>, has_read: bool) -> Result<Next, Failure> {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         let sent = state.taken - self.outbox.waiting() as u64;
+        if has_read {
+            self.asked = sent;
+        }
+        let asked = self.asked;
         let is_asked = self.has_yielded && state.outbox.waiting() > 0;
         if self.is_unheard && !is_asked {
             self.is_unheard = false;
@@ -138,16 +152,16 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                     return Err(Failure::Ended(refusal.clone()));
                 }
                 let (calls, wakers) = (&mut state.calls, &mut self.wakers);
-                let asked = match heard {
-                    Heard::Message(frame) => calls.reply(sent, self.inbox.frame(frame), wakers),
+                let settled = match heard {
+                    Heard::Message(frame) => calls.reply(asked, self.inbox.frame(frame), wakers),
                     Heard::Refusal(refusal) => {
-                        calls.refuse(sent, Outcome::Refused(refusal), wakers)
+                        calls.refuse(asked, Outcome::Refused(refusal), wakers)
                     }
                     Heard::TooLarge(length) => {
-                        calls.refuse(sent, Outcome::TooLarge(length as u64), wakers)
+                        calls.refuse(asked, Outcome::TooLarge(length as u64), wakers)
                     }
                 };
-                asked.map_err(|Unasked| Failure::Broken(UNASKED))?;
+                settled.map_err(|Unasked| Failure::Broken(UNASKED))?;
                 if state.calls.first() >= Some(enough) {
                     // Those who have these replies ask again before the others have theirs.
                     self.is_unheard = true;

@@ -166,8 +166,8 @@ impl<F: Framing> Shared<F> {
 #[cold]
 fn not_greeted() -> Error {
     let source = EncodeError::new(
-        "the server begins with a greeting: `receive` it from the `Connection`, then make that \
-         the channel with `into_channel`",
+        "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
+         the connection",
     );
     Repr::Encode { source }.into()
 }
