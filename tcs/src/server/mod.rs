@@ -254,8 +254,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// ```
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         inside_runtime("listen_until()", Instead::Run)?;
-        let bound: Bound<P, L> = Bound::new(self.plan().bind().await?);
-        bound.listen_until(stop).await
+        self.bind().await?.listen_until(stop).await
     }
 
     /// Serves like [`listen`](Self::listen), and drains at Ctrl-C or SIGTERM; a second one ends the

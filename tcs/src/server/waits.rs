@@ -245,7 +245,7 @@ where
         unfinished(limit, self.drain_began.is_some())
     }
 
-    /// Says the last words, and closes so that they arrive.
+    /// Sends the last words, and closes so that they arrive.
     ///
     /// Not a future of its own, because all of it would be compiled again for each protocol.
     pub(super) fn poll_close(

@@ -135,9 +135,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         if has_read {
             self.asked = sent;
         }
-        let asked = self.asked;
-        let is_asked = self.has_yielded && state.outbox.waiting() > 0;
-        if self.is_unheard && !is_asked {
+        // Those who were let run have asked, and that is sent first.
+        let has_requests = self.has_yielded && state.outbox.waiting() > 0;
+        if self.is_unheard && !has_requests {
             self.is_unheard = false;
             self.arrived = state.tick;
             let limit = self.shared.options.frame_len();
@@ -153,12 +153,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 }
                 let (calls, wakers) = (&mut state.calls, &mut self.wakers);
                 let settled = match heard {
-                    Heard::Message(frame) => calls.reply(asked, self.inbox.frame(frame), wakers),
+                    Heard::Message(frame) => {
+                        calls.reply(self.asked, self.inbox.frame(frame), wakers)
+                    }
                     Heard::Refusal(refusal) => {
-                        calls.refuse(asked, Outcome::Refused(refusal), wakers)
+                        calls.refuse(self.asked, Outcome::Refused(refusal), wakers)
                     }
                     Heard::TooLarge(length) => {
-                        calls.refuse(asked, Outcome::TooLarge(length as u64), wakers)
+                        calls.refuse(self.asked, Outcome::TooLarge(length as u64), wakers)
                     }
                 };
                 settled.map_err(|Unasked| Failure::Broken(UNASKED))?;
