@@ -135,9 +135,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        self.be_greeted(P::GREETS).await?;
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.round_trip(request).await?;
+        let reply = self.round_trip(P::GREETS, request).await?;
         let reply =
             take::<P::Format, _, _>(&self.peer, self.inbox.frame(reply), &mut self.framing)?;
         Ok(protocol.process_reply(&self.peer, reply).await)
@@ -167,8 +166,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: Callable<Framing = F>,
     {
-        self.be_greeted(P::GREETS).await?;
-        let reply = self.round_trip(|out| P::encode(request, out)).await?;
+        let reply = self
+            .round_trip(P::GREETS, |out| P::encode(request, out))
+            .await?;
         take::<P::Format, _, _>(&self.peer, self.inbox.frame(reply), &mut self.framing)
     }
 
@@ -203,7 +203,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Waits for the greeting, if there is one and nothing was received yet.
-    pub(super) async fn be_greeted(&mut self, greets: bool) -> Result<()> {
+    async fn be_greeted(&mut self, greets: bool) -> Result<()> {
         // All that arrives is the one reply, the greeting as well.
         let has_greeting = greets && F::EXCHANGES == Exchanges::Many;
         if has_greeting && matches!(self.state, State::Fresh) {
@@ -222,12 +222,15 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         heard.map_err(Error::before_a_request)
     }
 
-    /// Sends a request and returns where its reply stands in the inbox.
+    /// Sends a request, to a server that `greets` after its greeting, and returns where its reply
+    /// stands in the inbox.
     pub(super) async fn round_trip(
         &mut self,
+        greets: bool,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<Range<usize>> {
         self.check()?;
+        self.be_greeted(greets).await?;
         if matches!((&self.state, F::EXCHANGES), (State::Used, Exchanges::One)) {
             self.abandon("its framing has one exchange per connection, and that was done");
             self.check()?;
@@ -249,9 +252,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Makes sure that a request can be sent.
     ///
-    /// Cancel safe: it never waits.
-    pub(super) async fn prepare(&mut self) -> Result<()> {
+    /// Cancel safe: it waits for nothing but the greeting of a server that `greets`.
+    pub(super) async fn prepare(&mut self, greets: bool) -> Result<()> {
         self.check()?;
+        self.be_greeted(greets).await?;
         self.settle().await.map(drop)
     }
 

@@ -19,8 +19,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: Callable<Framing = F>,
     {
-        self.be_greeted(P::GREETS).await?;
-        let reply = self.round_trip(|out| P::encode(request, out)).await?;
+        let reply = self
+            .round_trip(P::GREETS, |out| P::encode(request, out))
+            .await?;
         let reply = self.inbox.frame(reply);
         let reply = take::<P::Format, _, _>(&self.peer, reply, &mut self.framing)?;
         take_out(reply).ok_or_else(|| strayed(&self.peer))

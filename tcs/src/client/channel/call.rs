@@ -46,13 +46,16 @@ where
     F: Framing,
     E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
 {
-    pub(super) const fn new(shared: &'s Shared<F>, encode: E) -> Self {
-        Self {
+    /// A call of a server that `greets`, or does not; refused where its greeting was not received.
+    #[inline]
+    pub(super) fn new(shared: &'s Shared<F>, greets: bool, encode: E) -> Result<Self> {
+        shared.check_greeted(greets)?;
+        Ok(Self {
             shared,
             encode: Some(encode),
             number: None,
             reply: Reply::new(),
-        }
+        })
     }
 
     /// Sends the request and waits for the reply, if there is room for it.

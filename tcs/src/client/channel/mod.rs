@@ -130,8 +130,7 @@ impl<F: Framing> Channel<F> {
         P: OwnedCallable<Framing = F>,
     {
         let shared = &self.handle.0;
-        shared.check_greeted(P::GREETS)?;
-        let mut call = Call::new(shared, |out| P::encode(request, out));
+        let mut call = Call::new(shared, P::GREETS, |out| P::encode(request, out))?;
         if call.at_once().await? == Progress::Waits {
             call.in_turn().await?;
         }
@@ -172,8 +171,7 @@ impl<F: Framing> Channel<F> {
         P: Callable<Framing = F>,
     {
         let shared = &self.handle.0;
-        shared.check_greeted(P::GREETS)?;
-        let mut call = Call::new(shared, |out| P::encode(request, out));
+        let mut call = Call::new(shared, P::GREETS, |out| P::encode(request, out))?;
         if call.at_once().await? == Progress::Waits {
             call.in_turn().await?;
         }
@@ -194,10 +192,9 @@ impl<F: Framing> Channel<F> {
         P: ClientProtocol<Framing = F>,
     {
         let shared = &self.handle.0;
-        shared.check_greeted(P::GREETS)?;
         let reply = {
             let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-            let mut call = Call::new(shared, request);
+            let mut call = Call::new(shared, P::GREETS, request)?;
             if call.at_once().await? == Progress::Waits {
                 call.in_turn().await?;
             }

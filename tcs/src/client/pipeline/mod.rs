@@ -147,8 +147,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             return Err(failure.of_later(&self.connection.peer));
         }
         if self.open.is_empty() {
-            self.connection.be_greeted(P::GREETS).await?;
-            self.connection.prepare().await?;
+            self.connection.prepare(P::GREETS).await?;
         }
         if self.is_full() {
             let limit = self.connection.options.in_flight();
