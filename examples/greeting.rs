@@ -29,7 +29,7 @@
 //! last word, when it is stopped, say. It is not all of SMTP, and sends no mail. Mail servers insist on
 //! `\r\n` at the end of a line, which would be `framing = CrlfLines`; `nc` sends `\n`.
 
-use tcs::{Answer, ConcurrentServer, Lines, Refusal, RefusalKind, server_protocol};
+use tcs::{Answer, ConcurrentServer, Lines, Rejection, RejectionKind, server_protocol};
 
 /// A mail is not longer than this, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -113,10 +113,10 @@ fn path(text: &str, before: &str) -> Result<String, String> {
 }
 
 /// Says a refusal as SMTP does (RFC 5321, section 4.2).
-fn in_words(refusal: &Refusal) -> String {
+fn in_words(refusal: &Rejection) -> String {
     let text = refusal.text();
     match refusal.kind() {
-        RefusalKind::Error | RefusalKind::BadRequest => format!("500 {text}"),
+        RejectionKind::Error | RejectionKind::BadRequest => format!("500 {text}"),
         kind if kind.is_final() => format!("421 {text}"),
         _ => format!("451 {text}"),
     }

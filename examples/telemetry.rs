@@ -24,7 +24,7 @@ use std::{
 };
 
 use tcs::{
-    Answer, ConcurrentServer, Decode, DecodeError, Delimited, Frame, Plain, Refusal, delimiter,
+    Answer, ConcurrentServer, Decode, DecodeError, Delimited, Frame, Plain, Rejection, delimiter,
     server_protocol,
 };
 
@@ -86,7 +86,7 @@ fn report(
 
 /// A device waits for no reply to a reading, so it is told nothing, and goes on. Unless it is named,
 /// the connection would close, as the next reply would be taken for this one.
-fn complain(refusal: &Refusal) -> Answer<&'static str> {
+fn complain(refusal: &Rejection) -> Answer<&'static str> {
     println!("{refusal}");
     Answer::Nothing
 }

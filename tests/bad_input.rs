@@ -370,7 +370,7 @@ impl tcs::ServerProtocol for TwoLines {
         &'a self,
         _context: tcs::Context<'a, ()>,
         request: &'a str,
-    ) -> Result<Result<&'a str, &'a str>, tcs::Refusal> {
+    ) -> Result<Result<&'a str, &'a str>, tcs::Rejection> {
         Ok(if request == "error" {
             Err("two\nlines")
         } else {

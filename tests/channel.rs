@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tcs::{
     Channel, ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Lines, Plain,
-    RefusalKind,
+    RejectionKind,
 };
 use tcs_tests::{
     Heard, RawPeer,
@@ -133,8 +133,8 @@ async fn refusal_in_the_middle_is_that_of_one_call() {
     assert_eq!(first.reply().await, "1");
     let error = second.error().await;
     assert_eq!(error.execution(), Execution::Refused);
-    let kind = error.refusal().map(tcs::Refusal::kind);
-    assert_eq!(kind, Some(RefusalKind::Busy));
+    let kind = error.refusal().map(tcs::Rejection::kind);
+    assert_eq!(kind, Some(RejectionKind::Busy));
     assert_eq!(third.reply().await, "3");
 }
 

@@ -13,7 +13,7 @@ use tcs_tests::{
 };
 
 /// What an error says of a call.
-async fn facts(call: Call) -> (ErrorKind, Execution) {
+async fn info(call: Call) -> (ErrorKind, Execution) {
     let error = call.error().await;
     (error.kind(), error.execution())
 }
@@ -34,7 +34,7 @@ async fn final_refusal_leaves_all_open_calls_unexecuted() {
     assert_eq!(first.reply().await, "1");
     for other in others {
         let refused = (ErrorKind::Refused, Execution::Refused);
-        assert_eq!(facts(other).await, refused);
+        assert_eq!(info(other).await, refused);
     }
     let error = call(&channel, "later").error().await;
     assert_eq!(
@@ -60,9 +60,9 @@ async fn calls_open_when_the_server_closes_tell_whether_they_were_sent() {
     within(peer.send(frame(b"1"))).await;
     drop(peer);
     assert_eq!(first.reply().await, "1");
-    assert_eq!(facts(second).await.1, Execution::Unknown);
-    assert_eq!(facts(third).await.1, Execution::NotSent);
-    assert_eq!(facts(fourth).await.1, Execution::NotSent);
+    assert_eq!(info(second).await.1, Execution::Unknown);
+    assert_eq!(info(third).await.1, Execution::NotSent);
+    assert_eq!(info(fourth).await.1, Execution::NotSent);
     let error = call(&channel, "later").error().await;
     assert_eq!(
         (error.kind(), error.execution()),
@@ -112,7 +112,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
         within(peer.receive(4)).await;
         within(peer.send(said)).await;
         drop(peer);
-        assert_eq!(facts(large).await, told);
+        assert_eq!(info(large).await, told);
     }
 }
 
@@ -126,9 +126,9 @@ async fn bytes_that_are_no_frame_fail_all_open_calls() {
     let [first, second] = calls;
     assert_eq!(first.reply().await, "1");
     let malformed = (ErrorKind::Reply, Execution::Unknown);
-    assert_eq!(facts(second).await, malformed);
+    assert_eq!(info(second).await, malformed);
     let broken = (ErrorKind::Broken, Execution::NotSent);
-    assert_eq!(facts(call(&channel, "later")).await, broken);
+    assert_eq!(info(call(&channel, "later")).await, broken);
     assert_eq!(within(peer.hear()).await, Heard::End);
 }
 
@@ -184,7 +184,7 @@ async fn silent_server_is_taken_for_dead() {
         (ErrorKind::Broken, Execution::NotSent),
     ];
     for (call, told) in calls.into_iter().zip(told) {
-        assert_eq!(facts(call).await, told);
+        assert_eq!(info(call).await, told);
         assert!((8..=9).contains(&began.elapsed().as_secs()));
     }
     let error = call(&channel, "later").error().await;
@@ -205,7 +205,7 @@ async fn call_behind_a_request_that_is_never_read_does_not_wait_for_ever() {
     assert_eq!(first.reply().await, "early");
     pass(Duration::from_secs(3)).await;
     let began = tokio::time::Instant::now();
-    let behind = facts(call(&channel, "behind")).await;
+    let behind = info(call(&channel, "behind")).await;
     assert_eq!(behind, (ErrorKind::Broken, Execution::NotSent));
     assert!((8..=9).contains(&began.elapsed().as_secs()));
     // Nor does it live on when nobody needs it any more.
@@ -277,7 +277,7 @@ fn runtime_that_ends_fails_all_calls() {
             )
         );
         let broken = (ErrorKind::Broken, Execution::NotSent);
-        assert_eq!(facts(call(&channel, "later")).await, broken);
+        assert_eq!(info(call(&channel, "later")).await, broken);
     });
 }
 

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use tcs::{
-    Channel, Client, Connection, ErrorKind, Execution, LengthPrefixed, Lines, Plain, Raw, Refusal,
-    RefusalKind, client_protocol, server_protocol,
+    Channel, Client, Connection, ErrorKind, Execution, LengthPrefixed, Lines, Plain, Raw,
+    Rejection, RejectionKind, client_protocol, server_protocol,
 };
 use tcs_tests::{
     Heard, RawPeer, client::chain, control, counted, frame, raw_server::RawServer, within,
@@ -154,8 +154,8 @@ async fn final_refusal_in_place_of_the_greeting_is_told() {
     let mut connection = within(Connection::connect(addr)).await.expect("it listens");
     let error = within(connection.call::<Refused>("one")).await;
     let error = error.expect_err("it is refused");
-    let kind = error.refusal().map(Refusal::kind);
-    assert_eq!(kind, Some(RefusalKind::GoingAway));
+    let kind = error.refusal().map(Rejection::kind);
+    assert_eq!(kind, Some(RejectionKind::GoingAway));
     assert_eq!(error.execution(), Execution::Refused);
     within(server).await.expect("it heard what it expects");
 }
@@ -168,7 +168,10 @@ async fn refusal_in_place_of_the_greeting_is_told_once() {
     within(peer.send(control(0x04, "not now"))).await;
     let error = within(connection.call::<Refused>("one")).await;
     let error = error.expect_err("it is refused");
-    assert_eq!(error.refusal().map(Refusal::kind), Some(RefusalKind::Busy));
+    assert_eq!(
+        error.refusal().map(Rejection::kind),
+        Some(RejectionKind::Busy)
+    );
     let call = tokio::spawn(async move {
         let reply = connection.call::<Refused>("two").await;
         reply.expect("a reply")

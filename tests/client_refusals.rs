@@ -1,6 +1,6 @@
 //! What a server refuses, its client is told, and may go on if the server does.
 
-use tcs::{Connection, ErrorKind, Execution, RefusalKind};
+use tcs::{Connection, ErrorKind, Execution, RejectionKind};
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, chain, hears},
@@ -12,13 +12,13 @@ use tcs_tests::{
 #[tokio::test]
 async fn refusals_are_errors_that_tell_the_reason() {
     let kinds = [
-        (0x01, RefusalKind::Error, Execution::Failed),
-        (0x02, RefusalKind::BadRequest, Execution::Refused),
-        (0x03, RefusalKind::TooLarge, Execution::Refused),
-        (0x04, RefusalKind::Busy, Execution::Refused),
-        (0x05, RefusalKind::TimedOut, Execution::Failed),
-        (0x06, RefusalKind::Failed, Execution::Failed),
-        (0x3e, RefusalKind::Unknown, Execution::Unknown),
+        (0x01, RejectionKind::Error, Execution::Failed),
+        (0x02, RejectionKind::BadRequest, Execution::Refused),
+        (0x03, RejectionKind::TooLarge, Execution::Refused),
+        (0x04, RejectionKind::Busy, Execution::Refused),
+        (0x05, RejectionKind::TimedOut, Execution::Failed),
+        (0x06, RejectionKind::Failed, Execution::Failed),
+        (0x3e, RejectionKind::Unknown, Execution::Unknown),
     ];
     let (addr, server) = RawServer::once(move |mut peer| async move {
         for (code, ..) in kinds {
@@ -111,7 +111,7 @@ async fn refusal_is_heard_although_the_request_is_not_all_sent() {
         .expect_err("a refusal");
     assert_eq!(
         error.refusal().expect("refused").kind(),
-        RefusalKind::ProtocolError
+        RejectionKind::ProtocolError
     );
     drop(
         within(server)
@@ -133,7 +133,7 @@ async fn refusal_is_heard_although_the_server_has_closed_before_the_request_is_a
     let error = error.expect_err("a refusal");
     assert_eq!(
         error.refusal().expect("refused").kind(),
-        RefusalKind::ProtocolError
+        RejectionKind::ProtocolError
     );
     within(server)
         .await
@@ -161,7 +161,7 @@ async fn request_is_sent_whole_although_it_is_refused_early() {
         .expect_err("a refusal");
     assert_eq!(
         error.refusal().expect("refused").kind(),
-        RefusalKind::TooLarge
+        RejectionKind::TooLarge
     );
     within(told).await.expect("all of it was received");
     assert_eq!(
@@ -178,9 +178,9 @@ async fn request_is_sent_whole_although_it_is_refused_early() {
 }
 
 /// An error of the function is an answer; only the other kinds turn a request away.
-fn said(kind: RefusalKind) -> &'static str {
+fn said(kind: RejectionKind) -> &'static str {
     match kind {
-        RefusalKind::Error => "answered with an error",
+        RejectionKind::Error => "answered with an error",
         _ => "refused the request",
     }
 }

@@ -4,7 +4,8 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tcs::{
-    Answer, Carry, Codec, ConcurrentServer, Context, Peer, Refusal, ServerProtocol, server_protocol,
+    Answer, Carry, Codec, ConcurrentServer, Context, Peer, Rejection, ServerProtocol,
+    server_protocol,
 };
 use tcs_tests::{
     Over, Place,
@@ -64,11 +65,11 @@ async fn prefixed_frames_are_bytes(over: Over) {
 }
 
 #[server_protocol(Oracle, framing = Codec<AnyDelimiterCodec>, format = Codec<AnyDelimiterCodec>)]
-fn answer(question: Bytes, #[state] known: &Vec<(Vec<u8>, String)>) -> Result<&str, Refusal> {
+fn answer(question: Bytes, #[state] known: &Vec<(Vec<u8>, String)>) -> Result<&str, Rejection> {
     let found = known.iter().find(|(known, _)| *known == question);
     found
         .map(|(_, answer)| answer.as_str())
-        .ok_or_else(|| Refusal::busy("later"))
+        .ok_or_else(|| Rejection::busy("later"))
 }
 
 async fn delimited_frames_may_be_answered_by_what_is_borrowed(over: Over) {
@@ -301,7 +302,7 @@ impl ServerProtocol for Short {
         &self,
         _context: Context<'_, ()>,
         line: String,
-    ) -> Result<&'static str, Refusal> {
+    ) -> Result<&'static str, Rejection> {
         Ok(if line.is_empty() { "empty" } else { "ok" })
     }
 }

@@ -4,8 +4,8 @@ use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tcs::{
-    Answer, Codec, ConcurrentServer, Context, Encode, Peer, Refusal, RefusalKind, ServerProtocol,
-    server::Requests, server_protocol,
+    Answer, Codec, ConcurrentServer, Context, Encode, Peer, Rejection, RejectionKind,
+    ServerProtocol, server::Requests, server_protocol,
 };
 use tcs_tests::{
     Over, Place,
@@ -87,10 +87,10 @@ fn worded(entry: Entry) -> Result<Balance, String> {
     book(entry)
 }
 
-fn in_words(refusal: &Refusal) -> Answer<Balance> {
+fn in_words(refusal: &Rejection) -> Answer<Balance> {
     match refusal.kind() {
-        RefusalKind::Error => Answer::Reply(Balance(1_000)),
-        RefusalKind::Failed => Answer::Reply(Balance(2_000)),
+        RejectionKind::Error => Answer::Reply(Balance(1_000)),
+        RejectionKind::Failed => Answer::Reply(Balance(2_000)),
         kind if kind.is_final() => Answer::Reply(Balance(3_000)),
         _ => Answer::Nothing,
     }
@@ -192,7 +192,7 @@ impl ServerProtocol for Two {
 
     fn open_session(&self, _peer: &Peer) {}
 
-    fn refuse<'a>(&'a self, _refusal: &'a Refusal) -> Option<impl Encode<Self::Format>> {
+    fn refuse<'a>(&'a self, _refusal: &'a Rejection) -> Option<impl Encode<Self::Format>> {
         Some("sorry")
     }
 
@@ -200,7 +200,7 @@ impl ServerProtocol for Two {
         &self,
         _context: Context<'_, ()>,
         _line: Bytes,
-    ) -> Result<&'static str, Refusal> {
+    ) -> Result<&'static str, Rejection> {
         Ok("")
     }
 }

@@ -2,8 +2,8 @@
 //! execute nothing.
 
 use tcs::{
-    Arrival, ConcurrentServer, Connection, CrlfLines, Delimited, ErrorKind, Fixed, Framing, Input,
-    LengthPrefixed, Lines, Netstrings, Plain, Prefixed, Raw, Side, UntilEof, delimiter,
+    Arrival, ConcurrentServer, Connection, CrlfLines, Delimited, ErrorKind, Fixed, Framing,
+    LengthPrefixed, Lines, Netstrings, Plain, Prefixed, Raw, Side, Unparsed, UntilEof, delimiter,
     prefix::{LittleEndian, Whole},
 };
 use tcs_tests::{control, cutting::read, gate, raw_server::RawServer, start, tester, within};
@@ -188,8 +188,8 @@ async fn messages_in_a_path_are_not_executed() {
 #[test]
 fn complete_message_waits_for_nothing() {
     fn is_message<F: Framing>(bytes: &[u8]) {
-        let input = Input::new(bytes, 1 << 20, Side::Server, Arrival::Paused);
-        let found = F::default().cut(input);
+        let input = Unparsed::new(bytes, 1 << 20, Side::Server, Arrival::Paused);
+        let found = F::default().parse(input);
         assert!(matches!(found, Ok(Some(_))), "{bytes:?}: {found:?}");
     }
     is_message::<Lines>(b"*1\r\n");

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use tcs::{
     Answer, Callable, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed,
-    Lines, MessagePack, Postcard, Protobuf, RefusalKind, ServerProtocol, client_protocol,
+    Lines, MessagePack, Postcard, Protobuf, RejectionKind, ServerProtocol, client_protocol,
     server_protocol,
 };
 use tcs_tests::{Heard, client::chain, frame, raw_server::RawServer, start, within};
@@ -375,7 +375,7 @@ async fn message_without_a_form_is_a_failure_whose_reason_stays_here() {
     let server = start(ConcurrentServer::new(Keys)).await;
     let mut peer = server.peer().await;
     let heard = within(peer.ask("1")).await;
-    assert_eq!(heard.kind(), RefusalKind::Failed.code());
+    assert_eq!(heard.kind(), RejectionKind::Failed.code());
     assert!(!format!("{heard:?}").contains("key"), "{heard:?}");
     drop(peer);
     server.stopped().await;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use tcs::{
-    Callable, ConcurrentServer, ConnectOptions, Contract, ErrorKind, LengthPrefixed, RefusalKind,
+    Callable, ConcurrentServer, ConnectOptions, Contract, ErrorKind, LengthPrefixed, RejectionKind,
     ServerProtocol, server_protocol,
 };
 use tcs_tests::{Heard, client::chain, frame, raw_server::RawServer, start, within};
@@ -58,9 +58,9 @@ where
         match length.cmp(&LIMIT) {
             Ordering::Less => assert_eq!(heard, Heard::Message(text(length + 1))),
             // The request is not too large, and its reply is.
-            Ordering::Equal => assert_eq!(heard.kind(), RefusalKind::Failed.code(), "{heard:?}"),
+            Ordering::Equal => assert_eq!(heard.kind(), RejectionKind::Failed.code(), "{heard:?}"),
             Ordering::Greater => {
-                let refusal = Heard::Control(RefusalKind::TooLarge.code(), too_large.clone());
+                let refusal = Heard::Control(RejectionKind::TooLarge.code(), too_large.clone());
                 assert_eq!(heard, refusal);
             }
         }

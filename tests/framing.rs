@@ -2,7 +2,7 @@
 //! with a second implementation. What is particular to one of them is in `framing_rules.rs`.
 
 use proptest::prelude::*;
-use tcs::{Arrival, Framing, Input, Raw, Side};
+use tcs::{Arrival, Framing, Raw, Side, Unparsed};
 use tcs_tests::{
     cutting::{Found, every_split_gives, messages, pieces, read, write, write_one},
     every_framing,
@@ -73,7 +73,7 @@ fn never_panics<F: Framing>(first: &[u8], then: &[u8]) {
             for limit in [0, 10, usize::MAX] {
                 let mut framing = F::default();
                 for bytes in [first, &[first, then].concat(), then] {
-                    drop(framing.cut(Input::new(bytes, limit, side, arrival)));
+                    drop(framing.parse(Unparsed::new(bytes, limit, side, arrival)));
                 }
             }
         }
@@ -119,7 +119,7 @@ macro_rules! properties {
         mod $name {
             use super::*;
 
-            type Cut = $framing;
+            type ParsedFrame = $framing;
             const NAIVE: Naive = naive::$naive;
 
             proptest! {
@@ -128,21 +128,21 @@ macro_rules! properties {
                     given in any_messages(),
                     cuts in prop::collection::vec(0..400_usize, 0..10),
                 ) {
-                    reads_what_it_wrote::<Cut>(NAIVE, given, &cuts);
+                    reads_what_it_wrote::<ParsedFrame>(NAIVE, given, &cuts);
                 }
 
                 #[test]
                 fn what_cannot_be_read_again_cannot_be_sent(
                     message in prop::collection::vec(prop::sample::select(NAIVE.alphabet), 0..8),
                 ) {
-                    sends_what_can_be_sent::<Cut>(NAIVE, &message);
+                    sends_what_can_be_sent::<ParsedFrame>(NAIVE, &message);
                 }
 
                 #[test]
                 fn random_bytes_are_what_the_naive_decoder_says(
                     stream in prop::collection::vec(any::<u8>(), 1..60),
                 ) {
-                    agrees_with_naive::<Cut>(NAIVE, &stream);
+                    agrees_with_naive::<ParsedFrame>(NAIVE, &stream);
                 }
 
                 #[test]
@@ -150,22 +150,22 @@ macro_rules! properties {
                     first in prop::collection::vec(any::<u8>(), 0..=LIMIT),
                     then in prop::collection::vec(any::<u8>(), 0..=LIMIT),
                 ) {
-                    never_panics::<Cut>(&first, &then);
+                    never_panics::<ParsedFrame>(&first, &then);
                 }
             }
 
             #[test]
             fn all_single_splits_give_the_same_messages() {
                 let given = examples(NAIVE);
-                let stream = write::<Cut>(&given);
+                let stream = write::<ParsedFrame>(&given);
                 for side in SIDES {
-                    every_split_gives::<Cut>(side, &stream, LIMIT, &(messages(&given), None));
+                    every_split_gives::<ParsedFrame>(side, &stream, LIMIT, &(messages(&given), None));
                 }
             }
 
             #[test]
             fn limits_hold_to_the_byte_in_both_directions() {
-                limits_hold::<Cut>(NAIVE);
+                limits_hold::<ParsedFrame>(NAIVE);
             }
         }
     )* };

@@ -3,9 +3,9 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use tcs::{
-    Arrival, CrlfLines, Cut, Delimited, Exchanges, Fixed, FrameError, Framing, Input,
-    LengthPrefixed, Lines, Netstrings, Prefixed, Raw, Refusal, RefusalKind, RequestEnd, Side, Told,
-    UntilEof, delimiter,
+    Arrival, CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, LengthPrefixed, Lines,
+    Netstrings, ParsedFrame, Prefixed, Raw, Rejection, RejectionKind, RequestEnd, Side, Told,
+    Unparsed, UntilEof, delimiter,
     prefix::{BigEndian, Whole},
 };
 use tcs_tests::{
@@ -22,8 +22,8 @@ type DotLines = Delimited<{ delimiter(b"\r\n.\r\n") }>;
 fn endless<F: Framing>(start: &[u8], byte: u8) -> (usize, FrameError) {
     let (mut framing, mut unread) = (F::default(), start.to_vec());
     loop {
-        let input = Input::new(&unread, LIMIT, Side::Server, Arrival::Paused);
-        match framing.cut(input) {
+        let input = Unparsed::new(&unread, LIMIT, Side::Server, Arrival::Paused);
+        match framing.parse(input) {
             Ok(None) if unread.len() < 10 * LIMIT => unread.push(byte),
             Ok(None) => panic!("{} bytes are not refused", unread.len()),
             Ok(Some(cut)) => panic!("a frame without an end: {cut:?}"),
@@ -56,15 +56,15 @@ fn endless_number_is_refused_at_the_first_digit_too_many() {
         assert_eq!(found, count, "{error}");
         assert!(error.to_string().contains("exceeds `max_frame_len`"));
     }
-    let input = Input::new(&[b'9'; 100], usize::MAX, Side::Server, Arrival::Paused);
+    let input = Unparsed::new(&[b'9'; 100], usize::MAX, Side::Server, Arrival::Paused);
     assert!(
         Netstrings::default()
-            .cut(input)
+            .parse(input)
             .is_ok_and(|cut| cut.is_none())
     );
     let colon = [&[b'9'; 100][..], b":"].concat();
-    let input = Input::new(&colon, usize::MAX, Side::Server, Arrival::Paused);
-    assert!(Netstrings::default().cut(input).is_err());
+    let input = Unparsed::new(&colon, usize::MAX, Side::Server, Arrival::Paused);
+    assert!(Netstrings::default().parse(input).is_err());
 }
 
 #[test]
@@ -73,13 +73,13 @@ fn bytes_are_searched_once_however_they_arrive() {
         const LENGTH: usize = 1 << 20;
         let (mut framing, bytes) = (F::default(), [&vec![byte; LENGTH][..], end].concat());
         for length in 1..bytes.len() {
-            let input = Input::new(&bytes[..length], LENGTH, Side::Server, Arrival::Paused);
-            assert_eq!(framing.cut(input), Ok(None));
+            let input = Unparsed::new(&bytes[..length], LENGTH, Side::Server, Arrival::Paused);
+            assert_eq!(framing.parse(input), Ok(None));
         }
-        let input = Input::new(&bytes, LENGTH, Side::Server, Arrival::Paused);
+        let input = Unparsed::new(&bytes, LENGTH, Side::Server, Arrival::Paused);
         assert_eq!(
-            framing.cut(input),
-            Ok(Some(Cut::message(0..LENGTH, bytes.len())))
+            framing.parse(input),
+            Ok(Some(ParsedFrame::message(0..LENGTH, bytes.len())))
         );
     }
     let (done, finished) = mpsc::channel();
@@ -151,12 +151,15 @@ fn length_says_at_most_what_it_can() {
 
 #[test]
 fn until_eof_waits_for_the_end() {
-    let cut = |side, arrival| UntilEof::default().cut(Input::new(b"ab", LIMIT, side, arrival));
+    let cut = |side, arrival| UntilEof::default().parse(Unparsed::new(b"ab", LIMIT, side, arrival));
     for side in [Side::Server, Side::Client] {
         for arrival in [Arrival::Filled, Arrival::Paused] {
             assert_eq!(cut(side, arrival), Ok(None));
         }
-        assert_eq!(cut(side, Arrival::Ended), Ok(Some(Cut::message(0..2, 2))));
+        assert_eq!(
+            cut(side, Arrival::Ended),
+            Ok(Some(ParsedFrame::message(0..2, 2)))
+        );
     }
     assert_eq!(UntilEof::EXCHANGES, Exchanges::One);
     assert_eq!(UntilEof::REQUEST_END, RequestEnd::HalfClose);
@@ -166,10 +169,10 @@ fn until_eof_waits_for_the_end() {
 fn message_is_skipped_up_to_four_times_the_limit() {
     for (length, skipped) in [(4 * LIMIT, true), (4 * LIMIT + 1, false)] {
         let header = u32::try_from(length).expect("small").to_be_bytes();
-        let input = Input::new(&header, LIMIT, Side::Server, Arrival::Paused);
-        let cut = LengthPrefixed::default().cut(input);
+        let input = Unparsed::new(&header, LIMIT, Side::Server, Arrival::Paused);
+        let cut = LengthPrefixed::default().parse(input);
         if skipped {
-            assert_eq!(cut, Ok(Some(Cut::too_large(length, 4 + length))));
+            assert_eq!(cut, Ok(Some(ParsedFrame::too_large(length, 4 + length))));
         } else {
             assert_eq!(
                 cut.expect_err("it is too large").to_string(),
@@ -183,21 +186,21 @@ fn message_is_skipped_up_to_four_times_the_limit() {
 fn control_frames_are_told_from_messages() {
     let bytes = control(0x41, "tea");
     for at in 0..bytes.len() {
-        let input = Input::new(&bytes[..at], LIMIT, Side::Client, Arrival::Paused);
-        assert_eq!(LengthPrefixed::default().cut(input), Ok(None), "{at}");
+        let input = Unparsed::new(&bytes[..at], LIMIT, Side::Client, Arrival::Paused);
+        assert_eq!(LengthPrefixed::default().parse(input), Ok(None), "{at}");
     }
-    let input = Input::new(&bytes, LIMIT, Side::Client, Arrival::Paused);
+    let input = Unparsed::new(&bytes, LIMIT, Side::Client, Arrival::Paused);
     assert_eq!(
-        LengthPrefixed::default().cut(input),
-        Ok(Some(Cut::control(0x41, 5..8, 8)))
+        LengthPrefixed::default().parse(input),
+        Ok(Some(ParsedFrame::control(0x41, 5..8, 8)))
     );
 }
 
 #[test]
 fn control_frame_has_at_most_4096_bytes() {
     let mut out = Vec::new();
-    // Cut between characters, not within one.
-    let refusal = Refusal::new(RefusalKind::Busy, "ä".repeat(4_096));
+    // ParsedFrame between characters, not within one.
+    let refusal = Rejection::new(RejectionKind::Busy, "ä".repeat(4_096));
     assert_eq!(
         LengthPrefixed::default().refuse(&mut out, &refusal),
         Told::Yes
@@ -207,15 +210,16 @@ fn control_frame_has_at_most_4096_bytes() {
 
     for length in [0, 4_097] {
         let header = (length | 1_u32 << 31).to_be_bytes();
-        let input = Input::new(&header, LIMIT, Side::Client, Arrival::Paused);
-        assert!(LengthPrefixed::default().cut(input).is_err(), "{length}");
+        let input = Unparsed::new(&header, LIMIT, Side::Client, Arrival::Paused);
+        assert!(LengthPrefixed::default().parse(input).is_err(), "{length}");
     }
 }
 
 #[test]
 fn raw_request_is_what_has_arrived() {
-    let cut = |bytes, side, arrival| Raw::default().cut(Input::new(bytes, LIMIT, side, arrival));
-    let all = Ok(Some(Cut::message(0..2, 2)));
+    let cut =
+        |bytes, side, arrival| Raw::default().parse(Unparsed::new(bytes, LIMIT, side, arrival));
+    let all = Ok(Some(ParsedFrame::message(0..2, 2)));
     assert_eq!(cut(b"ab", Side::Server, Arrival::Filled), Ok(None));
     assert_eq!(cut(b"ab", Side::Server, Arrival::Paused), all);
     assert_eq!(cut(b"ab", Side::Server, Arrival::Ended), all);
@@ -225,10 +229,17 @@ fn raw_request_is_what_has_arrived() {
 
 #[test]
 fn raw_reply_is_everything_until_the_end() {
-    let cut = |bytes, arrival| Raw::default().cut(Input::new(bytes, LIMIT, Side::Client, arrival));
+    let cut =
+        |bytes, arrival| Raw::default().parse(Unparsed::new(bytes, LIMIT, Side::Client, arrival));
     assert_eq!(cut(b"ab", Arrival::Paused), Ok(None));
-    assert_eq!(cut(b"ab", Arrival::Ended), Ok(Some(Cut::message(0..2, 2))));
-    assert_eq!(cut(b"", Arrival::Ended), Ok(Some(Cut::message(0..0, 0))));
+    assert_eq!(
+        cut(b"ab", Arrival::Ended),
+        Ok(Some(ParsedFrame::message(0..2, 2)))
+    );
+    assert_eq!(
+        cut(b"", Arrival::Ended),
+        Ok(Some(ParsedFrame::message(0..0, 0)))
+    );
 }
 
 #[test]

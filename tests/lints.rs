@@ -154,7 +154,7 @@ pub fn carried(line: String) -> Result<String, String> {
 
 type Text = tcs::Codec<tokio_util::codec::LinesCodec>;
 
-fn in_words(refusal: &tcs::Refusal) -> &str {
+fn in_words(refusal: &tcs::Rejection) -> &str {
     refusal.text()
 }
 

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    ConcurrentServer, Error, ErrorKind, Json, MessagePack, Postcard, RefusalKind, client_protocol,
-    server_protocol,
+    ConcurrentServer, Error, ErrorKind, Json, MessagePack, Postcard, RejectionKind,
+    client_protocol, server_protocol,
 };
 use tcs_tests::{
     Heard, Running, client::chain, control, frame, raw_server::RawServer, start, within,
@@ -83,7 +83,7 @@ versions!(Postcard, lean_old, lean_new, lean_contract);
 fn refused(error: &Error) -> String {
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     let refusal = error.refusal().expect("it was refused");
-    assert_eq!(refusal.kind(), RefusalKind::BadRequest);
+    assert_eq!(refusal.kind(), RejectionKind::BadRequest);
     refusal.text().to_owned()
 }
 

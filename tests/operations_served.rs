@@ -10,8 +10,8 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Context, Facts, FromContext, Json, Lines, Peer, Refusal, ServerProtocol,
-    server_protocol,
+    ConcurrentServer, ConnectionInfo, Context, FromContext, Json, Lines, Peer, Rejection,
+    ServerProtocol, server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, Running, frame, start, within};
 
@@ -19,8 +19,8 @@ use tcs_tests::{Heard, RawPeer, Running, frame, start, within};
 struct Known;
 
 impl FromContext<'_> for Known {
-    fn from_context(_facts: &Facts) -> Result<Self, Refusal> {
-        Err(Refusal::busy("nobody is known"))
+    fn from_context(_facts: &ConnectionInfo) -> Result<Self, Rejection> {
+        Err(Rejection::busy("nobody is known"))
     }
 }
 
@@ -142,7 +142,7 @@ async fn panic_fails_its_request() {
 /// Its options see what the module sees, and the types in them what is around it.
 #[server_protocol(format = Json, framing = Lines, session = *start, greeting = start, refuse = in_words)]
 mod optional {
-    use super::{AtomicU64, Refusal};
+    use super::{AtomicU64, Rejection};
 
     pub fn next(#[session] number: &mut u64, #[state] start: &u64) -> u64 {
         *number += start;
@@ -153,7 +153,7 @@ mod optional {
         unused.load(super::Relaxed)
     }
 
-    fn in_words(refusal: &Refusal) -> String {
+    fn in_words(refusal: &Rejection) -> String {
         refusal.to_string()
     }
 }
@@ -178,9 +178,9 @@ async fn options_are_those_of_a_function() {
 async fn operations_that_never_wait_need_no_future() {
     let at_once = [optional::Protocol::AT_ONCE, all::Protocol::<Fixed>::AT_ONCE];
     assert_eq!(at_once, [true, false]);
-    let (facts, mut session) = (Facts::new(Peer::unnamed()), 0);
+    let (info, mut session) = (ConnectionInfo::new(Peer::unnamed()), 0);
     let protocol = optional::Protocol::new(7, AtomicU64::new(0));
-    let context = Context::new(&facts, &mut session);
+    let context = Context::new(&info, &mut session);
     let reply = within(protocol.process_request(context, optional::Request::Next {})).await;
     assert!(matches!(reply, Ok(optional::Reply::Next(7))));
 }

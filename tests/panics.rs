@@ -7,8 +7,8 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Context, Cut, Encode, EncodeError, FrameError, Framing, Input,
-    LengthPrefixed, Lines, Peer, Plain, Refusal, ServerProtocol, Writer, server_protocol,
+    ConcurrentServer, Context, Encode, EncodeError, FrameError, Framing, LengthPrefixed, Lines,
+    ParsedFrame, Peer, Plain, Rejection, ServerProtocol, Unparsed, Writer, server_protocol,
 };
 use tcs_tests::{
     Heard, Over, Place, RawPeer, frame, gate, over_both, patiently, start, tester, within,
@@ -99,7 +99,7 @@ impl ServerProtocol for Shy {
         &'a self,
         _context: Context<'a, u32>,
         request: &'a str,
-    ) -> Result<&'a str, Refusal> {
+    ) -> Result<&'a str, Rejection> {
         Ok(request)
     }
 }
@@ -158,9 +158,9 @@ async fn panic_of_a_function_that_is_cut_is_one_answer() {
 struct Touchy(Lines);
 
 impl Framing for Touchy {
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         assert!(!input.bytes().starts_with(b"touch"), "on purpose");
-        self.0.cut(input)
+        self.0.parse(input)
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {

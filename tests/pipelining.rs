@@ -1,6 +1,6 @@
 //! Many requests in flight on one connection, each with exactly one result.
 
-use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Lines, RefusalKind};
+use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Lines, RejectionKind};
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, Text, hears},
@@ -266,8 +266,8 @@ async fn request_refused_before_it_is_all_sent_is_sent_to_its_end() {
         peer
     });
     let error = receive(&mut pipeline).await.expect_err("a refusal");
-    let kind = error.refusal().map(tcs::Refusal::kind);
-    assert_eq!(kind, Some(RefusalKind::TooLarge));
+    let kind = error.refusal().map(tcs::Rejection::kind);
+    assert_eq!(kind, Some(RejectionKind::TooLarge));
     send(&mut pipeline, &["two"]).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
     drop(

@@ -7,7 +7,7 @@ use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, chain, hears},
     control, frame,
-    pipeline::{facts, memory, receive, send, waits},
+    pipeline::{info, memory, receive, send, waits},
     raw_server::RawServer,
     within,
 };
@@ -24,7 +24,7 @@ async fn final_refusal_leaves_all_that_is_open_unexecuted() {
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
     for _ in 0..2 {
         let refused = (ErrorKind::Refused, Execution::Refused);
-        assert_eq!(facts(receive(&mut pipeline).await), refused);
+        assert_eq!(info(receive(&mut pipeline).await), refused);
     }
     assert!(within(pipeline.receive()).await.expect("fine").is_none());
     let error = within(pipeline.send("later")).await.expect_err("it ended");
@@ -46,9 +46,9 @@ async fn requests_open_when_the_server_closes_tell_whether_they_were_sent() {
     within(peer.send(frame(b"1"))).await;
     drop(peer);
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
-    let (_, execution) = facts(receive(&mut pipeline).await);
+    let (_, execution) = info(receive(&mut pipeline).await);
     assert_eq!(execution, Execution::Unknown);
-    let (_, execution) = facts(receive(&mut pipeline).await);
+    let (_, execution) = info(receive(&mut pipeline).await);
     assert_eq!(execution, Execution::NotSent);
     assert!(within(pipeline.receive()).await.expect("fine").is_none());
 }
@@ -70,7 +70,7 @@ async fn reset_is_told_behind_the_replies_that_arrived() {
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
     tell.send(()).expect("the server waits");
     let reset = (ErrorKind::Io, Execution::Unknown);
-    assert_eq!(facts(receive(&mut pipeline).await), reset);
+    assert_eq!(info(receive(&mut pipeline).await), reset);
     let error = within(pipeline.send("three")).await.expect_err("it ended");
     assert_eq!(error.execution(), Execution::NotSent);
     within(server)
@@ -157,7 +157,7 @@ async fn reply_timeout_ends_all_that_is_open() {
         Execution::Unknown,
         Execution::NotSent,
     ] {
-        let (_, told) = facts(receive(&mut pipeline).await);
+        let (_, told) = info(receive(&mut pipeline).await);
         assert_eq!(told, execution);
     }
     let error = within(pipeline.send("later")).await.expect_err("closed");
@@ -195,7 +195,7 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     within(pipeline.flush()).await;
     within(peer.send([frame(&[b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
     let no_reply = (ErrorKind::Reply, Execution::Unknown);
-    assert_eq!(facts(receive(&mut pipeline).await), no_reply);
-    assert_eq!(facts(receive(&mut pipeline).await), no_reply);
+    assert_eq!(info(receive(&mut pipeline).await), no_reply);
+    assert_eq!(info(receive(&mut pipeline).await), no_reply);
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "3");
 }

@@ -3,8 +3,8 @@
 use std::{future::pending, time::Duration};
 
 use tcs::{
-    Answer, ConcurrentServer, Context, Facts, FromContext, Lines, Peer, Plain, Raw, Refusal,
-    RefusalKind, ServerProtocol, server::Requests, server_protocol,
+    Answer, ConcurrentServer, ConnectionInfo, Context, FromContext, Lines, Peer, Plain, Raw,
+    Rejection, RejectionKind, ServerProtocol, server::Requests, server_protocol,
 };
 use tcs_tests::{Over, Place, over_both, start, within};
 
@@ -24,7 +24,7 @@ over_both!(
     words_of_a_protocol_by_hand_are_optional,
 );
 
-fn in_words(refusal: &Refusal) -> String {
+fn in_words(refusal: &Rejection) -> String {
     format!("-{}: {}", refusal.kind(), refusal.text())
 }
 
@@ -106,8 +106,8 @@ async fn function_that_takes_too_long_is_worded(over: Over) {
 struct Rare;
 
 impl FromContext<'_> for Rare {
-    fn from_context(_facts: &Facts) -> Result<Self, Refusal> {
-        Err(Refusal::busy("none is left"))
+    fn from_context(_facts: &ConnectionInfo) -> Result<Self, Rejection> {
+        Err(Rejection::busy("none is left"))
     }
 }
 
@@ -181,7 +181,7 @@ fn once_wrong(number: u32) -> u32 {
     number
 }
 
-fn last_words(_: &Refusal) -> Answer<&'static str> {
+fn last_words(_: &Rejection) -> Answer<&'static str> {
     Answer::Last("bye")
 }
 
@@ -196,7 +196,7 @@ fn listen(number: u32) -> u32 {
     number
 }
 
-fn nothing(_: &Refusal) -> Answer<&'static str> {
+fn nothing(_: &Rejection) -> Answer<&'static str> {
     Answer::Nothing
 }
 
@@ -218,19 +218,19 @@ impl ServerProtocol for ByHand {
 
     fn open_session(&self, _peer: &Peer) {}
 
-    fn refuse<'a>(&'a self, refusal: &'a Refusal) -> Option<impl tcs::Encode<Plain>> {
-        (refusal.kind() == RefusalKind::Busy).then(|| format!("-BUSY {}", refusal.text()))
+    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl tcs::Encode<Plain>> {
+        (refusal.kind() == RejectionKind::Busy).then(|| format!("-BUSY {}", refusal.text()))
     }
 
     async fn process_request<'a>(
         &'a self,
         _context: Context<'a, ()>,
         line: &'a str,
-    ) -> Result<&'a str, Refusal> {
+    ) -> Result<&'a str, Rejection> {
         match line {
-            "busy" => Err(Refusal::busy("later")),
-            "error" => Err(Refusal::error("my error")),
-            _ => Err(Refusal::bad_request("what?")),
+            "busy" => Err(Rejection::busy("later")),
+            "error" => Err(Rejection::error("my error")),
+            _ => Err(Rejection::bad_request("what?")),
         }
     }
 }

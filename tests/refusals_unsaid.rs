@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tcs::{
-    Answer, ConcurrentServer, Lines, OnceServer, Refusal, ServerProtocol, server::Requests,
+    Answer, ConcurrentServer, Lines, OnceServer, Rejection, ServerProtocol, server::Requests,
     server_protocol,
 };
 use tcs_tests::{Over, Place, over_both, start, within};
@@ -19,7 +19,7 @@ over_both!(
 );
 
 /// Adds to what is said, so that any call would be seen.
-fn in_words(refusal: &Refusal) -> String {
+fn in_words(refusal: &Rejection) -> String {
     format!("-{}", refusal.kind())
 }
 
@@ -78,7 +78,7 @@ fn double(number: u32) -> Result<u32, &'static str> {
     number.checked_mul(2).ok_or("too much")
 }
 
-fn panics(refusal: &Refusal) -> &str {
+fn panics(refusal: &Rejection) -> &str {
     panic!("on purpose: {refusal}")
 }
 
@@ -101,7 +101,7 @@ fn halve(number: u32) -> Result<u32, &'static str> {
     }
 }
 
-fn in_two_lines(refusal: &Refusal) -> String {
+fn in_two_lines(refusal: &Rejection) -> String {
     format!("-{}\n{}", refusal.kind(), refusal.text())
 }
 

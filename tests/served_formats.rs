@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use tcs::{
     ConcurrentServer, ConnectOptions, Connection, Context, Contract, Decode, Encode, ErrorKind,
-    Exchanges, Fixed, Framing, Json, MessagePack, Peer, Plain, Postcard, Protobuf, Raw, Refusal,
+    Exchanges, Fixed, Framing, Json, MessagePack, Peer, Plain, Postcard, Protobuf, Raw, Rejection,
     RequestEnd, ServerProtocol, server::Requests,
 };
 use tcs_tests::{
@@ -140,7 +140,7 @@ impl<F: Framing, M: Spoken> ServerProtocol for Longer<F, M> {
         &self,
         _context: Context<'_, ()>,
         request: M::Text,
-    ) -> Result<M::Text, Refusal> {
+    ) -> Result<M::Text, Rejection> {
         let text: String = request.into();
         let awkward = text
             .parse()

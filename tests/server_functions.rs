@@ -9,8 +9,8 @@ use std::{
 };
 
 use tcs::{
-    Answer, ConcurrentServer, Context, Decode, DecodeError, Facts, Frame, FromContext,
-    LengthPrefixed, Lines, Peer, Plain, Refusal, ServerProtocol, server_protocol,
+    Answer, ConcurrentServer, ConnectionInfo, Context, Decode, DecodeError, Frame, FromContext,
+    LengthPrefixed, Lines, Peer, Plain, Rejection, ServerProtocol, server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, within};
 use tokio::task::yield_now;
@@ -182,29 +182,29 @@ async fn expressions_see_the_peer_the_states_and_the_session() {
 struct Even(u32);
 
 impl FromContext<'_> for Even {
-    fn from_context(facts: &Facts) -> Result<Self, Refusal> {
-        match facts.peer().addr() {
+    fn from_context(info: &ConnectionInfo) -> Result<Self, Rejection> {
+        match info.peer().addr() {
             Some(addr) if addr.port() % 2 == 0 => Ok(Self(addr.port().into())),
-            _ => Err(Refusal::busy("odd")),
+            _ => Err(Rejection::busy("odd")),
         }
     }
 }
 
 #[server_protocol]
-async fn extracted(request: &str, peer: &Peer, Even(port): Even, facts: &Facts) -> String {
+async fn extracted(request: &str, peer: &Peer, Even(port): Even, info: &ConnectionInfo) -> String {
     yield_now().await;
-    format!("{request} {peer} {port} {}", facts.id())
+    format!("{request} {peer} {port} {}", info.id())
 }
 
 #[tokio::test]
 async fn what_is_extracted_comes_from_the_connection_or_refuses() {
     for (port, expected) in [
         (8, Ok("a 127.0.0.1:8 8 0".to_owned())),
-        (7, Err(Refusal::busy("odd"))),
+        (7, Err(Rejection::busy("odd"))),
     ] {
-        let facts = Facts::new(Peer::at(([127, 0, 0, 1], port).into()));
+        let info = ConnectionInfo::new(Peer::at(([127, 0, 0, 1], port).into()));
         let mut session = ();
-        let context = Context::new(&facts, &mut session);
+        let context = Context::new(&info, &mut session);
         assert_eq!(Extracted.process_request(context, "a").await, expected);
     }
 }

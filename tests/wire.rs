@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, iter};
 
 use tcs::{
-    Arrival, CrlfLines, Cut, Delimited, Fixed, Framing, Input, LengthPrefixed, Lines, Netstrings,
-    Prefixed, Raw, Refusal, RefusalKind, RequestEnd, Side, Told, UntilEof, delimiter,
+    Arrival, CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, ParsedFrame,
+    Prefixed, Raw, Rejection, RejectionKind, RequestEnd, Side, Told, Unparsed, UntilEof, delimiter,
     prefix::{LittleEndian, Whole},
 };
 use tcs_tests::{
@@ -14,17 +14,17 @@ use tcs_tests::{
 };
 
 /// The names of the kinds that a vector refuses with.
-const KINDS: [(&str, RefusalKind); 10] = [
-    ("error", RefusalKind::Error),
-    ("bad-request", RefusalKind::BadRequest),
-    ("too-large", RefusalKind::TooLarge),
-    ("busy", RefusalKind::Busy),
-    ("timed-out", RefusalKind::TimedOut),
-    ("failed", RefusalKind::Failed),
-    ("going-away", RefusalKind::GoingAway),
-    ("idle", RefusalKind::Idle),
-    ("too-many-connections", RefusalKind::TooManyConnections),
-    ("protocol-error", RefusalKind::ProtocolError),
+const KINDS: [(&str, RejectionKind); 10] = [
+    ("error", RejectionKind::Error),
+    ("bad-request", RejectionKind::BadRequest),
+    ("too-large", RejectionKind::TooLarge),
+    ("busy", RejectionKind::Busy),
+    ("timed-out", RejectionKind::TimedOut),
+    ("failed", RejectionKind::Failed),
+    ("going-away", RejectionKind::GoingAway),
+    ("idle", RejectionKind::Idle),
+    ("too-many-connections", RejectionKind::TooManyConnections),
+    ("protocol-error", RejectionKind::ProtocolError),
 ];
 
 #[test]
@@ -168,11 +168,11 @@ fn each_kind_has_a_row_and_vectors() {
     }
     let reserved = [(0x07, 0x3f), (0x3f, 0x3f), (0x44, 0x40), (0x7f, 0x40)];
     for (code, read_as) in reserved {
-        let kind = RefusalKind::from_code(code).expect("a refusal");
+        let kind = RejectionKind::from_code(code).expect("a refusal");
         assert_eq!(kind.code(), read_as, "{code:02x}");
     }
     for notice in [0x80, 0xff] {
-        assert_eq!(RefusalKind::from_code(notice), None);
+        assert_eq!(RejectionKind::from_code(notice), None);
     }
 }
 
@@ -261,7 +261,7 @@ fn refuse<F: Framing>(refusal: &str) -> String {
     let (_, kind) = KINDS.iter().find(|kind| kind.0 == name).expect("a kind");
     let text = String::from_utf8(bytes(text)).expect("UTF-8");
     let mut out = Vec::new();
-    let told = F::default().refuse(&mut out, &Refusal::new(*kind, text));
+    let told = F::default().refuse(&mut out, &Rejection::new(*kind, text));
     shown_if(told, &out)
 }
 
@@ -300,10 +300,10 @@ fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: Arrival, limit: us
             if skipped > 0 || done {
                 break;
             }
-            let input = Input::new(&unread, limit, side, arrival);
-            match framing.cut(input) {
+            let input = Unparsed::new(&unread, limit, side, arrival);
+            match framing.parse(input) {
                 Ok(Some(cut)) => {
-                    let (shown, consumed) = recognise(&cut, &unread);
+                    let (shown, consumed) = detect(&cut, &unread);
                     found.push(shown);
                     skipped = consumed;
                 }
@@ -327,18 +327,18 @@ fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: Arrival, limit: us
 }
 
 /// Finds out what a cut is by comparing it with all that it can be.
-fn recognise(cut: &Cut, bytes: &[u8]) -> (String, usize) {
+fn detect(cut: &ParsedFrame, bytes: &[u8]) -> (String, usize) {
     let lengths = 0..=bytes.len();
     for end in lengths.clone() {
         for start in 0..=end {
             for consumed in lengths.clone() {
-                if *cut == Cut::message(start..end, consumed) {
+                if *cut == ParsedFrame::message(start..end, consumed) {
                     let message = shown(&bytes[start..end]);
                     return (format!("message {message}"), consumed);
                 }
                 // The kind stands right before the text.
                 let kind = start.checked_sub(1).map_or(0, |before| bytes[before]);
-                if *cut == Cut::control(kind, start..end, consumed) {
+                if *cut == ParsedFrame::control(kind, start..end, consumed) {
                     let text = shown(&bytes[start..end]);
                     return (format!("control {kind:02x} {text}"), consumed);
                 }
@@ -347,7 +347,7 @@ fn recognise(cut: &Cut, bytes: &[u8]) -> (String, usize) {
     }
     (0..100)
         .flat_map(|length| iter::repeat(length).zip(0..100))
-        .find(|(length, consumed)| *cut == Cut::too_large(*length, *consumed))
+        .find(|(length, consumed)| *cut == ParsedFrame::too_large(*length, *consumed))
         .map_or_else(
             || panic!("what is {cut:?}?"),
             |(length, consumed)| (format!("skip {length}"), consumed),

@@ -23,7 +23,7 @@
 use std::env;
 
 use bytes::Bytes;
-use tcs::{Codec, ConcurrentServer, Refusal, server_protocol};
+use tcs::{Codec, ConcurrentServer, Rejection, server_protocol};
 use tokio_util::codec::AnyDelimiterCodec;
 
 /// The messages are what the codec makes of them: `Bytes` in, text out.
@@ -44,7 +44,7 @@ fn add(sum: Bytes) -> Result<String, String> {
 }
 
 /// The codec has no form for a refusal, so it is worded as a message.
-fn in_words(refusal: &Refusal) -> &str {
+fn in_words(refusal: &Rejection) -> &str {
     refusal.text()
 }
 

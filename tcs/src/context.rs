@@ -7,7 +7,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::Refusal;
+use crate::Rejection;
 
 /// The other end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ impl fmt::Display for Peer {
 
 /// What is known of a connection for as long as it is open.
 #[derive(Debug)]
-pub struct Facts {
+pub struct ConnectionInfo {
     peer: Peer,
     local_addr: Option<SocketAddr>,
     id: u64,
@@ -52,8 +52,8 @@ pub struct Facts {
     blocking: Arc<Semaphore>,
 }
 
-impl Facts {
-    /// The facts of a connection without a server: for tests that call a protocol directly.
+impl ConnectionInfo {
+    /// The info of a connection without a server: for tests that call a protocol directly.
     pub fn new(peer: Peer) -> Self {
         Self::of(
             peer,
@@ -122,42 +122,42 @@ impl Facts {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Context<'a, Session> {
-    /// What is known of the connection; its [`peer`](Facts::peer) among it.
-    pub facts: &'a Facts,
+    /// What is known of the connection; its [`peer`](ConnectionInfo::peer) among it.
+    pub info: &'a ConnectionInfo,
     /// What the connection keeps between its requests.
     pub session: &'a mut Session,
 }
 
 impl<'a, Session> Context<'a, Session> {
     /// Joins the two halves; for tests that call a protocol without a server.
-    pub const fn new(facts: &'a Facts, session: &'a mut Session) -> Self {
-        Self { facts, session }
+    pub const fn new(info: &'a ConnectionInfo, session: &'a mut Session) -> Self {
+        Self { info, session }
     }
 
     /// Returns the other end.
     pub const fn peer(&self) -> &'a Peer {
-        self.facts.peer()
+        self.info.peer()
     }
 }
 
 /// A parameter that is taken from the connection rather than from the request.
 ///
 /// Any parameter of a protocol function after the request, without a helper attribute, is of such
-/// a type: [`&Peer`](Peer), [`&Facts`](Facts), [`SocketAddr`] (the peer's), or your own.
+/// a type: [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's), or your own.
 ///
 /// # Examples
 ///
 /// ```
-/// use tcs::{Facts, FromContext, Refusal, server_protocol};
+/// use tcs::{ConnectionInfo, FromContext, Rejection, server_protocol};
 ///
 /// /// Proof that the request comes from this machine.
 /// struct Local;
 ///
 /// impl FromContext<'_> for Local {
-///     fn from_context(facts: &Facts) -> Result<Self, Refusal> {
-///         match facts.peer().addr() {
+///     fn from_context(info: &ConnectionInfo) -> Result<Self, Rejection> {
+///         match info.peer().addr() {
 ///             Some(addr) if addr.ip().is_loopback() => Ok(Self),
-///             _ => Err(Refusal::bad_request("only from this machine")),
+///             _ => Err(Rejection::bad_request("only from this machine")),
 ///         }
 ///     }
 /// }
@@ -172,30 +172,30 @@ impl<'a, Session> Context<'a, Session> {
     label = "not a `FromContext` type",
     note = "the request is the first parameter without a helper attribute, and there is one",
     note = "write `#[state]` before what all connections share, `#[session]` before what one keeps",
-    note = "any other parameter is `&Peer`, `&Facts`, `SocketAddr`, or a type with `FromContext`"
+    note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`"
 )]
 pub trait FromContext<'a>: Sized {
     /// Takes the value from what is known of the connection, or refuses the request.
-    fn from_context(facts: &'a Facts) -> Result<Self, Refusal>;
+    fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection>;
 }
 
 impl<'a> FromContext<'a> for &'a Peer {
-    fn from_context(facts: &'a Facts) -> Result<Self, Refusal> {
-        Ok(facts.peer())
+    fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
+        Ok(info.peer())
     }
 }
 
-impl<'a> FromContext<'a> for &'a Facts {
-    fn from_context(facts: &'a Facts) -> Result<Self, Refusal> {
-        Ok(facts)
+impl<'a> FromContext<'a> for &'a ConnectionInfo {
+    fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
+        Ok(info)
     }
 }
 
 /// The peer's address; a request over a transport without one is refused.
 impl FromContext<'_> for SocketAddr {
-    fn from_context(facts: &Facts) -> Result<Self, Refusal> {
-        facts.peer().addr().ok_or_else(|| {
-            Refusal::bad_request("this function needs the address of its peer, and there is none")
+    fn from_context(info: &ConnectionInfo) -> Result<Self, Rejection> {
+        info.peer().addr().ok_or_else(|| {
+            Rejection::bad_request("this function needs the address of its peer, and there is none")
         })
     }
 }
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn blocking_function_runs_without_a_runtime() {
-        let facts = Facts::new(Peer::unnamed());
-        let mut blocked = pin!(facts.block(|| 1));
+        let info = ConnectionInfo::new(Peer::unnamed());
+        let mut blocked = pin!(info.block(|| 1));
         let mut cx = std::task::Context::from_waker(Waker::noop());
         assert_eq!(blocked.as_mut().poll(&mut cx), Poll::Ready(1));
     }

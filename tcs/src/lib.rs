@@ -103,7 +103,7 @@
 //! nothing else: see [`server`].
 //!
 //! A function's own errors are its `Err`: over [`LengthPrefixed`] the client sees them as an
-//! [`Error`] with a [`Refusal`], over other framings their text is the reply, unless the protocol
+//! [`Error`] with a [`Rejection`], over other framings their text is the reply, unless the protocol
 //! words refusals itself (`refuse = …`). A panic is the failure
 //! of its request; its text stays on the server.
 //!
@@ -181,7 +181,7 @@ mod limit;
 mod operations;
 mod protocol;
 mod race;
-mod refusal;
+mod rejection;
 mod runtime;
 pub mod server;
 mod socket;
@@ -192,7 +192,7 @@ pub mod __private;
 
 pub use address::Address;
 pub use client::{Channel, Client, ConnectOptions, Connection, Pipeline};
-pub use context::{Context, Facts, FromContext, Peer};
+pub use context::{ConnectionInfo, Context, FromContext, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
 #[cfg(feature = "json")]
 pub use format::Json;
@@ -210,14 +210,14 @@ pub use format::{Carry, Item};
 #[cfg(feature = "codec")]
 pub use framing::Codec;
 pub use framing::{
-    Arrival, CrlfLines, Cut, Delimited, Exchanges, Fixed, Foreign, FrameError, Framing, Input,
-    LengthPrefixed, Lines, Netstrings, Prefixed, Raw, RequestEnd, Side, Told, UntilEof, delimiter,
-    prefix,
+    Arrival, CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, LengthPrefixed, Lines,
+    Netstrings, OtherProtocol, ParsedFrame, Prefixed, Raw, RequestEnd, Side, Told, Unparsed,
+    UntilEof, delimiter, prefix,
     prefix::{BigEndian, LittleEndian, Payload, Whole},
 };
 pub use limit::TimeLimit;
 pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};
-pub use refusal::{Refusal, RefusalKind};
+pub use rejection::{Rejection, RejectionKind};
 pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};
 #[doc = include_str!("attributes/client_protocol.md")]
 pub use tcs_macros::client_protocol;

@@ -19,9 +19,9 @@ pub use crate::operations::{
     Argument, Element, Missing, Name, Operation, Read, Returned, Value, twice,
 };
 pub use crate::{
-    Address, Channel, ClientProtocol, Connection, Context, Contract, Decode, DecodeError, Encode,
-    EncodeError, Facts, Frame, Framing, FromContext, LengthPrefixed, Peer, Plain, Received,
-    Refusal, Result, ServerProtocol, Writer,
+    Address, Channel, ClientProtocol, Connection, ConnectionInfo, Context, Contract, Decode,
+    DecodeError, Encode, EncodeError, Frame, Framing, FromContext, LengthPrefixed, Peer, Plain,
+    Received, Rejection, Result, ServerProtocol, Writer,
 };
 
 /// Lets what is generated for operations stand, which needs a format that carries it.

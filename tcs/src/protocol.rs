@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Context, Decode, DecodeError, Encode, EncodeError, Frame, Framing, NoMessage, Peer, Received,
-    Refusal, Writer,
+    Rejection, Writer,
 };
 
 /// What a server says on its connections: how messages are cut and read, and what answers them.
@@ -14,7 +14,7 @@ use crate::{
 /// any kind:
 ///
 /// ```
-/// use tcs::{Context, LengthPrefixed, Peer, Plain, Refusal, ServerProtocol};
+/// use tcs::{Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
 ///
 /// /// Counts the requests of each connection, up to a limit.
 /// struct Counter {
@@ -36,10 +36,10 @@ use crate::{
 ///         &self,
 ///         context: Context<'_, u32>,
 ///         name: &str,
-///     ) -> Result<String, Refusal> {
+///     ) -> Result<String, Rejection> {
 ///         *context.session += 1;
 ///         if *context.session > self.limit {
-///             return Err(Refusal::busy("that was enough"));
+///             return Err(Rejection::busy("that was enough"));
 ///         }
 ///         Ok(format!("{name} {}", context.session))
 ///     }
@@ -50,7 +50,7 @@ use crate::{
 /// which the method then spells out:
 ///
 /// ```
-/// # use tcs::{Context, LengthPrefixed, Peer, Plain, Refusal, ServerProtocol};
+/// # use tcs::{Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
 /// struct FirstWord;
 ///
 /// impl ServerProtocol for FirstWord {
@@ -66,8 +66,8 @@ use crate::{
 ///         &'a self,
 ///         _context: Context<'a, ()>,
 ///         text: &'a str,
-///     ) -> Result<&'a str, Refusal> {
-///         text.split(' ').next().ok_or_else(|| Refusal::bad_request("there is no word"))
+///     ) -> Result<&'a str, Rejection> {
+///         text.split(' ').next().ok_or_else(|| Rejection::bad_request("there is no word"))
 ///     }
 /// }
 /// ```
@@ -117,16 +117,16 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// none unless this is overridden.
     ///
     /// Without one, the connection closes when what was answered before has been delivered, and the
-    /// text of [`RefusalKind::Error`](crate::RefusalKind::Error) is sent as the reply. With one, a
+    /// text of [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as the reply. With one, a
     /// refusal that stands for a reply is answered by it and the connection goes on; behind a final
-    /// one ([`is_final`](crate::RefusalKind::is_final)) the connection closes. An
+    /// one ([`is_final`](crate::RejectionKind::is_final)) the connection closes. An
     /// [`Answer::Last`](crate::Answer::Last) closes it in any case, and an
     /// [`Answer::Nothing`](crate::Answer::Nothing) says nothing.
     ///
     /// It is not called for a peer that speaks another protocol (HTTP, TLS, SSH), nor where the
     /// connection ends as planned, behind the last reply. A panic here, or a message that cannot be
     /// sent, closes the connection.
-    fn refuse<'a>(&'a self, refusal: &'a Refusal) -> Option<impl Encode<Self::Format>> {
+    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Self::Format>> {
         let _ = refusal;
         None::<NoMessage>
     }
@@ -145,7 +145,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         &'a self,
         context: Context<'a, Self::Session>,
         request: Self::Request<'a>,
-    ) -> impl Future<Output = Result<Self::Reply<'a>, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send;
 
     /// Whether [`process_at_once`](Self::process_at_once) is what answers.
     ///
@@ -159,9 +159,9 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         &'a self,
         context: Context<'a, Self::Session>,
         request: Self::Request<'a>,
-    ) -> Result<Self::Reply<'a>, Refusal> {
+    ) -> Result<Self::Reply<'a>, Rejection> {
         drop((context, request));
-        Err(Refusal::error("this protocol does not answer at once"))
+        Err(Rejection::error("this protocol does not answer at once"))
     }
 }
 
@@ -192,7 +192,7 @@ macro_rules! forward_server_protocol {
                 P::greeting(self, peer, session)
             }
 
-            fn refuse<'a>(&'a self, refusal: &'a Refusal) -> Option<impl Encode<Self::Format>> {
+            fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Self::Format>> {
                 P::refuse(self, refusal)
             }
 
@@ -200,7 +200,7 @@ macro_rules! forward_server_protocol {
                 &'a self,
                 context: Context<'a, Self::Session>,
                 request: Self::Request<'a>,
-            ) -> impl Future<Output = Result<Self::Reply<'a>, Refusal>> + Send {
+            ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send {
                 P::process_request(self, context, request)
             }
 
@@ -210,7 +210,7 @@ macro_rules! forward_server_protocol {
                 &'a self,
                 context: Context<'a, Self::Session>,
                 request: Self::Request<'a>,
-            ) -> Result<Self::Reply<'a>, Refusal> {
+            ) -> Result<Self::Reply<'a>, Rejection> {
                 P::process_at_once(self, context, request)
             }
         }

@@ -1,6 +1,6 @@
 //! Framings without a connection: what they find in bytes that arrive in pieces.
 
-use tcs::{Arrival, Cut, FrameError, Framing, Input, Side};
+use tcs::{Arrival, FrameError, Framing, ParsedFrame, Side, Unparsed};
 
 /// What stood in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn read<F: Framing>(
             if skip > 0 || (unread.is_empty() && !found.is_empty()) {
                 break;
             }
-            match framing.cut(Input::new(&unread, limit, side, arrival)) {
+            match framing.parse(Unparsed::new(&unread, limit, side, arrival)) {
                 Ok(Some(cut)) => {
                     let (what, consumed) = taken(&cut, &unread);
                     found.push(what);
@@ -54,15 +54,15 @@ pub fn read<F: Framing>(
 }
 
 /// Finds out what a cut took: it shows the numbers, and is compared with the cut they make.
-fn taken(cut: &Cut, unread: &[u8]) -> (Found, usize) {
+fn taken(cut: &ParsedFrame, unread: &[u8]) -> (Found, usize) {
     let shown = format!("{cut:?}");
     let numbers = shown.split(|character: char| !character.is_ascii_digit());
     let numbers: Vec<usize> = numbers.filter_map(|it| it.parse().ok()).collect();
     match numbers[..] {
-        [start, end, consumed] if *cut == Cut::message(start..end, consumed) => {
+        [start, end, consumed] if *cut == ParsedFrame::message(start..end, consumed) => {
             (Found::Message(unread[start..end].to_vec()), consumed)
         }
-        [0, length, consumed] if *cut == Cut::too_large(length, consumed) => {
+        [0, length, consumed] if *cut == ParsedFrame::too_large(length, consumed) => {
             (Found::TooLarge(length), consumed)
         }
         _ => panic!("no message: {cut:?}"),

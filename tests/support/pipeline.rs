@@ -33,7 +33,7 @@ where
 }
 
 /// What an error says of a request.
-pub fn facts(result: Result<String, Error>) -> (ErrorKind, Execution) {
+pub fn info(result: Result<String, Error>) -> (ErrorKind, Execution) {
     let error = result.expect_err("no reply");
     (error.kind(), error.execution())
 }

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use tcs::{
-    Answer, Context, Encode, EncodeError, Framing, Peer, Plain, Refusal, ServerProtocol, Writer,
+    Answer, Context, Encode, EncodeError, Framing, Peer, Plain, Rejection, ServerProtocol, Writer,
 };
 
 use crate::Gate;
@@ -97,14 +97,14 @@ impl<F: Framing, S: Count> ServerProtocol for Tester<F, S> {
         &self,
         context: Context<'_, S>,
         request: &str,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<Reply, Rejection> {
         let count = context.session.count();
         let (command, rest) = request.split_once(' ').unwrap_or((request, ""));
         let text = rest.to_owned();
         Ok(Reply::Ordinary(match command {
             "panic" => panic!("{text}"),
             "error" => return Ok(Reply::Error(text)),
-            "busy" => return Err(Refusal::busy(text)),
+            "busy" => return Err(Rejection::busy(text)),
             "size" => Answer::Reply("x".repeat(rest.parse().expect("a size"))),
             "last" => Answer::Last(text),
             "nothing" => Answer::Nothing,

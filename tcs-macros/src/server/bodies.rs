@@ -19,7 +19,7 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
-    /// Of what never waits, with `facts` and `session` in scope of the body.
+    /// Of what never waits, with `info` and `session` in scope of the body.
     pub(crate) fn at_once(span: Span, body: TokenStream) -> Self {
         Self {
             process_request: quote_spanned! {span=>
@@ -29,11 +29,11 @@ impl Bodies {
         }
     }
 
-    /// Of what waits, with `facts` and `session` in scope of the body.
+    /// Of what waits, with `info` and `session` in scope of the body.
     pub(crate) fn waiting(span: Span, body: &TokenStream) -> Self {
         Self {
             process_request: quote_spanned! {span=>
-                let facts = context.facts;
+                let info = context.info;
                 let session = context.session;
                 async move {
                     #body
@@ -88,7 +88,7 @@ pub(crate) fn bodies(
     }
 }
 
-/// The method of what never waits, with `facts` and `session` in scope of its body.
+/// The method of what never waits, with `info` and `session` in scope of its body.
 pub(super) fn at_once(span: Span, private: &TokenStream, body: &TokenStream) -> TokenStream {
     quote_spanned! {span=>
         const AT_ONCE: bool = true;
@@ -97,15 +97,15 @@ pub(super) fn at_once(span: Span, private: &TokenStream, body: &TokenStream) -> 
             &'exchange self,
             context: #private::Context<'exchange, Self::Session>,
             request: Self::Request<'exchange>,
-        ) -> ::core::result::Result<Self::Reply<'exchange>, #private::Refusal> {
-            let facts = context.facts;
+        ) -> ::core::result::Result<Self::Reply<'exchange>, #private::Rejection> {
+            let info = context.info;
             let session = context.session;
             #body
         }
     }
 }
 
-/// The call of a function at `place`, with `facts` and `session` in scope; `requests` are what it takes
+/// The call of a function at `place`, with `info` and `session` in scope; `requests` are what it takes
 /// of the request, in order.
 pub(crate) fn call(
     target: &TokenStream,
@@ -137,7 +137,7 @@ pub(crate) fn call(
                 extracted += 1;
                 let from_context = private(krate, "FromContext", ty);
                 extractions.extend(quote_spanned! {span=>
-                    let #name = <#ty as #from_context<'exchange>>::from_context(facts)?;
+                    let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
                 });
                 name.to_tokens(&mut arguments);
             }
@@ -147,7 +147,7 @@ pub(crate) fn call(
     let call = quote_spanned!(span=> #target (#arguments));
     let value = match way {
         Way::AtOnce => call,
-        Way::Blocking => quote_spanned!(span=> facts.block(move || #call).await),
+        Way::Blocking => quote_spanned!(span=> info.block(move || #call).await),
         Way::Waiting => quote_spanned!(span=> #call.await),
     };
     Call { extractions, value }

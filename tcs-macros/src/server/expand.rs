@@ -92,7 +92,7 @@ impl Expansion<'_> {
         let checks = is_right.then(|| checks(args, &model.generics, &framing_of));
         let future = quote_spanned! {at(*place)=>
             impl ::core::future::Future<
-                Output = ::core::result::Result<Self::Reply<'exchange>, #private::Refusal>
+                Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
             > + ::core::marker::Send
         };
         let mistake = quote_spanned!(span=> #private::server_mistake::<#name>);
@@ -202,10 +202,10 @@ impl Expansion<'_> {
         Some(quote_spanned! {span=>
             fn refuse<'exchange>(
                 &'exchange self,
-                refusal: &'exchange #private::Refusal,
+                refusal: &'exchange #private::Rejection,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
                 const { #private::needs_words::<Self::Framing>() }
-                let words: fn(&'exchange #private::Refusal) -> _ = #path;
+                let words: fn(&'exchange #private::Rejection) -> _ = #path;
                 ::core::option::Option::Some(#private::sending(move |out| {
                     #encode::<Self::Format>::encode(words(refusal), out)
                 }))

@@ -1,6 +1,6 @@
 //! The frames that have arrived.
 
-use crate::{Arrival, Cut, Input, Side};
+use crate::{Arrival, ParsedFrame, Side, Unparsed};
 
 /// The unread bytes of an inbox, while frames are taken off them.
 ///
@@ -18,16 +18,16 @@ pub(crate) struct Frames<'a> {
 impl<'a> Frames<'a> {
     /// Describes the unread bytes to a framing.
     #[inline]
-    pub(crate) fn input(&self, limit: usize, side: Side) -> Input<'a> {
-        Input::new(self.unread(), limit, side, self.arrival)
+    pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
+        Unparsed::new(self.unread(), limit, side, self.arrival)
     }
 
     /// Takes what was cut off `input`; returns the frame, or nothing if the framing made it up.
     ///
     /// What has not arrived of it is dropped when it does.
     #[inline]
-    pub(crate) fn take(&mut self, input: Input<'a>, cut: Cut) -> &'a [u8] {
-        let Cut {
+    pub(crate) fn take(&mut self, input: Unparsed<'a>, cut: ParsedFrame) -> &'a [u8] {
+        let ParsedFrame {
             frame, consumed, ..
         } = cut;
         // The input is at hand; to look for it again would cost more than all else here.

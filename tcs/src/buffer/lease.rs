@@ -10,15 +10,15 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncRead;
 
 use super::{
-    Inbox, Outbox,
+    ReadBuffer, WriteBuffer,
     pool::{self, NEW, Pool},
 };
 
 /// Both buffers of a connection.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    pub(crate) inbox: Inbox,
-    pub(crate) outbox: Outbox,
+    pub(crate) inbox: ReadBuffer,
+    pub(crate) outbox: WriteBuffer,
 }
 
 /// Where a connection keeps its buffers between two polls of its task.
@@ -114,16 +114,16 @@ impl Buffers {
     fn new() -> Self {
         // Of buffers that were dropped in pairs, one may have been kept by itself.
         Self {
-            inbox: Inbox::over(pool::take()),
-            outbox: Outbox::over(pool::take()),
+            inbox: ReadBuffer::over(pool::take()),
+            outbox: WriteBuffer::over(pool::take()),
         }
     }
 
     /// Buffers of a connection that will rest in the middle of a small frame.
     fn small(capacity: usize) -> Self {
         Self {
-            inbox: Inbox::over(Vec::with_capacity(capacity)),
-            outbox: Outbox::new(),
+            inbox: ReadBuffer::over(Vec::with_capacity(capacity)),
+            outbox: WriteBuffer::new(),
         }
     }
 

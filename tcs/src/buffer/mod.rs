@@ -1,12 +1,12 @@
 //! The bytes of a connection: what arrived and was not read, what was said and not sent.
 
 mod frames;
-mod inbox;
 mod lease;
-mod outbox;
 mod pool;
+mod read;
+mod write;
 
 pub(crate) use frames::Frames;
-pub(crate) use inbox::Inbox;
 pub(crate) use lease::{Buffers, Lease};
-pub(crate) use outbox::{Outbox, Unusual};
+pub(crate) use read::ReadBuffer;
+pub(crate) use write::{Unusual, WriteBuffer};

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Exchanges, Framing,
-    Peer, Refusal, RequestEnd, Result, Writer,
-    buffer::{Inbox, Outbox},
+    Peer, Rejection, RequestEnd, Result, Writer,
+    buffer::{ReadBuffer, WriteBuffer},
     error::Repr,
     limit::assert_parameters,
 };
@@ -66,8 +66,8 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
     pub(super) framing: F,
-    pub(super) inbox: Inbox,
-    pub(super) outbox: Outbox,
+    pub(super) inbox: ReadBuffer,
+    pub(super) outbox: WriteBuffer,
     /// Ends the wait for a reply.
     pub(super) timer: Timer,
 }
@@ -101,8 +101,8 @@ impl<F: Framing, S> Connection<F, S> {
             peer,
             options,
             framing: F::default(),
-            inbox: Inbox::new(),
-            outbox: Outbox::new(),
+            inbox: ReadBuffer::new(),
+            outbox: WriteBuffer::new(),
             timer: Timer::new(),
         }
     }
@@ -270,7 +270,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 pending.reason = None;
                 return Ok(frame);
             }
-            Ok(Received::Refusal(source)) => source,
+            Ok(Received::Rejection(source)) => source,
             Err(repr) => {
                 pending.reason = Some(match repr {
                     Repr::ReplyTimedOut { .. } => "an earlier exchange timed out",
@@ -302,7 +302,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Notes a refusal, after which nothing more can be asked if it is final.
-    fn refused(&mut self, source: Refusal) -> Error {
+    fn refused(&mut self, source: Rejection) -> Error {
         if source.kind().is_final() {
             self.stream = None;
             self.state = State::Ended(source.clone());
@@ -347,8 +347,8 @@ impl<F, S> Connection<F, S> {
         self.stream = None;
         self.state = State::Broken(reason);
         // What is kept to ask for the reason holds no buffers.
-        self.inbox = Inbox::new();
-        self.outbox = Outbox::new();
+        self.inbox = ReadBuffer::new();
+        self.outbox = WriteBuffer::new();
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::{io, time::Duration};
 
-use crate::{Error, FrameError, Peer, Refusal, error::Repr};
+use crate::{Error, FrameError, Peer, Rejection, error::Repr};
 
 /// What a connection with any number of open requests failed of.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The server has said a final refusal.
-    Ended(Refusal),
+    Ended(Rejection),
     /// The server has closed the connection.
     Closed,
     Read(io::Error),
@@ -102,12 +102,12 @@ fn again(error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Execution, RefusalKind};
+    use crate::{Execution, RejectionKind};
 
     #[test]
     fn failures_tell_whether_a_request_can_have_been_executed() {
         let (sent, unsent, later) = (Execution::Unknown, Execution::NotSent, Execution::NotSent);
-        let refusal = || Refusal::new(RefusalKind::GoingAway, "");
+        let refusal = || Rejection::new(RejectionKind::GoingAway, "");
         let failures = [
             (
                 Failure::Ended(refusal()),

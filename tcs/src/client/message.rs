@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::{
-    Decode, DecodeError, EncodeError, Error, Frame, FrameError, Framing, Peer, Refusal,
-    RefusalKind, Result, Side, Writer,
-    buffer::{Inbox, Outbox, Unusual},
+    Decode, DecodeError, EncodeError, Error, Frame, FrameError, Framing, Peer, Rejection,
+    RejectionKind, Result, Side, Writer,
+    buffer::{ReadBuffer, Unusual, WriteBuffer},
     error::Repr,
     format::read,
     framing::What,
@@ -18,7 +18,7 @@ pub(super) enum Heard {
     Message(Range<usize>),
     /// A message beyond the limit, of so many bytes, which are skipped.
     TooLarge(usize),
-    Refusal(Refusal),
+    Rejection(Rejection),
 }
 
 /// Returns how many bytes of requests go into one write where so many are in flight.
@@ -38,10 +38,10 @@ pub(super) fn portion(in_flight: u64) -> u64 {
 )]
 pub(super) fn hear<F: Framing>(
     framing: &mut F,
-    inbox: &mut Inbox,
+    inbox: &mut ReadBuffer,
     limit: usize,
 ) -> Result<Option<Heard>, FrameError> {
-    while let Some(cut) = framing.cut(inbox.input(limit, Side::Client))? {
+    while let Some(cut) = framing.parse(inbox.input(limit, Side::Client))? {
         let frame = inbox.consume(&cut.frame, cut.consumed);
         if let What::Message = cut.what {
             return Ok(Some(Heard::Message(frame)));
@@ -59,14 +59,14 @@ pub(super) fn hear<F: Framing>(
 /// It takes the parts of a cut, because a whole one would have to be put into memory for it even
 /// where it is not called.
 #[cold]
-fn unusual(inbox: &Inbox, what: What, length: usize, frame: Range<usize>) -> Option<Heard> {
+fn unusual(inbox: &ReadBuffer, what: What, length: usize, frame: Range<usize>) -> Option<Heard> {
     match what {
         What::Message => Some(Heard::Message(frame)),
         What::TooLarge => Some(Heard::TooLarge(length)),
         What::Control(code) => {
-            let kind = RefusalKind::from_code(code)?;
+            let kind = RejectionKind::from_code(code)?;
             let text = String::from_utf8_lossy(inbox.frame(frame));
-            Some(Heard::Refusal(Refusal::new(kind, text)))
+            Some(Heard::Rejection(Rejection::new(kind, text)))
         }
     }
 }
@@ -75,7 +75,7 @@ fn unusual(inbox: &Inbox, what: What, length: usize, frame: Range<usize>) -> Opt
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "outlined, it costs a tenth of a call")]
 pub(super) fn enqueue<F: Framing>(
-    outbox: &mut Outbox,
+    outbox: &mut WriteBuffer,
     framing: &mut F,
     limit: usize,
     encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,

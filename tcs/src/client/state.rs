@@ -1,6 +1,6 @@
 //! How far a connection has come.
 
-use crate::{Peer, Refusal, Result, error::Repr};
+use crate::{Peer, Rejection, Result, error::Repr};
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) enum State {
     /// Nothing more can be asked, for this reason.
     Broken(&'static str),
     /// The server has said a final refusal.
-    Ended(Refusal),
+    Ended(Rejection),
 }
 
 impl State {

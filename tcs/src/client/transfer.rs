@@ -14,13 +14,13 @@ use super::{
     Connection,
     message::{Heard, hear},
 };
-use crate::{Exchanges, FrameError, Framing, Refusal, error::Repr};
+use crate::{Exchanges, FrameError, Framing, Rejection, error::Repr};
 
 /// What arrived in answer to a request.
 pub(super) enum Received {
     /// A message, which stands there in the inbox.
     Message(Range<usize>),
-    Refusal(Refusal),
+    Rejection(Rejection),
 }
 
 /// Whether it is known, in this poll of the task, that nothing has arrived, and the task is woken
@@ -35,7 +35,7 @@ pub(super) enum Watch {
 pub(super) enum Seen {
     Nothing(Watch),
     /// The server has ended the connection.
-    End(Refusal),
+    End(Rejection),
     /// A message, or what stands for one.
     Message,
 }
@@ -65,7 +65,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     source,
                 })?;
                 match heard {
-                    Some(Heard::Refusal(refusal)) if refusal.kind().is_final() => {
+                    Some(Heard::Rejection(refusal)) if refusal.kind().is_final() => {
                         return Poll::Ready(Ok(Seen::End(refusal)));
                     }
                     Some(_) => return Poll::Ready(Ok(Seen::Message)),
@@ -139,7 +139,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     })?;
                 }
                 if let Some(heard) = found.take() {
-                    let is_final = matches!(&heard, Heard::Refusal(it) if it.kind().is_final());
+                    let is_final = matches!(&heard, Heard::Rejection(it) if it.kind().is_final());
                     if !is_sent && !is_final {
                         // The server goes on reading, and the next request must not run into this.
                         found = Some(heard);
@@ -147,7 +147,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                     }
                     return Poll::Ready(match heard {
                         Heard::Message(frame) => Ok(Received::Message(frame)),
-                        Heard::Refusal(refusal) => Ok(Received::Refusal(refusal)),
+                        Heard::Rejection(refusal) => Ok(Received::Rejection(refusal)),
                         Heard::TooLarge(length) => Err(Repr::Frame {
                             peer: peer.clone(),
                             source: FrameError::too_large(length, limit),

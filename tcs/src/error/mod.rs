@@ -5,7 +5,7 @@ use std::{error::Error as _, fmt, net::SocketAddr};
 mod repr;
 
 pub(crate) use self::repr::Repr;
-use crate::{Refusal, RefusalKind};
+use crate::{Rejection, RejectionKind};
 
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -125,7 +125,7 @@ impl Error {
     pub fn execution(&self) -> Execution {
         match &*self.0 {
             Repr::Refused { source, .. } if source.kind().is_unexecuted() => Execution::Refused,
-            Repr::Refused { source, .. } if source.kind() == RefusalKind::Unknown => {
+            Repr::Refused { source, .. } if source.kind() == RejectionKind::Unknown => {
                 Execution::Unknown
             }
             Repr::Refused { .. } => Execution::Failed,
@@ -141,7 +141,7 @@ impl Error {
     }
 
     /// Returns the server's reason, if it refused the request.
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub fn refusal(&self) -> Option<&Rejection> {
         match &*self.0 {
             Repr::Refused { source, .. } | Repr::Ended { source, .. } => Some(source),
             _ => None,
@@ -204,7 +204,7 @@ mod tests {
     fn refused() -> Error {
         Error::from(Repr::Refused {
             peer: Peer::unnamed(),
-            source: Refusal::busy("later\n"),
+            source: Rejection::busy("later\n"),
         })
     }
 

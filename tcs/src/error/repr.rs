@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, net::SocketAddr, time::Duration};
 
-use crate::{DecodeError, EncodeError, FrameError, Peer, Refusal, RefusalKind};
+use crate::{DecodeError, EncodeError, FrameError, Peer, Rejection, RejectionKind};
 
 #[derive(Debug)]
 pub(crate) enum Repr {
@@ -67,7 +67,7 @@ pub(crate) enum Repr {
     },
     Refused {
         peer: Peer,
-        source: Refusal,
+        source: Rejection,
     },
     Encode {
         source: EncodeError,
@@ -100,7 +100,7 @@ pub(crate) enum Repr {
     },
     Ended {
         peer: Peer,
-        source: Refusal,
+        source: Rejection,
     },
     Write {
         peer: Peer,
@@ -156,7 +156,7 @@ impl fmt::Display for Repr {
                 )
             }
             // An error of the function is an answer; only the other kinds turn a request away.
-            Self::Refused { peer, source } if source.kind() == RefusalKind::Error => {
+            Self::Refused { peer, source } if source.kind() == RejectionKind::Error => {
                 write!(f, "{peer} answered with an error")
             }
             Self::Refused { peer, .. } => write!(f, "{peer} refused the request"),
@@ -317,8 +317,8 @@ mod tests {
                 peer: peer(),
                 source: source(),
             },
-            refused(Refusal::busy("cause")),
-            refused(Refusal::error("cause")),
+            refused(Rejection::busy("cause")),
+            refused(Rejection::error("cause")),
         ];
         let texts = [
             "cannot connect to 127.0.0.1:80: cause",
@@ -366,7 +366,7 @@ mod tests {
             },
             Repr::Ended {
                 peer: peer(),
-                source: Refusal::busy("cause"),
+                source: Rejection::busy("cause"),
             },
             Repr::Read {
                 peer: peer(),

@@ -25,7 +25,7 @@ use super::{
 /// No newline stands in a message, since JSON writes those in text as `\n`. So it can be
 /// combined with [`framing = Lines`](crate::Lines), which makes *JSON lines*. That has no form of its own
 /// for refusals, so `refuse = in_json` with
-/// `fn in_json(refusal: &Refusal) -> Result<(), String> { Err(refusal.to_string()) }` lets a peer whose request
+/// `fn in_json(refusal: &Rejection) -> Result<(), String> { Err(refusal.to_string()) }` lets a peer whose request
 /// is no JSON know, and go on.
 ///
 /// ```

@@ -37,7 +37,7 @@ pub use protobuf::Protobuf;
 pub(crate) use writer::Outcome;
 pub use writer::Writer;
 
-use crate::{Framing, refusal::Escaped};
+use crate::{Framing, rejection::Escaped};
 
 /// A message that can be sent in a format.
 ///

@@ -56,7 +56,7 @@ use crate::__private::Built;
 ///
 /// Protocol Buffers have no `Result`. A function that can fail returns a message with a `oneof`, as above.
 /// To refuse a request outright, as [`Plain`](crate::Plain) does with `Err`, implement
-/// [`ServerProtocol`](crate::ServerProtocol) by hand and return a [`Refusal`](crate::Refusal).
+/// [`ServerProtocol`](crate::ServerProtocol) by hand and return a [`Rejection`](crate::Rejection).
 ///
 /// # Errors
 ///

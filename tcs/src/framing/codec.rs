@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf as _, BytesMut};
 use tokio_util::codec::Decoder;
 
-use super::{Arrival, Cut, FrameError, Framing, Input};
+use super::{Arrival, FrameError, Framing, ParsedFrame, Unparsed};
 
 /// Messages as a codec of [`tokio_util`](tokio_util::codec) has them: values, not bytes.
 ///
@@ -74,7 +74,7 @@ pub struct Codec<C: Decoder>(Mutex<State<C>>);
 /// A protocol made by hand with a codec as its framing alone has no use for it, and does not compile:
 ///
 /// ```compile_fail,E0080
-/// use tcs::{Codec, ConcurrentServer, Context, Peer, Plain, Refusal, ServerProtocol};
+/// use tcs::{Codec, ConcurrentServer, Context, Peer, Plain, Rejection, ServerProtocol};
 ///
 /// struct Half;
 ///
@@ -91,7 +91,7 @@ pub struct Codec<C: Decoder>(Mutex<State<C>>);
 ///         &self,
 ///         _context: Context<'_, ()>,
 ///         line: String,
-///     ) -> Result<String, Refusal> {
+///     ) -> Result<String, Rejection> {
 ///         Ok(line)
 ///     }
 /// }
@@ -137,7 +137,7 @@ where
 {
     const VALUES: bool = true;
 
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let State {
             codec,
             arrived,
@@ -162,10 +162,10 @@ where
             *arrived = BytesMut::new();
         }
         match (&item, taken) {
-            (Some(_), taken) => Ok(Some(Cut::message(0..0, taken))),
+            (Some(_), taken) => Ok(Some(ParsedFrame::message(0..0, taken))),
             (None, 0) => Ok(None),
             // It remembers what it has taken; the connection is to forget it.
-            (None, taken) => Ok(Some(Cut::control(NOTICE, 0..0, taken))),
+            (None, taken) => Ok(Some(ParsedFrame::control(NOTICE, 0..0, taken))),
         }
     }
 
@@ -206,8 +206,8 @@ mod tests {
         for (piece, arrival) in pieces.chain(ended) {
             unread.extend_from_slice(piece);
             loop {
-                let input = Input::new(&unread, limit, Side::Server, arrival);
-                match framing.cut(input) {
+                let input = Unparsed::new(&unread, limit, Side::Server, arrival);
+                match framing.parse(input) {
                     Ok(None) => break,
                     Ok(Some(cut)) => {
                         unread.drain(..cut.consumed);

@@ -1,8 +1,8 @@
 //! The first bytes of a connection.
 
 use super::{
-    Arrival, Cut, FrameError, Input, Side, What,
-    foreign::{Foreign, refuse_length},
+    Arrival, FrameError, ParsedFrame, Side, Unparsed, What,
+    foreign::{OtherProtocol, refuse_length},
     sight::Sight,
     too_large,
 };
@@ -26,7 +26,7 @@ pub(super) enum Unit {
     Other,
 }
 
-type Found = Result<Option<Cut>, FrameError>;
+type Found = Result<Option<ParsedFrame>, FrameError>;
 
 impl Contact {
     #[inline]
@@ -36,11 +36,11 @@ impl Contact {
 
     /// Cuts a frame; the first one unless the peer speaks something else.
     #[inline]
-    pub(super) fn cut(
+    pub(super) fn parse(
         &mut self,
-        input: Input<'_>,
+        input: Unparsed<'_>,
         unit: Unit,
-        cut: impl FnOnce(Input<'_>) -> Found,
+        cut: impl FnOnce(Unparsed<'_>) -> Found,
     ) -> Found {
         if self.is_made() {
             return cut(input);
@@ -55,16 +55,16 @@ impl Contact {
     #[cold]
     pub(super) fn first(
         &mut self,
-        input: Input<'_>,
+        input: Unparsed<'_>,
         unit: Unit,
-        cut: impl FnOnce(Input<'_>) -> Found,
+        cut: impl FnOnce(Unparsed<'_>) -> Found,
     ) -> Found {
         let sight = self.look(input, unit)?;
         self.judge(input, sight, cut(input))
     }
 
     /// Looks at the first bytes of a client; those that are clearly something else are an error.
-    fn look(self, input: Input<'_>, unit: Unit) -> Result<Sight, FrameError> {
+    fn look(self, input: Unparsed<'_>, unit: Unit) -> Result<Sight, FrameError> {
         if input.side() == Side::Client {
             return Ok(Sight::None);
         }
@@ -74,7 +74,7 @@ impl Contact {
         };
         match sight {
             Sight::Clear(foreign) => Err(FrameError::foreign(foreign)),
-            Sight::Long if unit == Unit::Other => Err(FrameError::foreign(Foreign::Http)),
+            Sight::Long if unit == Unit::Other => Err(FrameError::foreign(OtherProtocol::Http)),
             _ => {
                 if unit == Unit::Line {
                     refuse_length(input)?;
@@ -85,7 +85,7 @@ impl Contact {
     }
 
     /// Judges what was found in the first bytes.
-    fn judge(&mut self, input: Input<'_>, sight: Sight, found: Found) -> Found {
+    fn judge(&mut self, input: Unparsed<'_>, sight: Sight, found: Found) -> Found {
         match input.side() {
             Side::Server => self.of_client(input, sight, found),
             Side::Client => self.of_server(input, found),
@@ -93,7 +93,7 @@ impl Contact {
     }
 
     /// Judges what was found in the first bytes of a client.
-    fn of_client(&mut self, input: Input<'_>, sight: Sight, found: Found) -> Found {
+    fn of_client(&mut self, input: Unparsed<'_>, sight: Sight, found: Found) -> Found {
         let may_be_foreign = sight != Sight::None;
         match found {
             Ok(None) => {
@@ -107,23 +107,23 @@ impl Contact {
             Ok(Some(cut)) if cut.what == What::TooLarge && may_be_foreign => wait(input, Ok(cut)),
             Ok(Some(cut)) => {
                 let line = input.bytes().get(cut.frame.clone()).unwrap_or_default();
-                if sight == Sight::Long && Foreign::is_http_request_line(line) {
-                    return Err(FrameError::foreign(Foreign::Http));
+                if sight == Sight::Long && OtherProtocol::is_http_request_line(line) {
+                    return Err(FrameError::foreign(OtherProtocol::Http));
                 }
                 *self = Self::Made;
                 Ok(Some(cut))
             }
             Err(error) if error.foreign.is_some() => Err(error),
             // It is no frame either way, so it may as well be called what it looks like.
-            Err(_) if sight == Sight::Long => Err(FrameError::foreign(Foreign::Http)),
+            Err(_) if sight == Sight::Long => Err(FrameError::foreign(OtherProtocol::Http)),
             Err(error) if may_be_foreign => wait(input, Err(error)),
             Err(error) => Err(error),
         }
     }
 
     /// Adds to an error what the server seems to speak. Where anything is a frame, nothing is said.
-    fn of_server(&mut self, input: Input<'_>, found: Found) -> Found {
-        let error = match (found, Foreign::of_server(input.bytes())) {
+    fn of_server(&mut self, input: Unparsed<'_>, found: Found) -> Found {
+        let error = match (found, OtherProtocol::of_server(input.bytes())) {
             (Err(error), Some(foreign)) => error.looking_like(foreign),
             (Ok(Some(cut)), Some(foreign)) if cut.what == What::TooLarge => {
                 let error = FrameError::malformed(too_large(cut.frame.len(), input.limit()));
@@ -141,7 +141,7 @@ impl Contact {
 }
 
 /// Waits for more before something is held against the peer, if more can come.
-fn wait(input: Input<'_>, found: Result<Cut, FrameError>) -> Found {
+fn wait(input: Unparsed<'_>, found: Result<ParsedFrame, FrameError>) -> Found {
     if input.arrival() == Arrival::Ended {
         return found.map(Some);
     }

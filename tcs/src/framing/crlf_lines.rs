@@ -1,7 +1,7 @@
 //! A line for each message, with the line end that Internet protocols prescribe.
 
 use super::{
-    Cut, FrameError, Framing, Input, Lines,
+    FrameError, Framing, Lines, ParsedFrame, Unparsed,
     lines::{LineEnd, refuse_line_feed},
 };
 
@@ -44,7 +44,7 @@ pub struct CrlfLines {
 
 impl Framing for CrlfLines {
     #[inline]
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.lines.cut_line(input, LineEnd::CrLf)
     }
 

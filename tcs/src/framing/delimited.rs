@@ -1,11 +1,11 @@
 //! Bytes that stand behind each message.
 
 use super::{
-    Cut, FrameError, Framing, Input,
+    FrameError, Framing, ParsedFrame, Unparsed,
     contact::{Contact, Unit},
     find::find,
 };
-use crate::refusal::Escaped;
+use crate::rejection::Escaped;
 
 /// A delimiter behind each message: one byte, or up to 15.
 ///
@@ -102,9 +102,9 @@ impl<const D: u128> Framing for Delimited<D> {
     };
 
     #[inline]
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let Self { searched, contact } = self;
-        contact.cut(input, Unit::Other, |input| {
+        contact.parse(input, Unit::Other, |input| {
             next(searched, Self::delimiter(), input)
         })
     }
@@ -130,8 +130,8 @@ impl<const D: u128> Framing for Delimited<D> {
 fn next(
     searched: &mut usize,
     delimiter: &[u8],
-    input: Input<'_>,
-) -> Result<Option<Cut>, FrameError> {
+    input: Unparsed<'_>,
+) -> Result<Option<ParsedFrame>, FrameError> {
     let (bytes, limit) = (input.bytes(), input.limit());
     let unread = bytes.get(*searched..).unwrap_or_default();
     let end = find(unread, delimiter).map(|at| *searched + at);
@@ -146,5 +146,5 @@ fn next(
         return input.unfinished();
     };
     *searched = 0;
-    Ok(Some(Cut::message(0..end, end + delimiter.len())))
+    Ok(Some(ParsedFrame::message(0..end, end + delimiter.len())))
 }

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use super::foreign::{Foreign, Words};
-use crate::{Refusal, RefusalKind, refusal::Escaped};
+use super::foreign::{OtherProtocol, Words};
+use crate::{Rejection, RejectionKind, rejection::Escaped};
 
 /// Why bytes cannot be cut into frames, or a message cannot become one.
 ///
 /// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameError {
-    kind: RefusalKind,
+    kind: RejectionKind,
     pub(super) foreign: Option<Words>,
     text: Box<str>,
 }
@@ -18,7 +18,7 @@ pub struct FrameError {
 impl FrameError {
     /// What arrived is not this framing; the text goes to the peer.
     pub fn malformed(text: impl fmt::Display) -> Self {
-        Self::of(RefusalKind::ProtocolError, text)
+        Self::of(RejectionKind::ProtocolError, text)
     }
 
     /// The peer closed its half in the middle of a frame.
@@ -33,13 +33,13 @@ impl FrameError {
 
     /// A message that this framing cannot send; the peer that waits for it is told the text.
     pub fn unsendable(text: impl fmt::Display) -> Self {
-        Self::of(RefusalKind::Failed, text)
+        Self::of(RejectionKind::Failed, text)
     }
 
     /// What arrived is another protocol, of which the peer is told in its own terms.
-    pub fn foreign(foreign: Foreign) -> Self {
+    pub fn foreign(foreign: OtherProtocol) -> Self {
         Self::told(
-            Words::Foreign(foreign),
+            Words::OtherProtocol(foreign),
             format_args!("that looks like {foreign}"),
         )
     }
@@ -53,12 +53,12 @@ impl FrameError {
     }
 
     /// Adds what a server seems to speak.
-    pub(super) fn looking_like(self, foreign: Foreign) -> Self {
+    pub(super) fn looking_like(self, foreign: OtherProtocol) -> Self {
         let Self { kind, text, .. } = self;
         Self::of(kind, format_args!("{text}; that looks like {foreign}"))
     }
 
-    fn of(kind: RefusalKind, text: impl fmt::Display) -> Self {
+    fn of(kind: RejectionKind, text: impl fmt::Display) -> Self {
         Self {
             kind,
             foreign: None,
@@ -72,8 +72,8 @@ impl FrameError {
     }
 
     /// Returns this error as it is told to the peer.
-    pub(crate) fn refusal(&self) -> Refusal {
-        Refusal::new(self.kind, &*self.text)
+    pub(crate) fn refusal(&self) -> Rejection {
+        Rejection::new(self.kind, &*self.text)
     }
 }
 

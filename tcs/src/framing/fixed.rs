@@ -1,7 +1,7 @@
 //! Messages of one size.
 
 use super::{
-    Cut, FrameError, Framing, Input,
+    FrameError, Framing, ParsedFrame, Unparsed,
     contact::{Contact, Unit},
 };
 
@@ -59,8 +59,8 @@ impl<const N: usize> Framing for Fixed<N> {
     };
 
     #[inline]
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        self.contact.cut(input, Unit::Other, next::<N>)
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.contact.parse(input, Unit::Other, next::<N>)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
@@ -77,12 +77,12 @@ impl<const N: usize> Framing for Fixed<N> {
 }
 
 #[inline]
-fn next<const N: usize>(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+fn next<const N: usize>(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
     if N > input.limit() {
         return Err(FrameError::too_large(N, input.limit()));
     }
     if input.bytes().len() < N {
         return input.unfinished();
     }
-    Ok(Some(Cut::message(0..N, N)))
+    Ok(Some(ParsedFrame::message(0..N, N)))
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::{
-    Arrival, FrameError, Framing as _, Input, LengthPrefixed, Side, Told,
+    Arrival, FrameError, Framing as _, LengthPrefixed, Side, Told, Unparsed,
     sight::{METHODS, SIGNATURES, Sight, http, resp},
 };
-use crate::{Refusal, RefusalKind};
+use crate::{Rejection, RejectionKind};
 
 /// Another protocol, which a peer speaks by mistake.
 ///
@@ -14,22 +14,22 @@ use crate::{Refusal, RefusalKind};
 /// answered in its own terms, and nothing it sent is executed. A framing of your own can do the same:
 ///
 /// ```
-/// use tcs::{Foreign, FrameError, Input};
+/// use tcs::{OtherProtocol, FrameError, Unparsed};
 ///
-/// fn meet(input: Input<'_>) -> Result<(), FrameError> {
-///     match Foreign::recognise(input.bytes()) {
+/// fn meet(input: Unparsed<'_>) -> Result<(), FrameError> {
+///     match OtherProtocol::detect(input.bytes()) {
 ///         Some(foreign) => Err(FrameError::foreign(foreign)),
 ///         None => Ok(()),
 ///     }
 /// }
-/// # let input = |bytes| Input::new(bytes, 100, tcs::Side::Server, tcs::Arrival::Paused);
+/// # let input = |bytes| Unparsed::new(bytes, 100, tcs::Side::Server, tcs::Arrival::Paused);
 /// # assert!(meet(input(b"Ann")).is_ok());
 /// let error = meet(input(b"GET / HTTP/1.1\r\n")).expect_err("it is a browser");
 /// assert_eq!(error.to_string(), "that looks like HTTP");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Foreign {
+pub enum OtherProtocol {
     /// HTTP/1, or the preface of HTTP/2. It is told by a response, 400.
     Http,
     /// A TLS client hello. It is told by an alert.
@@ -46,21 +46,21 @@ pub enum Foreign {
 /// What a peer that is rejected is told, beyond the refusals of its framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Words {
-    Foreign(Foreign),
+    OtherProtocol(OtherProtocol),
     /// To lines of text, at a port where a length is expected.
     Text,
     /// To a length, at a port where lines of text are expected.
     Length,
 }
 
-impl Foreign {
+impl OtherProtocol {
     /// Recognises a protocol by the first bytes that a client has sent.
     ///
     /// It is strict, so that nothing else is taken for it: a whole HTTP request line up to its
     /// version, a client hello whose lengths agree, `SSH-2.0-`, a RESP array up to the length of its
     /// first string, or a PROXY header.
     #[must_use]
-    pub fn recognise(bytes: &[u8]) -> Option<Self> {
+    pub fn detect(bytes: &[u8]) -> Option<Self> {
         match Sight::of(bytes) {
             Sight::Clear(foreign) => Some(foreign),
             Sight::Long => Some(Self::Http),
@@ -103,7 +103,7 @@ impl Foreign {
     }
 }
 
-impl fmt::Display for Foreign {
+impl fmt::Display for OtherProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Http => "HTTP",
@@ -120,7 +120,7 @@ pub(super) fn answer(out: &mut Vec<u8>, words: Words) -> Told {
     const HTTP: &str = "This port does not speak HTTP.\n";
     let words: &[u8] = match words {
         // RFC 9112, section 3: a server that cannot parse the request line answers 400.
-        Words::Foreign(Foreign::Http) => {
+        Words::OtherProtocol(OtherProtocol::Http) => {
             out.extend_from_slice(
                 format!(
                     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{HTTP}",
@@ -131,14 +131,14 @@ pub(super) fn answer(out: &mut Vec<u8>, words: Words) -> Told {
             return Told::Yes;
         }
         // A fatal alert, *unexpected message* (RFC 8446, section 6.2).
-        Words::Foreign(Foreign::Tls) => b"\x15\x03\x03\x00\x02\x02\x0a",
+        Words::OtherProtocol(OtherProtocol::Tls) => b"\x15\x03\x03\x00\x02\x02\x0a",
         // Lines may stand before a server's version (RFC 4253, section 4.2).
-        Words::Foreign(Foreign::Ssh) => b"This port does not speak SSH.\r\n",
-        Words::Foreign(Foreign::Redis) => b"-ERR this port does not speak the protocol of Redis\r\n",
-        Words::Foreign(Foreign::Proxy) => return Told::Not,
+        Words::OtherProtocol(OtherProtocol::Ssh) => b"This port does not speak SSH.\r\n",
+        Words::OtherProtocol(OtherProtocol::Redis) => b"-ERR this port does not speak the protocol of Redis\r\n",
+        Words::OtherProtocol(OtherProtocol::Proxy) => return Told::Not,
         Words::Length => {
             let text = "this port expects lines of text: use `framing = Lines`";
-            let refusal = Refusal::new(RefusalKind::ProtocolError, text);
+            let refusal = Rejection::new(RejectionKind::ProtocolError, text);
             return LengthPrefixed::default().refuse(out, &refusal);
         }
         Words::Text => {
@@ -152,7 +152,7 @@ pub(super) fn answer(out: &mut Vec<u8>, words: Words) -> Told {
 /// Finds a length where the first line of text should begin.
 ///
 /// Text has no zero byte, and the length of a message below 16 MiB begins with one.
-pub(super) fn refuse_length(input: Input<'_>) -> Result<(), FrameError> {
+pub(super) fn refuse_length(input: Unparsed<'_>) -> Result<(), FrameError> {
     if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
         return Err(FrameError::told(
             Words::Length,
@@ -166,7 +166,7 @@ pub(super) fn refuse_length(input: Input<'_>) -> Result<(), FrameError> {
 ///
 /// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
 /// so it is no length. Four bytes, or a line, tell what it is.
-pub(super) fn refuse_text(input: Input<'_>) -> Result<(), FrameError> {
+pub(super) fn refuse_text(input: Unparsed<'_>) -> Result<(), FrameError> {
     let bytes = input.bytes();
     if !matches!(bytes.first(), Some(b' '..=b'~')) {
         return Ok(());
@@ -178,12 +178,12 @@ pub(super) fn refuse_text(input: Input<'_>) -> Result<(), FrameError> {
         return Ok(());
     }
     if input.side() == Side::Client {
-        let seen = crate::refusal::Escaped(start, 4);
+        let seen = crate::rejection::Escaped(start, 4);
         return Err(FrameError::malformed(format_args!(
             "the server sent text (`{seen}`) where a length stands: it does not speak length-prefixed frames"
         )));
     }
-    Err(match Foreign::of_text(start) {
+    Err(match OtherProtocol::of_text(start) {
         Some(foreign) => FrameError::foreign(foreign),
         None => FrameError::told(
             Words::Text,

@@ -1,12 +1,12 @@
 //! A length before each message.
 
 use super::{
-    Arrival, Cut, FrameError, Framing, Input, Side, Told, What,
+    Arrival, FrameError, Framing, ParsedFrame, Side, Told, Unparsed, What,
     contact::{Contact, Unit},
     foreign,
     prefix::claim,
 };
-use crate::Refusal;
+use crate::Rejection;
 
 /// The default framing: a `u32` length in big-endian order, then so many bytes.
 ///
@@ -59,12 +59,12 @@ impl Framing for LengthPrefixed {
         clippy::inline_always,
         reason = "outlined, it costs a fifth of a small request"
     )]
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if !self.contact.is_made() {
             let (bytes, limit) = (input.bytes(), input.limit());
             let first = self.first(bytes, limit, input.side(), input.arrival())?;
             if let First::NoMessage(unusual) = first {
-                return Ok(unusual.map(Unusual::cut));
+                return Ok(unusual.map(Unusual::parsed));
             }
         }
         next(input)
@@ -92,7 +92,7 @@ impl Framing for LengthPrefixed {
         }
     }
 
-    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Refusal) -> Told {
+    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Rejection) -> Told {
         let text = refusal.text();
         let text = &text[..text.floor_char_boundary(MAX_CONTROL - 1)];
         #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
@@ -116,7 +116,7 @@ impl LengthPrefixed {
         side: Side,
         arrival: Arrival,
     ) -> Result<First, FrameError> {
-        let input = Input::new(bytes, limit, side, arrival);
+        let input = Unparsed::new(bytes, limit, side, arrival);
         let found = self.contact.first(input, Unit::Other, |input| {
             foreign::refuse_text(input)?;
             next(input)
@@ -156,7 +156,7 @@ enum Unusual {
 
 impl Unusual {
     /// Returns what a cut is, if it is no message.
-    fn of(cut: &Cut) -> Option<Self> {
+    fn of(cut: &ParsedFrame) -> Option<Self> {
         match cut.what {
             What::Control(kind) => Some(Self::Control(kind, cut.consumed)),
             What::TooLarge => Some(Self::TooLarge(cut.frame.len())),
@@ -164,10 +164,10 @@ impl Unusual {
         }
     }
 
-    fn cut(self) -> Cut {
+    fn parsed(self) -> ParsedFrame {
         match self {
-            Self::Control(kind, end) => Cut::control(kind, HEADER + 1..end, end),
-            Self::TooLarge(length) => Cut::too_large(length, HEADER + length),
+            Self::Control(kind, end) => ParsedFrame::control(kind, HEADER + 1..end, end),
+            Self::TooLarge(length) => ParsedFrame::too_large(length, HEADER + length),
         }
     }
 }
@@ -178,7 +178,7 @@ impl Unusual {
     clippy::inline_always,
     reason = "outlined, it costs a fifth of a small request"
 )]
-fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
     let bytes = input.bytes();
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
         return input.unfinished();
@@ -188,13 +188,13 @@ fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
     // One comparison for both: the header of a control frame is beyond every limit.
     if length > input.limit().min(MAX_LENGTH) {
         let unusual = unusual(bytes, input.limit(), input.arrival(), header)?;
-        return Ok(unusual.map(Unusual::cut));
+        return Ok(unusual.map(Unusual::parsed));
     }
     if rest.len() < length {
         return input.unfinished();
     }
     let end = HEADER + length;
-    Ok(Some(Cut::message(HEADER..end, end)))
+    Ok(Some(ParsedFrame::message(HEADER..end, end)))
 }
 
 #[cold]

@@ -1,7 +1,7 @@
 //! A line for each message.
 
 use super::{
-    Cut, FrameError, Framing, Input,
+    FrameError, Framing, ParsedFrame, Unparsed,
     contact::{Contact, Unit},
     find::find_byte,
 };
@@ -60,17 +60,17 @@ impl Lines {
     #[inline]
     pub(super) fn cut_line(
         &mut self,
-        input: Input<'_>,
+        input: Unparsed<'_>,
         end: LineEnd,
-    ) -> Result<Option<Cut>, FrameError> {
+    ) -> Result<Option<ParsedFrame>, FrameError> {
         let Self { searched, contact } = self;
-        contact.cut(input, Unit::Line, |input| next(searched, input, end))
+        contact.parse(input, Unit::Line, |input| next(searched, input, end))
     }
 }
 
 impl Framing for Lines {
     #[inline]
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.cut_line(input, LineEnd::LineFeed)
     }
 
@@ -87,7 +87,11 @@ impl Framing for Lines {
 }
 
 #[inline]
-fn next(searched: &mut usize, input: Input<'_>, end: LineEnd) -> Result<Option<Cut>, FrameError> {
+fn next(
+    searched: &mut usize,
+    input: Unparsed<'_>,
+    end: LineEnd,
+) -> Result<Option<ParsedFrame>, FrameError> {
     let bytes = input.bytes();
     let unread = bytes.get(*searched..).unwrap_or_default();
     let line_feed = find_byte(unread, b'\n').map(|at| *searched + at);
@@ -107,7 +111,7 @@ fn next(searched: &mut usize, input: Input<'_>, end: LineEnd) -> Result<Option<C
         return input.unfinished();
     };
     *searched = 0;
-    Ok(Some(Cut::message(0..line.len(), line_feed + 1)))
+    Ok(Some(ParsedFrame::message(0..line.len(), line_feed + 1)))
 }
 
 #[cold]

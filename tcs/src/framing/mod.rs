@@ -31,7 +31,7 @@ pub use crlf_lines::CrlfLines;
 pub use delimited::{Delimited, delimiter};
 pub use error::FrameError;
 pub use fixed::Fixed;
-pub use foreign::Foreign;
+pub use foreign::OtherProtocol;
 pub use length_prefixed::LengthPrefixed;
 pub use lines::Lines;
 pub use netstrings::Netstrings;
@@ -43,7 +43,7 @@ pub(crate) use error::too_large;
 pub(crate) use find::find;
 pub(crate) use sight::seems_foreign;
 
-use crate::Refusal;
+use crate::Rejection;
 
 /// How messages are cut out of the byte stream, and put into it.
 ///
@@ -67,7 +67,7 @@ use crate::Refusal;
 /// connection closes, when what was answered before has been delivered.
 ///
 /// On all of them but `Codec`, a server recognises the first bytes of HTTP, TLS, SSH, Redis and PROXY headers
-/// ([`Foreign`]): the peer is told in its own terms, and nothing is executed. So the first message of
+/// ([`OtherProtocol`]): the peer is told in its own terms, and nothing is executed. So the first message of
 /// a connection cannot begin with these bytes. A framing of your own looks at them only if it asks.
 ///
 /// # Examples
@@ -75,15 +75,15 @@ use crate::Refusal;
 /// Messages of exactly eight bytes:
 ///
 /// ```
-/// use tcs::{Cut, FrameError, Framing, Input};
+/// use tcs::{ParsedFrame, FrameError, Framing, Unparsed};
 ///
 /// #[derive(Debug, Default)]
 /// struct Eight;
 ///
 /// impl Framing for Eight {
-///     fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+///     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
 ///         if input.bytes().len() >= 8 {
-///             return Ok(Some(Cut::message(0..8, 8)));
+///             return Ok(Some(ParsedFrame::message(0..8, 8)));
 ///         }
 ///         input.unfinished()
 ///     }
@@ -136,7 +136,7 @@ pub trait Framing: Default + Send + Sync + 'static {
     /// # Errors
     ///
     /// When no frame can follow any more. The connection then closes.
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError>;
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError>;
 
     /// Appends what stands before a message.
     fn begin(&mut self, out: &mut Vec<u8>);
@@ -149,7 +149,7 @@ pub trait Framing: Default + Send + Sync + 'static {
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError>;
 
     /// Appends a refusal, if this framing has a form for it; returns whether it had.
-    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Refusal) -> Told {
+    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Rejection) -> Told {
         let _ = (out, refusal);
         Told::Not
     }
@@ -228,14 +228,14 @@ pub enum Arrival {
 
 /// What has arrived and was not cut yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
+pub struct Unparsed<'a> {
     bytes: &'a [u8],
     limit: usize,
     side: Side,
     arrival: Arrival,
 }
 
-impl<'a> Input<'a> {
+impl<'a> Unparsed<'a> {
     /// Describes bytes that arrived at `side`, where frames are limited to `limit` bytes.
     #[inline]
     pub const fn new(bytes: &'a [u8], limit: usize, side: Side, arrival: Arrival) -> Self {
@@ -277,7 +277,7 @@ impl<'a> Input<'a> {
     ///
     /// When the peer closed its half in the middle of a frame.
     #[inline]
-    pub fn unfinished(&self) -> Result<Option<Cut>, FrameError> {
+    pub fn unfinished(&self) -> Result<Option<ParsedFrame>, FrameError> {
         match (self.arrival, self.bytes.len()) {
             (Arrival::Ended, 1..) => Err(FrameError::truncated()),
             _ => Ok(None),
@@ -287,7 +287,7 @@ impl<'a> Input<'a> {
 
 /// A frame that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
+pub struct ParsedFrame {
     pub(crate) what: What,
     pub(crate) frame: Range<usize>,
     pub(crate) consumed: usize,
@@ -304,7 +304,7 @@ pub(crate) enum What {
     TooLarge,
 }
 
-impl Cut {
+impl ParsedFrame {
     /// A message: where its bytes stand, and how many bytes it takes with all that is around them.
     #[inline]
     pub const fn message(frame: Range<usize>, consumed: usize) -> Self {

@@ -1,11 +1,11 @@
 //! A length in digits before each message, and a comma behind it.
 
 use super::{
-    Cut, FrameError, Framing, Input,
+    FrameError, Framing, ParsedFrame, Unparsed,
     contact::{Contact, Unit},
     prefix::{SKIPPED, claim},
 };
-use crate::refusal::Escaped;
+use crate::rejection::Escaped;
 
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
 ///
@@ -45,8 +45,8 @@ pub struct Netstrings {
 const DIGITS: usize = 20;
 
 impl Framing for Netstrings {
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        self.contact.cut(input, Unit::Other, next)
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.contact.parse(input, Unit::Other, next)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
@@ -77,7 +77,7 @@ impl Framing for Netstrings {
     }
 }
 
-fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
     let (bytes, limit) = (input.bytes(), input.limit());
     let most = limit.saturating_mul(SKIPPED);
     let mut length = 0_usize;
@@ -92,7 +92,7 @@ fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
                     return claim(length, limit, input.arrival(), end + 1);
                 }
                 return match bytes.get(end) {
-                    Some(b',') => Ok(Some(Cut::message(start..end, end + 1))),
+                    Some(b',') => Ok(Some(ParsedFrame::message(start..end, end + 1))),
                     Some(other) => Err(wrong("`,` behind the message", *other)),
                     None => input.unfinished(),
                 };

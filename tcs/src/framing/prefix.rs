@@ -6,7 +6,7 @@
 use std::{fmt, marker::PhantomData};
 
 use super::{
-    Arrival, Cut, FrameError, Framing, Input,
+    Arrival, FrameError, Framing, ParsedFrame, Unparsed,
     contact::{Contact, Unit},
 };
 
@@ -156,8 +156,8 @@ pub(super) const SKIPPED: usize = 4;
 
 impl<W: Width, O: Order, C: Counts> Framing for Prefixed<W, O, C> {
     #[inline]
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        self.contact.cut(input, Unit::Other, Self::next)
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.contact.parse(input, Unit::Other, Self::next)
     }
 
     #[inline]
@@ -191,7 +191,7 @@ impl<W: Width, O: Order, C: Counts> Prefixed<W, O, C> {
     const COUNTED: usize = if C::ITSELF { W::BYTES } else { 0 };
 
     #[inline]
-    fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let bytes = input.bytes();
         let Some((header, rest)) = bytes.split_at_checked(W::BYTES) else {
             return input.unfinished();
@@ -216,7 +216,7 @@ impl<W: Width, O: Order, C: Counts> Prefixed<W, O, C> {
             return input.unfinished();
         }
         let end = W::BYTES + length;
-        Ok(Some(Cut::message(W::BYTES..end, end)))
+        Ok(Some(ParsedFrame::message(W::BYTES..end, end)))
     }
 
     #[cold]
@@ -236,10 +236,10 @@ pub(super) fn claim(
     limit: usize,
     arrival: Arrival,
     consumed: usize,
-) -> Result<Option<Cut>, FrameError> {
+) -> Result<Option<ParsedFrame>, FrameError> {
     let skippable = length <= limit.saturating_mul(SKIPPED);
     if skippable && arrival != Arrival::Ended {
-        return Ok(Some(Cut::too_large(length, consumed)));
+        return Ok(Some(ParsedFrame::too_large(length, consumed)));
     }
     Err(FrameError::too_large(length, limit))
 }

@@ -1,7 +1,7 @@
 //! No frames at all.
 
 use super::{
-    Arrival, Cut, Exchanges, FrameError, Framing, Input, Side,
+    Arrival, Exchanges, FrameError, Framing, ParsedFrame, Side, Unparsed,
     contact::{Contact, Unit},
 };
 
@@ -41,7 +41,7 @@ pub struct Raw {
 impl Framing for Raw {
     const EXCHANGES: Exchanges = Exchanges::One;
 
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.contact.first(input, Unit::Other, |input| {
             let length = input.bytes().len();
             if length > input.limit() {
@@ -53,7 +53,7 @@ impl Framing for Raw {
                 (Side::Server, Arrival::Paused | Arrival::Ended) => length > 0,
                 (Side::Client, Arrival::Ended) => true,
             };
-            Ok(complete.then(|| Cut::message(0..length, length)))
+            Ok(complete.then(|| ParsedFrame::message(0..length, length)))
         })
     }
 

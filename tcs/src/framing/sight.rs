@@ -2,7 +2,7 @@
 //!
 //! Each look is at a limited number of bytes, however many have arrived.
 
-use super::foreign::Foreign;
+use super::foreign::OtherProtocol;
 
 /// What the first bytes of a client look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) enum Sight {
     Maybe,
     /// They are an HTTP request line of which the target has not ended so far.
     Long,
-    Clear(Foreign),
+    Clear(OtherProtocol),
 }
 
 /// The methods of RFC 9110 and RFC 5789. A web page can choose others, but then a browser asks with
@@ -34,18 +34,18 @@ pub(super) const METHODS: [&[u8]; 9] = [
 const LONG_TARGET: usize = 512;
 
 /// First bytes that say by themselves what they are.
-pub(super) const SIGNATURES: [(&[u8], Foreign); 8] = [
+pub(super) const SIGNATURES: [(&[u8], OtherProtocol); 8] = [
     // RFC 9113, section 3.4.
-    (b"PRI * HTTP/2.0\r\n", Foreign::Http),
+    (b"PRI * HTTP/2.0\r\n", OtherProtocol::Http),
     // RFC 4253, section 4.2.
-    (b"SSH-2.0-", Foreign::Ssh),
-    (b"SSH-1.", Foreign::Ssh),
+    (b"SSH-2.0-", OtherProtocol::Ssh),
+    (b"SSH-1.", OtherProtocol::Ssh),
     // The PROXY protocol, sections 2.1 and 2.2.
-    (b"PROXY TCP4 ", Foreign::Proxy),
-    (b"PROXY TCP6 ", Foreign::Proxy),
-    (b"PROXY UNKNOWN\r", Foreign::Proxy),
-    (b"PROXY UNKNOWN ", Foreign::Proxy),
-    (b"\r\n\r\n\0\r\nQUIT\n", Foreign::Proxy),
+    (b"PROXY TCP4 ", OtherProtocol::Proxy),
+    (b"PROXY TCP6 ", OtherProtocol::Proxy),
+    (b"PROXY UNKNOWN\r", OtherProtocol::Proxy),
+    (b"PROXY UNKNOWN ", OtherProtocol::Proxy),
+    (b"\r\n\r\n\0\r\nQUIT\n", OtherProtocol::Proxy),
 ];
 
 impl Sight {
@@ -81,7 +81,7 @@ pub(crate) fn seems_foreign(bytes: &[u8]) -> bool {
 }
 
 /// Matches what has arrived against what is expected there.
-fn expect(bytes: &[u8], expected: &[u8], foreign: Foreign) -> Sight {
+fn expect(bytes: &[u8], expected: &[u8], foreign: OtherProtocol) -> Sight {
     if bytes.starts_with(expected) {
         Sight::Clear(foreign)
     } else if expected.starts_with(bytes) {
@@ -112,7 +112,7 @@ fn run(bytes: &[u8], most: usize, wanted: fn(u8) -> bool) -> usize {
 pub(super) fn http(bytes: &[u8], long: usize) -> Sight {
     let method = METHODS
         .iter()
-        .find(|method| expect(bytes, method, Foreign::Http) != Sight::None);
+        .find(|method| expect(bytes, method, OtherProtocol::Http) != Sight::None);
     let Some(method) = method else {
         return Sight::None;
     };
@@ -122,7 +122,7 @@ pub(super) fn http(bytes: &[u8], long: usize) -> Sight {
         // Only a path is worth a guess: text can have long words.
         _ if target == long && rest.starts_with(b"/") => Sight::Long,
         [] => Sight::Maybe,
-        [b' ', version @ ..] if target > 0 => expect(version, b"HTTP/1.", Foreign::Http),
+        [b' ', version @ ..] if target > 0 => expect(version, b"HTTP/1.", OtherProtocol::Http),
         _ => Sight::None,
     }
 }
@@ -151,7 +151,7 @@ fn tls(bytes: &[u8]) -> Sight {
     };
     match start.len() {
         _ if !fits || !agree => Sight::None,
-        SHORTEST => Sight::Clear(Foreign::Tls),
+        SHORTEST => Sight::Clear(OtherProtocol::Tls),
         _ => Sight::Maybe,
     }
 }
@@ -168,13 +168,13 @@ pub(super) fn resp(bytes: &[u8]) -> Sight {
             return Sight::None;
         }
         let behind = behind.get(digits..).unwrap_or_default();
-        match expect(behind, b"\r\n", Foreign::Redis) {
+        match expect(behind, b"\r\n", OtherProtocol::Redis) {
             Sight::Clear(_) if digits > 0 => rest = behind.get(2..).unwrap_or_default(),
             Sight::Maybe if digits > 0 || behind.is_empty() => return Sight::Maybe,
             _ => return Sight::None,
         }
     }
-    Sight::Clear(Foreign::Redis)
+    Sight::Clear(OtherProtocol::Redis)
 }
 
 #[cfg(test)]
@@ -186,26 +186,26 @@ mod tests {
     #[test]
     fn first_bytes_are_clear_at_the_end_of_their_signature_and_not_before() {
         for (signature, foreign) in [
-            (&b"GET / HTTP/1."[..], Foreign::Http),
-            (b"OPTIONS * HTTP/1.", Foreign::Http),
-            (b"CONNECT a.example:443 HTTP/1.", Foreign::Http),
-            (b"PRI * HTTP/2.0\r\n", Foreign::Http),
-            (HELLO, Foreign::Tls),
-            (b"SSH-2.0-", Foreign::Ssh),
-            (b"SSH-1.", Foreign::Ssh),
-            (b"*2\r\n$4\r\n", Foreign::Redis),
-            (b"*12345678\r\n$12345678\r\n", Foreign::Redis),
-            (b"PROXY TCP4 ", Foreign::Proxy),
-            (b"PROXY TCP6 ", Foreign::Proxy),
-            (b"PROXY UNKNOWN\r", Foreign::Proxy),
-            (b"\r\n\r\n\0\r\nQUIT\n", Foreign::Proxy),
+            (&b"GET / HTTP/1."[..], OtherProtocol::Http),
+            (b"OPTIONS * HTTP/1.", OtherProtocol::Http),
+            (b"CONNECT a.example:443 HTTP/1.", OtherProtocol::Http),
+            (b"PRI * HTTP/2.0\r\n", OtherProtocol::Http),
+            (HELLO, OtherProtocol::Tls),
+            (b"SSH-2.0-", OtherProtocol::Ssh),
+            (b"SSH-1.", OtherProtocol::Ssh),
+            (b"*2\r\n$4\r\n", OtherProtocol::Redis),
+            (b"*12345678\r\n$12345678\r\n", OtherProtocol::Redis),
+            (b"PROXY TCP4 ", OtherProtocol::Proxy),
+            (b"PROXY TCP6 ", OtherProtocol::Proxy),
+            (b"PROXY UNKNOWN\r", OtherProtocol::Proxy),
+            (b"\r\n\r\n\0\r\nQUIT\n", OtherProtocol::Proxy),
         ] {
             for end in 0..signature.len() {
                 assert_eq!(Sight::of(&signature[..end]), Sight::Maybe, "{end}");
             }
             assert_eq!(Sight::of(signature), Sight::Clear(foreign));
             let more = [signature, b"1\xff"].concat();
-            assert_eq!(Foreign::recognise(&more), Some(foreign));
+            assert_eq!(OtherProtocol::detect(&more), Some(foreign));
         }
     }
 
@@ -257,9 +257,9 @@ mod tests {
         let word = line.replace('/', "x");
         assert_eq!(Sight::of(word.as_bytes()), Sight::Maybe);
         assert_eq!(Sight::of(format!("{word}x").as_bytes()), Sight::None);
-        assert!(Foreign::is_http_request_line(
+        assert!(OtherProtocol::is_http_request_line(
             format!("{line} HTTP/1.1").as_bytes()
         ));
-        assert!(!Foreign::is_http_request_line(line.as_bytes()));
+        assert!(!OtherProtocol::is_http_request_line(line.as_bytes()));
     }
 }

@@ -1,7 +1,7 @@
 //! The end of the connection ends the message.
 
 use super::{
-    Arrival, Cut, Exchanges, FrameError, Framing, Input, RequestEnd, Side,
+    Arrival, Exchanges, FrameError, Framing, ParsedFrame, RequestEnd, Side, Unparsed,
     contact::{Contact, Unit},
 };
 
@@ -13,10 +13,10 @@ use super::{
 /// most `max_frame_len` bytes. Without a byte before the end there is no request; a reply may be
 /// empty. Refusals cannot be told: the connection closes.
 ///
-/// A file that begins like an HTTP request, or like the other protocols of [`Foreign`], cannot be a
+/// A file that begins like an HTTP request, or like the other protocols of [`OtherProtocol`], cannot be a
 /// request: a browser must be answered before it closes, and is.
 ///
-/// [`Foreign`]: super::Foreign
+/// [`OtherProtocol`]: super::OtherProtocol
 ///
 /// # Examples
 ///
@@ -48,8 +48,8 @@ impl Framing for UntilEof {
     const EXCHANGES: Exchanges = Exchanges::One;
     const REQUEST_END: RequestEnd = RequestEnd::HalfClose;
 
-    fn cut(&mut self, input: Input<'_>) -> Result<Option<Cut>, FrameError> {
-        self.contact.cut(input, Unit::Other, next)
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.contact.parse(input, Unit::Other, next)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
@@ -59,12 +59,12 @@ impl Framing for UntilEof {
     }
 }
 
-fn next(input: Input<'_>) -> Result<Option<Cut>, FrameError> {
+fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
     let length = input.bytes().len();
     if length > input.limit() {
         return Err(FrameError::too_large(length, input.limit()));
     }
     let is_message = length > 0 || input.side() == Side::Client;
     let complete = input.arrival() == Arrival::Ended && is_message;
-    Ok(complete.then(|| Cut::message(0..length, length)))
+    Ok(complete.then(|| ParsedFrame::message(0..length, length)))
 }

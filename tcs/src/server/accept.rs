@@ -21,7 +21,7 @@ use super::{
     registry::{Registry, Watch},
     settings::{Limits, Settings},
 };
-use crate::{Facts, Peer, ServerProtocol, socket::send_without_delay};
+use crate::{ConnectionInfo, Peer, ServerProtocol, socket::send_without_delay};
 
 /// The listener, which a connection can close.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl<P: ServerProtocol> Serve for Shared<P> {
             shared: self,
             stream: guest.stream,
             farewell: Farewell::Drop,
-            facts: guest.facts,
+            info: guest.info,
             watch: guest.watch,
             permit: Some(guest.permit),
         });
@@ -126,7 +126,7 @@ impl<P: ServerProtocol> Serve for Shared<P> {
 #[derive(Debug)]
 pub(super) struct Guest {
     stream: TcpStream,
-    facts: Facts,
+    info: ConnectionInfo,
     watch: Watch,
     permit: OwnedSemaphorePermit,
     span: Span,
@@ -198,7 +198,7 @@ impl Site {
         let blocking = Arc::clone(&self.blocking);
         Arc::clone(&self.served).serve(Guest {
             stream,
-            facts: Facts::of(Peer::at(addr), local_addr, watch.id(), blocking),
+            info: ConnectionInfo::of(Peer::at(addr), local_addr, watch.id(), blocking),
             watch,
             permit,
             span,

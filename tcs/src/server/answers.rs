@@ -21,12 +21,12 @@ use super::{
     waits::Gone,
 };
 use crate::{
-    Context, FrameError, Framing, Refusal, RefusalKind, ServerProtocol, Side,
-    buffer::{Buffers, Frames, Outbox},
+    Context, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Side,
+    buffer::{Buffers, Frames, WriteBuffer},
     format::read,
     framing::{What, too_large},
     race::poll_caught,
-    refusal::Escaped,
+    rejection::Escaped,
 };
 
 /// What each request is subject to, at hand for a whole batch.
@@ -97,15 +97,15 @@ where
             // they would cost a fifth more.
             let Self {
                 shared,
-                facts,
+                info,
                 session,
                 replies,
                 ..
             } = self;
             let answered = match read::<P::Format, P::Request<'_>, _>(frame, replies.framing()) {
-                Err(error) => Ok(replies.refuse(outbox, Refusal::bad_request(error.to_string()))),
+                Err(error) => Ok(replies.refuse(outbox, Rejection::bad_request(error.to_string()))),
                 Ok(request) => {
-                    let context = Context::new(facts, session);
+                    let context = Context::new(info, session);
                     let mut function = pin!(shared.protocol.process_request(context, request));
                     // Most functions are ready at once; what the others need is not even captured.
                     let first = poll_fn(|cx| {
@@ -150,17 +150,17 @@ where
             };
             let Self {
                 shared,
-                facts,
+                info,
                 session,
                 replies,
                 ..
             } = self;
             let next = match read::<P::Format, P::Request<'_>, _>(frame, replies.framing()) {
                 Ok(request) => {
-                    let context = Context::new(facts, session);
+                    let context = Context::new(info, session);
                     replies.answer(outbox, shared.protocol.process_at_once(context, request))
                 }
-                Err(error) => replies.refuse(outbox, Refusal::bad_request(error.to_string())),
+                Err(error) => replies.refuse(outbox, Rejection::bad_request(error.to_string())),
             };
             let next = self.unless_once(outbox, next, terms.requests);
             if next != Next::GoOn || is_full(outbox) {
@@ -186,14 +186,14 @@ where
     fn take_request<'b>(
         &mut self,
         frames: &mut Frames<'b>,
-        outbox: &mut Outbox,
+        outbox: &mut WriteBuffer,
         terms: Terms,
     ) -> Result<&'b [u8], Next> {
         loop {
             let input = frames.input(terms.frame_len, Side::Server);
             // Messages come first and by themselves, so that what their framing has found out about
             // them is not looked at again.
-            let cut = match self.replies.framing().cut(input) {
+            let cut = match self.replies.framing().parse(input) {
                 Ok(Some(cut))
                     if cut.what == What::Message && (cut.consumed > 0 || P::Framing::VALUES) =>
                 {
@@ -218,7 +218,7 @@ where
 
     /// Ends a connection whose bytes are no frames.
     #[cold]
-    fn reject(&mut self, outbox: &mut Outbox, error: &FrameError, unread: &[u8]) -> Next {
+    fn reject(&mut self, outbox: &mut WriteBuffer, error: &FrameError, unread: &[u8]) -> Next {
         self.receive(self.shared.requests);
         let peer = if error.is_foreign() {
             Acquaintance::Stranger
@@ -230,7 +230,7 @@ where
 
     /// Answers for a function that was dropped where it waited.
     #[cold]
-    fn cut_short(&mut self, outbox: &mut Outbox, alarm: Alarm) -> Next {
+    fn cut_short(&mut self, outbox: &mut WriteBuffer, alarm: Alarm) -> Next {
         match alarm {
             Alarm::Expired => {
                 let refusal = too_slow(self.shared.limits.request);
@@ -239,7 +239,7 @@ where
             // Not counted: it is among the requests that were cut.
             Alarm::Cut => {
                 let text = "the server ended before the reply";
-                let refusal = Refusal::new(RefusalKind::Failed, text);
+                let refusal = Rejection::new(RejectionKind::Failed, text);
                 self.replies.close(outbox, &refusal);
                 // Without control frames that was the last word.
                 self.replies.end(outbox, "the server ended")
@@ -249,14 +249,14 @@ where
 
     /// Deals with a frame that is no message within the limit.
     #[cold]
-    fn answer_unusual(&mut self, outbox: &mut Outbox, what: What, length: usize) -> Next {
+    fn answer_unusual(&mut self, outbox: &mut WriteBuffer, what: What, length: usize) -> Next {
         let next = match what {
             What::Message | What::Control(0x80..) => return Next::GoOn,
             What::TooLarge => {
                 self.receive(self.shared.requests);
                 let text = too_large(length, self.shared.limits.frame_len);
                 self.replies
-                    .refuse(outbox, Refusal::new(RefusalKind::TooLarge, text))
+                    .refuse(outbox, Rejection::new(RejectionKind::TooLarge, text))
             }
             What::Control(kind) => self.reject(outbox, &of_a_server(kind), &[]),
         };
@@ -274,7 +274,7 @@ where
 
     /// Closes after an answer, if a server gives only one.
     #[inline]
-    fn unless_once(&mut self, outbox: &mut Outbox, next: Next, requests: Requests) -> Next {
+    fn unless_once(&mut self, outbox: &mut WriteBuffer, next: Next, requests: Requests) -> Next {
         match next {
             Next::GoOn if requests == Requests::One => {
                 self.replies.end(outbox, "this server answers one request")
@@ -284,14 +284,14 @@ where
     }
 
     /// Mends what a panic left.
-    fn outlive(&mut self, outbox: &mut Outbox, panic: &(dyn Any + Send)) -> Next {
+    fn outlive(&mut self, outbox: &mut WriteBuffer, panic: &(dyn Any + Send)) -> Next {
         log_panic(panic);
         outbox.prepare();
         if self.replies.unsent() == self.watch.tally().unanswered() {
             // No request was being answered: it was the framing, which would panic again.
             return Next::Close(Some(closing("the server failed")));
         }
-        let refusal = Refusal::new(RefusalKind::Failed, "the function panicked");
+        let refusal = Rejection::new(RejectionKind::Failed, "the function panicked");
         let next = unless_half_changed::<P>(self.replies.refuse(outbox, refusal));
         self.unless_once(outbox, next, self.shared.requests)
     }
@@ -311,9 +311,9 @@ fn log_panic(panic: &(dyn Any + Send)) {
 }
 
 /// Says that a function took too long.
-fn too_slow(limit: Limit) -> Refusal {
+fn too_slow(limit: Limit) -> Rejection {
     let text = format!("no reply within {limit} (`request_timeout`)");
-    Refusal::new(RefusalKind::TimedOut, text)
+    Rejection::new(RejectionKind::TimedOut, text)
 }
 
 /// Clients say nothing by control frames.

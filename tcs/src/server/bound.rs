@@ -113,7 +113,7 @@ mod tests {
         os::fd::AsFd as _,
     };
 
-    use crate::{ConcurrentServer, Context, ErrorKind, LengthPrefixed, Peer, Plain, Refusal};
+    use crate::{ConcurrentServer, Context, ErrorKind, LengthPrefixed, Peer, Plain, Rejection};
 
     use super::*;
 
@@ -128,7 +128,7 @@ mod tests {
 
         fn open_session(&self, _peer: &Peer) {}
 
-        async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Refusal> {
+        async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
             Ok(())
         }
     }

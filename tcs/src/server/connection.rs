@@ -19,7 +19,7 @@ use super::{
     waits::{Arrived, Gone, Stage},
 };
 use crate::{
-    Facts, ServerProtocol,
+    ConnectionInfo, ServerProtocol,
     buffer::{Buffers, Lease},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 /// Its size is paid by each idle connection, so nothing is here that all connections share.
 pub(super) struct Connection<P: ServerProtocol, S> {
     pub(super) shared: Arc<Shared<P>>,
-    pub(super) facts: Facts,
+    pub(super) info: ConnectionInfo,
     pub(super) session: P::Session,
     pub(super) buffers: Lease,
     pub(super) replies: Replies<P>,
@@ -57,7 +57,7 @@ pub(super) struct Accepted<P, S> {
     pub(super) shared: Arc<Shared<P>>,
     pub(super) stream: S,
     pub(super) farewell: Farewell,
-    pub(super) facts: Facts,
+    pub(super) info: ConnectionInfo,
     pub(super) watch: Watch,
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
@@ -86,12 +86,12 @@ where
             shared,
             stream,
             farewell,
-            facts,
+            info,
             watch,
             permit,
         } = *accepted;
         Self {
-            session: shared.protocol.open_session(facts.peer()),
+            session: shared.protocol.open_session(info.peer()),
             replies: Replies::new(Arc::clone(&shared)),
             buffers: Lease::new(),
             is_behind: false,
@@ -99,7 +99,7 @@ where
             drain_began: None,
             stalled_at: None,
             shared,
-            facts,
+            info,
             stream,
             farewell,
             watch,
@@ -207,13 +207,13 @@ where
     fn greet(&mut self) -> Next {
         let Self {
             shared,
-            facts,
+            info,
             session,
             buffers,
             replies,
             ..
         } = self;
-        let greeting = shared.protocol.greeting(facts.peer(), session);
+        let greeting = shared.protocol.greeting(info.peer(), session);
         let Some(greeting) = greeting else {
             return Next::GoOn;
         };

@@ -50,7 +50,7 @@ use self::{
     settings::Settings,
 };
 use crate::{
-    Address, Facts, Peer, Result, ServerProtocol, TimeLimit,
+    Address, ConnectionInfo, Peer, Result, ServerProtocol, TimeLimit,
     limit::min_frame_len,
     runtime::{Instead, inside_runtime},
 };
@@ -329,7 +329,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         let registry = Registry::new(settings.limits.shortest());
         let blocking = settings.blocking();
         let watch = registry.open();
-        let facts = Facts::of(Peer::unnamed(), None, watch.id(), blocking);
+        let info = ConnectionInfo::of(Peer::unnamed(), None, watch.id(), blocking);
         let shared = Arc::new(Shared::new::<L>(self.protocol, settings));
         {
             // It has ended when it is dropped, and the report is made after that.
@@ -337,7 +337,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
                 shared,
                 stream,
                 farewell: Farewell::Shutdown,
-                facts,
+                info,
                 watch,
                 permit: None,
             }));

@@ -16,10 +16,10 @@ use super::{
     report::{Answers, Tally},
 };
 use crate::{
-    Encode, EncodeError, Exchanges, FrameError, Framing, Refusal, RefusalKind, ServerProtocol,
+    Encode, EncodeError, Exchanges, FrameError, Framing, Rejection, RejectionKind, ServerProtocol,
     Told, Writer,
-    buffer::{Outbox, Unusual},
-    refusal::Escaped,
+    buffer::{Unusual, WriteBuffer},
+    rejection::Escaped,
 };
 
 /// The sending half: framing, and what the unsent answers count as.
@@ -37,7 +37,7 @@ pub(super) enum Next {
     /// It does.
     GoOn,
     /// It closes, after a final refusal where there is one and the framing can say it.
-    Close(Option<Refusal>),
+    Close(Option<Rejection>),
 }
 
 /// What became of a refusal in the protocol's own words.
@@ -66,7 +66,7 @@ const BATCH: usize = 64 * 1024;
 
 /// Tells whether there is so much that all of it should be sent now, also what is sent in part.
 #[inline]
-pub(super) fn is_full(outbox: &Outbox) -> bool {
+pub(super) fn is_full(outbox: &WriteBuffer) -> bool {
     outbox.len() >= BATCH
 }
 
@@ -81,7 +81,7 @@ impl<P: ServerProtocol> Replies<P> {
 
     /// Tells whether anything was said that is not sent, or not counted as sent.
     #[inline]
-    pub(super) fn has_unsent(&self, outbox: &Outbox) -> bool {
+    pub(super) fn has_unsent(&self, outbox: &WriteBuffer) -> bool {
         outbox.waiting() > 0 || self.unsent() > 0
     }
 
@@ -98,7 +98,7 @@ impl<P: ServerProtocol> Replies<P> {
     /// Says something that answers no request.
     pub(super) fn greet<Format>(
         &mut self,
-        outbox: &mut Outbox,
+        outbox: &mut WriteBuffer,
         greeting: impl Encode<Format>,
     ) -> Next {
         outbox.prepare();
@@ -116,8 +116,8 @@ impl<P: ServerProtocol> Replies<P> {
     )]
     pub(super) fn answer<Format>(
         &mut self,
-        outbox: &mut Outbox,
-        result: Result<impl Encode<Format>, Refusal>,
+        outbox: &mut WriteBuffer,
+        result: Result<impl Encode<Format>, Rejection>,
     ) -> Next {
         match result {
             Ok(reply) => self.reply(outbox, reply),
@@ -127,7 +127,7 @@ impl<P: ServerProtocol> Replies<P> {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `answer`")]
-    fn reply<Format>(&mut self, outbox: &mut Outbox, reply: impl Encode<Format>) -> Next {
+    fn reply<Format>(&mut self, outbox: &mut WriteBuffer, reply: impl Encode<Format>) -> Next {
         let written = outbox.message(&mut self.framing, self.shared.limits.frame_len, |out| {
             reply.encode(out)
         });
@@ -142,7 +142,7 @@ impl<P: ServerProtocol> Replies<P> {
 
     /// Answers a request with what is no ordinary reply.
     #[cold]
-    fn unusual(&mut self, outbox: &mut Outbox, unusual: Unusual) -> Next {
+    fn unusual(&mut self, outbox: &mut WriteBuffer, unusual: Unusual) -> Next {
         let why = match unusual {
             Unusual::Nothing => {
                 self.unsent.served += 1;
@@ -152,9 +152,9 @@ impl<P: ServerProtocol> Replies<P> {
                 self.unsent.served += 1;
                 return self.end(outbox, LAST);
             }
-            Unusual::Error(text) => return self.refuse(outbox, Refusal::error(text)),
+            Unusual::Error(text) => return self.refuse(outbox, Rejection::error(text)),
             Unusual::LastError(text) => {
-                return match self.refuse(outbox, Refusal::error(text)) {
+                return match self.refuse(outbox, Rejection::error(text)) {
                     Next::GoOn => self.end(outbox, LAST),
                     close @ Next::Close(_) => close,
                 };
@@ -162,22 +162,22 @@ impl<P: ServerProtocol> Replies<P> {
             Unusual::Encode(error) => unencodable("reply", &error),
             Unusual::Frame(error) => unsendable("reply", &error),
         };
-        self.refuse(outbox, Refusal::new(RefusalKind::Failed, why))
+        self.refuse(outbox, Rejection::new(RejectionKind::Failed, why))
     }
 
     /// Answers like [`answer`](Self::answer), for functions that were not ready at once.
     #[cold]
     pub(super) fn answer_late<Format>(
         &mut self,
-        outbox: &mut Outbox,
-        result: Result<impl Encode<Format>, Refusal>,
+        outbox: &mut WriteBuffer,
+        result: Result<impl Encode<Format>, Rejection>,
     ) -> Next {
         self.answer(outbox, result)
     }
 
     /// Answers a request with a refusal.
     #[cold]
-    pub(super) fn refuse(&mut self, outbox: &mut Outbox, refusal: Refusal) -> Next {
+    pub(super) fn refuse(&mut self, outbox: &mut WriteBuffer, refusal: Rejection) -> Next {
         if refusal.kind().is_final() {
             self.unsent.count(refusal.kind());
             return Next::Close(Some(refusal));
@@ -187,8 +187,8 @@ impl<P: ServerProtocol> Replies<P> {
             Told::Not => self.word(outbox, &refusal),
         };
         match (&worded, refusal.kind()) {
-            (Worded::Not, RefusalKind::Error) => return self.error_as_reply(outbox, &refusal),
-            (Worded::Failed, RefusalKind::Error) => self.unsent.count(RefusalKind::Failed),
+            (Worded::Not, RejectionKind::Error) => return self.error_as_reply(outbox, &refusal),
+            (Worded::Failed, RejectionKind::Error) => self.unsent.count(RejectionKind::Failed),
             (_, kind) => self.unsent.count(kind),
         }
         match worded {
@@ -206,7 +206,7 @@ impl<P: ServerProtocol> Replies<P> {
     }
 
     /// Says a refusal in the protocol's own words, if it has any, whatever they do.
-    fn word(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Worded {
+    fn word(&mut self, outbox: &mut WriteBuffer, refusal: &Rejection) -> Worded {
         let Self {
             shared, framing, ..
         } = self;
@@ -222,7 +222,7 @@ impl<P: ServerProtocol> Replies<P> {
     }
 
     /// Sends the text of the function's error where a framing has no form for it.
-    fn error_as_reply(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Next {
+    fn error_as_reply(&mut self, outbox: &mut WriteBuffer, refusal: &Rejection) -> Next {
         if P::Framing::VALUES {
             log_unsaid(refusal);
             self.unsent.failed += 1;
@@ -255,7 +255,7 @@ impl<P: ServerProtocol> Replies<P> {
     /// not.
     pub(super) fn reject(
         &mut self,
-        outbox: &mut Outbox,
+        outbox: &mut WriteBuffer,
         error: &FrameError,
         peer: Acquaintance,
     ) -> Next {
@@ -272,7 +272,7 @@ impl<P: ServerProtocol> Replies<P> {
     }
 
     /// Says a refusal that is not counted: at the end of the connection.
-    pub(super) fn close(&mut self, outbox: &mut Outbox, refusal: &Refusal) {
+    pub(super) fn close(&mut self, outbox: &mut WriteBuffer, refusal: &Rejection) {
         log_closing(refusal);
         if outbox.refuse(&mut self.framing, refusal) == Told::Not {
             self.word(outbox, refusal);
@@ -283,13 +283,13 @@ impl<P: ServerProtocol> Replies<P> {
     ///
     /// Words of the protocol would be taken for one more reply, so only the framing says it.
     #[cold]
-    pub(super) fn end(&mut self, outbox: &mut Outbox, text: &str) -> Next {
+    pub(super) fn end(&mut self, outbox: &mut WriteBuffer, text: &str) -> Next {
         self.dismiss(outbox, &closing(text))
     }
 
     /// Ends the connection of a peer that would not understand the protocol's words.
     #[cold]
-    pub(super) fn dismiss(&mut self, outbox: &mut Outbox, refusal: &Refusal) -> Next {
+    pub(super) fn dismiss(&mut self, outbox: &mut WriteBuffer, refusal: &Rejection) -> Next {
         log_closing(refusal);
         let _: Told = outbox.refuse(&mut self.framing, refusal);
         Next::Close(None)
@@ -299,7 +299,7 @@ impl<P: ServerProtocol> Replies<P> {
     #[inline]
     pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
         &mut self,
-        outbox: &mut Outbox,
+        outbox: &mut WriteBuffer,
         cx: &mut Context<'_>,
         stream: &mut S,
         tally: &Tally,
@@ -316,7 +316,7 @@ impl<P: ServerProtocol> Replies<P> {
 
 impl Worded {
     /// Sorts what became of the words, or the panic they ended in.
-    fn of(words: thread::Result<Option<Result<(), Unusual>>>, refusal: &Refusal) -> Self {
+    fn of(words: thread::Result<Option<Result<(), Unusual>>>, refusal: &Rejection) -> Self {
         let why = match words {
             Ok(None) => return Self::Not,
             Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Self::Yes,
@@ -343,15 +343,15 @@ fn after_greeting(written: Result<(), Unusual>) -> Next {
     Next::Close(Some(closing(&why)))
 }
 
-fn log_refused(refusal: &Refusal) {
+fn log_refused(refusal: &Rejection) {
     tracing::debug!(reason = %refusal, "answered without a reply");
 }
 
-fn log_unsaid(refusal: &Refusal) {
+fn log_unsaid(refusal: &Rejection) {
     tracing::info!(reason = %refusal, "closing, as this framing cannot say why");
 }
 
-fn log_unsendable(refusal: &Refusal) {
+fn log_unsendable(refusal: &Rejection) {
     tracing::error!(reason = %refusal, "this framing cannot carry the text of an error; word it with `refuse`");
 }
 
@@ -363,7 +363,7 @@ fn log_rejected(error: &FrameError, told: bool) {
     }
 }
 
-fn log_closing(refusal: &Refusal) {
+fn log_closing(refusal: &Rejection) {
     tracing::debug!(%refusal, "closing the connection");
 }
 
@@ -379,8 +379,8 @@ fn after_answer<F: Framing>() -> Next {
 const LAST: &str = "this was the last reply";
 
 /// The final refusal of a server that closes by its own decision.
-pub(super) fn closing(text: &str) -> Refusal {
-    Refusal::new(RefusalKind::GoingAway, text)
+pub(super) fn closing(text: &str) -> Rejection {
+    Rejection::new(RejectionKind::GoingAway, text)
 }
 
 /// Words that a value has no form, for the peer; why is the server's own matter.

@@ -158,8 +158,8 @@ impl Answers {
     }
 
     /// Counts the answer to a request of which this is the refusal.
-    pub(super) fn count(&mut self, kind: crate::RefusalKind) {
-        use crate::RefusalKind as Kind;
+    pub(super) fn count(&mut self, kind: crate::RejectionKind) {
+        use crate::RejectionKind as Kind;
         match kind {
             Kind::Error => self.served += 1,
             Kind::Failed | Kind::TimedOut | Kind::Unknown => self.failed += 1,

@@ -11,7 +11,7 @@ use super::{
     registry::{Alarm, Watch},
     replies::Replies,
 };
-use crate::{ServerProtocol, buffer::Outbox};
+use crate::{ServerProtocol, buffer::WriteBuffer};
 
 /// A future that was polled, and did not wake its task since.
 pub(super) struct Polled<'a, F> {
@@ -40,7 +40,7 @@ impl<'a, F: Future> Polled<'a, F> {
 pub(super) fn meanwhile<P: ServerProtocol, S: AsyncWrite + Unpin, R>(
     cx: &mut Context<'_>,
     replies: &mut Replies<P>,
-    outbox: &mut Outbox,
+    outbox: &mut WriteBuffer,
     stream: &mut S,
     watch: &mut Watch,
 ) -> Poll<Result<R, Alarm>> {

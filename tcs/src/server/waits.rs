@@ -16,8 +16,8 @@ use super::{
     settings::Limit,
 };
 use crate::{
-    Refusal, RefusalKind, ServerProtocol, Side,
-    buffer::{Inbox, Outbox},
+    Rejection, RejectionKind, ServerProtocol, Side,
+    buffer::{ReadBuffer, WriteBuffer},
     framing::seems_foreign,
 };
 
@@ -84,7 +84,7 @@ where
     )]
     pub(super) fn poll_flush(
         &mut self,
-        outbox: &mut Outbox,
+        outbox: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
         let tally = self.watch.tally();
@@ -120,7 +120,7 @@ where
     #[inline]
     pub(super) fn poll_fill(
         &mut self,
-        inbox: &mut Inbox,
+        inbox: &mut ReadBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arrived, Gone>> {
         let has_started = inbox.has_started();
@@ -158,7 +158,7 @@ where
     #[inline]
     fn wait(
         &mut self,
-        inbox: &Inbox,
+        inbox: &ReadBuffer,
         has_started: bool,
         cx: &Context<'_>,
     ) -> Poll<Result<Arrived, Gone>> {
@@ -184,7 +184,7 @@ where
     fn heed(
         &mut self,
         signals: Signals,
-        inbox: &Inbox,
+        inbox: &ReadBuffer,
         cx: &Context<'_>,
     ) -> Poll<Result<Arrived, Gone>> {
         match self.watch.alarm(signals) {
@@ -203,7 +203,7 @@ where
     /// Returns how long a frame may take of which so many bytes have arrived.
     #[cold]
     #[inline(never)]
-    fn frame_limit(&self, inbox: &Inbox) -> Limit {
+    fn frame_limit(&self, inbox: &ReadBuffer) -> Limit {
         let earned = inbox.started() / BYTES_PER_SECOND;
         self.shared.limits.frame.plus_seconds(earned as u64)
     }
@@ -232,7 +232,7 @@ where
         Acquaintance::Known
     }
 
-    fn why_expired(&mut self) -> Refusal {
+    fn why_expired(&mut self) -> Rejection {
         let inbox = self.buffers.held().map(|buffers| &buffers.inbox);
         let Some(inbox) = inbox.filter(|inbox| inbox.has_started()) else {
             return idle(self.shared.limits.idle);
@@ -283,17 +283,17 @@ where
 
 /// Says that nothing has arrived.
 #[cold]
-fn idle(limit: Limit) -> Refusal {
+fn idle(limit: Limit) -> Rejection {
     let text = format!("nothing arrived for {limit} (`idle_timeout`)");
-    Refusal::new(RefusalKind::Idle, text)
+    Rejection::new(RejectionKind::Idle, text)
 }
 
 /// Says that the rest of a frame has not arrived.
 #[cold]
-fn unfinished(limit: Limit, is_draining: bool) -> Refusal {
+fn unfinished(limit: Limit, is_draining: bool) -> Rejection {
     if is_draining {
         return closing("the server is stopping, and the frame was not complete");
     }
     let text = format!("the frame was not complete after {limit} (`frame_timeout`)");
-    Refusal::new(RefusalKind::Idle, text)
+    Rejection::new(RejectionKind::Idle, text)
 }

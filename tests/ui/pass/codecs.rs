@@ -21,7 +21,7 @@ fn worded(line: String) -> String {
     line
 }
 
-fn in_words(refusal: &tcs::Refusal) -> &str {
+fn in_words(refusal: &tcs::Rejection) -> &str {
     refusal.text()
 }
 

@@ -2,21 +2,21 @@
 
 use std::net::SocketAddr;
 
-use tcs::{Facts, FromContext, Peer, Refusal, server_protocol};
+use tcs::{ConnectionInfo, FromContext, Peer, Rejection, server_protocol};
 
 struct Id(u64);
 
 impl FromContext<'_> for Id {
-    fn from_context(facts: &Facts) -> Result<Self, Refusal> {
-        Ok(Self(facts.id()))
+    fn from_context(info: &ConnectionInfo) -> Result<Self, Rejection> {
+        Ok(Self(info.id()))
     }
 }
 
 struct Who<'a>(&'a Peer);
 
 impl<'a> FromContext<'a> for Who<'a> {
-    fn from_context(facts: &'a Facts) -> Result<Self, Refusal> {
-        Ok(Self(facts.peer()))
+    fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
+        Ok(Self(info.peer()))
     }
 }
 
@@ -30,7 +30,7 @@ fn marked(#[context] peer: &Peer, request: &str, #[context] Id(id): Id) -> Strin
 async fn all(
     request: &str,
     peer: &Peer,
-    facts: &Facts,
+    info: &ConnectionInfo,
     addr: SocketAddr,
     Id(id): Id,
     who: Who<'_>,
@@ -39,7 +39,7 @@ async fn all(
 ) -> String {
     tokio::task::yield_now().await;
     *seen += more;
-    format!("{request} {peer} {} {addr} {id} {}", facts.id(), who.0)
+    format!("{request} {peer} {} {addr} {id} {}", info.id(), who.0)
 }
 
 #[server_protocol]

@@ -41,8 +41,8 @@ mod inner {
 
 // Parameters and functions with the names that an expansion uses.
 #[server_protocol]
-fn request(context: &str, #[state] request: &u8, #[session] facts: &mut u8, out: &tcs::Peer) -> String {
-    format!("{context} {request} {facts} {out}")
+fn request(context: &str, #[state] request: &u8, #[session] info: &mut u8, out: &tcs::Peer) -> String {
+    format!("{context} {request} {info} {out}")
 }
 
 #[server_protocol(session = *reply, greeting = *this + *peer)]

@@ -89,10 +89,10 @@ mod names {
         out
     }
 
-    pub fn self_name(#[context] context: &Peer, #[session] facts: &mut u8, session: u8) -> u8 {
+    pub fn self_name(#[context] context: &Peer, #[session] info: &mut u8, session: u8) -> u8 {
         let _ = context;
-        *facts += session;
-        *facts
+        *info += session;
+        *info
     }
 
     pub async fn process(mut process: u8, reply: &[u8]) -> Result<(), ()> {

@@ -1,11 +1,11 @@
 //! Each form of a function that words refusals.
 
-use tcs::{Answer, Lines, Raw, Refusal, RefusalKind, server_protocol};
+use tcs::{Answer, Lines, Raw, Rejection, RejectionKind, server_protocol};
 
 #[server_protocol(framing = Lines, refuse = text)]
 fn borrowed(_: ()) {}
 
-fn text(refusal: &Refusal) -> &str {
+fn text(refusal: &Rejection) -> &str {
     refusal.text()
 }
 
@@ -13,7 +13,7 @@ fn text(refusal: &Refusal) -> &str {
 fn owned(_: ()) {}
 
 mod words {
-    pub(crate) fn owned(refusal: &tcs::Refusal) -> String {
+    pub(crate) fn owned(refusal: &tcs::Rejection) -> String {
         format!("{}\n", refusal.kind())
     }
 }
@@ -24,10 +24,10 @@ async fn method(_: (), #[session] _count: &mut u32) {}
 struct Words;
 
 impl Words {
-    fn of(refusal: &Refusal) -> Answer<&'static str> {
+    fn of(refusal: &Rejection) -> Answer<&'static str> {
         match refusal.kind() {
-            RefusalKind::Idle => Answer::Last("bye"),
-            RefusalKind::Error => Answer::Nothing,
+            RejectionKind::Idle => Answer::Last("bye"),
+            RejectionKind::Error => Answer::Nothing,
             _ => Answer::Reply("sorry"),
         }
     }
@@ -36,7 +36,7 @@ impl Words {
 #[server_protocol(framing = Lines, refuse = opaque, blocking)]
 fn generic<T: Send + Sync + 'static>(_: (), #[state] _state: &T) {}
 
-fn opaque(refusal: &Refusal) -> impl tcs::Encode<tcs::Plain> {
+fn opaque(refusal: &Rejection) -> impl tcs::Encode<tcs::Plain> {
     refusal.text()
 }
 

@@ -1,9 +1,9 @@
-use tcs::{Codec, Refusal, server_protocol};
+use tcs::{Codec, Rejection, server_protocol};
 use tokio_util::codec::LinesCodec;
 
 #[server_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>)]
-fn greet(name: String) -> Refusal {
-    Refusal::error(name)
+fn greet(name: String) -> Rejection {
+    Rejection::error(name)
 }
 
 fn main() {}

@@ -3,7 +3,7 @@ fn greet(name: &str) -> String {
     name.to_owned()
 }
 
-async fn sorry(_: &tcs::Refusal) -> &str {
+async fn sorry(_: &tcs::Rejection) -> &str {
     "sorry"
 }
 

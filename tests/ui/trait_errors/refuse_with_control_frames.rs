@@ -3,7 +3,7 @@ fn greet(name: &str) -> String {
     name.to_owned()
 }
 
-fn sorry(_: &tcs::Refusal) -> &str {
+fn sorry(_: &tcs::Rejection) -> &str {
     "sorry"
 }
 

@@ -3,7 +3,7 @@ fn greet(name: &str) -> String {
     name.to_owned()
 }
 
-fn sorry(_: &tcs::Refusal) -> Vec<String> {
+fn sorry(_: &tcs::Rejection) -> Vec<String> {
     Vec::new()
 }
 

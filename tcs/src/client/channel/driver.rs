@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Framing,
-    buffer::{Inbox, Outbox},
+    buffer::{ReadBuffer, WriteBuffer},
     client::{
         connection::UNASKED,
         failure::Failure,
@@ -31,9 +31,9 @@ use crate::{
 pub(super) struct Driver<F: Framing, S> {
     shared: Arc<Shared<F>>,
     stream: S,
-    inbox: Inbox,
+    inbox: ReadBuffer,
     /// The requests that are being sent.
-    outbox: Outbox,
+    outbox: WriteBuffer,
     /// Who is to be woken once the state is unlocked.
     wakers: Vec<Waker>,
     /// Why nothing more can be sent; what arrives may tell more.
@@ -68,7 +68,12 @@ enum Next {
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
-    pub(super) fn new(shared: Arc<Shared<F>>, stream: S, inbox: Inbox, outbox: Outbox) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared<F>>,
+        stream: S,
+        inbox: ReadBuffer,
+        outbox: WriteBuffer,
+    ) -> Self {
         let ticker = Ticker::new(shared.options.reply());
         Self {
             shared,
@@ -146,7 +151,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             while let Some(heard) =
                 hear(&mut state.framing, &mut self.inbox, limit).map_err(Failure::Frame)?
             {
-                if let Heard::Refusal(refusal) = &heard
+                if let Heard::Rejection(refusal) = &heard
                     && refusal.kind().is_final()
                 {
                     return Err(Failure::Ended(refusal.clone()));
@@ -156,7 +161,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                     Heard::Message(frame) => {
                         calls.reply(self.asked, self.inbox.frame(frame), wakers)
                     }
-                    Heard::Refusal(refusal) => {
+                    Heard::Rejection(refusal) => {
                         calls.refuse(self.asked, Outcome::Refused(refusal), wakers)
                     }
                     Heard::TooLarge(length) => {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{calls::Calls, slot::Outcome};
 use crate::{
-    ConnectOptions, EncodeError, Error, FrameError, Framing, Peer, Result, buffer::Outbox,
+    ConnectOptions, EncodeError, Error, FrameError, Framing, Peer, Result, buffer::WriteBuffer,
     client::failure::Failure, error::Repr,
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Shared<F> {
 pub(super) struct State<F> {
     pub(super) framing: F,
     /// The requests that the driver has not taken yet.
-    pub(super) outbox: Outbox,
+    pub(super) outbox: WriteBuffer,
     pub(super) calls: Calls,
     /// How many bytes of requests the driver has taken.
     pub(super) taken: u64,
@@ -65,7 +65,7 @@ impl<F: Framing> Shared<F> {
             room: Notify::new(),
             state: Mutex::new(State {
                 framing,
-                outbox: Outbox::new(),
+                outbox: WriteBuffer::new(),
                 calls: Calls::new(),
                 taken,
                 driver: None,

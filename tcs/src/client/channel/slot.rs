@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use super::calls::TICKS;
-use crate::{Refusal, RefusalKind};
+use crate::{Rejection, RejectionKind};
 
 /// What is known of a call.
 ///
@@ -36,7 +36,7 @@ pub(super) enum Stage {
     /// Its reply is in the buffer of the slot, and its caller has to look.
     Replied,
     /// These are other outcomes, for which its caller has to look.
-    Refused(RefusalKind),
+    Refused(RejectionKind),
     TooLarge,
     Failed,
     Unsent,
@@ -47,7 +47,7 @@ pub(super) enum Stage {
 pub(super) enum Outcome {
     /// A reply of so many bytes, which are more than the limit.
     TooLarge(u64),
-    Refused(Refusal),
+    Refused(Rejection),
     /// The connection failed after at least a part of the request was sent.
     Failed,
     /// The connection failed before anything of the request was sent.
@@ -96,7 +96,7 @@ impl Slot {
             Stage::Open | Stage::Abandoned | Stage::Replied => return None,
             Stage::Refused(kind) => {
                 let text = String::from_utf8_lossy(&self.reply);
-                Outcome::Refused(Refusal::new(kind, text))
+                Outcome::Refused(Rejection::new(kind, text))
             }
             Stage::TooLarge => Outcome::TooLarge(self.start),
             Stage::Failed => Outcome::Failed,

@@ -94,7 +94,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             let heard = hear(framing, inbox, options.frame_len()).map_err(Failure::Frame)?;
             match heard {
                 None => {}
-                Some(Heard::Refusal(refusal)) if refusal.kind().is_final() => {
+                Some(Heard::Rejection(refusal)) if refusal.kind().is_final() => {
                     return Poll::Ready(Err(Failure::Ended(refusal)));
                 }
                 Some(heard) if self.open.front() < Some(&self.sent()) => {
@@ -158,7 +158,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let peer = || self.connection.peer.clone();
         let repr = match heard {
             Heard::Message(frame) => return Ok(frame),
-            Heard::Refusal(source) => Repr::Refused {
+            Heard::Rejection(source) => Repr::Refused {
                 peer: peer(),
                 source,
             },

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Frames, frames::nothing, pool};
-use crate::{Arrival, Input, Side};
+use crate::{Arrival, Side, Unparsed};
 
 /// From this capacity on, a buffer grows by a half of itself instead of doubling: a frame of 16 MiB
 /// then fits into what `malloc` keeps for the next one (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
@@ -24,7 +24,7 @@ const LARGE: usize = 1 << 20;
 /// It grows with the bytes that arrive, never with a length that a peer claims, and is given back
 /// whenever a read has to wait and nothing is left in it.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct ReadBuffer {
     buffer: Vec<u8>,
     /// Where the unread bytes begin.
     start: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Inbox {
     arrival: Arrival,
 }
 
-impl Inbox {
+impl ReadBuffer {
     pub(crate) const fn new() -> Self {
         Self::over(Vec::new())
     }
@@ -52,9 +52,9 @@ impl Inbox {
 
     /// Describes the unread bytes to a framing.
     #[inline]
-    pub(crate) fn input(&self, limit: usize, side: Side) -> Input<'_> {
+    pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'_> {
         let unread = self.frame(self.start..self.buffer.len());
-        Input::new(unread, limit, side, self.arrival)
+        Unparsed::new(unread, limit, side, self.arrival)
     }
 
     /// Returns what is unread, to take frames off it.
@@ -261,7 +261,7 @@ impl Inbox {
     }
 }
 
-impl Drop for Inbox {
+impl Drop for ReadBuffer {
     fn drop(&mut self) {
         pool::give(&mut self.buffer);
     }
@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    fn fill(inbox: &mut Inbox, mut bytes: &[u8]) {
+    fn fill(inbox: &mut ReadBuffer, mut bytes: &[u8]) {
         let mut cx = Context::from_waker(Waker::noop());
         match inbox.poll_fill(&mut cx, &mut bytes) {
             Poll::Ready(read) => read.expect("slices have no errors"),
@@ -283,13 +283,13 @@ mod tests {
         }
     }
 
-    fn unread(inbox: &Inbox) -> &[u8] {
+    fn unread(inbox: &ReadBuffer) -> &[u8] {
         inbox.input(usize::MAX, Side::Server).bytes()
     }
 
     #[test]
     fn consumed_bytes_leave_and_the_rest_stays() {
-        let mut inbox = Inbox::new();
+        let mut inbox = ReadBuffer::new();
         fill(&mut inbox, b"abcdef");
         let frame = inbox.consume(&(1..3), 4);
         assert_eq!(inbox.frame(frame), b"bc");
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn bytes_consumed_before_they_arrive_are_dropped_when_they_do() {
-        let mut inbox = Inbox::new();
+        let mut inbox = ReadBuffer::new();
         fill(&mut inbox, b"abc");
         inbox.consume(&(0..0), 7);
         assert_eq!(inbox.started(), 3);
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_read_that_fills_the_buffer_and_the_end_are_told() {
-        let mut inbox = Inbox::new();
+        let mut inbox = ReadBuffer::new();
         fill(&mut inbox, &vec![b'x'; 1 << 20]);
         assert_eq!(inbox.input(1, Side::Server).arrival(), Arrival::Filled);
         fill(&mut inbox, b"y");
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_buffer_is_not_much_larger_than_what_has_arrived() {
         for (length, most) in [(100_000, 200_000), ((16 << 20) + 4, 24 << 20)] {
-            let mut inbox = Inbox::new();
+            let mut inbox = ReadBuffer::new();
             while inbox.unread() < length {
                 let room = inbox.capacity().max(1).min(length - inbox.unread());
                 fill(&mut inbox, &vec![b'x'; room]);
@@ -336,7 +336,7 @@ mod tests {
     #[tokio::test]
     async fn buffer_that_was_filled_exactly_is_a_pause_after_all() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
-        let mut inbox = Inbox::new();
+        let mut inbox = ReadBuffer::new();
         let mut cx = Context::from_waker(Waker::noop());
         inbox.buffer = Vec::with_capacity(100);
         let room = inbox.buffer.capacity();
@@ -353,7 +353,7 @@ mod tests {
     #[tokio::test]
     async fn task_that_has_done_enough_for_now_is_no_pause() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
-        let mut inbox = Inbox::new();
+        let mut inbox = ReadBuffer::new();
         inbox.buffer = Vec::with_capacity(100);
         let room = inbox.buffer.capacity();
         far.write_all(&vec![b'x'; room + 1])
@@ -378,7 +378,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_inbox_holds_no_buffer() {
         let (mut near, mut far) = tokio::io::duplex(64);
-        let mut inbox = Inbox::new();
+        let mut inbox = ReadBuffer::new();
         let mut cx = Context::from_waker(Waker::noop());
         far.write_all(b"abc").await.expect("the pipe is open");
         assert!(inbox.poll_fill(&mut cx, &mut near).is_ready());

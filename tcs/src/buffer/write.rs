@@ -10,14 +10,14 @@ use tokio::io::AsyncWrite;
 
 use super::pool;
 use crate::{
-    EncodeError, FrameError, Framing, Refusal, Told, Writer, format::Outcome, framing::too_large,
+    EncodeError, FrameError, Framing, Rejection, Told, Writer, format::Outcome, framing::too_large,
 };
 
 /// The send buffer of a connection: whole frames, of which the first bytes may have been sent.
 ///
 /// It is given back when the connection rests.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct WriteBuffer {
     buffer: Vec<u8>,
     /// How many bytes were sent.
     sent: usize,
@@ -42,7 +42,7 @@ pub(crate) enum Unusual {
     Frame(FrameError),
 }
 
-impl Outbox {
+impl WriteBuffer {
     pub(crate) const fn new() -> Self {
         Self::over(Vec::new())
     }
@@ -160,7 +160,7 @@ impl Outbox {
     }
 
     /// Says a refusal, if the framing can.
-    pub(crate) fn refuse<F: Framing>(&mut self, framing: &mut F, refusal: &Refusal) -> Told {
+    pub(crate) fn refuse<F: Framing>(&mut self, framing: &mut F, refusal: &Rejection) -> Told {
         self.say(|out| framing.refuse(out, refusal))
     }
 
@@ -218,7 +218,7 @@ fn beyond(length: usize, limit: usize) -> FrameError {
     FrameError::unsendable(too_large(length, limit))
 }
 
-impl Drop for Outbox {
+impl Drop for WriteBuffer {
     fn drop(&mut self) {
         self.clear();
         self.rest();

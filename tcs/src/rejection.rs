@@ -9,22 +9,22 @@ use std::{fmt, fmt::Write as _};
 /// [`Error::refusal`](crate::Error::refusal). Over a framing with control frames
 /// ([`LengthPrefixed`](crate::LengthPrefixed)) it travels as one; over the others the protocol words
 /// it ([`refuse`](crate::ServerProtocol::refuse)), or else the connection closes, except that the text
-/// of [`RefusalKind::Error`] is sent as the reply.
+/// of [`RejectionKind::Error`] is sent as the reply.
 ///
 /// `Display` escapes control characters, because the text may come from a peer.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Refusal(Box<Inner>);
+pub struct Rejection(Box<Inner>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct Inner {
-    kind: RefusalKind,
+    kind: RejectionKind,
     text: String,
 }
 
 /// The kinds of control frames that turn something away; `WIRE.md` has their codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum RefusalKind {
+pub enum RejectionKind {
     /// `0x01`: the function returned `Err`; it was executed.
     Error,
     /// `0x02`: the request could not be decoded; it was not executed.
@@ -51,7 +51,7 @@ pub enum RefusalKind {
     ProtocolError,
 }
 
-impl RefusalKind {
+impl RejectionKind {
     /// Returns the code of this kind on the wire.
     pub const fn code(self) -> u8 {
         match self {
@@ -103,7 +103,7 @@ impl RefusalKind {
     }
 }
 
-impl fmt::Display for RefusalKind {
+impl fmt::Display for RejectionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Error => "error",
@@ -121,34 +121,34 @@ impl fmt::Display for RefusalKind {
     }
 }
 
-impl Refusal {
+impl Rejection {
     /// Creates a refusal of `kind` with a text for the peer.
     ///
     /// On the wire the text is cut to 4,095 bytes.
-    pub fn new(kind: RefusalKind, text: impl Into<String>) -> Self {
+    pub fn new(kind: RejectionKind, text: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
             text: text.into(),
         }))
     }
 
-    /// The function's own error: [`RefusalKind::Error`].
+    /// The function's own error: [`RejectionKind::Error`].
     pub fn error(text: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Error, text)
+        Self::new(RejectionKind::Error, text)
     }
 
-    /// The request cannot be understood or is not allowed: [`RefusalKind::BadRequest`].
+    /// The request cannot be understood or is not allowed: [`RejectionKind::BadRequest`].
     pub fn bad_request(text: impl Into<String>) -> Self {
-        Self::new(RefusalKind::BadRequest, text)
+        Self::new(RejectionKind::BadRequest, text)
     }
 
-    /// The request cannot be taken now: [`RefusalKind::Busy`].
+    /// The request cannot be taken now: [`RejectionKind::Busy`].
     pub fn busy(text: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Busy, text)
+        Self::new(RejectionKind::Busy, text)
     }
 
     /// Returns the kind.
-    pub fn kind(&self) -> RefusalKind {
+    pub fn kind(&self) -> RejectionKind {
         self.0.kind
     }
 
@@ -158,7 +158,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.kind)?;
         if !self.0.text.is_empty() {
@@ -168,13 +168,13 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl fmt::Debug for Refusal {
+impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Refusal({self})")
+        write!(f, "Rejection({self})")
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for Rejection {}
 
 /// Shows bytes of a peer: control characters and what is not UTF-8 escaped, and not more than so
 /// many bytes of them.
@@ -218,11 +218,11 @@ mod tests {
     #[test]
     fn codes_and_kinds_agree() {
         for code in 0..=u8::MAX {
-            match RefusalKind::from_code(code) {
+            match RejectionKind::from_code(code) {
                 None => assert!(code >= 0x80, "{code:#x}"),
                 Some(kind) => {
                     assert_eq!(kind.is_final(), (0x40..0x80).contains(&code), "{code:#x}");
-                    assert_eq!(RefusalKind::from_code(kind.code()), Some(kind));
+                    assert_eq!(RejectionKind::from_code(kind.code()), Some(kind));
                 }
             }
         }
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn text_of_a_peer_is_escaped() {
-        let refusal = Refusal::error("a\u{1b}[31m\nb\u{202e}");
+        let refusal = Rejection::error("a\u{1b}[31m\nb\u{202e}");
         assert_eq!(refusal.to_string(), "error: a\\u{1b}[31m\\nb\\u{202e}");
         assert_eq!(Escaped(b"ab\xff\r", 10).to_string(), "ab\\xff\\r");
         assert_eq!(Escaped(b"abcdef", 3).to_string(), "abc…");
@@ -238,6 +238,6 @@ mod tests {
 
     #[test]
     fn refusal_is_one_pointer() {
-        assert_eq!(size_of::<Refusal>(), size_of::<usize>());
+        assert_eq!(size_of::<Rejection>(), size_of::<usize>());
     }
 }
