@@ -2,10 +2,12 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    task::{self, Poll, Waker},
     thread,
 };
 
@@ -174,13 +176,12 @@ async fn options_are_those_of_a_function() {
     server.stopped().await;
 }
 
-#[tokio::test]
-async fn operations_that_never_wait_need_no_future() {
-    let at_once = [optional::Protocol::AT_ONCE, all::Protocol::<Fixed>::AT_ONCE];
-    assert_eq!(at_once, [true, false]);
+#[test]
+fn operation_that_never_waits_is_ready_when_it_is_first_polled() {
     let (info, mut session) = (ConnectionInfo::new(Peer::unnamed()), 0);
     let protocol = optional::Protocol::new(7, AtomicU64::new(0));
     let context = Context::new(&info, &mut session);
-    let reply = within(protocol.process_request(context, optional::Request::Next {})).await;
-    assert!(matches!(reply, Ok(optional::Reply::Next(7))));
+    let processed = pin!(protocol.process_request(context, optional::Request::Next {}));
+    let polled = processed.poll(&mut task::Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Ok(optional::Reply::Next(7)))));
 }

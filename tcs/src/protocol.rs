@@ -131,7 +131,10 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
-    /// Answers one request, or refuses it.
+    /// Processes one request: returns its reply, or a rejection.
+    ///
+    /// You can write it as an `async fn`. A method that never waits can return
+    /// [`std::future::ready`].
     ///
     /// The requests of one connection are processed one after the other, those of several at the
     /// same time. A panic is the request's failure: the peer is told *failed*, the payload is
@@ -140,29 +143,14 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped where it stands when the drain timeout or the request timeout is over.
+    /// The future is dropped where it stands when the peer resets the connection, when the drain
+    /// timeout or the request timeout is over, and, after the peer has closed its sending half, when
+    /// [`half_close_timeout`](crate::server::Server::half_close_timeout) is over.
     fn process_request<'a>(
         &'a self,
         context: Context<'a, Self::Session>,
         request: Self::Request<'a>,
     ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send;
-
-    /// Whether [`process_at_once`](Self::process_at_once) is what answers.
-    ///
-    /// The attributes say so for functions that are not `async`; they then need no future.
-    #[doc(hidden)]
-    const AT_ONCE: bool = false;
-
-    /// Does the same as [`process_request`](Self::process_request), where that never waits.
-    #[doc(hidden)]
-    fn process_at_once<'a>(
-        &'a self,
-        context: Context<'a, Self::Session>,
-        request: Self::Request<'a>,
-    ) -> Result<Self::Reply<'a>, Rejection> {
-        drop((context, request));
-        Err(Rejection::error("this protocol does not answer at once"))
-    }
 }
 
 macro_rules! forward_server_protocol {
@@ -202,16 +190,6 @@ macro_rules! forward_server_protocol {
                 request: Self::Request<'a>,
             ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send {
                 P::process_request(self, context, request)
-            }
-
-            const AT_ONCE: bool = P::AT_ONCE;
-
-            fn process_at_once<'a>(
-                &'a self,
-                context: Context<'a, Self::Session>,
-                request: Self::Request<'a>,
-            ) -> Result<Self::Reply<'a>, Rejection> {
-                P::process_at_once(self, context, request)
             }
         }
     )*};

@@ -15,8 +15,8 @@ use crate::{
     emit::{Field, Origin, Shape, allowance, turbofish, where_clause},
     generics, lifetimes,
     server::{
-        bodies::{Bodies, Call, Way, call},
         expand::{Expansion, state_bounds},
+        handler::{Call, CallKind, call, ready, waiting},
         model::{Argument, Session, State},
     },
     spans::{at, list, numbered},
@@ -57,7 +57,7 @@ pub(super) fn expand(
         krate: &krate,
         span: at(&module.ident),
     };
-    let bodies = is_right.then(|| serving.bodies());
+    let handler = is_right.then(|| serving.handler(&module.ident));
     let calls = is_right.then(|| serving.calls(&name));
     let implementation = Expansion {
         args,
@@ -65,7 +65,7 @@ pub(super) fn expand(
         model,
         krate: krate.clone(),
     }
-    .implementation(&name, bodies);
+    .implementation(&name, handler);
     let declared = shape.declare(&quote!(#calls #implementation));
     if is_right {
         quote!(#krate::__private::operations! { #declared })
@@ -81,10 +81,11 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    fn bodies(&self) -> Bodies {
-        let span = self.span;
-        let mut waits = false;
+    /// The body of `process_request`. Where one operation may wait, those that do not are ready when
+    /// the future is first polled.
+    fn handler(&self, place: &Ident) -> TokenStream {
         let (request, reply) = (generated("Request"), generated("Reply"));
+        let mut waits = false;
         let mut arms = TokenStream::new();
         for operation in &self.operations.list {
             let Operation {
@@ -95,35 +96,36 @@ impl Serving<'_> {
                 is_blocking,
                 ..
             } = operation;
-            let way = Way::of(function, *is_blocking);
-            waits |= way != Way::AtOnce;
+            let kind = CallKind::of(function, *is_blocking);
+            waits |= kind != CallKind::Sync;
             let ident = &function.sig.ident;
-            let place = at(ident);
-            let bound = operation.bound(place);
+            let span = at(ident);
+            let bound = operation.bound(span);
             let mut values = Vec::new();
             for number in 0..arguments.len() {
-                values.push(numbered("argument", number, place).to_token_stream());
+                values.push(numbered("argument", number, span).to_token_stream());
             }
             let turbofish = turbofish(&model.generics);
-            let target = if way == Way::Waiting {
+            let target = if kind == CallKind::Async {
                 let helper = helper(ident);
-                quote_spanned!(place=> Self::#helper)
+                quote_spanned!(span=> Self::#helper)
             } else {
-                quote_spanned!(place=> #ident #turbofish)
+                quote_spanned!(span=> #ident #turbofish)
             };
-            let Call { extractions, value } = call(&target, ident, way, model, self.krate, &values);
-            arms.extend(quote_spanned! {place=>
+            let call = call(&target, ident, kind, model, self.krate, &values);
+            let Call { extractions, value } = call;
+            arms.extend(quote_spanned! {span=>
                 #request::#bound => {
                     #extractions
                     ::core::result::Result::Ok(#reply::#variant(#value))
                 }
             });
         }
-        let body = quote_spanned!(span=> match request { #arms });
+        let result = quote_spanned!(self.span=> match request { #arms });
         if waits {
-            Bodies::waiting(span, &body)
+            waiting(place, &result)
         } else {
-            Bodies::at_once(span, body)
+            ready(place, self.krate, &result)
         }
     }
 

@@ -5,7 +5,7 @@ use quote::{ToTokens as _, quote, quote_spanned};
 use syn::Type;
 
 use super::{
-    bodies::{Bodies, at_once, bodies, state_value},
+    handler::{handler, state_value},
     model::{Model, Session, State},
 };
 use crate::{
@@ -31,14 +31,14 @@ pub(crate) fn expand(
         generics: &model.generics,
         fields: &model.fields,
     };
-    let bodies = is_right.then(|| bodies(args, function, model, &krate));
+    let handler = is_right.then(|| handler(args, function, model, &krate));
     let expansion = Expansion {
         args,
         place: &function.sig.ident,
         model,
         krate,
     };
-    shape.declare(&expansion.implementation(name, bodies))
+    shape.declare(&expansion.implementation(name, handler))
 }
 
 /// What a protocol does besides answering.
@@ -51,15 +51,15 @@ pub(crate) struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    /// Writes the implementation; with stubs where there are no `bodies`.
-    pub(crate) fn implementation(&self, name: &Ident, bodies: Option<Bodies>) -> TokenStream {
+    /// Writes the implementation; with stubs where there is no `handler`.
+    pub(crate) fn implementation(&self, name: &Ident, handler: Option<TokenStream>) -> TokenStream {
         let Self {
             args,
             model,
             krate,
             place,
         } = self;
-        let is_right = bodies.is_some();
+        let is_right = handler.is_some();
         let span = at(name);
         let private = quote_spanned!(span=> #krate::__private);
         let framing = or_else(args.framing.as_ref(), quote!(#private::LengthPrefixed));
@@ -76,15 +76,7 @@ impl Expansion<'_> {
         } else {
             (stub.clone(), None, None)
         };
-        let bodies = bodies.unwrap_or_else(|| Bodies {
-            process_request: quote_spanned!(span=> async { #stub }),
-            process_at_once: None,
-        });
-        let Bodies {
-            process_request,
-            process_at_once,
-        } = bodies;
-        let at_once = process_at_once.map(|body| at_once(at(*place), &private, &body));
+        let handler = handler.unwrap_or_else(|| quote_spanned!(span=> async { #stub }));
         let (impl_generics, type_generics, _) = model.generics.split_for_impl();
         let where_clause = where_clause(span, &model.generics, &self.bounds(is_right));
         let allowance = allowance(span);
@@ -122,10 +114,8 @@ impl Expansion<'_> {
                     context: #private::Context<'exchange, Self::Session>,
                     request: Self::Request<'exchange>,
                 ) -> #future {
-                    #process_request
+                    #handler
                 }
-
-                #at_once
             }
 
             #checks

@@ -1,7 +1,7 @@
 //! `#[server_protocol]`.
 
-pub(crate) mod bodies;
 pub(crate) mod expand;
+pub(crate) mod handler;
 pub(crate) mod model;
 pub(crate) mod parameters;
 

@@ -111,14 +111,8 @@ impl<P: ServerProtocol> Serve for Shared<P> {
             watch: guest.watch,
             permit: Some(guest.permit),
         });
-        // One of the two is compiled for a protocol: a task is as large as all that it can wait for.
-        if P::AT_ONCE {
-            let serve = async move { Connection::open(accepted).serve_at_once().await };
-            tokio::spawn(serve.instrument(guest.span));
-        } else {
-            let serve = async move { Connection::open(accepted).serve().await };
-            tokio::spawn(serve.instrument(guest.span));
-        }
+        let serve = async move { Connection::open(accepted).serve().await };
+        tokio::spawn(serve.instrument(guest.span));
     }
 }
 

@@ -1,13 +1,7 @@
 //! The answers of a connection: every complete request that has arrived is decoded, processed and
 //! answered, whatever the functions do.
 
-use std::{
-    any::Any,
-    future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
-};
+use std::{any::Any, future::poll_fn, pin::pin, task::Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -70,21 +64,6 @@ where
         Ok(next)
     }
 
-    /// Does the same for functions that never wait, until so much waits that it should be sent.
-    #[inline(never)]
-    pub(super) fn answer_now(&mut self, buffers: &mut Buffers) -> Next {
-        loop {
-            // One guard for all of them: per request it would cost more than all else here.
-            match catch_unwind(AssertUnwindSafe(|| self.answer_at_once(buffers))) {
-                Ok(next) => return next,
-                Err(panic) => match self.outlive(&mut buffers.outbox, &*panic) {
-                    Next::GoOn => {}
-                    close @ Next::Close(_) => return close,
-                },
-            }
-        }
-    }
-
     /// Answers until no complete request is left, or so much waits that it should be sent.
     async fn answer_all(&mut self, Buffers { inbox, outbox }: &mut Buffers) -> Next {
         outbox.prepare();
@@ -133,36 +112,6 @@ where
             // be answered twice.
             let next = answered.unwrap_or_else(|alarm| self.cut_short(outbox, alarm));
             let next = self.unless_once(outbox, next, self.shared.requests);
-            if next != Next::GoOn || is_full(outbox) {
-                return next;
-            }
-        }
-    }
-
-    /// Does the same with functions that never wait.
-    fn answer_at_once(&mut self, Buffers { inbox, outbox }: &mut Buffers) -> Next {
-        outbox.prepare();
-        let (mut frames, terms) = (inbox.frames(), self.terms());
-        loop {
-            let frame = match self.take_request(&mut frames, outbox, terms) {
-                Ok(frame) => frame,
-                Err(next) => return next,
-            };
-            let Self {
-                shared,
-                info,
-                session,
-                replies,
-                ..
-            } = self;
-            let next = match read::<P::Format, P::Request<'_>, _>(frame, replies.framing()) {
-                Ok(request) => {
-                    let context = Context::new(info, session);
-                    replies.answer(outbox, shared.protocol.process_at_once(context, request))
-                }
-                Err(error) => replies.refuse(outbox, Rejection::bad_request(error.to_string())),
-            };
-            let next = self.unless_once(outbox, next, terms.requests);
             if next != Next::GoOn || is_full(outbox) {
                 return next;
             }

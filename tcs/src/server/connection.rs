@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     accept::Shared,
     registry::{Time, Watch},
-    replies::{Next, Replies, closing, is_full},
+    replies::{Next, Replies, closing},
     waits::{Arrived, Gone, Stage},
 };
 use crate::{
@@ -32,8 +32,6 @@ pub(super) struct Connection<P: ServerProtocol, S> {
     pub(super) session: P::Session,
     pub(super) buffers: Lease,
     pub(super) replies: Replies<P>,
-    /// Whether so much waited to be sent that requests which have arrived were not looked at yet.
-    is_behind: bool,
     /// When the wait for bytes began, or that for the rest of a started frame, by the registry's
     /// clock.
     pub(super) wait_began: Option<Time>,
@@ -94,7 +92,6 @@ where
             session: shared.protocol.open_session(info.peer()),
             replies: Replies::new(Arc::clone(&shared)),
             buffers: Lease::new(),
-            is_behind: false,
             wait_began: None,
             drain_began: None,
             stalled_at: None,
@@ -121,23 +118,10 @@ where
         }
     }
 
-    /// Does the same for functions that never wait, in a future that has no room for theirs.
-    pub(super) async fn serve_at_once(&mut self) {
-        let mut next = Ok(self.greet());
-        while matches!(next, Ok(Next::GoOn)) {
-            let arrived = poll_fn(|cx| self.poll_turn(cx)).await;
-            next = arrived.map(|arrived| self.after(arrived));
-        }
-        if let Some(mut stage) = self.last_words(next) {
-            log_if_gone(poll_fn(|cx| self.poll_close(&mut stage, cx)).await);
-        }
-    }
-
     /// Tells what to do when something has arrived that is no request.
     fn after(&mut self, arrived: Arrived) -> Next {
         match arrived {
             Arrived::Bytes => Next::GoOn,
-            Arrived::Answered(next) => next,
             Arrived::Expired => self.expired(),
             Arrived::Drain => Next::Close(Some(closing("the server is stopping"))),
         }
@@ -179,29 +163,10 @@ where
         buffers: &mut Buffers,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arrived, Gone>> {
-        loop {
-            if self.replies.has_unsent(&buffers.outbox) {
-                ready!(self.poll_flush(&mut buffers.outbox, cx))?;
-            }
-            if self.is_behind {
-                self.is_behind = false;
-            } else {
-                let arrived = ready!(self.poll_fill(&mut buffers.inbox, cx))?;
-                if !P::AT_ONCE || !matches!(arrived, Arrived::Bytes) {
-                    return Poll::Ready(Ok(arrived));
-                }
-            }
-            let next = self.answer_now(buffers);
-            if is_full(&buffers.outbox) {
-                self.is_behind = true;
-            }
-            if buffers.inbox.has_moved() {
-                self.wait_began = None;
-            }
-            if next != Next::GoOn {
-                return Poll::Ready(Ok(Arrived::Answered(next)));
-            }
+        if self.replies.has_unsent(&buffers.outbox) {
+            ready!(self.poll_flush(&mut buffers.outbox, cx))?;
         }
+        self.poll_fill(&mut buffers.inbox, cx)
     }
 
     fn greet(&mut self) -> Next {

@@ -155,6 +155,17 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         self
     }
 
+    /// Caps how long the server still works for a peer that has closed its sending half, counted from
+    /// then.
+    ///
+    /// Such a peer may wait for its replies, as `nc -N` does, or be gone. When the time is over, the
+    /// function that still waits is dropped, its request is answered *timed out*, and the connection
+    /// closes. Default: 30 s.
+    pub fn half_close_timeout(mut self, limit: impl TimeLimit) -> Self {
+        self.settings.limits.half_close = limit.duration().into();
+        self
+    }
+
     /// Caps how long the server waits for a peer that does not read, counted from the last byte it
     /// took. Then the connection is dropped. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl TimeLimit) -> Self {
@@ -341,11 +352,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
                 watch,
                 permit: None,
             }));
-            if P::AT_ONCE {
-                registry.sweeping(pin!(connection.serve_at_once())).await;
-            } else {
-                registry.sweeping(pin!(connection.serve())).await;
-            }
+            registry.sweeping(pin!(connection.serve())).await;
         }
         Ok(registry.report())
     }

@@ -33,6 +33,7 @@ pub(super) struct Limits {
     pub(super) idle: Limit,
     pub(super) frame: Limit,
     pub(super) request: Limit,
+    pub(super) half_close: Limit,
     pub(super) write: Limit,
     pub(super) linger: Limit,
 }
@@ -92,6 +93,8 @@ impl Settings {
                 frame: Limit::of(30),
                 // Cutting a transaction is the user's decision.
                 request: Limit::NONE,
+                // A peer that waits for a reply with its half closed looks like one that is gone.
+                half_close: Limit::of(30),
                 write: Limit::of(30),
                 linger: Limit::of(2),
             },
@@ -113,6 +116,7 @@ impl Settings {
             idle,
             frame,
             request,
+            half_close,
             write,
             linger: _,
         } = self.limits;
@@ -123,6 +127,7 @@ impl Settings {
             ("idle_timeout", idle.milliseconds() == 0),
             ("frame_timeout", frame.milliseconds() == 0),
             ("request_timeout", request.milliseconds() == 0),
+            ("half_close_timeout", half_close.milliseconds() == 0),
             ("write_timeout", write.milliseconds() == 0),
         ];
         check_zero(&zero)?;
@@ -139,11 +144,12 @@ impl Limits {
             idle,
             frame,
             request,
+            half_close,
             write,
             linger,
         } = *self;
         let mut shortest = Limit::NONE;
-        for limit in &[idle, frame, request, write, linger] {
+        for limit in &[idle, frame, request, half_close, write, linger] {
             // `linger` may be zero, which is not waited for.
             if *limit < shortest && limit.milliseconds() > 0 {
                 shortest = *limit;

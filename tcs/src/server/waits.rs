@@ -46,7 +46,7 @@ impl fmt::Display for Gone {
 pub(super) enum Arrived {
     Bytes,
     /// Bytes, which were answered.
-    Answered(Next),
+
     /// The limit is over.
     Expired,
     /// The server is finishing.

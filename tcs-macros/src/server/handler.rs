@@ -1,4 +1,4 @@
-//! Writes what answers a request: the call of the function; cannot fail.
+//! Writes how requests are processed: the call of the function; cannot fail.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
@@ -11,97 +11,73 @@ use crate::{
     spans::{at, numbered, private},
 };
 
-/// What answers a request.
-pub(crate) struct Bodies {
-    pub(crate) process_request: TokenStream,
-    /// The same without a future, where nothing waits.
-    pub(crate) process_at_once: Option<TokenStream>,
-}
-
-impl Bodies {
-    /// Of what never waits, with `info` and `session` in scope of the body.
-    pub(crate) fn at_once(span: Span, body: TokenStream) -> Self {
-        Self {
-            process_request: quote_spanned! {span=>
-                async move { self.process_at_once(context, request) }
+/// Processes requests with what never waits, without a coroutine; `?` may stand in `result`.
+pub(crate) fn ready(place: &Ident, krate: &TokenStream, result: &TokenStream) -> TokenStream {
+    let scope = scope(place);
+    quote_spanned! {at(place)=>
+        #scope
+        #krate::__private::immediate(
+            move || -> ::core::result::Result<Self::Reply<'exchange>, #krate::__private::Rejection> {
+                #result
             },
-            process_at_once: Some(body),
-        }
-    }
-
-    /// Of what waits, with `info` and `session` in scope of the body.
-    pub(crate) fn waiting(span: Span, body: &TokenStream) -> Self {
-        Self {
-            process_request: quote_spanned! {span=>
-                let info = context.info;
-                let session = context.session;
-                async move {
-                    #body
-                }
-            },
-            process_at_once: None,
-        }
+        )
     }
 }
 
-/// How a function answers.
+/// Processes requests with what may wait; `?` may stand in `result`.
+pub(crate) fn waiting(place: &Ident, result: &TokenStream) -> TokenStream {
+    let scope = scope(place);
+    quote_spanned!(at(place)=> #scope async move { #result })
+}
+
+fn scope(place: &Ident) -> TokenStream {
+    quote_spanned! {at(place)=>
+        let info = context.info;
+        let session = context.session;
+    }
+}
+
+/// How a function is called.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    AtOnce,
+pub(crate) enum CallKind {
+    Sync,
     Blocking,
-    Waiting,
+    Async,
 }
 
-impl Way {
+impl CallKind {
     pub(crate) fn of(function: &Function, is_blocking: bool) -> Self {
         if function.is_async() {
-            Self::Waiting
+            Self::Async
         } else if is_blocking {
             Self::Blocking
         } else {
-            Self::AtOnce
+            Self::Sync
         }
     }
 }
 
-/// What answers the requests of one function.
-pub(crate) fn bodies(
+/// The body of `process_request`, for the requests of one function.
+pub(crate) fn handler(
     args: &Args,
     function: &Function,
     model: &Model,
     krate: &TokenStream,
-) -> Bodies {
+) -> TokenStream {
     let ident = &function.sig.ident;
     let span = at(ident);
     let turbofish = turbofish(&model.generics);
     let target = quote_spanned!(span=> #ident #turbofish);
     let request = [quote_spanned!(span=> request)];
-    let way = Way::of(function, args.given("blocking").is_some());
-    let Call { extractions, value } = call(&target, ident, way, model, krate, &request);
-    let body = quote_spanned! {span=>
+    let kind = CallKind::of(function, args.given("blocking").is_some());
+    let Call { extractions, value } = call(&target, ident, kind, model, krate, &request);
+    let result = quote_spanned! {span=>
         #extractions
         ::core::result::Result::Ok(#value)
     };
-    match way {
-        Way::AtOnce => Bodies::at_once(span, body),
-        Way::Blocking | Way::Waiting => Bodies::waiting(span, &body),
-    }
-}
-
-/// The method of what never waits, with `info` and `session` in scope of its body.
-pub(super) fn at_once(span: Span, private: &TokenStream, body: &TokenStream) -> TokenStream {
-    quote_spanned! {span=>
-        const AT_ONCE: bool = true;
-
-        fn process_at_once<'exchange>(
-            &'exchange self,
-            context: #private::Context<'exchange, Self::Session>,
-            request: Self::Request<'exchange>,
-        ) -> ::core::result::Result<Self::Reply<'exchange>, #private::Rejection> {
-            let info = context.info;
-            let session = context.session;
-            #body
-        }
+    match kind {
+        CallKind::Sync => ready(ident, krate, &result),
+        CallKind::Blocking | CallKind::Async => waiting(ident, &result),
     }
 }
 
@@ -110,7 +86,7 @@ pub(super) fn at_once(span: Span, private: &TokenStream, body: &TokenStream) -> 
 pub(crate) fn call(
     target: &TokenStream,
     place: &Ident,
-    way: Way,
+    kind: CallKind,
     model: &Model,
     krate: &TokenStream,
     requests: &[TokenStream],
@@ -145,10 +121,10 @@ pub(crate) fn call(
         arguments.extend(quote_spanned!(span=> ,));
     }
     let call = quote_spanned!(span=> #target (#arguments));
-    let value = match way {
-        Way::AtOnce => call,
-        Way::Blocking => quote_spanned!(span=> info.block(move || #call).await),
-        Way::Waiting => quote_spanned!(span=> #call.await),
+    let value = match kind {
+        CallKind::Sync => call,
+        CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
+        CallKind::Async => quote_spanned!(span=> #call.await),
     };
     Call { extractions, value }
 }
