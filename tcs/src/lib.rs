@@ -179,6 +179,7 @@ mod framing;
 mod limit;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod operations;
+mod panics;
 mod protocol;
 mod race;
 mod rejection;

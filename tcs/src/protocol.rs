@@ -151,6 +151,14 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         context: Context<'a, Self::Session>,
         request: Self::Request<'a>,
     ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send;
+
+    /// Whether the future of [`process_request`](Self::process_request) may have to wait.
+    ///
+    /// The attributes say `false` for functions that are neither `async` nor `blocking`. The server then
+    /// polls the future on the stack, where it costs nothing; one that waits all the same is dropped, and
+    /// its request fails.
+    #[doc(hidden)]
+    const WAITS: bool = true;
 }
 
 macro_rules! forward_server_protocol {
@@ -191,6 +199,8 @@ macro_rules! forward_server_protocol {
             ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send {
                 P::process_request(self, context, request)
             }
+
+            const WAITS: bool = P::WAITS;
         }
     )*};
 }

@@ -1,11 +1,9 @@
-//! Waiting for one of two things, and for a panic.
+//! Waiting for one of two things.
 
 use std::{
-    any::Any,
     future::{pending, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
@@ -61,20 +59,6 @@ pub(crate) async fn passed(deadline: Option<Instant>) {
     }
 }
 
-/// Polls a future; a panic of it becomes an error.
-///
-/// What the future borrows may be half-changed after a panic: the caller must mend or drop it, and
-/// not poll again.
-pub(crate) fn poll_caught<F: Future>(
-    future: Pin<&mut F>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<F::Output, Box<dyn Any + Send>>> {
-    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(payload) => Poll::Ready(Err(payload)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{future::ready, pin::pin};
@@ -87,14 +71,5 @@ mod tests {
         assert_eq!(first, Either::First(1));
         let second = race(pin!(pending::<()>()), pin!(ready(2))).await;
         assert_eq!(second, Either::Second(2));
-    }
-
-    #[test]
-    fn panic_is_an_error() {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let fine = poll_caught(pin!(ready(1)), &mut cx);
-        assert!(matches!(fine, Poll::Ready(Ok(1))));
-        let panics = poll_caught(pin!(async { panic!("on purpose") }), &mut cx);
-        assert!(matches!(panics, Poll::Ready(Err(_))));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     generics, lifetimes,
     server::{
         expand::{Expansion, state_bounds},
-        handler::{Call, CallKind, call, ready, waiting},
+        handler::{Call, CallKind, Handler, call},
         model::{Argument, Session, State},
     },
     spans::{at, list, numbered},
@@ -81,9 +81,9 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// The body of `process_request`. Where one operation may wait, those that do not are ready when
-    /// the future is first polled.
-    fn handler(&self, place: &Ident) -> TokenStream {
+    /// How all operations are processed. Where some may wait, the others are ready when the future is
+    /// first polled.
+    fn handler(&self, place: &Ident) -> Handler {
         let (request, reply) = (generated("Request"), generated("Reply"));
         let mut waits = false;
         let mut arms = TokenStream::new();
@@ -122,11 +122,7 @@ impl Serving<'_> {
             });
         }
         let result = quote_spanned!(self.span=> match request { #arms });
-        if waits {
-            waiting(place, &result)
-        } else {
-            ready(place, self.krate, &result)
-        }
+        Handler::new(place, &result, waits)
     }
 
     /// The calls of functions that wait, each with a future that is `Send` by its own words: so one

@@ -5,7 +5,7 @@ use quote::{ToTokens as _, quote, quote_spanned};
 use syn::Type;
 
 use super::{
-    handler::{handler, state_value},
+    handler::{Handler, handler, state_value},
     model::{Model, Session, State},
 };
 use crate::{
@@ -52,7 +52,7 @@ pub(crate) struct Expansion<'a> {
 
 impl Expansion<'_> {
     /// Writes the implementation; with stubs where there is no `handler`.
-    pub(crate) fn implementation(&self, name: &Ident, handler: Option<TokenStream>) -> TokenStream {
+    pub(crate) fn implementation(&self, name: &Ident, handler: Option<Handler>) -> TokenStream {
         let Self {
             args,
             model,
@@ -76,7 +76,8 @@ impl Expansion<'_> {
         } else {
             (stub.clone(), None, None)
         };
-        let handler = handler.unwrap_or_else(|| quote_spanned!(span=> async { #stub }));
+        let Handler { body, waits } = handler.unwrap_or_else(|| Handler::stub(place));
+        let waits = (!waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
         let (impl_generics, type_generics, _) = model.generics.split_for_impl();
         let where_clause = where_clause(span, &model.generics, &self.bounds(is_right));
         let allowance = allowance(span);
@@ -114,8 +115,10 @@ impl Expansion<'_> {
                     context: #private::Context<'exchange, Self::Session>,
                     request: Self::Request<'exchange>,
                 ) -> #future {
-                    #handler
+                    #body
                 }
+
+                #waits
             }
 
             #checks

@@ -11,29 +11,34 @@ use crate::{
     spans::{at, numbered, private},
 };
 
-/// Processes requests with what never waits, without a coroutine; `?` may stand in `result`.
-pub(crate) fn ready(place: &Ident, krate: &TokenStream, result: &TokenStream) -> TokenStream {
-    let scope = scope(place);
-    quote_spanned! {at(place)=>
-        #scope
-        #krate::__private::immediate(
-            move || -> ::core::result::Result<Self::Reply<'exchange>, #krate::__private::Rejection> {
+/// How requests are processed.
+pub(crate) struct Handler {
+    /// The body of `process_request`.
+    pub(crate) body: TokenStream,
+    /// Whether the future may have to wait.
+    pub(crate) waits: bool,
+}
+
+impl Handler {
+    /// Processes requests into `result`, in which `info` and `session` are in scope, and `?` and
+    /// `.await` may stand.
+    pub(crate) fn new(place: &Ident, result: &TokenStream, waits: bool) -> Self {
+        let body = quote_spanned! {at(place)=>
+            let info = context.info;
+            let session = context.session;
+            async move {
                 #result
-            },
-        )
+            }
+        };
+        Self { body, waits }
     }
-}
 
-/// Processes requests with what may wait; `?` may stand in `result`.
-pub(crate) fn waiting(place: &Ident, result: &TokenStream) -> TokenStream {
-    let scope = scope(place);
-    quote_spanned!(at(place)=> #scope async move { #result })
-}
-
-fn scope(place: &Ident) -> TokenStream {
-    quote_spanned! {at(place)=>
-        let info = context.info;
-        let session = context.session;
+    /// Stands in for a function that does not compile.
+    pub(crate) fn stub(place: &Ident) -> Self {
+        Self {
+            body: quote_spanned!(at(place)=> async { ::core::unimplemented!() }),
+            waits: true,
+        }
     }
 }
 
@@ -57,13 +62,13 @@ impl CallKind {
     }
 }
 
-/// The body of `process_request`, for the requests of one function.
+/// How the requests of one function are processed.
 pub(crate) fn handler(
     args: &Args,
     function: &Function,
     model: &Model,
     krate: &TokenStream,
-) -> TokenStream {
+) -> Handler {
     let ident = &function.sig.ident;
     let span = at(ident);
     let turbofish = turbofish(&model.generics);
@@ -75,10 +80,7 @@ pub(crate) fn handler(
         #extractions
         ::core::result::Result::Ok(#value)
     };
-    match kind {
-        CallKind::Sync => ready(ident, krate, &result),
-        CallKind::Blocking | CallKind::Async => waiting(ident, &result),
-    }
+    Handler::new(ident, &result, kind != CallKind::Sync)
 }
 
 /// The call of a function at `place`, with `info` and `session` in scope; `requests` are what it takes

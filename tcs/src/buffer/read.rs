@@ -1,23 +1,28 @@
-//! What arrived and was not read yet.
+//! Bytes that have arrived and are not consumed yet.
 
 use std::{
     io,
+    mem::MaybeUninit,
     ops::Range,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
+    io::{AsyncRead, AsyncReadExt as _, ReadBuf},
     task::coop,
 };
 
-use super::{Frames, frames::nothing, pool};
-use crate::{Arrival, Side, Unparsed};
+use super::pool::{self, NEW};
+use crate::{Arrival, ParsedFrame, Side, Unparsed};
 
 /// From this capacity on, a buffer grows by a half of itself instead of doubling: a frame of 16 MiB
 /// then fits into what `malloc` keeps for the next one (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
 const LARGE: usize = 1 << 20;
+/// The beginning of a frame of more bytes stays in its buffer while the rest is waited for.
+const PARKED: usize = NEW / 4;
+/// The capacity of the smallest buffer for the beginning of a frame.
+const SMALLEST: usize = 256;
 
 /// The receive buffer of a connection.
 ///
@@ -98,7 +103,13 @@ impl ReadBuffer {
         }
     }
 
-    /// Tells whether a part of an unfinished frame has arrived.
+    /// Returns `true` if there is nothing to remember: no unread bytes, and not the end of the input.
+    #[inline]
+    pub(super) fn is_unused(&self) -> bool {
+        !self.has_started() && !self.has_ended()
+    }
+
+    /// Returns `true` if a part of an unfinished frame has arrived.
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
         self.start != self.buffer.len() || self.skip > 0
@@ -195,14 +206,62 @@ impl ReadBuffer {
         self.buffer.drain(..skipped);
     }
 
-    /// Continues where `other` stops, with the bytes that are unread there.
-    pub(super) fn take_over(&mut self, other: &mut Self) {
-        self.reset();
-        let unread = other.buffer.get(other.start..).unwrap_or_default();
-        self.buffer.extend_from_slice(unread);
-        (self.skip, self.skipped) = (other.skip, other.skipped);
-        self.arrival = other.arrival;
-        other.reset();
+    /// Reads once like [`poll_fill`](Self::poll_fill), first what was read ahead, into the buffer that
+    /// is there.
+    #[inline]
+    pub(crate) fn poll_read_after<S: AsyncRead + Unpin>(
+        &mut self,
+        ahead: &mut ReadAhead,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
+        if ahead.is_empty() {
+            return self.poll_read(cx, stream);
+        }
+        self.append(std::mem::take(ahead));
+        Poll::Ready(Ok(()))
+    }
+
+    #[cold]
+    fn append(&mut self, ahead: ReadAhead) {
+        self.make_room();
+        self.buffer.extend_from_slice(&ahead.bytes);
+        self.arrival = match ahead {
+            ReadAhead {
+                has_ended: true, ..
+            } => Arrival::Ended,
+            ReadAhead { bytes, .. } if bytes.len() >= READ_AHEAD => Arrival::Filled,
+            ReadAhead { .. } => Arrival::Paused,
+        };
+        if self.skip > 0 {
+            self.skip_arrived();
+        }
+    }
+
+    /// Moves the beginning of a small frame to where it takes less memory, until the next read.
+    /// Returns `false` if the frame is not small.
+    #[cold]
+    pub(super) fn park(&mut self) -> bool {
+        let unread = self.buffer.get(self.start..).unwrap_or_default();
+        if unread.len() > PARKED {
+            return false;
+        }
+        if self.buffer.capacity() < NEW {
+            return true;
+        }
+        let capacity = unread.len().next_power_of_two().max(SMALLEST);
+        let mut small = Vec::with_capacity(capacity);
+        small.extend_from_slice(unread);
+        pool::give(&mut self.buffer);
+        self.buffer = small;
+        self.start = 0;
+        true
+    }
+
+    #[cold]
+    fn unpark(&mut self) {
+        let small = std::mem::replace(&mut self.buffer, pool::take());
+        self.buffer.extend_from_slice(&small);
     }
 
     /// Becomes that of a new connection, where nothing is left to be skipped.
@@ -215,7 +274,7 @@ impl ReadBuffer {
 
     /// Becomes that of a new connection.
     #[inline]
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.forget_arrival();
         self.skip = 0;
         self.skipped = 0;
@@ -243,6 +302,9 @@ impl ReadBuffer {
             self.buffer.drain(..self.start);
         }
         self.start = 0;
+        if self.buffer.capacity() < NEW {
+            self.unpark();
+        }
         if self.buffer.len() == self.buffer.capacity() {
             self.grow();
         }
@@ -264,6 +326,128 @@ impl ReadBuffer {
 impl Drop for ReadBuffer {
     fn drop(&mut self) {
         pool::give(&mut self.buffer);
+    }
+}
+
+/// The unread bytes of a [`ReadBuffer`], while frames are taken off them.
+///
+/// A frame borrows the bytes and not this value, so a loop can take the next one while the last is
+/// still in use.
+#[derive(Debug)]
+pub(crate) struct Frames<'a> {
+    bytes: &'a [u8],
+    arrival: Arrival,
+    start: &'a mut usize,
+    skip: &'a mut usize,
+    skipped: &'a mut usize,
+}
+
+impl<'a> Frames<'a> {
+    /// Describes the unread bytes to a framing.
+    #[inline]
+    pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
+        Unparsed::new(self.unread(), limit, side, self.arrival)
+    }
+
+    /// Takes what was cut off `input`; returns the frame, or nothing if the framing made it up.
+    ///
+    /// What has not arrived of it is dropped when it does.
+    #[inline]
+    pub(crate) fn take(&mut self, input: Unparsed<'a>, cut: ParsedFrame) -> &'a [u8] {
+        let ParsedFrame {
+            frame, consumed, ..
+        } = cut;
+        // The input is at hand; to look for it again would cost more than all else here.
+        let unread = input.bytes();
+        if consumed <= unread.len() {
+            *self.start += consumed;
+        } else {
+            self.skip_ahead(consumed - unread.len());
+        }
+        match unread.get(frame) {
+            Some(frame) => frame,
+            None => nothing(),
+        }
+    }
+
+    /// Returns `true` if no bytes are left.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        *self.start == self.bytes.len()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.arrival == Arrival::Ended
+    }
+
+    #[inline]
+    fn unread(&self) -> &'a [u8] {
+        match self.bytes.get(*self.start..) {
+            Some(unread) => unread,
+            None => nothing(),
+        }
+    }
+
+    /// Notes that so many bytes which have not arrived are to be dropped.
+    #[cold]
+    fn skip_ahead(&mut self, missing: usize) {
+        *self.skipped = self.bytes.len() - *self.start;
+        *self.skip = missing;
+        *self.start = self.bytes.len();
+    }
+}
+
+/// Out of line, so that the usual case is a branch and not a selection of values.
+#[cold]
+fn nothing() -> &'static [u8] {
+    &[]
+}
+
+/// The most bytes that are read ahead for a connection.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// Bytes read while a function holds the [`ReadBuffer`].
+///
+/// Reading on is how a server learns that its peer has gone. A silent peer costs no memory.
+#[derive(Debug, Default)]
+pub(crate) struct ReadAhead {
+    bytes: Vec<u8>,
+    has_ended: bool,
+}
+
+impl ReadAhead {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            has_ended: false,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.has_ended
+    }
+
+    /// Reads what has arrived, at most 64 KiB in all. Ready when the input has ended or failed.
+    ///
+    /// Cancel safe: bytes that were read are kept.
+    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
+        while !self.has_ended && self.bytes.len() < READ_AHEAD {
+            let mut piece = [const { MaybeUninit::uninit() }; 4096];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
+            self.bytes.extend_from_slice(piece.filled());
+            self.has_ended = piece.filled().is_empty();
+        }
+        if self.has_ended {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -338,7 +522,7 @@ mod tests {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let mut inbox = ReadBuffer::new();
         let mut cx = Context::from_waker(Waker::noop());
-        inbox.buffer = Vec::with_capacity(100);
+        inbox.buffer = Vec::with_capacity(NEW);
         let room = inbox.buffer.capacity();
         far.write_all(&vec![b'x'; room])
             .await
@@ -354,7 +538,7 @@ mod tests {
     async fn task_that_has_done_enough_for_now_is_no_pause() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let mut inbox = ReadBuffer::new();
-        inbox.buffer = Vec::with_capacity(100);
+        inbox.buffer = Vec::with_capacity(NEW);
         let room = inbox.buffer.capacity();
         far.write_all(&vec![b'x'; room + 1])
             .await
@@ -385,5 +569,47 @@ mod tests {
         inbox.consume(&(0..3), 3);
         assert!(inbox.poll_fill(&mut cx, &mut near).is_pending());
         assert_eq!(inbox.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn what_was_read_ahead_comes_before_what_the_stream_has() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::new());
+        fill(&mut buffer, b"ab");
+        assert!(ahead.poll_read(&mut cx, &mut &b"cd"[..]).is_ready());
+        let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut &b"never"[..]);
+        assert!(read.is_ready());
+        assert_eq!((unread(&buffer), buffer.has_ended()), (&b"abcd"[..], true));
+        assert!(ahead.is_empty());
+    }
+
+    #[test]
+    fn bytes_to_be_skipped_are_dropped_when_they_were_read_ahead() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::new());
+        fill(&mut buffer, b"abc");
+        buffer.consume(&(0..0), 5);
+        assert!(ahead.poll_read(&mut cx, &mut &b"defg"[..]).is_ready());
+        let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut tokio::io::empty());
+        assert!(read.is_ready());
+        assert_eq!(unread(&buffer), b"fg");
+    }
+
+    #[tokio::test]
+    async fn at_most_64_kib_are_read_ahead() {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        let sent = vec![b'x'; 3 * READ_AHEAD];
+        far.write_all(&sent).await.expect("the pipe is open");
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut ahead = ReadAhead::new();
+        assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
+        assert_eq!(ahead.bytes.len(), READ_AHEAD);
+        let mut buffer = ReadBuffer::new();
+        assert!(
+            buffer
+                .poll_read_after(&mut ahead, &mut cx, &mut near)
+                .is_ready()
+        );
+        assert_eq!(buffer.arrival, Arrival::Filled);
     }
 }

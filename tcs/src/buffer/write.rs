@@ -13,6 +13,9 @@ use crate::{
     EncodeError, FrameError, Framing, Rejection, Told, Writer, format::Outcome, framing::too_large,
 };
 
+/// As many bytes wait before they are sent although more replies could join them.
+const FULL: usize = 64 * 1024;
+
 /// The send buffer of a connection: whole frames, of which the first bytes may have been sent.
 ///
 /// It is given back when the connection rests.
@@ -61,12 +64,23 @@ impl WriteBuffer {
         self.whole
     }
 
+    /// Returns how many bytes were sent since the buffer was last empty.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent
+    }
+
     /// Returns how many bytes wait to be sent.
     pub(crate) fn waiting(&self) -> usize {
         self.whole - self.sent
     }
 
-    /// Tells whether nothing was said that is not sent.
+    /// Returns `true` if so much waits that it should be sent now, also what is sent in part.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.whole >= FULL
+    }
+
+    /// Returns `true` if nothing is written that is not sent.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.whole == 0
@@ -205,8 +219,8 @@ impl WriteBuffer {
         self.buffer.clear();
     }
 
-    /// Gives the buffer back, if nothing waits in it.
-    pub(crate) fn rest(&mut self) {
+    /// Gives the memory back, if nothing waits in it.
+    pub(crate) fn give_back(&mut self) {
         if self.whole == 0 && self.buffer.capacity() > 0 {
             pool::give(&mut self.buffer);
         }
@@ -221,6 +235,6 @@ fn beyond(length: usize, limit: usize) -> FrameError {
 impl Drop for WriteBuffer {
     fn drop(&mut self) {
         self.clear();
-        self.rest();
+        self.give_back();
     }
 }

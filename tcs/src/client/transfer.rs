@@ -116,7 +116,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             let is_sent = match outbox.poll_flush(cx, stream) {
                 Poll::Pending => false,
                 Poll::Ready(Ok(())) => {
-                    outbox.rest();
+                    outbox.give_back();
                     // Once it is ended, an error there is one of the connection: reading tells it.
                     is_ending = is_ending && Pin::new(&mut *stream).poll_shutdown(cx).is_pending();
                     !is_ending

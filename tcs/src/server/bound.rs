@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, net::SocketAddr, pin::pin};
 
-use super::{Handle, Lifetime, host::Host, report::Report};
+use super::{handle::Handle, mode::Lifetime, report::Report, run::BoundInner};
 use crate::{
     Result, ServerProtocol,
     race::{Either, race},
@@ -40,26 +40,26 @@ use crate::{
 /// # }
 /// ```
 pub struct Bound<P, L> {
-    host: Host,
+    inner: BoundInner,
     types: PhantomData<(P, L)>,
 }
 
 impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
-    pub(super) fn new(host: Host) -> Self {
+    pub(super) fn new(inner: BoundInner) -> Self {
         Self {
-            host,
+            inner,
             types: PhantomData,
         }
     }
 
     /// Returns the address that the server listens on, with the port that port 0 became.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.host.local_addr
+        self.inner.local_addr
     }
 
     /// Returns what stops the server.
     pub fn handle(&self) -> Handle {
-        self.host.handle.clone()
+        self.inner.handle.clone()
     }
 
     /// Serves until the lifetime of this server is over or a [`Handle`] stops it.
@@ -75,14 +75,14 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     /// Dropping the future closes the listener and cuts every connection.
     #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(self) -> Result<Report> {
-        self.host.listen().await
+        self.inner.listen().await
     }
 
     /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
     #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         let handle = self.handle();
-        let mut served = self.host.listen();
+        let mut served = self.inner.listen();
         // What was waited for is dropped before the drain.
         let ended = {
             let stop = pin!(stop);
@@ -101,7 +101,7 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
 impl<P, L> std::fmt::Debug for Bound<P, L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bound")
-            .field("local_addr", &self.host.local_addr)
+            .field("local_addr", &self.inner.local_addr)
             .finish_non_exhaustive()
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     async fn server_ends_when_its_listener_is_dead() {
         let bound = ConcurrentServer::new(Silent).port(0).bind().await;
         let bound = bound.expect("a free port");
-        let descriptor = bound.host.listener.as_fd().try_clone_to_owned();
+        let descriptor = bound.inner.listener.as_fd().try_clone_to_owned();
         // After shutdown(2), accept(2) says EINVAL.
         TcpStream::from(descriptor.expect("descriptors are left"))
             .shutdown(Shutdown::Both)

@@ -105,22 +105,22 @@ impl Tally {
         add(&self.received, 1);
     }
 
-    /// Counts requests whose answers were sent, and forgets them there.
+    /// Counts responses as sent.
     #[inline]
-    pub(super) fn answer(&self, answers: &mut Answers) {
-        add(&self.served, std::mem::take(&mut answers.served));
-        if answers.failed | answers.refused != 0 {
-            self.answer_others(std::mem::take(answers));
+    pub(super) fn sent(&self, unsent: &mut Unsent) {
+        add(&self.served, std::mem::take(&mut unsent.served));
+        if unsent.failed | unsent.rejected != 0 {
+            self.others_sent(std::mem::take(unsent));
         }
     }
 
     #[cold]
-    fn answer_others(&self, answers: Answers) {
-        add(&self.failed, answers.failed);
-        add(&self.refused, answers.refused);
+    fn others_sent(&self, unsent: Unsent) {
+        add(&self.failed, unsent.failed);
+        add(&self.refused, unsent.rejected);
     }
 
-    /// Returns how many requests were received whose answers were not sent.
+    /// Returns how many received requests have no response that was sent.
     pub(super) fn unanswered(&self) -> u64 {
         self.requests().cut
     }
@@ -144,26 +144,28 @@ fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed) + more, Relaxed);
 }
 
-/// Answers that were written and not sent yet.
+/// Responses that were written and not sent yet.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct Unsent {
     pub(super) served: u64,
     pub(super) failed: u64,
-    pub(super) refused: u64,
+    pub(super) rejected: u64,
 }
 
-impl Answers {
+impl Unsent {
+    /// Returns how many there are.
+    #[inline]
     pub(super) const fn sum(&self) -> u64 {
-        self.served + self.failed + self.refused
+        self.served + self.failed + self.rejected
     }
 
-    /// Counts the answer to a request of which this is the refusal.
+    /// Counts the response to a request that is rejected like this.
     pub(super) fn count(&mut self, kind: crate::RejectionKind) {
         use crate::RejectionKind as Kind;
         match kind {
             Kind::Error => self.served += 1,
             Kind::Failed | Kind::TimedOut | Kind::Unknown => self.failed += 1,
-            _ => self.refused += 1,
+            _ => self.rejected += 1,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::runtime::Builder;
 
-use super::{handle::Handle, host::Plan, report::Report};
+use super::{handle::Handle, report::Report, run::ServerPlan};
 use crate::{
     Result,
     error::Repr,
@@ -94,14 +94,14 @@ impl Started {
     }
 }
 
-impl Plan {
+impl ServerPlan {
     /// Takes the port, and serves on a thread and a runtime of its own.
     pub(super) fn start(self) -> Result<Started> {
         let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
-        let host = block_on_this(&runtime, self.bind())?;
-        let (local_addr, handle) = (host.local_addr, host.handle.clone());
+        let bound = block_on_this(&runtime, self.bind())?;
+        let (local_addr, handle) = (bound.local_addr, bound.handle.clone());
         let serve = move || {
-            let report = block_on_this(&runtime, Box::pin(async { host.listen().await }));
+            let report = block_on_this(&runtime, Box::pin(async { bound.listen().await }));
             runtime.shutdown_background();
             report
         };

@@ -225,7 +225,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         }
         let flushed = ready!(self.outbox.poll_flush(cx, &mut self.stream));
         self.unsent = flushed.err();
-        self.outbox.rest();
+        self.outbox.give_back();
         Poll::Ready(())
     }
 
@@ -266,7 +266,7 @@ impl<F: Framing, S> Drop for Driver<F, S> {
         let sent = state.taken - self.outbox.waiting() as u64;
         state.calls.fail(sent, &mut self.wakers);
         state.outbox.clear();
-        state.outbox.rest();
+        state.outbox.give_back();
         state.failure = Some(failure);
         drop(state);
         for waker in self.wakers.drain(..) {

@@ -136,7 +136,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         };
         outbox.poll_flush(cx, stream).map(|flushed| {
             self.unsent = flushed.err();
-            outbox.rest();
+            outbox.give_back();
         })
     }
 

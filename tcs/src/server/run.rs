@@ -1,19 +1,17 @@
-//! What a server does once, whatever its protocol.
-//!
-//! Nothing here depends on a type of the user's, so that it is compiled with this library and not
-//! with each program.
+//! A server without its types: it binds, serves, obeys signals and drains.
 
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{net::TcpListener, runtime::Builder};
 
 use super::{
-    accept::{Serve, Site, accept_all},
+    acceptor::Acceptor,
+    config::Settings,
     handle::{Handle, Order},
     registry::Registry,
     report::Report,
-    settings::Settings,
     signals::Signals,
+    spawn::Serve,
 };
 use crate::{
     Result,
@@ -24,36 +22,36 @@ use crate::{
 };
 
 /// A server that does not listen yet.
-pub(super) struct Plan {
+pub(super) struct ServerPlan {
     pub(super) served: Arc<dyn Serve>,
     pub(super) settings: Settings,
-    /// How many connections are open at once.
-    pub(super) at_once: usize,
-    /// What every message of the framing has.
+    /// The most connections that are open at the same time.
+    pub(super) max_open: usize,
+    /// The fewest bytes of a message in the framing.
     pub(super) min_frame_len: usize,
 }
 
-/// A server that has its port.
-pub(super) struct Host {
+/// A server that has its port and does not accept yet.
+pub(super) struct BoundInner {
     served: Arc<dyn Serve>,
     settings: Settings,
-    at_once: usize,
+    max_open: usize,
     pub(super) listener: TcpListener,
     pub(super) local_addr: SocketAddr,
     pub(super) handle: Handle,
 }
 
-impl Plan {
-    /// Takes the port.
-    pub(super) fn bind(self) -> BoxFuture<'static, Result<Host>> {
+impl ServerPlan {
+    /// Binds the port.
+    pub(super) fn bind(self) -> BoxFuture<'static, Result<BoundInner>> {
         Box::pin(async move {
             self.settings.check(self.min_frame_len)?;
             let addrs = self.settings.address.resolve().await?;
             let (listener, local_addr) = listen_at_any(&addrs)?;
-            Ok(Host {
+            Ok(BoundInner {
                 served: self.served,
                 settings: self.settings,
-                at_once: self.at_once,
+                max_open: self.max_open,
                 listener,
                 local_addr,
                 handle: Handle::new(),
@@ -61,73 +59,73 @@ impl Plan {
         })
     }
 
-    /// Serves until the lifetime of the server is over, or signals stop it.
+    /// Serves until the server is done, or a signal stops it.
     pub(super) fn listen_until_signal(self) -> BoxFuture<'static, Result<Report>> {
         Box::pin(async move {
             let signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
-            let host = self.bind().await?;
-            let handle = host.handle.clone();
-            obeying(signals, handle, host.listen()).await
+            let bound = self.bind().await?;
+            let handle = bound.handle.clone();
+            serve_until_signal(signals, handle, bound.listen()).await
         })
     }
 
-    /// Does the same on a runtime of its own.
+    /// Serves until the server is done, or a signal stops it, on a runtime of its own.
     pub(super) fn run(self) -> Result<()> {
         let served = self.listen_until_signal();
         block_on("listen()", Builder::new_multi_thread, served).map(drop)
     }
 }
 
-impl Host {
-    /// Serves until the lifetime of the server is over or its handle stops it.
+impl BoundInner {
+    /// Serves until the server is done, or its handle stops it.
     pub(super) fn listen(self) -> BoxFuture<'static, Result<Report>> {
         let Self {
             served,
             settings,
-            at_once,
+            max_open,
             listener,
             local_addr,
             handle,
         } = self;
         let blocking = settings.blocking();
-        let registry = Registry::new(settings.limits.shortest());
-        served.door().open(listener);
-        let site = Site {
+        let registry = Registry::new(settings.limits);
+        served.listener().open(listener);
+        let acceptor = Acceptor {
             local_addr,
             served,
             registry,
             blocking,
-            at_once,
+            max_open,
         };
         log_listening(local_addr, settings.max_connections);
-        if let Some(tell) = settings.on_listening {
-            tell(local_addr);
+        if let Some(on_listening) = settings.on_listening {
+            on_listening(local_addr);
         }
         let drain = settings.drain;
         Box::pin(async move {
-            let serving = pin!(serve(&site, &handle, drain));
-            site.registry.sweeping(serving).await
+            let serving = pin!(serve(&acceptor, &handle, drain));
+            acceptor.registry.sweeping(serving).await
         })
     }
 }
 
-/// Accepts and serves until the server is to stop, and drains.
-async fn serve(site: &Site, handle: &Handle, drain: Option<Duration>) -> Result<Report> {
+/// Accepts until the server is done or stopped, and drains.
+async fn serve(acceptor: &Acceptor, handle: &Handle, drain: Option<Duration>) -> Result<Report> {
     let (is_stopped, is_ended) = (
         || handle.was_told(Order::Stop),
         || handle.was_told(Order::End),
     );
     let stopped = pin!(until(handle.given(), &is_stopped));
-    let accepted = match race(stopped, pin!(accept_all(site))).await {
+    let accepted = match race(stopped, pin!(acceptor.accept_all())).await {
         Either::First(()) => Ok(()),
         Either::Second(accepted) => accepted,
     };
-    site.served.door().close();
+    acceptor.served.listener().close();
     let (ended, late) = (
         pin!(until(handle.given(), &is_ended)),
         pin!(passed(deadline_of(drain))),
     );
-    let report = site.registry.drain(race(ended, late)).await;
+    let report = acceptor.registry.drain(race(ended, late)).await;
     accepted.map_err(|source| Repr::Accept { source })?;
     log_stopped(&report);
     if is_ended() {
@@ -137,8 +135,8 @@ async fn serve(site: &Site, handle: &Handle, drain: Option<Duration>) -> Result<
     Ok(report)
 }
 
-/// Stops a server that `listens` at the first signal, and ends it at the second.
-async fn obeying(
+/// Stops a server that `listens` at the first signal, and aborts it at the second.
+async fn serve_until_signal(
     mut signals: Signals,
     handle: Handle,
     mut listens: BoxFuture<'static, Result<Report>>,

@@ -39,7 +39,8 @@ mod sealed {
         const IDLE: Duration;
         const REQUESTS: Requests;
 
-        fn at_once(max_connections: usize) -> usize;
+        /// Returns the most connections that are open at the same time.
+        fn max_open(max_connections: usize) -> usize;
     }
 }
 
@@ -49,7 +50,7 @@ impl sealed::Lifetime for Once {
     const IDLE: Duration = Duration::from_secs(30);
     const REQUESTS: Requests = Requests::One;
 
-    fn at_once(_max_connections: usize) -> usize {
+    fn max_open(_max_connections: usize) -> usize {
         1
     }
 }
@@ -59,7 +60,7 @@ impl sealed::Lifetime for Iterative {
     const IDLE: Duration = Duration::from_secs(5);
     const REQUESTS: Requests = Requests::Many;
 
-    fn at_once(_max_connections: usize) -> usize {
+    fn max_open(_max_connections: usize) -> usize {
         1
     }
 }
@@ -69,7 +70,7 @@ impl sealed::Lifetime for Concurrent {
     const IDLE: Duration = Duration::from_mins(5);
     const REQUESTS: Requests = Requests::Many;
 
-    fn at_once(max_connections: usize) -> usize {
+    fn max_open(max_connections: usize) -> usize {
         max_connections
     }
 }

@@ -1,4 +1,4 @@
-//! The settings of all servers, each once.
+//! The settings of all servers, each once, with its default and the reason for it.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -36,6 +36,8 @@ pub(super) struct Limits {
     pub(super) half_close: Limit,
     pub(super) write: Limit,
     pub(super) linger: Limit,
+    /// How long a connection may go on within one poll of its task.
+    pub(super) poll: Duration,
 }
 
 /// A time limit in milliseconds, the unit of the registry's clock; or none.
@@ -97,6 +99,8 @@ impl Settings {
                 half_close: Limit::of(30),
                 write: Limit::of(30),
                 linger: Limit::of(2),
+                // Long enough for hundreds of cheap requests, short enough for nobody to notice.
+                poll: Duration::from_micros(100),
             },
             on_listening: None,
         }
@@ -119,6 +123,7 @@ impl Settings {
             half_close,
             write,
             linger: _,
+            poll: _,
         } = self.limits;
         let zero = [
             ("max_frame_len", frame_len == 0),
@@ -147,6 +152,7 @@ impl Limits {
             half_close,
             write,
             linger,
+            poll: _,
         } = *self;
         let mut shortest = Limit::NONE;
         for limit in &[idle, frame, request, half_close, write, linger] {

@@ -1,0 +1,82 @@
+//! Panics of foreign code: caught, shown, and disposed of.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// The payload of a panic.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Polls a future; a panic of it becomes an error.
+///
+/// What the future borrows may be half changed after a panic: the caller must mend or drop it, and
+/// must not poll the future again.
+pub(crate) fn poll_caught<F: Future>(
+    future: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<F::Output, Payload>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(payload) => Poll::Ready(Err(payload)),
+    }
+}
+
+/// Returns the text of a panic, which may quote a peer, and drops its payload.
+///
+/// A payload can be of any type, so dropping it can panic as well; that is caught.
+pub(crate) fn panic_text(payload: Payload) -> String {
+    let text = match payload.downcast_ref::<String>() {
+        Some(text) => text.clone(),
+        None => match payload.downcast_ref::<&str>() {
+            Some(text) => (*text).to_owned(),
+            None => "no text".to_owned(),
+        },
+    };
+    dispose(payload);
+    text
+}
+
+#[expect(
+    clippy::mem_forget,
+    reason = "to drop what panics as it is dropped would not end"
+)]
+fn dispose(payload: Payload) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::ready, panic::panic_any, pin::pin, task::Waker};
+
+    use super::*;
+
+    #[test]
+    fn panic_is_an_error() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let fine = poll_caught(pin!(ready(1)), &mut cx);
+        assert!(matches!(fine, Poll::Ready(Ok(1))));
+        let panics = poll_caught(pin!(async { panic!("on purpose") }), &mut cx);
+        assert!(matches!(panics, Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn payload_that_panics_as_it_is_dropped_is_disposed_of() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic_any(Self);
+            }
+        }
+        let payload = catch_unwind(|| panic_any(Bomb)).expect_err("it panics");
+        assert_eq!(panic_text(payload), "no text");
+        let payload = catch_unwind(|| panic!("{}", 1)).expect_err("it panics");
+        assert_eq!(panic_text(payload), "1");
+        let payload = catch_unwind(|| panic!("text")).expect_err("it panics");
+        assert_eq!(panic_text(payload), "text");
+    }
+}

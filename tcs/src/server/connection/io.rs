@@ -1,0 +1,447 @@
+//! Where a connection waits: for a request, to send, while a function runs, and to close.
+//!
+//! Only this module touches the stream. Each wait has a limit.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    super::{
+        config::Limit,
+        registry::{Deadline, Registration, StopReason, Time},
+        report::{Tally, Unsent},
+    },
+    budget::Budget,
+};
+use crate::buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer};
+
+/// The stream of a connection, and the clocks of its waits.
+pub(super) struct Io<S> {
+    stream: S,
+    close: CloseKind,
+    half_close: HalfClose,
+    pub(super) budget: Budget,
+    /// When the wait for a request began, or for the rest of one.
+    wait_began: Option<Time>,
+    /// When this connection noticed that the server drains.
+    drain_began: Option<Time>,
+    /// When the function that runs had to wait for the first time.
+    function_began: Option<Time>,
+    /// When the peer closed its sending half while a function ran.
+    half_closed: Option<Time>,
+    stall: Option<Stall>,
+    /// After the stream, so that the connection counts as ended only when its socket is closed.
+    registration: Registration,
+}
+
+/// How a stream is closed to a peer that has closed its sending half already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum CloseKind {
+    /// Dropping it is enough, as with TCP.
+    Drop,
+    /// It may have a closing message of its own.
+    Shutdown,
+}
+
+/// What it means that a peer closes its sending half while a function runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HalfClose {
+    /// The peer may wait for its reply, for as long as `half_close_timeout`.
+    Waits,
+    /// The peer is gone.
+    Ends,
+}
+
+/// A peer that takes less than there is to be sent.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    began: Time,
+    /// How many bytes of the write buffer were sent by then.
+    sent: usize,
+}
+
+/// Why nothing can be said to the peer any more.
+#[derive(Debug)]
+pub(super) enum Gone {
+    /// The transport reported an error, such as a reset.
+    Error(io::Error),
+    /// The peer did not read fast enough.
+    Stalled,
+    /// The peer closed its sending half, which ends the connection.
+    HalfClosed,
+    /// The server ends at once.
+    Aborted,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => error.fmt(f),
+            Self::Stalled => f.write_str("the peer does not read (`write_timeout`)"),
+            Self::HalfClosed => f.write_str("the peer has closed its sending half"),
+            Self::Aborted => f.write_str("the server ended"),
+        }
+    }
+}
+
+/// What ended the wait for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wakeup {
+    /// Bytes have arrived, or the end of the input.
+    Readable,
+    /// The limit is over.
+    Expired,
+    /// The server drains, and no frame has started.
+    Draining,
+}
+
+/// Why a function that waits is dropped, although its peer is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// `request_timeout` is over.
+    TimedOut,
+    /// `half_close_timeout` is over.
+    HalfClosed,
+    /// The server ends at once.
+    Aborted,
+}
+
+/// How far a connection has closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseStage {
+    /// Sends what is written.
+    Flush,
+    /// Tells the peer that this was all.
+    Shutdown { has_ended: bool },
+    /// Waits until the peer closes, too.
+    Linger,
+}
+
+/// How long a started frame may take to complete when a drain begins.
+const DRAINED_FRAME: Limit = Limit::of(1);
+/// This many bytes earn a second more, of a frame that arrives and of replies that are taken.
+const BYTES_PER_SECOND: usize = 64 * 1024;
+
+impl<S> Io<S> {
+    pub(super) fn new(
+        stream: S,
+        close: CloseKind,
+        half_close: HalfClose,
+        registration: Registration,
+    ) -> Self {
+        Self {
+            stream,
+            close,
+            half_close,
+            budget: Budget::new(),
+            wait_began: None,
+            drain_began: None,
+            function_began: None,
+            half_closed: None,
+            stall: None,
+            registration,
+        }
+    }
+
+    /// Returns `true` if the time of this poll is over; see [`Budget`].
+    #[cold]
+    pub(super) fn is_budget_spent(&mut self) -> bool {
+        self.budget.is_spent(self.registration.limits().poll)
+    }
+
+    pub(super) const fn is_draining(&self) -> bool {
+        self.drain_began.is_some()
+    }
+
+    /// Returns how long the frame may take of which these bytes have arrived.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn frame_limit(&self, read: &ReadBuffer) -> Limit {
+        let earned = read.started() / BYTES_PER_SECOND;
+        let limit = self.registration.limits().frame;
+        limit.plus_seconds(earned as u64)
+    }
+
+    /// Returns the counters of the connection's requests.
+    #[inline]
+    pub(super) fn tally(&self) -> &Tally {
+        self.registration.tally()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
+    /// Sends what is written, then waits for bytes. The buffers are given back meanwhile.
+    ///
+    /// Cancel safe: bytes that arrived are in the read buffer.
+    #[inline]
+    pub(super) fn poll_wakeup(
+        &mut self,
+        slot: &mut BufferSlot,
+        unsent: &mut Unsent,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Wakeup, Gone>> {
+        let wakeup = self.poll_turn(slot.checkout(), unsent, cx);
+        if wakeup.is_pending() {
+            self.budget = Budget::new();
+            slot.release();
+        }
+        wakeup
+    }
+
+    #[inline]
+    fn poll_turn(
+        &mut self,
+        Buffers { read, ahead, write }: &mut Buffers,
+        unsent: &mut Unsent,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Wakeup, Gone>> {
+        if write.waiting() > 0 || unsent.sum() > 0 {
+            ready!(self.poll_flush(write, unsent, cx))?;
+        }
+        self.poll_fill(read, ahead, cx)
+    }
+
+    /// Sends what is written, and counts the responses that were sent.
+    ///
+    /// Cancel safe: what was sent is not sent again.
+    #[inline]
+    pub(super) fn poll_flush(
+        &mut self,
+        write: &mut WriteBuffer,
+        unsent: &mut Unsent,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Gone>> {
+        match write.poll_flush(cx, &mut self.stream) {
+            Poll::Ready(Ok(())) => {
+                self.registration.tally().sent(unsent);
+                self.stall = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
+            Poll::Pending => self.poll_stalled(write, cx),
+        }
+    }
+
+    /// Waits for a peer that does not read, within the limit.
+    #[cold]
+    fn poll_stalled(&mut self, write: &WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
+        self.budget = Budget::new();
+        let deadline = self.stall_deadline(write);
+        match self.registration.poll_stop(deadline, cx) {
+            None | Some(StopReason::Draining) => Poll::Pending,
+            Some(StopReason::Expired) => Poll::Ready(Err(Gone::Stalled)),
+            Some(StopReason::Aborted) => Poll::Ready(Err(Gone::Aborted)),
+        }
+    }
+
+    /// Returns when the peer must have taken what is written.
+    fn stall_deadline(&mut self, write: &WriteBuffer) -> Deadline {
+        let stall = *self.stall.get_or_insert(Stall {
+            began: self.registration.now(),
+            sent: write.sent(),
+        });
+        let earned = (write.sent() - stall.sent) / BYTES_PER_SECOND;
+        let limit = self.registration.limits().write;
+        let limit = limit.plus_seconds(earned as u64);
+        self.registration.deadline(stall.began, limit)
+    }
+
+    /// Waits for bytes, within the limit.
+    #[inline]
+    fn poll_fill(
+        &mut self,
+        read: &mut ReadBuffer,
+        ahead: &mut ReadAhead,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Wakeup, Gone>> {
+        if read.has_moved() {
+            self.wait_began = None;
+        }
+        let has_started = read.has_started();
+        if self.registration.is_draining()
+            && let Some(wakeup) = self.drain(has_started)
+        {
+            return Poll::Ready(Ok(wakeup));
+        }
+        // Bytes that are there count, even if this task was late; so reading comes before all limits.
+        match read.poll_read_after(ahead, cx, &mut self.stream) {
+            Poll::Ready(Ok(())) => {
+                if !has_started {
+                    self.wait_began = None;
+                }
+                Poll::Ready(Ok(Wakeup::Readable))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
+            Poll::Pending => self.poll_wait(read, cx),
+        }
+    }
+
+    /// Ends the wait for bytes when the server drains, also for a peer that never stops sending.
+    #[cold]
+    fn drain(&mut self, has_started: bool) -> Option<Wakeup> {
+        if !has_started {
+            return Some(Wakeup::Draining);
+        }
+        let now = self.registration.now();
+        let began = *self.drain_began.get_or_insert(now);
+        let deadline = self.registration.deadline(began, DRAINED_FRAME);
+        self.registration
+            .has_passed(deadline)
+            .then_some(Wakeup::Expired)
+    }
+
+    /// Waits for bytes that have not arrived.
+    #[inline]
+    fn poll_wait(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Result<Wakeup, Gone>> {
+        let now = self.registration.now();
+        let mut began = *self.wait_began.get_or_insert(now);
+        let mut limit = self.registration.limits().idle;
+        let has_started = read.has_started();
+        if has_started {
+            limit = self.frame_limit(read);
+        }
+        if let Some(drain_began) = self.drain_began {
+            (began, limit) = (drain_began, DRAINED_FRAME);
+        }
+        let deadline = self.registration.deadline(began, limit);
+        match self.registration.poll_stop(deadline, cx) {
+            None => Poll::Pending,
+            Some(StopReason::Expired) => Poll::Ready(Ok(Wakeup::Expired)),
+            Some(StopReason::Aborted) => Poll::Ready(Err(Gone::Aborted)),
+            Some(StopReason::Draining) if self.drain_began.is_some() => Poll::Pending,
+            Some(StopReason::Draining) => match self.drain(has_started) {
+                Some(wakeup) => Poll::Ready(Ok(wakeup)),
+                // A started frame is waited for under another limit.
+                None => self.poll_wait(read, cx),
+            },
+        }
+    }
+
+    /// Does what is to be done while a function waits: sends the replies before its own, reads on, so
+    /// that a peer that leaves is noticed, and watches the limits.
+    ///
+    /// Cancel safe: bytes that arrived are kept, and what was sent is not sent again.
+    #[cold]
+    pub(super) fn poll_meanwhile(
+        &mut self,
+        has_ended: bool,
+        ahead: &mut ReadAhead,
+        write: &mut WriteBuffer,
+        unsent: &mut Unsent,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Interrupt, Gone>> {
+        self.budget = Budget::new();
+        let limits = *self.registration.limits();
+        let now = self.registration.now();
+        let began = *self.function_began.get_or_insert(now);
+        let timed_out = self.registration.deadline(began, limits.request);
+        let mut deadline = timed_out;
+        let mut half_closed = None;
+        if write.waiting() > 0 {
+            match write.poll_flush(cx, &mut self.stream) {
+                Poll::Ready(Ok(())) => self.stall = None,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Gone::Error(error))),
+                Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
+            }
+        }
+        if write.waiting() == 0 {
+            self.registration.tally().sent(unsent);
+        }
+        let ended = match ahead.poll_read(cx, &mut self.stream) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Gone::Error(error))),
+            ended => has_ended || ended.is_ready(),
+        };
+        if ended {
+            if self.half_close == HalfClose::Ends {
+                return Poll::Ready(Err(Gone::HalfClosed));
+            }
+            let closed = *self.half_closed.get_or_insert(now);
+            let over = self.registration.deadline(closed, limits.half_close);
+            deadline = deadline.min(over);
+            half_closed = Some(over);
+        }
+        match self.registration.poll_stop(deadline, cx) {
+            None | Some(StopReason::Draining) => Poll::Pending,
+            Some(StopReason::Aborted) => Poll::Ready(Ok(Interrupt::Aborted)),
+            Some(StopReason::Expired) => Poll::Ready(if self.registration.has_passed(timed_out) {
+                Ok(Interrupt::TimedOut)
+            } else if half_closed.is_some_and(|over| self.registration.has_passed(over)) {
+                Ok(Interrupt::HalfClosed)
+            } else {
+                Err(Gone::Stalled)
+            }),
+        }
+    }
+
+    /// Notes that no function waits any more.
+    #[inline]
+    pub(super) fn function_ended(&mut self) {
+        self.function_began = None;
+    }
+
+    /// Sends what is written, and closes so that it arrives.
+    ///
+    /// A connection that `was_idle` is closed without waiting for its peer to close, if nothing has
+    /// arrived meanwhile.
+    pub(super) fn poll_close(
+        &mut self,
+        slot: &mut BufferSlot,
+        unsent: &mut Unsent,
+        was_idle: bool,
+        stage: &mut CloseStage,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Gone>> {
+        let Buffers { read, write, .. } = slot.checkout();
+        if *stage == CloseStage::Flush {
+            ready!(self.poll_flush(write, unsent, cx))?;
+            let has_ended = read.has_ended();
+            if has_ended && self.close == CloseKind::Drop {
+                return Poll::Ready(Ok(()));
+            }
+            self.wait_began = None;
+            *stage = CloseStage::Shutdown { has_ended };
+        }
+        let limits = *self.registration.limits();
+        if let CloseStage::Shutdown { has_ended } = *stage {
+            if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
+                ready!(self.poll_limit(limits.write, cx));
+            }
+            if has_ended || matches!(limits.linger.milliseconds(), 0 | u64::MAX) {
+                return Poll::Ready(Ok(()));
+            }
+            self.wait_began = None;
+            *stage = CloseStage::Linger;
+        }
+        // A socket that is closed with unread input is reset, which can destroy replies that the peer
+        // has not read yet (RFC 1122, section 4.2.2.13).
+        loop {
+            read.reset();
+            match read.poll_read(cx, &mut self.stream) {
+                Poll::Ready(Ok(())) if !read.has_ended() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                // All replies were sent before the connection was idle, and nothing is unread.
+                Poll::Pending if was_idle => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    slot.release();
+                    ready!(self.poll_limit(limits.linger, cx));
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Ready when a limit is over that began when this was first called after `wait_began` was reset.
+    fn poll_limit(&mut self, limit: Limit, cx: &Context<'_>) -> Poll<()> {
+        let began = *self.wait_began.get_or_insert(self.registration.now());
+        let deadline = self.registration.deadline(began, limit);
+        match self.registration.poll_stop(deadline, cx) {
+            None | Some(StopReason::Draining) => Poll::Pending,
+            Some(StopReason::Expired | StopReason::Aborted) => Poll::Ready(()),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The loop of a connection: wait for bytes, process every complete request, send, and wait.
+
+use std::{future::poll_fn, mem::take, pin::pin, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OwnedSemaphorePermit,
+};
+
+use super::{registry::Registration, shared::Shared};
+use crate::{
+    ConnectionInfo, ServerProtocol,
+    buffer::{BufferSlot, Buffers},
+    panics::poll_caught,
+};
+
+mod budget;
+mod dispatch;
+mod io;
+mod respond;
+
+pub(super) use io::CloseKind;
+
+use budget::Budget;
+use dispatch::{Exchange, Pause, process, process_ready};
+use io::{CloseStage, Gone, HalfClose, Io, Wakeup};
+use respond::{Flow, Occasion, PeerKind, Responder, going_away};
+
+/// One connection of a server.
+///
+/// Each idle connection pays for its size, so nothing is here that all connections share.
+pub(super) struct Connection<P: ServerProtocol, S> {
+    exchange: Exchange<P>,
+    responder: Responder<P>,
+    buffers: BufferSlot,
+    /// Whether bytes were read that were not looked at.
+    is_behind: bool,
+    io: Io<S>,
+    /// Released last, however the connection ends.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A connection whose session is not open yet.
+///
+/// Boxed, because a task keeps room for what it captures even after that has moved on.
+#[derive(Debug)]
+pub(super) struct NewConnection<P, S> {
+    pub(super) shared: Arc<Shared<P>>,
+    pub(super) stream: S,
+    pub(super) close: CloseKind,
+    pub(super) info: ConnectionInfo,
+    pub(super) registration: Registration,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// How a connection ends to whose peer something can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was waiting for a request.
+    Idle,
+    Busy,
+}
+
+impl<P, S> Connection<P, S>
+where
+    P: ServerProtocol,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Opens the session of a new connection.
+    #[expect(
+        clippy::boxed_local,
+        reason = "the box is how it came, and is freed here"
+    )]
+    pub(super) fn open(new: Box<NewConnection<P, S>>) -> Self {
+        let NewConnection {
+            shared,
+            stream,
+            close,
+            info,
+            registration,
+            permit,
+        } = *new;
+        Self {
+            exchange: Exchange::new(Arc::clone(&shared), info),
+            responder: Responder::new(shared),
+            buffers: BufferSlot::new(),
+            is_behind: false,
+            io: Io::new(stream, close, HalfClose::Waits, registration),
+            _permit: permit,
+        }
+    }
+
+    /// Serves the connection to its end; then it is to be dropped.
+    pub(super) async fn serve(&mut self) {
+        let mut ended = self.greet();
+        while ended.is_none() {
+            let ran = {
+                let mut running = pin!(self.run());
+                // One guard for all requests: one for each would cost more than all else here.
+                poll_fn(|cx| poll_caught(running.as_mut(), cx)).await
+            };
+            ended = match ran {
+                Ok(ended) => Some(ended),
+                Err(payload) => self.recover_from_panic(payload),
+            };
+        }
+        let closed = match ended {
+            Some(Err(gone)) => Err(gone),
+            Some(Ok(end)) => self.close(end).await,
+            None => Ok(()),
+        };
+        if let Err(gone) = closed {
+            log_gone(&gone);
+        }
+    }
+
+    /// Processes requests until the connection ends.
+    async fn run(&mut self) -> Result<End, Gone> {
+        let Self {
+            exchange,
+            responder,
+            buffers,
+            is_behind,
+            io,
+            ..
+        } = self;
+        loop {
+            if !take(is_behind) {
+                match poll_fn(|cx| io.poll_wakeup(buffers, responder.unsent(), cx)).await? {
+                    Wakeup::Readable => {}
+                    wakeup => return Ok(say_why(wakeup, exchange, responder, buffers, io)),
+                }
+            }
+            let Buffers { read, ahead, write } = buffers.checkout();
+            write.prepare();
+            let mut frames = read.frames();
+            loop {
+                let pause = if P::WAITS {
+                    process(exchange, responder, io, &mut frames, ahead, write).await?
+                } else {
+                    process_ready(exchange, responder, io, &mut frames, write)
+                };
+                match pause {
+                    Pause::NeedMore => break,
+                    Pause::Close => return Ok(End::Busy),
+                    Pause::Full | Pause::Spent => {}
+                }
+                poll_fn(|cx| io.poll_flush(write, responder.unsent(), cx)).await?;
+                if pause == Pause::Spent {
+                    // Waking the task would not do: only tokio's own yield lets the I/O driver, the
+                    // timers and the signals have their turn before this task has its next.
+                    tokio::task::yield_now().await;
+                    io.budget = Budget::new();
+                }
+            }
+        }
+    }
+
+    /// Writes the greeting. Returns how the connection ends, if it does.
+    fn greet(&mut self) -> Option<Result<End, Gone>> {
+        let Self {
+            exchange,
+            responder,
+            buffers,
+            ..
+        } = self;
+        match exchange.greet(responder, &mut buffers.checkout().write) {
+            Flow::Continue(()) => None,
+            Flow::Break(()) => Some(Ok(End::Busy)),
+        }
+    }
+
+    /// Answers for a function that panicked. Returns how the connection ends, if it does.
+    fn recover_from_panic(&mut self, payload: crate::panics::Payload) -> Option<Result<End, Gone>> {
+        let Self {
+            exchange,
+            responder,
+            buffers,
+            is_behind,
+            io,
+            ..
+        } = self;
+        *is_behind = true;
+        io.function_ended();
+        let write = &mut buffers.checkout().write;
+        match exchange.recover_from_panic(io, responder, write, payload) {
+            Flow::Continue(()) => None,
+            Flow::Break(()) => Some(Ok(End::Busy)),
+        }
+    }
+
+    /// Sends what is written, and closes.
+    async fn close(&mut self, end: End) -> Result<(), Gone> {
+        let Self {
+            responder,
+            buffers,
+            io,
+            ..
+        } = self;
+        let mut stage = CloseStage::Flush;
+        let was_idle = end == End::Idle;
+        poll_fn(|cx| io.poll_close(buffers, responder.unsent(), was_idle, &mut stage, cx)).await
+    }
+}
+
+/// Says why the connection does not wait for a request any longer.
+#[cold]
+fn say_why<P: ServerProtocol, S: AsyncRead + AsyncWrite + Unpin>(
+    wakeup: Wakeup,
+    exchange: &Exchange<P>,
+    responder: &mut Responder<P>,
+    buffers: &mut BufferSlot,
+    io: &Io<S>,
+) -> End {
+    let Buffers { read, write, .. } = buffers.checkout();
+    let end = if read.has_started() {
+        End::Busy
+    } else {
+        End::Idle
+    };
+    let _: Flow = match wakeup {
+        Wakeup::Readable => Flow::Continue(()),
+        Wakeup::Draining => {
+            let stopping = going_away("the server is stopping");
+            responder.say(write, Occasion::Closing(stopping, PeerKind::Ours))
+        }
+        Wakeup::Expired => exchange.expired(io, responder, read, write),
+    };
+    end
+}
+
+fn log_gone(gone: &Gone) {
+    tracing::debug!(%gone, "the connection was given up");
+}

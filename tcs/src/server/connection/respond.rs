@@ -1,0 +1,345 @@
+//! What is said to a peer: replies, and rejections on each occasion.
+
+use std::{
+    any::Any,
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
+
+use super::super::{report::Unsent, shared::Shared};
+use crate::{
+    Encode, EncodeError, Exchanges, FrameError, Framing, Rejection, RejectionKind, ServerProtocol,
+    Told, Writer,
+    buffer::{Unusual, WriteBuffer},
+    panics::panic_text,
+    rejection::Escaped,
+};
+
+/// Whether the connection goes on after something was said.
+pub(super) type Flow = ControlFlow<()>;
+
+/// Writes to a peer: frames messages, and counts the responses that are not sent yet.
+///
+/// It writes into a buffer that is lent to it, because a connection that waits has none.
+pub(super) struct Responder<P: ServerProtocol> {
+    shared: Arc<Shared<P>>,
+    framing: P::Framing,
+    unsent: Unsent,
+}
+
+/// When a rejection is said, which decides in whose words, and whether it counts as a response.
+///
+/// | occasion | rejection frame | else in the protocol's words | counted | the connection |
+/// |---|---|---|---|---|
+/// | `Request` | yes | yes | by its kind | goes on if the peer was told, unless the kind is final |
+/// | `BadFrame` | yes, or in the terms of the other protocol | to peers of ours | as rejected | closes |
+/// | `Unfinished` | yes | to peers of ours | as rejected | closes |
+/// | `Closing` | yes | to peers of ours | no | closes |
+/// | `LastReply` | yes | no: they would be taken for one more reply | no | closes |
+#[derive(Debug)]
+pub(super) enum Occasion<'a> {
+    /// A request is rejected, or its function failed.
+    Request(Rejection),
+    /// What the peer sent is not a frame.
+    BadFrame(&'a FrameError, PeerKind),
+    /// The rest of a started frame has not arrived in time.
+    Unfinished(Rejection, PeerKind),
+    /// The server closes the connection.
+    Closing(Rejection, PeerKind),
+    /// The server closes the connection after the reply that was written last.
+    LastReply(&'static str),
+}
+
+/// Whether a peer understands the protocol's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeerKind {
+    Ours,
+    /// All that it has sent looks like another protocol.
+    Other,
+}
+
+/// What became of a rejection in the protocol's own words.
+#[derive(Debug, PartialEq, Eq)]
+enum Worded {
+    /// The protocol has none.
+    Not,
+    /// They are written, or it has decided to say nothing.
+    Yes,
+    /// They are written, and are the last.
+    Last,
+    /// They cannot be sent.
+    Failed,
+}
+
+impl<P: ServerProtocol> Responder<P> {
+    pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
+        Self {
+            framing: shared.protocol.framing(),
+            shared,
+            unsent: Unsent::default(),
+        }
+    }
+
+    /// Returns the responses that were written and not sent.
+    #[inline]
+    pub(super) fn unsent(&mut self) -> &mut Unsent {
+        &mut self.unsent
+    }
+
+    #[inline]
+    pub(super) fn framing(&mut self) -> &mut P::Framing {
+        &mut self.framing
+    }
+
+    /// Writes the greeting, which answers no request.
+    pub(super) fn greet<Format>(
+        &mut self,
+        write: &mut WriteBuffer,
+        greeting: impl Encode<Format>,
+    ) -> Flow {
+        write.prepare();
+        let written = write.message(&mut self.framing, self.shared.limits.frame_len, |out| {
+            greeting.encode(out)
+        });
+        let why = match written {
+            Ok(()) | Err(Unusual::Nothing) => return Flow::Continue(()),
+            Err(Unusual::Last) => return Flow::Break(()),
+            Err(Unusual::Error(text) | Unusual::LastError(text)) => text,
+            Err(Unusual::Encode(error)) => cannot_encode("greeting", &error),
+            Err(Unusual::Frame(error)) => cannot_send("greeting", &error),
+        };
+        self.say(write, Occasion::Closing(going_away(&why), PeerKind::Ours))
+    }
+
+    /// Writes what answers a request.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is the loop; outlined, it costs a fifth more"
+    )]
+    pub(super) fn respond<Format>(
+        &mut self,
+        write: &mut WriteBuffer,
+        result: Result<impl Encode<Format>, Rejection>,
+    ) -> Flow {
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(rejection) => return self.say(write, Occasion::Request(rejection)),
+        };
+        let written = write.message(&mut self.framing, self.shared.limits.frame_len, |out| {
+            reply.encode(out)
+        });
+        match written {
+            Ok(()) => {
+                self.unsent.served += 1;
+                after_response::<P::Framing>()
+            }
+            Err(unusual) => self.respond_unusual(write, unusual),
+        }
+    }
+
+    /// Answers a request with something other than one ordinary reply.
+    #[cold]
+    fn respond_unusual(&mut self, write: &mut WriteBuffer, unusual: Unusual) -> Flow {
+        const LAST: Occasion<'static> = Occasion::LastReply("this was the last reply");
+        let why = match unusual {
+            Unusual::Nothing => {
+                self.unsent.served += 1;
+                return after_response::<P::Framing>();
+            }
+            Unusual::Last => {
+                self.unsent.served += 1;
+                return self.say(write, LAST);
+            }
+            Unusual::Error(text) => {
+                return self.say(write, Occasion::Request(Rejection::error(text)));
+            }
+            Unusual::LastError(text) => {
+                self.say(write, Occasion::Request(Rejection::error(text)))?;
+                return self.say(write, LAST);
+            }
+            Unusual::Encode(error) => cannot_encode("reply", &error),
+            Unusual::Frame(error) => cannot_send("reply", &error),
+        };
+        let failed = Rejection::new(RejectionKind::Failed, why);
+        self.say(write, Occasion::Request(failed))
+    }
+
+    /// Writes a rejection as its occasion asks for.
+    #[cold]
+    pub(super) fn say(&mut self, write: &mut WriteBuffer, occasion: Occasion<'_>) -> Flow {
+        let (rejection, peer) = match occasion {
+            Occasion::Request(rejection) if !rejection.kind().is_final() => {
+                return self.reject_request(write, &rejection);
+            }
+            Occasion::Request(rejection) => {
+                self.unsent.count(rejection.kind());
+                (rejection, PeerKind::Ours)
+            }
+            Occasion::BadFrame(error, peer) => {
+                self.unsent.rejected += 1;
+                let told = write.reject(&mut self.framing, error) == Told::Yes
+                    || peer == PeerKind::Ours && self.word(write, &error.refusal()) != Worded::Not;
+                log_bad_frame(error, told);
+                return Flow::Break(());
+            }
+            Occasion::Unfinished(rejection, peer) => {
+                self.unsent.rejected += 1;
+                (rejection, peer)
+            }
+            Occasion::Closing(rejection, peer) => (rejection, peer),
+            Occasion::LastReply(why) => (going_away(why), PeerKind::Other),
+        };
+        log_closing(&rejection);
+        if write.refuse(&mut self.framing, &rejection) == Told::Not && peer == PeerKind::Ours {
+            self.word(write, &rejection);
+        }
+        Flow::Break(())
+    }
+
+    /// Answers a request with a rejection, in the words of the framing, of the protocol, or in none.
+    fn reject_request(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
+        let worded = match write.refuse(&mut self.framing, rejection) {
+            Told::Yes => Worded::Yes,
+            Told::Not => self.word(write, rejection),
+        };
+        match (&worded, rejection.kind()) {
+            (Worded::Not, RejectionKind::Error) => return self.error_as_reply(write, rejection),
+            (Worded::Failed, RejectionKind::Error) => self.unsent.count(RejectionKind::Failed),
+            (_, kind) => self.unsent.count(kind),
+        }
+        match worded {
+            Worded::Yes => {
+                log_rejected(rejection);
+                after_response::<P::Framing>()
+            }
+            // Without a word about this request, the peer would take the next reply for its own.
+            Worded::Not => {
+                log_unsaid(rejection);
+                Flow::Break(())
+            }
+            Worded::Last | Worded::Failed => Flow::Break(()),
+        }
+    }
+
+    /// Writes a rejection in the protocol's own words, if it has any. A panic of theirs is caught.
+    fn word(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Worded {
+        let Self {
+            shared, framing, ..
+        } = self;
+        let worded = catch_unwind(AssertUnwindSafe(|| {
+            write.prepare();
+            let words = shared.protocol.refuse(rejection)?;
+            Some(write.message(framing, shared.limits.frame_len, |out| words.encode(out)))
+        }));
+        if worded.is_err() {
+            write.prepare();
+        }
+        Worded::of(worded, rejection)
+    }
+
+    /// Sends the text of a function's error as its reply, where the framing has no rejection frames.
+    fn error_as_reply(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
+        if P::Framing::VALUES {
+            log_unsaid(rejection);
+            self.unsent.failed += 1;
+            return Flow::Break(());
+        }
+        let mut send = |text: &dyn Fn(&mut Writer<'_>)| {
+            write.message(&mut self.framing, self.shared.limits.frame_len, |out| {
+                text(out);
+                Ok(())
+            })
+        };
+        let text = rejection.text().as_bytes();
+        let sent = send(&|out| out.put(text)).or_else(|_| {
+            // It has bytes that the framing cannot carry, such as a line feed.
+            send(&|out| {
+                let _: Result<_, _> =
+                    std::fmt::Write::write_fmt(out, format_args!("{}", Escaped(text, text.len())));
+            })
+        });
+        if sent.is_err() {
+            log_unsendable(rejection);
+            self.unsent.failed += 1;
+            return Flow::Break(());
+        }
+        self.unsent.served += 1;
+        after_response::<P::Framing>()
+    }
+}
+
+impl Worded {
+    /// Classifies what became of the words, or the panic they ended in.
+    fn of(words: thread::Result<Option<Result<(), Unusual>>>, rejection: &Rejection) -> Self {
+        let why = match words {
+            Ok(None) => return Self::Not,
+            Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Self::Yes,
+            Ok(Some(Err(Unusual::Last))) => return Self::Last,
+            Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
+            Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
+            Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
+            Err(payload) => panicked(payload),
+        };
+        let why = Escaped(why.as_bytes(), why.len());
+        tracing::error!(reason = %rejection, %why, "a refusal cannot be put into words");
+        Self::Failed
+    }
+}
+
+fn panicked(payload: Box<dyn Any + Send>) -> String {
+    format!("panic: {}", panic_text(payload))
+}
+
+/// Returns whether a connection of this framing goes on after a response.
+#[inline]
+fn after_response<F: Framing>() -> Flow {
+    match F::EXCHANGES {
+        Exchanges::One => Flow::Break(()),
+        Exchanges::Many => Flow::Continue(()),
+    }
+}
+
+/// The final rejection of a server that closes by its own decision.
+pub(super) fn going_away(text: &str) -> Rejection {
+    Rejection::new(RejectionKind::GoingAway, text)
+}
+
+/// Tells the peer that a value cannot be encoded; the cause is only logged.
+fn cannot_encode(what: &str, error: &EncodeError) -> String {
+    tracing::error!(%error, "a {what} cannot be encoded");
+    format!("the {what} cannot be encoded")
+}
+
+/// Tells the peer and the log why a message cannot be sent.
+fn cannot_send(what: &str, error: &FrameError) -> String {
+    let text = format!("the {what} cannot be sent: {error}");
+    tracing::error!("{text}");
+    text
+}
+
+fn log_rejected(rejection: &Rejection) {
+    tracing::debug!(reason = %rejection, "answered without a reply");
+}
+
+fn log_unsaid(rejection: &Rejection) {
+    tracing::info!(reason = %rejection, "closing, as this framing cannot say why");
+}
+
+fn log_unsendable(rejection: &Rejection) {
+    tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; word it with `refuse`");
+}
+
+fn log_bad_frame(error: &FrameError, told: bool) {
+    if told {
+        tracing::debug!(%error, "the peer sent no valid frame");
+    } else {
+        tracing::info!(%error, "closing, as this framing cannot say why");
+    }
+}
+
+fn log_closing(rejection: &Rejection) {
+    tracing::debug!(refusal = %rejection, "closing the connection");
+}

@@ -1,0 +1,103 @@
+//! What all connections of a server share.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{config::Limits, mode::Requests};
+use crate::socket::send_without_delay;
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(super) struct Shared<P> {
+    pub(super) protocol: P,
+    pub(super) limits: Limits,
+    /// Whether the server answers one request; the first request then closes the listener.
+    requests: Requests,
+    listener: Listener,
+}
+
+impl<P> Shared<P> {
+    /// Creates what the connections of a server share that does not listen yet.
+    pub(super) fn new(protocol: P, limits: Limits, requests: Requests) -> Self {
+        Self {
+            protocol,
+            limits,
+            requests,
+            listener: Listener(Mutex::new(None)),
+        }
+    }
+
+    pub(super) const fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Returns `true` if the server answers one request.
+    #[inline]
+    pub(super) fn is_once(&self) -> bool {
+        self.requests == Requests::One
+    }
+}
+
+/// The listening socket, which a connection can close.
+#[derive(Debug)]
+pub(super) struct Listener(Mutex<Option<TcpListener>>);
+
+impl Listener {
+    pub(super) fn open(&self, listener: TcpListener) {
+        *self.lock() = Some(listener);
+    }
+
+    /// Stops listening: peers that wait in the backlog are reset.
+    pub(super) fn close(&self) {
+        self.lock().take();
+    }
+
+    /// Accepts a connection. Ready with `None` if the listener is closed.
+    ///
+    /// Cancel safe: a connection that is not accepted stays in the backlog.
+    pub(super) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
+        let accepted = match &*self.lock() {
+            Some(listener) => ready!(listener.poll_accept(cx)),
+            None => return Poll::Ready(None),
+        };
+        if let Ok((stream, _)) = &accepted {
+            send_without_delay(stream);
+        }
+        Poll::Ready(Some(accepted))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connection_sends_without_delay() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = socket.local_addr().expect("it listens");
+        let listener = Listener(Mutex::new(None));
+        listener.open(socket);
+        let accept = || poll_fn(|cx| listener.poll_accept(cx));
+        let (peer, accepted) = tokio::join!(TcpStream::connect(addr), accept());
+        let (stream, _) = accepted.expect("it is open").expect("no error");
+        assert!(stream.nodelay().expect("TCP has it"));
+        drop(peer);
+        listener.close();
+        assert!(accept().await.is_none());
+    }
+}

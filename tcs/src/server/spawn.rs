@@ -1,0 +1,57 @@
+//! Where the task of a connection is spawned.
+
+use std::sync::Arc;
+
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tracing::{Instrument as _, Span};
+
+use super::{
+    connection::{CloseKind, Connection, NewConnection},
+    registry::Registration,
+    shared::{Listener, Shared},
+};
+use crate::{ConnectionInfo, ServerProtocol};
+
+/// A connection that was accepted and is not served yet.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) stream: TcpStream,
+    pub(super) info: ConnectionInfo,
+    pub(super) registration: Registration,
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) span: Span,
+}
+
+/// A server whose protocol is not known: what accepts connections and stops is compiled once.
+pub(super) trait Serve: Send + Sync {
+    fn listener(&self) -> &Listener;
+
+    /// Serves a connection in a task of its own.
+    fn spawn_connection(self: Arc<Self>, incoming: Incoming);
+}
+
+impl<P: ServerProtocol> Serve for Shared<P> {
+    fn listener(&self) -> &Listener {
+        Self::listener(self)
+    }
+
+    fn spawn_connection(self: Arc<Self>, incoming: Incoming) {
+        let Incoming {
+            stream,
+            info,
+            registration,
+            permit,
+            span,
+        } = incoming;
+        let new = Box::new(NewConnection {
+            shared: self,
+            stream,
+            close: CloseKind::Drop,
+            info,
+            registration,
+            permit: Some(permit),
+        });
+        let served = async move { Connection::open(new).serve().await };
+        tokio::spawn(served.instrument(span));
+    }
+}
