@@ -4,7 +4,7 @@
 use tcs::{
     Arrival, ConcurrentServer, Connection, CrlfLines, Delimited, ErrorKind, Fixed, Framing,
     LengthPrefixed, Lines, Netstrings, Plain, Prefixed, Raw, Side, Unparsed, UntilEof, delimiter,
-    prefix::{LittleEndian, Whole},
+    prefix::{IncludesHeader, LittleEndian},
 };
 use tcs_tests::{control, cutting::read, gate, raw_server::RawServer, start, tester, within};
 
@@ -158,7 +158,7 @@ on! {
     netstrings: Netstrings, are_recognised_in_pieces;
     prefixed_u8: Prefixed<u8>, are_recognised_in_pieces;
     prefixed_u16: Prefixed<u16>, are_recognised_in_pieces;
-    prefixed_u16_little_whole: Prefixed<u16, LittleEndian, Whole>, are_recognised_in_pieces;
+    prefixed_u16_little_whole: Prefixed<u16, LittleEndian, IncludesHeader>, are_recognised_in_pieces;
     prefixed_u32: Prefixed<u32>, are_recognised_in_pieces;
     until_eof: UntilEof, are_recognised_in_pieces;
     raw: Raw;

@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 
 use super::pool;
 use crate::{
-    EncodeError, FrameError, Framing, Rejection, Told, Writer, format::Outcome, framing::too_large,
+    EncodeError, FrameError, Framing, Rejection, Writer, format::Outcome, framing::too_large,
 };
 
 /// The send buffer of a connection: whole frames, of which the first bytes may have been sent.
@@ -160,16 +160,16 @@ impl WriteBuffer {
     }
 
     /// Says a refusal, if the framing can.
-    pub(crate) fn refuse<F: Framing>(&mut self, framing: &mut F, refusal: &Rejection) -> Told {
-        self.say(|out| framing.refuse(out, refusal))
+    pub(crate) fn reject<F: Framing>(&mut self, framing: &mut F, rejection: &Rejection) -> bool {
+        self.say(|out| framing.reject(out, rejection))
     }
 
     /// Says the last words about bytes that made no sense, if the framing can.
-    pub(crate) fn reject<F: Framing>(&mut self, framing: &mut F, error: &FrameError) -> Told {
-        self.say(|out| framing.reject(out, error))
+    pub(crate) fn answer_error<F: Framing>(&mut self, framing: &mut F, error: &FrameError) -> bool {
+        self.say(|out| framing.answer_error(out, error))
     }
 
-    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Told) -> Told {
+    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         self.prepare();
         let told = write(&mut self.buffer);
         self.whole = self.buffer.len();

@@ -135,7 +135,7 @@ impl<C> Framing for Codec<C>
 where
     C: Decoder<Item: Send, Error: fmt::Display> + Default + Send + 'static,
 {
-    const VALUES: bool = true;
+    const TYPED: bool = true;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let State {

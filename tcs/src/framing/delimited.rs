@@ -91,7 +91,7 @@ impl<const D: u128> Delimited<D> {
 }
 
 impl<const D: u128> Framing for Delimited<D> {
-    const MISTAKE: Option<&'static str> = {
+    const PARAMETER_ERROR: Option<&'static str> = {
         let [count, ..] = D.to_be_bytes();
         match count {
             15 => None,

@@ -53,7 +53,7 @@ pub struct Fixed<const N: usize> {
 
 impl<const N: usize> Framing for Fixed<N> {
     const MIN_FRAME_LEN: usize = N;
-    const MISTAKE: Option<&'static str> = match N {
+    const PARAMETER_ERROR: Option<&'static str> = match N {
         0 => Some("`Fixed<0>` has no messages: write `Fixed<1>` or more"),
         _ => None,
     };

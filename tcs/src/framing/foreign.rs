@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    Arrival, FrameError, Framing as _, LengthPrefixed, Side, Told, Unparsed,
+    Arrival, FrameError, Framing as _, LengthPrefixed, Side, Unparsed,
     sight::{METHODS, SIGNATURES, Sight, http, resp},
 };
 use crate::{Rejection, RejectionKind};
@@ -116,7 +116,7 @@ impl fmt::Display for OtherProtocol {
 }
 
 /// Appends what the peer is told in its own terms; not all are.
-pub(super) fn answer(out: &mut Vec<u8>, words: Words) -> Told {
+pub(super) fn answer(out: &mut Vec<u8>, words: Words) -> bool {
     const HTTP: &str = "This port does not speak HTTP.\n";
     let words: &[u8] = match words {
         // RFC 9112, section 3: a server that cannot parse the request line answers 400.
@@ -128,25 +128,25 @@ pub(super) fn answer(out: &mut Vec<u8>, words: Words) -> Told {
                 )
                 .as_bytes(),
             );
-            return Told::Yes;
+            return true;
         }
         // A fatal alert, *unexpected message* (RFC 8446, section 6.2).
         Words::OtherProtocol(OtherProtocol::Tls) => b"\x15\x03\x03\x00\x02\x02\x0a",
         // Lines may stand before a server's version (RFC 4253, section 4.2).
         Words::OtherProtocol(OtherProtocol::Ssh) => b"This port does not speak SSH.\r\n",
         Words::OtherProtocol(OtherProtocol::Redis) => b"-ERR this port does not speak the protocol of Redis\r\n",
-        Words::OtherProtocol(OtherProtocol::Proxy) => return Told::Not,
+        Words::OtherProtocol(OtherProtocol::Proxy) => return false,
         Words::Length => {
             let text = "this port expects lines of text: use `framing = Lines`";
             let refusal = Rejection::new(RejectionKind::ProtocolError, text);
-            return LengthPrefixed::default().refuse(out, &refusal);
+            return LengthPrefixed::default().reject(out, &refusal);
         }
         Words::Text => {
             b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n"
         }
     };
     out.extend_from_slice(words);
-    Told::Yes
+    true
 }
 
 /// Finds a length where the first line of text should begin.

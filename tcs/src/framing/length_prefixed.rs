@@ -1,7 +1,7 @@
 //! A length before each message.
 
 use super::{
-    Arrival, FrameError, Framing, ParsedFrame, Side, Told, Unparsed, What,
+    Arrival, FrameError, Framing, ParsedFrame, Side, Unparsed, What,
     contact::{Contact, Unit},
     foreign,
     prefix::claim,
@@ -52,7 +52,7 @@ const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 const MAX_CONTROL: usize = 4_096;
 
 impl Framing for LengthPrefixed {
-    const TELLS: Told = Told::Yes;
+    const HAS_REJECTION_FRAME: bool = true;
 
     #[inline(always)]
     #[expect(
@@ -92,15 +92,15 @@ impl Framing for LengthPrefixed {
         }
     }
 
-    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Rejection) -> Told {
-        let text = refusal.text();
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        let text = rejection.text();
         let text = &text[..text.floor_char_boundary(MAX_CONTROL - 1)];
         #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
         let length = (1 + text.len()) as u32;
         out.extend_from_slice(&(CONTROL | length).to_be_bytes());
-        out.push(refusal.kind().code());
+        out.push(rejection.kind().code());
         out.extend_from_slice(text.as_bytes());
-        Told::Yes
+        true
     }
 }
 

@@ -104,29 +104,35 @@ use crate::Rejection;
     note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<u16>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + Sync + 'static {
-    /// How many exchanges a connection has.
-    const EXCHANGES: Exchanges = Exchanges::Many;
+    /// Whether a connection has any number of exchanges, one after the other.
+    ///
+    /// If it is `false`, a connection has one exchange, and the end of the connection ends the reply.
+    const PERSISTENT: bool = true;
 
-    /// What ends a request. A client of a framing that says so closes its sending half behind it.
-    const REQUEST_END: RequestEnd = RequestEnd::InBand;
+    /// Whether the end of what the client sends ends its request.
+    ///
+    /// If it is `true`, a client closes its sending half after its request. Such a framing is not
+    /// [`PERSISTENT`](Self::PERSISTENT).
+    const HALF_CLOSE: bool = false;
 
     /// The fewest bytes that a message can have. A smaller `max_frame_len` is an error of `bind` and
     /// of connecting.
     const MIN_FRAME_LEN: usize = 0;
 
-    /// What is wrong with the parameters of this framing: an error of compilation wherever a
-    /// protocol uses it.
-    const MISTAKE: Option<&'static str> = None;
-
-    /// Whether [`refuse`](Self::refuse) always has a form for a refusal.
+    /// What is wrong with the parameters of this framing, if anything.
     ///
-    /// Where it has, the protocol's own words for refusals would never be said, and
+    /// It is a compile error wherever a protocol uses the framing.
+    const PARAMETER_ERROR: Option<&'static str> = None;
+
+    /// Whether [`reject`](Self::reject) can write every rejection.
+    ///
+    /// If it is `true`, the protocol's own function for rejections would never be called, so
     /// `#[server_protocol(refuse = …)]` does not compile.
-    const TELLS: Told = Told::Not;
+    const HAS_REJECTION_FRAME: bool = false;
 
     /// Whether messages are values, which pass through [`values`](Self::values), and not bytes.
     #[doc(hidden)]
-    const VALUES: bool = false;
+    const TYPED: bool = false;
 
     /// Finds the frame that `input` begins with; `None` until it is complete.
     ///
@@ -148,10 +154,13 @@ pub trait Framing: Default + Send + Sync + 'static {
     /// When the message cannot be sent in this framing. The caller removes it.
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError>;
 
-    /// Appends a refusal, if this framing has a form for it; returns whether it had.
-    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Rejection) -> Told {
-        let _ = (out, refusal);
-        Told::Not
+    /// Appends a frame that tells the peer why it gets no reply.
+    ///
+    /// Returns `true` if `out` now holds the frame, and `false` if this framing has none. It has none
+    /// unless you override this.
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        let _ = (out, rejection);
+        false
     }
 
     /// Lends what values pass through.
@@ -162,46 +171,13 @@ pub trait Framing: Default + Send + Sync + 'static {
     }
 
     /// Appends the last words to a peer whose bytes made no sense.
-    fn reject(&mut self, out: &mut Vec<u8>, error: &FrameError) -> Told {
-        let told = match error.foreign {
-            Some(words) => foreign::answer(out, words),
-            None => Told::Not,
-        };
-        match told {
-            Told::Yes => told,
-            Told::Not => self.refuse(out, &error.refusal()),
-        }
+    #[doc(hidden)]
+    fn answer_error(&mut self, out: &mut Vec<u8>, error: &FrameError) -> bool {
+        error
+            .foreign
+            .is_some_and(|words| foreign::answer(out, words))
+            || self.reject(out, &error.refusal())
     }
-}
-
-/// How many exchanges a connection of a framing has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
-pub enum Exchanges {
-    /// One; the end of the connection is the end of the reply.
-    One,
-    /// Any number, one after the other.
-    Many,
-}
-
-/// What ends a request of a framing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
-pub enum RequestEnd {
-    /// Its own bytes, or the moment.
-    InBand,
-    /// The end of what the client sends. Such a framing has one exchange per connection.
-    HalfClose,
-}
-
-/// Whether the peer was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
-pub enum Told {
-    /// The buffer now holds what tells it.
-    Yes,
-    /// This framing has no form for it.
-    Not,
 }
 
 /// Which end of a connection a framing reads at.

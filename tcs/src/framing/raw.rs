@@ -1,7 +1,7 @@
 //! No frames at all.
 
 use super::{
-    Arrival, Exchanges, FrameError, Framing, ParsedFrame, Side, Unparsed,
+    Arrival, FrameError, Framing, ParsedFrame, Side, Unparsed,
     contact::{Contact, Unit},
 };
 
@@ -39,7 +39,7 @@ pub struct Raw {
 }
 
 impl Framing for Raw {
-    const EXCHANGES: Exchanges = Exchanges::One;
+    const PERSISTENT: bool = false;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.contact.first(input, Unit::Other, |input| {

@@ -1,7 +1,7 @@
 //! The end of the connection ends the message.
 
 use super::{
-    Arrival, Exchanges, FrameError, Framing, ParsedFrame, RequestEnd, Side, Unparsed,
+    Arrival, FrameError, Framing, ParsedFrame, Side, Unparsed,
     contact::{Contact, Unit},
 };
 
@@ -45,8 +45,8 @@ pub struct UntilEof {
 }
 
 impl Framing for UntilEof {
-    const EXCHANGES: Exchanges = Exchanges::One;
-    const REQUEST_END: RequestEnd = RequestEnd::HalfClose;
+    const PERSISTENT: bool = false;
+    const HALF_CLOSE: bool = true;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.contact.parse(input, Unit::Other, next)

@@ -195,7 +195,7 @@ where
             // them is not looked at again.
             let cut = match self.replies.framing().parse(input) {
                 Ok(Some(cut))
-                    if cut.what == What::Message && (cut.consumed > 0 || P::Framing::VALUES) =>
+                    if cut.what == What::Message && (cut.consumed > 0 || P::Framing::TYPED) =>
                 {
                     let frame = frames.take(input, cut);
                     self.receive(terms.requests);
@@ -203,7 +203,7 @@ where
                 }
                 Ok(None) if frames.has_ended() => return Err(Next::Close(None)),
                 Ok(None) => return Err(Next::GoOn),
-                Ok(Some(cut)) if cut.consumed > 0 || P::Framing::VALUES => cut,
+                Ok(Some(cut)) if cut.consumed > 0 || P::Framing::TYPED => cut,
                 Ok(Some(_)) => return Err(self.reject(outbox, &nothing_cut(), input.bytes())),
                 Err(error) => return Err(self.reject(outbox, &error, input.bytes())),
             };

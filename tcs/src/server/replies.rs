@@ -16,8 +16,7 @@ use super::{
     report::{Answers, Tally},
 };
 use crate::{
-    Encode, EncodeError, Exchanges, FrameError, Framing, Rejection, RejectionKind, ServerProtocol,
-    Told, Writer,
+    Encode, EncodeError, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Writer,
     buffer::{Unusual, WriteBuffer},
     rejection::Escaped,
 };
@@ -182,9 +181,10 @@ impl<P: ServerProtocol> Replies<P> {
             self.unsent.count(refusal.kind());
             return Next::Close(Some(refusal));
         }
-        let worded = match outbox.refuse(&mut self.framing, &refusal) {
-            Told::Yes => Worded::Yes,
-            Told::Not => self.word(outbox, &refusal),
+        let worded = if outbox.reject(&mut self.framing, &refusal) {
+            Worded::Yes
+        } else {
+            self.word(outbox, &refusal)
         };
         match (&worded, refusal.kind()) {
             (Worded::Not, RejectionKind::Error) => return self.error_as_reply(outbox, &refusal),
@@ -223,7 +223,7 @@ impl<P: ServerProtocol> Replies<P> {
 
     /// Sends the text of the function's error where a framing has no form for it.
     fn error_as_reply(&mut self, outbox: &mut WriteBuffer, refusal: &Rejection) -> Next {
-        if P::Framing::VALUES {
+        if P::Framing::TYPED {
             log_unsaid(refusal);
             self.unsent.failed += 1;
             return Next::Close(None);
@@ -260,7 +260,7 @@ impl<P: ServerProtocol> Replies<P> {
         peer: Acquaintance,
     ) -> Next {
         self.unsent.refused += 1;
-        let told = outbox.reject(&mut self.framing, error) == Told::Yes
+        let told = outbox.answer_error(&mut self.framing, error)
             || peer == Acquaintance::Known && self.word(outbox, &error.refusal()) != Worded::Not;
         log_rejected(error, told);
         Next::Close(None)
@@ -274,7 +274,7 @@ impl<P: ServerProtocol> Replies<P> {
     /// Says a refusal that is not counted: at the end of the connection.
     pub(super) fn close(&mut self, outbox: &mut WriteBuffer, refusal: &Rejection) {
         log_closing(refusal);
-        if outbox.refuse(&mut self.framing, refusal) == Told::Not {
+        if !outbox.reject(&mut self.framing, refusal) {
             self.word(outbox, refusal);
         }
     }
@@ -291,7 +291,7 @@ impl<P: ServerProtocol> Replies<P> {
     #[cold]
     pub(super) fn dismiss(&mut self, outbox: &mut WriteBuffer, refusal: &Rejection) -> Next {
         log_closing(refusal);
-        let _: Told = outbox.refuse(&mut self.framing, refusal);
+        let _: bool = outbox.reject(&mut self.framing, refusal);
         Next::Close(None)
     }
 
@@ -369,9 +369,10 @@ fn log_closing(refusal: &Rejection) {
 
 /// Whether a connection of a framing goes on when a request was answered.
 fn after_answer<F: Framing>() -> Next {
-    match F::EXCHANGES {
-        Exchanges::One => Next::Close(None),
-        Exchanges::Many => Next::GoOn,
+    if F::PERSISTENT {
+        Next::GoOn
+    } else {
+        Next::Close(None)
     }
 }
 

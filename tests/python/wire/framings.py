@@ -255,7 +255,7 @@ FRAMINGS = {
     "Netstrings": Netstrings(),
     "Prefixed u32": Prefixed(">I"),
     "Prefixed u16 LittleEndian": Prefixed("<H"),
-    "Prefixed u16 LittleEndian Whole": Prefixed("<H", whole=True),
+    "Prefixed u16 LittleEndian IncludesHeader": Prefixed("<H", whole=True),
     "Prefixed u8": Prefixed("B"),
     "UntilEof": UntilEof(),
     "Raw": Raw(),
