@@ -13,6 +13,7 @@ pub use serde;
 pub use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::__operations as operations;
+pub use crate::framing::{FirstFrame, Granularity};
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::operations::{
     Argument, Element, Missing, Name, Operation, Read, Returned, Value, twice,

@@ -12,7 +12,10 @@ use tokio::{
     task::coop,
 };
 
-use super::{Frames, frames::nothing, pool};
+use super::{
+    frames::{Frames, nothing},
+    pool,
+};
 use crate::{Arrival, Side, Unparsed};
 
 /// From this capacity on, a buffer grows by a half of itself instead of doubling: a frame of 16 MiB

@@ -10,7 +10,9 @@ use tokio::io::AsyncWrite;
 
 use super::pool;
 use crate::{
-    EncodeError, FrameError, Framing, Rejection, Writer, format::Outcome, framing::too_large,
+    EncodeError, FrameError, Framing, Rejection, Writer,
+    format::Outcome,
+    framing::{FirstFrame, too_large},
 };
 
 /// The send buffer of a connection: whole frames, of which the first bytes may have been sent.
@@ -159,13 +161,17 @@ impl WriteBuffer {
         Unusual::Frame(error)
     }
 
-    /// Says a refusal, if the framing can.
+    /// Tells the peer of a rejection. Returns `true` if the framing has a frame for it.
     pub(crate) fn reject<F: Framing>(&mut self, framing: &mut F, rejection: &Rejection) -> bool {
         self.say(|out| framing.reject(out, rejection))
     }
 
-    /// Says the last words about bytes that made no sense, if the framing can.
-    pub(crate) fn answer_error<F: Framing>(&mut self, framing: &mut F, error: &FrameError) -> bool {
+    /// Tells the peer why its bytes are no frame. Returns `true` if there is a way to.
+    pub(crate) fn answer_error<F: Framing>(
+        &mut self,
+        framing: &mut FirstFrame<F>,
+        error: &FrameError,
+    ) -> bool {
         self.say(|out| framing.answer_error(out, error))
     }
 

@@ -20,6 +20,7 @@ use crate::{
     Rejection, Result, Writer,
     buffer::{ReadBuffer, WriteBuffer},
     error::Repr,
+    framing::FirstFrame,
     limit::assert_parameters,
 };
 
@@ -65,7 +66,7 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) state: State,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
-    pub(super) framing: F,
+    pub(super) framing: FirstFrame<F>,
     pub(super) inbox: ReadBuffer,
     pub(super) outbox: WriteBuffer,
     /// Ends the wait for a reply.
@@ -100,7 +101,7 @@ impl<F: Framing, S> Connection<F, S> {
             state: State::Fresh,
             peer,
             options,
-            framing: F::default(),
+            framing: FirstFrame::default(),
             inbox: ReadBuffer::new(),
             outbox: WriteBuffer::new(),
             timer: Timer::new(),

@@ -6,8 +6,8 @@
 use std::{fmt, marker::PhantomData};
 
 use super::{
-    Arrival, FrameError, Framing, ParsedFrame, Unparsed,
-    contact::{Contact, Unit},
+    Framing,
+    parse::{FrameError, ParsedFrame, Unparsed, beyond_limit},
 };
 
 /// A length, then so many bytes: the framing of many existing protocols.
@@ -50,7 +50,6 @@ use super::{
 /// # }
 /// ```
 pub struct Prefixed<W, O = BigEndian, L = ExcludesHeader> {
-    contact: Contact,
     parameters: PhantomData<Parameters<W, O, L>>,
 }
 
@@ -153,13 +152,34 @@ impl sealed::LengthOf for IncludesHeader {
     const ITSELF: bool = true;
 }
 
-/// A message up to so many times the limit is skipped, instead of ending the connection.
-pub(super) const SKIPPED: usize = 4;
-
 impl<W: Width, O: Order, L: LengthOf> Framing for Prefixed<W, O, L> {
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        self.contact.parse(input, Unit::Other, Self::next)
+        let bytes = input.bytes();
+        let Some((header, rest)) = bytes.split_at_checked(W::BYTES) else {
+            return input.unfinished();
+        };
+        let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
+        let number = if O::IS_LITTLE {
+            header.iter().rev().fold(0, push)
+        } else {
+            header.iter().fold(0, push)
+        };
+        let Some(length) = number.checked_sub(Self::COUNTED) else {
+            return Err(FrameError::malformed(format_args!(
+                "a length of {number}, which counts its own {} bytes",
+                W::BYTES
+            )));
+        };
+        if length > input.limit() {
+            let consumed = W::BYTES.saturating_add(length);
+            return beyond_limit(length, input.limit(), input.arrival(), consumed);
+        }
+        if rest.len() < length {
+            return input.unfinished();
+        }
+        let end = W::BYTES + length;
+        Ok(Some(ParsedFrame::message(W::BYTES..end, end)))
     }
 
     #[inline]
@@ -192,35 +212,6 @@ impl<W: Width, O: Order, L: LengthOf> Prefixed<W, O, L> {
     /// How many bytes of itself a length counts.
     const COUNTED: usize = if L::ITSELF { W::BYTES } else { 0 };
 
-    #[inline]
-    fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let bytes = input.bytes();
-        let Some((header, rest)) = bytes.split_at_checked(W::BYTES) else {
-            return input.unfinished();
-        };
-        let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
-        let number = if O::IS_LITTLE {
-            header.iter().rev().fold(0, push)
-        } else {
-            header.iter().fold(0, push)
-        };
-        let Some(length) = number.checked_sub(Self::COUNTED) else {
-            return Err(FrameError::malformed(format_args!(
-                "a length of {number}, which counts its own {} bytes",
-                W::BYTES
-            )));
-        };
-        if length > input.limit() {
-            let consumed = W::BYTES.saturating_add(length);
-            return claim(length, input.limit(), input.arrival(), consumed);
-        }
-        if rest.len() < length {
-            return input.unfinished();
-        }
-        let end = W::BYTES + length;
-        Ok(Some(ParsedFrame::message(W::BYTES..end, end)))
-    }
-
     #[cold]
     fn unsendable(length: usize) -> FrameError {
         let most = W::MAX - Self::COUNTED;
@@ -231,25 +222,9 @@ impl<W: Width, O: Order, L: LengthOf> Prefixed<W, O, L> {
     }
 }
 
-/// Judges a message of `length` bytes, beyond the limit, which would take `consumed` with its frame.
-#[cold]
-pub(super) fn claim(
-    length: usize,
-    limit: usize,
-    arrival: Arrival,
-    consumed: usize,
-) -> Result<Option<ParsedFrame>, FrameError> {
-    let skippable = length <= limit.saturating_mul(SKIPPED);
-    if skippable && arrival != Arrival::Ended {
-        return Ok(Some(ParsedFrame::too_large(length, consumed)));
-    }
-    Err(FrameError::too_large(length, limit))
-}
-
 impl<W, O, L> Default for Prefixed<W, O, L> {
     fn default() -> Self {
         Self {
-            contact: Contact::default(),
             parameters: PhantomData,
         }
     }
@@ -265,8 +240,6 @@ impl<W, O, L> Copy for Prefixed<W, O, L> {}
 
 impl<W, O, L> fmt::Debug for Prefixed<W, O, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prefixed")
-            .field("contact", &self.contact)
-            .finish_non_exhaustive()
+        f.debug_struct("Prefixed").finish_non_exhaustive()
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     Context, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Side,
     buffer::{Buffers, Frames, WriteBuffer},
     format::read,
-    framing::{What, too_large},
+    framing::{FrameKind, too_large},
     race::poll_caught,
     rejection::Escaped,
 };
@@ -195,7 +195,8 @@ where
             // them is not looked at again.
             let cut = match self.replies.framing().parse(input) {
                 Ok(Some(cut))
-                    if cut.what == What::Message && (cut.consumed > 0 || P::Framing::TYPED) =>
+                    if cut.kind == FrameKind::Message
+                        && (cut.consumed > 0 || P::Framing::TYPED) =>
                 {
                     let frame = frames.take(input, cut);
                     self.receive(terms.requests);
@@ -207,9 +208,9 @@ where
                 Ok(Some(_)) => return Err(self.reject(outbox, &nothing_cut(), input.bytes())),
                 Err(error) => return Err(self.reject(outbox, &error, input.bytes())),
             };
-            let (what, length) = (cut.what, cut.frame.len());
+            let (kind, length) = (cut.kind, cut.frame.len());
             frames.take(input, cut);
-            match self.answer_unusual(outbox, what, length) {
+            match self.answer_unusual(outbox, kind, length) {
                 Next::GoOn => {}
                 close @ Next::Close(_) => return Err(close),
             }
@@ -220,7 +221,7 @@ where
     #[cold]
     fn reject(&mut self, outbox: &mut WriteBuffer, error: &FrameError, unread: &[u8]) -> Next {
         self.receive(self.shared.requests);
-        let peer = if error.is_foreign() {
+        let peer = if error.is_other_protocol() {
             Acquaintance::Stranger
         } else {
             self.acquaintance(unread)
@@ -249,16 +250,16 @@ where
 
     /// Deals with a frame that is no message within the limit.
     #[cold]
-    fn answer_unusual(&mut self, outbox: &mut WriteBuffer, what: What, length: usize) -> Next {
-        let next = match what {
-            What::Message | What::Control(0x80..) => return Next::GoOn,
-            What::TooLarge => {
+    fn answer_unusual(&mut self, outbox: &mut WriteBuffer, kind: FrameKind, length: usize) -> Next {
+        let next = match kind {
+            FrameKind::Message | FrameKind::Control(0x80..) => return Next::GoOn,
+            FrameKind::TooLarge => {
                 self.receive(self.shared.requests);
                 let text = too_large(length, self.shared.limits.frame_len);
                 self.replies
                     .refuse(outbox, Rejection::new(RejectionKind::TooLarge, text))
             }
-            What::Control(kind) => self.reject(outbox, &of_a_server(kind), &[]),
+            FrameKind::Control(kind) => self.reject(outbox, &of_a_server(kind), &[]),
         };
         self.unless_once(outbox, next, self.shared.requests)
     }

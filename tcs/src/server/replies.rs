@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Encode, EncodeError, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Writer,
     buffer::{Unusual, WriteBuffer},
+    framing::FirstFrame,
     rejection::Escaped,
 };
 
@@ -26,7 +27,7 @@ use crate::{
 /// What is said goes into an outbox that is lent, because a connection that rests has none.
 pub(super) struct Replies<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
-    framing: P::Framing,
+    framing: FirstFrame<P::Framing>,
     unsent: Answers,
 }
 
@@ -72,7 +73,7 @@ pub(super) fn is_full(outbox: &WriteBuffer) -> bool {
 impl<P: ServerProtocol> Replies<P> {
     pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
         Self {
-            framing: shared.protocol.framing(),
+            framing: FirstFrame::new(shared.protocol.framing()),
             shared,
             unsent: Answers::default(),
         }
@@ -90,7 +91,7 @@ impl<P: ServerProtocol> Replies<P> {
     }
 
     #[inline]
-    pub(super) fn framing(&mut self) -> &mut P::Framing {
+    pub(super) fn framing(&mut self) -> &mut FirstFrame<P::Framing> {
         &mut self.framing
     }
 
@@ -261,7 +262,7 @@ impl<P: ServerProtocol> Replies<P> {
     ) -> Next {
         self.unsent.refused += 1;
         let told = outbox.answer_error(&mut self.framing, error)
-            || peer == Acquaintance::Known && self.word(outbox, &error.refusal()) != Worded::Not;
+            || peer == Acquaintance::Known && self.word(outbox, &error.rejection()) != Worded::Not;
         log_rejected(error, told);
         Next::Close(None)
     }

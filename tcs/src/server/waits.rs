@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Rejection, RejectionKind, ServerProtocol, Side,
     buffer::{ReadBuffer, WriteBuffer},
-    framing::seems_foreign,
+    framing::seems_other_protocol,
 };
 
 /// Why nothing can be said to the peer any more.
@@ -226,7 +226,7 @@ where
     /// Looks at what is unread of a connection that will be closed for it.
     pub(super) fn acquaintance(&self, unread: &[u8]) -> Acquaintance {
         let is_first = self.watch.tally().requests().received <= 1;
-        if is_first && seems_foreign(unread) {
+        if is_first && seems_other_protocol(unread) {
             return Acquaintance::Stranger;
         }
         Acquaintance::Known
