@@ -241,7 +241,25 @@ fn resp(bytes: &[u8]) -> Sniff {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// First bytes of all kinds, from which more can follow.
+    const STARTS: [&[u8]; 9] = [
+        b"GET ",
+        b"OPTIONS ",
+        b"PRI * HTTP/2.0\r",
+        b"SSH-2",
+        b"PROXY UNKNOWN",
+        b"\r\n\r\n\0\r\nQUIT",
+        b"*1\r\n$",
+        b"*12345678",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03",
+    ];
+
+    /// What can decide, after a path or at once.
+    const ENDS: [&[u8]; 6] = [b" HTTP/1.1", b" ", b"\r\n$4\r\n", b"4\r\n", b"\0", b"x"];
 
     const HELLO: &[u8] = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
 
@@ -307,6 +325,28 @@ mod tests {
             &other(10, 5),
         ] {
             assert_eq!(Sniff::of(bytes), Sniff::None, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_that_follow_change_no_decision(
+            start in prop::sample::select(&STARTS[..]),
+            target in prop::sample::select(&["", "/", "*", "/a b", "a"][..]),
+            long in prop::sample::select(&[0, 1, 510, 511, 512, 513, 600][..]),
+            rest in prop::sample::select(&ENDS[..]),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let path = [target.as_bytes(), &vec![b'a'; long]].concat();
+            let bytes = [start, &path, rest, &more].concat();
+            let mut decided = Sniff::Maybe;
+            for end in 0..=bytes.len() {
+                let sniff = Sniff::of(&bytes[..end]);
+                if decided != Sniff::Maybe {
+                    prop_assert_eq!(sniff, decided, "at {}", end);
+                }
+                decided = sniff;
+            }
         }
     }
 
