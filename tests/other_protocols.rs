@@ -481,6 +481,35 @@ async fn pieces_that_are_sent_one_by_one_are_recognised() {
     assert_eq!((requests.received, requests.refused), (count, count));
 }
 
+/// A line may be long text, so it is judged at its end.
+#[test]
+fn request_line_of_any_length_is_no_line() {
+    fn is_recognised<F: Framing>() {
+        let path = "a".repeat(600);
+        for (end, is_http) in [
+            (" HTTP/1.1\r\n", true),
+            (" HTTP/2\r\n", false),
+            ("\r\n", false),
+        ] {
+            let line = format!("GET /{path}{end}panic\r\n");
+            let line = line.as_bytes();
+            for pieces in [
+                vec![line],
+                line.chunks(1).collect(),
+                line.chunks(7).collect(),
+            ] {
+                let (found, error) = read::<F>(Side::Server, &pieces, 1 << 20);
+                let error = error.map(|error| error.to_string());
+                let expected = is_http.then_some("that looks like HTTP");
+                assert_eq!(error.as_deref(), expected);
+                assert_eq!(found.len(), if is_http { 0 } else { 2 });
+            }
+        }
+    }
+    is_recognised::<Lines>();
+    is_recognised::<CrlfLines>();
+}
+
 #[tokio::test]
 async fn framing_that_opts_out_is_left_alone() {
     for over in [Over::Tcp, Over::Memory] {
