@@ -34,7 +34,8 @@ pub enum Arrival {
 pub enum Granularity {
     /// Lines of text, which have no zero byte, and which may be long.
     Lines,
-    /// Messages after a length of four bytes, of which the first is never a printable character.
+    /// Messages after a length of four bytes, of which the first is never a printable character. The
+    /// framing remembers nothing.
     LengthPrefixed,
     /// Whatever has arrived at once.
     AtOnce,
