@@ -3,10 +3,9 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use tcs::{
-    Arrival, CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, LengthPrefixed, Lines,
-    Netstrings, ParsedFrame, Prefixed, Raw, Rejection, RejectionKind, RequestEnd, Side, Told,
-    Unparsed, UntilEof, delimiter,
-    prefix::{BigEndian, Whole},
+    Arrival, CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
+    ParsedFrame, Prefixed, Raw, Rejection, RejectionKind, Side, Unparsed, UntilEof, delimiter,
+    prefix::{BigEndian, IncludesHeader},
 };
 use tcs_tests::{
     control,
@@ -103,18 +102,18 @@ fn delimiter_is_packed_with_its_count() {
         delimiter(b"123456789abcdef").to_be_bytes(),
         *b"\x0f123456789abcdef"
     );
-    assert_eq!(Semicolons::MISTAKE, None);
+    assert_eq!(Semicolons::PARAMETER_ERROR, None);
     assert_eq!(
-        Delimited::<{ delimiter(b"123456789abcdef") }>::MISTAKE,
+        Delimited::<{ delimiter(b"123456789abcdef") }>::PARAMETER_ERROR,
         None
     );
-    assert_eq!(Delimited::<{ delimiter(b"\0") }>::MISTAKE, None);
+    assert_eq!(Delimited::<{ delimiter(b"\0") }>::PARAMETER_ERROR, None);
     for mistake in [
-        Delimited::<0>::MISTAKE,
-        Delimited::<0x3b>::MISTAKE,
-        Delimited::<{ delimiter(b";") | 1 }>::MISTAKE,
-        Delimited::<{ 16 << 120 }>::MISTAKE,
-        Fixed::<0>::MISTAKE,
+        Delimited::<0>::PARAMETER_ERROR,
+        Delimited::<0x3b>::PARAMETER_ERROR,
+        Delimited::<{ delimiter(b";") | 1 }>::PARAMETER_ERROR,
+        Delimited::<{ 16 << 120 }>::PARAMETER_ERROR,
+        Fixed::<0>::PARAMETER_ERROR,
     ] {
         assert!(mistake.is_some());
     }
@@ -137,7 +136,7 @@ fn length_says_at_most_what_it_can() {
             .expect("there is a limit")
     }
     assert_eq!(longest::<Prefixed<u8>>(), 255);
-    assert_eq!(longest::<Prefixed<u8, BigEndian, Whole>>(), 254);
+    assert_eq!(longest::<Prefixed<u8, BigEndian, IncludesHeader>>(), 254);
     let error = write_one::<Prefixed<u8>>(&[0; 256]).expect_err("it is too long");
     assert_eq!(
         error.to_string(),
@@ -145,8 +144,8 @@ fn length_says_at_most_what_it_can() {
     );
     assert!(write_one::<Prefixed<u16>>(&vec![0; 65_535]).is_ok());
     assert!(write_one::<Prefixed<u16>>(&vec![0; 65_536]).is_err());
-    assert!(write_one::<Prefixed<u16, BigEndian, Whole>>(&vec![0; 65_533]).is_ok());
-    assert!(write_one::<Prefixed<u16, BigEndian, Whole>>(&vec![0; 65_534]).is_err());
+    assert!(write_one::<Prefixed<u16, BigEndian, IncludesHeader>>(&vec![0; 65_533]).is_ok());
+    assert!(write_one::<Prefixed<u16, BigEndian, IncludesHeader>>(&vec![0; 65_534]).is_err());
 }
 
 #[test]
@@ -161,8 +160,8 @@ fn until_eof_waits_for_the_end() {
             Ok(Some(ParsedFrame::message(0..2, 2)))
         );
     }
-    assert_eq!(UntilEof::EXCHANGES, Exchanges::One);
-    assert_eq!(UntilEof::REQUEST_END, RequestEnd::HalfClose);
+    const { assert!(!UntilEof::PERSISTENT) };
+    const { assert!(UntilEof::HALF_CLOSE) };
 }
 
 #[test]
@@ -199,12 +198,9 @@ fn control_frames_are_told_from_messages() {
 #[test]
 fn control_frame_has_at_most_4096_bytes() {
     let mut out = Vec::new();
-    // ParsedFrame between characters, not within one.
-    let refusal = Rejection::new(RejectionKind::Busy, "ä".repeat(4_096));
-    assert_eq!(
-        LengthPrefixed::default().refuse(&mut out, &refusal),
-        Told::Yes
-    );
+    // It is cut between characters, not within one.
+    let rejection = Rejection::new(RejectionKind::Busy, "ä".repeat(4_096));
+    assert!(LengthPrefixed::default().reject(&mut out, &rejection));
     assert_eq!(out.len(), 4 + 1 + 4_094);
     assert_eq!(out[..5], control(0x04, &"ä".repeat(2_047))[..5]);
 
@@ -224,7 +220,7 @@ fn raw_request_is_what_has_arrived() {
     assert_eq!(cut(b"ab", Side::Server, Arrival::Paused), all);
     assert_eq!(cut(b"ab", Side::Server, Arrival::Ended), all);
     assert_eq!(cut(b"", Side::Server, Arrival::Ended), Ok(None));
-    assert_eq!(Raw::EXCHANGES, Exchanges::One);
+    const { assert!(!Raw::PERSISTENT) };
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use peak_alloc::PeakAlloc;
 use tcs::{
-    ConcurrentServer, CrlfLines, Delimited, Exchanges, Framing, LengthPrefixed, Lines, Netstrings,
-    Prefixed, UntilEof, delimiter,
+    ConcurrentServer, CrlfLines, Delimited, Framing, LengthPrefixed, Lines, Netstrings, Prefixed,
+    UntilEof, delimiter,
 };
 use tcs_tests::{gate, start, tester, within};
 use tokio::{
@@ -48,11 +48,8 @@ async fn peak<F: Framing>(bytes: &[u8]) -> usize {
     drop(peers);
     let report = server.stopped().await;
     assert_eq!(report.connections.accepted, PEERS as u64);
-    let expected = match F::EXCHANGES {
-        // The end makes it a message.
-        Exchanges::One => PEERS as u64,
-        Exchanges::Many => 0,
-    };
+    // Where there is one exchange, the end makes a message of what was sent.
+    let expected = if F::PERSISTENT { 0 } else { PEERS as u64 };
     assert_eq!(report.requests.served, expected);
     peak / PEERS
 }

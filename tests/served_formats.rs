@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use tcs::{
     ConcurrentServer, ConnectOptions, Connection, Context, Contract, Decode, Encode, ErrorKind,
-    Exchanges, Fixed, Framing, Json, MessagePack, Peer, Plain, Postcard, Protobuf, Raw, Rejection,
-    RequestEnd, ServerProtocol, server::Requests,
+    Fixed, Framing, Json, MessagePack, Peer, Plain, Postcard, Protobuf, Raw, Rejection,
+    ServerProtocol, server::Requests,
 };
 use tcs_tests::{
     RawPeer,
@@ -212,7 +212,7 @@ impl<F: Framing> Caller<F> {
         let server = tokio::spawn(async move {
             let mut peer = RawPeer::over(far);
             assert_eq!(within(peer.receive(request.len())).await, request);
-            if F::REQUEST_END == RequestEnd::HalfClose {
+            if F::HALF_CLOSE {
                 assert_eq!(within(peer.rest()).await, b"");
             }
             within(peer.send(reply)).await;
@@ -278,7 +278,7 @@ async fn unsendable_harms_nothing_else<F: Framing, M: Spoken>(naive: Naive) {
         assert_eq!(heard, Ok("good".to_owned()));
         caller.finished().await;
 
-        if F::EXCHANGES == Exchanges::One {
+        if !F::PERSISTENT {
             let (said, requests) = says::<F, M>(ROOM, &frame(&number.to_string())).await;
             assert_eq!((Some(said), requests.served), (expected, 1));
             continue;

@@ -2,9 +2,9 @@
 //! said.
 
 use tcs::{
-    ConcurrentServer, ConnectOptions, Connection, CrlfLines, Delimited, ErrorKind, Exchanges,
-    Fixed, Framing, LengthPrefixed, Lines, Netstrings, Prefixed, UntilEof, delimiter,
-    prefix::{LittleEndian, Whole},
+    ConcurrentServer, ConnectOptions, Connection, CrlfLines, Delimited, ErrorKind, Fixed, Framing,
+    LengthPrefixed, Lines, Netstrings, Prefixed, UntilEof, delimiter,
+    prefix::{IncludesHeader, LittleEndian},
 };
 use tcs_tests::{
     client::{Text, ask},
@@ -96,7 +96,7 @@ on! {
     prefixed_u8_keeps_its_limits: Prefixed<u8>, PREFIXED_U8;
     prefixed_u16_little_keeps_its_limits: Prefixed<u16, LittleEndian>, PREFIXED_U16_LITTLE;
     prefixed_u32_keeps_its_limits: Prefixed<u32>, PREFIXED_U32;
-    prefixed_whole_keeps_its_limits: Prefixed<u32, LittleEndian, Whole>, PREFIXED_U32_LITTLE_WHOLE;
+    prefixed_whole_keeps_its_limits: Prefixed<u32, LittleEndian, IncludesHeader>, PREFIXED_U32_LITTLE_WHOLE;
     until_eof_keeps_its_limits: UntilEof, UNTIL_EOF;
 }
 
@@ -130,7 +130,7 @@ async fn request_until_the_end_needs_the_end_and_a_byte() {
 
 #[tokio::test]
 async fn client_ends_its_request_by_closing_its_half() {
-    assert_eq!(UntilEof::EXCHANGES, Exchanges::One);
+    const { assert!(!UntilEof::PERSISTENT) };
     let (addr, server) = RawServer::once(async move |mut peer| {
         let request = within(peer.rest()).await;
         assert_eq!(request, b"a question");

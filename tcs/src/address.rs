@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::{Error, error::Repr, framing::find};
+use memchr::memmem::find;
+
+use crate::{Error, error::Repr};
 
 /// A host and a port: `"localhost:7000"`, `("localhost", 7000)`, `"[::1]:7000"` or a
 /// [`SocketAddr`].

@@ -211,10 +211,9 @@ pub use format::{Carry, Item};
 #[cfg(feature = "codec")]
 pub use framing::Codec;
 pub use framing::{
-    Arrival, CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, LengthPrefixed, Lines,
-    Netstrings, OtherProtocol, ParsedFrame, Prefixed, Raw, RequestEnd, Side, Told, Unparsed,
-    UntilEof, delimiter, prefix,
-    prefix::{BigEndian, LittleEndian, Payload, Whole},
+    Arrival, CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
+    OtherProtocol, ParsedFrame, Prefixed, Raw, Side, Unparsed, UntilEof, delimiter, prefix,
+    prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian},
 };
 pub use limit::TimeLimit;
 pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};

@@ -76,7 +76,7 @@ pub(crate) const fn min_frame_len<F: Framing>() -> usize {
 /// Stops the compiler at a framing with wrong parameters.
 #[expect(clippy::panic, reason = "it is called by the compiler alone")]
 pub(crate) const fn assert_parameters<F: Framing>() {
-    if let Some(mistake) = F::MISTAKE {
+    if let Some(mistake) = F::PARAMETER_ERROR {
         panic!("{}", mistake);
     }
 }

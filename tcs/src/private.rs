@@ -20,7 +20,7 @@ pub use serde;
 pub use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::__operations as operations;
-use crate::Told;
+pub use crate::framing::{FirstFrame, Granularity};
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::operations::{
     Argument, Element, Missing, Name, Operation, Read, Returned, Value, twice,
@@ -133,12 +133,12 @@ impl<T: Default> Start for T {
 
 /// Returns what is wrong with the parameters of a protocol's framing.
 pub const fn server_mistake<P: ServerProtocol>() -> Option<&'static str> {
-    P::Framing::MISTAKE
+    P::Framing::PARAMETER_ERROR
 }
 
 /// Returns what is wrong with the parameters of a client protocol's framing.
 pub const fn client_mistake<P: ClientProtocol>() -> Option<&'static str> {
-    P::Framing::MISTAKE
+    P::Framing::PARAMETER_ERROR
 }
 
 /// Reads a type that `plain!` names.
@@ -181,7 +181,7 @@ where
 /// Fails, before the program runs, for a framing that tells refusals itself.
 pub const fn needs_words<F: Framing>() {
     assert!(
-        matches!(F::TELLS, Told::Not),
+        !F::HAS_REJECTION_FRAME,
         "this framing tells refusals by itself: remove `refuse`"
     );
 }

@@ -1,6 +1,6 @@
 //! Framings without a connection: what they find in bytes that arrive in pieces.
 
-use tcs::{Arrival, FrameError, Framing, ParsedFrame, Side, Unparsed};
+use tcs::{__private::FirstFrame, Arrival, FrameError, Framing, ParsedFrame, Side, Unparsed};
 
 /// What stood in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,6 +8,8 @@ pub enum Found {
     Message(Vec<u8>),
     /// A message beyond the limit, of so many bytes, which were skipped.
     TooLarge(usize),
+    /// A control frame of a kind, with its text.
+    Control(u8, Vec<u8>),
 }
 
 /// Messages that were found, with their bytes.
@@ -15,14 +17,15 @@ pub fn messages(messages: &[Vec<u8>]) -> Vec<Found> {
     messages.iter().cloned().map(Found::Message).collect()
 }
 
-/// Reads a stream that arrives in `pieces` and then ends; returns what it held, and why it broke, if
-/// it did.
+/// Reads a stream that arrives in `pieces` and then ends, as a server or a client does; returns what it
+/// held, and why it broke, if it did.
 pub fn read<F: Framing>(
     side: Side,
     pieces: &[&[u8]],
     limit: usize,
 ) -> (Vec<Found>, Option<FrameError>) {
-    let (mut framing, mut unread, mut found, mut skip) = (F::default(), Vec::new(), Vec::new(), 0);
+    let mut framing = FirstFrame::<F>::default();
+    let (mut unread, mut found, mut skip) = (Vec::new(), Vec::new(), 0);
     let ended: &[u8] = &[];
     let arrivals = pieces
         .iter()
@@ -65,7 +68,12 @@ fn taken(cut: &ParsedFrame, unread: &[u8]) -> (Found, usize) {
         [0, length, consumed] if *cut == ParsedFrame::too_large(length, consumed) => {
             (Found::TooLarge(length), consumed)
         }
-        _ => panic!("no message: {cut:?}"),
+        [kind, start, end, consumed] => {
+            let kind = u8::try_from(kind).expect("a kind is a byte");
+            assert_eq!(*cut, ParsedFrame::control(kind, start..end, consumed));
+            (Found::Control(kind, unread[start..end].to_vec()), consumed)
+        }
+        _ => panic!("no frame: {cut:?}"),
     }
 }
 

@@ -17,14 +17,14 @@ macro_rules! every_framing {
             fixed: ::tcs::Fixed<4>, FIXED_4;
             netstrings: ::tcs::Netstrings, NETSTRINGS;
             prefixed_u8: ::tcs::Prefixed<u8>, PREFIXED_U8;
-            prefixed_u8_whole: ::tcs::Prefixed<u8, ::tcs::prefix::BigEndian, ::tcs::prefix::Whole>,
+            prefixed_u8_whole: ::tcs::Prefixed<u8, ::tcs::prefix::BigEndian, ::tcs::prefix::IncludesHeader>,
                 PREFIXED_U8_WHOLE;
             prefixed_u16: ::tcs::Prefixed<u16>, PREFIXED_U16;
             prefixed_u16_little: ::tcs::Prefixed<u16, ::tcs::prefix::LittleEndian>,
                 PREFIXED_U16_LITTLE;
             prefixed_u32: ::tcs::Prefixed<u32>, PREFIXED_U32;
             prefixed_u32_little_whole:
-                ::tcs::Prefixed<u32, ::tcs::prefix::LittleEndian, ::tcs::prefix::Whole>,
+                ::tcs::Prefixed<u32, ::tcs::prefix::LittleEndian, ::tcs::prefix::IncludesHeader>,
                 PREFIXED_U32_LITTLE_WHOLE;
             until_eof: ::tcs::UntilEof, UNTIL_EOF;
         }

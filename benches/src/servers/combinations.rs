@@ -3,9 +3,8 @@
 use std::io;
 
 use tcs::{
-    CrlfLines, Delimited, Exchanges, Fixed, Framing, Json, LengthPrefixed, Lines, MessagePack,
-    Netstrings, Plain, Postcard, Prefixed, Protobuf, Raw, delimiter, prefix::LittleEndian,
-    server_protocol,
+    CrlfLines, Delimited, Fixed, Framing, Json, LengthPrefixed, Lines, MessagePack, Netstrings,
+    Plain, Postcard, Prefixed, Protobuf, Raw, delimiter, prefix::LittleEndian, server_protocol,
 };
 
 use super::{Announce, ours};
@@ -31,7 +30,7 @@ macro_rules! combinations {
             name: $name,
             head: $head,
             tail: $tail,
-            goes_on: matches!(<$framing as Framing>::EXCHANGES, Exchanges::Many),
+            goes_on: <$framing as Framing>::PERSISTENT,
         }),*];
 
         /// Serves one of them.

@@ -285,6 +285,7 @@ impl ReadBuffer {
         self.buffer.len() - self.start
     }
 
+    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }

@@ -10,7 +10,9 @@ use tokio::io::AsyncWrite;
 
 use super::pool;
 use crate::{
-    EncodeError, FrameError, Framing, Rejection, Told, Writer, format::Outcome, framing::too_large,
+    EncodeError, FrameError, Framing, Rejection, Writer,
+    format::Outcome,
+    framing::{FirstFrame, too_large},
 };
 
 /// As many bytes wait before they are sent although more replies could join them.
@@ -58,12 +60,6 @@ impl WriteBuffer {
         }
     }
 
-    /// Returns how many bytes there are of complete frames; they leave together, when all are sent.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.whole
-    }
-
     /// Returns how many bytes were sent since the buffer was last empty.
     pub(crate) fn sent(&self) -> usize {
         self.sent
@@ -86,7 +82,7 @@ impl WriteBuffer {
         self.whole == 0
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
@@ -173,17 +169,21 @@ impl WriteBuffer {
         Unusual::Frame(error)
     }
 
-    /// Says a refusal, if the framing can.
-    pub(crate) fn refuse<F: Framing>(&mut self, framing: &mut F, refusal: &Rejection) -> Told {
-        self.say(|out| framing.refuse(out, refusal))
+    /// Tells the peer of a rejection. Returns `true` if the framing has a frame for it.
+    pub(crate) fn reject<F: Framing>(&mut self, framing: &mut F, rejection: &Rejection) -> bool {
+        self.say(|out| framing.reject(out, rejection))
     }
 
-    /// Says the last words about bytes that made no sense, if the framing can.
-    pub(crate) fn reject<F: Framing>(&mut self, framing: &mut F, error: &FrameError) -> Told {
-        self.say(|out| framing.reject(out, error))
+    /// Tells the peer why its bytes are no frame. Returns `true` if there is a way to.
+    pub(crate) fn answer_error<F: Framing>(
+        &mut self,
+        framing: &mut FirstFrame<F>,
+        error: &FrameError,
+    ) -> bool {
+        self.say(|out| framing.answer_error(out, error))
     }
 
-    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Told) -> Told {
+    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         self.prepare();
         let told = write(&mut self.buffer);
         self.whole = self.buffer.len();

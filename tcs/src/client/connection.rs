@@ -16,10 +16,11 @@ use super::{
     transfer::{Received, Seen, Watch},
 };
 use crate::{
-    Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Exchanges, Framing,
-    Peer, Rejection, RequestEnd, Result, Writer,
+    Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer,
+    Rejection, Result, Writer,
     buffer::{ReadBuffer, WriteBuffer},
     error::Repr,
+    framing::FirstFrame,
     limit::assert_parameters,
 };
 
@@ -65,7 +66,7 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) state: State,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
-    pub(super) framing: F,
+    pub(super) framing: FirstFrame<F>,
     pub(super) inbox: ReadBuffer,
     pub(super) outbox: WriteBuffer,
     /// Ends the wait for a reply.
@@ -100,7 +101,7 @@ impl<F: Framing, S> Connection<F, S> {
             state: State::Fresh,
             peer,
             options,
-            framing: F::default(),
+            framing: FirstFrame::default(),
             inbox: ReadBuffer::new(),
             outbox: WriteBuffer::new(),
             timer: Timer::new(),
@@ -205,7 +206,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Waits for the greeting, if there is one and nothing was received yet.
     async fn be_greeted(&mut self, greets: bool) -> Result<()> {
         // All that arrives is the one reply, the greeting as well.
-        let has_greeting = greets && F::EXCHANGES == Exchanges::Many;
+        let has_greeting = greets && F::PERSISTENT;
         if has_greeting && matches!(self.state, State::Fresh) {
             self.hear_first().await?;
         }
@@ -231,7 +232,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ) -> Result<Range<usize>> {
         self.check()?;
         self.be_greeted(greets).await?;
-        if matches!((&self.state, F::EXCHANGES), (State::Used, Exchanges::One)) {
+        if !F::PERSISTENT && matches!(self.state, State::Used) {
             self.abandon("its framing has one exchange per connection, and that was done");
             self.check()?;
         }
@@ -313,7 +314,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Tells whether the end of what is sent is to follow, as the end of the request.
     pub(super) fn ends_sending(&self) -> bool {
-        F::REQUEST_END == RequestEnd::HalfClose && matches!(self.state, State::Used)
+        F::HALF_CLOSE && matches!(self.state, State::Used)
     }
 
     /// Refuses to go on where nothing can be asked any more.

@@ -8,7 +8,7 @@ use crate::{
     buffer::{ReadBuffer, Unusual, WriteBuffer},
     error::Repr,
     format::read,
-    framing::What,
+    framing::FrameKind,
 };
 
 /// What a server said.
@@ -43,10 +43,10 @@ pub(super) fn hear<F: Framing>(
 ) -> Result<Option<Heard>, FrameError> {
     while let Some(cut) = framing.parse(inbox.input(limit, Side::Client))? {
         let frame = inbox.consume(&cut.frame, cut.consumed);
-        if let What::Message = cut.what {
+        if cut.kind == FrameKind::Message {
             return Ok(Some(Heard::Message(frame)));
         }
-        if let Some(unusual) = unusual(inbox, cut.what, cut.frame.len(), frame) {
+        if let Some(unusual) = unusual(inbox, cut.kind, cut.frame.len(), frame) {
             return Ok(Some(unusual));
         }
         // A notice.
@@ -59,11 +59,16 @@ pub(super) fn hear<F: Framing>(
 /// It takes the parts of a cut, because a whole one would have to be put into memory for it even
 /// where it is not called.
 #[cold]
-fn unusual(inbox: &ReadBuffer, what: What, length: usize, frame: Range<usize>) -> Option<Heard> {
-    match what {
-        What::Message => Some(Heard::Message(frame)),
-        What::TooLarge => Some(Heard::TooLarge(length)),
-        What::Control(code) => {
+fn unusual(
+    inbox: &ReadBuffer,
+    kind: FrameKind,
+    length: usize,
+    frame: Range<usize>,
+) -> Option<Heard> {
+    match kind {
+        FrameKind::Message => Some(Heard::Message(frame)),
+        FrameKind::TooLarge => Some(Heard::TooLarge(length)),
+        FrameKind::Control(code) => {
             let kind = RejectionKind::from_code(code)?;
             let text = String::from_utf8_lossy(inbox.frame(frame));
             Some(Heard::Rejection(Rejection::new(kind, text)))

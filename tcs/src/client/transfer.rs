@@ -14,7 +14,7 @@ use super::{
     Connection,
     message::{Heard, hear},
 };
-use crate::{Exchanges, FrameError, Framing, Rejection, error::Repr};
+use crate::{FrameError, Framing, Rejection, error::Repr};
 
 /// What arrived in answer to a request.
 pub(super) enum Received {
@@ -54,7 +54,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         else {
             return Ok(Seen::Nothing(Watch::Unset));
         };
-        if F::EXCHANGES == Exchanges::One {
+        if !F::PERSISTENT {
             // All that arrives is the one reply, be it earlier than the request.
             return Ok(Seen::Nothing(Watch::Unset));
         }

@@ -145,7 +145,7 @@ where
     // The attributes say the same where a protocol is written; this is for those made by hand.
     const {
         assert!(
-            T::VALUE == F::VALUES,
+            T::VALUE == F::TYPED,
             "a `Codec` is framing and format of a protocol, or neither"
         );
     }

@@ -9,7 +9,10 @@ use std::{
 use bytes::{Buf as _, BytesMut};
 use tokio_util::codec::Decoder;
 
-use super::{Arrival, FrameError, Framing, ParsedFrame, Unparsed};
+use super::{
+    Framing,
+    parse::{Arrival, FrameError, ParsedFrame, Unparsed},
+};
 
 /// Messages as a codec of [`tokio_util`](tokio_util::codec) has them: values, not bytes.
 ///
@@ -135,7 +138,8 @@ impl<C> Framing for Codec<C>
 where
     C: Decoder<Item: Send, Error: fmt::Display> + Default + Send + 'static,
 {
-    const VALUES: bool = true;
+    const TYPED: bool = true;
+    const DETECTS_OTHER_PROTOCOLS: bool = false;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let State {

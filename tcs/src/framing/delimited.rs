@@ -1,9 +1,10 @@
-//! Bytes that stand behind each message.
+//! A delimiter after each message.
+
+use memchr::memmem::find;
 
 use super::{
-    FrameError, Framing, ParsedFrame, Unparsed,
-    contact::{Contact, Unit},
-    find::find,
+    Framing,
+    parse::{FrameError, ParsedFrame, Unparsed},
 };
 use crate::rejection::Escaped;
 
@@ -40,7 +41,6 @@ use crate::rejection::Escaped;
 pub struct Delimited<const D: u128> {
     /// Up to where no delimiter begins.
     searched: usize,
-    contact: Contact,
 }
 
 /// A delimiter has at most so many bytes: those of its number but one, which has their count.
@@ -91,7 +91,7 @@ impl<const D: u128> Delimited<D> {
 }
 
 impl<const D: u128> Framing for Delimited<D> {
-    const MISTAKE: Option<&'static str> = {
+    const PARAMETER_ERROR: Option<&'static str> = {
         let [count, ..] = D.to_be_bytes();
         match count {
             15 => None,
@@ -103,10 +103,7 @@ impl<const D: u128> Framing for Delimited<D> {
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let Self { searched, contact } = self;
-        contact.parse(input, Unit::Other, |input| {
-            next(searched, Self::delimiter(), input)
-        })
+        next(&mut self.searched, Self::delimiter(), input)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}

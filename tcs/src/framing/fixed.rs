@@ -1,8 +1,8 @@
 //! Messages of one size.
 
 use super::{
-    FrameError, Framing, ParsedFrame, Unparsed,
-    contact::{Contact, Unit},
+    Framing,
+    parse::{FrameError, ParsedFrame, Unparsed},
 };
 
 /// Every message has exactly `N` bytes, and nothing stands between them: devices, records.
@@ -47,20 +47,25 @@ use super::{
 /// let connection = tcs::Connection::<tcs::Fixed<0>, _>::over(stream);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fixed<const N: usize> {
-    contact: Contact,
-}
+#[non_exhaustive]
+pub struct Fixed<const N: usize>;
 
 impl<const N: usize> Framing for Fixed<N> {
     const MIN_FRAME_LEN: usize = N;
-    const MISTAKE: Option<&'static str> = match N {
+    const PARAMETER_ERROR: Option<&'static str> = match N {
         0 => Some("`Fixed<0>` has no messages: write `Fixed<1>` or more"),
         _ => None,
     };
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        self.contact.parse(input, Unit::Other, next::<N>)
+        if N > input.limit() {
+            return Err(FrameError::too_large(N, input.limit()));
+        }
+        if input.bytes().len() < N {
+            return input.unfinished();
+        }
+        Ok(Some(ParsedFrame::message(0..N, N)))
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
@@ -74,15 +79,4 @@ impl<const N: usize> Framing for Fixed<N> {
             "a message of {length} bytes; with `Fixed<{N}>` it has {N}"
         )))
     }
-}
-
-#[inline]
-fn next<const N: usize>(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-    if N > input.limit() {
-        return Err(FrameError::too_large(N, input.limit()));
-    }
-    if input.bytes().len() < N {
-        return input.unfinished();
-    }
-    Ok(Some(ParsedFrame::message(0..N, N)))
 }

@@ -1,10 +1,8 @@
 //! A length before each message.
 
 use super::{
-    Arrival, FrameError, Framing, ParsedFrame, Side, Told, Unparsed, What,
-    contact::{Contact, Unit},
-    foreign,
-    prefix::claim,
+    Framing,
+    parse::{Arrival, FrameError, Granularity, ParsedFrame, Unparsed, beyond_limit},
 };
 use crate::Rejection;
 
@@ -41,9 +39,8 @@ use crate::Rejection;
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LengthPrefixed {
-    contact: Contact,
-}
+#[non_exhaustive]
+pub struct LengthPrefixed;
 
 const HEADER: usize = 4;
 const CONTROL: u32 = 1 << 31;
@@ -52,7 +49,8 @@ const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 const MAX_CONTROL: usize = 4_096;
 
 impl Framing for LengthPrefixed {
-    const TELLS: Told = Told::Yes;
+    const HAS_REJECTION_FRAME: bool = true;
+    const GRANULARITY: Granularity = Granularity::LengthPrefixed;
 
     #[inline(always)]
     #[expect(
@@ -60,14 +58,22 @@ impl Framing for LengthPrefixed {
         reason = "outlined, it costs a fifth of a small request"
     )]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if !self.contact.is_made() {
-            let (bytes, limit) = (input.bytes(), input.limit());
-            let first = self.first(bytes, limit, input.side(), input.arrival())?;
-            if let First::NoMessage(unusual) = first {
-                return Ok(unusual.map(Unusual::parsed));
-            }
+        let bytes = input.bytes();
+        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+            return input.unfinished();
+        };
+        let header = u32::from_be_bytes(*header);
+        let length = header as usize;
+        // One comparison for both: the header of a control frame is beyond every limit.
+        if length > input.limit().min(MAX_LENGTH) {
+            let unusual = unusual(bytes, input.limit(), input.arrival(), header)?;
+            return Ok(unusual.map(Unusual::parsed));
         }
-        next(input)
+        if rest.len() < length {
+            return input.unfinished();
+        }
+        let end = HEADER + length;
+        Ok(Some(ParsedFrame::message(HEADER..end, end)))
     }
 
     #[inline]
@@ -92,55 +98,16 @@ impl Framing for LengthPrefixed {
         }
     }
 
-    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Rejection) -> Told {
-        let text = refusal.text();
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        let text = rejection.text();
         let text = &text[..text.floor_char_boundary(MAX_CONTROL - 1)];
         #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
         let length = (1 + text.len()) as u32;
         out.extend_from_slice(&(CONTROL | length).to_be_bytes());
-        out.push(refusal.kind().code());
+        out.push(rejection.kind().code());
         out.extend_from_slice(text.as_bytes());
-        Told::Yes
+        true
     }
-}
-
-impl LengthPrefixed {
-    /// Looks whether the first bytes are of this framing at all.
-    ///
-    /// It takes the parts of the input, as [`unusual`] does.
-    #[cold]
-    fn first(
-        &mut self,
-        bytes: &[u8],
-        limit: usize,
-        side: Side,
-        arrival: Arrival,
-    ) -> Result<First, FrameError> {
-        let input = Unparsed::new(bytes, limit, side, arrival);
-        let found = self.contact.first(input, Unit::Other, |input| {
-            foreign::refuse_text(input)?;
-            next(input)
-        });
-        if bytes.len() < HEADER {
-            // They may be text that ends here.
-            self.contact = Contact::default();
-        }
-        Ok(match found? {
-            None => First::NoMessage(None),
-            Some(cut) => match Unusual::of(&cut) {
-                None => First::Message,
-                unusual => First::NoMessage(unusual),
-            },
-        })
-    }
-}
-
-/// What the first bytes of a connection are.
-enum First {
-    /// A message, as [`next`] will find.
-    Message,
-    /// Something else, or nothing complete.
-    NoMessage(Option<Unusual>),
 }
 
 /// A frame that is no message within the limit.
@@ -155,46 +122,12 @@ enum Unusual {
 }
 
 impl Unusual {
-    /// Returns what a cut is, if it is no message.
-    fn of(cut: &ParsedFrame) -> Option<Self> {
-        match cut.what {
-            What::Control(kind) => Some(Self::Control(kind, cut.consumed)),
-            What::TooLarge => Some(Self::TooLarge(cut.frame.len())),
-            What::Message => None,
-        }
-    }
-
     fn parsed(self) -> ParsedFrame {
         match self {
             Self::Control(kind, end) => ParsedFrame::control(kind, HEADER + 1..end, end),
             Self::TooLarge(length) => ParsedFrame::too_large(length, HEADER + length),
         }
     }
-}
-
-/// Cuts a frame of a peer that speaks this framing.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "outlined, it costs a fifth of a small request"
-)]
-fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-    let bytes = input.bytes();
-    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
-        return input.unfinished();
-    };
-    let header = u32::from_be_bytes(*header);
-    let length = header as usize;
-    // One comparison for both: the header of a control frame is beyond every limit.
-    if length > input.limit().min(MAX_LENGTH) {
-        let unusual = unusual(bytes, input.limit(), input.arrival(), header)?;
-        return Ok(unusual.map(Unusual::parsed));
-    }
-    if rest.len() < length {
-        return input.unfinished();
-    }
-    let end = HEADER + length;
-    Ok(Some(ParsedFrame::message(HEADER..end, end)))
 }
 
 #[cold]
@@ -204,7 +137,7 @@ fn unsendable(length: usize) -> FrameError {
     ))
 }
 
-/// Cuts what is no message within the limit.
+/// Parses what is no message within the limit.
 ///
 /// It takes the parts of the input, because a whole one would have to be put into memory for it
 /// even where it is not called.
@@ -217,8 +150,8 @@ fn unusual(
 ) -> Result<Option<Unusual>, FrameError> {
     let length = (header & !CONTROL) as usize;
     if header & CONTROL == 0 {
-        let cut = claim(length, limit, arrival, HEADER + length)?;
-        return Ok(cut.as_ref().and_then(Unusual::of));
+        let skipped = beyond_limit(length, limit, arrival, HEADER + length)?;
+        return Ok(skipped.map(|_| Unusual::TooLarge(length)));
     }
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(

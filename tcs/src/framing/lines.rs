@@ -1,9 +1,10 @@
 //! A line for each message.
 
+use memchr::memchr;
+
 use super::{
-    FrameError, Framing, ParsedFrame, Unparsed,
-    contact::{Contact, Unit},
-    find::find_byte,
+    Framing,
+    parse::{FrameError, Granularity, ParsedFrame, Unparsed},
 };
 
 /// Text up to a line feed: what `nc`, telnet and many existing protocols speak.
@@ -15,7 +16,7 @@ use super::{
 /// never executed, because it may be half of one. A peer that begins with a length is answered with
 /// a control frame; nothing is executed.
 ///
-/// Where each line must end with `\r\n`, use [`CrlfLines`](super::CrlfLines).
+/// Where each line must end with `\r\n`, use [`CrlfLines`].
 ///
 /// # Examples
 ///
@@ -41,37 +42,52 @@ use super::{
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lines {
-    /// How many bytes at the start of the input are known to hold no line feed.
-    searched: usize,
-    contact: Contact,
+    search: LineSearch,
 }
 
-/// What a line has to end with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineEnd {
-    /// A line feed, whatever stands before it.
-    LineFeed,
-    /// Both, and nothing else.
-    CrLf,
-}
-
-impl Lines {
-    /// Cuts a line that ends so.
-    #[inline]
-    pub(super) fn cut_line(
-        &mut self,
-        input: Unparsed<'_>,
-        end: LineEnd,
-    ) -> Result<Option<ParsedFrame>, FrameError> {
-        let Self { searched, contact } = self;
-        contact.parse(input, Unit::Line, |input| next(searched, input, end))
-    }
+/// Text up to `\r\n`: lines as SMTP, FTP, IRC and most Internet protocols prescribe them.
+///
+/// A `\n` without a `\r` before it is a protocol error, and nothing from it on is executed: where
+/// one end takes it for a line end and the other does not, a peer can smuggle requests past
+/// whatever stands between them. A `\r` without a `\n` after it is a byte like others. A message
+/// that contains `\n` cannot be sent. All else is as with [`Lines`]: no control frames, and a last line
+/// without its end is refused.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// use tcs::{ConcurrentServer, Connection, CrlfLines, server_protocol};
+///
+/// #[server_protocol(framing = CrlfLines)]
+/// fn command(line: &str) -> &str {
+///     match line {
+///         "NOOP" => "250 OK",
+///         _ => "500 unknown",
+///     }
+/// }
+///
+/// let server = ConcurrentServer::new(Command).port(0).bind().await?;
+/// let addr = server.local_addr();
+/// tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// assert_eq!(connection.call::<Command>("NOOP").await?, "250 OK");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CrlfLines {
+    search: LineSearch,
 }
 
 impl Framing for Lines {
+    const GRANULARITY: Granularity = Granularity::Lines;
+
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        self.cut_line(input, LineEnd::LineFeed)
+        self.search.next_line(input, LineEnd::LineFeed)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
@@ -86,32 +102,67 @@ impl Framing for Lines {
     }
 }
 
-#[inline]
-fn next(
-    searched: &mut usize,
-    input: Unparsed<'_>,
-    end: LineEnd,
-) -> Result<Option<ParsedFrame>, FrameError> {
-    let bytes = input.bytes();
-    let unread = bytes.get(*searched..).unwrap_or_default();
-    let line_feed = find_byte(unread, b'\n').map(|at| *searched + at);
-    let known = bytes
-        .get(..line_feed.unwrap_or(bytes.len()))
-        .unwrap_or(bytes);
-    let line = match known.strip_suffix(b"\r") {
-        Some(line) => line,
-        None if end == LineEnd::CrLf && line_feed.is_some() => return Err(line_feed_alone()),
-        None => known,
-    };
-    if line.len() > input.limit() {
-        return Err(FrameError::too_large(line.len(), input.limit()));
+impl Framing for CrlfLines {
+    const GRANULARITY: Granularity = Granularity::Lines;
+
+    #[inline]
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.search.next_line(input, LineEnd::CrLf)
     }
-    let Some(line_feed) = line_feed else {
-        *searched = bytes.len();
-        return input.unfinished();
-    };
-    *searched = 0;
-    Ok(Some(ParsedFrame::message(0..line.len(), line_feed + 1)))
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        refuse_line_feed(out, start)?;
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+}
+
+/// What ends a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineEnd {
+    /// A line feed, whatever precedes it.
+    LineFeed,
+    /// Both, and nothing else.
+    CrLf,
+}
+
+/// A search for the next line end, which looks at each byte once.
+#[derive(Clone, Copy, Debug, Default)]
+struct LineSearch {
+    /// How many bytes at the start of the input are known to hold no line feed.
+    searched: usize,
+}
+
+impl LineSearch {
+    #[inline]
+    fn next_line(
+        &mut self,
+        input: Unparsed<'_>,
+        end: LineEnd,
+    ) -> Result<Option<ParsedFrame>, FrameError> {
+        let Self { searched } = self;
+        let bytes = input.bytes();
+        let unread = bytes.get(*searched..).unwrap_or_default();
+        let line_feed = memchr(b'\n', unread).map(|at| *searched + at);
+        let known = bytes
+            .get(..line_feed.unwrap_or(bytes.len()))
+            .unwrap_or(bytes);
+        let line = known.strip_suffix(b"\r").unwrap_or(known);
+        if line.len() > input.limit() {
+            return Err(FrameError::too_large(line.len(), input.limit()));
+        }
+        let Some(line_feed) = line_feed else {
+            *searched = bytes.len();
+            return input.unfinished();
+        };
+        if end == LineEnd::CrLf && line.len() == line_feed {
+            return Err(line_feed_alone());
+        }
+        *searched = 0;
+        Ok(Some(ParsedFrame::message(0..line.len(), line_feed + 1)))
+    }
 }
 
 #[cold]
@@ -125,8 +176,8 @@ fn carriage_return() -> FrameError {
 }
 
 /// Refuses to send a message that is more than one line.
-pub(super) fn refuse_line_feed(out: &[u8], start: usize) -> Result<(), FrameError> {
-    if find_byte(out.get(start..).unwrap_or_default(), b'\n').is_some() {
+fn refuse_line_feed(out: &[u8], start: usize) -> Result<(), FrameError> {
+    if memchr(b'\n', out.get(start..).unwrap_or_default()).is_some() {
         return Err(FrameError::unsendable(
             "the message contains a line feed, which would end it early",
         ));

@@ -1,51 +1,50 @@
-//! How messages are cut out of the byte stream.
+//! How messages are taken off the byte stream and put into it.
 //!
-//! A framing is sans-I/O: it sees bytes and says what they are, so that every way in which a stream
+//! A framing does no I/O: it sees bytes and says what they are, so that every way in which a stream
 //! can be split is tested without a socket. One value serves one connection and may remember what
 //! it has seen.
+//!
+//! Servers and clients hold their framing in a [`FirstFrame`], which detects other protocols around any
+//! framing. The files import from each other in one direction: the framings and `first_frame` from
+//! `parse`, `first_frame` from `signatures`, all of them from `other_protocol`.
 
-use std::{any::Any, ops::Range};
+use std::any::Any;
 
 #[cfg(feature = "codec")]
 mod codec;
-mod contact;
-mod crlf_lines;
 mod delimited;
-mod error;
-mod find;
+mod first_frame;
 mod fixed;
-mod foreign;
 mod length_prefixed;
 mod lines;
 mod netstrings;
+mod other_protocol;
+mod parse;
 pub mod prefix;
-mod raw;
-mod sight;
-mod until_eof;
+mod signatures;
+mod unframed;
 
 #[cfg(feature = "codec")]
 pub use codec::Codec;
 #[cfg(feature = "codec")]
 pub(crate) use codec::State;
-pub use crlf_lines::CrlfLines;
 pub use delimited::{Delimited, delimiter};
-pub use error::FrameError;
+pub use first_frame::FirstFrame;
 pub use fixed::Fixed;
-pub use foreign::OtherProtocol;
 pub use length_prefixed::LengthPrefixed;
-pub use lines::Lines;
+pub use lines::{CrlfLines, Lines};
 pub use netstrings::Netstrings;
+pub use other_protocol::OtherProtocol;
+pub use parse::{Arrival, FrameError, Granularity, ParsedFrame, Side, Unparsed};
 pub use prefix::Prefixed;
-pub use raw::Raw;
-pub use until_eof::UntilEof;
+pub use unframed::{Raw, UntilEof};
 
-pub(crate) use error::too_large;
-pub(crate) use find::find;
-pub(crate) use sight::seems_foreign;
+pub(crate) use parse::{FrameKind, too_large};
+pub(crate) use signatures::seems_other_protocol;
 
 use crate::Rejection;
 
-/// How messages are cut out of the byte stream, and put into it.
+/// How messages are taken off the byte stream, and put into it.
 ///
 /// The framings of this library:
 ///
@@ -63,12 +62,22 @@ use crate::Rejection;
 /// | `Codec<C>`, with the feature `codec` | what a codec of `tokio_util` says | codecs that exist already |
 ///
 /// Only `LengthPrefixed` has control frames, by which a peer is told why it gets no reply. On the
-/// others the text of a function's error is sent as the reply, and after any other refusal the
-/// connection closes, when what was answered before has been delivered.
+/// others the text of a function's error is sent as the reply. After any other rejection the
+/// connection closes, once the replies before it have been delivered.
 ///
-/// On all of them but `Codec`, a server recognises the first bytes of HTTP, TLS, SSH, Redis and PROXY headers
-/// ([`OtherProtocol`]): the peer is told in its own terms, and nothing is executed. So the first message of
-/// a connection cannot begin with these bytes. A framing of your own looks at them only if it asks.
+/// # Other protocols
+///
+/// A server detects HTTP, TLS, SSH, Redis and PROXY headers ([`OtherProtocol`]) in the first bytes of a
+/// connection. The peer is told in its own terms, and nothing that it sent is executed, however its
+/// bytes arrive. This is done around every framing, also around your own, unless it opts out
+/// ([`DETECTS_OTHER_PROTOCOLS`](Self::DETECTS_OTHER_PROTOCOLS)), as `Codec` does.
+///
+/// So the first message of a connection cannot begin like these protocols. If it ends where it can
+/// still become one of them, it is processed when the next bytes show that it is not, or when the peer
+/// closes its sending half. This can happen to a first frame of four bytes or more that begins with,
+/// say, `GET /`, and to one of two bytes or more that begins with a control character, such as the empty
+/// line `\r\n`, which is how PROXY headers of version 2 begin. A shorter frame never waits, so where all
+/// messages are that short, another protocol passes for messages.
 ///
 /// # Examples
 ///
@@ -104,54 +113,74 @@ use crate::Rejection;
     note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<u16>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + Sync + 'static {
-    /// How many exchanges a connection has.
-    const EXCHANGES: Exchanges = Exchanges::Many;
+    /// Whether a connection has any number of exchanges, one after the other.
+    ///
+    /// If it is `false`, a connection has one exchange, and the end of the connection ends the reply.
+    const PERSISTENT: bool = true;
 
-    /// What ends a request. A client of a framing that says so closes its sending half behind it.
-    const REQUEST_END: RequestEnd = RequestEnd::InBand;
+    /// Whether the end of what the client sends ends its request.
+    ///
+    /// If it is `true`, a client closes its sending half after its request. Such a framing is not
+    /// [`PERSISTENT`](Self::PERSISTENT).
+    const HALF_CLOSE: bool = false;
 
     /// The fewest bytes that a message can have. A smaller `max_frame_len` is an error of `bind` and
     /// of connecting.
     const MIN_FRAME_LEN: usize = 0;
 
-    /// What is wrong with the parameters of this framing: an error of compilation wherever a
-    /// protocol uses it.
-    const MISTAKE: Option<&'static str> = None;
-
-    /// Whether [`refuse`](Self::refuse) always has a form for a refusal.
+    /// What is wrong with the parameters of this framing, if anything.
     ///
-    /// Where it has, the protocol's own words for refusals would never be said, and
+    /// It is a compile error wherever a protocol uses the framing.
+    const PARAMETER_ERROR: Option<&'static str> = None;
+
+    /// Whether [`reject`](Self::reject) can write every rejection.
+    ///
+    /// If it is `true`, the protocol's own function for rejections would never be called, so
     /// `#[server_protocol(refuse = …)]` does not compile.
-    const TELLS: Told = Told::Not;
+    const HAS_REJECTION_FRAME: bool = false;
+
+    /// Whether a server looks for other protocols in the first bytes of a connection.
+    ///
+    /// It does unless you override this with `false`. Do so if your framing carries one of these
+    /// protocols, or if a first message may begin like one. At a client, the same constant decides
+    /// whether an error about a server's first bytes says what the server seems to speak.
+    const DETECTS_OTHER_PROTOCOLS: bool = true;
 
     /// Whether messages are values, which pass through [`values`](Self::values), and not bytes.
     #[doc(hidden)]
-    const VALUES: bool = false;
+    const TYPED: bool = false;
 
-    /// Finds the frame that `input` begins with; `None` until it is complete.
+    /// In what units this framing takes bytes off a stream.
+    #[doc(hidden)]
+    const GRANULARITY: Granularity = Granularity::Bytes;
+
+    /// Finds the frame that `input` begins with, or returns `None` if it is not complete.
     ///
-    /// After `None` it is called again with the same bytes and more behind them; after a cut, with
-    /// what follows.
+    /// After `None`, this is called again with the same bytes and more after them. After a frame, it is
+    /// called with the bytes that follow the frame.
     ///
     /// # Errors
     ///
-    /// When no frame can follow any more. The connection then closes.
+    /// When no frame can follow any more. The connection then closes, and this is not called again.
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError>;
 
-    /// Appends what stands before a message.
+    /// Appends what precedes a message.
     fn begin(&mut self, out: &mut Vec<u8>);
 
-    /// Completes the message that was begun when `out` had the length `start`.
+    /// Completes the message that began when `out` had the length `start`.
     ///
     /// # Errors
     ///
-    /// When the message cannot be sent in this framing. The caller removes it.
+    /// When this framing cannot carry the message. The caller removes it.
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError>;
 
-    /// Appends a refusal, if this framing has a form for it; returns whether it had.
-    fn refuse(&mut self, out: &mut Vec<u8>, refusal: &Rejection) -> Told {
-        let _ = (out, refusal);
-        Told::Not
+    /// Appends a frame that tells the peer why it gets no reply.
+    ///
+    /// Returns `true` if `out` now holds the frame, and `false` if this framing has none. It has none
+    /// unless you override this.
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        let _ = (out, rejection);
+        false
     }
 
     /// Lends what values pass through.
@@ -159,182 +188,5 @@ pub trait Framing: Default + Send + Sync + 'static {
     #[inline]
     fn values(&mut self) -> Option<&mut (dyn Any + Send)> {
         None
-    }
-
-    /// Appends the last words to a peer whose bytes made no sense.
-    fn reject(&mut self, out: &mut Vec<u8>, error: &FrameError) -> Told {
-        let told = match error.foreign {
-            Some(words) => foreign::answer(out, words),
-            None => Told::Not,
-        };
-        match told {
-            Told::Yes => told,
-            Told::Not => self.refuse(out, &error.refusal()),
-        }
-    }
-}
-
-/// How many exchanges a connection of a framing has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
-pub enum Exchanges {
-    /// One; the end of the connection is the end of the reply.
-    One,
-    /// Any number, one after the other.
-    Many,
-}
-
-/// What ends a request of a framing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
-pub enum RequestEnd {
-    /// Its own bytes, or the moment.
-    InBand,
-    /// The end of what the client sends. Such a framing has one exchange per connection.
-    HalfClose,
-}
-
-/// Whether the peer was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
-pub enum Told {
-    /// The buffer now holds what tells it.
-    Yes,
-    /// This framing has no form for it.
-    Not,
-}
-
-/// Which end of a connection a framing reads at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
-pub enum Side {
-    /// The server's: what is read are requests.
-    Server,
-    /// The client's: what is read are replies.
-    Client,
-}
-
-/// What is known of the bytes that follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "framings match on all of it")]
-pub enum Arrival {
-    /// The last read filled its buffer: there may be more already.
-    Filled,
-    /// Nothing more has arrived so far.
-    Paused,
-    /// Nothing more will come: the peer has closed its half.
-    Ended,
-}
-
-/// What has arrived and was not cut yet.
-#[derive(Clone, Copy, Debug)]
-pub struct Unparsed<'a> {
-    bytes: &'a [u8],
-    limit: usize,
-    side: Side,
-    arrival: Arrival,
-}
-
-impl<'a> Unparsed<'a> {
-    /// Describes bytes that arrived at `side`, where frames are limited to `limit` bytes.
-    #[inline]
-    pub const fn new(bytes: &'a [u8], limit: usize, side: Side, arrival: Arrival) -> Self {
-        Self {
-            bytes,
-            limit,
-            side,
-            arrival,
-        }
-    }
-
-    /// Returns the bytes.
-    #[inline]
-    pub const fn bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// Returns the most bytes that a frame may have: `max_frame_len`.
-    #[inline]
-    pub const fn limit(&self) -> usize {
-        self.limit
-    }
-
-    /// Returns which end this is.
-    #[inline]
-    pub const fn side(&self) -> Side {
-        self.side
-    }
-
-    /// Returns what is known of the bytes that follow.
-    #[inline]
-    pub const fn arrival(&self) -> Arrival {
-        self.arrival
-    }
-
-    /// The answer when there is no complete frame: wait, or complain if nothing more will come.
-    ///
-    /// # Errors
-    ///
-    /// When the peer closed its half in the middle of a frame.
-    #[inline]
-    pub fn unfinished(&self) -> Result<Option<ParsedFrame>, FrameError> {
-        match (self.arrival, self.bytes.len()) {
-            (Arrival::Ended, 1..) => Err(FrameError::truncated()),
-            _ => Ok(None),
-        }
-    }
-}
-
-/// A frame that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParsedFrame {
-    pub(crate) what: What,
-    pub(crate) frame: Range<usize>,
-    pub(crate) consumed: usize,
-}
-
-/// What a frame is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    /// A request or a reply.
-    Message,
-    /// A control frame of this kind; the frame is its text.
-    Control(u8),
-    /// A message beyond the limit, which is skipped; the frame would be its bytes.
-    TooLarge,
-}
-
-impl ParsedFrame {
-    /// A message: where its bytes stand, and how many bytes it takes with all that is around them.
-    #[inline]
-    pub const fn message(frame: Range<usize>, consumed: usize) -> Self {
-        Self {
-            what: What::Message,
-            frame,
-            consumed,
-        }
-    }
-
-    /// A control frame of a kind (`WIRE.md` has their codes), whose text stands at `text`.
-    #[inline]
-    pub const fn control(kind: u8, text: Range<usize>, consumed: usize) -> Self {
-        Self {
-            what: What::Control(kind),
-            frame: text,
-            consumed,
-        }
-    }
-
-    /// A message of `length` bytes, beyond the limit.
-    ///
-    /// It is answered as *too large*, and `consumed` bytes are skipped, of which not all need have
-    /// arrived yet.
-    #[inline]
-    pub const fn too_large(length: usize, consumed: usize) -> Self {
-        Self {
-            what: What::TooLarge,
-            frame: 0..length,
-            consumed,
-        }
     }
 }

@@ -1,9 +1,8 @@
-//! A length in digits before each message, and a comma behind it.
+//! A length in digits before each message, and a comma after it.
 
 use super::{
-    FrameError, Framing, ParsedFrame, Unparsed,
-    contact::{Contact, Unit},
-    prefix::{SKIPPED, claim},
+    Framing,
+    parse::{FrameError, ParsedFrame, SKIPPED, Unparsed, beyond_limit},
 };
 use crate::rejection::Escaped;
 
@@ -37,16 +36,15 @@ use crate::rejection::Escaped;
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Netstrings {
-    contact: Contact,
-}
+#[non_exhaustive]
+pub struct Netstrings;
 
 /// As many digits as the largest `usize` has.
 const DIGITS: usize = 20;
 
 impl Framing for Netstrings {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        self.contact.parse(input, Unit::Other, next)
+        next(input)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}
@@ -89,7 +87,7 @@ fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
                     return Err(FrameError::too_large(length, limit));
                 };
                 if length > limit {
-                    return claim(length, limit, input.arrival(), end + 1);
+                    return beyond_limit(length, limit, input.arrival(), end + 1);
                 }
                 return match bytes.get(end) {
                     Some(b',') => Ok(Some(ParsedFrame::message(start..end, end + 1))),

@@ -1,21 +1,22 @@
-//! A length before each message, as protocols that exist already have it.
+//! A length before each message, as existing protocols have it.
 //!
-//! [`Prefixed`] takes three parameters, which this module has: how wide the length is, the
-//! [`Order`] of its bytes, and what it [`Counts`].
+//! This module has the parameters of [`Prefixed`]: the [`Width`] of the length, the [`Order`] of its
+//! bytes, and what it is the [`LengthOf`].
 
 use std::{fmt, marker::PhantomData};
 
 use super::{
-    Arrival, FrameError, Framing, ParsedFrame, Unparsed,
-    contact::{Contact, Unit},
+    Framing,
+    parse::{FrameError, ParsedFrame, Unparsed, beyond_limit},
 };
 
 /// A length, then so many bytes: the framing of many existing protocols.
 ///
 /// `W` is the width of the length: `u8`, `u16` or `u32`. `O` is the order of its bytes:
-/// [`BigEndian`] unless given, or [`LittleEndian`]. `C` is what it counts: the [`Payload`] unless
-/// given, or the [`Whole`] frame, itself included. DNS over TCP has `Prefixed<u16>`, and a plain
-/// big-endian length of four bytes is `Prefixed<u32>`.
+/// [`BigEndian`] unless given, or [`LittleEndian`]. `L` is what the length is the length of: the
+/// message ([`ExcludesHeader`]) unless given, or the length and the message together
+/// ([`IncludesHeader`]). DNS over TCP has `Prefixed<u16>`, and a plain big-endian length of four bytes
+/// is `Prefixed<u32>`.
 ///
 /// The whole range of the length is used, so there are no control frames: the text of a function's
 /// error is sent as the reply, and after any other refusal the connection closes. A message that
@@ -29,11 +30,11 @@ use super::{
 /// # async fn main() -> tcs::Result<()> {
 /// use tcs::{
 ///     ConcurrentServer, Connection, Prefixed,
-///     prefix::{LittleEndian, Whole},
+///     prefix::{IncludesHeader, LittleEndian},
 ///     server_protocol,
 /// };
 ///
-/// #[server_protocol(framing = Prefixed<u16, LittleEndian, Whole>)]
+/// #[server_protocol(framing = Prefixed<u16, LittleEndian, IncludesHeader>)]
 /// fn echo(bytes: &[u8]) -> &[u8] {
 ///     bytes
 /// }
@@ -48,13 +49,12 @@ use super::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct Prefixed<W, O = BigEndian, C = Payload> {
-    contact: Contact,
-    parameters: PhantomData<Parameters<W, O, C>>,
+pub struct Prefixed<W, O = BigEndian, L = ExcludesHeader> {
+    parameters: PhantomData<Parameters<W, O, L>>,
 }
 
 /// They are types without values.
-type Parameters<W, O, C> = fn() -> (W, O, C);
+type Parameters<W, O, L> = fn() -> (W, O, L);
 
 /// The most significant byte of a length comes first: network order.
 #[derive(Clone, Copy, Debug)]
@@ -66,15 +66,15 @@ pub struct BigEndian;
 #[non_exhaustive]
 pub struct LittleEndian;
 
-/// A length counts what stands behind it.
+/// The length is that of the message.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Payload;
+pub struct ExcludesHeader;
 
-/// A length counts itself and what stands behind it.
+/// The length is that of the whole frame: of itself and the message.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Whole;
+pub struct IncludesHeader;
 
 /// The widths that a length can have: `u8`, `u16` and `u32`.
 #[diagnostic::on_unimplemented(
@@ -92,13 +92,14 @@ pub trait Width: sealed::Width {}
 )]
 pub trait Order: sealed::Order {}
 
-/// What a length can count: the [`Payload`], or the [`Whole`] frame.
+/// What a length can be the length of: the message ([`ExcludesHeader`]), or the whole frame
+/// ([`IncludesHeader`]).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is nothing that a length counts",
-    label = "no `Counts`",
-    note = "a `Prefixed` length counts its `Payload` or the `Whole` frame"
+    message = "`{Self}` is nothing that a length can be the length of",
+    label = "no `LengthOf`",
+    note = "the length in a `Prefixed` frame is that of the message, `ExcludesHeader`, or of the whole frame, `IncludesHeader`"
 )]
-pub trait Counts: sealed::Counts {}
+pub trait LengthOf: sealed::LengthOf {}
 
 #[expect(unnameable_types, reason = "nobody else implements them")]
 mod sealed {
@@ -113,7 +114,7 @@ mod sealed {
         const IS_LITTLE: bool;
     }
 
-    pub trait Counts: fmt::Debug + 'static {
+    pub trait LengthOf: fmt::Debug + 'static {
         const ITSELF: bool;
     }
 }
@@ -141,23 +142,44 @@ impl sealed::Order for LittleEndian {
     const IS_LITTLE: bool = true;
 }
 
-impl Counts for Payload {}
-impl sealed::Counts for Payload {
+impl LengthOf for ExcludesHeader {}
+impl sealed::LengthOf for ExcludesHeader {
     const ITSELF: bool = false;
 }
 
-impl Counts for Whole {}
-impl sealed::Counts for Whole {
+impl LengthOf for IncludesHeader {}
+impl sealed::LengthOf for IncludesHeader {
     const ITSELF: bool = true;
 }
 
-/// A message up to so many times the limit is skipped, instead of ending the connection.
-pub(super) const SKIPPED: usize = 4;
-
-impl<W: Width, O: Order, C: Counts> Framing for Prefixed<W, O, C> {
+impl<W: Width, O: Order, L: LengthOf> Framing for Prefixed<W, O, L> {
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        self.contact.parse(input, Unit::Other, Self::next)
+        let bytes = input.bytes();
+        let Some((header, rest)) = bytes.split_at_checked(W::BYTES) else {
+            return input.unfinished();
+        };
+        let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
+        let number = if O::IS_LITTLE {
+            header.iter().rev().fold(0, push)
+        } else {
+            header.iter().fold(0, push)
+        };
+        let Some(length) = number.checked_sub(Self::COUNTED) else {
+            return Err(FrameError::malformed(format_args!(
+                "a length of {number}, which counts its own {} bytes",
+                W::BYTES
+            )));
+        };
+        if length > input.limit() {
+            let consumed = W::BYTES.saturating_add(length);
+            return beyond_limit(length, input.limit(), input.arrival(), consumed);
+        }
+        if rest.len() < length {
+            return input.unfinished();
+        }
+        let end = W::BYTES + length;
+        Ok(Some(ParsedFrame::message(W::BYTES..end, end)))
     }
 
     #[inline]
@@ -186,38 +208,9 @@ impl<W: Width, O: Order, C: Counts> Framing for Prefixed<W, O, C> {
     }
 }
 
-impl<W: Width, O: Order, C: Counts> Prefixed<W, O, C> {
+impl<W: Width, O: Order, L: LengthOf> Prefixed<W, O, L> {
     /// How many bytes of itself a length counts.
-    const COUNTED: usize = if C::ITSELF { W::BYTES } else { 0 };
-
-    #[inline]
-    fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let bytes = input.bytes();
-        let Some((header, rest)) = bytes.split_at_checked(W::BYTES) else {
-            return input.unfinished();
-        };
-        let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
-        let number = if O::IS_LITTLE {
-            header.iter().rev().fold(0, push)
-        } else {
-            header.iter().fold(0, push)
-        };
-        let Some(length) = number.checked_sub(Self::COUNTED) else {
-            return Err(FrameError::malformed(format_args!(
-                "a length of {number}, which counts its own {} bytes",
-                W::BYTES
-            )));
-        };
-        if length > input.limit() {
-            let consumed = W::BYTES.saturating_add(length);
-            return claim(length, input.limit(), input.arrival(), consumed);
-        }
-        if rest.len() < length {
-            return input.unfinished();
-        }
-        let end = W::BYTES + length;
-        Ok(Some(ParsedFrame::message(W::BYTES..end, end)))
-    }
+    const COUNTED: usize = if L::ITSELF { W::BYTES } else { 0 };
 
     #[cold]
     fn unsendable(length: usize) -> FrameError {
@@ -229,42 +222,24 @@ impl<W: Width, O: Order, C: Counts> Prefixed<W, O, C> {
     }
 }
 
-/// Judges a message of `length` bytes, beyond the limit, which would take `consumed` with its frame.
-#[cold]
-pub(super) fn claim(
-    length: usize,
-    limit: usize,
-    arrival: Arrival,
-    consumed: usize,
-) -> Result<Option<ParsedFrame>, FrameError> {
-    let skippable = length <= limit.saturating_mul(SKIPPED);
-    if skippable && arrival != Arrival::Ended {
-        return Ok(Some(ParsedFrame::too_large(length, consumed)));
-    }
-    Err(FrameError::too_large(length, limit))
-}
-
-impl<W, O, C> Default for Prefixed<W, O, C> {
+impl<W, O, L> Default for Prefixed<W, O, L> {
     fn default() -> Self {
         Self {
-            contact: Contact::default(),
             parameters: PhantomData,
         }
     }
 }
 
-impl<W, O, C> Clone for Prefixed<W, O, C> {
+impl<W, O, L> Clone for Prefixed<W, O, L> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<W, O, C> Copy for Prefixed<W, O, C> {}
+impl<W, O, L> Copy for Prefixed<W, O, L> {}
 
-impl<W, O, C> fmt::Debug for Prefixed<W, O, C> {
+impl<W, O, L> fmt::Debug for Prefixed<W, O, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prefixed")
-            .field("contact", &self.contact)
-            .finish_non_exhaustive()
+        f.debug_struct("Prefixed").finish_non_exhaustive()
     }
 }

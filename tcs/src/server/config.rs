@@ -6,7 +6,6 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Address, Error,
-    framing::find,
     limit::{check_max_frame_len, check_min_frame_len, check_zero},
 };
 
@@ -194,7 +193,7 @@ fn descriptors() -> Option<u64> {
 #[cfg(target_os = "linux")]
 fn soft_limit_of_files(limits: &[u8]) -> Option<u64> {
     const NAME: &[u8] = b"Max open files";
-    let behind = find(limits, NAME)? + NAME.len();
+    let behind = memchr::memmem::find(limits, NAME)? + NAME.len();
     let mut limit: Option<u64> = None;
     for byte in limits.get(behind..)? {
         match (byte, limit) {

@@ -8,7 +8,7 @@ import string
 import struct
 from dataclasses import dataclass
 
-from . import foreign
+from . import other_protocols
 
 
 class Broken(Exception):
@@ -45,20 +45,31 @@ def wait(data, reading):
 class Framing:
     has_control = False
     half_close = False
+    at_once = False
 
     def read(self, data, reading):
         """Cuts a frame, unless a client speaks something else."""
-        seen = foreign.recognise(data) if reading.server and reading.first else None
+        if not (reading.server and reading.first):
+            return self.cut(data, reading)
+        try:
+            found, error = self.cut(data, reading), None
+        except Broken as broken:
+            found, error = None, broken
+            if broken.args:
+                raise
+        if found and found[0][0] != "skip":
+            # A frame is judged by its own bytes; only if they leave it open, those behind it count.
+            own = data[: found[1]]
+            seen = other_protocols.recognise(own)
+            if seen is None or (seen == "maybe" and (self.at_once or not other_protocols.is_telling(own))):
+                return found
+        seen = other_protocols.recognise(data)
         if seen not in [None, "maybe"]:
             raise Broken(seen)
-        try:
-            found = self.cut(data, reading)
-        except Broken as broken:
-            if seen == "maybe" and not reading.ended and not broken.args:
-                return None
-            raise
-        if found and found[0][0] == "skip" and seen == "maybe" and not reading.ended:
+        if seen == "maybe" and not reading.ended:
             return None
+        if error:
+            raise error
         return found
 
     def refuse(self, code, text):
@@ -69,7 +80,7 @@ class Framing:
 
     def reject(self, name, why):
         """Returns the last words to a peer that speaks something else, or breaks the framing."""
-        return foreign.answer(name) or self.refuse(0x43, why)
+        return other_protocols.answer(name) or self.refuse(0x43, why)
 
 
 class Counted(Framing):
@@ -113,11 +124,11 @@ class LengthPrefixed(Counted):
         return ("control", kind, data[5 : 4 + length]), 4 + length
 
     def refuse_text(self, data, reading):
-        start = data[:4]
+        start = data[: min(4, data.find(b"\n") + 1 or 4)]
         is_text = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
         whole = len(start) == 4 or b"\n" in start or reading.ended
         if start and is_text and whole and start[0] >= 32:
-            raise Broken(*([foreign.of_text(start)] if reading.server else []))
+            raise Broken(*([other_protocols.of_text(start)] if reading.server else []))
 
 
 class Prefixed(Counted):
@@ -238,6 +249,7 @@ class UntilEof(Framing):
 
 class Raw(UntilEof):
     half_close = False
+    at_once = True
 
     def is_whole(self, data, reading):
         if reading.server:
@@ -255,7 +267,7 @@ FRAMINGS = {
     "Netstrings": Netstrings(),
     "Prefixed u32": Prefixed(">I"),
     "Prefixed u16 LittleEndian": Prefixed("<H"),
-    "Prefixed u16 LittleEndian Whole": Prefixed("<H", whole=True),
+    "Prefixed u16 LittleEndian IncludesHeader": Prefixed("<H", whole=True),
     "Prefixed u8": Prefixed("B"),
     "UntilEof": UntilEof(),
     "Raw": Raw(),

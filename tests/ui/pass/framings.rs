@@ -2,7 +2,7 @@
 
 use tcs::{
     CrlfLines, Delimited, Fixed, Netstrings, Prefixed, UntilEof, client_protocol, delimiter,
-    prefix::{BigEndian, LittleEndian, Payload, Whole},
+    prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian},
     server_protocol,
 };
 
@@ -49,13 +49,13 @@ fn little(request: &[u8]) -> &[u8] {
     request
 }
 
-#[server_protocol(framing = Prefixed<u8, BigEndian, Whole>)]
+#[server_protocol(framing = Prefixed<u8, BigEndian, IncludesHeader>)]
 fn counted(request: &[u8]) -> &[u8] {
     request
 }
 
 /// With a type parameter, which a framing cannot name.
-#[server_protocol(framing = Prefixed<u8, BigEndian, Payload>)]
+#[server_protocol(framing = Prefixed<u8, BigEndian, ExcludesHeader>)]
 fn stated<T: ToString + Send + Sync + 'static>(request: u8, #[state] state: &T) -> String {
     format!("{request} {}", state.to_string())
 }

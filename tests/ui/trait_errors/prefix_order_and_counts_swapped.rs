@@ -1,6 +1,6 @@
-use tcs::{Prefixed, prefix::Whole, server_protocol};
+use tcs::{Prefixed, prefix::IncludesHeader, server_protocol};
 
-#[server_protocol(framing = Prefixed<u16, Whole>)]
+#[server_protocol(framing = Prefixed<u16, IncludesHeader>)]
 fn greet(name: &str) -> String {
     name.to_owned()
 }

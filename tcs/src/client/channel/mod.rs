@@ -15,8 +15,8 @@ use super::{
     state::State,
 };
 use crate::{
-    Address, Callable, ClientProtocol, Encode as _, Exchanges, Frame, Framing, LengthPrefixed,
-    OwnedCallable, Peer, Result, Writer,
+    Address, Callable, ClientProtocol, Encode as _, Frame, Framing, LengthPrefixed, OwnedCallable,
+    Peer, Result, Writer,
     error::Repr,
     runtime::{Instead, inside_runtime},
 };
@@ -241,11 +241,11 @@ where
     pub fn into_channel(self) -> Result<Channel<F>> {
         const {
             assert!(
-                matches!(F::EXCHANGES, Exchanges::Many),
+                F::PERSISTENT,
                 "this framing has one exchange per connection, so it has no channels"
             );
             assert!(
-                !F::VALUES,
+                !F::TYPED,
                 "a `Codec` has no channels: use `Connection::pipeline`"
             );
         }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::{calls::Calls, slot::Outcome};
 use crate::{
     ConnectOptions, EncodeError, Error, FrameError, Framing, Peer, Result, buffer::WriteBuffer,
-    client::failure::Failure, error::Repr,
+    client::failure::Failure, error::Repr, framing::FirstFrame,
 };
 
 /// From so many bytes on that wait to be sent, callers wait for room.
@@ -30,7 +30,7 @@ pub(super) struct Shared<F> {
 
 #[derive(Debug)]
 pub(super) struct State<F> {
-    pub(super) framing: F,
+    pub(super) framing: FirstFrame<F>,
     /// The requests that the driver has not taken yet.
     pub(super) outbox: WriteBuffer,
     pub(super) calls: Calls,
@@ -55,7 +55,7 @@ impl<F: Framing> Shared<F> {
         peer: Peer,
         options: ConnectOptions,
         is_greeted: bool,
-        framing: F,
+        framing: FirstFrame<F>,
         taken: u64,
     ) -> Self {
         Self {

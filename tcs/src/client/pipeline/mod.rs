@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{Connection, connection::LENT, failure::Failure, message::take};
-use crate::{Callable, Contract, Exchanges, Framing, Result, error::Repr};
+use crate::{Callable, Contract, Framing, Result, error::Repr};
 
 mod transfer;
 
@@ -108,7 +108,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         const {
             assert!(
-                matches!(F::EXCHANGES, Exchanges::Many),
+                F::PERSISTENT,
                 "this framing has one exchange per connection, so it has no pipelines"
             );
         }

@@ -21,7 +21,7 @@ use crate::{
     ConnectionInfo, Context, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Side,
     buffer::{Frames, ReadAhead, ReadBuffer, WriteBuffer},
     format,
-    framing::{What, seems_foreign, too_large},
+    framing::{FrameKind, seems_other_protocol, too_large},
     panics::{Payload, panic_text},
     rejection::Escaped,
 };
@@ -206,8 +206,8 @@ impl<P: ServerProtocol> Exchange<P> {
             // them is not looked at again.
             let parsed = match responder.framing().parse(input) {
                 Ok(Some(parsed))
-                    if parsed.what == What::Message
-                        && (parsed.consumed > 0 || P::Framing::VALUES) =>
+                    if parsed.kind == FrameKind::Message
+                        && (parsed.consumed > 0 || P::Framing::TYPED) =>
                 {
                     let frame = frames.take(input, parsed);
                     self.receive(io);
@@ -215,7 +215,7 @@ impl<P: ServerProtocol> Exchange<P> {
                 }
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
                 Ok(None) => return Err(Pause::NeedMore),
-                Ok(Some(parsed)) if parsed.consumed > 0 || P::Framing::VALUES => parsed,
+                Ok(Some(parsed)) if parsed.consumed > 0 || P::Framing::TYPED => parsed,
                 Ok(Some(_)) => {
                     return Err(self.reject(
                         io,
@@ -229,10 +229,10 @@ impl<P: ServerProtocol> Exchange<P> {
                     return Err(self.reject(io, responder, write, &error, input.bytes()));
                 }
             };
-            let (what, length) = (parsed.what, parsed.frame.len());
+            let (kind, length) = (parsed.kind, parsed.frame.len());
             frames.take(input, parsed);
             if self
-                .handle_unusual(io, responder, write, what, length)
+                .handle_unusual(io, responder, write, kind, length)
                 .is_break()
             {
                 return Err(Pause::Close);
@@ -248,17 +248,17 @@ impl<P: ServerProtocol> Exchange<P> {
         io: &Io<S>,
         responder: &mut Responder<P>,
         write: &mut WriteBuffer,
-        what: What,
+        kind: FrameKind,
         length: usize,
     ) -> Flow {
-        let occasion = match what {
-            What::Message | What::Control(0x80..) => return Flow::Continue(()),
-            What::TooLarge => {
+        let occasion = match kind {
+            FrameKind::Message | FrameKind::Control(0x80..) => return Flow::Continue(()),
+            FrameKind::TooLarge => {
                 let text = too_large(length, self.shared.limits.frame_len);
                 Occasion::Request(Rejection::new(RejectionKind::TooLarge, text))
             }
-            What::Control(kind) => {
-                self.reject(io, responder, write, &control_frame_of_a_client(kind), &[]);
+            FrameKind::Control(code) => {
+                self.reject(io, responder, write, &control_frame_of_a_client(code), &[]);
                 return Flow::Break(());
             }
         };
@@ -278,7 +278,7 @@ impl<P: ServerProtocol> Exchange<P> {
         unread: &[u8],
     ) -> Pause {
         self.receive(io);
-        let peer = if error.is_foreign() {
+        let peer = if error.is_other_protocol() {
             PeerKind::Other
         } else {
             peer_kind(io, unread)
@@ -438,7 +438,7 @@ fn close_if_session_poisoned<P: ServerProtocol>(
 /// Returns what kind of peer sent `unread`, for which its connection closes.
 fn peer_kind<S>(io: &Io<S>, unread: &[u8]) -> PeerKind {
     let is_first = io.tally().requests().received <= 1;
-    if is_first && seems_foreign(unread) {
+    if is_first && seems_other_protocol(unread) {
         return PeerKind::Other;
     }
     PeerKind::Ours
@@ -461,9 +461,9 @@ fn unfinished(limit: Limit, is_draining: bool) -> Rejection {
     Rejection::new(RejectionKind::Idle, text)
 }
 
-fn control_frame_of_a_client(kind: u8) -> FrameError {
+fn control_frame_of_a_client(code: u8) -> FrameError {
     FrameError::malformed(format_args!(
-        "a control frame of kind {kind:#04x}, which clients do not send"
+        "a control frame of kind {code:#04x}, which clients do not send"
     ))
 }
 

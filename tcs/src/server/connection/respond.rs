@@ -10,9 +10,9 @@ use std::{
 
 use super::super::{report::Unsent, shared::Shared};
 use crate::{
-    Encode, EncodeError, Exchanges, FrameError, Framing, Rejection, RejectionKind, ServerProtocol,
-    Told, Writer,
+    Encode, EncodeError, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Writer,
     buffer::{Unusual, WriteBuffer},
+    framing::FirstFrame,
     panics::panic_text,
     rejection::Escaped,
 };
@@ -25,7 +25,7 @@ pub(super) type Flow = ControlFlow<()>;
 /// It writes into a buffer that is lent to it, because a connection that waits has none.
 pub(super) struct Responder<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
-    framing: P::Framing,
+    framing: FirstFrame<P::Framing>,
     unsent: Unsent,
 }
 
@@ -76,7 +76,7 @@ enum Worded {
 impl<P: ServerProtocol> Responder<P> {
     pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
         Self {
-            framing: shared.protocol.framing(),
+            framing: FirstFrame::new(shared.protocol.framing()),
             shared,
             unsent: Unsent::default(),
         }
@@ -89,7 +89,7 @@ impl<P: ServerProtocol> Responder<P> {
     }
 
     #[inline]
-    pub(super) fn framing(&mut self) -> &mut P::Framing {
+    pub(super) fn framing(&mut self) -> &mut FirstFrame<P::Framing> {
         &mut self.framing
     }
 
@@ -180,8 +180,9 @@ impl<P: ServerProtocol> Responder<P> {
             }
             Occasion::BadFrame(error, peer) => {
                 self.unsent.rejected += 1;
-                let told = write.reject(&mut self.framing, error) == Told::Yes
-                    || peer == PeerKind::Ours && self.word(write, &error.refusal()) != Worded::Not;
+                let told = write.answer_error(&mut self.framing, error)
+                    || peer == PeerKind::Ours
+                        && self.word(write, &error.rejection()) != Worded::Not;
                 log_bad_frame(error, told);
                 return Flow::Break(());
             }
@@ -193,7 +194,7 @@ impl<P: ServerProtocol> Responder<P> {
             Occasion::LastReply(why) => (going_away(why), PeerKind::Other),
         };
         log_closing(&rejection);
-        if write.refuse(&mut self.framing, &rejection) == Told::Not && peer == PeerKind::Ours {
+        if !write.reject(&mut self.framing, &rejection) && peer == PeerKind::Ours {
             self.word(write, &rejection);
         }
         Flow::Break(())
@@ -201,9 +202,10 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Answers a request with a rejection, in the words of the framing, of the protocol, or in none.
     fn reject_request(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
-        let worded = match write.refuse(&mut self.framing, rejection) {
-            Told::Yes => Worded::Yes,
-            Told::Not => self.word(write, rejection),
+        let worded = if write.reject(&mut self.framing, rejection) {
+            Worded::Yes
+        } else {
+            self.word(write, rejection)
         };
         match (&worded, rejection.kind()) {
             (Worded::Not, RejectionKind::Error) => return self.error_as_reply(write, rejection),
@@ -242,7 +244,7 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Sends the text of a function's error as its reply, where the framing has no rejection frames.
     fn error_as_reply(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
-        if P::Framing::VALUES {
+        if P::Framing::TYPED {
             log_unsaid(rejection);
             self.unsent.failed += 1;
             return Flow::Break(());
@@ -296,9 +298,10 @@ fn panicked(payload: Box<dyn Any + Send>) -> String {
 /// Returns whether a connection of this framing goes on after a response.
 #[inline]
 fn after_response<F: Framing>() -> Flow {
-    match F::EXCHANGES {
-        Exchanges::One => Flow::Break(()),
-        Exchanges::Many => Flow::Continue(()),
+    if F::PERSISTENT {
+        Flow::Continue(())
+    } else {
+        Flow::Break(())
     }
 }
 

@@ -51,6 +51,11 @@ def recognise(data):
     return "maybe" if can_become else None
 
 
+def is_telling(data):
+    """Returns whether bytes that can become another protocol are enough to wait for more."""
+    return len(data) >= 4 or (len(data) >= 2 and (data[0] < 32 or data[0] == 127))
+
+
 def of_text(start):
     """Returns what four bytes of text are the start of."""
     known = {method[:4]: "HTTP" for method in [each + b" " for each in METHODS]}

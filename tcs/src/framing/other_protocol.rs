@@ -1,0 +1,94 @@
+//! The protocols that peers speak by mistake, and what these peers are told.
+
+use std::fmt;
+
+/// A protocol that a peer speaks by mistake.
+///
+/// A server looks for it in the first bytes of each connection, unless its framing opts out
+/// ([`Framing::DETECTS_OTHER_PROTOCOLS`](super::Framing::DETECTS_OTHER_PROTOCOLS)). The peer is told in
+/// its own terms, and nothing that it sent is executed. A framing that has opted out can still look for
+/// itself:
+///
+/// ```
+/// use tcs::{FrameError, OtherProtocol, Unparsed};
+///
+/// fn check(input: Unparsed<'_>) -> Result<(), FrameError> {
+///     match OtherProtocol::detect(input.bytes()) {
+///         Some(protocol) => Err(FrameError::other_protocol(protocol)),
+///         None => Ok(()),
+///     }
+/// }
+/// # let input = |bytes| Unparsed::new(bytes, 100, tcs::Side::Server, tcs::Arrival::Paused);
+/// # assert!(check(input(b"Ann")).is_ok());
+/// let error = check(input(b"GET / HTTP/1.1\r\n")).expect_err("it is a browser");
+/// assert_eq!(error.to_string(), "that looks like HTTP");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OtherProtocol {
+    /// HTTP/1, or the preface of HTTP/2. The peer gets a response, 400.
+    Http,
+    /// A TLS client hello. The peer gets an alert.
+    Tls,
+    /// SSH. The peer gets a line of text.
+    Ssh,
+    /// RESP, which clients of Redis speak. The peer gets an error reply.
+    Redis,
+    /// A PROXY header, of version 1 or 2, as load balancers send. The protocol has no way to answer, so
+    /// the peer is rejected as any other whose bytes are no frame.
+    Proxy,
+}
+
+impl fmt::Display for OtherProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "HTTP",
+            Self::Tls => "TLS",
+            Self::Ssh => "SSH",
+            Self::Redis => "Redis",
+            Self::Proxy => "a PROXY header",
+        })
+    }
+}
+
+/// What a peer is told that would not understand a rejection in the framing of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// It is told in the terms of the protocol that it speaks.
+    OtherProtocol(OtherProtocol),
+    /// It sends text to a port that expects a length.
+    ExpectsLength,
+    /// It sends a length to a port that expects lines of text.
+    ExpectsLines,
+}
+
+impl Notice {
+    /// Appends the notice. Returns `false` if there is nothing to say.
+    pub(super) fn write(self, out: &mut Vec<u8>) -> bool {
+        let bytes: &[u8] = match self {
+            Self::OtherProtocol(protocol) => match protocol {
+                // RFC 9112, section 3: a server that cannot parse the request line answers 400.
+                OtherProtocol::Http => {
+                    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+                    Content-Length: 31\r\nConnection: close\r\n\r\nThis port does not speak HTTP.\n"
+                }
+                // A fatal alert, *unexpected message* (RFC 8446, section 6.2).
+                OtherProtocol::Tls => b"\x15\x03\x03\x00\x02\x02\x0a",
+                // Lines may precede a server's version (RFC 4253, section 4.2).
+                OtherProtocol::Ssh => b"This port does not speak SSH.\r\n",
+                OtherProtocol::Redis => b"-ERR this port does not speak the protocol of Redis\r\n",
+                OtherProtocol::Proxy => return false,
+            },
+            Self::ExpectsLength => {
+                b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n"
+            }
+            // A control frame of `LengthPrefixed`, *protocol error*, written out: this file is below all
+            // framings. The vectors of `WIRE.md` hold it to what that framing writes.
+            Self::ExpectsLines => {
+                b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`"
+            }
+        };
+        out.extend_from_slice(bytes);
+        true
+    }
+}

@@ -1,0 +1,365 @@
+//! What the first bytes of a connection look like.
+//!
+//! Each function looks at a limited number of bytes, however many have arrived, and at nothing else.
+//! [`Sniff::of`] never changes its mind: what is [`Sniff::None`] or [`Sniff::Clear`] stays so, whatever
+//! bytes follow.
+
+use super::other_protocol::OtherProtocol;
+
+/// What the first bytes of a client look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sniff {
+    /// They are of no protocol that is detected.
+    None,
+    /// They can become one.
+    Maybe,
+    /// They are an HTTP method and a long path that has not ended so far.
+    LongPath,
+    /// They are of this protocol.
+    Clear(OtherProtocol),
+}
+
+/// The methods of RFC 9110 and RFC 5789. A web page can choose others, but then a browser asks with
+/// OPTIONS first.
+const METHODS: [&[u8]; 9] = [
+    b"GET ",
+    b"HEAD ",
+    b"POST ",
+    b"PUT ",
+    b"DELETE ",
+    b"CONNECT ",
+    b"OPTIONS ",
+    b"TRACE ",
+    b"PATCH ",
+];
+
+/// A path of so many bytes is one, although its end has not arrived. A browser sends more than that in
+/// its first packet.
+const LONG_PATH: usize = 512;
+
+/// First bytes that say by themselves what they are.
+const SIGNATURES: [(&[u8], OtherProtocol); 8] = [
+    // RFC 9113, section 3.4.
+    (b"PRI * HTTP/2.0\r\n", OtherProtocol::Http),
+    // RFC 4253, section 4.2.
+    (b"SSH-2.0-", OtherProtocol::Ssh),
+    (b"SSH-1.", OtherProtocol::Ssh),
+    // The PROXY protocol, sections 2.1 and 2.2.
+    (b"PROXY TCP4 ", OtherProtocol::Proxy),
+    (b"PROXY TCP6 ", OtherProtocol::Proxy),
+    (b"PROXY UNKNOWN\r", OtherProtocol::Proxy),
+    (b"PROXY UNKNOWN ", OtherProtocol::Proxy),
+    (b"\r\n\r\n\0\r\nQUIT\n", OtherProtocol::Proxy),
+];
+
+impl Sniff {
+    /// Looks at the first bytes of a client.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let mut sniff = Self::None;
+        for seen in &[
+            http(bytes, LONG_PATH),
+            tls(bytes),
+            resp(bytes),
+            signature(bytes),
+        ] {
+            match seen {
+                Self::None => {}
+                Self::Maybe => sniff = *seen,
+                Self::LongPath | Self::Clear(_) => return *seen,
+            }
+        }
+        sniff
+    }
+}
+
+impl OtherProtocol {
+    /// Detects a protocol by the first bytes that a client has sent.
+    ///
+    /// It is strict, so that nothing else is taken for it: a whole HTTP request line up to its
+    /// version, a client hello whose lengths agree, `SSH-2.0-`, a RESP array up to the length of its
+    /// first string, or a PROXY header.
+    #[must_use]
+    pub fn detect(bytes: &[u8]) -> Option<Self> {
+        match Sniff::of(bytes) {
+            Sniff::Clear(protocol) => Some(protocol),
+            Sniff::LongPath => Some(Self::Http),
+            Sniff::None | Sniff::Maybe => None,
+        }
+    }
+}
+
+/// Returns `true` if bytes that can become another protocol hardly begin anything else by chance.
+///
+/// Less than this must not keep a message waiting: `G` is a whole message for some framings.
+pub(super) fn is_telling(bytes: &[u8]) -> bool {
+    match bytes {
+        [first, _, ..] if first.is_ascii_control() => true,
+        _ => bytes.len() >= 4,
+    }
+}
+
+/// Returns `true` if a peer that never got as far as a message has begun to speak another protocol, so
+/// that it would not understand what this one has to say.
+pub(crate) fn seems_other_protocol(bytes: &[u8]) -> bool {
+    match Sniff::of(bytes) {
+        Sniff::None => false,
+        Sniff::Maybe => is_telling(bytes),
+        Sniff::LongPath | Sniff::Clear(_) => true,
+    }
+}
+
+/// Returns `true` if `line` is an HTTP request line, whatever its length.
+pub(super) fn is_http_request_line(line: &[u8]) -> bool {
+    http(line, usize::MAX) == Sniff::Clear(OtherProtocol::Http)
+}
+
+/// Guesses what a client speaks that has sent text where none can be.
+pub(super) fn of_text(start: &[u8]) -> Option<OtherProtocol> {
+    let is = |signature: &[u8]| signature.get(..4) == Some(start);
+    if METHODS.iter().any(|method| is(method)) {
+        return Some(OtherProtocol::Http);
+    }
+    if let Some((_, protocol)) = SIGNATURES.iter().find(|(signature, _)| is(signature)) {
+        return Some(*protocol);
+    }
+    (resp(start) == Sniff::Maybe).then_some(OtherProtocol::Redis)
+}
+
+/// Guesses what a server speaks whose first bytes are no frame.
+pub(super) fn of_server(bytes: &[u8]) -> Option<OtherProtocol> {
+    let starts = |starts: &[&[u8]]| starts.iter().any(|start| bytes.starts_with(start));
+    if starts(&[b"HTTP"]) {
+        return Some(OtherProtocol::Http);
+    }
+    if starts(&[b"SSH-"]) {
+        return Some(OtherProtocol::Ssh);
+    }
+    if starts(&[b"-ERR", b"-NOA", b"-DEN"]) {
+        return Some(OtherProtocol::Redis);
+    }
+    // An alert: what a server says to a client that speaks no TLS (RFC 8446, section 5.1).
+    (starts(&[b"\x15\x03"]) && matches!(bytes.get(2..5), Some([0..=4, 0, 2])))
+        .then_some(OtherProtocol::Tls)
+}
+
+/// Matches what has arrived against what is expected there.
+fn expect(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Sniff {
+    if bytes.starts_with(expected) {
+        Sniff::Clear(protocol)
+    } else if expected.starts_with(bytes) {
+        Sniff::Maybe
+    } else {
+        Sniff::None
+    }
+}
+
+fn signature(bytes: &[u8]) -> Sniff {
+    for (signature, protocol) in &SIGNATURES {
+        let sniff = expect(bytes, signature, *protocol);
+        if sniff != Sniff::None {
+            return sniff;
+        }
+    }
+    Sniff::None
+}
+
+/// Returns how many of the first `most` bytes precede the first that is not `wanted`.
+fn run(bytes: &[u8], most: usize, wanted: fn(u8) -> bool) -> usize {
+    let bytes = bytes.get(..most).unwrap_or(bytes);
+    let end = bytes.iter().position(|byte| !wanted(*byte));
+    end.unwrap_or(bytes.len())
+}
+
+/// `METHOD target HTTP/1.` (RFC 9112, section 3).
+fn http(bytes: &[u8], long: usize) -> Sniff {
+    let method = METHODS
+        .iter()
+        .find(|method| expect(bytes, method, OtherProtocol::Http) != Sniff::None);
+    let Some(method) = method else {
+        return Sniff::None;
+    };
+    let rest = bytes.get(method.len()..).unwrap_or_default();
+    let target = run(rest, long, |byte| byte > b' ' && byte != 0x7f);
+    match rest.get(target..).unwrap_or_default() {
+        // Only a path is worth a guess: text can have long words.
+        _ if target == long && rest.starts_with(b"/") => Sniff::LongPath,
+        [] => Sniff::Maybe,
+        [b' ', version @ ..] if target > 0 => expect(version, b"HTTP/1.", OtherProtocol::Http),
+        _ => Sniff::None,
+    }
+}
+
+/// A record with a whole client hello (RFC 8446, sections 4 and 5.1).
+fn tls(bytes: &[u8]) -> Sniff {
+    const SHORTEST: usize = 11;
+    let start = bytes.get(..SHORTEST).unwrap_or(bytes);
+    let fits = start.iter().enumerate().all(|(at, byte)| match at {
+        0 => *byte == 0x16,
+        // Two versions, of which the second bytes count from SSL 3.0 to TLS 1.3.
+        1 | 9 => *byte == 3,
+        2 | 10 => *byte <= 4,
+        5 => *byte == 1,
+        6 => *byte == 0,
+        // The lengths.
+        _ => true,
+    });
+    let agree = match start {
+        [_, _, _, record_high, record_low, _, _, high, low, ..] => {
+            let record = u16::from_be_bytes([*record_high, *record_low]);
+            let hello = u16::from_be_bytes([*high, *low]);
+            record <= 16_384 && record.checked_sub(4) == Some(hello)
+        }
+        _ => true,
+    };
+    match start.len() {
+        _ if !fits || !agree => Sniff::None,
+        SHORTEST => Sniff::Clear(OtherProtocol::Tls),
+        _ => Sniff::Maybe,
+    }
+}
+
+/// `*N\r\n$M\r\n`, an array of strings.
+fn resp(bytes: &[u8]) -> Sniff {
+    let mut rest = bytes;
+    for sign in b"*$" {
+        let Some((first, behind)) = rest.split_first() else {
+            return Sniff::Maybe;
+        };
+        let digits = run(behind, 8, |byte| byte.is_ascii_digit());
+        if first != sign || behind.starts_with(b"0") {
+            return Sniff::None;
+        }
+        let behind = behind.get(digits..).unwrap_or_default();
+        match expect(behind, b"\r\n", OtherProtocol::Redis) {
+            Sniff::Clear(_) if digits > 0 => rest = behind.get(2..).unwrap_or_default(),
+            Sniff::Maybe if digits > 0 || behind.is_empty() => return Sniff::Maybe,
+            _ => return Sniff::None,
+        }
+    }
+    Sniff::Clear(OtherProtocol::Redis)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// First bytes of all kinds, from which more can follow.
+    const STARTS: [&[u8]; 9] = [
+        b"GET ",
+        b"OPTIONS ",
+        b"PRI * HTTP/2.0\r",
+        b"SSH-2",
+        b"PROXY UNKNOWN",
+        b"\r\n\r\n\0\r\nQUIT",
+        b"*1\r\n$",
+        b"*12345678",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03",
+    ];
+
+    /// What can decide, after a path or at once.
+    const ENDS: [&[u8]; 6] = [b" HTTP/1.1", b" ", b"\r\n$4\r\n", b"4\r\n", b"\0", b"x"];
+
+    const HELLO: &[u8] = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
+
+    #[test]
+    fn first_bytes_are_clear_at_the_end_of_their_signature_and_not_before() {
+        for (signature, protocol) in [
+            (&b"GET / HTTP/1."[..], OtherProtocol::Http),
+            (b"OPTIONS * HTTP/1.", OtherProtocol::Http),
+            (b"CONNECT a.example:443 HTTP/1.", OtherProtocol::Http),
+            (b"PRI * HTTP/2.0\r\n", OtherProtocol::Http),
+            (HELLO, OtherProtocol::Tls),
+            (b"SSH-2.0-", OtherProtocol::Ssh),
+            (b"SSH-1.", OtherProtocol::Ssh),
+            (b"*2\r\n$4\r\n", OtherProtocol::Redis),
+            (b"*12345678\r\n$12345678\r\n", OtherProtocol::Redis),
+            (b"PROXY TCP4 ", OtherProtocol::Proxy),
+            (b"PROXY TCP6 ", OtherProtocol::Proxy),
+            (b"PROXY UNKNOWN\r", OtherProtocol::Proxy),
+            (b"\r\n\r\n\0\r\nQUIT\n", OtherProtocol::Proxy),
+        ] {
+            for end in 0..signature.len() {
+                assert_eq!(Sniff::of(&signature[..end]), Sniff::Maybe, "{end}");
+            }
+            assert_eq!(Sniff::of(signature), Sniff::Clear(protocol));
+            let more = [signature, b"1\xff"].concat();
+            assert_eq!(OtherProtocol::detect(&more), Some(protocol));
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_them_is_left_alone() {
+        let other = |place: usize, byte: u8| {
+            let mut hello = HELLO.to_vec();
+            hello[place] = byte;
+            hello
+        };
+        for bytes in [
+            &b"GET\n"[..],
+            b"GET \n",
+            b"GET help\n",
+            b"GET  HTTP/1.1",
+            b"GET / HTTP/2.0",
+            b"GET /a b HTTP/1.1",
+            b"get / HTTP/1.1",
+            b"GETS / HTTP/1.1",
+            b"HTTP/1.1 200 OK",
+            b"SSH-3.0-",
+            b"*0\r\n",
+            b"*\r\n$1\r\n",
+            b"*1\n$1\n",
+            b"*1\r\n:1\r\n",
+            b"*123456789\r\n",
+            b"PROXY TCP5 ",
+            b"\r\n\r\n\0\r\nQUIT\r",
+            &other(0, 0x17),
+            &other(1, 2),
+            &other(2, 5),
+            &other(3, 3),
+            &other(4, 1),
+            &other(5, 2),
+            &other(6, 1),
+            &other(9, 4),
+            &other(10, 5),
+        ] {
+            assert_eq!(Sniff::of(bytes), Sniff::None, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_that_follow_change_no_decision(
+            start in prop::sample::select(&STARTS[..]),
+            target in prop::sample::select(&["", "/", "*", "/a b", "a"][..]),
+            long in prop::sample::select(&[0, 1, 510, 511, 512, 513, 600][..]),
+            rest in prop::sample::select(&ENDS[..]),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let path = [target.as_bytes(), &vec![b'a'; long]].concat();
+            let bytes = [start, &path, rest, &more].concat();
+            let mut decided = Sniff::Maybe;
+            for end in 0..=bytes.len() {
+                let sniff = Sniff::of(&bytes[..end]);
+                if decided != Sniff::Maybe {
+                    prop_assert_eq!(sniff, decided, "at {}", end);
+                }
+                decided = sniff;
+            }
+        }
+    }
+
+    #[test]
+    fn long_path_is_a_request_line_before_its_end() {
+        let line = format!("POST /{}", "a".repeat(LONG_PATH - 1));
+        assert_eq!(Sniff::of(&line.as_bytes()[..line.len() - 1]), Sniff::Maybe);
+        assert_eq!(Sniff::of(line.as_bytes()), Sniff::LongPath);
+        // It may be anything but a path.
+        let word = line.replace('/', "x");
+        assert_eq!(Sniff::of(word.as_bytes()), Sniff::Maybe);
+        assert_eq!(Sniff::of(format!("{word}x").as_bytes()), Sniff::None);
+        assert!(is_http_request_line(format!("{line} HTTP/1.1").as_bytes()));
+        assert!(!is_http_request_line(line.as_bytes()));
+    }
+}
