@@ -5,6 +5,7 @@ import os
 import platform
 from statistics import median
 
+from harness import fairness
 from harness.stats import interval, ratios
 
 # Where the generator wants more than this of a core, it may be what is measured.
@@ -13,7 +14,7 @@ SATURATED = 0.95
 DISTURBED = 0.05
 
 
-def summary(tables, memory, left_out, rounds, seconds, threads):
+def summary(tables, memory, fair, left_out, rounds, seconds, threads):
     """Returns all that is printed."""
     return {
         "date": datetime.date.today().isoformat(),
@@ -31,6 +32,7 @@ def summary(tables, memory, left_out, rounds, seconds, threads):
             for name, (works, measured, yardstick) in tables.items()
         },
         "idle memory": memory,
+        "fairness": fair,
         "left out": left_out,
     }
 
@@ -62,10 +64,10 @@ def cells(works, measured, yardstick):
 def text(found):
     """Returns the tables as text."""
     threads = "current-thread" if found["threads"] == 1 else f"{found['threads']} threads"
-    lines = [
-        f"{found['date']}, {found['machine']}, load {found['load average at the end']:.1f}",
-        f"{found['rounds']} rounds of {found['seconds']} s, {threads}",
-    ]
+    load = found["load average at the end"]
+    lines = [f"{found['date']}, {found['machine']}, load {load:.1f}"]
+    if found["tables"]:
+        lines.append(f"{found['rounds']} rounds of {found['seconds']} s, {threads}")
     for name, table in found["tables"].items():
         head = f"{name}: requests per second as ratio to {table['yardstick']} [95 % interval]"
         lines += ["", f"{head}; * the client was busy to {SATURATED:.0%} and more"]
@@ -84,6 +86,8 @@ def text(found):
         for name, each in memory["systems"].items():
             before, after = each["before"], each["after"]
             lines.append(f"{name:<16}{before:>9,.0f}, after a request{after:>9,.0f}")
+    if fair := found["fairness"]:
+        lines += ["", *fairness.text(fair)]
     lines += ["", *(f"left out: {line}" for line in found["left out"])]
     return "\n".join(lines)
 

@@ -36,14 +36,17 @@ class System:
             yield address, process
 
 
-def raw_systems(threads, with_peers, leave_out):
-    """Returns the systems that the raw generator can ask; `leave_out` learns what is missing."""
+def raw_systems(threads, with_peers, go, leave_out):
+    """Returns the systems that the raw generator can ask; `leave_out` learns what is missing.
+
+    `go` is the program in Go, if there is one.
+    """
     found = [System(name, (RELEASE / "server", name, 0, threads)) for name in OURS]
     if not with_peers:
         return found
     if built("tcs-peers", leave_out):
         found.append(System("axum", (RELEASE / "peer", "axum", 0, threads), wire="http"))
-    if go := go_program(leave_out):
+    if go:
         found.append(System("go", (go,)))
     if redis := shutil.which("redis-server"):
         port = free_port()

@@ -1,6 +1,6 @@
 // An echo of length-prefixed messages, with a buffered reader and writer for each connection: what
 // is complete is answered before anything is flushed. With an argument, each takes a millisecond
-// first: `sleep`, or `work`, which uses the processor.
+// first: `sleep`, or `work`, which uses the processor. With `busy MICROSECONDS`, it takes that long.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 	"unsafe"
@@ -27,6 +28,8 @@ func main() {
 			spend = func() { time.Sleep(time.Millisecond) }
 		case "work":
 			spend = work
+		case "busy":
+			spend = busy(os.Args[2:])
 		default:
 			fmt.Fprintln(os.Stderr, "there is no", os.Args[1])
 			os.Exit(1)
@@ -53,6 +56,24 @@ func work() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for start := threadTime(); threadTime()-start < time.Millisecond; {
+	}
+}
+
+// Returns a function that spins until the time has passed on the monotonic clock, as `busy.rs` does.
+func busy(arguments []string) func() {
+	if len(arguments) != 1 {
+		fmt.Fprintln(os.Stderr, "busy needs the microseconds")
+		os.Exit(1)
+	}
+	microseconds, err := strconv.Atoi(arguments[0])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cost := time.Duration(microseconds) * time.Microsecond
+	return func() {
+		for start := time.Now(); time.Since(start) < cost; {
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ impl Default for Latencies {
 
 impl Latencies {
     /// Counts one.
-    pub(super) fn add(&mut self, latency: Duration) {
+    pub fn add(&mut self, latency: Duration) {
         let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.counts[bucket(nanoseconds)] += 1;
         self.longest = self.longest.max(latency);

@@ -1,6 +1,6 @@
 //! The library, with its defaults.
 
-use std::io;
+use std::{env, io, time::Duration};
 
 use tcs::{ConcurrentServer, Json, Postcard, ServerProtocol, server_protocol};
 
@@ -45,13 +45,25 @@ pub async fn serve<P: ServerProtocol>(
     port: u16,
     announce: Announce,
 ) -> io::Result<()> {
-    ConcurrentServer::new(protocol)
+    let mut server = ConcurrentServer::new(protocol)
         .port(port)
         .max_connections(200_000)
         .max_frame_len(MAX_FRAME_LEN)
-        .on_listening(announce)
-        .listen()
-        .await
-        .map(drop)
+        .on_listening(announce);
+    if let Some(budget) = poll_budget()? {
+        server = server.poll_budget(budget);
+    }
+    server.listen().await.map(drop).map_err(io::Error::other)
+}
+
+/// Returns the microseconds of `POLL_BUDGET_US`, if that is set.
+///
+/// `benches/count` sets it for a server that runs under valgrind, some 50 times slower than otherwise. With
+/// the default, what it counted would depend on how fast that is.
+fn poll_budget() -> io::Result<Option<Duration>> {
+    env::var("POLL_BUDGET_US")
+        .ok()
+        .map(|text| text.parse().map(Duration::from_micros))
+        .transpose()
         .map_err(io::Error::other)
 }
