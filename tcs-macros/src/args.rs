@@ -176,6 +176,7 @@ impl Args {
                     _ => self.krate = Some(value),
                 }
             }
+            Value::Word => read_word(option, input)?,
             _ => {
                 let value = read_type(option, input)?;
                 match option.name {
@@ -262,6 +263,15 @@ fn read_path(option: &Known, input: ParseStream<'_>) -> Result<Path> {
     Ok(value)
 }
 
+/// Reads the word that the option's example has.
+fn read_word(option: &Known, input: ParseStream<'_>) -> Result<()> {
+    let start = input.fork();
+    match input.parse::<Ident>() {
+        Ok(word) if at_end(input) && option.example.ends_with(&format!("= {word}")) => Ok(()),
+        _ => Err(quoted(option, &start)),
+    }
+}
+
 fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
     match input.fork().parse() {
         Ok(Lit::Str(_)) => input.error(format_args!(
@@ -282,6 +292,7 @@ const SETTINGS: &[&str] = &[
     "connect_timeout",
     "drain_timeout",
     "frame_timeout",
+    "half_close_timeout",
     "host",
     "idle_timeout",
     "linger",

@@ -13,6 +13,8 @@ pub(crate) enum Value {
     Type,
     Expression,
     Path,
+    /// The word that the example has.
+    Word,
     Nothing,
 }
 
@@ -38,6 +40,7 @@ const SERVER: &[Known] = &[
     known("greeting", Value::Expression, "greeting = \"hello\""),
     known("refuse", Value::Path, "refuse = in_words"),
     known("blocking", Value::Nothing, "blocking"),
+    known("half_close", Value::Word, "half_close = ends"),
     known("crate", Value::Path, "crate = path::to::tcs"),
 ];
 
@@ -89,6 +92,7 @@ impl Known {
             Value::Type => format!("`{name}` takes a type: write `{example}`"),
             Value::Expression => format!("`{name}` takes an expression: write `{example}`"),
             Value::Path => format!("`{name}` takes a path: write `{example}`"),
+            Value::Word => format!("`{name}` takes a word: write `{example}`"),
             Value::Nothing => format!("`{name}` takes no value: write `{example}`"),
         }
     }

@@ -152,6 +152,18 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         request: Self::Request<'a>,
     ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send;
 
+    /// Whether a peer that closes its sending half is gone; `false` unless this is overridden.
+    ///
+    /// A peer that has closed its connection looks the same as one that waits for its replies with its
+    /// sending half closed, as `nc -N` does. So a function that waits goes on for
+    /// [`half_close_timeout`](crate::server::Server::half_close_timeout). Where this is `true`, it is
+    /// dropped at once, and nothing more is said: use it where no client of the protocol half-closes
+    /// and a function waits for what may never come, such as the next element of a queue.
+    ///
+    /// It does not compile with a framing whose requests end by a half-close
+    /// ([`Framing::HALF_CLOSE`]).
+    const ENDS_AT_HALF_CLOSE: bool = false;
+
     /// Whether the future of [`process_request`](Self::process_request) may have to wait.
     ///
     /// The attributes say `false` for functions that are neither `async` nor `blocking`. The server then
@@ -199,6 +211,8 @@ macro_rules! forward_server_protocol {
             ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send {
                 P::process_request(self, context, request)
             }
+
+            const ENDS_AT_HALF_CLOSE: bool = P::ENDS_AT_HALF_CLOSE;
 
             const WAITS: bool = P::WAITS;
         }

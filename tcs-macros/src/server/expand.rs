@@ -78,6 +78,9 @@ impl Expansion<'_> {
         };
         let Handler { body, waits } = handler.unwrap_or_else(|| Handler::stub(place));
         let waits = (!waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
+        let half_close = args
+            .given("half_close")
+            .map(|option| quote_spanned!(at(option)=> const ENDS_AT_HALF_CLOSE: bool = true;));
         let (impl_generics, type_generics, _) = model.generics.split_for_impl();
         let where_clause = where_clause(span, &model.generics, &self.bounds(is_right));
         let allowance = allowance(span);
@@ -109,6 +112,8 @@ impl Expansion<'_> {
                 #greeting
 
                 #refuse
+
+                #half_close
 
                 fn process_request<'exchange>(
                     &'exchange self,

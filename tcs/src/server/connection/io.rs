@@ -296,29 +296,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// Waits for bytes that have not arrived.
-    #[inline]
+    #[inline(never)]
     fn poll_wait(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Result<Wakeup, Gone>> {
         let now = self.registration.now();
-        let mut began = *self.wait_began.get_or_insert(now);
+        let began = *self.wait_began.get_or_insert(now);
         let mut limit = self.registration.limits().idle;
         let has_started = read.has_started();
         if has_started {
             limit = self.frame_limit(read);
         }
-        if let Some(drain_began) = self.drain_began {
-            (began, limit) = (drain_began, DRAINED_FRAME);
-        }
         let deadline = self.registration.deadline(began, limit);
         match self.registration.poll_stop(deadline, cx) {
             None => Poll::Pending,
-            Some(StopReason::Expired) => Poll::Ready(Ok(Wakeup::Expired)),
-            Some(StopReason::Aborted) => Poll::Ready(Err(Gone::Aborted)),
-            Some(StopReason::Draining) if self.drain_began.is_some() => Poll::Pending,
-            Some(StopReason::Draining) => match self.drain(has_started) {
-                Some(wakeup) => Poll::Ready(Ok(wakeup)),
-                // A started frame is waited for under another limit.
-                None => self.poll_wait(read, cx),
-            },
+            Some(reason) => self.poll_stopped(reason, has_started, cx),
+        }
+    }
+
+    /// Ends the wait for bytes, or goes on with it under the limit of a drain.
+    #[cold]
+    fn poll_stopped(
+        &mut self,
+        reason: StopReason,
+        has_started: bool,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Wakeup, Gone>> {
+        match reason {
+            StopReason::Expired => Poll::Ready(Ok(Wakeup::Expired)),
+            StopReason::Aborted => Poll::Ready(Err(Gone::Aborted)),
+            StopReason::Draining if !has_started => Poll::Ready(Ok(Wakeup::Draining)),
+            StopReason::Draining => {
+                let began = *self.drain_began.get_or_insert(self.registration.now());
+                let deadline = self.registration.deadline(began, DRAINED_FRAME);
+                match self.registration.poll_stop(deadline, cx) {
+                    None | Some(StopReason::Draining) => Poll::Pending,
+                    Some(StopReason::Expired) => Poll::Ready(Ok(Wakeup::Expired)),
+                    Some(StopReason::Aborted) => Poll::Ready(Err(Gone::Aborted)),
+                }
+            }
         }
     }
 

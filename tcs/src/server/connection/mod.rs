@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{registry::Registration, shared::Shared};
 use crate::{
-    ConnectionInfo, ServerProtocol,
+    ConnectionInfo, Framing as _, ServerProtocol,
     buffer::{BufferSlot, Buffers},
     panics::poll_caught,
 };
@@ -72,6 +72,17 @@ where
         reason = "the box is how it came, and is freed here"
     )]
     pub(super) fn open(new: Box<NewConnection<P, S>>) -> Self {
+        const {
+            assert!(
+                !(P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE),
+                "`half_close = ends` would end every request of this framing"
+            );
+        }
+        let half_close = if P::ENDS_AT_HALF_CLOSE {
+            HalfClose::Ends
+        } else {
+            HalfClose::Waits
+        };
         let NewConnection {
             shared,
             stream,
@@ -85,7 +96,7 @@ where
             responder: Responder::new(shared),
             buffers: BufferSlot::new(),
             is_behind: false,
-            io: Io::new(stream, close, HalfClose::Waits, registration),
+            io: Io::new(stream, close, half_close, registration),
             _permit: permit,
         }
     }
