@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
+
+use crate::within;
 
 /// The test's side and the function's side of a gate.
 #[derive(Clone, Debug)]
@@ -24,6 +26,15 @@ impl Gate {
     pub async fn pass(&self) {
         self.reached.add_permits(1);
         self.opened.acquire().await.expect("never closed").forget();
+    }
+
+    /// Blocks the thread of the function until the test opens.
+    ///
+    /// # Panics
+    ///
+    /// When nobody opens before the deadline, so that no test hangs; and where all tasks have one thread.
+    pub fn block(&self) {
+        Handle::current().block_on(within(self.pass()));
     }
 
     /// Waits in the test until one more function is at the gate.
