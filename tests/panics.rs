@@ -11,21 +11,24 @@ use tcs::{
     ParsedFrame, Peer, Plain, Rejection, ServerProtocol, Unparsed, Writer, server_protocol,
 };
 use tcs_tests::{
-    Heard, Over, Place, RawPeer, frame, gate, over_both, patiently, start, tester, within,
+    Heard, Kind, Over, Place, RawPeer, each_kind, frame, gate, patiently, start, tester_of, within,
 };
 
-over_both!(
+each_kind!(
+    over_both:
     panic_is_the_failure_of_its_request_only,
     panic_with_a_session_ends_the_connection,
     panic_where_no_refusal_can_be_told_ends_the_connection,
+    connection_that_survived_a_panic_has_its_limits,
 );
+each_kind!(connection_that_survived_a_panic_is_told_of_a_drain);
 
 fn failed() -> Heard {
     Heard::Control(0x06, "the function panicked".to_owned())
 }
 
-async fn panic_is_the_failure_of_its_request_only(over: Over) {
-    let tester = tester::<LengthPrefixed>(&gate()).shared();
+async fn panic_is_the_failure_of_its_request_only<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
     let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
     let mut other = place.peer().await;
     let mut peer = place.peer().await;
@@ -41,8 +44,8 @@ async fn panic_is_the_failure_of_its_request_only(over: Over) {
     assert_eq!((requests.served, requests.failed), (4, 1));
 }
 
-async fn panic_with_a_session_ends_the_connection(over: Over) {
-    let tester = tester::<LengthPrefixed>(&gate()).counting().shared();
+async fn panic_with_a_session_ends_the_connection<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).counting().shared();
     let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
     let mut peer = place.peer().await;
     let requests = [frame(b"count"), frame(b"panic secret"), frame(b"count")].concat();
@@ -59,8 +62,8 @@ async fn panic_with_a_session_ends_the_connection(over: Over) {
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
-async fn panic_where_no_refusal_can_be_told_ends_the_connection(over: Over) {
-    let tester = tester::<Lines>(&gate()).shared();
+async fn panic_where_no_refusal_can_be_told_ends_the_connection<K: Kind>(over: Over) {
+    let tester = tester_of::<K, Lines>(&gate()).shared();
     let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
     let mut peer = place.peer().await;
     within(peer.send("before\npanic secret\nbehind\n")).await;
@@ -71,6 +74,31 @@ async fn panic_where_no_refusal_can_be_told_ends_the_connection(over: Over) {
         (requests.served, requests.failed, requests.received),
         (1, 1, 2)
     );
+}
+
+async fn connection_that_survived_a_panic_has_its_limits<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
+    let server =
+        move || ConcurrentServer::new(tester.clone()).idle_timeout(Duration::from_millis(50));
+    let mut place = Place::new(over, server).await;
+    let mut peer = place.peer().await;
+    assert_eq!(within(peer.ask("panic secret")).await, failed());
+    assert_eq!(within(peer.hear()).await.kind(), 0x41);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(place.requests().await.failed, 1);
+}
+
+async fn connection_that_survived_a_panic_is_told_of_a_drain<K: Kind>() {
+    let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate()));
+    let server = start(server).await;
+    let mut peer = server.peer().await;
+    assert_eq!(within(peer.ask("panic secret")).await, failed());
+    server.handle().stop();
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(server.finished().await.requests.failed, 1);
 }
 
 /// Panics as its second connection opens, and as the third is greeted.
