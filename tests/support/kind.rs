@@ -112,6 +112,7 @@ impl Kind for BlockingFn {
 /// |---|---|
 /// | `over_both:` | the functions take an [`Over`](crate::Over), and each test runs over TCP and in memory |
 /// | `paused:` | the clock is paused |
+/// | `no_runtime:` | the functions are plain ones, and no test has a runtime |
 #[macro_export]
 macro_rules! each_kind {
     (over_both: $($test:ident),+ $(,)?) => {
@@ -119,6 +120,9 @@ macro_rules! each_kind {
     };
     (paused: $($test:ident),+ $(,)?) => {
         $($crate::tests_of_kinds! { $test paused [sync SyncFn, ready_async ReadyFn, waiting WaitingFn, blocking BlockingFn] [] })+
+    };
+    (no_runtime: $($test:ident),+ $(,)?) => {
+        $($crate::tests_of_kinds! { $test no_runtime [sync SyncFn, ready_async ReadyFn, waiting WaitingFn, blocking BlockingFn] })+
     };
     ($($test:ident),+ $(,)?) => {
         $($crate::tests_of_kinds! { $test [sync SyncFn, ready_async ReadyFn, waiting WaitingFn] [blocking BlockingFn] })+
@@ -173,6 +177,14 @@ macro_rules! tests_of_kinds {
             use super::$test;
             $crate::tests_of_kinds! { @ $test () (start_paused = true) $one }
             $crate::tests_of_kinds! { @ $test () (start_paused = true) $several }
+        }
+    };
+    ($test:ident no_runtime [$($name:ident $kind:ident),*]) => {
+        mod $test {
+            $(#[test]
+            fn $name() {
+                super::$test::<$crate::$kind>();
+            })*
         }
     };
     ($test:ident $one:tt $several:tt) => {
