@@ -20,6 +20,9 @@ each_kind!(
     bytes_that_arrive_earn_a_started_frame_more_time,
     peer_that_does_not_read_is_given_up,
     peer_that_reads_slowly_is_not_given_up,
+    peer_that_reads_a_little_now_and_then_is_given_up,
+    bytes_that_a_peer_takes_earn_it_more_time,
+    peer_that_reads_64_kib_a_second_is_never_given_up,
     server_that_closes_first_lingers,
     request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late,
     limits_can_be_switched_off,
@@ -152,7 +155,51 @@ async fn peer_that_reads_slowly_is_not_given_up<K: Kind>() {
     patiently(peer.send(frame(b"size 320"))).await;
     let mut received = 0;
     while received < 324 {
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let some = patiently(peer.receive_some()).await.len();
+        assert_ne!(some, 0, "it was given up after {received} bytes");
+        received += some;
+    }
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.served, 1);
+}
+
+async fn peer_that_reads_a_little_now_and_then_is_given_up<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 64);
+    let began = Instant::now();
+    patiently(peer.send(frame(b"size 10000"))).await;
+    let reading = tokio::spawn(async move {
+        while !patiently(peer.receive_some()).await.is_empty() {
+            tokio::time::sleep(Duration::from_secs(25)).await;
+        }
+    });
+    let report = ended(serving).await;
+    took(began, Duration::from_secs(30));
+    assert_eq!((report.requests.received, report.requests.cut), (1, 1));
+    patiently(reading).await.expect("no panic");
+}
+
+async fn bytes_that_a_peer_takes_earn_it_more_time<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 1 << 16);
+    let began = Instant::now();
+    patiently(peer.send(frame(b"size 8000000"))).await;
+    patiently(peer.receive(10 << 16)).await;
+    let report = ended(serving).await;
+    let passed = began.elapsed();
+    // As much as it took, and what the pipe holds.
+    assert!(
+        passed >= Duration::from_secs(40) && passed <= Duration::from_secs(41) + LATE,
+        "{passed:?}"
+    );
+    assert_eq!((report.requests.received, report.requests.cut), (1, 1));
+}
+
+async fn peer_that_reads_64_kib_a_second_is_never_given_up<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 1 << 16);
+    patiently(peer.send(frame(b"size 8000000"))).await;
+    let mut received = 0;
+    while received < 8_000_004 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let some = patiently(peer.receive_some()).await.len();
         assert_ne!(some, 0, "it was given up after {received} bytes");
         received += some;
