@@ -21,6 +21,7 @@ each_kind!(
     started_frame_that_does_not_finish_is_refused_within_a_second_or_two,
     peer_that_never_stops_to_send_does_not_hold_up_a_drain,
     peer_that_keeps_sending_hears_its_last_reply,
+    idle_peers_that_stay_open_do_not_hold_up_a_drain,
     future_stops_a_server,
     dropped_server_cuts_its_connections,
     drain_without_control_frames_just_closes,
@@ -190,7 +191,8 @@ async fn is_not_held_up(echo: impl ServerProtocol<Framing = LengthPrefixed>) {
 }
 
 async fn peer_that_keeps_sending_hears_its_last_reply<K: Kind>() {
-    let server = server::<K>(&gate()).await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate());
+    let server = start(ConcurrentServer::new(tester).linger(Duration::from_secs(20))).await;
     let (mut reading, mut writing) = TcpStream::connect(server.addr())
         .await
         .expect("it listens")
@@ -214,6 +216,29 @@ async fn peer_that_keeps_sending_hears_its_last_reply<K: Kind>() {
     drop((within(sending).await.expect("no reset"), reading));
     let requests = server.finished().await.requests;
     assert_eq!(replies.len() as u64, requests.served * 104);
+}
+
+async fn idle_peers_that_stay_open_do_not_hold_up_a_drain<K: Kind>() {
+    let tester = tester_of::<K, LengthPrefixed>(&gate());
+    let server = start(ConcurrentServer::new(tester).linger(Duration::from_secs(15))).await;
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let mut peer = server.peer().await;
+        assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
+        peers.push(peer);
+    }
+    let stopped = std::time::Instant::now();
+    server.handle().stop();
+    for peer in &mut peers {
+        assert_eq!(within(peer.hear()).await.kind(), 0x40);
+        assert_eq!(within(peer.hear()).await, Heard::End);
+    }
+    let report = server.finished().await;
+    let took = stopped.elapsed();
+    // A second is more than it takes; the rest is for busy machines.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!((report.requests.served, report.connections.closed), (3, 3));
+    drop(peers);
 }
 
 async fn drain_timeout_cuts_the_rest<K: Kind>() {
