@@ -1,10 +1,14 @@
 //! Something a protocol function waits at until the test lets it through.
 
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
 
-use tokio::{runtime::Handle, sync::Semaphore};
-
-use crate::within;
+use tokio::{sync::Semaphore, task::coop::unconstrained};
 
 /// The test's side and the function's side of a gate.
 #[derive(Clone, Debug)]
@@ -32,9 +36,17 @@ impl Gate {
     ///
     /// # Panics
     ///
-    /// When nobody opens before the deadline, so that no test hangs; and where all tasks have one thread.
+    /// When nobody opens before the deadline, so that no test hangs.
     pub fn block(&self) {
-        Handle::current().block_on(within(self.pass()));
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        let deadline = Instant::now() + LIMIT;
+        // What the task was allowed to do would not become more while its thread is blocked.
+        let mut passed = pin!(unconstrained(self.pass()));
+        while passed.as_mut().poll(&mut cx).is_pending() {
+            assert!(Instant::now() < deadline, "nobody opened the gate");
+            thread::park_timeout(LIMIT);
+        }
     }
 
     /// Waits in the test until one more function is at the gate.
@@ -50,5 +62,17 @@ impl Gate {
     /// Lets one function through.
     pub fn open(&self) {
         self.opened.add_permits(1);
+    }
+}
+
+/// How long a blocked function waits for the test.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Wakes the thread that is blocked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }

@@ -13,7 +13,7 @@ pub trait Kind: Send + Sync + 'static {
     ///
     /// # Panics
     ///
-    /// When a [`SyncFn`] is to wait at the gate, or a [`BlockingFn`] without a multi-threaded runtime.
+    /// When a [`SyncFn`] is to wait at the gate.
     fn process<T: Send>(
         info: &ConnectionInfo,
         gate: &Gate,

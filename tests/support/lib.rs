@@ -34,4 +34,4 @@ pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use peer::{Heard, RawPeer, control, frame};
 pub use server::{LONG, Over, Place, Running, adds_up, serve_in_memory, start};
-pub use tester::{Count, Counting, Reply, Tester, tester, tester_of};
+pub use tester::{Bomb, Count, Counting, Reply, Tester, tester, tester_of};

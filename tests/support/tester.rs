@@ -1,6 +1,6 @@
 //! A protocol that does as it is told.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, panic::panic_any, sync::Arc};
 
 use tcs::{
     Answer, Context, Encode, EncodeError, Framing, Peer, Plain, Rejection, ServerProtocol, Writer,
@@ -13,6 +13,7 @@ use crate::{Act, Gate, Kind, ReadyFn};
 /// | request | what happens |
 /// |---|---|
 /// | `panic TEXT` | it panics with the text |
+/// | `bomb` | it panics with a [`Bomb`] |
 /// | `error TEXT` | the function's `Err` |
 /// | `busy TEXT` | a refusal of that kind |
 /// | `size N` | a reply of so many bytes |
@@ -44,12 +45,27 @@ pub fn tester_of<K, F>(gate: &Gate) -> Tester<F, (), K> {
 pub struct Counting(u32);
 
 impl<F, K> Tester<F, (), K> {
-    /// Gives the tester a session.
+    /// Gives the tester a session that counts.
     pub fn counting(self) -> Tester<F, Counting, K> {
+        self.session()
+    }
+
+    /// Gives the tester a session.
+    pub fn session<S>(self) -> Tester<F, S, K> {
         Tester {
             gate: self.gate,
             marker: PhantomData,
         }
+    }
+}
+
+/// A payload of a panic that panics when it is dropped.
+#[derive(Debug)]
+pub struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the payload of a panic");
     }
 }
 
@@ -114,6 +130,7 @@ fn act(count: u32, request: &str) -> Act<Result<Reply, Rejection>> {
     let text = rest.to_owned();
     let answer = match command {
         "panic" => panic!("{text}"),
+        "bomb" => panic_any(Bomb),
         "error" => return Act::Return(Ok(Reply::Error(text))),
         "busy" => return Act::Return(Err(Rejection::busy(text))),
         "size" => Answer::Reply("x".repeat(rest.parse().expect("a size"))),
