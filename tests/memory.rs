@@ -157,7 +157,7 @@ async fn left_behind<K: Kind>() -> usize {
         .linger(None);
     let server = start(server).await;
     // Less than what earns a second more.
-    let claim = [&2_000_000_u32.to_be_bytes()[..], &[b'7'; 60_000]].concat();
+    let claim = [2_000_000_u32.to_be_bytes().to_vec(), vec![b'7'; 60_000]].concat();
     let mut peers = Vec::new();
     let before = ALLOCATOR.current_usage();
     for _ in 0..STALLED {

@@ -24,8 +24,11 @@ use crate::{Act, Gate, Kind, ReadyFn};
 #[derive(Debug)]
 pub struct Tester<F, S = (), K = ReadyFn> {
     gate: Gate,
-    marker: PhantomData<fn() -> (F, S, K)>,
+    marker: Types<F, S, K>,
 }
+
+/// The types that a tester is made for.
+type Types<F, S, K> = PhantomData<fn() -> (F, S, K)>;
 
 /// A tester without sessions, whose function is ready at once unless it waits at the gate.
 pub fn tester<F>(gate: &Gate) -> Tester<F> {
