@@ -26,7 +26,9 @@ pub mod process;
 pub mod raw_server;
 mod server;
 mod tester;
+pub mod threads;
 pub mod vectors;
+pub mod work;
 
 pub use counted::{Counted, Writes, counted};
 pub use deadline::{patiently, within};
