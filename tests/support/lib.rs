@@ -25,6 +25,7 @@ pub mod pipeline;
 pub mod process;
 pub mod raw_server;
 mod server;
+pub mod stage;
 mod tester;
 pub mod threads;
 pub mod vectors;
