@@ -8,8 +8,7 @@ use tcs::{
 };
 use tcs_tests::{
     BlockingFn, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
-    counted, each_async_kind, each_kind, each_kind_that_waits, frame, gate, over_both, start,
-    tester_of, within,
+    counted, each_kind, each_kind_that_waits, frame, gate, over_both, start, tester_of, within,
 };
 use tokio::task::JoinHandle;
 
@@ -23,9 +22,9 @@ each_kind!(
     frame_that_follows_a_batch_has_its_limit,
 );
 each_kind!(drain_is_told_behind_a_batch);
-each_async_kind!(over_both: reply_does_not_wait_for_a_function_behind_it);
 each_kind_that_waits!(
     over_both:
+    reply_does_not_wait_for_a_function_behind_it,
     peer_that_half_closes_while_a_function_works_gets_its_replies,
 );
 over_both!(last_reply_ends_the_connection_even_if_it_is_an_error);
