@@ -53,7 +53,7 @@ async fn nothing_goes_on_behind_a_reset<P>(
             stage.gate.open();
         }
     }
-    within(stage.gone(1)).await;
+    within(stage.gone()).await;
     // The place of the first is free, and nothing is in it.
     let mut next = server.peer().await;
     assert_eq!(within(next.ask(pass)).await, Heard::message(passed));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tcs::{Json, server_protocol};
-use tokio::task::yield_now;
+use tokio::{sync::Semaphore, task::yield_now};
 
 use crate::{Gate, gate};
 
@@ -22,10 +22,10 @@ pub struct Stage {
     counts: Arc<Counts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     begun: AtomicUsize,
-    gone: AtomicUsize,
+    gone: Semaphore,
     returned: AtomicUsize,
 }
 
@@ -33,7 +33,11 @@ struct Counts {
 pub fn stage() -> Stage {
     Stage {
         gate: gate(),
-        counts: Arc::default(),
+        counts: Arc::new(Counts {
+            begun: AtomicUsize::new(0),
+            gone: Semaphore::new(0),
+            returned: AtomicUsize::new(0),
+        }),
     }
 }
 
@@ -48,11 +52,10 @@ impl Stage {
         self.counts.returned.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many functions have ended or were dropped.
-    pub async fn gone(&self, count: usize) {
-        while self.counts.gone.load(Ordering::SeqCst) < count {
-            yield_now().await;
-        }
+    /// Waits until one more function has ended or was dropped.
+    pub async fn gone(&self) {
+        let gone = &self.counts.gone;
+        gone.acquire().await.expect("never closed").forget();
     }
 
     /// Waits at the gate, as a function that begins here and may be dropped.
@@ -85,7 +88,7 @@ impl Entered<'_> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.0.counts.gone.fetch_add(1, Ordering::SeqCst);
+        self.0.counts.gone.add_permits(1);
     }
 }
 
