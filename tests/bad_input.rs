@@ -7,10 +7,12 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, Over, Place, RawPeer, Tester, control, frame, gate, over_both, tester, within,
+    Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, control, each_kind, frame, gate, over_both,
+    tester_of, within,
 };
 
-over_both!(
+each_kind!(
+    over_both:
     text_that_is_not_utf8_is_a_bad_request,
     frame_cut_in_the_middle_is_refused,
     unterminated_last_line_is_never_executed,
@@ -20,28 +22,30 @@ over_both!(
     text_at_a_length_prefixed_port_is_told_what_to_do,
     length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do,
     reply_with_the_delimiter_in_it_ends_the_connection,
+    control_frames_of_servers_are_refused_from_clients,
+);
+over_both!(
     error_with_the_delimiter_in_it_is_escaped,
     error_that_cannot_be_sent_is_a_failure,
     reply_without_a_form_is_a_failure_whose_reason_stays_here,
     request_is_refused_when_what_its_function_needs_is_missing,
-    control_frames_of_servers_are_refused_from_clients,
     random_bytes_end_their_connection_only,
 );
 
 const HTTP: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nbody\n";
 
-async fn prefixed(over: Over) -> Place<std::sync::Arc<Tester<LengthPrefixed>>> {
-    let tester = tester(&gate()).shared();
+async fn prefixed<K: Kind>(over: Over) -> Place<std::sync::Arc<Tester<LengthPrefixed, (), K>>> {
+    let tester = tester_of(&gate()).shared();
     Place::new(over, move || ConcurrentServer::new(tester.clone())).await
 }
 
-async fn lines(over: Over) -> Place<std::sync::Arc<Tester<Lines>>> {
-    let tester = tester(&gate()).shared();
+async fn lines<K: Kind>(over: Over) -> Place<std::sync::Arc<Tester<Lines, (), K>>> {
+    let tester = tester_of(&gate()).shared();
     Place::new(over, move || ConcurrentServer::new(tester.clone())).await
 }
 
-async fn raw(over: Over) -> Place<std::sync::Arc<Tester<Raw>>> {
-    let tester = tester(&gate()).shared();
+async fn raw<K: Kind>(over: Over) -> Place<std::sync::Arc<Tester<Raw, (), K>>> {
+    let tester = tester_of(&gate()).shared();
     Place::new(over, move || ConcurrentServer::new(tester.clone())).await
 }
 
@@ -50,8 +54,8 @@ async fn unharmed(peer: &mut RawPeer) {
     assert_eq!(within(peer.ask("other")).await, Heard::message("other"));
 }
 
-async fn text_that_is_not_utf8_is_a_bad_request(over: Over) {
-    let mut place = prefixed(over).await;
+async fn text_that_is_not_utf8_is_a_bad_request<K: Kind>(over: Over) {
+    let mut place = prefixed::<K>(over).await;
     let mut peer = place.peer().await;
     within(peer.send([frame(b"ab\xff\x1b"), frame(b"behind")].concat())).await;
     assert_eq!(
@@ -63,7 +67,7 @@ async fn text_that_is_not_utf8_is_a_bad_request(over: Over) {
     let requests = place.requests().await;
     assert_eq!((requests.served, requests.refused), (1, 1));
 
-    let mut place = lines(over).await;
+    let mut place = lines::<K>(over).await;
     let mut peer = place.peer().await;
     within(peer.send(b"before\nab\xff\nbehind\n")).await;
     assert_eq!(within(peer.rest()).await, b"before\n");
@@ -72,8 +76,8 @@ async fn text_that_is_not_utf8_is_a_bad_request(over: Over) {
     assert_eq!((requests.served, requests.refused), (1, 1));
 }
 
-async fn frame_cut_in_the_middle_is_refused(over: Over) {
-    let mut place = prefixed(over).await;
+async fn frame_cut_in_the_middle_is_refused<K: Kind>(over: Over) {
+    let mut place = prefixed::<K>(over).await;
     let request = frame(b"whole");
     for count in 1..request.len() {
         let mut peer = place.peer().await;
@@ -93,8 +97,8 @@ async fn frame_cut_in_the_middle_is_refused(over: Over) {
     assert_eq!((requests.served, requests.refused), (8, 8));
 }
 
-async fn unterminated_last_line_is_never_executed(over: Over) {
-    let mut place = lines(over).await;
+async fn unterminated_last_line_is_never_executed<K: Kind>(over: Over) {
+    let mut place = lines::<K>(over).await;
     let mut peer = place.peer().await;
     within(peer.send("whole\nhalf")).await;
     within(peer.finish()).await;
@@ -103,8 +107,8 @@ async fn unterminated_last_line_is_never_executed(over: Over) {
     assert_eq!((requests.served, requests.refused), (1, 1));
 }
 
-async fn garbage_ends_its_connection_only(over: Over) {
-    let mut place = prefixed(over).await;
+async fn garbage_ends_its_connection_only<K: Kind>(over: Over) {
+    let mut place = prefixed::<K>(over).await;
     let mut other = place.peer().await;
     unharmed(&mut other).await;
     // A TLS client hello, an impossible length, a control frame of nothing.
@@ -137,9 +141,13 @@ async fn garbage_ends_its_connection_only(over: Over) {
     assert_eq!((requests.served, requests.refused), (4, 3));
 }
 
-async fn http_request_is_answered_in_its_own_terms(over: Over) {
+async fn http_request_is_answered_in_its_own_terms<K: Kind>(over: Over) {
     let mut peers = Vec::new();
-    let (mut one, mut two, mut three) = (prefixed(over).await, lines(over).await, raw(over).await);
+    let (mut one, mut two, mut three) = (
+        prefixed::<K>(over).await,
+        lines::<K>(over).await,
+        raw::<K>(over).await,
+    );
     peers.push(one.peer().await);
     peers.push(two.peer().await);
     peers.push(three.peer().await);
@@ -165,8 +173,8 @@ async fn http_request_is_answered_in_its_own_terms(over: Over) {
     }
 }
 
-async fn nothing_behind_an_http_request_line_is_executed(over: Over) {
-    let mut place = lines(over).await;
+async fn nothing_behind_an_http_request_line_is_executed<K: Kind>(over: Over) {
+    let mut place = lines::<K>(over).await;
     let mut peer = place.peer().await;
     let post = "POST /x HTTP/1.1\r\nContent-Length: 6\r\n\r\npanic\n";
     for byte in post.bytes() {
@@ -181,7 +189,7 @@ async fn nothing_behind_an_http_request_line_is_executed(over: Over) {
     assert_eq!((requests.received, requests.refused), (1, 1));
 
     // However long the line is.
-    let mut place = lines(over).await;
+    let mut place = lines::<K>(over).await;
     let mut peer = place.peer().await;
     let target = "x".repeat(5_000);
     let post = format!("POST /{target} HTTP/1.1\r\n\r\npanic\n");
@@ -192,7 +200,7 @@ async fn nothing_behind_an_http_request_line_is_executed(over: Over) {
     assert_eq!((requests.received, requests.refused), (1, 1));
 
     // Later lines of the same form are text as any other.
-    let mut place = lines(over).await;
+    let mut place = lines::<K>(over).await;
     let mut peer = place.peer().await;
     within(peer.send("hello\nGET / HTTP/1.1\n")).await;
     within(peer.finish()).await;
@@ -200,8 +208,8 @@ async fn nothing_behind_an_http_request_line_is_executed(over: Over) {
     assert_eq!(place.requests().await.served, 2);
 }
 
-async fn text_at_a_length_prefixed_port_is_told_what_to_do(over: Over) {
-    let mut place = prefixed(over).await;
+async fn text_at_a_length_prefixed_port_is_told_what_to_do<K: Kind>(over: Over) {
+    let mut place = prefixed::<K>(over).await;
     for text in ["hello\n", "hi\n", "a\r\n", "hell", "    "] {
         let mut peer = place.peer().await;
         within(peer.send(text)).await;
@@ -221,8 +229,8 @@ async fn text_at_a_length_prefixed_port_is_told_what_to_do(over: Over) {
     assert_eq!(place.requests().await.refused, 6);
 }
 
-async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do(over: Over) {
-    let mut place = lines(over).await;
+async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(over: Over) {
+    let mut place = lines::<K>(over).await;
     let mut peer = place.peer().await;
     within(peer.send([frame(b"panic\n"), frame(b"panic\n")].concat())).await;
     assert_eq!(
@@ -238,8 +246,8 @@ async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do(over: Ove
     assert_eq!((requests.received, requests.refused), (1, 1));
 }
 
-async fn reply_with_the_delimiter_in_it_ends_the_connection(over: Over) {
-    let mut place = prefixed(over).await;
+async fn reply_with_the_delimiter_in_it_ends_the_connection<K: Kind>(over: Over) {
+    let mut place = prefixed::<K>(over).await;
     let mut peer = place.peer().await;
     assert_eq!(within(peer.ask("a\nb")).await, Heard::message("a\nb"));
     drop(peer);
@@ -315,8 +323,8 @@ async fn request_is_refused_when_what_its_function_needs_is_missing(over: Over) 
     assert_eq!((requests.served, requests.refused), expected);
 }
 
-async fn control_frames_of_servers_are_refused_from_clients(over: Over) {
-    let mut place = prefixed(over).await;
+async fn control_frames_of_servers_are_refused_from_clients<K: Kind>(over: Over) {
+    let mut place = prefixed::<K>(over).await;
     let mut peer = place.peer().await;
     within(peer.send([control(0x01, "no"), frame(b"behind")].concat())).await;
     assert_eq!(
@@ -332,7 +340,7 @@ async fn control_frames_of_servers_are_refused_from_clients(over: Over) {
 }
 
 async fn random_bytes_end_their_connection_only(over: Over) {
-    let mut place = prefixed(over).await;
+    let mut place = prefixed::<ReadyFn>(over).await;
     let mut other = place.peer().await;
     // A linear congruential generator: the same bytes each time.
     let mut state = 1_u32;

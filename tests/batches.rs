@@ -1,31 +1,41 @@
 //! Requests that arrive together are handled together, in order, and never wait for one another's
 //! functions in vain.
 
+use std::time::Duration;
+
 use tcs::{
     Answer, ConcurrentServer, LengthPrefixed, Lines, Report, ServerProtocol, server_protocol,
 };
 use tcs_tests::{
-    Heard, Over, Place, RawPeer, Writes, counted, frame, gate, over_both, tester, within,
+    BlockingFn, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
+    counted, each_kind, each_kind_that_waits, frame, gate, over_both, start, tester_of, within,
 };
 use tokio::task::JoinHandle;
 
-over_both!(
+each_kind!(
+    over_both:
     requests_together_are_answered_in_order,
     requests_in_pieces_are_answered,
-    reply_does_not_wait_for_a_function_behind_it,
     large_messages_pass_both_ways,
     peer_that_half_closes_gets_its_replies,
     lines_are_answered_by_lines,
-    last_reply_ends_the_connection_even_if_it_is_an_error,
+    frame_that_follows_a_batch_has_its_limit,
 );
+each_kind!(drain_is_told_behind_a_batch);
+each_kind_that_waits!(
+    over_both:
+    reply_does_not_wait_for_a_function_behind_it,
+    peer_that_half_closes_while_a_function_works_gets_its_replies,
+);
+over_both!(last_reply_ends_the_connection_even_if_it_is_an_error);
 
-async fn place(over: Over) -> Place<impl ServerProtocol> {
-    let tester = tester::<LengthPrefixed>(&gate()).shared();
+async fn place<K: Kind>(over: Over, gate: &Gate) -> Place<impl ServerProtocol> {
+    let tester = tester_of::<K, LengthPrefixed>(gate).shared();
     Place::new(over, move || ConcurrentServer::new(tester.clone())).await
 }
 
-async fn requests_together_are_answered_in_order(over: Over) {
-    let mut place = place(over).await;
+async fn requests_together_are_answered_in_order<K: Kind>(over: Over) {
+    let mut place = place::<K>(over, &gate()).await;
     let mut peer = place.peer().await;
     let requests: Vec<String> = (0..100).map(|n| format!("request {n}")).collect();
     let stream: Vec<u8> = requests
@@ -60,13 +70,16 @@ fn at_once(request: &str) -> String {
 
 #[tokio::test]
 async fn replies_of_a_batch_leave_in_one_write() {
-    one_write(tester::<LengthPrefixed>(&gate())).await;
-    one_write(AtOnce).await;
+    one_write(tester_of::<SyncFn, LengthPrefixed>(&gate()), 1_000).await;
+    one_write(tester_of::<ReadyFn, LengthPrefixed>(&gate()), 1_000).await;
+    // More permits in one poll would be beyond what tokio lets a task do before others have their turn.
+    one_write(tester_of::<BlockingFn, LengthPrefixed>(&gate()), 100).await;
+    one_write(AtOnce, 1_000).await;
 }
 
-async fn one_write(protocol: impl ServerProtocol) {
+async fn one_write(protocol: impl ServerProtocol, count: usize) {
     let (mut peer, writes, serving) = counting(protocol);
-    let stream = frame(b"request").repeat(1_000);
+    let stream = frame(b"request").repeat(count);
     within(peer.send(&stream)).await;
     assert_eq!(within(peer.receive(stream.len())).await, stream);
     assert_eq!(writes.take(), [stream.len()]);
@@ -76,7 +89,9 @@ async fn one_write(protocol: impl ServerProtocol) {
 
 #[tokio::test]
 async fn batch_is_sent_when_64_kib_wait() {
-    writes_of_64_kib(tester::<LengthPrefixed>(&gate())).await;
+    writes_of_64_kib(tester_of::<SyncFn, LengthPrefixed>(&gate())).await;
+    writes_of_64_kib(tester_of::<ReadyFn, LengthPrefixed>(&gate())).await;
+    writes_of_64_kib(tester_of::<BlockingFn, LengthPrefixed>(&gate())).await;
     writes_of_64_kib(AtOnce).await;
 }
 
@@ -91,8 +106,20 @@ async fn writes_of_64_kib(protocol: impl ServerProtocol) {
     within(serving).await.expect("no panic").expect("served");
 }
 
-async fn requests_in_pieces_are_answered(over: Over) {
-    let mut place = place(over).await;
+#[tokio::test]
+async fn reply_leaves_before_the_loop_waits_for_a_function() {
+    let (mut peer, writes, serving) = counting(tester_of::<WaitingFn, LengthPrefixed>(&gate()));
+    within(peer.send(frame(b"request").repeat(3))).await;
+    for _ in 0..3 {
+        assert_eq!(within(peer.hear()).await, Heard::message("request"));
+    }
+    assert_eq!(writes.take(), [11, 11, 11]);
+    drop(peer);
+    within(serving).await.expect("no panic").expect("served");
+}
+
+async fn requests_in_pieces_are_answered<K: Kind>(over: Over) {
+    let mut place = place::<K>(over, &gate()).await;
     let mut peer = place.peer().await;
     for byte in frame(b"slowly") {
         within(peer.send([byte])).await;
@@ -103,10 +130,9 @@ async fn requests_in_pieces_are_answered(over: Over) {
     assert_eq!(place.requests().await.served, 1);
 }
 
-async fn reply_does_not_wait_for_a_function_behind_it(over: Over) {
+async fn reply_does_not_wait_for_a_function_behind_it<K: Kind>(over: Over) {
     let gate = gate();
-    let tester = tester::<LengthPrefixed>(&gate).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut place = place::<K>(over, &gate).await;
     let mut peer = place.peer().await;
     let requests = [frame(b"first"), frame(b"wait second"), frame(b"third")].concat();
     within(peer.send(requests)).await;
@@ -119,8 +145,8 @@ async fn reply_does_not_wait_for_a_function_behind_it(over: Over) {
     assert_eq!(place.requests().await.served, 3);
 }
 
-async fn large_messages_pass_both_ways(over: Over) {
-    let mut place = place(over).await;
+async fn large_messages_pass_both_ways<K: Kind>(over: Over) {
+    let mut place = place::<K>(over, &gate()).await;
     let mut peer = place.peer().await;
     let text = "y".repeat(3 << 20);
     within(peer.send(frame(text.as_bytes()))).await;
@@ -129,8 +155,8 @@ async fn large_messages_pass_both_ways(over: Over) {
     assert_eq!(place.requests().await.served, 1);
 }
 
-async fn peer_that_half_closes_gets_its_replies(over: Over) {
-    let mut place = place(over).await;
+async fn peer_that_half_closes_gets_its_replies<K: Kind>(over: Over) {
+    let mut place = place::<K>(over, &gate()).await;
     let mut peer = place.peer().await;
     within(peer.send([frame(b"a"), frame(b"b")].concat())).await;
     within(peer.finish()).await;
@@ -139,11 +165,11 @@ async fn peer_that_half_closes_gets_its_replies(over: Over) {
         [frame(b"a"), frame(b"b")].concat()
     );
     assert_eq!(place.requests().await.served, 2);
+}
 
-    // Be it while the function is at work.
+async fn peer_that_half_closes_while_a_function_works_gets_its_replies<K: Kind>(over: Over) {
     let gate = gate();
-    let tester = tester::<LengthPrefixed>(&gate).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut place = place::<K>(over, &gate).await;
     let mut peer = place.peer().await;
     within(peer.send([frame(b"wait a"), frame(b"b")].concat())).await;
     within(gate.reached()).await;
@@ -156,8 +182,8 @@ async fn peer_that_half_closes_gets_its_replies(over: Over) {
     assert_eq!(place.requests().await.served, 2);
 }
 
-async fn lines_are_answered_by_lines(over: Over) {
-    let tester = tester::<Lines>(&gate()).shared();
+async fn lines_are_answered_by_lines<K: Kind>(over: Over) {
+    let tester = tester_of::<K, Lines>(&gate()).shared();
     let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
     let mut peer = place.peer().await;
     within(peer.send("one\ntwo\r\n\nnothing\nerror no such thing\nlast bye\nafter\n")).await;
@@ -168,6 +194,36 @@ async fn lines_are_answered_by_lines(over: Over) {
     drop(peer);
     let requests = place.requests().await;
     assert_eq!((requests.received, requests.served), (6, 6));
+}
+
+async fn frame_that_follows_a_batch_has_its_limit<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
+    let limit = Duration::from_millis(50);
+    let server = move || ConcurrentServer::new(tester.clone()).frame_timeout(limit);
+    let mut place = Place::new(over, server).await;
+    let mut peer = place.peer().await;
+    within(peer.send([&frame(b"a"), &frame(b"b"), &frame(b"cut")[..5]].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("a"));
+    assert_eq!(within(peer.hear()).await, Heard::message("b"));
+    assert_eq!(within(peer.hear()).await.kind(), 0x41);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.refused), (2, 1));
+}
+
+async fn drain_is_told_behind_a_batch<K: Kind>() {
+    let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate()));
+    let server = start(server).await;
+    let mut peer = server.peer().await;
+    within(peer.send([frame(b"a"), frame(b"b")].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("a"));
+    server.handle().stop();
+    assert_eq!(within(peer.hear()).await, Heard::message("b"));
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(server.finished().await.requests.served, 2);
 }
 
 #[server_protocol]

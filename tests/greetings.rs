@@ -1,23 +1,58 @@
 //! What a server does when a connection opens, before it is asked.
 
-use tcs::{ConcurrentServer, Lines, Peer, server_protocol};
-use tcs_tests::{Heard, Over, Place, frame, over_both, within};
+use std::marker::PhantomData;
 
-over_both!(
+use tcs::{
+    ConcurrentServer, Context, Encode, Lines, Peer, Plain, Rejection, ServerProtocol,
+    server_protocol,
+};
+use tcs_tests::{Act, Gate, Heard, Kind, Over, Place, each_kind, frame, gate, over_both, within};
+
+each_kind!(
+    over_both:
     greeting_comes_before_the_first_request,
     greeting_comes_before_the_replies_to_requests_that_were_sent_already,
+);
+over_both!(
+    greeting_of_a_function_comes_first,
     greeting_sees_the_peer,
     session_sees_the_peer,
     greeting_that_cannot_be_sent_ends_the_connection,
 );
 
-#[server_protocol(framing = Lines, greeting = "220 ready")]
-fn echo(line: &str) -> &str {
-    line
+/// Repeats lines.
+struct Echoing<K>(Gate, PhantomData<fn() -> K>);
+
+fn echoing<K: Kind>() -> ConcurrentServer<Echoing<K>> {
+    ConcurrentServer::new(Echoing(gate(), PhantomData))
 }
 
-async fn greeting_comes_before_the_first_request(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Echo)).await;
+impl<K: Kind> ServerProtocol for Echoing<K> {
+    type Framing = Lines;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    const GREETS: bool = true;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    fn greeting<'a>(&'a self, _peer: &'a Peer, (): &'a mut ()) -> Option<impl Encode<Plain>> {
+        Some("220 ready")
+    }
+
+    fn process_request<'a>(
+        &'a self,
+        context: Context<'a, ()>,
+        line: &'a str,
+    ) -> impl Future<Output = Result<&'a str, Rejection>> + Send {
+        K::process(context.info, &self.0, move || Act::Return(Ok(line)))
+    }
+}
+
+async fn greeting_comes_before_the_first_request<K: Kind>(over: Over) {
+    let mut place = Place::new(over, echoing::<K>).await;
     for _ in 0..2 {
         let mut peer = place.peer().await;
         assert_eq!(within(peer.receive(10)).await, b"220 ready\n");
@@ -29,13 +64,27 @@ async fn greeting_comes_before_the_first_request(over: Over) {
     assert_eq!((requests.received, requests.served), (2, 2));
 }
 
-async fn greeting_comes_before_the_replies_to_requests_that_were_sent_already(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Echo)).await;
+async fn greeting_comes_before_the_replies_to_requests_that_were_sent_already<K: Kind>(over: Over) {
+    let mut place = Place::new(over, echoing::<K>).await;
     let mut peer = place.peer().await;
     within(peer.send("one\ntwo\n")).await;
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"220 ready\none\ntwo\n");
     assert_eq!(place.requests().await.served, 2);
+}
+
+#[server_protocol(framing = Lines, greeting = "220 ready")]
+fn echo(line: &str) -> &str {
+    line
+}
+
+async fn greeting_of_a_function_comes_first(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Echo)).await;
+    let mut peer = place.peer().await;
+    within(peer.send("one\n")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"220 ready\none\n");
+    assert_eq!(place.requests().await.served, 1);
 }
 
 #[server_protocol(greeting = if peer.addr().is_some() { "from afar" } else { "from here" })]

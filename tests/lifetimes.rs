@@ -3,16 +3,36 @@
 use std::time::Duration;
 
 use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Raw, server_protocol};
-use tcs_tests::{Gate, Heard, RawPeer, Running, Tester, frame, gate, start, tester, within};
+use tcs_tests::{
+    Gate, Heard, Kind, RawPeer, Running, Tester, each_kind, each_kind_that_waits, frame, gate,
+    start, tester, tester_of, within,
+};
 use tokio::net::TcpStream;
 
-fn prefixed(gate: &Gate) -> Tester<LengthPrefixed> {
-    tester(gate)
+each_kind!(
+    once_answers_one_request_and_returns,
+    once_ignores_connections_that_end_before_a_request_byte,
+    once_ignores_connections_that_stay_idle,
+    once_executes_no_second_request,
+    once_returns_when_its_request_is_refused_or_fails,
+    once_answers_one_request_over_any_stream,
+    iterative_serves_the_second_although_the_first_sits_idle,
+    raw_has_one_exchange_per_connection,
+    raw_request_that_fills_the_buffer_exactly_is_answered,
+);
+each_kind_that_waits!(
+    once_has_closed_its_listener_when_the_request_is_taken,
+    iterative_does_not_answer_the_second_before_the_first_is_done,
+    concurrent_answers_both,
+    connections_beyond_the_cap_wait_in_the_backlog,
+);
+
+fn prefixed<K: Kind>(gate: &Gate) -> Tester<LengthPrefixed, (), K> {
+    tester_of(gate)
 }
 
-#[tokio::test]
-async fn once_answers_one_request_and_returns() {
-    let server = start(OnceServer::new(prefixed(&gate()))).await;
+async fn once_answers_one_request_and_returns<K: Kind>() {
+    let server = start(OnceServer::new(prefixed::<K>(&gate()))).await;
     let mut peer = server.peer().await;
     assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
     assert_eq!(within(peer.hear()).await.kind(), 0x40);
@@ -22,9 +42,8 @@ async fn once_answers_one_request_and_returns() {
     assert_eq!((report.requests.served, report.connections.closed), (1, 1));
 }
 
-#[tokio::test]
-async fn once_ignores_connections_that_end_before_a_request_byte() {
-    let server = start(OnceServer::new(prefixed(&gate()))).await;
+async fn once_ignores_connections_that_end_before_a_request_byte<K: Kind>() {
+    let server = start(OnceServer::new(prefixed::<K>(&gate()))).await;
     drop(server.peer().await);
     server.peer().await.reset();
     let mut peer = server.peer().await;
@@ -37,9 +56,8 @@ async fn once_ignores_connections_that_end_before_a_request_byte() {
     assert_eq!((report.requests.received, report.requests.served), (1, 1));
 }
 
-#[tokio::test]
-async fn once_ignores_connections_that_stay_idle() {
-    let server = OnceServer::new(prefixed(&gate())).idle_timeout(Duration::from_millis(50));
+async fn once_ignores_connections_that_stay_idle<K: Kind>() {
+    let server = OnceServer::new(prefixed::<K>(&gate())).idle_timeout(Duration::from_millis(50));
     let server = start(server).await;
     let mut idle = server.peer().await;
     let mut peer = server.peer().await;
@@ -49,10 +67,9 @@ async fn once_ignores_connections_that_stay_idle() {
     assert_eq!(server.finished().await.requests.served, 1);
 }
 
-#[tokio::test]
-async fn once_has_closed_its_listener_when_the_request_is_taken() {
+async fn once_has_closed_its_listener_when_the_request_is_taken<K: Kind>() {
     let gate = gate();
-    let server = start(OnceServer::new(prefixed(&gate))).await;
+    let server = start(OnceServer::new(prefixed::<K>(&gate))).await;
     let mut peer = server.peer().await;
     within(peer.send(frame(b"wait done"))).await;
     within(gate.reached()).await;
@@ -64,9 +81,12 @@ async fn once_has_closed_its_listener_when_the_request_is_taken() {
     assert_eq!(server.finished().await.requests.served, 1);
 }
 
+async fn once_executes_no_second_request<K: Kind>() {
+    no_second_request(start(OnceServer::new(prefixed::<K>(&gate()))).await).await;
+}
+
 #[tokio::test]
-async fn once_executes_no_second_request() {
-    no_second_request(start(OnceServer::new(prefixed(&gate()))).await).await;
+async fn once_executes_no_second_request_of_a_plain_function() {
     no_second_request(start(OnceServer::new(Echo)).await).await;
 }
 
@@ -89,15 +109,14 @@ async fn no_second_request(server: Running) {
     assert_eq!(server.finished().await.requests.received, 1);
 }
 
-#[tokio::test]
-async fn once_returns_when_its_request_is_refused_or_fails() {
+async fn once_returns_when_its_request_is_refused_or_fails<K: Kind>() {
     for (request, kind) in [
         (frame(b"\xff"), 0x02),
         (frame(b"busy x"), 0x04),
         (frame(b"panic x"), 0x06),
         (2_u32.pow(30).to_be_bytes().to_vec(), 0x43),
     ] {
-        let server = start(OnceServer::new(prefixed(&gate()))).await;
+        let server = start(OnceServer::new(prefixed::<K>(&gate()))).await;
         let mut peer = server.peer().await;
         within(peer.send([request, frame(b"behind")].concat())).await;
         assert_eq!(within(peer.hear()).await.kind(), kind);
@@ -110,10 +129,9 @@ async fn once_returns_when_its_request_is_refused_or_fails() {
     }
 }
 
-#[tokio::test]
-async fn once_answers_one_request_over_any_stream() {
+async fn once_answers_one_request_over_any_stream<K: Kind>() {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let serving = tokio::spawn(OnceServer::new(prefixed(&gate())).serve_stream(far));
+    let serving = tokio::spawn(OnceServer::new(prefixed::<K>(&gate())).serve_stream(far));
     let mut peer = RawPeer::over(near);
     within(peer.send([frame(b"one"), frame(b"two")].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("one"));
@@ -123,10 +141,9 @@ async fn once_answers_one_request_over_any_stream() {
     assert_eq!(report.requests.received, 1);
 }
 
-#[tokio::test]
-async fn iterative_does_not_answer_the_second_before_the_first_is_done() {
+async fn iterative_does_not_answer_the_second_before_the_first_is_done<K: Kind>() {
     let gate = gate();
-    let server = start(IterativeServer::new(prefixed(&gate))).await;
+    let server = start(IterativeServer::new(prefixed::<K>(&gate))).await;
     let mut first = server.peer().await;
     within(first.send(frame(b"wait first"))).await;
     within(gate.reached()).await;
@@ -147,9 +164,9 @@ async fn iterative_does_not_answer_the_second_before_the_first_is_done() {
     assert_eq!(server.stopped().await.requests.served, 12);
 }
 
-#[tokio::test]
-async fn iterative_serves_the_second_although_the_first_sits_idle() {
-    let server = IterativeServer::new(prefixed(&gate())).idle_timeout(Duration::from_millis(50));
+async fn iterative_serves_the_second_although_the_first_sits_idle<K: Kind>() {
+    let server =
+        IterativeServer::new(prefixed::<K>(&gate())).idle_timeout(Duration::from_millis(50));
     let server = start(server).await;
     let mut idle = server.peer().await;
     let mut second = server.peer().await;
@@ -162,10 +179,9 @@ async fn iterative_serves_the_second_although_the_first_sits_idle() {
     assert_eq!(server.stopped().await.requests.served, 1);
 }
 
-#[tokio::test]
-async fn concurrent_answers_both() {
+async fn concurrent_answers_both<K: Kind>() {
     let gate = gate();
-    let server = start(ConcurrentServer::new(prefixed(&gate))).await;
+    let server = start(ConcurrentServer::new(prefixed::<K>(&gate))).await;
     let mut first = server.peer().await;
     within(first.send(frame(b"wait first"))).await;
     within(gate.reached()).await;
@@ -177,10 +193,9 @@ async fn concurrent_answers_both() {
     assert_eq!(server.stopped().await.requests.served, 2);
 }
 
-#[tokio::test]
-async fn connections_beyond_the_cap_wait_in_the_backlog() {
+async fn connections_beyond_the_cap_wait_in_the_backlog<K: Kind>() {
     let gate = gate();
-    let server = start(ConcurrentServer::new(prefixed(&gate)).max_connections(2)).await;
+    let server = start(ConcurrentServer::new(prefixed::<K>(&gate)).max_connections(2)).await;
     let mut peers: Vec<RawPeer> = Vec::new();
     for _ in 0..3 {
         let mut peer = server.peer().await;
@@ -209,7 +224,7 @@ async fn connections_beyond_the_cap_wait_in_the_backlog() {
 async fn many_wait_in_the_backlog_until_they_are_accepted() {
     let largest = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
     let largest = largest.map_or(100, |text| text.trim().parse().expect("a number"));
-    let server = ConcurrentServer::new(prefixed(&gate())).port(0);
+    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).port(0);
     let server = server.bind().await.expect("a free port");
     let (addr, handle) = (server.local_addr(), server.handle());
     let mut peers = Vec::new();
@@ -227,9 +242,8 @@ async fn many_wait_in_the_backlog_until_they_are_accepted() {
     assert_eq!(report.requests.served, count);
 }
 
-#[tokio::test]
-async fn raw_has_one_exchange_per_connection() {
-    let server = start(ConcurrentServer::new(tester::<Raw>(&gate()))).await;
+async fn raw_has_one_exchange_per_connection<K: Kind>() {
+    let server = start(ConcurrentServer::new(tester_of::<K, Raw>(&gate()))).await;
     for _ in 0..2 {
         let mut peer = server.peer().await;
         within(peer.send("hello\n")).await;
@@ -238,9 +252,8 @@ async fn raw_has_one_exchange_per_connection() {
     assert_eq!(server.stopped().await.requests.served, 2);
 }
 
-#[tokio::test]
-async fn raw_request_that_fills_the_buffer_exactly_is_answered() {
-    let server = start(ConcurrentServer::new(tester::<Raw>(&gate()))).await;
+async fn raw_request_that_fills_the_buffer_exactly_is_answered<K: Kind>() {
+    let server = start(ConcurrentServer::new(tester_of::<K, Raw>(&gate()))).await;
     for length in [16 * 1024, 16 * 1024 - 1, 16 * 1024 + 1] {
         let mut peer = server.peer().await;
         let request = vec![b'x'; length];

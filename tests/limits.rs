@@ -1,37 +1,44 @@
-//! Every wait of a server has a limit, and so has every size.
+//! Every wait of a server has a limit.
 //!
 //! The clock is paused: hours pass in no time, and limits end when they should.
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use tcs::{
-    ConcurrentServer, IterativeServer, LengthPrefixed, Lines, OnceServer, Raw, Report,
-    ServerProtocol,
-    server::{Lifetime, Server},
-    server_protocol,
+use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Report, server_protocol};
+use tcs_tests::{
+    Heard, Kind, Tester, each_async_kind, each_kind, frame, gate, patiently,
+    serve_in_memory as serve, tester_of,
 };
-use tcs_tests::{Heard, RawPeer, Tester, adds_up, control, frame, gate, patiently, tester};
 use tokio::{task::JoinHandle, time::Instant};
+
+each_kind!(
+    paused:
+    idle_connection_is_told_and_closed,
+    idle_connection_keeps_others_waiting_for_a_short_time_only,
+    started_frame_has_its_own_limit,
+    frame_that_is_skipped_has_the_same_limit,
+    bytes_that_arrive_earn_a_started_frame_more_time,
+    peer_that_does_not_read_is_given_up,
+    peer_that_reads_slowly_is_not_given_up,
+    peer_that_reads_a_little_now_and_then_is_given_up,
+    bytes_that_a_peer_takes_earn_it_more_time,
+    peer_that_reads_64_kib_a_second_is_never_given_up,
+    server_that_closes_first_lingers,
+    request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late,
+    limits_can_be_switched_off,
+);
+each_async_kind!(
+    paused:
+    function_has_no_limit_unless_it_is_given_one,
+    function_that_takes_too_long_is_answered_in_its_place,
+    function_that_takes_too_long_with_a_session_ends_the_connection,
+);
 
 /// How late a limit may end: three sweeps of at most 83 ms.
 const LATE: Duration = Duration::from_millis(250);
 
-/// Serves one peer in memory, through a pipe of so many bytes.
-fn serve<P: ServerProtocol, L: Lifetime>(
-    server: Server<P, L>,
-    pipe: usize,
-) -> (RawPeer, JoinHandle<Report>) {
-    let (near, far) = tokio::io::duplex(pipe);
-    let serving = tokio::spawn(async move {
-        let report = server.serve_stream(far).await.expect("good settings");
-        adds_up(&report);
-        report
-    });
-    (RawPeer::over(near), serving)
-}
-
-fn server() -> ConcurrentServer<Tester<LengthPrefixed>> {
-    ConcurrentServer::new(tester(&gate()))
+fn server<K: Kind>() -> ConcurrentServer<Tester<LengthPrefixed, (), K>> {
+    ConcurrentServer::new(tester_of(&gate()))
 }
 
 async fn ended(serving: JoinHandle<Report>) -> Report {
@@ -47,9 +54,8 @@ fn took(began: Instant, limit: Duration) {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn idle_connection_is_told_and_closed() {
-    let (mut peer, serving) = serve(server(), 1 << 16);
+async fn idle_connection_is_told_and_closed<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 1 << 16);
     for _ in 0..2 {
         let began = Instant::now();
         tokio::time::sleep(Duration::from_secs(299)).await;
@@ -70,9 +76,8 @@ async fn idle_connection_is_told_and_closed() {
     assert_eq!(ended(serving).await.requests.received, 2);
 }
 
-#[tokio::test(start_paused = true)]
-async fn idle_connection_keeps_others_waiting_for_a_short_time_only() {
-    let tester = || tester::<LengthPrefixed>(&gate());
+async fn idle_connection_keeps_others_waiting_for_a_short_time_only<K: Kind>() {
+    let tester = || tester_of::<K, LengthPrefixed>(&gate());
     let iterative = serve(IterativeServer::new(tester()), 1 << 16);
     let once = serve(OnceServer::new(tester()), 1 << 16);
     let began = Instant::now();
@@ -84,9 +89,8 @@ async fn idle_connection_keeps_others_waiting_for_a_short_time_only() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn started_frame_has_its_own_limit() {
-    let (mut peer, serving) = serve(server(), 1 << 16);
+async fn started_frame_has_its_own_limit<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 1 << 16);
     let began = Instant::now();
     // A byte now and then does not extend it.
     for byte in &frame(b"trickling along")[..5] {
@@ -106,9 +110,8 @@ async fn started_frame_has_its_own_limit() {
     assert_eq!((requests.received, requests.refused), (1, 1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn frame_that_is_skipped_has_the_same_limit() {
-    let (mut peer, serving) = serve(server().max_frame_len(100), 1 << 16);
+async fn frame_that_is_skipped_has_the_same_limit<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>().max_frame_len(100), 1 << 16);
     let began = Instant::now();
     patiently(peer.send(300_u32.to_be_bytes())).await;
     let too_large = "a message of 300 bytes exceeds `max_frame_len` of 100 bytes".to_owned();
@@ -124,9 +127,8 @@ async fn frame_that_is_skipped_has_the_same_limit() {
     assert_eq!((requests.received, requests.refused), (1, 1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn bytes_that_arrive_earn_a_started_frame_more_time() {
-    let (mut peer, serving) = serve(server(), 1 << 20);
+async fn bytes_that_arrive_earn_a_started_frame_more_time<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 1 << 20);
     let began = Instant::now();
     let message = vec![b'x'; 300_000];
     let request = frame(&message);
@@ -139,9 +141,8 @@ async fn bytes_that_arrive_earn_a_started_frame_more_time() {
     assert_eq!(ended(serving).await.requests.served, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn peer_that_does_not_read_is_given_up() {
-    let (mut peer, serving) = serve(server(), 64);
+async fn peer_that_does_not_read_is_given_up<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 64);
     let began = Instant::now();
     patiently(peer.send([frame(b"size 1000"), frame(b"behind")].concat())).await;
     let report = ended(serving).await;
@@ -149,13 +150,12 @@ async fn peer_that_does_not_read_is_given_up() {
     assert_eq!((report.requests.received, report.requests.cut), (2, 2));
 }
 
-#[tokio::test(start_paused = true)]
-async fn peer_that_reads_slowly_is_not_given_up() {
-    let (mut peer, serving) = serve(server(), 64);
+async fn peer_that_reads_slowly_is_not_given_up<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 64);
     patiently(peer.send(frame(b"size 320"))).await;
     let mut received = 0;
     while received < 324 {
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         let some = patiently(peer.receive_some()).await.len();
         assert_ne!(some, 0, "it was given up after {received} bytes");
         received += some;
@@ -164,9 +164,52 @@ async fn peer_that_reads_slowly_is_not_given_up() {
     assert_eq!(ended(serving).await.requests.served, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn server_that_closes_first_lingers() {
-    let (mut peer, serving) = serve(server(), 1 << 16);
+async fn peer_that_reads_a_little_now_and_then_is_given_up<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 64);
+    let began = Instant::now();
+    patiently(peer.send(frame(b"size 10000"))).await;
+    let reading = tokio::spawn(async move {
+        while !patiently(peer.receive_some()).await.is_empty() {
+            tokio::time::sleep(Duration::from_secs(25)).await;
+        }
+    });
+    let report = ended(serving).await;
+    took(began, Duration::from_secs(30));
+    assert_eq!((report.requests.received, report.requests.cut), (1, 1));
+    patiently(reading).await.expect("no panic");
+}
+
+async fn bytes_that_a_peer_takes_earn_it_more_time<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 1 << 16);
+    let began = Instant::now();
+    patiently(peer.send(frame(b"size 8000000"))).await;
+    patiently(peer.receive(10 << 16)).await;
+    let report = ended(serving).await;
+    let passed = began.elapsed();
+    // As much as it took, and what the pipe holds.
+    assert!(
+        passed >= Duration::from_secs(40) && passed <= Duration::from_secs(41) + LATE,
+        "{passed:?}"
+    );
+    assert_eq!((report.requests.received, report.requests.cut), (1, 1));
+}
+
+async fn peer_that_reads_64_kib_a_second_is_never_given_up<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 1 << 16);
+    patiently(peer.send(frame(b"size 8000000"))).await;
+    let mut received = 0;
+    while received < 8_000_004 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let some = patiently(peer.receive_some()).await.len();
+        assert_ne!(some, 0, "it was given up after {received} bytes");
+        received += some;
+    }
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.served, 1);
+}
+
+async fn server_that_closes_first_lingers<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>(), 1 << 16);
     patiently(peer.send(frame(b"last words"))).await;
     assert_eq!(patiently(peer.hear()).await, Heard::message("words"));
     assert_eq!(patiently(peer.hear()).await.kind(), 0x40);
@@ -185,10 +228,9 @@ async fn server_that_closes_first_lingers() {
     assert_eq!(ended(serving).await.requests.received, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn function_has_no_limit_unless_it_is_given_one() {
+async fn function_has_no_limit_unless_it_is_given_one<K: Kind>() {
     let gate = gate();
-    let tester: Tester<LengthPrefixed> = tester(&gate);
+    let tester = tester_of::<K, LengthPrefixed>(&gate);
     let (mut peer, serving) = serve(ConcurrentServer::new(tester), 1 << 16);
     patiently(peer.send(frame(b"wait long"))).await;
     patiently(gate.reached()).await;
@@ -199,10 +241,9 @@ async fn function_has_no_limit_unless_it_is_given_one() {
     assert_eq!(ended(serving).await.requests.served, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn function_that_takes_too_long_is_answered_in_its_place() {
+async fn function_that_takes_too_long_is_answered_in_its_place<K: Kind>() {
     let limit = Duration::from_secs(3);
-    let (mut peer, serving) = serve(server().request_timeout(limit), 1 << 16);
+    let (mut peer, serving) = serve(server::<K>().request_timeout(limit), 1 << 16);
     let began = Instant::now();
     patiently(peer.send([frame(b"wait"), frame(b"behind")].concat())).await;
     assert_eq!(
@@ -216,9 +257,8 @@ async fn function_that_takes_too_long_is_answered_in_its_place() {
     assert_eq!((requests.failed, requests.served), (1, 1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn function_that_takes_too_long_with_a_session_ends_the_connection() {
-    let tester: Tester<LengthPrefixed> = tester(&gate());
+async fn function_that_takes_too_long_with_a_session_ends_the_connection<K: Kind>() {
+    let tester = tester_of::<K, LengthPrefixed>(&gate());
     let server = ConcurrentServer::new(tester.counting()).request_timeout(Duration::from_secs(3));
     let (mut peer, serving) = serve(server, 1 << 16);
     patiently(peer.send([frame(b"wait"), frame(b"behind")].concat())).await;
@@ -234,9 +274,8 @@ async fn function_that_takes_too_long_with_a_session_ends_the_connection() {
     assert_eq!(ended(serving).await.requests.received, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late() {
-    let (mut peer, serving) = serve(server().max_frame_len(100), 1 << 16);
+async fn request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>().max_frame_len(100), 1 << 16);
     patiently(peer.send([&101_u32.to_be_bytes()[..], b"a part"].concat())).await;
     assert_eq!(patiently(peer.hear()).await.kind(), 0x03);
     let began = Instant::now();
@@ -275,9 +314,8 @@ async fn time_in_which_nothing_could_run_does_not_count() {
     assert_eq!(ended(serving).await.requests.served, 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn limits_can_be_switched_off() {
-    let server = server()
+async fn limits_can_be_switched_off<K: Kind>() {
+    let server = server::<K>()
         .idle_timeout(None)
         .frame_timeout(None)
         .write_timeout(None)
@@ -299,100 +337,4 @@ async fn limits_can_be_switched_off() {
     assert_eq!(ended(serving).await.requests.served, 2);
     took(began, Duration::ZERO);
     drop(peer);
-}
-
-#[tokio::test]
-async fn request_beyond_the_limit_is_refused_in_its_place() {
-    let (mut peer, serving) = serve(server().max_frame_len(100), 1 << 16);
-    for (length, fits) in [(99, true), (100, true), (101, false), (400, false)] {
-        let request = "y".repeat(length);
-        let expected = if fits {
-            Heard::message(&request)
-        } else {
-            let text = format!("a message of {length} bytes exceeds `max_frame_len` of 100 bytes");
-            Heard::Control(0x03, text)
-        };
-        let requests = [frame(request.as_bytes()), frame(b"behind")].concat();
-        patiently(peer.send(requests)).await;
-        assert_eq!(patiently(peer.hear()).await, expected, "{length}");
-        assert_eq!(
-            patiently(peer.hear()).await,
-            Heard::message("behind"),
-            "{length}"
-        );
-    }
-    patiently(peer.send(401_u32.to_be_bytes())).await;
-    assert_eq!(
-        patiently(peer.hear()).await,
-        Heard::Control(
-            0x43,
-            "a message of 401 bytes exceeds `max_frame_len` of 100 bytes".to_owned()
-        )
-    );
-    assert_eq!(patiently(peer.hear()).await, Heard::End);
-    drop(peer);
-    let requests = ended(serving).await.requests;
-    assert_eq!((requests.served, requests.refused), (6, 3));
-}
-
-#[tokio::test]
-async fn reply_beyond_the_limit_is_a_failure_in_its_place() {
-    let (mut peer, serving) = serve(server().max_frame_len(100), 1 << 16);
-    for (request, fits) in [("size 99", true), ("size 100", true), ("size 101", false)] {
-        let heard = patiently(peer.ask(request)).await;
-        if fits {
-            assert!(matches!(heard, Heard::Message(_)), "{heard:?}");
-        } else {
-            assert_eq!(
-                heard,
-                Heard::Control(
-                    0x06,
-                    "the reply cannot be sent: a message of 101 bytes exceeds `max_frame_len` of \
-                     100 bytes"
-                        .to_owned()
-                )
-            );
-        }
-    }
-    assert_eq!(
-        patiently(peer.ask("behind")).await,
-        Heard::message("behind")
-    );
-    drop(peer);
-    let requests = ended(serving).await.requests;
-    assert_eq!((requests.served, requests.failed), (3, 1));
-}
-
-#[tokio::test]
-async fn request_beyond_the_limit_ends_a_connection_without_control_frames() {
-    let server = ConcurrentServer::new(tester::<Lines>(&gate())).max_frame_len(10);
-    let (mut peer, serving) = serve(server, 1 << 16);
-    patiently(peer.send("0123456789\n0123456789a\nbehind\n")).await;
-    assert_eq!(patiently(peer.rest()).await, b"0123456789\n");
-    drop(peer);
-    let requests = ended(serving).await.requests;
-    assert_eq!((requests.served, requests.refused), (1, 1));
-
-    let server = ConcurrentServer::new(tester::<Raw>(&gate())).max_frame_len(10);
-    let (mut peer, serving) = serve(server, 1 << 16);
-    patiently(peer.send("0123456789a")).await;
-    assert_eq!(patiently(peer.rest()).await, b"");
-    drop(peer);
-    assert_eq!(ended(serving).await.requests.refused, 1);
-}
-
-#[tokio::test]
-async fn notices_are_skipped() {
-    let (mut peer, serving) = serve(server(), 1 << 16);
-    let stream = [
-        control(0x80, "hello"),
-        frame(b"one"),
-        control(0xff, ""),
-        frame(b"two"),
-    ];
-    patiently(peer.send(stream.concat())).await;
-    assert_eq!(patiently(peer.hear()).await, Heard::message("one"));
-    assert_eq!(patiently(peer.hear()).await, Heard::message("two"));
-    drop(peer);
-    assert_eq!(ended(serving).await.requests.received, 2);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    panic::panic_any,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -11,21 +12,32 @@ use tcs::{
     ParsedFrame, Peer, Plain, Rejection, ServerProtocol, Unparsed, Writer, server_protocol,
 };
 use tcs_tests::{
-    Heard, Over, Place, RawPeer, frame, gate, over_both, patiently, start, tester, within,
+    Bomb, Count, Heard, Kind, Over, Place, RawPeer, each_kind, frame, gate, over_both, patiently,
+    start, tester_of, within,
 };
 
-over_both!(
+each_kind!(
+    over_both:
     panic_is_the_failure_of_its_request_only,
     panic_with_a_session_ends_the_connection,
     panic_where_no_refusal_can_be_told_ends_the_connection,
+    connection_that_survived_a_panic_has_its_limits,
+    payload_that_panics_as_it_is_dropped_is_one_answer,
+    payload_that_panics_ends_a_connection_with_a_session,
 );
+each_kind!(
+    connection_that_survived_a_panic_is_told_of_a_drain,
+    session_that_panics_as_it_is_dropped_harms_no_other_connection,
+);
+
+over_both!(payload_of_the_words_for_a_refusal_ends_its_connection_only);
 
 fn failed() -> Heard {
     Heard::Control(0x06, "the function panicked".to_owned())
 }
 
-async fn panic_is_the_failure_of_its_request_only(over: Over) {
-    let tester = tester::<LengthPrefixed>(&gate()).shared();
+async fn panic_is_the_failure_of_its_request_only<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
     let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
     let mut other = place.peer().await;
     let mut peer = place.peer().await;
@@ -41,8 +53,8 @@ async fn panic_is_the_failure_of_its_request_only(over: Over) {
     assert_eq!((requests.served, requests.failed), (4, 1));
 }
 
-async fn panic_with_a_session_ends_the_connection(over: Over) {
-    let tester = tester::<LengthPrefixed>(&gate()).counting().shared();
+async fn panic_with_a_session_ends_the_connection<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).counting().shared();
     let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
     let mut peer = place.peer().await;
     let requests = [frame(b"count"), frame(b"panic secret"), frame(b"count")].concat();
@@ -59,8 +71,8 @@ async fn panic_with_a_session_ends_the_connection(over: Over) {
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
-async fn panic_where_no_refusal_can_be_told_ends_the_connection(over: Over) {
-    let tester = tester::<Lines>(&gate()).shared();
+async fn panic_where_no_refusal_can_be_told_ends_the_connection<K: Kind>(over: Over) {
+    let tester = tester_of::<K, Lines>(&gate()).shared();
     let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
     let mut peer = place.peer().await;
     within(peer.send("before\npanic secret\nbehind\n")).await;
@@ -71,6 +83,112 @@ async fn panic_where_no_refusal_can_be_told_ends_the_connection(over: Over) {
         (requests.served, requests.failed, requests.received),
         (1, 1, 2)
     );
+}
+
+async fn connection_that_survived_a_panic_has_its_limits<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
+    let server =
+        move || ConcurrentServer::new(tester.clone()).idle_timeout(Duration::from_millis(50));
+    let mut place = Place::new(over, server).await;
+    let mut peer = place.peer().await;
+    assert_eq!(within(peer.ask("panic secret")).await, failed());
+    assert_eq!(within(peer.hear()).await.kind(), 0x41);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(place.requests().await.failed, 1);
+}
+
+async fn connection_that_survived_a_panic_is_told_of_a_drain<K: Kind>() {
+    let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate()));
+    let server = start(server).await;
+    let mut peer = server.peer().await;
+    assert_eq!(within(peer.ask("panic secret")).await, failed());
+    server.handle().stop();
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(server.finished().await.requests.failed, 1);
+}
+
+async fn payload_that_panics_as_it_is_dropped_is_one_answer<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut peer = place.peer().await;
+    within(peer.send([frame(b"before"), frame(b"bomb"), frame(b"behind")].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("before"));
+    assert_eq!(within(peer.hear()).await, failed());
+    assert_eq!(within(peer.hear()).await, Heard::message("behind"));
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.failed), (2, 1));
+}
+
+async fn payload_that_panics_ends_a_connection_with_a_session<K: Kind>(over: Over) {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).counting().shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut peer = place.peer().await;
+    within(peer.send([frame(b"count"), frame(b"bomb"), frame(b"count")].concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("1"));
+    assert_eq!(within(peer.hear()).await, failed());
+    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.failed), (1, 1));
+}
+
+/// A session that panics when it goes.
+#[derive(Default)]
+struct Brittle;
+
+impl Count for Brittle {
+    fn count(&mut self) -> u32 {
+        0
+    }
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+async fn session_that_panics_as_it_is_dropped_harms_no_other_connection<K: Kind>() {
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).session::<Brittle>();
+    let server = start(ConcurrentServer::new(tester).max_connections(2)).await;
+    let mut other = server.peer().await;
+    assert_eq!(within(other.ask("a")).await, Heard::message("a"));
+    // Each gets the place of the one before.
+    for _ in 0..3 {
+        let mut peer = server.peer().await;
+        assert_eq!(within(peer.ask("b")).await, Heard::message("b"));
+    }
+    assert_eq!(within(other.ask("c")).await, Heard::message("c"));
+    drop(other);
+    let report = server.stopped().await;
+    assert_eq!((report.requests.served, report.connections.closed), (5, 4));
+}
+
+#[server_protocol(framing = Lines, refuse = explode)]
+fn double(number: u32) -> u32 {
+    number * 2
+}
+
+fn explode(_: &Rejection) -> &'static str {
+    panic_any(Bomb)
+}
+
+async fn payload_of_the_words_for_a_refusal_ends_its_connection_only(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Double)).await;
+    let mut other = place.peer().await;
+    let mut peer = place.peer().await;
+    within(peer.send("1\nx\n2\n")).await;
+    assert_eq!(within(peer.rest()).await, b"2\n");
+    within(other.send("3\n")).await;
+    assert_eq!(within(other.receive(2)).await, b"6\n");
+    drop((peer, other));
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.refused), (2, 1));
 }
 
 /// Panics as its second connection opens, and as the third is greeted.

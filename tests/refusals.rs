@@ -1,27 +1,35 @@
 //! Refusals in the words of the protocol, where the framing has no form for them.
 
-use std::{future::pending, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use tcs::{
-    Answer, ConcurrentServer, ConnectionInfo, Context, FromContext, Lines, Peer, Plain, Raw,
-    Rejection, RejectionKind, ServerProtocol, server::Requests, server_protocol,
+    Answer, ConcurrentServer, ConnectionInfo, Context, Encode, FromContext, Lines, Peer, Plain,
+    Raw, Rejection, RejectionKind, ServerProtocol, server::Requests, server_protocol,
 };
-use tcs_tests::{Over, Place, over_both, start, within};
+use tcs_tests::{
+    Act, Count, Counting, Gate, Kind, Over, Place, each_async_kind, each_kind, gate, over_both,
+    start, within,
+};
 
-over_both!(
+each_kind!(
+    over_both:
     connection_goes_on_behind_a_refused_request,
     error_of_the_function_is_worded_and_counts_as_served,
     panic_is_worded,
     session_that_was_lost_is_the_last_word,
-    function_that_takes_too_long_is_worded,
-    refusal_of_what_is_extracted_is_worded,
     idle_connection_hears_the_last_word,
     started_line_that_does_not_end_is_worded,
     bytes_that_make_no_sense_are_worded,
+    words_of_a_protocol_by_hand_are_optional,
+);
+each_kind!(idle_connection_is_told_that_the_server_stops);
+each_async_kind!(over_both: function_that_takes_too_long_is_worded);
+over_both!(
+    words_of_a_function_are_those_that_it_names,
+    refusal_of_what_is_extracted_is_worded,
     one_exchange_ends_with_the_words,
     words_can_be_the_last,
     words_can_be_none,
-    words_of_a_protocol_by_hand_are_optional,
 );
 
 fn in_words(refusal: &Rejection) -> String {
@@ -29,13 +37,47 @@ fn in_words(refusal: &Rejection) -> String {
 }
 
 /// Doubles a number, unless it is told to do something else.
-#[server_protocol(framing = Lines, refuse = in_words)]
-async fn double(number: i32) -> Result<i32, String> {
-    match number {
-        -1 => Err("no number\nbelow 0".replace('\n', " ")),
-        -2 => panic!("on purpose"),
-        -3 => pending().await,
-        number => Ok(number * 2),
+struct Double<K, S = ()> {
+    gate: Gate,
+    marker: PhantomData<fn() -> (K, S)>,
+}
+
+/// A server that doubles.
+fn doubling<K: Kind>() -> ConcurrentServer<Double<K>> {
+    ConcurrentServer::new(Double {
+        gate: gate(),
+        marker: PhantomData,
+    })
+}
+
+impl<K: Kind, S: Count> ServerProtocol for Double<K, S> {
+    type Framing = Lines;
+    type Format = Plain;
+    type Session = S;
+    type Request<'a> = i32;
+    type Reply<'a> = Result<i32, String>;
+
+    fn open_session(&self, _peer: &Peer) -> S {
+        S::default()
+    }
+
+    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Plain>> {
+        Some(in_words(refusal))
+    }
+
+    fn process_request<'a>(
+        &'a self,
+        context: Context<'a, S>,
+        number: i32,
+    ) -> impl Future<Output = Result<Result<i32, String>, Rejection>> + Send {
+        let Context { info, session, .. } = context;
+        K::process(info, &self.gate, move || match number {
+            -1 => Act::Return(Ok(Err("no number below 0".to_owned()))),
+            -2 => panic!("on purpose"),
+            -3 => Act::Wait(Ok(Ok(0))),
+            0 => Act::Return(Ok(Ok(session.count().cast_signed()))),
+            number => Act::Return(Ok(Ok(number * 2))),
+        })
     }
 }
 
@@ -54,35 +96,51 @@ async fn all<P: ServerProtocol>(
     (said, place.requests().await)
 }
 
-async fn connection_goes_on_behind_a_refused_request(over: Over) {
-    let server = || ConcurrentServer::new(Double);
+async fn connection_goes_on_behind_a_refused_request<K: Kind>(over: Over) {
+    let server = doubling::<K>;
     let (said, requests) = all(over, server, "1\nx\n2\n").await;
     let refused = "-bad request: `x` is no i32: invalid digit found in string";
     assert_eq!(said, format!("2\n{refused}\n4\n"));
     assert_eq!((requests.served, requests.refused), (2, 1));
 }
 
-async fn error_of_the_function_is_worded_and_counts_as_served(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(Double), "-1\n2\n").await;
+async fn error_of_the_function_is_worded_and_counts_as_served<K: Kind>(over: Over) {
+    let (said, requests) = all(over, doubling::<K>, "-1\n2\n").await;
     assert_eq!(said, "-error: no number below 0\n4\n");
     assert_eq!(requests.served, 2);
 }
 
-async fn panic_is_worded(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(Double), "-2\n2\n").await;
+async fn panic_is_worded<K: Kind>(over: Over) {
+    let (said, requests) = all(over, doubling::<K>, "-2\n2\n").await;
     assert_eq!(said, "-failed: the function panicked\n4\n");
     assert_eq!((requests.served, requests.failed), (1, 1));
 }
 
+async fn session_that_was_lost_is_the_last_word<K: Kind>(over: Over) {
+    let server = || {
+        ConcurrentServer::new(Double::<K, Counting> {
+            gate: gate(),
+            marker: PhantomData,
+        })
+    };
+    let (said, requests) = all(over, server, "0\n-2\n0\n").await;
+    assert_eq!(
+        said,
+        "1\n-failed: the function panicked\n\
+         -going away: the session was lost with the failed request\n"
+    );
+    assert_eq!((requests.received, requests.failed), (2, 1));
+}
+
 #[server_protocol(framing = Lines, refuse = in_words)]
-fn count(line: &str, #[session] count: &mut u32) -> u32 {
+fn tally(line: &str, #[session] count: &mut u32) -> u32 {
     assert_ne!(line, "panic");
     *count += 1;
     *count
 }
 
-async fn session_that_was_lost_is_the_last_word(over: Over) {
-    let server = || ConcurrentServer::new(Count);
+async fn words_of_a_function_are_those_that_it_names(over: Over) {
+    let server = || ConcurrentServer::new(Tally);
     let (said, requests) = all(over, server, "a\npanic\nb\n").await;
     assert_eq!(
         said,
@@ -92,8 +150,8 @@ async fn session_that_was_lost_is_the_last_word(over: Over) {
     assert_eq!((requests.received, requests.failed), (2, 1));
 }
 
-async fn function_that_takes_too_long_is_worded(over: Over) {
-    let server = || ConcurrentServer::new(Double).request_timeout(Duration::from_millis(50));
+async fn function_that_takes_too_long_is_worded<K: Kind>(over: Over) {
+    let server = || doubling::<K>().request_timeout(Duration::from_millis(50));
     let (said, requests) = all(over, server, "-3\n2\n").await;
     assert_eq!(
         said,
@@ -120,8 +178,8 @@ async fn refusal_of_what_is_extracted_is_worded(over: Over) {
     assert_eq!(requests.refused, 2);
 }
 
-async fn idle_connection_hears_the_last_word(over: Over) {
-    let server = || ConcurrentServer::new(Double).idle_timeout(Duration::from_millis(50));
+async fn idle_connection_hears_the_last_word<K: Kind>(over: Over) {
+    let server = || doubling::<K>().idle_timeout(Duration::from_millis(50));
     let mut place = Place::new(over, server).await;
     let mut peer = place.peer().await;
     within(peer.send("1\n")).await;
@@ -132,8 +190,8 @@ async fn idle_connection_hears_the_last_word(over: Over) {
     assert_eq!(place.requests().await.received, 1);
 }
 
-async fn started_line_that_does_not_end_is_worded(over: Over) {
-    let server = || ConcurrentServer::new(Double).frame_timeout(Duration::from_millis(50));
+async fn started_line_that_does_not_end_is_worded<K: Kind>(over: Over) {
+    let server = || doubling::<K>().frame_timeout(Duration::from_millis(50));
     let mut place = Place::new(over, server).await;
     let mut peer = place.peer().await;
     within(peer.send("1")).await;
@@ -144,8 +202,8 @@ async fn started_line_that_does_not_end_is_worded(over: Over) {
     assert_eq!(place.requests().await.refused, 1);
 }
 
-async fn bytes_that_make_no_sense_are_worded(over: Over) {
-    let server = || ConcurrentServer::new(Double).max_frame_len(100);
+async fn bytes_that_make_no_sense_are_worded<K: Kind>(over: Over) {
+    let server = || doubling::<K>().max_frame_len(100);
     for (sent, why) in [
         (
             "1\n2".to_owned(),
@@ -207,9 +265,9 @@ async fn words_can_be_none(over: Over) {
 }
 
 /// Words what it can.
-struct ByHand;
+struct ByHand<K>(Gate, PhantomData<fn() -> K>);
 
-impl ServerProtocol for ByHand {
+impl<K: Kind> ServerProtocol for ByHand<K> {
     type Framing = Lines;
     type Format = Plain;
     type Session = ();
@@ -218,33 +276,34 @@ impl ServerProtocol for ByHand {
 
     fn open_session(&self, _peer: &Peer) {}
 
-    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl tcs::Encode<Plain>> {
+    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Plain>> {
         (refusal.kind() == RejectionKind::Busy).then(|| format!("-BUSY {}", refusal.text()))
     }
 
-    async fn process_request<'a>(
+    fn process_request<'a>(
         &'a self,
-        _context: Context<'a, ()>,
+        context: Context<'a, ()>,
         line: &'a str,
-    ) -> Result<&'a str, Rejection> {
-        match line {
-            "busy" => Err(Rejection::busy("later")),
-            "error" => Err(Rejection::error("my error")),
-            _ => Err(Rejection::bad_request("what?")),
-        }
+    ) -> impl Future<Output = Result<&'a str, Rejection>> + Send {
+        K::process(context.info, &self.0, move || {
+            Act::Return(match line {
+                "busy" => Err(Rejection::busy("later")),
+                "error" => Err(Rejection::error("my error")),
+                _ => Err(Rejection::bad_request("what?")),
+            })
+        })
     }
 }
 
-async fn words_of_a_protocol_by_hand_are_optional(over: Over) {
-    let server = || ConcurrentServer::new(std::sync::Arc::new(ByHand));
+async fn words_of_a_protocol_by_hand_are_optional<K: Kind>(over: Over) {
+    let server = || ConcurrentServer::new(Arc::new(ByHand::<K>(gate(), PhantomData)));
     let (said, requests) = all(over, server, "busy\nerror\nbad\nbusy\n").await;
     assert_eq!(said, "-BUSY later\nmy error\n");
     assert_eq!((requests.served, requests.refused), (1, 2));
 }
 
-#[tokio::test]
-async fn idle_connection_is_told_that_the_server_stops() {
-    let server = start(ConcurrentServer::new(Double)).await;
+async fn idle_connection_is_told_that_the_server_stops<K: Kind>() {
+    let server = start(doubling::<K>()).await;
     let mut peer = server.peer().await;
     within(peer.send("1\n")).await;
     assert_eq!(within(peer.receive(2)).await, b"2\n");

@@ -9,15 +9,28 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ErrorKind, OnceServer,
+    ConcurrentServer, ErrorKind, LengthPrefixed, OnceServer,
     server::{Server, Started},
     server_protocol,
 };
-use tcs_tests::frame;
+use tcs_tests::{Kind, SyncFn, Tester, control, each_kind, frame, gate, tester_of};
 
 #[server_protocol]
 fn echo(text: &str) -> &str {
     text
+}
+
+each_kind!(
+    no_runtime:
+    server_serves_beside_the_program_until_it_is_stopped,
+    server_ends_by_itself_when_its_lifetime_is_over,
+    server_that_is_dropped_goes_on_until_its_handle_stops_it,
+    server_that_is_stopped_tells_its_peers,
+    limits_end_connections_beside_the_program,
+);
+
+fn echoing<K: Kind>() -> Tester<LengthPrefixed, (), K> {
+    tester_of(&gate())
 }
 
 /// No test waits longer for a peer.
@@ -37,14 +50,13 @@ fn asks(peer: &mut TcpStream, text: &str) {
     assert_eq!(reply, message);
 }
 
-fn concurrent() -> Started {
-    let server = ConcurrentServer::new(Echo).port(0);
+fn concurrent<K: Kind>() -> Started {
+    let server = ConcurrentServer::new(echoing::<K>()).port(0);
     server.start().expect("a free port")
 }
 
-#[test]
-fn server_serves_beside_the_program_until_it_is_stopped() {
-    let server = concurrent();
+fn server_serves_beside_the_program_until_it_is_stopped<K: Kind>() {
+    let server = concurrent::<K>();
     let mut peer = peer(server.local_addr());
     asks(&mut peer, "one");
     asks(&mut peer, "two");
@@ -53,30 +65,57 @@ fn server_serves_beside_the_program_until_it_is_stopped() {
     assert_eq!((report.requests.served, report.requests.cut), (2, 0));
 }
 
-#[test]
-fn server_ends_by_itself_when_its_lifetime_is_over() {
-    let server = OnceServer::new(Echo).port(0).start().expect("a free port");
+fn server_ends_by_itself_when_its_lifetime_is_over<K: Kind>() {
+    let server = OnceServer::new(echoing::<K>())
+        .port(0)
+        .start()
+        .expect("a free port");
     asks(&mut peer(server.local_addr()), "one");
     assert_eq!(server.join().expect("no error").requests.served, 1);
 }
 
-#[test]
-fn server_that_is_dropped_goes_on_until_its_handle_stops_it() {
-    let server = concurrent();
+fn server_that_is_dropped_goes_on_until_its_handle_stops_it<K: Kind>() {
+    let server = concurrent::<K>();
     let (addr, handle) = (server.local_addr(), server.handle());
     drop(server);
     let mut peer = peer(addr);
     asks(&mut peer, "one");
     handle.stop();
-    // It is told to go away, and then the connection ends.
+    ends_with(peer, 0x40, "the server is stopping");
+}
+
+/// Fails unless this is the last that the server says.
+fn ends_with(mut peer: TcpStream, kind: u8, text: &str) {
     let mut rest = Vec::new();
     peer.read_to_end(&mut rest).expect("an end");
-    assert!(!rest.is_empty());
+    assert_eq!(rest, control(kind, text));
+}
+
+fn server_that_is_stopped_tells_its_peers<K: Kind>() {
+    let server = concurrent::<K>();
+    let mut peer = peer(server.local_addr());
+    asks(&mut peer, "one");
+    server.handle().stop();
+    ends_with(peer, 0x40, "the server is stopping");
+    let report = server.join().expect("no error");
+    assert_eq!((report.requests.served, report.connections.cut), (1, 0));
+}
+
+fn limits_end_connections_beside_the_program<K: Kind>() {
+    let server = ConcurrentServer::new(echoing::<K>())
+        .idle_timeout(Duration::from_millis(50))
+        .port(0);
+    let server = server.start().expect("a free port");
+    let mut peer = peer(server.local_addr());
+    asks(&mut peer, "one");
+    ends_with(peer, 0x41, "nothing arrived for 50ms (`idle_timeout`)");
+    let report = server.stop().expect("no error");
+    assert_eq!((report.requests.served, report.connections.cut), (1, 0));
 }
 
 #[test]
 fn order_of_the_handle_is_the_result() {
-    let server = concurrent();
+    let server = concurrent::<SyncFn>();
     server.handle().end();
     let error = server.join().expect_err("it was ended");
     assert_eq!(error.kind(), ErrorKind::Interrupted);

@@ -101,8 +101,8 @@ impl ConnectionInfo {
     /// Runs a function that blocks its thread, without holding up the other connections.
     ///
     /// On a multi-threaded runtime it runs under [`tokio::task::block_in_place`], at most
-    /// [`max_blocking`](crate::server::Server::max_blocking) at once; on a current-thread one, or
-    /// none, it runs in place and everything else waits. The function may borrow. Nothing can cut it.
+    /// [`max_blocking`](crate::server::Server::max_blocking) at once, after the replies to earlier
+    /// requests were sent; on a current-thread one, or none, it runs in place and everything else waits. The function may borrow. Nothing can cut it.
     ///
     /// # Cancel safety
     ///
@@ -113,7 +113,11 @@ impl ConnectionInfo {
         let _permit = self.blocking.acquire().await.ok();
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::CurrentThread) | Err(_) => function(),
-            Ok(_) => tokio::task::block_in_place(function),
+            Ok(_) => {
+                // What was answered before is sent, and a peer that has left is noticed.
+                tokio::task::yield_now().await;
+                tokio::task::block_in_place(function)
+            }
         }
     }
 }

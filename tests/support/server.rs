@@ -81,6 +81,20 @@ pub fn adds_up(report: &Report) {
     );
 }
 
+/// Serves one peer in memory, through a pipe of so many bytes.
+pub fn serve_in_memory<P: ServerProtocol, L: Lifetime>(
+    server: Server<P, L>,
+    pipe: usize,
+) -> (RawPeer, JoinHandle<Report>) {
+    let (near, far) = tokio::io::duplex(pipe);
+    let serving = tokio::spawn(async move {
+        let report = server.serve_stream(far).await.expect("good settings");
+        adds_up(&report);
+        report
+    });
+    (RawPeer::over(near), serving)
+}
+
 /// What carries the bytes in a test that runs over both.
 #[derive(Clone, Copy, Debug)]
 pub enum Over {

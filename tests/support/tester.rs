@@ -1,33 +1,42 @@
 //! A protocol that does as it is told.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, panic::panic_any, sync::Arc};
 
 use tcs::{
     Answer, Context, Encode, EncodeError, Framing, Peer, Plain, Rejection, ServerProtocol, Writer,
 };
 
-use crate::Gate;
+use crate::{Act, Gate, Kind, ReadyFn};
 
 /// Does what its requests say:
 ///
 /// | request | what happens |
 /// |---|---|
 /// | `panic TEXT` | it panics with the text |
+/// | `bomb` | it panics with a [`Bomb`] |
 /// | `error TEXT` | the function's `Err` |
 /// | `busy TEXT` | a refusal of that kind |
 /// | `size N` | a reply of so many bytes |
 /// | `last TEXT`, `nothing` | as `Answer` |
-/// | `wait TEXT` | waits at the gate, then replies with the text |
+/// | `wait TEXT` | waits at the gate, as its [`Kind`] can, then replies with the text |
 /// | `count` | the number of requests in this session |
 /// | anything else | itself |
 #[derive(Debug)]
-pub struct Tester<F, S = ()> {
+pub struct Tester<F, S = (), K = ReadyFn> {
     gate: Gate,
-    marker: PhantomData<fn() -> (F, S)>,
+    marker: Types<F, S, K>,
 }
 
-/// A tester without sessions.
+/// The types that a tester is made for.
+type Types<F, S, K> = PhantomData<fn() -> (F, S, K)>;
+
+/// A tester without sessions, whose function is ready at once unless it waits at the gate.
 pub fn tester<F>(gate: &Gate) -> Tester<F> {
+    tester_of(gate)
+}
+
+/// A tester without sessions whose function is of a kind.
+pub fn tester_of<K, F>(gate: &Gate) -> Tester<F, (), K> {
     Tester {
         gate: gate.clone(),
         marker: PhantomData,
@@ -38,13 +47,28 @@ pub fn tester<F>(gate: &Gate) -> Tester<F> {
 #[derive(Debug, Default)]
 pub struct Counting(u32);
 
-impl<F> Tester<F> {
+impl<F, K> Tester<F, (), K> {
+    /// Gives the tester a session that counts.
+    pub fn counting(self) -> Tester<F, Counting, K> {
+        self.session()
+    }
+
     /// Gives the tester a session.
-    pub fn counting(self) -> Tester<F, Counting> {
+    pub fn session<S>(self) -> Tester<F, S, K> {
         Tester {
             gate: self.gate,
             marker: PhantomData,
         }
+    }
+}
+
+/// A payload of a panic that panics when it is dropped.
+#[derive(Debug)]
+pub struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the payload of a panic");
     }
 }
 
@@ -82,7 +106,7 @@ impl Encode<Plain> for Reply {
     }
 }
 
-impl<F: Framing, S: Count> ServerProtocol for Tester<F, S> {
+impl<F: Framing, S: Count, K: Kind> ServerProtocol for Tester<F, S, K> {
     type Framing = F;
     type Format = Plain;
     type Session = S;
@@ -93,33 +117,37 @@ impl<F: Framing, S: Count> ServerProtocol for Tester<F, S> {
         S::default()
     }
 
-    async fn process_request(
-        &self,
-        context: Context<'_, S>,
-        request: &str,
-    ) -> Result<Reply, Rejection> {
-        let count = context.session.count();
-        let (command, rest) = request.split_once(' ').unwrap_or((request, ""));
-        let text = rest.to_owned();
-        Ok(Reply::Ordinary(match command {
-            "panic" => panic!("{text}"),
-            "error" => return Ok(Reply::Error(text)),
-            "busy" => return Err(Rejection::busy(text)),
-            "size" => Answer::Reply("x".repeat(rest.parse().expect("a size"))),
-            "last" => Answer::Last(text),
-            "nothing" => Answer::Nothing,
-            "count" => Answer::Reply(count.to_string()),
-            "wait" => {
-                self.gate.pass().await;
-                Answer::Reply(text)
-            }
-            _ => Answer::Reply(request.to_owned()),
-        }))
+    fn process_request<'a>(
+        &'a self,
+        context: Context<'a, S>,
+        request: &'a str,
+    ) -> impl Future<Output = Result<Reply, Rejection>> + Send {
+        let Context { info, session, .. } = context;
+        K::process(info, &self.gate, move || act(session.count(), request))
     }
 }
 
+/// Does what a request says.
+fn act(count: u32, request: &str) -> Act<Result<Reply, Rejection>> {
+    let (command, rest) = request.split_once(' ').unwrap_or((request, ""));
+    let text = rest.to_owned();
+    let answer = match command {
+        "panic" => panic!("{text}"),
+        "bomb" => panic_any(Bomb),
+        "error" => return Act::Return(Ok(Reply::Error(text))),
+        "busy" => return Act::Return(Err(Rejection::busy(text))),
+        "size" => Answer::Reply("x".repeat(rest.parse().expect("a size"))),
+        "last" => Answer::Last(text),
+        "nothing" => Answer::Nothing,
+        "count" => Answer::Reply(count.to_string()),
+        "wait" => return Act::Wait(Ok(Reply::Ordinary(Answer::Reply(text)))),
+        _ => Answer::Reply(request.to_owned()),
+    };
+    Act::Return(Ok(Reply::Ordinary(answer)))
+}
+
 /// So that a server can be made again for each connection in memory.
-impl<F, S> Tester<F, S> {
+impl<F, S, K> Tester<F, S, K> {
     pub fn shared(self) -> Arc<Self> {
         Arc::new(self)
     }

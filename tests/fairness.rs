@@ -1,0 +1,74 @@
+//! Peers that never stop to ask do not keep the others waiting, whatever the function.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tcs::{ConcurrentServer, ServerProtocol};
+use tcs_tests::{
+    each_work,
+    threads::{Apart, Flooder, apart, exchange},
+};
+
+each_work!(
+    flooders_leave_their_share_to_others(100),
+    flooders_of_cheap_functions_leave_their_share_to_others(20),
+);
+
+/// What is measured is disturbed by nothing that this file runs.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A peer is answered, and a server stops to listen, within 100 ms; five times that on a busy machine.
+const AT_ONCE: Duration = Duration::from_millis(500);
+/// No measurement takes much longer.
+const LIMIT: Duration = Duration::from_secs(3);
+
+fn flooders_leave_their_share_to_others(
+    protocol: impl ServerProtocol,
+    request: &[u8],
+    reply: &[u8],
+) {
+    is_fair(protocol, request, reply);
+}
+
+fn flooders_of_cheap_functions_leave_their_share_to_others(
+    protocol: impl ServerProtocol,
+    request: &[u8],
+    reply: &[u8],
+) {
+    is_fair(protocol, request, reply);
+}
+
+fn is_fair(protocol: impl ServerProtocol, request: &[u8], reply: &[u8]) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = apart(ConcurrentServer::new(protocol));
+    let alone = median(&server, request, reply.len());
+    let flooders = [(); 2].map(|()| Flooder::start(server.peer(), request));
+    let beside = median(&server, request, reply.len());
+    let opened = Instant::now();
+    exchange(&mut server.peer(), request, reply.len());
+    let first = opened.elapsed();
+    let stopped = server.stop();
+    flooders.into_iter().for_each(Flooder::finished);
+    let report = server.finished();
+    assert!(
+        beside <= 10 * alone,
+        "{beside:?} beside flooders, {alone:?} alone"
+    );
+    assert!(first <= AT_ONCE, "a new peer waited for {first:?}");
+    assert!(stopped <= AT_ONCE, "it listened for {stopped:?}");
+    assert_eq!(report.connections.cut, 0);
+}
+
+/// Returns the median of up to a hundred calls on a connection.
+fn median(server: &Apart, request: &[u8], reply: usize) -> Duration {
+    let mut peer = server.peer();
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < 100 && began.elapsed() < LIMIT {
+        times.push(exchange(&mut peer, request, reply));
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
+}

@@ -1,0 +1,122 @@
+//! Servers with a runtime of their own, and peers that block their threads.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tcs::{
+    Report, ServerProtocol,
+    server::{Handle, Lifetime, Server},
+};
+use tokio::runtime::Builder;
+
+use crate::adds_up;
+
+/// No peer waits longer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A server on a runtime with two worker threads.
+#[derive(Debug)]
+pub struct Apart {
+    addr: SocketAddr,
+    handle: Handle,
+    thread: JoinHandle<tcs::Result<Report>>,
+}
+
+/// Starts a server at a free port, on a runtime of its own.
+pub fn apart<P: ServerProtocol, L: Lifetime>(server: Server<P, L>) -> Apart {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let report = runtime.block_on(async {
+            let bound = server.port(0).bind().await.expect("a free port");
+            tell.send((bound.local_addr(), bound.handle()))
+                .expect("the test waits");
+            bound.listen().await
+        });
+        runtime.shutdown_background();
+        report
+    });
+    let (addr, handle) = told.recv_timeout(LIMIT).expect("it listens");
+    Apart {
+        addr,
+        handle,
+        thread,
+    }
+}
+
+impl Apart {
+    /// Connects a peer whose reads have a limit.
+    pub fn peer(&self) -> TcpStream {
+        let peer = TcpStream::connect(self.addr).expect("it listens");
+        peer.set_nodelay(true).expect("TCP has it");
+        peer.set_read_timeout(Some(LIMIT)).expect("a timeout");
+        peer
+    }
+
+    /// Stops the server; returns how long it listened still.
+    pub fn stop(&self) -> Duration {
+        let began = Instant::now();
+        self.handle.stop();
+        while TcpStream::connect(self.addr).is_ok() {
+            assert!(began.elapsed() < LIMIT, "it listens still");
+        }
+        began.elapsed()
+    }
+
+    /// Waits until the server returns.
+    pub fn finished(self) -> Report {
+        let report = self.thread.join().expect("no panic").expect("no error");
+        adds_up(&report);
+        report
+    }
+}
+
+/// Sends a request and waits for a reply of so many bytes; returns how long that took.
+pub fn exchange(peer: &mut TcpStream, request: &[u8], reply: usize) -> Duration {
+    let began = Instant::now();
+    peer.write_all(request).expect("it is open");
+    let mut bytes = [0; 256];
+    peer.read_exact(&mut bytes[..reply]).expect("a reply");
+    began.elapsed()
+}
+
+/// A peer that sends requests as fast as their replies are read, on threads of its own.
+#[derive(Debug)]
+pub struct Flooder {
+    sending: JoinHandle<()>,
+    receiving: JoinHandle<()>,
+}
+
+impl Flooder {
+    /// Begins, and waits for the first reply.
+    pub fn start(mut peer: TcpStream, request: &[u8]) -> Self {
+        let requests = request.repeat(4_096 / request.len() + 1);
+        let mut writing = peer.try_clone().expect("a descriptor");
+        let (tell, told) = mpsc::channel();
+        let sending = thread::spawn(move || while writing.write_all(&requests).is_ok() {});
+        let receiving = thread::spawn(move || {
+            let mut replies = vec![0; 1 << 16];
+            while let Ok(1..) = peer.read(&mut replies) {
+                // Nobody listens behind the first.
+                let _sent = tell.send(());
+            }
+        });
+        told.recv_timeout(LIMIT).expect("a first reply");
+        Self { sending, receiving }
+    }
+
+    /// Waits until the server has closed the connection.
+    pub fn finished(self) {
+        self.receiving.join().expect("no panic");
+        self.sending.join().expect("no panic");
+    }
+}
