@@ -7,7 +7,7 @@ use tcs::{
     Answer, ConcurrentServer, LengthPrefixed, Lines, Report, ServerProtocol, server_protocol,
 };
 use tcs_tests::{
-    BlockingFn, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
+    BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
     counted, each_kind, each_kind_that_waits, frame, gate, over_both, start, tester_of, within,
 };
 use tokio::task::JoinHandle;
@@ -51,10 +51,12 @@ async fn requests_together_are_answered_in_order<K: Kind>(over: Over) {
 }
 
 /// Serves one peer, and returns it with the writes of the server.
+///
+/// A poll has as long as it needs: without optimization, even a cheap function can use up its time.
 fn counting<P: ServerProtocol>(protocol: P) -> (RawPeer, Writes, JoinHandle<tcs::Result<Report>>) {
     let (near, far) = tokio::io::duplex(1 << 20);
     let (far, writes) = counted(far);
-    let server = ConcurrentServer::new(protocol);
+    let server = ConcurrentServer::new(protocol).poll_budget(LONG);
     let serving = tokio::spawn(server.serve_stream(far));
     (RawPeer::over(near), writes, serving)
 }

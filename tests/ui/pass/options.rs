@@ -22,6 +22,11 @@ fn renamed(text: &str, #[state] more: &u32, #[session] count: &mut u32, _: &tcs:
     text.len() as u32
 }
 
+#[server_protocol(half_close = ends)]
+async fn ended(text: &str) -> &str {
+    text
+}
+
 #[server_protocol(blocking)]
 fn blocking(text: &str, #[state] more: &str, #[session] count: &mut u32, peer: &tcs::Peer) -> String {
     *count += 1;

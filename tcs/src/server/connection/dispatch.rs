@@ -140,7 +140,9 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     frames: &mut Frames<'b>,
     write: &mut WriteBuffer,
 ) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
-    if io.budget.is_due() && !frames.is_empty() && io.is_budget_spent() {
+    // A typed framing can find messages that need no bytes of their own.
+    let may_follow = P::Framing::TYPED || !frames.is_empty();
+    if io.budget.is_due() && may_follow && io.is_budget_spent() {
         return Step::Pause(Pause::Spent);
     }
     let frame = match exchange.next_request(io, responder, frames, write) {
