@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 pub(super) struct Budget {
     /// How many requests may be processed before the clock is read.
     left: u32,
-    /// How many were allowed when it was read last.
-    allowed: u32,
-    /// When the clock was read first in this poll, and when last.
-    clock: Option<(Instant, Instant)>,
+    /// How many will have been processed since the clock was first read, when `left` is 0.
+    processed: u32,
+    /// When the clock was first read in this poll.
+    began: Option<Instant>,
 }
 
 /// The most requests that are processed between two looks at the clock.
@@ -27,8 +27,8 @@ impl Budget {
     pub(super) const fn new() -> Self {
         Self {
             left: 1,
-            allowed: 1,
-            clock: None,
+            processed: 1,
+            began: None,
         }
     }
 
@@ -42,14 +42,19 @@ impl Budget {
     #[cold]
     pub(super) fn is_spent(&mut self, limit: Duration) -> bool {
         let now = Instant::now();
-        let (began, last) = self.clock.unwrap_or((now, now));
-        if now - began >= limit {
+        let Some(began) = self.began else {
+            // What the first one took is not known.
+            (self.began, self.left) = (Some(now), 1);
+            return false;
+        };
+        let taken = now - began;
+        if taken >= limit {
             return true;
         }
-        let is_cheap = self.clock.is_some() && now - last < limit * self.allowed / STRIDE;
-        self.allowed = if is_cheap { STRIDE } else { 1 };
-        self.left = self.allowed;
-        self.clock = Some((began, now));
+        // A stride of cheap requests uses up a part of the time that nobody notices.
+        let is_cheap = taken * STRIDE < limit * self.processed;
+        self.left = if is_cheap { STRIDE } else { 1 };
+        self.processed = self.processed.saturating_add(self.left);
         false
     }
 
@@ -57,14 +62,57 @@ impl Budget {
     #[inline]
     pub(super) fn count(&mut self, has_more: bool) {
         self.left -= 1;
-        if self.left == 0 && has_more && self.clock.is_none() {
-            self.start();
+        if self.left == 0 && has_more && self.began.is_none() {
+            self.began = Some(Instant::now());
         }
     }
+}
 
-    #[cold]
-    fn start(&mut self) {
-        let now = Instant::now();
-        self.clock = Some((now, now));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Duration = Duration::ZERO;
+    const PLENTY: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn lone_request_reads_no_clock() {
+        let mut budget = Budget::new();
+        assert!(!budget.is_due());
+        budget.count(false);
+        assert_eq!(budget.began, None);
+        // The next one in the same poll does, but has its turn.
+        assert!(budget.is_due() && !budget.is_spent(NONE));
+        budget.count(false);
+        assert!(budget.is_due() && budget.is_spent(NONE));
+    }
+
+    #[test]
+    fn second_of_several_waits_if_the_first_took_too_long() {
+        let mut budget = Budget::new();
+        budget.count(true);
+        assert!(budget.is_due() && budget.is_spent(NONE));
+    }
+
+    #[test]
+    fn clock_is_read_once_for_many_cheap_requests() {
+        let mut budget = Budget::new();
+        budget.count(true);
+        assert!(!budget.is_spent(PLENTY));
+        for _ in 0..STRIDE {
+            assert!(!budget.is_due());
+            budget.count(true);
+        }
+        assert!(budget.is_due());
+    }
+
+    #[test]
+    fn clock_is_read_for_each_dear_request() {
+        let mut budget = Budget::new();
+        budget.count(true);
+        budget.began = Instant::now().checked_sub(PLENTY / 2);
+        assert!(budget.began.is_some() && !budget.is_spent(PLENTY));
+        budget.count(true);
+        assert!(budget.is_due());
     }
 }

@@ -117,7 +117,7 @@ pub(super) enum CloseStage {
     /// Sends what is written.
     Flush,
     /// Tells the peer that this was all.
-    Shutdown { has_ended: bool },
+    Shutdown,
     /// Waits until the peer closes, too.
     Linger,
 }
@@ -417,19 +417,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let Buffers { read, write, .. } = slot.checkout();
         if *stage == CloseStage::Flush {
             ready!(self.poll_flush(write, unsent, cx))?;
-            let has_ended = read.has_ended();
-            if has_ended && self.close == CloseKind::Drop {
+            if read.has_ended() && self.close == CloseKind::Drop {
                 return Poll::Ready(Ok(()));
             }
             self.wait_began = None;
-            *stage = CloseStage::Shutdown { has_ended };
+            *stage = CloseStage::Shutdown;
         }
         let limits = *self.registration.limits();
-        if let CloseStage::Shutdown { has_ended } = *stage {
+        if *stage == CloseStage::Shutdown {
             if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
                 ready!(self.poll_limit(limits.write, cx));
             }
-            if has_ended || matches!(limits.linger.milliseconds(), 0 | u64::MAX) {
+            if read.has_ended() || matches!(limits.linger.milliseconds(), 0 | u64::MAX) {
                 return Poll::Ready(Ok(()));
             }
             self.wait_began = None;

@@ -1,6 +1,6 @@
 //! The loop of a connection: wait for bytes, process every complete request, send, and wait.
 
-use std::{future::poll_fn, mem::take, pin::pin, sync::Arc};
+use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, task::Poll};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -11,7 +11,7 @@ use super::{registry::Registration, shared::Shared};
 use crate::{
     ConnectionInfo, Framing as _, ServerProtocol,
     buffer::{BufferSlot, Buffers},
-    panics::poll_caught,
+    panics::{Payload, poll_caught},
 };
 
 mod budget;
@@ -22,7 +22,7 @@ mod respond;
 pub(super) use io::CloseKind;
 
 use budget::Budget;
-use dispatch::{Exchange, Pause, process, process_ready};
+use dispatch::{Exchange, Pause, Step, pause_after, process_ready, step};
 use io::{CloseStage, Gone, HalfClose, Io, Wakeup};
 use respond::{Flow, Occasion, PeerKind, Responder, going_away};
 
@@ -121,7 +121,7 @@ where
             None => Ok(()),
         };
         if let Err(gone) = closed {
-            log_gone(&gone);
+            tracing::debug!(%gone, "the connection was given up");
         }
     }
 
@@ -139,17 +139,44 @@ where
             if !take(is_behind) {
                 match poll_fn(|cx| io.poll_wakeup(buffers, responder.unsent(), cx)).await? {
                     Wakeup::Readable => {}
-                    wakeup => return Ok(say_why(wakeup, exchange, responder, buffers, io)),
+                    wakeup => return Ok(say_why(wakeup, responder, buffers.checkout(), io)),
                 }
             }
             let Buffers { read, ahead, write } = buffers.checkout();
             write.prepare();
+            let has_ended = read.has_ended();
             let mut frames = read.frames();
             loop {
-                let pause = if P::WAITS {
-                    process(exchange, responder, io, &mut frames, ahead, write).await?
-                } else {
-                    process_ready(exchange, responder, io, &mut frames, write)
+                let pause = loop {
+                    if !P::WAITS {
+                        break process_ready(exchange, responder, io, &mut frames, write);
+                    }
+                    let processed = match step(exchange, responder, io, &mut frames, write) {
+                        Step::Pause(pause) => break pause,
+                        Step::Said(flow) => Ok(flow),
+                        Step::Call(function) => {
+                            let mut function = pin!(function);
+                            poll_fn(|cx| match function.as_mut().poll(cx) {
+                                Poll::Ready(result) => {
+                                    Poll::Ready(Ok(Ok(responder.respond(write, result))))
+                                }
+                                Poll::Pending => io
+                                    .poll_meanwhile(has_ended, ahead, write, responder.unsent(), cx)
+                                    .map_ok(Err),
+                            })
+                            .await?
+                        }
+                    };
+                    io.function_ended();
+                    // A function that is interrupted is dropped before it is answered for: were its
+                    // drop to panic later, its request would be answered twice.
+                    let flow = match processed {
+                        Ok(flow) => flow,
+                        Err(interrupt) => responder.interrupted(write, interrupt),
+                    };
+                    if let Some(pause) = pause_after(responder, write, flow) {
+                        break pause;
+                    }
                 };
                 match pause {
                     Pause::NeedMore => break,
@@ -182,9 +209,8 @@ where
     }
 
     /// Answers for a function that panicked. Returns how the connection ends, if it does.
-    fn recover_from_panic(&mut self, payload: crate::panics::Payload) -> Option<Result<End, Gone>> {
+    fn recover_from_panic(&mut self, payload: Payload) -> Option<Result<End, Gone>> {
         let Self {
-            exchange,
             responder,
             buffers,
             is_behind,
@@ -194,7 +220,7 @@ where
         *is_behind = true;
         io.function_ended();
         let write = &mut buffers.checkout().write;
-        match exchange.recover_from_panic(io, responder, write, payload) {
+        match responder.panicked(io.tally(), write, payload) {
             Flow::Continue(()) => None,
             Flow::Break(()) => Some(Ok(End::Busy)),
         }
@@ -216,30 +242,22 @@ where
 
 /// Says why the connection does not wait for a request any longer.
 #[cold]
-fn say_why<P: ServerProtocol, S: AsyncRead + AsyncWrite + Unpin>(
+fn say_why<P: ServerProtocol, S>(
     wakeup: Wakeup,
-    exchange: &Exchange<P>,
     responder: &mut Responder<P>,
-    buffers: &mut BufferSlot,
+    Buffers { read, write, .. }: &mut Buffers,
     io: &Io<S>,
 ) -> End {
-    let Buffers { read, write, .. } = buffers.checkout();
-    let end = if read.has_started() {
+    if wakeup == Wakeup::Draining {
+        let stopping = going_away("the server is stopping");
+        let _: Flow = responder.say(write, Occasion::Closing(stopping, PeerKind::Ours));
+    } else {
+        let frame_limit = io.frame_limit(read);
+        responder.expired(io.tally(), read, frame_limit, write, io.is_draining());
+    }
+    if read.has_started() {
         End::Busy
     } else {
         End::Idle
-    };
-    let _: Flow = match wakeup {
-        Wakeup::Readable => Flow::Continue(()),
-        Wakeup::Draining => {
-            let stopping = going_away("the server is stopping");
-            responder.say(write, Occasion::Closing(stopping, PeerKind::Ours))
-        }
-        Wakeup::Expired => exchange.expired(io, responder, read, write),
-    };
-    end
-}
-
-fn log_gone(gone: &Gone) {
-    tracing::debug!(%gone, "the connection was given up");
+    }
 }

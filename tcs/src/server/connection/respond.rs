@@ -1,19 +1,26 @@
 //! What is said to a peer: replies, and rejections on each occasion.
 
 use std::{
-    any::Any,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
 };
 
-use super::super::{report::Unsent, shared::Shared};
+use super::{
+    super::{
+        config::Limit,
+        report::{Tally, Unsent},
+        shared::Shared,
+    },
+    io::Interrupt,
+};
 use crate::{
-    Encode, EncodeError, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Writer,
-    buffer::{Unusual, WriteBuffer},
-    framing::FirstFrame,
-    panics::panic_text,
+    Encode, EncodeError, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Side,
+    Writer,
+    buffer::{ReadBuffer, Unusual, WriteBuffer},
+    framing::{FirstFrame, seems_other_protocol},
+    panics::{Payload, panic_text},
     rejection::Escaped,
 };
 
@@ -183,7 +190,11 @@ impl<P: ServerProtocol> Responder<P> {
                 let told = write.answer_error(&mut self.framing, error)
                     || peer == PeerKind::Ours
                         && self.word(write, &error.rejection()) != Worded::Not;
-                log_bad_frame(error, told);
+                if told {
+                    tracing::debug!(%error, "the peer sent no valid frame");
+                } else {
+                    tracing::info!(%error, "closing, as this framing cannot say why");
+                }
                 return Flow::Break(());
             }
             Occasion::Unfinished(rejection, peer) => {
@@ -193,7 +204,7 @@ impl<P: ServerProtocol> Responder<P> {
             Occasion::Closing(rejection, peer) => (rejection, peer),
             Occasion::LastReply(why) => (going_away(why), PeerKind::Other),
         };
-        log_closing(&rejection);
+        tracing::debug!(refusal = %rejection, "closing the connection");
         if !write.reject(&mut self.framing, &rejection) && peer == PeerKind::Ours {
             self.word(write, &rejection);
         }
@@ -214,7 +225,7 @@ impl<P: ServerProtocol> Responder<P> {
         }
         match worded {
             Worded::Yes => {
-                log_rejected(rejection);
+                tracing::debug!(reason = %rejection, "answered without a reply");
                 after_response::<P::Framing>()
             }
             // Without a word about this request, the peer would take the next reply for its own.
@@ -264,13 +275,176 @@ impl<P: ServerProtocol> Responder<P> {
             })
         });
         if sent.is_err() {
-            log_unsendable(rejection);
+            tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; word it with `refuse`");
             self.unsent.failed += 1;
             return Flow::Break(());
         }
         self.unsent.served += 1;
         after_response::<P::Framing>()
     }
+
+    /// Counts a request, or what arrived in its place.
+    #[inline]
+    pub(super) fn receive(&self, tally: &Tally) {
+        tally.receive();
+        if self.shared.is_once() {
+            self.shared.listener().close();
+        }
+    }
+
+    /// Closes the connection after the first response, if the server gives only one.
+    #[inline]
+    pub(super) fn close_after_first(&mut self, write: &mut WriteBuffer, flow: Flow) -> Flow {
+        if flow.is_continue() && self.shared.is_once() {
+            return self.say(
+                write,
+                Occasion::LastReply("this server answers one request"),
+            );
+        }
+        flow
+    }
+
+    /// Closes a connection whose bytes are not frames.
+    #[cold]
+    pub(super) fn bad_frame(
+        &mut self,
+        tally: &Tally,
+        write: &mut WriteBuffer,
+        error: &FrameError,
+        unread: &[u8],
+    ) {
+        self.receive(tally);
+        let peer = if error.is_other_protocol() {
+            PeerKind::Other
+        } else {
+            peer_kind(tally, unread)
+        };
+        let _: Flow = self.say(write, Occasion::BadFrame(error, peer));
+    }
+
+    /// Answers for a function that was dropped while it waited.
+    #[cold]
+    pub(super) fn interrupted(&mut self, write: &mut WriteBuffer, interrupt: Interrupt) -> Flow {
+        let limits = &self.shared.limits;
+        match interrupt {
+            Interrupt::TimedOut => {
+                let text = format!("no reply within {} (`request_timeout`)", limits.request);
+                self.say(write, request(RejectionKind::TimedOut, text))?;
+                self.close_if_session_poisoned(write)
+            }
+            Interrupt::HalfClosed => {
+                let limit = limits.half_close;
+                let text = format!(
+                    "no reply within {limit} after the end of the input (`half_close_timeout`)"
+                );
+                let _: Flow = self.say(write, request(RejectionKind::TimedOut, text));
+                Flow::Break(())
+            }
+            // Not counted: it is among the requests that were cut.
+            Interrupt::Aborted => {
+                let failed = "the server ended before the reply";
+                let failed = Rejection::new(RejectionKind::Failed, failed);
+                let _: Flow = self.say(write, Occasion::Closing(failed, PeerKind::Ours));
+                // Without rejection frames that was the last word.
+                self.say(write, Occasion::LastReply("the server ended"))
+            }
+        }
+    }
+
+    /// Says why a connection does not wait any longer for a request, or for the rest of one.
+    #[cold]
+    pub(super) fn expired(
+        &mut self,
+        tally: &Tally,
+        read: &ReadBuffer,
+        frame_limit: Limit,
+        write: &mut WriteBuffer,
+        is_draining: bool,
+    ) {
+        let is_idle = !read.has_started();
+        // The rest of a message that is skipped is not a request of its own.
+        let is_request = !is_idle && !read.is_skipping();
+        if is_request {
+            self.receive(tally);
+        }
+        let rejection = if is_draining {
+            going_away("the server is stopping, and the frame was not complete")
+        } else {
+            let text = if is_idle {
+                let limit = self.shared.limits.idle;
+                format!("nothing arrived for {limit} (`idle_timeout`)")
+            } else {
+                format!("the frame was not complete after {frame_limit} (`frame_timeout`)")
+            };
+            Rejection::new(RejectionKind::Idle, text)
+        };
+        let unread = read.input(self.shared.limits.frame_len, Side::Server);
+        let peer = peer_kind(tally, unread.bytes());
+        let _: Flow = self.say(
+            write,
+            if is_request {
+                Occasion::Unfinished(rejection, peer)
+            } else {
+                Occasion::Closing(rejection, peer)
+            },
+        );
+    }
+
+    /// Answers for a function that panicked.
+    #[cold]
+    pub(super) fn panicked(
+        &mut self,
+        tally: &Tally,
+        write: &mut WriteBuffer,
+        payload: Payload,
+    ) -> Flow {
+        // It may quote the peer, so it is not sent.
+        let text = panic_text(payload);
+        let text = Escaped(text.as_bytes(), text.len());
+        tracing::error!(panic = %text, "a protocol function panicked");
+        write.prepare();
+        if self.unsent.sum() == tally.unanswered() {
+            // No request was being processed: it was the framing, which would panic again.
+            let failed = going_away("the server failed");
+            return self.say(write, Occasion::Closing(failed, PeerKind::Ours));
+        }
+        self.say(
+            write,
+            request(RejectionKind::Failed, "the function panicked"),
+        )?;
+        self.close_if_session_poisoned(write)?;
+        self.close_after_first(write, Flow::Continue(()))
+    }
+
+    /// Answers for a function that had to wait although its protocol says that it never does.
+    #[cold]
+    pub(super) fn must_not_wait(&mut self, write: &mut WriteBuffer) -> Flow {
+        let text = "the function waits, and its protocol says that it does not (`WAITS`)";
+        self.say(write, request(RejectionKind::Failed, text))
+    }
+
+    /// Closes the connection after a function that did not end, if it has a session: that may be half
+    /// changed.
+    fn close_if_session_poisoned(&mut self, write: &mut WriteBuffer) -> Flow {
+        if size_of::<P::Session>() == 0 {
+            return Flow::Continue(());
+        }
+        let lost = going_away("the session was lost with the failed request");
+        self.say(write, Occasion::Closing(lost, PeerKind::Ours))
+    }
+}
+
+/// Returns what kind of peer sent `unread`, for which its connection closes.
+fn peer_kind(tally: &Tally, unread: &[u8]) -> PeerKind {
+    let is_first = tally.requests().received <= 1;
+    if is_first && seems_other_protocol(unread) {
+        return PeerKind::Other;
+    }
+    PeerKind::Ours
+}
+
+fn request(kind: RejectionKind, text: impl Into<String>) -> Occasion<'static> {
+    Occasion::Request(Rejection::new(kind, text))
 }
 
 impl Worded {
@@ -283,16 +457,12 @@ impl Worded {
             Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
             Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
             Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
-            Err(payload) => panicked(payload),
+            Err(payload) => format!("panic: {}", panic_text(payload)),
         };
         let why = Escaped(why.as_bytes(), why.len());
         tracing::error!(reason = %rejection, %why, "a refusal cannot be put into words");
         Self::Failed
     }
-}
-
-fn panicked(payload: Box<dyn Any + Send>) -> String {
-    format!("panic: {}", panic_text(payload))
 }
 
 /// Returns whether a connection of this framing goes on after a response.
@@ -323,26 +493,6 @@ fn cannot_send(what: &str, error: &FrameError) -> String {
     text
 }
 
-fn log_rejected(rejection: &Rejection) {
-    tracing::debug!(reason = %rejection, "answered without a reply");
-}
-
 fn log_unsaid(rejection: &Rejection) {
     tracing::info!(reason = %rejection, "closing, as this framing cannot say why");
-}
-
-fn log_unsendable(rejection: &Rejection) {
-    tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; word it with `refuse`");
-}
-
-fn log_bad_frame(error: &FrameError, told: bool) {
-    if told {
-        tracing::debug!(%error, "the peer sent no valid frame");
-    } else {
-        tracing::info!(%error, "closing, as this framing cannot say why");
-    }
-}
-
-fn log_closing(rejection: &Rejection) {
-    tracing::debug!(refusal = %rejection, "closing the connection");
 }
