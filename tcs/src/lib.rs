@@ -73,7 +73,9 @@
 //!
 //! A server that is stopped drains: it accepts nothing more, tells idle connections *going away*,
 //! gives a started frame a second, answers what is in flight, and cuts the rest after the drain
-//! timeout. The [`Report`] says what became of everything.
+//! timeout. Idle connections are closed at once, without waiting for their peers to close, unless
+//! something is unread ([`linger`](server::Server::linger)). The [`Report`] says what became of
+//! everything.
 //!
 //! # Limits
 //!
@@ -88,7 +90,8 @@
 //! | [`idle_timeout`](server::Server::idle_timeout) | 300 s; iterative 5 s; once 30 s | the wait for a request |
 //! | [`frame_timeout`](server::Server::frame_timeout) | 30 s + 1 s per 64 KiB that arrived | the rest of a started frame |
 //! | [`request_timeout`](server::Server::request_timeout) | none | a function |
-//! | [`write_timeout`](server::Server::write_timeout) | 30 s without progress | a peer that does not read |
+//! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | functions that wait, for a peer that has closed its sending half |
+//! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly |
 //! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
 //! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the end of a stopped server |
 //! | [`connect_timeout`](ConnectOptions::connect_timeout) | 5 s | a client's connecting |
@@ -112,8 +115,16 @@
 //! Each `async fn` says what dropping its future does. In short: a dropped server closes its
 //! listener and cuts its connections; a dropped [`call`](Connection::call) closes its connection, so
 //! that a reply never reaches another caller, while the other calls of a [`Channel`] go on; a
-//! protocol function is dropped where it waits only by the drain timeout, the end of the server, or
-//! a request timeout.
+//! protocol function is dropped where it waits when
+//!
+//! - the peer resets the connection;
+//! - the peer has closed its sending half and
+//!   [`half_close_timeout`](server::Server::half_close_timeout) is over, or at once with
+//!   `half_close = ends`;
+//! - the peer does not take the replies before its own within
+//!   [`write_timeout`](server::Server::write_timeout);
+//! - [`request_timeout`](server::Server::request_timeout) or
+//!   [`drain_timeout`](server::Server::drain_timeout) is over, or the server is ended or dropped.
 //!
 //! # Features
 //!

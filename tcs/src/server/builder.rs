@@ -132,8 +132,11 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         self
     }
 
-    /// Caps how long the server waits for a peer that does not read, counted from the last byte it
-    /// took. Then the connection is dropped. Default: 30 s.
+    /// Caps how long the server waits for a peer that does not read, or reads too slowly.
+    ///
+    /// The time begins when a write has to wait, and ends when all replies that are written have been
+    /// sent. Each 64 KiB that the peer takes meanwhile add a second. When the time is over, the
+    /// connection is dropped. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.write = limit.duration().into();
         self
@@ -143,7 +146,8 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// arrives in the meantime is dropped.
     ///
     /// Without this wait, unread input would make the operating system reset the connection, and
-    /// the last reply could be lost. `None` does not wait. Default: 2 s.
+    /// the last reply could be lost. A connection that waits for a request is closed without it if
+    /// nothing is unread. `None` does not wait. Default: 2 s.
     pub fn linger(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.linger = limit.duration().into();
         self
