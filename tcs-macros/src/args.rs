@@ -317,17 +317,9 @@ fn unknown(attribute: Attribute, word: &str) -> String {
         return format!("`{word}` is a setting: call `.{word}(…)` on the server or the client");
     }
     let names = names(attribute);
-    let meant = nearest(word, &names);
-    let mut others = String::new();
-    for name in names {
-        if Some(name) != meant {
-            others.push_str(if others.is_empty() { "" } else { ", " });
-            others.push_str(name);
-        }
-    }
-    match meant {
-        Some(meant) => format!("did you mean `{meant}`? others: `{others}`"),
-        None => format!("unknown option; known: `{others}`"),
+    match nearest(word, &names) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("the options are `{}`", names.join(", ")),
     }
 }
 
