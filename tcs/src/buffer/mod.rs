@@ -1,9 +1,199 @@
 //! The bytes of a connection: what has arrived and is not consumed, what is written and not sent.
 
+#![expect(
+    clippy::unnecessary_box_returns,
+    reason = "the box is what is passed on"
+)]
+
 mod pool;
 mod read;
 mod write;
 
-pub(crate) use pool::{BufferSlot, Buffers};
 pub(crate) use read::{Frames, ReadAhead, ReadBuffer};
 pub(crate) use write::{Unusual, WriteBuffer};
+
+use pool::{Pool, is_usual};
+
+/// The buffers of a connection.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    pub(crate) read: ReadBuffer,
+    pub(crate) ahead: ReadAhead,
+    pub(crate) write: WriteBuffer,
+}
+
+/// The buffers of a connection, which it has only while there is something in them.
+///
+/// They stay in their slot while they are used, so that a panic or an early return loses nothing that is
+/// unread or unsent. When the slot is dropped, their memory goes back to the pool.
+#[derive(Debug)]
+pub(crate) struct BufferSlot(Option<Box<Buffers>>);
+
+impl BufferSlot {
+    pub(crate) const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Returns the buffers, taken from the pool if there are none.
+    #[inline]
+    pub(crate) fn checkout(&mut self) -> &mut Buffers {
+        match self.0 {
+            Some(ref mut buffers) => buffers,
+            None => self.0.insert(take_buffers()),
+        }
+    }
+
+    /// Reduces the memory of a connection that waits: buffers without content go back to the pool, and
+    /// the beginning of a small frame moves to a small buffer.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if let Some(buffers) = self.0.take_if(|buffers| buffers.are_unused()) {
+            give_buffers(buffers);
+        } else if let Some(buffers) = &mut self.0 {
+            buffers.park();
+        }
+    }
+}
+
+impl Drop for BufferSlot {
+    fn drop(&mut self) {
+        if let Some(mut buffers) = self.0.take() {
+            buffers.ahead = ReadAhead::default();
+            buffers.write.clear();
+            give_buffers(buffers);
+        }
+    }
+}
+
+impl Buffers {
+    fn new() -> Self {
+        Self {
+            read: ReadBuffer::over(pool::take()),
+            ahead: ReadAhead::default(),
+            write: WriteBuffer::over(pool::take()),
+        }
+    }
+
+    #[cold]
+    fn park(&mut self) {
+        if self.read.has_started() && self.write.is_empty() && self.read.park() {
+            self.write.give_back();
+        }
+    }
+
+    #[inline]
+    fn are_unused(&self) -> bool {
+        self.read.is_unused() && self.ahead.is_empty() && self.write.is_empty()
+    }
+}
+
+thread_local! {
+    static TOGETHER: Pool<Box<Buffers>> = const { Pool::new(Vec::new()) };
+}
+/// A thread keeps the buffers of this many connections: 2 MiB if none has grown.
+const KEPT_TOGETHER: usize = 64;
+
+#[inline]
+fn take_buffers() -> Box<Buffers> {
+    pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
+}
+
+/// Gives back buffers in which nothing is left.
+#[inline]
+fn give_buffers(mut buffers: Box<Buffers>) {
+    buffers.read.reset();
+    if is_usual(buffers.read.capacity()) && is_usual(buffers.write.capacity()) {
+        pool::give_to(&TOGETHER, KEPT_TOGETHER, buffers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::{pool::NEW, *};
+    use crate::Side;
+
+    /// A slot whose connection has read `bytes` and waits.
+    fn waiting(mut bytes: &[u8]) -> BufferSlot {
+        let mut slot = BufferSlot::new();
+        let buffers = slot.checkout();
+        while !bytes.is_empty() {
+            let mut cx = Context::from_waker(Waker::noop());
+            let read = buffers.read.poll_read(&mut cx, &mut bytes);
+            assert!(matches!(read, Poll::Ready(Ok(()))));
+        }
+        slot.release();
+        slot
+    }
+
+    fn memory(slot: &BufferSlot) -> usize {
+        let capacity = |held: &Buffers| held.read.capacity() + held.write.capacity();
+        slot.0.as_deref().map_or(0, capacity)
+    }
+
+    fn unread(buffers: &Buffers) -> &[u8] {
+        buffers.read.input(usize::MAX, Side::Server).bytes()
+    }
+
+    #[test]
+    fn connection_that_waits_for_a_request_holds_no_buffers() {
+        assert!(waiting(b"").0.is_none());
+    }
+
+    #[test]
+    fn beginning_of_a_frame_is_kept_in_as_much_memory_as_it_needs() {
+        for length in [1, 4, 256, 257, 1_000, NEW / 4] {
+            let bytes = vec![b'x'; length];
+            let mut slot = waiting(&bytes);
+            assert!(memory(&slot) <= usize::max(256, 2 * length), "{length}");
+            let buffers = slot.checkout();
+            assert_eq!(unread(buffers), bytes);
+            let mut cx = Context::from_waker(Waker::noop());
+            let read = buffers.read.poll_read(&mut cx, &mut &b"y"[..]);
+            assert!(read.is_ready());
+            assert_eq!(unread(buffers), [&bytes[..], b"y"].concat());
+            assert!(buffers.read.capacity() >= NEW);
+        }
+    }
+
+    #[test]
+    fn buffers_with_much_of_a_frame_or_with_unsent_replies_stay() {
+        assert!(memory(&waiting(&[b'x'; NEW / 4 + 1])) >= 2 * NEW);
+        let mut slot = BufferSlot::new();
+        let mut framing = crate::Lines::default();
+        let written = slot.checkout().write.message(&mut framing, 9, |out| {
+            out.put(b"reply");
+            Ok(())
+        });
+        assert!(written.is_ok());
+        slot.release();
+        assert_eq!(slot.checkout().write.waiting(), 6);
+    }
+
+    #[test]
+    fn what_is_to_be_skipped_is_not_forgotten() {
+        let mut slot = waiting(b"abc");
+        slot.checkout().read.consume(&(0..0), 10);
+        slot.release();
+        let buffers = slot.checkout();
+        assert_eq!(buffers.read.started(), 3);
+        let mut cx = Context::from_waker(Waker::noop());
+        let read = buffers.read.poll_read(&mut cx, &mut &b"defghij|"[..]);
+        assert!(read.is_ready());
+        assert_eq!(unread(buffers), b"|");
+    }
+
+    #[test]
+    fn buffers_are_used_again() {
+        let address = |slot: &mut BufferSlot| std::ptr::from_ref(slot.checkout()).addr();
+        let mut slot = BufferSlot::new();
+        let first = address(&mut slot);
+        slot.release();
+        assert!(slot.0.is_none());
+        let mut other = BufferSlot::new();
+        assert_eq!(address(&mut other), first);
+        drop(other);
+        assert_eq!(address(&mut slot), first);
+    }
+}

@@ -117,7 +117,7 @@ impl ReadBuffer {
 
     /// Returns how many bytes of an unfinished frame have arrived.
     pub(crate) fn started(&self) -> usize {
-        if self.is_skipping() {
+        if self.skip > 0 {
             self.skipped
         } else {
             self.unread()
@@ -144,9 +144,6 @@ impl ReadBuffer {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<()>> {
-        if self.buffer.capacity() == 0 {
-            self.buffer = pool::take();
-        }
         let filled = self.poll_read(cx, stream);
         if filled.is_pending() && self.buffer.is_empty() {
             pool::give(&mut self.buffer);
@@ -226,12 +223,12 @@ impl ReadBuffer {
     fn append(&mut self, ahead: ReadAhead) {
         self.make_room();
         self.buffer.extend_from_slice(&ahead.bytes);
-        self.arrival = match ahead {
-            ReadAhead {
-                has_ended: true, ..
-            } => Arrival::Ended,
-            ReadAhead { bytes, .. } if bytes.len() >= READ_AHEAD => Arrival::Filled,
-            ReadAhead { .. } => Arrival::Paused,
+        self.arrival = if ahead.has_ended {
+            Arrival::Ended
+        } else if ahead.bytes.len() >= READ_AHEAD {
+            Arrival::Filled
+        } else {
+            Arrival::Paused
         };
         if self.skip > 0 {
             self.skip_arrived();
@@ -264,20 +261,14 @@ impl ReadBuffer {
         self.buffer.extend_from_slice(&small);
     }
 
-    /// Becomes that of a new connection, where nothing is left to be skipped.
-    #[inline]
-    pub(super) fn forget_arrival(&mut self) {
-        self.buffer.clear();
-        self.start = 0;
-        self.arrival = Arrival::Paused;
-    }
-
-    /// Becomes that of a new connection.
+    /// Becomes the buffer of a new connection.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        self.forget_arrival();
+        self.buffer.clear();
+        self.start = 0;
         self.skip = 0;
         self.skipped = 0;
+        self.arrival = Arrival::Paused;
     }
 
     /// Returns how many bytes are unread.
@@ -285,15 +276,9 @@ impl ReadBuffer {
         self.buffer.len() - self.start
     }
 
-    #[cfg(test)]
+    #[inline]
     pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()
-    }
-
-    /// Tells whether the pool would have the buffer.
-    #[inline]
-    pub(super) fn is_usual(&self) -> bool {
-        pool::is_usual(&self.buffer)
     }
 
     fn make_room(&mut self) {
@@ -316,7 +301,7 @@ impl ReadBuffer {
     fn grow(&mut self) {
         let capacity = self.buffer.capacity();
         let more = if capacity < LARGE {
-            capacity.max(1)
+            capacity
         } else {
             capacity / 2
         };
@@ -417,13 +402,6 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    pub(super) const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            has_ended: false,
-        }
-    }
-
     #[inline]
     pub(super) const fn is_empty(&self) -> bool {
         self.bytes.is_empty() && !self.has_ended
@@ -575,7 +553,7 @@ mod tests {
     #[test]
     fn what_was_read_ahead_comes_before_what_the_stream_has() {
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::new());
+        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::default());
         fill(&mut buffer, b"ab");
         assert!(ahead.poll_read(&mut cx, &mut &b"cd"[..]).is_ready());
         let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut &b"never"[..]);
@@ -587,7 +565,7 @@ mod tests {
     #[test]
     fn bytes_to_be_skipped_are_dropped_when_they_were_read_ahead() {
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::new());
+        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::default());
         fill(&mut buffer, b"abc");
         buffer.consume(&(0..0), 5);
         assert!(ahead.poll_read(&mut cx, &mut &b"defg"[..]).is_ready());
@@ -602,7 +580,7 @@ mod tests {
         let sent = vec![b'x'; 3 * READ_AHEAD];
         far.write_all(&sent).await.expect("the pipe is open");
         let mut cx = Context::from_waker(Waker::noop());
-        let mut ahead = ReadAhead::new();
+        let mut ahead = ReadAhead::default();
         assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
         assert_eq!(ahead.bytes.len(), READ_AHEAD);
         let mut buffer = ReadBuffer::new();

@@ -9,11 +9,7 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use super::pool;
-use crate::{
-    EncodeError, FrameError, Framing, Rejection, Writer,
-    format::Outcome,
-    framing::{FirstFrame, too_large},
-};
+use crate::{EncodeError, FrameError, Framing, Writer, format::Outcome, framing::too_large};
 
 /// As many bytes wait before they are sent although more replies could join them.
 const FULL: usize = 64 * 1024;
@@ -82,15 +78,9 @@ impl WriteBuffer {
         self.whole == 0
     }
 
-    #[cfg(test)]
+    #[inline]
     pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()
-    }
-
-    /// Tells whether the pool would have the buffer.
-    #[inline]
-    pub(super) fn is_usual(&self) -> bool {
-        pool::is_usual(&self.buffer)
     }
 
     /// Takes a buffer if there is none, and removes what a panic left of a message.
@@ -169,21 +159,8 @@ impl WriteBuffer {
         Unusual::Frame(error)
     }
 
-    /// Tells the peer of a rejection. Returns `true` if the framing has a frame for it.
-    pub(crate) fn reject<F: Framing>(&mut self, framing: &mut F, rejection: &Rejection) -> bool {
-        self.say(|out| framing.reject(out, rejection))
-    }
-
-    /// Tells the peer why its bytes are no frame. Returns `true` if there is a way to.
-    pub(crate) fn answer_error<F: Framing>(
-        &mut self,
-        framing: &mut FirstFrame<F>,
-        error: &FrameError,
-    ) -> bool {
-        self.say(|out| framing.answer_error(out, error))
-    }
-
-    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+    /// Appends frames that are complete, such as a rejection, and returns what `write` returns.
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         self.prepare();
         let told = write(&mut self.buffer);
         self.whole = self.buffer.len();

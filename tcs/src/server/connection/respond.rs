@@ -187,7 +187,7 @@ impl<P: ServerProtocol> Responder<P> {
             }
             Occasion::BadFrame(error, peer) => {
                 self.unsent.rejected += 1;
-                let told = write.answer_error(&mut self.framing, error)
+                let told = write.append(|out| self.framing.answer_error(out, error))
                     || peer == PeerKind::Ours
                         && self.word(write, &error.rejection()) != Worded::Not;
                 if told {
@@ -205,7 +205,7 @@ impl<P: ServerProtocol> Responder<P> {
             Occasion::LastReply(why) => (going_away(why), PeerKind::Other),
         };
         tracing::debug!(refusal = %rejection, "closing the connection");
-        if !write.reject(&mut self.framing, &rejection) && peer == PeerKind::Ours {
+        if !write.append(|out| self.framing.reject(out, &rejection)) && peer == PeerKind::Ours {
             self.word(write, &rejection);
         }
         Flow::Break(())
@@ -213,7 +213,7 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Answers a request with a rejection, in the words of the framing, of the protocol, or in none.
     fn reject_request(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
-        let worded = if write.reject(&mut self.framing, rejection) {
+        let worded = if write.append(|out| self.framing.reject(out, rejection)) {
             Worded::Yes
         } else {
             self.word(write, rejection)
