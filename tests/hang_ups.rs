@@ -6,7 +6,7 @@ use tcs::{ConcurrentServer, LengthPrefixed, ServerProtocol};
 use tcs_tests::{
     Heard, Kind, Over, Place, RawPeer, each_async_kind, each_kind, each_kind_that_waits, frame,
     gate, patiently, serve_in_memory, stage,
-    stage::{BlockingHold, ReadyHold, Stage, SyncHold, WaitingHold, holds},
+    stage::{BlockingHold, ReadyHold, SilentHold, Stage, SyncHold, WaitingHold, holds},
     start, tester_of, within,
 };
 use tokio::time::{Instant, timeout};
@@ -31,6 +31,8 @@ enum Ends {
     Dropped,
     /// Nothing can drop it.
     ByItself,
+    /// Nothing can drop it, and it has no reply that could not be sent.
+    Unsaid,
 }
 
 /// Asks `hold` fifteen times, resets the connection while the first is held, and asks `pass` with another.
@@ -48,7 +50,7 @@ async fn nothing_goes_on_behind_a_reset<P>(
     within(gone.send(frame(hold.as_bytes()).repeat(15))).await;
     within(stage.gate.reached()).await;
     gone.reset();
-    if ends == Ends::ByItself {
+    if ends != Ends::Dropped {
         for _ in 0..15 {
             stage.gate.open();
         }
@@ -57,14 +59,15 @@ async fn nothing_goes_on_behind_a_reset<P>(
     // The place of the first is free, and nothing is in it.
     let mut next = server.peer().await;
     assert_eq!(within(next.ask(pass)).await, Heard::message(passed));
-    let returned = match ends {
-        Ends::Dropped => 0,
-        Ends::ByItself => 1,
+    let (returned, served) = match ends {
+        Ends::Dropped => (1, 1),
+        Ends::ByItself => (2, 1),
+        Ends::Unsaid => (2, 2),
     };
-    assert_eq!((stage.begun(), stage.returned()), (2, returned + 1));
+    assert_eq!((stage.begun(), stage.returned()), (2, returned));
     drop(next);
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.failed), (1, 0));
+    assert_eq!((requests.served, requests.failed), (served, 0));
 }
 
 const TEXTS: [&str; 3] = ["hold", "pass", "pass"];
@@ -75,13 +78,18 @@ fn of_a_module(hold: &str) -> [&str; 3] {
 
 mod nothing_goes_on_behind_a_reset {
     use super::{
-        BlockingHold, Ends, ReadyHold, SyncHold, TEXTS, WaitingHold, holds,
+        BlockingHold, Ends, ReadyHold, SilentHold, SyncHold, TEXTS, WaitingHold, holds,
         nothing_goes_on_behind_a_reset, of_a_module,
     };
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn sync() {
         nothing_goes_on_behind_a_reset(SyncHold::new, Ends::ByItself, TEXTS).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sync_without_replies() {
+        nothing_goes_on_behind_a_reset(SilentHold::new, Ends::Unsaid, TEXTS).await;
     }
 
     #[tokio::test]

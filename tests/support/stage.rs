@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tcs::{Json, server_protocol};
+use tcs::{Answer, Json, server_protocol};
 use tokio::{sync::Semaphore, task::yield_now};
 
 use crate::{Gate, gate};
@@ -100,6 +100,19 @@ pub fn sync_hold<'a>(request: &'a str, #[state] stage: &Stage) -> &'a str {
     }
     entered.returns();
     request
+}
+
+/// Says nothing to `hold`, so that nothing is sent that could fail.
+#[server_protocol]
+pub fn silent_hold<'a>(request: &'a str, #[state] stage: &Stage) -> Answer<&'a str> {
+    let entered = stage.enter();
+    if request == "hold" {
+        stage.block();
+        entered.returns();
+        return Answer::Nothing;
+    }
+    entered.returns();
+    Answer::Reply(request)
 }
 
 #[server_protocol]

@@ -370,14 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if write.waiting() == 0 {
             self.registration.tally().sent(unsent);
         }
-        let ended = match ahead.poll_read(cx, &mut self.stream) {
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(Gone::Error(error))),
-            ended => has_ended || ended.is_ready(),
-        };
-        if ended {
-            if self.half_close == HalfClose::Ends {
-                return Poll::Ready(Err(Gone::HalfClosed));
-            }
+        if self.read_ahead(ahead, cx)? || has_ended {
             let closed = *self.half_closed.get_or_insert(now);
             let over = self.registration.deadline(closed, limits.half_close);
             deadline = deadline.min(over);
@@ -393,6 +386,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             } else {
                 Err(Gone::Stalled)
             }),
+        }
+    }
+
+    /// Reads what has arrived of further requests. Returns `true` if the input has ended.
+    ///
+    /// This is how a peer that has gone is noticed before a function has done its work for nothing.
+    pub(super) fn read_ahead(
+        &mut self,
+        ahead: &mut ReadAhead,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Gone> {
+        match ahead.poll_read(cx, &mut self.stream) {
+            Poll::Ready(Err(error)) => Err(Gone::Error(error)),
+            Poll::Ready(Ok(())) if self.half_close == HalfClose::Ends => Err(Gone::HalfClosed),
+            ended => Ok(ended.is_ready()),
         }
     }
 

@@ -189,6 +189,7 @@ where
                     // timers and the signals have their turn before this task has its next.
                     tokio::task::yield_now().await;
                     io.budget = Budget::new();
+                    poll_fn(|cx| Poll::Ready(io.read_ahead(ahead, cx))).await?;
                 }
             }
         }
