@@ -103,22 +103,24 @@ where
 
     /// Serves the connection to its end; then it is to be dropped.
     pub(super) async fn serve(&mut self) {
-        let mut ended = self.greet();
-        while ended.is_none() {
+        let mut flow = self.greet();
+        let ended = loop {
+            if flow.is_break() {
+                break Ok(End::Busy);
+            }
             let ran = {
                 let mut running = pin!(self.run());
                 // One guard for all requests: one for each would cost more than all else here.
                 poll_fn(|cx| poll_caught(running.as_mut(), cx)).await
             };
-            ended = match ran {
-                Ok(ended) => Some(ended),
-                Err(payload) => self.recover_from_panic(payload),
-            };
-        }
+            match ran {
+                Ok(ended) => break ended,
+                Err(payload) => flow = self.recover_from_panic(payload),
+            }
+        };
         let closed = match ended {
-            Some(Err(gone)) => Err(gone),
-            Some(Ok(end)) => self.close(end).await,
-            None => Ok(()),
+            Ok(end) => self.close(end).await,
+            Err(gone) => Err(gone),
         };
         if let Err(gone) = closed {
             tracing::debug!(%gone, "the connection was given up");
@@ -195,36 +197,18 @@ where
         }
     }
 
-    /// Writes the greeting. Returns how the connection ends, if it does.
-    fn greet(&mut self) -> Option<Result<End, Gone>> {
-        let Self {
-            exchange,
-            responder,
-            buffers,
-            ..
-        } = self;
-        match exchange.greet(responder, &mut buffers.checkout().write) {
-            Flow::Continue(()) => None,
-            Flow::Break(()) => Some(Ok(End::Busy)),
-        }
+    /// Writes the greeting.
+    fn greet(&mut self) -> Flow {
+        let write = &mut self.buffers.checkout().write;
+        self.exchange.greet(&mut self.responder, write)
     }
 
-    /// Answers for a function that panicked. Returns how the connection ends, if it does.
-    fn recover_from_panic(&mut self, payload: Payload) -> Option<Result<End, Gone>> {
-        let Self {
-            responder,
-            buffers,
-            is_behind,
-            io,
-            ..
-        } = self;
-        *is_behind = true;
-        io.function_ended();
-        let write = &mut buffers.checkout().write;
-        match responder.panicked(io.tally(), write, payload) {
-            Flow::Continue(()) => None,
-            Flow::Break(()) => Some(Ok(End::Busy)),
-        }
+    /// Answers for a function that panicked.
+    fn recover_from_panic(&mut self, payload: Payload) -> Flow {
+        self.is_behind = true;
+        self.io.function_ended();
+        let write = &mut self.buffers.checkout().write;
+        self.responder.panicked(self.io.tally(), write, payload)
     }
 
     /// Sends what is written, and closes.
