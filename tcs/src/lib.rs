@@ -121,7 +121,7 @@
 //! - the peer has closed its sending half and
 //!   [`half_close_timeout`](server::Server::half_close_timeout) is over, or at once with
 //!   `half_close = ends`;
-//! - the peer does not take the replies before its own within
+//! - the peer has not read the earlier replies within
 //!   [`write_timeout`](server::Server::write_timeout);
 //! - [`request_timeout`](server::Server::request_timeout) or
 //!   [`drain_timeout`](server::Server::drain_timeout) is over, or the server is ended or dropped.

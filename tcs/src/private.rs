@@ -131,8 +131,11 @@ impl<T: Default> Start for T {
     }
 }
 
-/// Returns what is wrong with the parameters of a protocol's framing.
+/// Returns what is wrong with the parameters of a protocol's framing, or with its use.
 pub const fn server_mistake<P: ServerProtocol>() -> Option<&'static str> {
+    if P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE {
+        return Some("`half_close = ends` would end every request of this framing");
+    }
     P::Framing::PARAMETER_ERROR
 }
 

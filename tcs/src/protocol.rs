@@ -133,8 +133,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Processes one request: returns its reply, or a rejection.
     ///
-    /// You can write it as an `async fn`. A method that never waits can return
-    /// [`std::future::ready`].
+    /// You can write it as an `async fn`. A method that never waits need not be one: it keeps the return
+    /// type that is declared here, and returns [`std::future::ready`] of its result.
     ///
     /// The requests of one connection are processed one after the other, those of several at the
     /// same time. A panic is the request's failure: the peer is told *failed*, the payload is
@@ -143,9 +143,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped where it stands when the peer resets the connection, when the drain
-    /// timeout or the request timeout is over, and, after the peer has closed its sending half, when
-    /// [`half_close_timeout`](crate::server::Server::half_close_timeout) is over.
+    /// A future that waits is dropped when its peer is gone, when a limit is over, or when the server
+    /// ends; [`server`](crate::server#what-becomes-of-a-function) has a table of the events.
     fn process_request<'a>(
         &'a self,
         context: Context<'a, Self::Session>,

@@ -134,6 +134,12 @@ fn check_options(args: &Args, function: &Function, errors: &mut Errors) {
             "`blocking` is for a plain `fn`: remove it, or the `async` of the function",
         );
     }
+    if let (Some(option), None) = (args.given("half_close"), &function.sig.asyncness) {
+        errors.at(
+            option,
+            "`half_close` is for an `async fn`: no other function is dropped; remove it",
+        );
+    }
 }
 
 /// Returns what the function returns, as one exchange has it.

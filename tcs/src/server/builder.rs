@@ -124,9 +124,10 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Caps how long the server still works for a peer that has closed its sending half, counted from
     /// then.
     ///
-    /// Such a peer may wait for its replies, as `nc -N` does, or be gone. When the time is over, the
-    /// function that still waits is dropped, its request is answered *timed out*, and the connection
-    /// closes. Default: 30 s.
+    /// Such a peer may wait for its replies, as `nc -N` does, or be gone. When the time is over, a
+    /// function that waits is dropped, its request is answered *timed out*, and the connection closes. A
+    /// function that computes, or is `blocking`, is not dropped. With [`UntilEof`](crate::UntilEof)
+    /// every request ends like this, so the limit is that of its function. Default: 30 s.
     pub fn half_close_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.half_close = limit.duration().into();
         self
@@ -153,9 +154,10 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         self
     }
 
-    /// Caps how long a stopped server waits for what is in flight; the rest is then cut.
+    /// Caps how long a stopped server waits for the requests in flight; the rest is then cut.
     ///
-    /// Default: 30 s.
+    /// A function that computes or blocks cannot be cut: the server returns without it, and it goes on
+    /// until it ends, or its process does. Default: 30 s.
     pub fn drain_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.drain = limit.duration();
         self

@@ -1,7 +1,7 @@
 use tcs::server_protocol;
 
 #[server_protocol(half_close = close)]
-fn greet(name: &str) -> String {
+async fn greet(name: &str) -> String {
     format!("Hello, {name}!")
 }
 
