@@ -50,8 +50,7 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     ///
     /// At the cap the server stops accepting, so further peers wait in the backlog of the operating
     /// system. Zero is refused by [`bind`](Self::bind). Default: 1,024, or what the descriptor limit
-    /// (`RLIMIT_NOFILE`; on Linux, as `/proc` tells it) leaves when 100 are reserved for the rest of
-    /// the program.
+    /// (`RLIMIT_NOFILE`) leaves when 100 are reserved for the rest of the program.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.settings.max_connections = limit;
         self

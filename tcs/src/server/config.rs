@@ -166,46 +166,11 @@ impl Limits {
 
 /// 1,024, or what the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) leaves.
 fn default_max_connections() -> usize {
-    max_connections_of(descriptors().unwrap_or(u64::MAX))
-}
-
-/// Returns the soft limit of descriptors; where `/proc` is not mounted, none.
-///
-/// std has no getrlimit(2), and a crate for it alone is 3 % of what a hello world takes to build.
-#[cfg(target_os = "linux")]
-fn descriptors() -> Option<u64> {
-    soft_limit_of_files(&std::fs::read("/proc/self/limits").ok()?)
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn descriptors() -> Option<u64> {
-    rlimit::Resource::NOFILE.get_soft().ok()
-}
-
-#[cfg(not(unix))]
-fn descriptors() -> Option<u64> {
-    None
-}
-
-/// Reads the file `limits` of a process, see `proc_pid_limits(5)`; `unlimited` is no limit.
-///
-/// By hand, because the iterators and the parser of std are compiled with whoever uses them.
-#[cfg(target_os = "linux")]
-fn soft_limit_of_files(limits: &[u8]) -> Option<u64> {
-    const NAME: &[u8] = b"Max open files";
-    let behind = memchr::memmem::find(limits, NAME)? + NAME.len();
-    let mut limit: Option<u64> = None;
-    for byte in limits.get(behind..)? {
-        match (byte, limit) {
-            (b' ', None) => {}
-            (b'0'..=b'9', _) => {
-                let digit = u64::from(byte - b'0');
-                limit = Some(limit.unwrap_or(0).saturating_mul(10).saturating_add(digit));
-            }
-            _ => break,
-        }
-    }
-    limit
+    #[cfg(unix)]
+    let descriptors = rlimit::Resource::NOFILE.get_soft().ok();
+    #[cfg(not(unix))]
+    let descriptors = None;
+    max_connections_of(descriptors.unwrap_or(u64::MAX))
 }
 
 fn max_connections_of(descriptors: u64) -> usize {
@@ -225,22 +190,18 @@ mod tests {
         assert_eq!(settings.limits.request, Limit::NONE);
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[test]
-    fn descriptor_limit_is_read() {
-        let limits = |files| {
-            format!(
-                "Limit                     Soft Limit           Hard Limit           Units     \n\
-                 Max processes             96365                96365                processes \n\
-                 Max open files            {files:<21}524288               files     \n\
-                 Max file locks            unlimited            unlimited            locks     \n"
-            )
-            .into_bytes()
+    fn descriptor_limit_is_what_the_shell_tells() {
+        let shell = std::process::Command::new("sh")
+            .args(["-c", "ulimit -S -n"])
+            .output();
+        let told = String::from_utf8(shell.expect("a shell").stdout).expect("text");
+        let descriptors = match told.trim() {
+            "unlimited" => u64::MAX,
+            number => number.parse().expect("a number"),
         };
-        assert_eq!(soft_limit_of_files(&limits("20000")), Some(20_000));
-        assert_eq!(soft_limit_of_files(&limits("unlimited")), None);
-        assert_eq!(soft_limit_of_files(b""), None);
-        assert!(descriptors().is_some());
+        assert_eq!(default_max_connections(), max_connections_of(descriptors));
     }
 
     #[test]
