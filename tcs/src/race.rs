@@ -22,7 +22,7 @@ pub(crate) enum Either<A, B> {
 /// Waits for the first of two futures; when both are ready, `first` wins.
 ///
 /// The other is dropped by the caller, so both must be cancel safe. They are passed pinned, because
-/// an argument takes its place twice. (`tokio::select!` would cost one crate more.)
+/// an argument takes its place twice.
 pub(crate) fn race<A: Future, B: Future>(
     mut first: Pin<&mut A>,
     mut second: Pin<&mut B>,

@@ -22,7 +22,7 @@ pub(super) struct Acceptor {
     pub(super) registry: Arc<Registry>,
     pub(super) blocking: Arc<Semaphore>,
     /// The most connections that are open at the same time.
-    pub(super) max_open: usize,
+    pub(super) max_connections: usize,
 }
 
 impl Drop for Acceptor {
@@ -36,17 +36,23 @@ impl Drop for Acceptor {
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Acceptor {
-    /// Accepts connections, at most `max_open` at the same time, and serves each in a task of its own.
+    /// Accepts connections, at most `max_connections` at the same time, and serves each in a task of
+    /// its own.
     ///
     /// Returns when the listener was closed, or with an error when it is dead.
     ///
     /// Cancel safe: open connections go on.
     pub(super) async fn accept_all(&self) -> io::Result<()> {
-        let permits = Arc::new(Semaphore::new(self.max_open.min(Semaphore::MAX_PERMITS)));
+        let permits = Arc::new(Semaphore::new(
+            self.max_connections.min(Semaphore::MAX_PERMITS),
+        ));
         loop {
             // A server of one connection at a time is full as a matter of course.
-            if self.max_open > 1 && permits.available_permits() == 0 {
-                log_full(self.max_open);
+            if self.max_connections > 1 && permits.available_permits() == 0 {
+                let most = self.max_connections;
+                tracing::warn!(
+                    "{most} connections are open (`max_connections`); further peers wait"
+                );
             }
             // The semaphore is never closed.
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -58,7 +64,7 @@ impl Acceptor {
                 Some(Err(error)) => match AcceptError::of(&error) {
                     AcceptError::Peer => {}
                     AcceptError::Exhausted => {
-                        log_exhausted(&error);
+                        tracing::error!(%error, "cannot accept a connection now; trying again soon");
                         tokio::time::sleep(PAUSE).await;
                     }
                     AcceptError::Listener => return Err(error),
@@ -84,14 +90,6 @@ impl Acceptor {
             span: tracing::info_span!("connection", peer = %addr, id),
         });
     }
-}
-
-fn log_full(max_open: usize) {
-    tracing::warn!("{max_open} connections are open (`max_connections`); further peers wait");
-}
-
-fn log_exhausted(error: &io::Error) {
-    tracing::error!(%error, "cannot accept a connection now; trying again soon");
 }
 
 /// Whose error an accept error is, which decides what to do about it.

@@ -1,12 +1,40 @@
-//! A server that has its port.
+//! A server without its types, before it has its port and after.
 
-use std::{marker::PhantomData, net::SocketAddr, pin::pin};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use super::{handle::Handle, mode::Lifetime, report::Report, run::BoundInner};
-use crate::{
-    Result, ServerProtocol,
-    race::{Either, race},
+use tokio::{net::TcpListener, time::timeout};
+
+use super::{
+    acceptor::Acceptor,
+    config::Settings,
+    registry::Registry,
+    report::Report,
+    spawn::Serve,
+    stop::{Handle, Order},
 };
+use crate::{Result, error::Repr, runtime::BoxFuture, socket::listen};
+
+/// A server that does not listen yet.
+pub(super) struct ServerPlan {
+    pub(super) served: Arc<dyn Serve>,
+    pub(super) settings: Settings,
+}
+
+impl ServerPlan {
+    /// Binds the port.
+    pub(super) fn bind(self) -> BoxFuture<'static, Result<Bound>> {
+        Box::pin(async move {
+            let addrs = self.settings.address.resolve().await?;
+            let (listener, local_addr) = listen_at_any(&addrs)?;
+            Ok(Bound {
+                plan: self,
+                listener,
+                local_addr,
+                handle: Handle::new(),
+            })
+        })
+    }
+}
 
 /// A server that listens already, and accepts when [`listen`](Self::listen) is called.
 ///
@@ -39,27 +67,22 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct Bound<P, L> {
-    inner: BoundInner,
-    types: PhantomData<(P, L)>,
+pub struct Bound {
+    plan: ServerPlan,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    handle: Handle,
 }
 
-impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
-    pub(super) fn new(inner: BoundInner) -> Self {
-        Self {
-            inner,
-            types: PhantomData,
-        }
-    }
-
+impl Bound {
     /// Returns the address that the server listens on, with the port that port 0 became.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.inner.local_addr
+        self.local_addr
     }
 
     /// Returns what stops the server.
     pub fn handle(&self) -> Handle {
-        self.inner.handle.clone()
+        self.handle.clone()
     }
 
     /// Serves until the lifetime of this server is over or a [`Handle`] stops it.
@@ -75,45 +98,113 @@ impl<P: ServerProtocol, L: Lifetime> Bound<P, L> {
     /// Dropping the future closes the listener and cuts every connection.
     #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(self) -> Result<Report> {
-        self.inner.listen().await
+        self.serve().await
     }
 
     /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
     #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         let handle = self.handle();
-        let mut served = self.inner.listen();
+        let mut served = self.serve();
         // What was waited for is dropped before the drain.
-        let ended = {
-            let stop = pin!(stop);
-            race(stop, pin!(&mut served)).await
-        };
-        match ended {
-            Either::First(_) => {
-                handle.stop();
-                served.await
-            }
-            Either::Second(report) => report,
+        tokio::select! {
+            biased;
+            _ = stop => handle.stop(),
+            report = &mut served => return report,
         }
+        served.await
+    }
+
+    /// Serves until the server is done, or its handle stops it.
+    pub(super) fn serve(self) -> BoxFuture<'static, Result<Report>> {
+        let ServerPlan { served, settings } = self.plan;
+        served.listener().open(self.listener);
+        let acceptor = Acceptor {
+            local_addr: self.local_addr,
+            served,
+            registry: Registry::new(settings.limits),
+            blocking: settings.blocking(),
+            max_connections: settings.max_connections,
+        };
+        tracing::info!(
+            addr = %self.local_addr,
+            max_connections = settings.max_connections,
+            "listening"
+        );
+        if let Some(on_listening) = settings.on_listening {
+            on_listening(self.local_addr);
+        }
+        Box::pin(async move {
+            let serving = pin!(serve(&acceptor, &self.handle, settings.drain));
+            acceptor.registry.sweeping(serving).await
+        })
     }
 }
 
-impl<P, L> std::fmt::Debug for Bound<P, L> {
+impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bound")
-            .field("local_addr", &self.inner.local_addr)
+            .field("local_addr", &self.local_addr)
             .finish_non_exhaustive()
     }
 }
 
-#[cfg(all(test, unix))]
+/// Accepts until the server is done or stopped, and drains.
+async fn serve(acceptor: &Acceptor, handle: &Handle, drain: Option<Duration>) -> Result<Report> {
+    let accepted = tokio::select! {
+        biased;
+        () = handle.told(Order::Stop) => Ok(()),
+        accepted = acceptor.accept_all() => accepted,
+    };
+    acceptor.served.listener().close();
+    let hurry = timeout(drain.unwrap_or(Duration::MAX), handle.told(Order::Abort));
+    let report = acceptor.registry.drain(hurry).await;
+    accepted.map_err(|source| Repr::Accept { source })?;
+    let cut = report.requests.cut;
+    if cut > 0 {
+        tracing::warn!(%report, "stopped, and cut what was in flight");
+    } else {
+        tracing::info!(%report, "stopped");
+    }
+    if handle.was_told(Order::Abort) {
+        return Err(Repr::Interrupted { cut }.into());
+    }
+    Ok(report)
+}
+
+/// Listens at the first of the addresses that is free.
+fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
+    let mut failure = Repr::Setting {
+        setting: "address",
+        reason: "has no socket address".to_owned(),
+    };
+    for addr in addrs {
+        let listener = listen(*addr);
+        match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((local_addr, listener)) => return Ok((listener, local_addr)),
+            Err(source) => {
+                failure = Repr::Listen {
+                    addr: *addr,
+                    source,
+                }
+            }
+        }
+    }
+    Err(failure.into())
+}
+
+#[cfg(test)]
 mod tests {
+    #[cfg(unix)]
     use std::{
         net::{Shutdown, TcpStream},
         os::fd::AsFd as _,
     };
 
-    use crate::{ConcurrentServer, Context, ErrorKind, LengthPrefixed, Peer, Plain, Rejection};
+    use crate::{
+        ConcurrentServer, Context, ErrorKind, LengthPrefixed, Peer, Plain, Rejection,
+        ServerProtocol,
+    };
 
     use super::*;
 
@@ -133,17 +224,28 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[tokio::test]
     async fn server_ends_when_its_listener_is_dead() {
         let bound = ConcurrentServer::new(Silent).port(0).bind().await;
         let bound = bound.expect("a free port");
-        let descriptor = bound.inner.listener.as_fd().try_clone_to_owned();
+        let descriptor = bound.listener.as_fd().try_clone_to_owned();
         // After shutdown(2), accept(2) says EINVAL.
         TcpStream::from(descriptor.expect("descriptors are left"))
             .shutdown(Shutdown::Both)
             .expect("Linux shuts down listeners as well");
-        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), bound.listen()).await;
+        let ended = timeout(Duration::from_secs(20), bound.listen()).await;
         let error = ended.expect("it ends").expect_err("it cannot accept");
         assert_eq!(error.kind(), ErrorKind::Accept);
+    }
+
+    #[tokio::test]
+    async fn all_addresses_are_tried_in_their_order() {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let (_first, taken) = listen_at_any(&[any]).expect("a free port");
+        let (_second, addr) = listen_at_any(&[taken, any]).expect("a free port");
+        assert!(addr != taken && addr.port() != 0);
+        let error = listen_at_any(&[taken, taken]).expect_err("taken");
+        assert_eq!(error.peer_addr(), Some(taken));
     }
 }

@@ -5,15 +5,13 @@ use std::{marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc, time::Durat
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    bound::Bound,
-    config::Settings,
+    bound::{Bound, ServerPlan},
+    config::{Concurrent, Iterative, Lifetime, Once, Settings},
     connection::{CloseKind, Connection, NewConnection},
-    mode::{Concurrent, Iterative, Lifetime, Once},
     registry::Registry,
     report::Report,
-    run::ServerPlan,
+    run::Started,
     shared::Shared,
-    started::Started,
 };
 use crate::{
     Address, ConnectionInfo, Peer, Result, ServerProtocol, TimeLimit,
@@ -50,8 +48,7 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     ///
     /// At the cap the server stops accepting, so further peers wait in the backlog of the operating
     /// system. Zero is refused by [`bind`](Self::bind). Default: 1,024, or what the descriptor limit
-    /// (`RLIMIT_NOFILE`; on Linux, as `/proc` tells it) leaves when 100 are reserved for the rest of
-    /// the program.
+    /// (`RLIMIT_NOFILE`) leaves when 100 are reserved for the rest of the program.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.settings.max_connections = limit;
         self
@@ -63,7 +60,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     pub fn new(protocol: P) -> Self {
         Self {
             protocol,
-            settings: Settings::new(L::IDLE),
+            settings: Settings::new::<L>(),
             lifetime: PhantomData,
         }
     }
@@ -196,9 +193,9 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// # Cancel safety
     ///
     /// Safe; a port that was taken is free again.
-    pub async fn bind(self) -> Result<Bound<P, L>> {
+    pub async fn bind(self) -> Result<Bound> {
         inside_runtime("bind()", Instead::Run)?;
-        Ok(Bound::new(self.plan().bind().await?))
+        self.plan()?.bind().await
     }
 
     /// Serves until the lifetime of this server is over, on the runtime of the caller.
@@ -226,7 +223,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Dropping the future closes the listener and cuts every connection.
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
-        self.plan().bind().await?.listen().await
+        self.plan()?.bind().await?.listen().await
     }
 
     /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
@@ -259,7 +256,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// cannot be caught; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
     pub async fn listen_until_signal(self) -> Result<Report> {
         inside_runtime("listen_until_signal()", Instead::Run)?;
-        self.plan().listen_until_signal().await
+        self.plan()?.listen_until_signal().await
     }
 
     /// Serves until the lifetime of this server is over, Ctrl-C, or SIGTERM; brings its own
@@ -276,7 +273,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Those of [`listen_until_signal`](Self::listen_until_signal);
     /// [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime.
     pub fn run(self) -> Result<()> {
-        self.plan().run()
+        self.plan()?.run()
     }
 
     /// Takes the port, and serves on a thread of its own with a runtime of its own.
@@ -289,7 +286,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Those of [`bind`](Self::bind); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime, and
     /// where there can be no more threads.
     pub fn start(self) -> Result<Started> {
-        self.plan().start()
+        self.plan()?.start()
     }
 
     /// Serves one connection over any stream: a Unix socket, a pipe in memory.
@@ -315,40 +312,35 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         inside_runtime("serve_stream()", Instead::Nothing)?;
-        let settings = &self.settings;
-        settings.check(min_frame_len::<P::Framing>())?;
+        let (shared, settings) = self.shared()?;
         let registry = Registry::new(settings.limits);
         let registration = registry.register();
         let blocking = settings.blocking();
-        let info = ConnectionInfo::of(Peer::unnamed(), None, registration.id(), blocking);
-        let limits = settings.limits;
-        let shared = Arc::new(Shared::new(self.protocol, limits, L::REQUESTS));
-        {
-            // It has ended when it is dropped, and the report is made after that.
-            let mut connection = Connection::open(Box::new(NewConnection {
-                shared,
-                stream,
-                close: CloseKind::Shutdown,
-                info,
-                registration,
-                permit: None,
-            }));
-            registry.sweeping(pin!(connection.serve())).await;
-        }
+        let mut connection = Connection::open(Box::new(NewConnection {
+            shared,
+            stream,
+            close: CloseKind::Shutdown,
+            info: ConnectionInfo::of(Peer::unnamed(), None, registration.id(), blocking),
+            registration,
+            permit: None,
+        }));
+        registry.sweeping(pin!(connection.serve())).await;
+        // It has ended when it is dropped, and the report is made after that.
+        drop(connection);
         Ok(registry.report())
     }
 
     /// Returns the server without its types.
-    fn plan(self) -> ServerPlan {
-        let Self {
-            protocol, settings, ..
-        } = self;
-        ServerPlan {
-            served: Arc::new(Shared::new(protocol, settings.limits, L::REQUESTS)),
-            max_open: L::max_open(settings.max_connections),
-            min_frame_len: min_frame_len::<P::Framing>(),
-            settings,
-        }
+    fn plan(self) -> Result<ServerPlan> {
+        let (served, settings) = self.shared()?;
+        Ok(ServerPlan { served, settings })
+    }
+
+    /// Checks the settings; returns what the connections share.
+    fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
+        self.settings.check(min_frame_len::<P::Framing>())?;
+        let shared = Shared::new(self.protocol, self.settings.limits, L::IS_ONCE);
+        Ok((Arc::new(shared), self.settings))
     }
 }
 

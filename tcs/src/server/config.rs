@@ -1,4 +1,5 @@
-//! The settings of all servers, each once, with its default and the reason for it.
+//! The settings of all servers, each once, with its default and the reason for it; and what the
+//! three kinds of servers differ in.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,6 +14,67 @@ use crate::{
 const MAX_CONNECTIONS: usize = 1_024;
 /// Descriptors that are left to the rest of the program.
 const RESERVED_DESCRIPTORS: u64 = 100;
+
+/// For how long, and how many at a time: the second parameter of [`Server`](super::Server).
+pub trait Lifetime: sealed::Lifetime {}
+
+/// One request. See [`OnceServer`](super::OnceServer).
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
+pub enum Once {}
+
+/// One connection at a time. See [`IterativeServer`](super::IterativeServer).
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
+pub enum Iterative {}
+
+/// Many connections at a time. See [`ConcurrentServer`](super::ConcurrentServer).
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
+pub enum Concurrent {}
+
+impl<L: sealed::Lifetime> Lifetime for L {}
+
+mod sealed {
+    use std::time::Duration;
+
+    #[expect(unnameable_types, reason = "this seals the trait")]
+    pub trait Lifetime: Send + 'static {
+        /// The default of `idle_timeout`.
+        const IDLE: Duration;
+        /// Whether the server answers one request.
+        const IS_ONCE: bool = false;
+
+        /// Returns the default of `max_connections`, which is a setting of concurrent servers alone.
+        fn max_connections() -> usize {
+            1
+        }
+    }
+}
+
+impl sealed::Lifetime for Once {
+    const IDLE: Duration = Duration::from_secs(30);
+    const IS_ONCE: bool = true;
+}
+
+impl sealed::Lifetime for Iterative {
+    /// Short, because an idle peer keeps all others waiting.
+    const IDLE: Duration = Duration::from_secs(5);
+}
+
+impl sealed::Lifetime for Concurrent {
+    /// Long, because clients keep connections.
+    const IDLE: Duration = Duration::from_mins(5);
+
+    /// 1,024, or what the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) leaves.
+    fn max_connections() -> usize {
+        #[cfg(unix)]
+        let descriptors = rlimit::Resource::NOFILE.get_soft().ok();
+        #[cfg(not(unix))]
+        let descriptors = None;
+        max_connections_of(descriptors.unwrap_or(u64::MAX))
+    }
+}
 
 pub(super) struct Settings {
     pub(super) address: Address,
@@ -56,6 +118,10 @@ impl Limit {
         self.0
     }
 
+    const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
     pub(super) const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000)))
     }
@@ -78,17 +144,17 @@ impl fmt::Display for Limit {
 }
 
 impl Settings {
-    pub(super) fn new(idle: Duration) -> Self {
+    pub(super) fn new<L: Lifetime>() -> Self {
         Self {
             address: Address::localhost(),
-            max_connections: default_max_connections(),
+            max_connections: L::max_connections(),
             // As many as tokio's own pool of blocking threads has.
             max_blocking: 512,
             drain: Some(Duration::from_secs(30)),
             limits: Limits {
                 // As tokio-util's length-delimited codec: memory follows arrival, not the claim.
                 frame_len: 8 << 20,
-                idle: Some(idle).into(),
+                idle: Some(L::IDLE).into(),
                 // Against peers that send a byte now and then; the allowance for what arrives
                 // lets slow lines finish large frames.
                 frame: Limit::of(30),
@@ -114,29 +180,20 @@ impl Settings {
 
     /// Refuses values that make no sense, for a framing of which every message has so many bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<(), Error> {
-        let Limits {
-            frame_len,
-            idle,
-            frame,
-            request,
-            half_close,
-            write,
-            linger: _,
-            poll: _,
-        } = self.limits;
-        let zero = [
-            ("max_frame_len", frame_len == 0),
+        let limits = &self.limits;
+        // A `linger` of zero does not wait.
+        check_zero(&[
+            ("max_frame_len", limits.frame_len == 0),
             ("max_connections", self.max_connections == 0),
             ("max_blocking", self.max_blocking == 0),
-            ("idle_timeout", idle.milliseconds() == 0),
-            ("frame_timeout", frame.milliseconds() == 0),
-            ("request_timeout", request.milliseconds() == 0),
-            ("half_close_timeout", half_close.milliseconds() == 0),
-            ("write_timeout", write.milliseconds() == 0),
-        ];
-        check_zero(&zero)?;
-        check_max_frame_len(frame_len)?;
-        check_min_frame_len(frame_len, min_frame_len)
+            ("idle_timeout", limits.idle.is_zero()),
+            ("frame_timeout", limits.frame.is_zero()),
+            ("request_timeout", limits.request.is_zero()),
+            ("half_close_timeout", limits.half_close.is_zero()),
+            ("write_timeout", limits.write.is_zero()),
+        ])?;
+        check_max_frame_len(limits.frame_len)?;
+        check_min_frame_len(limits.frame_len, min_frame_len)
     }
 }
 
@@ -153,59 +210,13 @@ impl Limits {
             linger,
             poll: _,
         } = *self;
-        let mut shortest = Limit::NONE;
-        for limit in &[idle, frame, request, half_close, write, linger] {
+        [idle, frame, request, half_close, write, linger]
+            .into_iter()
             // `linger` may be zero, which is not waited for.
-            if *limit < shortest && limit.milliseconds() > 0 {
-                shortest = *limit;
-            }
-        }
-        shortest
+            .filter(|limit| !limit.is_zero())
+            .min()
+            .unwrap_or(Limit::NONE)
     }
-}
-
-/// 1,024, or what the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) leaves.
-fn default_max_connections() -> usize {
-    max_connections_of(descriptors().unwrap_or(u64::MAX))
-}
-
-/// Returns the soft limit of descriptors; where `/proc` is not mounted, none.
-///
-/// std has no getrlimit(2), and a crate for it alone is 3 % of what a hello world takes to build.
-#[cfg(target_os = "linux")]
-fn descriptors() -> Option<u64> {
-    soft_limit_of_files(&std::fs::read("/proc/self/limits").ok()?)
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn descriptors() -> Option<u64> {
-    rlimit::Resource::NOFILE.get_soft().ok()
-}
-
-#[cfg(not(unix))]
-fn descriptors() -> Option<u64> {
-    None
-}
-
-/// Reads the file `limits` of a process, see `proc_pid_limits(5)`; `unlimited` is no limit.
-///
-/// By hand, because the iterators and the parser of std are compiled with whoever uses them.
-#[cfg(target_os = "linux")]
-fn soft_limit_of_files(limits: &[u8]) -> Option<u64> {
-    const NAME: &[u8] = b"Max open files";
-    let behind = memchr::memmem::find(limits, NAME)? + NAME.len();
-    let mut limit: Option<u64> = None;
-    for byte in limits.get(behind..)? {
-        match (byte, limit) {
-            (b' ', None) => {}
-            (b'0'..=b'9', _) => {
-                let digit = u64::from(byte - b'0');
-                limit = Some(limit.unwrap_or(0).saturating_mul(10).saturating_add(digit));
-            }
-            _ => break,
-        }
-    }
-    limit
 }
 
 fn max_connections_of(descriptors: u64) -> usize {
@@ -219,33 +230,32 @@ mod tests {
 
     #[test]
     fn defaults_that_no_test_waits_for() {
-        let settings = Settings::new(Duration::from_secs(5));
+        let settings = Settings::new::<Iterative>();
         assert_eq!(settings.drain, Some(Duration::from_secs(30)));
         assert_eq!(settings.max_blocking, 512);
         assert_eq!(settings.limits.request, Limit::NONE);
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[test]
-    fn descriptor_limit_is_read() {
-        let limits = |files| {
-            format!(
-                "Limit                     Soft Limit           Hard Limit           Units     \n\
-                 Max processes             96365                96365                processes \n\
-                 Max open files            {files:<21}524288               files     \n\
-                 Max file locks            unlimited            unlimited            locks     \n"
-            )
-            .into_bytes()
+    fn descriptor_limit_is_what_the_shell_tells() {
+        let shell = std::process::Command::new("sh")
+            .args(["-c", "ulimit -S -n"])
+            .output();
+        let told = String::from_utf8(shell.expect("a shell").stdout).expect("text");
+        let descriptors = match told.trim() {
+            "unlimited" => u64::MAX,
+            number => number.parse().expect("a number"),
         };
-        assert_eq!(soft_limit_of_files(&limits("20000")), Some(20_000));
-        assert_eq!(soft_limit_of_files(&limits("unlimited")), None);
-        assert_eq!(soft_limit_of_files(b""), None);
-        assert!(descriptors().is_some());
+        assert_eq!(
+            <Concurrent as sealed::Lifetime>::max_connections(),
+            max_connections_of(descriptors)
+        );
     }
 
     #[test]
     fn linger_of_zero_does_not_set_the_pace() {
-        let mut limits = Settings::new(Duration::from_secs(5)).limits;
+        let mut limits = Settings::new::<Iterative>().limits;
         assert_eq!(limits.shortest(), Limit::of(2));
         limits.linger = Limit::of(0);
         assert_eq!(limits.shortest(), Limit::of(5));

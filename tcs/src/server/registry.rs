@@ -9,23 +9,27 @@
 //! could have been served in that time.
 
 use std::{
+    collections::BTreeMap,
+    convert::Infallible,
     num::NonZero,
-    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Waker},
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     config::{Limit, Limits},
-    report::{Connections, Report, Requests, Tally},
+    report::{Report, Tally},
 };
-use crate::race::{Either, race, until};
+use crate::race::until;
 
 /// The open connections of one server.
 #[derive(Debug)]
@@ -38,17 +42,14 @@ pub(super) struct Registry {
     now: AtomicU64,
     /// Milliseconds between two sweeps.
     tick: u64,
-    /// Milliseconds that the clock may be behind.
-    slack: u64,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    slots: Vec<Arc<Slot>>,
-    accepted: u64,
-    closed: u64,
-    cut: u64,
-    requests: Requests,
+    /// By the numbers of the connections.
+    slots: BTreeMap<u64, Arc<Slot>>,
+    /// The sums over the connections that have ended, and how many were accepted.
+    ended: Report,
     /// The signals of all connections, also of those that open later.
     signals: u8,
 }
@@ -56,8 +57,6 @@ struct Open {
 /// What the registry and one connection share.
 #[derive(Debug)]
 struct Slot {
-    /// Its index among the slots; used under their lock.
-    place: AtomicUsize,
     /// The millisecond at which the connection stops waiting.
     deadline: AtomicU64,
     signals: AtomicU8,
@@ -96,7 +95,7 @@ pub(super) enum StopReason {
 const START: u64 = 1;
 
 /// The most ticks that the clock advances in one sweep, and that it may be behind.
-const SLACK: u64 = 2;
+const SLACK: u32 = 2;
 
 impl Registry {
     /// Creates a registry for connections with these limits.
@@ -110,23 +109,21 @@ impl Registry {
             changed: Notify::new(),
             now: AtomicU64::new(START),
             tick,
-            slack: tick * SLACK,
         })
     }
 
     /// Registers a new connection.
     pub(super) fn register(self: &Arc<Self>) -> Registration {
         let mut open = self.lock();
-        open.accepted += 1;
-        let id = open.accepted;
+        open.ended.connections.accepted += 1;
+        let id = open.ended.connections.accepted;
         let slot = Arc::new(Slot {
-            place: open.slots.len().into(),
             deadline: AtomicU64::new(NEVER),
             signals: AtomicU8::new(open.signals),
             waker: Mutex::new(Waker::noop().clone()),
             tally: Tally::default(),
         });
-        open.slots.push(Arc::clone(&slot));
+        open.slots.insert(id, Arc::clone(&slot));
         drop(open);
         self.changed.notify_waiters();
         Registration {
@@ -139,30 +136,24 @@ impl Registry {
 
     /// Runs `future`, and sweeps beside it while connections are open.
     pub(super) async fn sweeping<F: Future>(&self, future: F) -> F::Output {
-        match race(pin!(future), pin!(self.sweep())).await {
-            Either::First(output) => output,
-            Either::Second(never) => match never {},
+        tokio::select! {
+            biased;
+            output = future => output,
+            never = self.sweep() => match never {},
         }
     }
 
-    async fn sweep(&self) -> std::convert::Infallible {
+    async fn sweep(&self) -> Infallible {
         let tick = Duration::from_millis(self.tick);
-        let slack = Duration::from_millis(self.slack);
-        let (mut clock, mut last) = (Duration::ZERO, Instant::now());
-        let is_needed = || !self.lock().slots.is_empty();
+        let mut clock = Duration::ZERO;
         loop {
-            if !is_needed() {
-                until(&self.changed, &is_needed).await;
-                last = Instant::now();
-            }
-            tokio::time::sleep(tick).await;
-            let passed = last.elapsed();
-            last += passed;
-            clock += passed.min(slack);
-            let now = START + milliseconds(clock);
+            until(&self.changed, &|| !self.lock().slots.is_empty()).await;
+            let began = Instant::now();
+            sleep(tick).await;
+            clock += began.elapsed().min(tick * SLACK);
+            let now = u64::try_from(clock.as_millis()).map_or(NEVER, |passed| START + passed);
             self.now.store(now, Ordering::Relaxed);
-            let late = self.lock().signal(EXPIRED, now);
-            wake(late);
+            self.signal(EXPIRED, now);
         }
     }
 
@@ -173,45 +164,55 @@ impl Registry {
     pub(super) async fn drain(&self, hurry: impl Future) -> Report {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
-        self.signal(DRAIN);
+        self.signal_all(DRAIN);
         let is_empty = || self.lock().slots.is_empty();
-        let mut emptied = pin!(until(&self.changed, &is_empty));
-        if let Either::Second(_) = race(emptied.as_mut(), pin!(hurry)).await {
-            self.signal(ABORT);
-            race(emptied, pin!(tokio::time::sleep(GRACE))).await;
+        tokio::select! {
+            biased;
+            () = until(&self.changed, &is_empty) => {}
+            _ = hurry => {
+                self.abort();
+                // Whoever is left when this is over is in the report.
+                let _: Result<(), _> = timeout(GRACE, until(&self.changed, &is_empty)).await;
+            }
         }
         self.report()
     }
 
     /// Ends all connections at once.
     pub(super) fn abort(&self) {
-        self.signal(ABORT);
+        self.signal_all(ABORT);
     }
 
     /// Signals all connections, also those that open later.
-    fn signal(&self, signal: u8) {
-        let mut open = self.lock();
-        open.signals |= signal;
-        let wakers = open.signal(signal, NEVER);
-        drop(open);
-        wake(wakers);
+    fn signal_all(&self, signal: u8) {
+        self.lock().signals |= signal;
+        self.signal(signal, NEVER);
+    }
+
+    /// Signals the connections whose deadline is at most `latest`.
+    fn signal(&self, signal: u8, latest: u64) {
+        let mut wakers = Vec::new();
+        for slot in self.lock().slots.values() {
+            if slot.deadline.load(Ordering::Relaxed) <= latest {
+                slot.signals.fetch_or(signal, Ordering::AcqRel);
+                wakers.push(slot.waker().clone());
+            }
+        }
+        // Without the lock: wakers are foreign code, which might end connections.
+        for waker in wakers {
+            waker.wake();
+        }
     }
 
     /// Returns the sums so far; open connections count as cut.
     pub(super) fn report(&self) -> Report {
         let open = self.lock();
-        let mut requests = open.requests;
-        for slot in &open.slots {
-            requests += slot.tally.requests();
+        let mut report = open.ended;
+        report.connections.cut += open.slots.len() as u64;
+        for slot in open.slots.values() {
+            report.requests += slot.tally.requests();
         }
-        Report {
-            requests,
-            connections: Connections {
-                accepted: open.accepted,
-                closed: open.closed,
-                cut: open.cut + open.slots.len() as u64,
-            },
-        }
+        report
     }
 
     /// No code panics while it holds the lock, so a poisoned one is as good as any.
@@ -220,47 +221,7 @@ impl Registry {
     }
 }
 
-impl Open {
-    /// Signals the connections whose deadline is at most `latest`.
-    ///
-    /// Returns their wakers, to be called without the lock: they are foreign code, which might end
-    /// connections.
-    #[must_use]
-    fn signal(&self, signal: u8, latest: u64) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        for slot in &self.slots {
-            if slot.deadline.load(Ordering::Relaxed) <= latest {
-                wakers.push(slot.signal(signal));
-            }
-        }
-        wakers
-    }
-
-    /// Removes a slot; the last one takes its place.
-    fn remove(&mut self, slot: &Slot) {
-        let place = slot.place.load(Ordering::Relaxed);
-        if let Some(last) = self.slots.pop()
-            && let Some(removed) = self.slots.get_mut(place)
-        {
-            last.place.store(place, Ordering::Relaxed);
-            *removed = last;
-        }
-    }
-}
-
-fn wake(wakers: Vec<Waker>) {
-    for waker in wakers {
-        waker.wake();
-    }
-}
-
 impl Slot {
-    #[must_use]
-    fn signal(&self, signal: u8) -> Waker {
-        self.signals.fetch_or(signal, Ordering::AcqRel);
-        self.waker().clone()
-    }
-
     fn waker(&self) -> MutexGuard<'_, Waker> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -302,7 +263,7 @@ impl Registration {
     #[inline]
     pub(super) fn deadline(&self, began: Time, limit: Limit) -> Deadline {
         // The clock may be behind; a limit must not end early for it.
-        let deadline = began.get() + self.registry.slack;
+        let deadline = began.get() + self.registry.tick * u64::from(SLACK);
         Deadline(deadline.saturating_add(limit.milliseconds()))
     }
 
@@ -358,18 +319,14 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut open = self.registry.lock();
-        open.remove(&self.slot);
-        open.requests += self.slot.tally.requests();
+        open.slots.remove(&self.id);
+        open.ended.requests += self.slot.tally.requests();
         if self.slot.signals.load(Ordering::Relaxed) & ABORT == 0 {
-            open.closed += 1;
+            open.ended.connections.closed += 1;
         } else {
-            open.cut += 1;
+            open.ended.connections.cut += 1;
         }
         drop(open);
         self.registry.changed.notify_waiters();
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

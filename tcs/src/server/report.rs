@@ -51,10 +51,8 @@ pub struct Connections {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            requests,
-            connections,
-        } = self;
+        let requests = &self.requests;
+        let connections = &self.connections;
         write!(
             f,
             "requests received: {} ({} served, {} failed, {} refused, {} cut); \
@@ -74,18 +72,11 @@ impl fmt::Display for Report {
 /// Adds each number to its like.
 impl AddAssign for Requests {
     fn add_assign(&mut self, other: Self) {
-        let Self {
-            received,
-            served,
-            failed,
-            refused,
-            cut,
-        } = other;
-        self.received += received;
-        self.served += served;
-        self.failed += failed;
-        self.refused += refused;
-        self.cut += cut;
+        self.received += other.received;
+        self.served += other.served;
+        self.failed += other.failed;
+        self.refused += other.refused;
+        self.cut += other.cut;
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{config::Limits, mode::Requests};
+use super::config::Limits;
 use crate::socket::send_without_delay;
 
 /// What all connections of a server share.
@@ -18,18 +18,18 @@ pub(super) struct Shared<P> {
     pub(super) protocol: P,
     pub(super) limits: Limits,
     /// Whether the server answers one request; the first request then closes the listener.
-    requests: Requests,
+    is_once: bool,
     listener: Listener,
 }
 
 impl<P> Shared<P> {
     /// Creates what the connections of a server share that does not listen yet.
-    pub(super) fn new(protocol: P, limits: Limits, requests: Requests) -> Self {
+    pub(super) fn new(protocol: P, limits: Limits, is_once: bool) -> Self {
         Self {
             protocol,
             limits,
-            requests,
-            listener: Listener(Mutex::new(None)),
+            is_once,
+            listener: Listener::default(),
         }
     }
 
@@ -37,15 +37,14 @@ impl<P> Shared<P> {
         &self.listener
     }
 
-    /// Returns `true` if the server answers one request.
     #[inline]
-    pub(super) fn is_once(&self) -> bool {
-        self.requests == Requests::One
+    pub(super) const fn is_once(&self) -> bool {
+        self.is_once
     }
 }
 
 /// The listening socket, which a connection can close.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Listener(Mutex<Option<TcpListener>>);
 
 impl Listener {
@@ -90,7 +89,7 @@ mod tests {
     async fn accepted_connection_sends_without_delay() {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = socket.local_addr().expect("it listens");
-        let listener = Listener(Mutex::new(None));
+        let listener = Listener::default();
         listener.open(socket);
         let accept = || poll_fn(|cx| listener.poll_accept(cx));
         let (peer, accepted) = tokio::join!(TcpStream::connect(addr), accept());

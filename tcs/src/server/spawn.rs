@@ -36,22 +36,15 @@ impl<P: ServerProtocol> Serve for Shared<P> {
     }
 
     fn spawn_connection(self: Arc<Self>, incoming: Incoming) {
-        let Incoming {
-            stream,
-            info,
-            registration,
-            permit,
-            span,
-        } = incoming;
         let new = Box::new(NewConnection {
             shared: self,
-            stream,
+            stream: incoming.stream,
             close: CloseKind::Drop,
-            info,
-            registration,
-            permit: Some(permit),
+            info: incoming.info,
+            registration: incoming.registration,
+            permit: Some(incoming.permit),
         });
         let served = async move { Connection::open(new).serve().await };
-        tokio::spawn(served.instrument(span));
+        tokio::spawn(served.instrument(incoming.span));
     }
 }
