@@ -275,7 +275,7 @@ async fn handle_ends_a_drain_at_once<K: Kind>() {
     within(gate.reached()).await;
     handle.stop();
     within(refuses(&server)).await;
-    handle.end();
+    handle.abort();
     let error = server.result().await.expect_err("it was interrupted");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert_eq!(error.to_string(), "ended at once; requests cut: 1");

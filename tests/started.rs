@@ -10,7 +10,7 @@ use std::{
 
 use tcs::{
     ConcurrentServer, ErrorKind, LengthPrefixed, OnceServer,
-    server::{Server, Started},
+    server::{Server, ServerThread},
     server_protocol,
 };
 use tcs_tests::{Kind, SyncFn, Tester, control, each_kind, frame, gate, tester_of};
@@ -50,7 +50,7 @@ fn asks(peer: &mut TcpStream, text: &str) {
     assert_eq!(reply, message);
 }
 
-fn concurrent<K: Kind>() -> Started {
+fn concurrent<K: Kind>() -> ServerThread {
     let server = ConcurrentServer::new(echoing::<K>()).port(0);
     server.start().expect("a free port")
 }
@@ -116,7 +116,7 @@ fn limits_end_connections_beside_the_program<K: Kind>() {
 #[test]
 fn order_of_the_handle_is_the_result() {
     let server = concurrent::<SyncFn>();
-    server.handle().end();
+    server.handle().abort();
     let error = server.join().expect_err("it was ended");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
 }

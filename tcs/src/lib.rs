@@ -67,7 +67,7 @@
 //! `run()` brings a runtime and owns the process: Ctrl-C and SIGTERM stop the server, a second
 //! signal ends it at once. [`start()`](server::Server::start) serves on a thread of its own, beside a
 //! program that is not `async`, until that stops it. `listen().await` runs on your runtime and leaves
-//! signals alone; there a [`Handle`](server::Handle) or a future
+//! signals alone; there a [`ServerHandle`](server::ServerHandle) or a future
 //! ([`listen_until`](server::Server::listen_until)) stops it, and
 //! [`listen_until_signal`](server::Server::listen_until_signal) does with signals as `run()`.
 //!

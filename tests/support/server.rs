@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tcs::{
     ConcurrentServer, Report, ServerProtocol,
-    server::{Handle, Lifetime, Server},
+    server::{Mode, Server, ServerHandle},
 };
 use tokio::task::JoinHandle;
 
@@ -14,12 +14,12 @@ use crate::{RawPeer, within};
 #[derive(Debug)]
 pub struct Running {
     addr: SocketAddr,
-    handle: Handle,
+    handle: ServerHandle,
     task: JoinHandle<tcs::Result<Report>>,
 }
 
 /// Starts a server at a free port.
-pub async fn start<P: ServerProtocol, L: Lifetime>(server: Server<P, L>) -> Running {
+pub async fn start<P: ServerProtocol, M: Mode>(server: Server<P, M>) -> Running {
     let bound = server.port(0).bind().await.expect("a free port");
     Running {
         addr: bound.local_addr(),
@@ -33,7 +33,7 @@ impl Running {
         self.addr
     }
 
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
@@ -82,8 +82,8 @@ pub fn adds_up(report: &Report) {
 }
 
 /// Serves one peer in memory, through a pipe of so many bytes.
-pub fn serve_in_memory<P: ServerProtocol, L: Lifetime>(
-    server: Server<P, L>,
+pub fn serve_in_memory<P: ServerProtocol, M: Mode>(
+    server: Server<P, M>,
     pipe: usize,
 ) -> (RawPeer, JoinHandle<Report>) {
     let (near, far) = tokio::io::duplex(pipe);

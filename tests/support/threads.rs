@@ -10,7 +10,7 @@ use std::{
 
 use tcs::{
     Report, ServerProtocol,
-    server::{Handle, Lifetime, Server},
+    server::{Mode, Server, ServerHandle},
 };
 use tokio::runtime::Builder;
 
@@ -23,12 +23,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Apart {
     addr: SocketAddr,
-    handle: Handle,
+    handle: ServerHandle,
     thread: JoinHandle<tcs::Result<Report>>,
 }
 
 /// Starts a server at a free port, on a runtime of its own.
-pub fn apart<P: ServerProtocol, L: Lifetime>(server: Server<P, L>) -> Apart {
+pub fn apart<P: ServerProtocol, M: Mode>(server: Server<P, M>) -> Apart {
     let (tell, told) = mpsc::channel();
     let thread = thread::spawn(move || {
         let runtime = Builder::new_multi_thread()

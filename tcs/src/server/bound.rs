@@ -10,7 +10,7 @@ use super::{
     registry::Registry,
     report::Report,
     spawn::Serve,
-    stop::{Handle, Order},
+    stop::{Order, ServerHandle},
 };
 use crate::{Result, error::Repr, runtime::BoxFuture, socket::listen};
 
@@ -22,15 +22,15 @@ pub(super) struct ServerPlan {
 
 impl ServerPlan {
     /// Binds the port.
-    pub(super) fn bind(self) -> BoxFuture<'static, Result<Bound>> {
+    pub(super) fn bind(self) -> BoxFuture<'static, Result<BoundServer>> {
         Box::pin(async move {
             let addrs = self.settings.address.resolve().await?;
             let (listener, local_addr) = listen_at_any(&addrs)?;
-            Ok(Bound {
+            Ok(BoundServer {
                 plan: self,
                 listener,
                 local_addr,
-                handle: Handle::new(),
+                handle: ServerHandle::new(),
             })
         })
     }
@@ -67,30 +67,30 @@ impl ServerPlan {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Bound {
+pub struct BoundServer {
     plan: ServerPlan,
     listener: TcpListener,
     local_addr: SocketAddr,
-    handle: Handle,
+    handle: ServerHandle,
 }
 
-impl Bound {
+impl BoundServer {
     /// Returns the address that the server listens on, with the port that port 0 became.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
     /// Returns what stops the server.
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    /// Serves until the lifetime of this server is over or a [`Handle`] stops it.
+    /// Serves until the lifetime of this server is over or a [`ServerHandle`] stops it.
     ///
     /// # Errors
     ///
     /// [`Accept`](crate::ErrorKind::Accept) when the listener is dead,
-    /// [`Interrupted`](crate::ErrorKind::Interrupted) when [`Handle::end`] was called. Errors of
+    /// [`Interrupted`](crate::ErrorKind::Interrupted) when [`ServerHandle::abort`] was called. Errors of
     /// single connections are logged and end nothing else.
     ///
     /// # Cancel safety
@@ -141,16 +141,20 @@ impl Bound {
     }
 }
 
-impl std::fmt::Debug for Bound {
+impl std::fmt::Debug for BoundServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bound")
+        f.debug_struct("BoundServer")
             .field("local_addr", &self.local_addr)
             .finish_non_exhaustive()
     }
 }
 
 /// Accepts until the server is done or stopped, and drains.
-async fn serve(acceptor: &Acceptor, handle: &Handle, drain: Option<Duration>) -> Result<Report> {
+async fn serve(
+    acceptor: &Acceptor,
+    handle: &ServerHandle,
+    drain: Option<Duration>,
+) -> Result<Report> {
     let accepted = tokio::select! {
         biased;
         () = handle.told(Order::Stop) => Ok(()),

@@ -5,12 +5,12 @@ use std::{marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc, time::Durat
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    bound::{Bound, ServerPlan},
-    config::{Concurrent, Iterative, Lifetime, Once, Settings},
+    bound::{BoundServer, ServerPlan},
+    config::{Concurrent, Iterative, Mode, Once, Settings},
     connection::{CloseKind, Connection, NewConnection},
     registry::Registry,
     report::Report,
-    run::Started,
+    run::ServerThread,
     shared::Shared,
 };
 use crate::{
@@ -30,17 +30,17 @@ pub type IterativeServer<P> = Server<P, Iterative>;
 #[doc(alias = "MultithreadedServer")]
 pub type ConcurrentServer<P> = Server<P, Concurrent>;
 
-/// A protocol and the settings it is served with; `L` is one of [`Once`], [`Iterative`] and
+/// A protocol and the settings it is served with; `M` is one of [`Once`], [`Iterative`] and
 /// [`Concurrent`].
 ///
 /// The settings that are times take a [`Duration`](std::time::Duration), or `None` to switch the limit off. Limits are
 /// checked several times in the shortest of them, so they end up to a quarter of that late, and
 /// never more than 250 ms; never early.
 #[must_use = "a server does nothing until it runs: call `run()`, or `listen().await`"]
-pub struct Server<P, L> {
+pub struct Server<P, M> {
     protocol: P,
     settings: Settings,
-    lifetime: PhantomData<L>,
+    mode: PhantomData<M>,
 }
 
 impl<P: ServerProtocol> ConcurrentServer<P> {
@@ -55,17 +55,17 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     }
 }
 
-impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
+impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Serves `protocol` on 127.0.0.1:1234, with the defaults of all settings.
     pub fn new(protocol: P) -> Self {
         Self {
             protocol,
-            settings: Settings::new::<L>(),
-            lifetime: PhantomData,
+            settings: Settings::new::<M>(),
+            mode: PhantomData,
         }
     }
 
-    /// Sets the port. 0 is a free one, which [`Bound::local_addr`] and
+    /// Sets the port. 0 is a free one, which [`BoundServer::local_addr`] and
     /// [`on_listening`](Self::on_listening) tell. Default: 1234.
     pub fn port(mut self, port: u16) -> Self {
         self.settings.address.set_port(port);
@@ -193,7 +193,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// # Cancel safety
     ///
     /// Safe; a port that was taken is free again.
-    pub async fn bind(self) -> Result<Bound> {
+    pub async fn bind(self) -> Result<BoundServer> {
         inside_runtime("bind()", Instead::Run)?;
         self.plan()?.bind().await
     }
@@ -216,7 +216,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// # Errors
     ///
-    /// Those of [`bind`](Self::bind) and of [`Bound::listen`].
+    /// Those of [`bind`](Self::bind) and of [`BoundServer::listen`].
     ///
     /// # Cancel safety
     ///
@@ -285,7 +285,7 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     ///
     /// Those of [`bind`](Self::bind); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime, and
     /// where there can be no more threads.
-    pub fn start(self) -> Result<Started> {
+    pub fn start(self) -> Result<ServerThread> {
         self.plan()?.start()
     }
 
@@ -339,12 +339,12 @@ impl<P: ServerProtocol, L: Lifetime> Server<P, L> {
     /// Checks the settings; returns what the connections share.
     fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
         self.settings.check(min_frame_len::<P::Framing>())?;
-        let shared = Shared::new(self.protocol, self.settings.limits, L::IS_ONCE);
+        let shared = Shared::new(self.protocol, self.settings.limits, M::IS_ONCE);
         Ok((Arc::new(shared), self.settings))
     }
 }
 
-impl<P, L> std::fmt::Debug for Server<P, L> {
+impl<P, M> std::fmt::Debug for Server<P, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
             .field("address", &self.settings.address)

@@ -16,7 +16,7 @@ const MAX_CONNECTIONS: usize = 1_024;
 const RESERVED_DESCRIPTORS: u64 = 100;
 
 /// For how long, and how many at a time: the second parameter of [`Server`](super::Server).
-pub trait Lifetime: sealed::Lifetime {}
+pub trait Mode: sealed::Mode {}
 
 /// One request. See [`OnceServer`](super::OnceServer).
 #[derive(Debug)]
@@ -33,13 +33,13 @@ pub enum Iterative {}
 #[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Concurrent {}
 
-impl<L: sealed::Lifetime> Lifetime for L {}
+impl<M: sealed::Mode> Mode for M {}
 
 mod sealed {
     use std::time::Duration;
 
     #[expect(unnameable_types, reason = "this seals the trait")]
-    pub trait Lifetime: Send + 'static {
+    pub trait Mode: Send + 'static {
         /// The default of `idle_timeout`.
         const IDLE: Duration;
         /// Whether the server answers one request.
@@ -52,17 +52,17 @@ mod sealed {
     }
 }
 
-impl sealed::Lifetime for Once {
+impl sealed::Mode for Once {
     const IDLE: Duration = Duration::from_secs(30);
     const IS_ONCE: bool = true;
 }
 
-impl sealed::Lifetime for Iterative {
+impl sealed::Mode for Iterative {
     /// Short, because an idle peer keeps all others waiting.
     const IDLE: Duration = Duration::from_secs(5);
 }
 
-impl sealed::Lifetime for Concurrent {
+impl sealed::Mode for Concurrent {
     /// Long, because clients keep connections.
     const IDLE: Duration = Duration::from_mins(5);
 
@@ -144,17 +144,17 @@ impl fmt::Display for Limit {
 }
 
 impl Settings {
-    pub(super) fn new<L: Lifetime>() -> Self {
+    pub(super) fn new<M: Mode>() -> Self {
         Self {
             address: Address::localhost(),
-            max_connections: L::max_connections(),
+            max_connections: M::max_connections(),
             // As many as tokio's own pool of blocking threads has.
             max_blocking: 512,
             drain: Some(Duration::from_secs(30)),
             limits: Limits {
                 // As tokio-util's length-delimited codec: memory follows arrival, not the claim.
                 frame_len: 8 << 20,
-                idle: Some(L::IDLE).into(),
+                idle: Some(M::IDLE).into(),
                 // Against peers that send a byte now and then; the allowance for what arrives
                 // lets slow lines finish large frames.
                 frame: Limit::of(30),
@@ -248,7 +248,7 @@ mod tests {
             number => number.parse().expect("a number"),
         };
         assert_eq!(
-            <Concurrent as sealed::Lifetime>::max_connections(),
+            <Concurrent as sealed::Mode>::max_connections(),
             max_connections_of(descriptors)
         );
     }

@@ -50,9 +50,9 @@ mod shared;
 mod spawn;
 mod stop;
 
-pub use bound::Bound;
+pub use bound::BoundServer;
 pub use builder::{ConcurrentServer, IterativeServer, OnceServer, Server};
-pub use config::{Concurrent, Iterative, Lifetime, Once};
+pub use config::{Concurrent, Iterative, Mode, Once};
 pub use report::{Connections, Report, Requests};
-pub use run::Started;
-pub use stop::{Handle, stop_signal};
+pub use run::ServerThread;
+pub use stop::{ServerHandle, stop_signal};

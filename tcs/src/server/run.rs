@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 use super::{
     bound::ServerPlan,
     report::Report,
-    stop::{Handle, Signals},
+    stop::{ServerHandle, Signals},
 };
 use crate::{
     Result,
@@ -33,7 +33,7 @@ impl ServerPlan {
                 tracing::info!("stopping; a second signal ends the server at once");
                 handle.stop();
                 signals.next().await;
-                handle.end();
+                handle.abort();
                 pending::<Infallible>().await
             };
             tokio::select! {
@@ -51,7 +51,7 @@ impl ServerPlan {
     }
 
     /// Binds the port, and serves on a thread and a runtime of its own.
-    pub(super) fn start(self) -> Result<Started> {
+    pub(super) fn start(self) -> Result<ServerThread> {
         let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
         let bound = block_on_this(&runtime, self.bind())?;
         let (local_addr, handle) = (bound.local_addr(), bound.handle());
@@ -61,7 +61,7 @@ impl ServerPlan {
             report
         };
         let thread = thread::Builder::new().name("tcs".to_owned()).spawn(serve);
-        Ok(Started {
+        Ok(ServerThread {
             local_addr,
             handle,
             thread: thread.map_err(|source| Repr::Start { source })?,
@@ -71,8 +71,8 @@ impl ServerPlan {
 
 /// A server that serves on a thread of its own, for programs that are not `async`, and their tests.
 ///
-/// Dropping it stops nothing: the server goes on until its lifetime is over, its [`Handle`] stops it, or
-/// the process ends.
+/// Dropping it stops nothing: the server goes on until its lifetime is over, its [`ServerHandle`]
+/// stops it, or the process ends.
 ///
 /// # Examples
 ///
@@ -100,20 +100,20 @@ impl ServerPlan {
 /// ```
 #[derive(Debug)]
 #[must_use = "nobody waits for a server that is dropped: call `join()` or `stop()`"]
-pub struct Started {
+pub struct ServerThread {
     local_addr: SocketAddr,
-    handle: Handle,
+    handle: ServerHandle,
     thread: JoinHandle<Result<Report>>,
 }
 
-impl Started {
+impl ServerThread {
     /// Returns the address that the server listens on, with the port that port 0 became.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
     /// Returns what stops the server.
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
@@ -121,7 +121,7 @@ impl Started {
     ///
     /// # Errors
     ///
-    /// Those of [`Bound::listen`](super::Bound::listen).
+    /// Those of [`BoundServer::listen`](super::BoundServer::listen).
     ///
     /// # Panics
     ///

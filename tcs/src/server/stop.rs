@@ -12,7 +12,7 @@ use tokio::sync::watch;
 ///
 /// Dropping it does nothing.
 #[derive(Clone, Debug)]
-pub struct Handle {
+pub struct ServerHandle {
     order: watch::Sender<Order>,
 }
 
@@ -24,7 +24,7 @@ pub(super) enum Order {
     Abort,
 }
 
-impl Handle {
+impl ServerHandle {
     pub(super) fn new() -> Self {
         Self {
             order: watch::Sender::new(Order::Serve),
@@ -40,7 +40,7 @@ impl Handle {
 
     /// Ends at once: what is in flight is cut. `listen` then returns an error of kind
     /// [`Interrupted`](crate::ErrorKind::Interrupted).
-    pub fn end(&self) {
+    pub fn abort(&self) {
         self.give(Order::Abort);
     }
 
