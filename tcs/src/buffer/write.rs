@@ -74,7 +74,7 @@ impl WriteBuffer {
 
     /// Returns `true` if nothing is written that is not sent.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.whole == 0
     }
 

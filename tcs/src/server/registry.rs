@@ -16,7 +16,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -82,11 +82,9 @@ pub(super) struct Deadline(u64);
 
 /// Why a connection stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StopReason {
+pub(super) enum Stop {
     /// The deadline has passed.
     Expired,
-    /// The server drains: it finishes the requests in flight.
-    Draining,
     /// The server ends at once.
     Aborted,
 }
@@ -278,18 +276,20 @@ impl Registration {
         self.slot.signals.load(Ordering::Relaxed) & (DRAIN | ABORT) != 0
     }
 
-    /// Returns why the connection must not wait until `deadline`, if so; otherwise has its task woken
-    /// when it must stop waiting.
+    /// Ready when the connection must stop waiting; otherwise its task is woken when it must, and when
+    /// the server drains.
+    ///
+    /// Each `Pending` of a connection must come from here, or the wait has no limit and no abort.
     #[inline]
-    pub(super) fn poll_stop(&mut self, deadline: Deadline, cx: &Context<'_>) -> Option<StopReason> {
+    pub(super) fn poll_stop(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Stop> {
         self.slot.deadline.store(deadline.0, Ordering::Relaxed);
         if !self.waker.will_wake(cx.waker()) {
             self.set_waker(cx.waker());
         }
         // Acquire pairs with `signal`: a signal from before the waker was set is seen here.
         match self.slot.signals.load(Ordering::Acquire) {
-            0 => None,
-            signals => self.stop_reason(signals, deadline),
+            0 => Poll::Pending,
+            signals => self.poll_signals(signals, deadline),
         }
     }
 
@@ -301,18 +301,18 @@ impl Registration {
     }
 
     #[cold]
-    fn stop_reason(&self, signals: u8, deadline: Deadline) -> Option<StopReason> {
+    fn poll_signals(&self, signals: u8, deadline: Deadline) -> Poll<Stop> {
         if signals & ABORT != 0 {
-            return Some(StopReason::Aborted);
+            return Poll::Ready(Stop::Aborted);
         }
         if signals & EXPIRED != 0 {
             self.slot.signals.fetch_and(!EXPIRED, Ordering::AcqRel);
             // The sweep may have seen an earlier deadline.
             if self.has_passed(deadline) {
-                return Some(StopReason::Expired);
+                return Poll::Ready(Stop::Expired);
             }
         }
-        (signals & DRAIN != 0).then_some(StopReason::Draining)
+        Poll::Pending
     }
 }
 

@@ -61,7 +61,8 @@ impl Budget {
     /// Counts a request that is about to be processed.
     #[inline]
     pub(super) fn count(&mut self, has_more: bool) {
-        self.left -= 1;
+        // A framing can find frames that need no bytes, for which nothing was asked.
+        self.left = self.left.saturating_sub(1);
         if self.left == 0 && has_more && self.began.is_none() {
             self.began = Some(Instant::now());
         }

@@ -159,14 +159,13 @@ impl<P: ServerProtocol> Exchange<P> {
     fn next_request<'b, S>(
         &self,
         responder: &mut Responder<P>,
-        io: &Io<S>,
+        io: &mut Io<S>,
         frames: &mut Frames<'b>,
         write: &mut WriteBuffer,
     ) -> Result<&'b [u8], Pause> {
         loop {
             let input = frames.input(self.shared.limits.frame_len, Side::Server);
-            // Messages come first and by themselves, so that what their framing has found out about
-            // them is not looked at again.
+            // Messages have an arm of their own, which lets the optimizer keep the framing's checks.
             let parsed = match responder.framing().parse(input) {
                 Ok(Some(parsed))
                     if parsed.kind == FrameKind::Message

@@ -8,12 +8,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::coop,
+};
 
 use super::{
     super::{
         config::Limit,
-        registry::{Deadline, Registration, StopReason, Time},
+        registry::{Deadline, Registration, Stop, Time},
         report::{Tally, Unsent},
     },
     budget::Budget,
@@ -26,7 +29,7 @@ pub(super) struct Io<S> {
     close: CloseKind,
     half_close: HalfClose,
     pub(super) budget: Budget,
-    /// When the wait for a request began, or for the rest of one.
+    /// When the wait for a request began, or for the rest of one; when closing, that for the peer.
     wait_began: Option<Time>,
     /// When this connection noticed that the server drains.
     drain_began: Option<Time>,
@@ -154,7 +157,8 @@ impl<S> Io<S> {
         self.budget.is_spent(self.registration.limits().poll)
     }
 
-    pub(super) const fn is_draining(&self) -> bool {
+    /// Returns `true` if the started frame has the limit of a drain.
+    pub(super) const fn has_drain_limit(&self) -> bool {
         self.drain_began.is_some()
     }
 
@@ -200,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Wakeup, Gone>> {
-        if write.waiting() > 0 || unsent.sum() > 0 {
+        if !write.is_empty() || unsent.sum() > 0 {
             ready!(self.poll_flush(write, unsent, cx))?;
         }
         self.poll_fill(read, ahead, cx)
@@ -220,15 +224,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
-        match write.poll_flush(cx, &mut self.stream) {
-            Poll::Ready(Ok(())) => {
-                self.registration.tally().sent(unsent);
-                self.stall = None;
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
+        match self.poll_write(write, unsent, cx) {
+            Poll::Ready(sent) => Poll::Ready(sent.map_err(Gone::Error)),
             Poll::Pending => self.poll_stalled(write, cx),
         }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `poll_flush`")]
+    fn poll_write(
+        &mut self,
+        write: &mut WriteBuffer,
+        unsent: &mut Unsent,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(write.poll_flush(cx, &mut self.stream))?;
+        self.registration.tally().sent(unsent);
+        self.stall = None;
+        Poll::Ready(Ok(()))
     }
 
     /// Waits for a peer that does not read, within the limit.
@@ -236,11 +249,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     fn poll_stalled(&mut self, write: &WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
         self.budget = Budget::new();
         let deadline = self.stall_deadline(write);
-        match self.registration.poll_stop(deadline, cx) {
-            None | Some(StopReason::Draining) => Poll::Pending,
-            Some(StopReason::Expired) => Poll::Ready(Err(Gone::Stalled)),
-            Some(StopReason::Aborted) => Poll::Ready(Err(Gone::Aborted)),
-        }
+        Poll::Ready(Err(
+            match ready!(self.registration.poll_stop(deadline, cx)) {
+                Stop::Expired => Gone::Stalled,
+                Stop::Aborted => Gone::Aborted,
+            },
+        ))
     }
 
     /// Returns when the peer must have taken what is written.
@@ -249,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             began: self.registration.now(),
             sent: write.sent(),
         });
-        let earned = (write.sent() - stall.sent) / BYTES_PER_SECOND;
+        let earned = write.sent().saturating_sub(stall.sent) / BYTES_PER_SECOND;
         let limit = self.registration.limits().write;
         let limit = limit.plus_seconds(earned as u64);
         self.registration.deadline(stall.began, limit)
@@ -267,9 +281,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             self.wait_began = None;
         }
         let has_started = read.has_started();
-        if self.registration.is_draining()
-            && let Some(wakeup) = self.drain(has_started)
-        {
+        if self.registration.is_draining() && self.is_drained(has_started) {
+            let wakeup = if has_started {
+                Wakeup::Expired
+            } else {
+                Wakeup::Draining
+            };
             return Poll::Ready(Ok(wakeup));
         }
         // Bytes that are there count, even if this task was late; so reading comes before all limits.
@@ -285,18 +302,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    /// Ends the wait for bytes when the server drains, also for a peer that never stops sending.
+    /// Returns `true` if a draining server waits no longer: no frame has started, or it had its time.
+    ///
+    /// It is asked before each read, because a peer may never stop sending.
     #[cold]
-    fn drain(&mut self, has_started: bool) -> Option<Wakeup> {
-        if !has_started {
-            return Some(Wakeup::Draining);
-        }
-        let now = self.registration.now();
-        let began = *self.drain_began.get_or_insert(now);
+    fn is_drained(&mut self, has_started: bool) -> bool {
+        let began = *self.drain_began.get_or_insert(self.registration.now());
         let deadline = self.registration.deadline(began, DRAINED_FRAME);
-        self.registration
-            .has_passed(deadline)
-            .then_some(Wakeup::Expired)
+        !has_started || self.registration.has_passed(deadline)
     }
 
     /// Waits for bytes that have not arrived.
@@ -311,40 +324,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
         let deadline = self.registration.deadline(began, limit);
         match self.registration.poll_stop(deadline, cx) {
-            None => Poll::Pending,
-            Some(reason) => self.poll_stopped(reason, has_started, cx),
+            // The server may drain since that was looked at, and before the waker was set.
+            Poll::Pending if self.registration.is_draining() => self.poll_drain(has_started, cx),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(Wakeup::Expired)),
+            Poll::Ready(Stop::Aborted) => Poll::Ready(Err(Gone::Aborted)),
         }
     }
 
-    /// Ends the wait for bytes, or goes on with it under the limit of a drain.
+    /// Waits for the rest of a frame under the limit of a drain.
     #[cold]
-    fn poll_stopped(
-        &mut self,
-        reason: StopReason,
-        has_started: bool,
-        cx: &Context<'_>,
-    ) -> Poll<Result<Wakeup, Gone>> {
-        match reason {
-            StopReason::Expired => Poll::Ready(Ok(Wakeup::Expired)),
-            StopReason::Aborted => Poll::Ready(Err(Gone::Aborted)),
-            StopReason::Draining if !has_started => Poll::Ready(Ok(Wakeup::Draining)),
-            StopReason::Draining => {
-                let began = *self.drain_began.get_or_insert(self.registration.now());
-                let deadline = self.registration.deadline(began, DRAINED_FRAME);
-                match self.registration.poll_stop(deadline, cx) {
-                    None | Some(StopReason::Draining) => Poll::Pending,
-                    Some(StopReason::Expired) => Poll::Ready(Ok(Wakeup::Expired)),
-                    Some(StopReason::Aborted) => Poll::Ready(Err(Gone::Aborted)),
-                }
-            }
+    fn poll_drain(&mut self, has_started: bool, cx: &Context<'_>) -> Poll<Result<Wakeup, Gone>> {
+        if !has_started {
+            return Poll::Ready(Ok(Wakeup::Draining));
         }
+        let began = *self.drain_began.get_or_insert(self.registration.now());
+        let deadline = self.registration.deadline(began, DRAINED_FRAME);
+        Poll::Ready(match ready!(self.registration.poll_stop(deadline, cx)) {
+            Stop::Expired => Ok(Wakeup::Expired),
+            Stop::Aborted => Err(Gone::Aborted),
+        })
     }
 
     /// Does what is to be done while a function waits: sends the replies before its own, reads on, so
     /// that a peer that leaves is noticed, and watches the limits.
     ///
     /// Cancel safe: bytes that arrived are kept, and what was sent is not sent again.
-    #[cold]
     pub(super) fn poll_meanwhile(
         &mut self,
         has_ended: bool,
@@ -360,15 +365,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let timed_out = self.registration.deadline(began, limits.request);
         let mut deadline = timed_out;
         let mut half_closed = None;
-        if write.waiting() > 0 {
-            match write.poll_flush(cx, &mut self.stream) {
-                Poll::Ready(Ok(())) => self.stall = None,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Gone::Error(error))),
-                Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
-            }
-        }
-        if write.waiting() == 0 {
-            self.registration.tally().sent(unsent);
+        match self.poll_write(write, unsent, cx) {
+            Poll::Ready(sent) => sent.map_err(Gone::Error)?,
+            Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
         }
         if self.read_ahead(ahead, cx)? || has_ended {
             let closed = *self.half_closed.get_or_insert(now);
@@ -376,17 +375,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             deadline = deadline.min(over);
             half_closed = Some(over);
         }
-        match self.registration.poll_stop(deadline, cx) {
-            None | Some(StopReason::Draining) => Poll::Pending,
-            Some(StopReason::Aborted) => Poll::Ready(Ok(Interrupt::Aborted)),
-            Some(StopReason::Expired) => Poll::Ready(if self.registration.has_passed(timed_out) {
-                Ok(Interrupt::TimedOut)
-            } else if half_closed.is_some_and(|over| self.registration.has_passed(over)) {
-                Ok(Interrupt::HalfClosed)
-            } else {
-                Err(Gone::Stalled)
-            }),
-        }
+        Poll::Ready(match ready!(self.registration.poll_stop(deadline, cx)) {
+            Stop::Aborted => Ok(Interrupt::Aborted),
+            Stop::Expired if self.registration.has_passed(timed_out) => Ok(Interrupt::TimedOut),
+            Stop::Expired => match half_closed {
+                Some(over) if self.registration.has_passed(over) => Ok(Interrupt::HalfClosed),
+                _ => Err(Gone::Stalled),
+            },
+        })
     }
 
     /// Reads what has arrived of further requests. Returns `true` if the input has ended.
@@ -445,28 +441,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         // A socket that is closed with unread input is reset, which can destroy replies that the peer
         // has not read yet (RFC 1122, section 4.2.2.13).
         loop {
+            // Not every stream has a part in tokio's cooperative scheduling.
+            ready!(coop::poll_proceed(cx)).made_progress();
             read.reset();
             match read.poll_read(cx, &mut self.stream) {
-                Poll::Ready(Ok(())) if !read.has_ended() => {}
+                // What arrives does not extend the wait.
+                Poll::Ready(Ok(())) if !read.has_ended() => {
+                    if self.poll_limit(limits.linger, cx).is_ready() {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 // All replies were sent before the connection was idle, and nothing is unread.
                 Poll::Pending if was_idle => return Poll::Ready(Ok(())),
                 Poll::Pending => {
                     slot.release();
-                    ready!(self.poll_limit(limits.linger, cx));
-                    return Poll::Ready(Ok(()));
+                    return self.poll_limit(limits.linger, cx).map(Ok);
                 }
             }
         }
     }
 
-    /// Ready when a limit is over that began when this was first called after `wait_began` was reset.
+    /// Ready once `limit` has passed, or the server ends. The clock starts at the first call after
+    /// `wait_began` was set to `None`.
     fn poll_limit(&mut self, limit: Limit, cx: &Context<'_>) -> Poll<()> {
         let began = *self.wait_began.get_or_insert(self.registration.now());
         let deadline = self.registration.deadline(began, limit);
-        match self.registration.poll_stop(deadline, cx) {
-            None | Some(StopReason::Draining) => Poll::Pending,
-            Some(StopReason::Expired | StopReason::Aborted) => Poll::Ready(()),
-        }
+        self.registration.poll_stop(deadline, cx).map(drop)
     }
 }

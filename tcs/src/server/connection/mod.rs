@@ -53,7 +53,7 @@ pub(super) struct NewConnection<P, S> {
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-/// How a connection ends to whose peer something can be said.
+/// How a connection ended whose peer can still be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// It was waiting for a request.
@@ -238,7 +238,7 @@ fn say_why<P: ServerProtocol, S>(
         let _: Flow = responder.say(write, Occasion::Closing(stopping, PeerKind::Ours));
     } else {
         let frame_limit = io.frame_limit(read);
-        responder.expired(io.tally(), read, frame_limit, write, io.is_draining());
+        responder.expired(io.tally(), read, frame_limit, write, io.has_drain_limit());
     }
     if read.has_started() {
         End::Busy

@@ -228,7 +228,7 @@ impl<P: ServerProtocol> Responder<P> {
                 tracing::debug!(reason = %rejection, "answered without a reply");
                 after_response::<P::Framing>()
             }
-            // Without a word about this request, the peer would take the next reply for its own.
+            // If this request got no response, the peer would match the next reply to it.
             Worded::Not => {
                 log_unsaid(rejection);
                 Flow::Break(())
@@ -460,7 +460,7 @@ impl Worded {
             Err(payload) => format!("panic: {}", panic_text(payload)),
         };
         let why = Escaped(why.as_bytes(), why.len());
-        tracing::error!(reason = %rejection, %why, "a refusal cannot be put into words");
+        tracing::error!(reason = %rejection, %why, "`refuse` did not produce a message that can be sent");
         Self::Failed
     }
 }
