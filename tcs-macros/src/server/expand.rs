@@ -74,7 +74,7 @@ impl Expansion<'_> {
         let (open_session, greeting, refuse) = if is_right {
             (self.open_session(), self.greeting(), self.refuse())
         } else {
-            (stub.clone(), None, None)
+            (stub, None, None)
         };
         let Handler { body, waits } = handler.unwrap_or_else(|| Handler::stub(place));
         let waits = (!waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));

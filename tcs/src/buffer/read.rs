@@ -215,12 +215,13 @@ impl ReadBuffer {
         if ahead.is_empty() {
             return self.poll_read(cx, stream);
         }
-        self.append(std::mem::take(ahead));
+        self.append(ahead);
+        *ahead = ReadAhead::default();
         Poll::Ready(Ok(()))
     }
 
     #[cold]
-    fn append(&mut self, ahead: ReadAhead) {
+    fn append(&mut self, ahead: &ReadAhead) {
         self.make_room();
         self.buffer.extend_from_slice(&ahead.bytes);
         self.arrival = if ahead.has_ended {

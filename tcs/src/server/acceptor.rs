@@ -46,14 +46,17 @@ impl Acceptor {
         let permits = Arc::new(Semaphore::new(
             self.max_connections.min(Semaphore::MAX_PERMITS),
         ));
+        let mut was_full = false;
         loop {
             // A server of one connection at a time is full as a matter of course.
-            if self.max_connections > 1 && permits.available_permits() == 0 {
+            let is_full = self.max_connections > 1 && permits.available_permits() == 0;
+            if is_full && !was_full {
                 let most = self.max_connections;
                 tracing::warn!(
                     "{most} connections are open (`max_connections`); further peers wait"
                 );
             }
+            was_full = is_full;
             // The semaphore is never closed.
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return Ok(());

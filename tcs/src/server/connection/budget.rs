@@ -1,18 +1,17 @@
-//! How long a connection may go on within one poll of its task.
+//! Limits how long a connection may process requests within one poll of its task.
 
 use std::time::{Duration, Instant};
 
-/// The time that a connection has within one poll of its task.
+/// The time that a connection may spend on requests within one poll of its task.
 ///
-/// A peer that never stops asking would otherwise keep its worker thread, and with it the timers, the
-/// signals and the other connections. Cheap requests are counted, and the clock is read once for
-/// [`STRIDE`] of them. The first request of a poll is free if no other waits behind it, so a lone
-/// request reads no clock.
+/// Without it, a peer that never stops sending keeps its worker thread busy, and the timers, the signals
+/// and the other connections of that thread wait. The clock is read once for [`STRIDE`] cheap requests,
+/// and once for each dear one. A lone request reads no clock.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// How many requests may be processed before the clock is read.
+    /// How many more requests may be processed before the clock is read.
     left: u32,
-    /// How many will have been processed since the clock was first read, when `left` is 0.
+    /// How many requests have been processed since the clock was first read, once `left` is 0.
     processed: u32,
     /// When the clock was first read in this poll.
     began: Option<Instant>,
@@ -22,7 +21,7 @@ pub(super) struct Budget {
 const STRIDE: u32 = 32;
 
 impl Budget {
-    /// Returns the budget of a new poll.
+    /// Returns a full budget, for a new poll.
     #[inline]
     pub(super) const fn new() -> Self {
         Self {
@@ -32,18 +31,18 @@ impl Budget {
         }
     }
 
-    /// Returns `true` if [`is_spent`](Self::is_spent) must be asked before the next request.
+    /// Returns `true` if [`is_spent`](Self::is_spent) must be called before the next request.
     #[inline]
     pub(super) const fn is_due(&self) -> bool {
         self.left == 0
     }
 
-    /// Returns `true` if the time of this poll is over, and otherwise allows more requests.
+    /// Reads the clock. Returns `true` if the time is over, and otherwise allows more requests.
     #[cold]
     pub(super) fn is_spent(&mut self, limit: Duration) -> bool {
         let now = Instant::now();
         let Some(began) = self.began else {
-            // What the first one took is not known.
+            // The time that the first request took is not known.
             (self.began, self.left) = (Some(now), 1);
             return false;
         };
@@ -51,7 +50,7 @@ impl Budget {
         if taken >= limit {
             return true;
         }
-        // A stride of cheap requests uses up a part of the time that nobody notices.
+        // The next stride must not exceed the limit by much.
         let is_cheap = taken * STRIDE < limit * self.processed;
         self.left = if is_cheap { STRIDE } else { 1 };
         self.processed = self.processed.saturating_add(self.left);
@@ -61,7 +60,7 @@ impl Budget {
     /// Counts a request that is about to be processed.
     #[inline]
     pub(super) fn count(&mut self, has_more: bool) {
-        // A framing can find frames that need no bytes, for which nothing was asked.
+        // `left` can be 0 here: a framing can find a frame when no bytes are left.
         self.left = self.left.saturating_sub(1);
         if self.left == 0 && has_more && self.began.is_none() {
             self.began = Some(Instant::now());

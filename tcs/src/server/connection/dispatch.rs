@@ -1,4 +1,9 @@
-//! From bytes to a function and its reply: the next request is parsed, decoded and processed.
+//! Parses and decodes the next request, and calls the function.
+//!
+//! Functions that never wait are polled here. The others are polled in [`Connection::run`], because
+//! their futures need a place in the task.
+//!
+//! [`Connection::run`]: super::Connection
 
 use std::{
     pin::pin,
@@ -18,7 +23,7 @@ use crate::{
     framing::{FrameKind, too_large},
 };
 
-/// What a function borrows of its connection.
+/// The parts of a connection that a function borrows.
 pub(super) struct Exchange<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
     info: ConnectionInfo,
@@ -30,25 +35,26 @@ pub(super) struct Exchange<P: ServerProtocol> {
 pub(super) enum Pause {
     /// More bytes are needed.
     NeedMore,
-    /// So much is written that it should be sent.
+    /// The write buffer is full and should be flushed.
     Full,
-    /// The time of this poll is over.
+    /// The budget of this poll is spent.
     Spent,
     /// The connection closes.
     Close,
 }
 
-/// What is to be done for the next request.
+/// The outcome of taking the next request.
 pub(super) enum Step<F> {
-    /// The function is called.
+    /// The future of the function that was called.
     Call(F),
-    /// It was rejected.
-    Said(Flow),
-    /// There is none.
+    /// The request was rejected.
+    Rejected(Flow),
+    /// There is no request to process now.
     Pause(Pause),
 }
 
-/// Processes requests with a function that never waits, without room for its future.
+/// Processes requests with a function that never waits. Its future lives on the stack, so the task
+/// needs no room for it.
 #[inline(never)]
 pub(super) fn process_ready<P: ServerProtocol, S>(
     exchange: &mut Exchange<P>,
@@ -66,7 +72,7 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
                     Poll::Pending => responder.must_not_wait(write),
                 }
             }
-            Step::Said(flow) => flow,
+            Step::Rejected(flow) => flow,
             Step::Pause(pause) => return pause,
         };
         if let Some(pause) = pause_after(responder, write, flow) {
@@ -75,7 +81,7 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
     }
 }
 
-/// Returns why no more requests are processed after a response, if so.
+/// Returns why the loop pauses after a response, if it does.
 #[inline]
 pub(super) fn pause_after<P: ServerProtocol>(
     responder: &mut Responder<P>,
@@ -89,7 +95,7 @@ pub(super) fn pause_after<P: ServerProtocol>(
     }
 }
 
-/// Takes the next request off the bytes that have arrived, and begins to process it.
+/// Takes the next request off the read buffer, decodes it and calls the function.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -102,7 +108,7 @@ pub(super) fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     frames: &mut Frames<'b>,
     write: &mut WriteBuffer,
 ) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
-    // A typed framing can find messages that need no bytes of their own.
+    // A typed framing can find messages without bytes.
     let may_follow = P::Framing::TYPED || !frames.is_empty();
     if io.budget.is_due() && may_follow && io.is_budget_spent() {
         return Step::Pause(Pause::Spent);
@@ -124,7 +130,7 @@ pub(super) fn step<'a, 'b: 'a, P: ServerProtocol, S>(
         }
         Err(error) => {
             let rejection = Rejection::bad_request(error.to_string());
-            Step::Said(responder.say(write, Occasion::Request(rejection)))
+            Step::Rejected(responder.write_rejection(write, Occasion::Request(rejection)))
         }
     }
 }
@@ -150,7 +156,7 @@ impl<P: ServerProtocol> Exchange<P> {
         }
     }
 
-    /// Takes the next request off the bytes that have arrived.
+    /// Takes the next request off the read buffer. Handles other frames on the way.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -178,7 +184,7 @@ impl<P: ServerProtocol> Exchange<P> {
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
                 Ok(None) => return Err(Pause::NeedMore),
                 Ok(Some(parsed)) if parsed.consumed > 0 || P::Framing::TYPED => parsed,
-                // Such a framing would find the same frame for ever.
+                // The framing would find the same frame again and again.
                 Ok(Some(_)) => {
                     let error = "a frame of no bytes, found by the server's framing";
                     let error = FrameError::malformed(error);
@@ -192,11 +198,17 @@ impl<P: ServerProtocol> Exchange<P> {
             };
             let (kind, length) = (parsed.kind, parsed.frame.len());
             frames.take(input, parsed);
-            if self
-                .unusual(responder, io.tally(), write, kind, length)
-                .is_break()
-            {
+            let flow = self.unusual(responder, io.tally(), write, kind, length);
+            if flow.is_break() {
                 return Err(Pause::Close);
+            }
+            // Other frames use up the budget as well.
+            io.budget.count(true);
+            if io.budget.is_due() && io.is_budget_spent() {
+                return Err(Pause::Spent);
+            }
+            if write.is_full() {
+                return Err(Pause::Full);
             }
         }
     }
@@ -218,7 +230,7 @@ impl<P: ServerProtocol> Exchange<P> {
                 responder.receive(tally);
                 let text = too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
-                let flow = responder.say(write, Occasion::Request(rejection));
+                let flow = responder.write_rejection(write, Occasion::Request(rejection));
                 responder.close_after_first(write, flow)
             }
             FrameKind::Control(code) => {

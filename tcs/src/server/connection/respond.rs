@@ -1,4 +1,4 @@
-//! What is said to a peer: replies, and rejections on each occasion.
+//! Writes to a peer: replies, and rejections for each occasion.
 
 use std::{
     ops::ControlFlow,
@@ -24,42 +24,46 @@ use crate::{
     rejection::Escaped,
 };
 
-/// Whether the connection goes on after something was said.
+/// Whether the connection goes on (`Continue`) or closes (`Break`).
 pub(super) type Flow = ControlFlow<()>;
 
-/// Writes to a peer: frames messages, and counts the responses that are not sent yet.
+/// Encodes and frames what is sent to a peer, and counts the responses that are not sent yet.
 ///
-/// It writes into a buffer that is lent to it, because a connection that waits has none.
+/// It holds the framing, which also parses requests. It does not hold the write buffer, because a
+/// connection that waits for a request has none.
 pub(super) struct Responder<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
     framing: FirstFrame<P::Framing>,
     unsent: Unsent,
 }
 
-/// When a rejection is said, which decides in whose words, and whether it counts as a response.
+/// Why a rejection is written. It decides how the rejection is encoded and counted.
 ///
-/// | occasion | rejection frame | else in the protocol's words | counted | the connection |
-/// |---|---|---|---|---|
-/// | `Request` | yes | yes | by its kind | goes on if the peer was told, unless the kind is final |
-/// | `BadFrame` | yes, or in the terms of the other protocol | to peers of ours | as rejected | closes |
-/// | `Unfinished` | yes | to peers of ours | as rejected | closes |
-/// | `Closing` | yes | to peers of ours | no | closes |
-/// | `LastReply` | yes | no: they would be taken for one more reply | no | closes |
+/// A rejection is written as the framing's rejection frame. Where the framing has none, it is written as
+/// the protocol's message for it (`ServerProtocol::refuse`), if there is one:
+///
+/// | occasion | the protocol's message | counts as a response | the connection |
+/// |---|---|---|---|
+/// | `Request` | yes | by its kind | goes on if something was written, unless the kind is final |
+/// | `BadFrame` | to peers of ours | rejected | closes |
+/// | `Unfinished` | to peers of ours | rejected | closes |
+/// | `Closing` | to peers of ours | no | closes |
+/// | `LastReply` | no: the peer would take it for one more reply | no | closes |
 #[derive(Debug)]
 pub(super) enum Occasion<'a> {
     /// A request is rejected, or its function failed.
     Request(Rejection),
-    /// What the peer sent is not a frame.
+    /// The peer sent bytes that are not a frame. A peer of another protocol is answered in that.
     BadFrame(&'a FrameError, PeerKind),
-    /// The rest of a started frame has not arrived in time.
+    /// The rest of a frame did not arrive in time.
     Unfinished(Rejection, PeerKind),
     /// The server closes the connection.
     Closing(Rejection, PeerKind),
-    /// The server closes the connection after the reply that was written last.
+    /// The server closes the connection after the reply before.
     LastReply(&'static str),
 }
 
-/// Whether a peer understands the protocol's own words.
+/// Whether a peer understands messages of this protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PeerKind {
     Ours,
@@ -67,16 +71,16 @@ pub(super) enum PeerKind {
     Other,
 }
 
-/// What became of a rejection in the protocol's own words.
+/// The result of writing a rejection as the protocol's message for it.
 #[derive(Debug, PartialEq, Eq)]
-enum Worded {
-    /// The protocol has none.
-    Not,
-    /// They are written, or it has decided to say nothing.
-    Yes,
-    /// They are written, and are the last.
+enum ProtocolRejection {
+    /// The protocol has no message for it.
+    None,
+    /// It is written, or the protocol chose to send nothing.
+    Written,
+    /// It is written, and the connection closes after it.
     Last,
-    /// They cannot be sent.
+    /// It cannot be sent.
     Failed,
 }
 
@@ -89,7 +93,7 @@ impl<P: ServerProtocol> Responder<P> {
         }
     }
 
-    /// Returns the responses that were written and not sent.
+    /// Returns the responses that are written and not sent.
     #[inline]
     pub(super) fn unsent(&mut self) -> &mut Unsent {
         &mut self.unsent
@@ -100,7 +104,7 @@ impl<P: ServerProtocol> Responder<P> {
         &mut self.framing
     }
 
-    /// Writes the greeting, which answers no request.
+    /// Writes the greeting.
     pub(super) fn greet<Format>(
         &mut self,
         write: &mut WriteBuffer,
@@ -117,10 +121,10 @@ impl<P: ServerProtocol> Responder<P> {
             Err(Unusual::Encode(error)) => cannot_encode("greeting", &error),
             Err(Unusual::Frame(error)) => cannot_send("greeting", &error),
         };
-        self.say(write, Occasion::Closing(going_away(&why), PeerKind::Ours))
+        self.write_rejection(write, Occasion::Closing(going_away(&why), PeerKind::Ours))
     }
 
-    /// Writes what answers a request.
+    /// Writes the response to a request.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -133,7 +137,7 @@ impl<P: ServerProtocol> Responder<P> {
     ) -> Flow {
         let reply = match result {
             Ok(reply) => reply,
-            Err(rejection) => return self.say(write, Occasion::Request(rejection)),
+            Err(rejection) => return self.write_rejection(write, Occasion::Request(rejection)),
         };
         let written = write.message(&mut self.framing, self.shared.limits.frame_len, |out| {
             reply.encode(out)
@@ -147,7 +151,7 @@ impl<P: ServerProtocol> Responder<P> {
         }
     }
 
-    /// Answers a request with something other than one ordinary reply.
+    /// Responds to a request with something other than one ordinary reply.
     #[cold]
     fn respond_unusual(&mut self, write: &mut WriteBuffer, unusual: Unusual) -> Flow {
         const LAST: Occasion<'static> = Occasion::LastReply("this was the last reply");
@@ -158,38 +162,43 @@ impl<P: ServerProtocol> Responder<P> {
             }
             Unusual::Last => {
                 self.unsent.served += 1;
-                return self.say(write, LAST);
+                return self.write_rejection(write, LAST);
             }
             Unusual::Error(text) => {
-                return self.say(write, Occasion::Request(Rejection::error(text)));
+                return self.write_rejection(write, Occasion::Request(Rejection::error(text)));
             }
             Unusual::LastError(text) => {
-                self.say(write, Occasion::Request(Rejection::error(text)))?;
-                return self.say(write, LAST);
+                self.write_rejection(write, Occasion::Request(Rejection::error(text)))?;
+                return self.write_rejection(write, LAST);
             }
             Unusual::Encode(error) => cannot_encode("reply", &error),
             Unusual::Frame(error) => cannot_send("reply", &error),
         };
         let failed = Rejection::new(RejectionKind::Failed, why);
-        self.say(write, Occasion::Request(failed))
+        self.write_rejection(write, Occasion::Request(failed))
     }
 
-    /// Writes a rejection as its occasion asks for.
+    /// Writes a rejection as its [`Occasion`] requires.
     #[cold]
-    pub(super) fn say(&mut self, write: &mut WriteBuffer, occasion: Occasion<'_>) -> Flow {
-        let (rejection, peer) = match occasion {
+    pub(super) fn write_rejection(
+        &mut self,
+        write: &mut WriteBuffer,
+        occasion: Occasion<'_>,
+    ) -> Flow {
+        let (rejection, may_use_message) = match occasion {
             Occasion::Request(rejection) if !rejection.kind().is_final() => {
                 return self.reject_request(write, &rejection);
             }
             Occasion::Request(rejection) => {
                 self.unsent.count(rejection.kind());
-                (rejection, PeerKind::Ours)
+                (rejection, true)
             }
             Occasion::BadFrame(error, peer) => {
                 self.unsent.rejected += 1;
                 let told = write.append(|out| self.framing.answer_error(out, error))
                     || peer == PeerKind::Ours
-                        && self.word(write, &error.rejection()) != Worded::Not;
+                        && self.protocol_rejection(write, &error.rejection())
+                            != ProtocolRejection::None;
                 if told {
                     tracing::debug!(%error, "the peer sent no valid frame");
                 } else {
@@ -199,46 +208,54 @@ impl<P: ServerProtocol> Responder<P> {
             }
             Occasion::Unfinished(rejection, peer) => {
                 self.unsent.rejected += 1;
-                (rejection, peer)
+                (rejection, peer == PeerKind::Ours)
             }
-            Occasion::Closing(rejection, peer) => (rejection, peer),
-            Occasion::LastReply(why) => (going_away(why), PeerKind::Other),
+            Occasion::Closing(rejection, peer) => (rejection, peer == PeerKind::Ours),
+            Occasion::LastReply(why) => (going_away(why), false),
         };
         tracing::debug!(refusal = %rejection, "closing the connection");
-        if !write.append(|out| self.framing.reject(out, &rejection)) && peer == PeerKind::Ours {
-            self.word(write, &rejection);
+        if !write.append(|out| self.framing.reject(out, &rejection)) && may_use_message {
+            self.protocol_rejection(write, &rejection);
         }
         Flow::Break(())
     }
 
-    /// Answers a request with a rejection, in the words of the framing, of the protocol, or in none.
+    /// Responds to a request with a rejection, or closes the connection if nothing can be written.
     fn reject_request(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
         let worded = if write.append(|out| self.framing.reject(out, rejection)) {
-            Worded::Yes
+            ProtocolRejection::Written
         } else {
-            self.word(write, rejection)
+            self.protocol_rejection(write, rejection)
         };
         match (&worded, rejection.kind()) {
-            (Worded::Not, RejectionKind::Error) => return self.error_as_reply(write, rejection),
-            (Worded::Failed, RejectionKind::Error) => self.unsent.count(RejectionKind::Failed),
+            (ProtocolRejection::None, RejectionKind::Error) => {
+                return self.error_as_reply(write, rejection);
+            }
+            (ProtocolRejection::Failed, RejectionKind::Error) => {
+                self.unsent.count(RejectionKind::Failed);
+            }
             (_, kind) => self.unsent.count(kind),
         }
         match worded {
-            Worded::Yes => {
+            ProtocolRejection::Written => {
                 tracing::debug!(reason = %rejection, "answered without a reply");
                 after_response::<P::Framing>()
             }
             // If this request got no response, the peer would match the next reply to it.
-            Worded::Not => {
+            ProtocolRejection::None => {
                 log_unsaid(rejection);
                 Flow::Break(())
             }
-            Worded::Last | Worded::Failed => Flow::Break(()),
+            ProtocolRejection::Last | ProtocolRejection::Failed => Flow::Break(()),
         }
     }
 
-    /// Writes a rejection in the protocol's own words, if it has any. A panic of theirs is caught.
-    fn word(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Worded {
+    /// Writes a rejection as the protocol's message for it. Catches a panic of the protocol.
+    fn protocol_rejection(
+        &mut self,
+        write: &mut WriteBuffer,
+        rejection: &Rejection,
+    ) -> ProtocolRejection {
         let Self {
             shared, framing, ..
         } = self;
@@ -250,7 +267,7 @@ impl<P: ServerProtocol> Responder<P> {
         if worded.is_err() {
             write.prepare();
         }
-        Worded::of(worded, rejection)
+        ProtocolRejection::of(worded, rejection)
     }
 
     /// Sends the text of a function's error as its reply, where the framing has no rejection frames.
@@ -260,16 +277,16 @@ impl<P: ServerProtocol> Responder<P> {
             self.unsent.failed += 1;
             return Flow::Break(());
         }
-        let mut send = |text: &dyn Fn(&mut Writer<'_>)| {
+        let mut write_text = |text: &dyn Fn(&mut Writer<'_>)| {
             write.message(&mut self.framing, self.shared.limits.frame_len, |out| {
                 text(out);
                 Ok(())
             })
         };
         let text = rejection.text().as_bytes();
-        let sent = send(&|out| out.put(text)).or_else(|_| {
+        let sent = write_text(&|out| out.put(text)).or_else(|_| {
             // It has bytes that the framing cannot carry, such as a line feed.
-            send(&|out| {
+            write_text(&|out| {
                 let _: Result<_, _> =
                     std::fmt::Write::write_fmt(out, format_args!("{}", Escaped(text, text.len())));
             })
@@ -283,7 +300,7 @@ impl<P: ServerProtocol> Responder<P> {
         after_response::<P::Framing>()
     }
 
-    /// Counts a request, or what arrived in its place.
+    /// Counts a received request, or a bad frame in its place.
     #[inline]
     pub(super) fn receive(&self, tally: &Tally) {
         tally.receive();
@@ -296,7 +313,7 @@ impl<P: ServerProtocol> Responder<P> {
     #[inline]
     pub(super) fn close_after_first(&mut self, write: &mut WriteBuffer, flow: Flow) -> Flow {
         if flow.is_continue() && self.shared.is_once() {
-            return self.say(
+            return self.write_rejection(
                 write,
                 Occasion::LastReply("this server answers one request"),
             );
@@ -319,17 +336,17 @@ impl<P: ServerProtocol> Responder<P> {
         } else {
             peer_kind(tally, unread)
         };
-        let _: Flow = self.say(write, Occasion::BadFrame(error, peer));
+        let _: Flow = self.write_rejection(write, Occasion::BadFrame(error, peer));
     }
 
-    /// Answers for a function that was dropped while it waited.
+    /// Responds to a request whose function was dropped while it waited.
     #[cold]
     pub(super) fn interrupted(&mut self, write: &mut WriteBuffer, interrupt: Interrupt) -> Flow {
         let limits = &self.shared.limits;
         match interrupt {
             Interrupt::TimedOut => {
                 let text = format!("no reply within {} (`request_timeout`)", limits.request);
-                self.say(write, request(RejectionKind::TimedOut, text))?;
+                self.write_rejection(write, request(RejectionKind::TimedOut, text))?;
                 self.close_if_session_poisoned(write)
             }
             Interrupt::HalfClosed => {
@@ -337,21 +354,22 @@ impl<P: ServerProtocol> Responder<P> {
                 let text = format!(
                     "no reply within {limit} after the end of the input (`half_close_timeout`)"
                 );
-                let _: Flow = self.say(write, request(RejectionKind::TimedOut, text));
+                let _: Flow = self.write_rejection(write, request(RejectionKind::TimedOut, text));
                 Flow::Break(())
             }
             // Not counted: it is among the requests that were cut.
             Interrupt::Aborted => {
                 let failed = "the server ended before the reply";
                 let failed = Rejection::new(RejectionKind::Failed, failed);
-                let _: Flow = self.say(write, Occasion::Closing(failed, PeerKind::Ours));
-                // Without rejection frames that was the last word.
-                self.say(write, Occasion::LastReply("the server ended"))
+                let _: Flow =
+                    self.write_rejection(write, Occasion::Closing(failed, PeerKind::Ours));
+                // With rejection frames, a final one follows.
+                self.write_rejection(write, Occasion::LastReply("the server ended"))
             }
         }
     }
 
-    /// Says why a connection does not wait any longer for a request, or for the rest of one.
+    /// Writes why a connection stops waiting for a request, or for the rest of one.
     #[cold]
     pub(super) fn expired(
         &mut self,
@@ -362,7 +380,7 @@ impl<P: ServerProtocol> Responder<P> {
         is_draining: bool,
     ) {
         let is_idle = !read.has_started();
-        // The rest of a message that is skipped is not a request of its own.
+        // A message that is being skipped was rejected before.
         let is_request = !is_idle && !read.is_skipping();
         if is_request {
             self.receive(tally);
@@ -380,7 +398,7 @@ impl<P: ServerProtocol> Responder<P> {
         };
         let unread = read.input(self.shared.limits.frame_len, Side::Server);
         let peer = peer_kind(tally, unread.bytes());
-        let _: Flow = self.say(
+        let _: Flow = self.write_rejection(
             write,
             if is_request {
                 Occasion::Unfinished(rejection, peer)
@@ -390,7 +408,7 @@ impl<P: ServerProtocol> Responder<P> {
         );
     }
 
-    /// Answers for a function that panicked.
+    /// Responds to a request whose function panicked.
     #[cold]
     pub(super) fn panicked(
         &mut self,
@@ -398,7 +416,7 @@ impl<P: ServerProtocol> Responder<P> {
         write: &mut WriteBuffer,
         payload: Payload,
     ) -> Flow {
-        // It may quote the peer, so it is not sent.
+        // The text may quote other peers, so it is only logged.
         let text = panic_text(payload);
         let text = Escaped(text.as_bytes(), text.len());
         tracing::error!(panic = %text, "a protocol function panicked");
@@ -406,9 +424,9 @@ impl<P: ServerProtocol> Responder<P> {
         if self.unsent.sum() == tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
             let failed = going_away("the server failed");
-            return self.say(write, Occasion::Closing(failed, PeerKind::Ours));
+            return self.write_rejection(write, Occasion::Closing(failed, PeerKind::Ours));
         }
-        self.say(
+        self.write_rejection(
             write,
             request(RejectionKind::Failed, "the function panicked"),
         )?;
@@ -416,25 +434,25 @@ impl<P: ServerProtocol> Responder<P> {
         self.close_after_first(write, Flow::Continue(()))
     }
 
-    /// Answers for a function that had to wait although its protocol says that it never does.
+    /// Responds to a request whose function waits although its protocol says that it never does.
     #[cold]
     pub(super) fn must_not_wait(&mut self, write: &mut WriteBuffer) -> Flow {
         let text = "the function waits, and its protocol says that it does not (`WAITS`)";
-        self.say(write, request(RejectionKind::Failed, text))
+        self.write_rejection(write, request(RejectionKind::Failed, text))
     }
 
-    /// Closes the connection after a function that did not end, if it has a session: that may be half
-    /// changed.
+    /// Closes the connection if it has a session, which may be half changed by a function that did not
+    /// end.
     fn close_if_session_poisoned(&mut self, write: &mut WriteBuffer) -> Flow {
         if size_of::<P::Session>() == 0 {
             return Flow::Continue(());
         }
         let lost = going_away("the session was lost with the failed request");
-        self.say(write, Occasion::Closing(lost, PeerKind::Ours))
+        self.write_rejection(write, Occasion::Closing(lost, PeerKind::Ours))
     }
 }
 
-/// Returns what kind of peer sent `unread`, for which its connection closes.
+/// Returns the kind of a peer whose connection closes for its `unread` bytes.
 fn peer_kind(tally: &Tally, unread: &[u8]) -> PeerKind {
     let is_first = tally.requests().received <= 1;
     if is_first && seems_other_protocol(unread) {
@@ -447,12 +465,12 @@ fn request(kind: RejectionKind, text: impl Into<String>) -> Occasion<'static> {
     Occasion::Request(Rejection::new(kind, text))
 }
 
-impl Worded {
-    /// Classifies what became of the words, or the panic they ended in.
+impl ProtocolRejection {
+    /// Classifies the result of encoding the message, or the panic it ended in.
     fn of(words: thread::Result<Option<Result<(), Unusual>>>, rejection: &Rejection) -> Self {
         let why = match words {
-            Ok(None) => return Self::Not,
-            Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Self::Yes,
+            Ok(None) => return Self::None,
+            Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Self::Written,
             Ok(Some(Err(Unusual::Last))) => return Self::Last,
             Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
             Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
@@ -475,18 +493,18 @@ fn after_response<F: Framing>() -> Flow {
     }
 }
 
-/// The final rejection of a server that closes by its own decision.
+/// Returns the final rejection of a server that closes the connection.
 pub(super) fn going_away(text: &str) -> Rejection {
     Rejection::new(RejectionKind::GoingAway, text)
 }
 
-/// Tells the peer that a value cannot be encoded; the cause is only logged.
+/// Logs why a value cannot be encoded. Returns a text for the peer, without the cause.
 fn cannot_encode(what: &str, error: &EncodeError) -> String {
     tracing::error!(%error, "a {what} cannot be encoded");
     format!("the {what} cannot be encoded")
 }
 
-/// Tells the peer and the log why a message cannot be sent.
+/// Logs why a message cannot be sent. Returns the text for the peer.
 fn cannot_send(what: &str, error: &FrameError) -> String {
     let text = format!("the {what} cannot be sent: {error}");
     tracing::error!("{text}");
