@@ -83,7 +83,10 @@ impl Buffers {
 
     #[inline]
     fn are_unused(&self) -> bool {
-        self.read.is_unused() && self.ahead.is_empty() && self.write.is_empty()
+        !self.read.has_started()
+            && !self.read.has_ended()
+            && self.ahead.is_empty()
+            && self.write.is_empty()
     }
 }
 

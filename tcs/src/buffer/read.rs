@@ -103,12 +103,6 @@ impl ReadBuffer {
         }
     }
 
-    /// Returns `true` if there is nothing to remember: no unread bytes, and not the end of the input.
-    #[inline]
-    pub(super) fn is_unused(&self) -> bool {
-        !self.has_started() && !self.has_ended()
-    }
-
     /// Returns `true` if a part of an unfinished frame has arrived.
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
@@ -181,10 +175,10 @@ impl ReadBuffer {
 
     /// Finds out whether more has arrived after a read that filled the buffer.
     #[cold]
-    fn unsure(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    fn unsure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !coop::has_budget_remaining() {
             // There may be more, for which this task has to let others run first.
-            cx.waker().wake_by_ref();
+            drop(pin!(tokio::task::yield_now()).poll(cx));
             return Poll::Pending;
         }
         // The last read happened to fill the buffer with all there was.

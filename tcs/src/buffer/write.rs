@@ -174,7 +174,7 @@ impl WriteBuffer {
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<usize>> {
         while self.sent < self.whole {
             let waiting = self.buffer.get(self.sent..self.whole).unwrap_or_default();
             match ready!(Pin::new(&mut *stream).poll_write(cx, waiting))? {
@@ -182,11 +182,12 @@ impl WriteBuffer {
                 sent => self.sent += sent,
             }
         }
-        if self.sent > 0 {
+        let sent = self.sent;
+        if sent > 0 {
             ready!(Pin::new(stream).poll_flush(cx))?;
             self.clear();
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(sent))
     }
 
     /// Drops what waits.

@@ -115,7 +115,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let mut step = |cx: &mut Context<'_>| {
             let is_sent = match outbox.poll_flush(cx, stream) {
                 Poll::Pending => false,
-                Poll::Ready(Ok(())) => {
+                Poll::Ready(Ok(_)) => {
                     outbox.give_back();
                     // Once it is ended, an error there is one of the connection: reading tells it.
                     is_ending = is_ending && Pin::new(&mut *stream).poll_shutdown(cx).is_pending();

@@ -270,6 +270,11 @@ impl Registration {
         deadline.0 <= self.now().get()
     }
 
+    /// Returns `true` if the server ends at once.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.slot.signals.load(Ordering::Relaxed) & ABORT != 0
+    }
+
     /// Returns `true` if the server drains or ends.
     #[inline]
     pub(super) fn is_draining(&self) -> bool {

@@ -5,30 +5,42 @@ use std::time::{Duration, Instant};
 /// The time that a connection may spend on requests within one poll of its task.
 ///
 /// Without it, a peer that never stops sending keeps its worker thread busy, and the timers, the signals
-/// and the other connections of that thread wait. The clock is read once for [`STRIDE`] cheap requests,
-/// and once for each dear one. A lone request reads no clock.
+/// and the other connections of that thread wait. The clock is read once for up to [`MOST`] requests, as
+/// long as they are cheap. A lone request reads no clock.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// How many more requests may be processed before the clock is read.
     left: u32,
-    /// How many requests have been processed since the clock was first read, once `left` is 0.
-    processed: u32,
-    /// When the clock was first read in this poll.
-    began: Option<Instant>,
+    /// How many requests are processed between two looks at the clock. Kept from poll to poll.
+    stride: u32,
+    /// When the clock was read last in this poll.
+    looked: Option<Instant>,
+    /// The time that was spent by then.
+    spent: Duration,
 }
 
-/// The most requests that are processed between two looks at the clock.
-const STRIDE: u32 = 32;
+/// The most requests between two looks at the clock.
+///
+/// If all of them are dear, the others wait this many times longer than such a request takes. So it is
+/// less than the factor of 10 by which a flood may slow down other connections.
+const MOST: u32 = 9;
 
 impl Budget {
-    /// Returns a full budget, for a new poll.
-    #[inline]
     pub(super) const fn new() -> Self {
         Self {
             left: 1,
-            processed: 1,
-            began: None,
+            stride: 1,
+            looked: None,
+            spent: Duration::ZERO,
         }
+    }
+
+    /// Begins a new poll.
+    #[inline]
+    pub(super) fn restart(&mut self) {
+        self.left = 1;
+        self.looked = None;
+        self.spent = Duration::ZERO;
     }
 
     /// Returns `true` if [`is_spent`](Self::is_spent) must be called before the next request.
@@ -38,23 +50,25 @@ impl Budget {
     }
 
     /// Reads the clock. Returns `true` if the time is over, and otherwise allows more requests.
-    #[cold]
+    #[inline(never)]
     pub(super) fn is_spent(&mut self, limit: Duration) -> bool {
         let now = Instant::now();
-        let Some(began) = self.began else {
+        let Some(last) = self.looked.replace(now) else {
             // The time that the first request took is not known.
-            (self.began, self.left) = (Some(now), 1);
+            self.left = 1;
             return false;
         };
-        let taken = now - began;
-        if taken >= limit {
-            return true;
-        }
-        // The next stride must not exceed the limit by much.
-        let is_cheap = taken * STRIDE < limit * self.processed;
-        self.left = if is_cheap { STRIDE } else { 1 };
-        self.processed = self.processed.saturating_add(self.left);
-        false
+        let taken = now - last;
+        self.spent += taken;
+        // A sixteenth of the limit is cheap, and `MOST` of such strides still are within it.
+        let is_cheap = taken.as_nanos() * 16 < limit.as_nanos();
+        self.stride = if is_cheap {
+            MOST.min(self.stride * 2)
+        } else {
+            1
+        };
+        self.left = self.stride;
+        self.spent >= limit
     }
 
     /// Counts a request that is about to be processed.
@@ -62,8 +76,8 @@ impl Budget {
     pub(super) fn count(&mut self, has_more: bool) {
         // `left` can be 0 here: a framing can find a frame when no bytes are left.
         self.left = self.left.saturating_sub(1);
-        if self.left == 0 && has_more && self.began.is_none() {
-            self.began = Some(Instant::now());
+        if self.left == 0 && has_more && self.looked.is_none() {
+            self.looked = Some(Instant::now());
         }
     }
 }
@@ -73,15 +87,33 @@ mod tests {
     use super::*;
 
     const NONE: Duration = Duration::ZERO;
-    const PLENTY: Duration = Duration::from_secs(10);
+    const PLENTY: Duration = Duration::from_hours(1);
+
+    /// A budget of which one request was processed, with others after it.
+    fn begun() -> Budget {
+        let mut budget = Budget::new();
+        assert!(!budget.is_due());
+        budget.count(true);
+        assert!(budget.is_due());
+        budget
+    }
+
+    /// Counts the requests until the clock is to be read.
+    fn stride(budget: &mut Budget) -> u32 {
+        let mut count = 0;
+        while !budget.is_due() {
+            budget.count(true);
+            count += 1;
+        }
+        count
+    }
 
     #[test]
     fn lone_request_reads_no_clock() {
         let mut budget = Budget::new();
-        assert!(!budget.is_due());
         budget.count(false);
-        assert_eq!(budget.began, None);
-        // The next one in the same poll does, but has its turn.
+        assert_eq!(budget.looked, None);
+        // The next one in the same poll does, but is processed.
         assert!(budget.is_due() && !budget.is_spent(NONE));
         budget.count(false);
         assert!(budget.is_due() && budget.is_spent(NONE));
@@ -89,30 +121,31 @@ mod tests {
 
     #[test]
     fn second_of_several_waits_if_the_first_took_too_long() {
-        let mut budget = Budget::new();
-        budget.count(true);
-        assert!(budget.is_due() && budget.is_spent(NONE));
+        assert!(begun().is_spent(NONE));
     }
 
     #[test]
-    fn clock_is_read_once_for_many_cheap_requests() {
-        let mut budget = Budget::new();
+    fn clock_is_read_less_often_for_cheap_requests() {
+        let mut budget = begun();
+        for expected in [2, 4, 8, MOST, MOST] {
+            assert!(!budget.is_spent(PLENTY));
+            assert_eq!(stride(&mut budget), expected);
+        }
+        // They are cheap in the next poll as well.
+        budget.restart();
         budget.count(true);
         assert!(!budget.is_spent(PLENTY));
-        for _ in 0..STRIDE {
-            assert!(!budget.is_due());
-            budget.count(true);
-        }
-        assert!(budget.is_due());
+        assert_eq!(stride(&mut budget), MOST);
     }
 
     #[test]
-    fn clock_is_read_for_each_dear_request() {
-        let mut budget = Budget::new();
-        budget.count(true);
-        budget.began = Instant::now().checked_sub(PLENTY / 2);
-        assert!(budget.began.is_some() && !budget.is_spent(PLENTY));
-        budget.count(true);
-        assert!(budget.is_due());
+    fn clock_is_read_for_each_request_after_a_dear_one() {
+        let mut budget = begun();
+        assert!(!budget.is_spent(PLENTY));
+        stride(&mut budget);
+        let limit = Duration::from_secs(10);
+        budget.looked = Instant::now().checked_sub(limit / 2);
+        assert!(budget.looked.is_some() && !budget.is_spent(limit));
+        assert_eq!(stride(&mut budget), 1);
     }
 }

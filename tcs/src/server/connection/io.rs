@@ -39,6 +39,8 @@ pub(super) struct Io<S> {
     /// When the peer closed its sending half while a function ran.
     half_closed: Option<Time>,
     stall: Option<Stall>,
+    /// When more than [`LARGE_FLUSH`] bytes were last sent at once.
+    large_flush: Option<Time>,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
 }
@@ -132,6 +134,10 @@ const DRAINED_FRAME: Limit = Limit::of(1);
 /// the peer takes.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
+/// More bytes may still be in the send queue of the operating system while the connection is idle. An
+/// initial congestion window carries this many (RFC 6928).
+const LARGE_FLUSH: usize = 14_600;
+
 impl<S> Io<S> {
     pub(super) fn new(
         stream: S,
@@ -149,12 +155,12 @@ impl<S> Io<S> {
             function_began: None,
             half_closed: None,
             stall: None,
+            large_flush: None,
             registration,
         }
     }
 
     /// Returns `true` if the time of this poll is over; see [`Budget`].
-    #[cold]
     pub(super) fn is_budget_spent(&mut self) -> bool {
         self.budget.is_spent(self.registration.limits().poll)
     }
@@ -169,8 +175,7 @@ impl<S> Io<S> {
     #[inline(never)]
     pub(super) fn frame_limit(&self, read: &ReadBuffer) -> Limit {
         let earned = read.started() / BYTES_PER_SECOND;
-        let limit = self.registration.limits().frame;
-        limit.plus_seconds(earned as u64)
+        self.registration.limits().frame.plus_seconds(earned as u64)
     }
 
     /// Returns the counters of the connection's requests.
@@ -193,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ) -> Poll<Result<Wakeup, Gone>> {
         let wakeup = self.poll_turn(slot.checkout(), unsent, cx);
         if wakeup.is_pending() {
-            self.budget = Budget::new();
+            self.budget.restart();
             slot.release();
         }
         wakeup
@@ -240,7 +245,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(write.poll_flush(cx, &mut self.stream))?;
+        if ready!(write.poll_flush(cx, &mut self.stream))? > LARGE_FLUSH {
+            self.large_flush = Some(self.registration.now());
+        }
         self.registration.tally().sent(unsent);
         self.stall = None;
         Poll::Ready(Ok(()))
@@ -249,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Waits for a peer that does not read.
     #[cold]
     fn poll_stalled(&mut self, write: &WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
-        self.budget = Budget::new();
+        self.budget.restart();
         let deadline = self.stall_deadline(write);
         Poll::Ready(Err(
             match ready!(self.registration.poll_stop(deadline, cx)) {
@@ -266,8 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             sent: write.sent(),
         });
         let earned = write.sent().saturating_sub(stall.sent) / BYTES_PER_SECOND;
-        let limit = self.registration.limits().write;
-        let limit = limit.plus_seconds(earned as u64);
+        let limit = self.registration.limits().write.plus_seconds(earned as u64);
         self.registration.deadline(stall.began, limit)
     }
 
@@ -361,7 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Interrupt, Gone>> {
-        self.budget = Budget::new();
+        self.budget.restart();
         let limits = *self.registration.limits();
         let now = self.registration.now();
         let began = *self.function_began.get_or_insert(now);
@@ -401,6 +407,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
+    /// Begins a new poll after a yield. Returns an error if the peer is gone, or the server ends.
+    pub(super) fn resume(
+        &mut self,
+        ahead: &mut ReadAhead,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Gone> {
+        self.budget.restart();
+        if self.registration.is_aborted() {
+            return Err(Gone::Aborted);
+        }
+        self.read_ahead(ahead, cx).map(drop)
+    }
+
     /// Resets the clock of the current function.
     #[inline]
     pub(super) fn function_ended(&mut self) {
@@ -429,6 +448,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             *stage = CloseStage::Shutdown;
         }
         let limits = *self.registration.limits();
+        let lingered = |flushed| self.registration.deadline(flushed, limits.linger);
+        let is_sent = |flushed| self.registration.has_passed(lingered(flushed));
+        let was_idle = was_idle && self.large_flush.is_none_or(is_sent);
         if *stage == CloseStage::Shutdown {
             if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
                 ready!(self.poll_limit(limits.write, cx));
@@ -453,8 +475,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                     }
                 }
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                // All replies were sent before the connection was idle, and nothing is unread.
-                Poll::Pending if was_idle => return Poll::Ready(Ok(())),
+                // Nothing is unread, and the peer has what was sent before the connection was idle.
+                Poll::Pending if was_idle && coop::has_budget_remaining() => {
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Pending => {
                     slot.release();
                     return self.poll_limit(limits.linger, cx).map(Ok);

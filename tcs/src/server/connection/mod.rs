@@ -21,7 +21,6 @@ mod respond;
 
 pub(super) use io::CloseKind;
 
-use budget::Budget;
 use dispatch::{Exchange, Pause, Step, pause_after, process_ready, step};
 use io::{CloseStage, Gone, HalfClose, Io, Wakeup};
 use respond::{Flow, Occasion, PeerKind, Responder, going_away};
@@ -190,8 +189,7 @@ where
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     tokio::task::yield_now().await;
-                    io.budget = Budget::new();
-                    poll_fn(|cx| Poll::Ready(io.read_ahead(ahead, cx))).await?;
+                    poll_fn(|cx| Poll::Ready(io.resume(ahead, cx))).await?;
                 }
             }
         }

@@ -438,7 +438,8 @@ impl<P: ServerProtocol> Responder<P> {
     #[cold]
     pub(super) fn must_not_wait(&mut self, write: &mut WriteBuffer) -> Flow {
         let text = "the function waits, and its protocol says that it does not (`WAITS`)";
-        self.write_rejection(write, request(RejectionKind::Failed, text))
+        self.write_rejection(write, request(RejectionKind::Failed, text))?;
+        self.close_if_session_poisoned(write)
     }
 
     /// Closes the connection if it has a session, which may be half changed by a function that did not
