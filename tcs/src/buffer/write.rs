@@ -14,8 +14,7 @@ use crate::{EncodeError, FrameError, Framing, Writer, format::Outcome, framing::
 /// Flush once this many bytes are buffered.
 const FULL: usize = 64 * 1024;
 
-/// The send buffer of a connection. It has whole frames, the first bytes of which may be sent
-/// already.
+/// The send buffer of a connection: whole frames, perhaps partly sent.
 ///
 /// It returns to the pool when the connection rests.
 #[derive(Debug, Default)]

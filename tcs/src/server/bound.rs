@@ -167,7 +167,7 @@ async fn serve(
     accepted.map_err(|source| Repr::Accept { source })?;
     let cut = report.requests.cut;
     if cut > 0 {
-        tracing::warn!(%report, "stopped, and cut what was in flight");
+        tracing::warn!(%report, "stopped; requests in flight were cut");
     } else {
         tracing::info!(%report, "stopped");
     }

@@ -205,7 +205,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self.plan()?.bind().await
     }
 
-    /// Serves until the server is done, on the caller's runtime.
+    /// Serves until the server is done (see [`server`](crate::server)), on the caller's runtime.
     ///
     /// This method installs no signal handler. To stop on signals, use
     /// [`listen_until_signal`](Self::listen_until_signal).
@@ -269,7 +269,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self.plan()?.listen_until_signal().await
     }
 
-    /// Serves until the server is done, Ctrl-C or SIGTERM, on its own multi-threaded runtime.
+    /// Serves on its own multi-threaded runtime until the server is done, Ctrl-C or SIGTERM.
     ///
     /// A signal drains the server. A second signal ends it at once. The report is logged. To get
     /// the report, or to use your own runtime, call

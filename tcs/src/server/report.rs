@@ -8,8 +8,8 @@ use std::{
 
 /// The report of a server, from its start to its end.
 ///
-/// The numbers add up: `received = served + failed + refused + cut` for requests, and `accepted =
-/// closed + cut` for connections.
+/// The numbers add up: `received = served + failed + refused + cut` for requests, and
+/// `accepted = closed + cut` for connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {

@@ -63,7 +63,7 @@ impl ServerHandle {
     }
 }
 
-/// The signals that stop a server. They are caught as long as this value exists.
+/// The signals that stop a server. They are caught from the creation of this value on.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Signal,
