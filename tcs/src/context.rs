@@ -1,4 +1,4 @@
-//! What a protocol function may know besides its request.
+//! The data that a protocol function can use besides its request.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -16,17 +16,17 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer at a socket address.
+    /// Creates a peer with a socket address.
     pub const fn at(addr: SocketAddr) -> Self {
         Self { addr: Some(addr) }
     }
 
-    /// A peer without an address: the other end of a pipe in memory, say.
+    /// Creates a peer without an address, such as the other end of a pipe in memory.
     pub const fn unnamed() -> Self {
         Self { addr: None }
     }
 
-    /// Returns the socket address, unless the transport has none.
+    /// Returns the socket address, or `None` if the transport has none.
     pub const fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
@@ -42,7 +42,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What is known of a connection for as long as it is open.
+/// The properties of an open connection.
 #[derive(Debug)]
 pub struct ConnectionInfo {
     peer: Peer,
@@ -53,7 +53,8 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// The info of a connection without a server: for tests that call a protocol directly.
+    /// Creates the properties of a connection without a server, for tests that call a protocol
+    /// directly.
     pub fn new(peer: Peer) -> Self {
         Self::of(
             peer,
@@ -78,43 +79,46 @@ impl ConnectionInfo {
         }
     }
 
-    /// Returns the other end.
+    /// Returns the other end of the connection.
     pub const fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Returns the address at which the peer reached the server, unless the transport has none.
+    /// Returns the address on which the peer reached the server, or `None` if the transport has
+    /// none.
     pub const fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
     }
 
-    /// Returns the number of this connection: the server's first is 1.
+    /// Returns the number of this connection. The server's first connection is 1.
     pub const fn id(&self) -> u64 {
         self.id
     }
 
-    /// Returns when the connection was accepted.
+    /// Returns the time at which the connection was accepted.
     pub const fn opened(&self) -> Instant {
         self.opened
     }
 
-    /// Runs a function that blocks its thread, without holding up the other connections.
+    /// Runs a function that blocks its thread, without holding up other connections.
     ///
-    /// On a multi-threaded runtime it runs under [`tokio::task::block_in_place`], at most
-    /// [`max_blocking`](crate::server::Server::max_blocking) at once, after the replies to earlier
-    /// requests were sent; on a current-thread one, or none, it runs in place and everything else waits. The function may borrow. Nothing can cut it.
+    /// On a multi-threaded runtime, the function runs under [`tokio::task::block_in_place`], after
+    /// the replies to earlier requests are sent. At most
+    /// [`max_blocking`](crate::server::Server::max_blocking) run at once. On a current-thread
+    /// runtime, or without a runtime, the function runs in place and everything else waits. The
+    /// function may borrow. It cannot be interrupted.
     ///
     /// # Cancel safety
     ///
-    /// Until the function starts, dropping the future means that it never runs; afterwards it runs
-    /// to its end.
+    /// If you drop the future before the function starts, it never runs. Once started, it runs to
+    /// its end.
     pub async fn block<T>(&self, function: impl FnOnce() -> T) -> T {
-        // The semaphore is never closed; were it, the function would run without a permit.
+        // The semaphore is never closed. If it were, the function would run without a permit.
         let _permit = self.blocking.acquire().await.ok();
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::CurrentThread) | Err(_) => function(),
             Ok(_) => {
-                // What was answered before is sent, and a peer that has left is noticed.
+                // The connection sends earlier replies, and detects that the peer has left.
                 tokio::task::yield_now().await;
                 tokio::task::block_in_place(function)
             }
@@ -122,32 +126,33 @@ impl ConnectionInfo {
     }
 }
 
-/// What [`process_request`](crate::ServerProtocol::process_request) gets besides the request.
+/// The context of a request, passed to [`process_request`](crate::ServerProtocol::process_request).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Context<'a, Session> {
-    /// What is known of the connection; its [`peer`](ConnectionInfo::peer) among it.
+    /// The properties of the connection, including its [`peer`](ConnectionInfo::peer).
     pub info: &'a ConnectionInfo,
-    /// What the connection keeps between its requests.
+    /// The data that the connection keeps between its requests.
     pub session: &'a mut Session,
 }
 
 impl<'a, Session> Context<'a, Session> {
-    /// Joins the two halves; for tests that call a protocol without a server.
+    /// Creates a context, for tests that call a protocol without a server.
     pub const fn new(info: &'a ConnectionInfo, session: &'a mut Session) -> Self {
         Self { info, session }
     }
 
-    /// Returns the other end.
+    /// Returns the other end of the connection.
     pub const fn peer(&self) -> &'a Peer {
         self.info.peer()
     }
 }
 
-/// A parameter that is taken from the connection rather than from the request.
+/// A function parameter that comes from the connection, not from the request.
 ///
-/// Any parameter of a protocol function after the request, without a helper attribute, is of such
-/// a type: [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's), or your own.
+/// Every parameter of a protocol function after the request, without a helper attribute, has such a
+/// type: [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's), or your
+/// own.
 ///
 /// # Examples
 ///
@@ -179,7 +184,7 @@ impl<'a, Session> Context<'a, Session> {
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`"
 )]
 pub trait FromContext<'a>: Sized {
-    /// Takes the value from what is known of the connection, or refuses the request.
+    /// Takes the value from the connection, or refuses the request.
     fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection>;
 }
 
@@ -195,7 +200,7 @@ impl<'a> FromContext<'a> for &'a ConnectionInfo {
     }
 }
 
-/// The peer's address; a request over a transport without one is refused.
+/// Returns the peer's address. Refuses the request if the transport has none.
 impl FromContext<'_> for SocketAddr {
     fn from_context(info: &ConnectionInfo) -> Result<Self, Rejection> {
         info.peer().addr().ok_or_else(|| {

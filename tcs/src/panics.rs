@@ -1,4 +1,4 @@
-//! Panics of foreign code: caught, shown, and disposed of.
+//! Catches and reports panics of foreign code.
 
 use std::{
     any::Any,
@@ -10,10 +10,10 @@ use std::{
 /// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Polls a future; a panic of it becomes an error.
+/// Polls a future. Returns a panic as an error.
 ///
-/// What the future borrows may be half changed after a panic: the caller must mend or drop it, and
-/// must not poll the future again.
+/// After a panic, data that the future borrows may be half changed. The caller must mend or drop
+/// it, and must not poll the future again.
 pub(crate) fn poll_caught<F: Future>(
     future: Pin<&mut F>,
     cx: &mut Context<'_>,
@@ -26,7 +26,7 @@ pub(crate) fn poll_caught<F: Future>(
 
 /// Returns the text of a panic, which may quote a peer, and drops its payload.
 ///
-/// A payload can be of any type, so dropping it can panic as well; that is caught.
+/// A payload can have any type, so dropping it can panic as well. That panic is caught.
 pub(crate) fn panic_text(payload: Payload) -> String {
     let text = match payload.downcast_ref::<String>() {
         Some(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! The two traits that the attributes implement.
+//! The protocol traits, which the attributes implement.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use crate::{
     Rejection, Writer,
 };
 
-/// What a server says on its connections: how messages are cut and read, and what answers them.
+/// A server's protocol: its messages, and the function that answers them.
 ///
-/// [`#[server_protocol]`](crate::server_protocol) implements it from a function. By hand, one gains
-/// a reply type chosen per request, a framing that depends on the protocol's value, or refusals of
-/// any kind:
+/// [`#[server_protocol]`](crate::server_protocol) implements this trait from a function. Implement
+/// it by hand for a reply type chosen per request, a framing that depends on the protocol's value,
+/// or refusals of any kind:
 ///
 /// ```
 /// use tcs::{Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
@@ -46,8 +46,8 @@ use crate::{
 /// }
 /// ```
 ///
-/// A reply that borrows, from the request or from the protocol, has the lifetime of the exchange,
-/// which the method then spells out:
+/// A reply that borrows from the request or the protocol has the lifetime of the exchange, which
+/// the method then names:
 ///
 /// ```
 /// # use tcs::{Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
@@ -77,33 +77,38 @@ use crate::{
     note = "`#[server_protocol]` on a function `fn greet` makes a type `Greet`: pass `Greet`, with its states if it has any"
 )]
 pub trait ServerProtocol: Sized + Send + Sync + 'static {
-    /// How messages are cut out of the byte stream.
+    /// The framing: how messages are separated in the byte stream.
     type Framing: Framing;
-    /// How a message becomes bytes: [`Plain`](crate::Plain), say.
+    /// The format: how a message is encoded, for example [`Plain`](crate::Plain).
     type Format;
-    /// What one connection keeps between its requests; `()` for nothing.
+    /// The data that one connection keeps between its requests; `()` for none.
     type Session: Send;
-    /// What is asked; it may borrow from the receive buffer.
+    /// The request. It may borrow from the receive buffer.
     type Request<'a>: Decode<'a, Self::Format> + Send;
-    /// What is answered; it may borrow from the request, the protocol and the session.
+    /// The reply. It may borrow from the request, the protocol and the session.
     type Reply<'a>: Encode<Self::Format>;
 
-    /// Returns the framing of a new connection; the default one unless this is overridden.
+    /// Returns the framing of a new connection.
+    ///
+    /// Default: the framing's default.
     fn framing(&self) -> Self::Framing {
         Self::Framing::default()
     }
 
-    /// Returns what a new connection starts with.
+    /// Returns the session of a new connection.
     ///
-    /// A panic here ends the connection and nothing else.
+    /// A panic here ends only this connection.
     fn open_session(&self, peer: &Peer) -> Self::Session;
 
-    /// Whether every connection begins with a [`greeting`](Self::greeting), which a caller then waits
-    /// for, and in vain where none is said; `false` unless this is overridden.
+    /// Whether every connection begins with a greeting. Callers wait for it, so
+    /// [`greeting`](Self::greeting) must return `Some` if and only if this is `true`.
+    ///
+    /// Default: `false`.
     const GREETS: bool = false;
 
-    /// Returns the message that is sent when a connection opens; none unless this is overridden, as
-    /// [`GREETS`](Self::GREETS) is then to be.
+    /// Returns the message to send when a connection opens.
+    ///
+    /// Default: `None`. If you override this, set [`GREETS`](Self::GREETS) to `true`.
     fn greeting<'a>(
         &'a self,
         peer: &'a Peer,
@@ -113,61 +118,65 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
-    /// Returns the message that stands for a refusal where the framing has no form for refusals;
-    /// none unless this is overridden.
+    /// Returns the message to send for a refusal, if the framing has no frame for refusals.
     ///
-    /// Without one, the connection closes when what was answered before has been delivered, and the
-    /// text of [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as the reply. With one, a
-    /// refusal that stands for a reply is answered by it and the connection goes on; behind a final
-    /// one ([`is_final`](crate::RejectionKind::is_final)) the connection closes. An
-    /// [`Answer::Last`](crate::Answer::Last) closes it in any case, and an
-    /// [`Answer::Nothing`](crate::Answer::Nothing) says nothing.
+    /// Default: `None`.
     ///
-    /// It is not called for a peer that speaks another protocol (HTTP, TLS, SSH), nor where the
-    /// connection ends as planned, behind the last reply. A panic here, or a message that cannot be
-    /// sent, closes the connection.
+    /// Without such a message, the connection closes once earlier replies are delivered, and the
+    /// text of [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as the reply. With
+    /// one, a refusal in place of a reply is answered by the message, and the connection goes on.
+    /// After a final refusal ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
+    /// [`Answer::Last`](crate::Answer::Last) closes it in any case, and
+    /// [`Answer::Nothing`](crate::Answer::Nothing) sends nothing.
+    ///
+    /// This method is not called for a peer that speaks another protocol (HTTP, TLS, SSH), nor if
+    /// the connection ends as planned, after the last reply. A panic here, or a message that cannot
+    /// be sent, closes the connection.
     fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Self::Format>> {
         let _ = refusal;
         None::<NoMessage>
     }
 
-    /// Processes one request: returns its reply, or a rejection.
+    /// Processes one request. Returns its reply, or a rejection.
     ///
-    /// You can write it as an `async fn`. A method that never waits need not be one: it keeps the return
-    /// type that is declared here, and returns [`std::future::ready`] of its result.
+    /// You can write it as an `async fn`. A method that never waits can keep the return type that
+    /// is declared here, and return [`std::future::ready`] of its result.
     ///
-    /// The requests of one connection are processed one after the other, those of several at the
-    /// same time. A panic is the request's failure: the peer is told *failed*, the payload is
-    /// logged; unless [`Session`](Self::Session) is `()`, the connection then closes, since the
+    /// The requests of one connection are processed in sequence, those of several connections at
+    /// the same time. A panic fails the request: the peer receives *failed*, and the payload is
+    /// logged. Unless [`Session`](Self::Session) is `()`, the connection then closes, because the
     /// session may be half-changed.
     ///
     /// # Cancel safety
     ///
-    /// A future that waits is dropped when its peer is gone, when a limit is over, or when the server
-    /// ends; [`server`](crate::server#what-becomes-of-a-function) has a table of the events.
+    /// A waiting future is dropped when its peer is gone, when a limit expires, or when the server
+    /// ends. For a table of the events, see [`server`](crate::server#what-becomes-of-a-function).
     fn process_request<'a>(
         &'a self,
         context: Context<'a, Self::Session>,
         request: Self::Request<'a>,
     ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send;
 
-    /// Whether a peer that closes its sending half is gone; `false` unless this is overridden.
+    /// Whether a peer that closes its sending half is gone.
     ///
-    /// A peer that has closed its connection looks the same as one that waits for its replies with its
-    /// sending half closed, as `nc -N` does. So a function that waits goes on for
-    /// [`half_close_timeout`](crate::server::Server::half_close_timeout). Where this is `true`, it is
-    /// dropped at once, and nothing more is said: use it where no client of the protocol half-closes
-    /// and a function waits for what may never come, such as the next element of a queue.
+    /// Default: `false`.
     ///
-    /// It does not compile with a framing whose requests end by a half-close
+    /// A peer that has closed its connection looks like one that has closed its sending half and
+    /// waits for its replies, as `nc -N` does. So by default, a waiting function continues for
+    /// [`half_close_timeout`](crate::server::Server::half_close_timeout). If this is `true`, the
+    /// function is dropped at once, and nothing more is sent. Use it if no client of the protocol
+    /// half-closes and a function waits for an event that may never come, such as the next element
+    /// of a queue.
+    ///
+    /// This does not compile with a framing whose requests end with a half-close
     /// ([`Framing::HALF_CLOSE`]).
     const ENDS_AT_HALF_CLOSE: bool = false;
 
     /// Whether the future of [`process_request`](Self::process_request) may have to wait.
     ///
-    /// The attributes say `false` for functions that are neither `async` nor `blocking`. The server then
-    /// polls the future on the stack, where it costs nothing; one that waits all the same is dropped, and
-    /// its request fails.
+    /// The attributes set `false` for functions that are neither `async` nor `blocking`. The server
+    /// then polls the future on the stack, where it costs nothing. If the future waits
+    /// nevertheless, it is dropped and its request fails.
     #[doc(hidden)]
     const WAITS: bool = true;
 }
@@ -220,9 +229,10 @@ macro_rules! forward_server_protocol {
 
 forward_server_protocol!(Arc<P>, &'static P);
 
-/// What a client says: what it asks, and what it makes of the reply.
+/// A client's protocol: its request, and the function that processes the reply.
 ///
-/// [`#[client_protocol]`](crate::client_protocol) implements it from a function. By hand:
+/// [`#[client_protocol]`](crate::client_protocol) implements this trait from a function. To
+/// implement it by hand:
 ///
 /// ```
 /// use tcs::{ClientProtocol, Encode, LengthPrefixed, Peer, Plain};
@@ -253,23 +263,25 @@ forward_server_protocol!(Arc<P>, &'static P);
     note = "`#[client_protocol]` on a function `fn print_reply` makes a type `PrintReply`: pass that, with its fields if it has any"
 )]
 pub trait ClientProtocol: Sized + Send {
-    /// How messages are cut out of the byte stream.
+    /// The framing: how messages are separated in the byte stream.
     type Framing: Framing;
-    /// How a message becomes bytes.
+    /// The format: how a message is encoded.
     type Format;
-    /// What is answered; it may borrow from the receive buffer.
+    /// The reply. It may borrow from the receive buffer.
     type Reply<'a>: Decode<'a, Self::Format>;
-    /// What an exchange returns; owned, as the receive buffer is the connection's.
+    /// The result of an exchange. It is owned, because the receive buffer belongs to the
+    /// connection.
     type Output;
 
-    /// Whether the server begins with a greeting, which is then waited for and dropped; `false` unless
-    /// this is overridden.
+    /// Whether the server begins with a greeting. If `true`, the client waits for it and drops it.
+    ///
+    /// Default: `false`.
     const GREETS: bool = false;
 
     /// Returns the request.
     fn prepare_request(&self) -> impl Encode<Self::Format>;
 
-    /// Makes the output of the reply.
+    /// Processes the reply, and returns the output.
     fn process_reply<'a>(
         self,
         peer: &'a Peer,
@@ -277,11 +289,11 @@ pub trait ClientProtocol: Sized + Send {
     ) -> impl Future<Output = Self::Output> + Send;
 }
 
-/// The messages of a protocol without the code that answers them.
+/// The messages of a protocol, without the code that answers them.
 ///
-/// It is what [`Connection::call`](crate::Connection::call) and
-/// `#[client_protocol(server = …)]` need. Every [`ServerProtocol`] is one; a client that should not
-/// link the server's code implements it on a type of its own:
+/// [`Connection::call`](crate::Connection::call) and `#[client_protocol(server = …)]` require it.
+/// Every [`ServerProtocol`] implements it. A client that should not link the server's code
+/// implements it on its own type:
 ///
 /// ```
 /// use tcs::{Contract, LengthPrefixed, Plain};
@@ -302,15 +314,15 @@ pub trait ClientProtocol: Sized + Send {
     note = "`#[server_protocol]` on a function `fn greet` makes a type `Greet`: name that"
 )]
 pub trait Contract {
-    /// How messages are cut out of the byte stream.
+    /// The framing: how messages are separated in the byte stream.
     type Framing: Framing;
-    /// How a message becomes bytes.
+    /// The format: how a message is encoded.
     type Format;
-    /// What is asked.
+    /// The request.
     type Request<'a>;
-    /// What is answered.
+    /// The reply.
     type Reply<'a>;
-    /// Whether every connection begins with a greeting; see [`ServerProtocol::GREETS`].
+    /// Whether every connection begins with a greeting. See [`ServerProtocol::GREETS`].
     const GREETS: bool = false;
 }
 
@@ -322,9 +334,9 @@ impl<P: ServerProtocol> Contract for P {
     const GREETS: bool = P::GREETS;
 }
 
-/// A [`Contract`] whose requests can be sent and whose replies can be read.
+/// A [`Contract`] whose requests can be encoded and whose replies can be decoded.
 ///
-/// It saves users of [`Connection::call`](crate::Connection::call) the higher-ranked bounds.
+/// It spares users of [`Connection::call`](crate::Connection::call) the higher-ranked bounds.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called: its request cannot be sent, or its reply not be read, in its format",
@@ -332,10 +344,10 @@ impl<P: ServerProtocol> Contract for P {
     note = "the request of a called protocol has `Encode`, its reply `Decode`"
 )]
 pub trait Callable: Contract {
-    /// What the caller sees of the reply.
+    /// The reply as the caller receives it.
     type Value<'a>: Decode<'a, Self::Format>;
 
-    /// Writes a request.
+    /// Encodes a request.
     fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError>;
 }
 
@@ -351,9 +363,9 @@ where
     }
 }
 
-/// A [`Callable`] whose replies borrow nothing, so that they outlive the buffer they came in.
+/// A [`Callable`] whose replies borrow nothing, so that they outlive the receive buffer.
 ///
-/// It saves users of [`Channel::call`](crate::Channel::call) the higher-ranked bounds.
+/// It spares users of [`Channel::call`](crate::Channel::call) the higher-ranked bounds.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called on a channel: its reply borrows, or cannot be read",
@@ -361,10 +373,10 @@ where
     note = "where a reply borrows, `Channel::call_with` processes it, and `Connection::call` returns it"
 )]
 pub trait OwnedCallable: Callable {
-    /// What the caller sees of the reply.
+    /// The reply as the caller receives it.
     type Owned;
 
-    /// Reads a reply.
+    /// Decodes a reply.
     fn decode_owned(frame: Frame<'_>) -> Result<Self::Owned, DecodeError>;
 }
 

@@ -1,4 +1,4 @@
-//! Waiting for one of two things.
+//! Waits for the first of two futures, for a condition, or for a deadline.
 
 use std::{
     future::{pending, poll_fn},
@@ -12,17 +12,17 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Which of two futures was ready first.
+/// The output of the future that was ready first.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Either<A, B> {
     First(A),
     Second(B),
 }
 
-/// Waits for the first of two futures; when both are ready, `first` wins.
+/// Waits for the first of two futures. If both are ready, `first` wins.
 ///
-/// The other is dropped by the caller, so both must be cancel safe. They are passed pinned, because
-/// an argument takes its place twice.
+/// The caller drops the other, so both must be cancel safe. They are passed pinned, because an
+/// argument passed by value takes its space twice.
 pub(crate) fn race<A: Future, B: Future>(
     mut first: Pin<&mut A>,
     mut second: Pin<&mut B>,
@@ -35,7 +35,7 @@ pub(crate) fn race<A: Future, B: Future>(
     })
 }
 
-/// Waits until something is so, which is looked at whenever `changed` is told.
+/// Waits until `is_so()` returns `true`. It is evaluated again after each notification.
 pub(crate) async fn until(changed: &Notify, is_so: &(dyn Fn() -> bool + Sync)) {
     loop {
         let told = changed.notified();
@@ -46,12 +46,13 @@ pub(crate) async fn until(changed: &Notify, is_so: &(dyn Fn() -> bool + Sync)) {
     }
 }
 
-/// Returns when a limit that begins now is over; never, if the clock does not reach that far.
+/// Returns the end of a limit that begins now, or `None` if there is none or the clock cannot reach
+/// it.
 pub(crate) fn deadline_of(limit: Option<Duration>) -> Option<Instant> {
     Instant::now().checked_add(limit?)
 }
 
-/// Waits until `deadline`; without one, for ever.
+/// Waits until `deadline`, or forever if there is none.
 pub(crate) async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,

@@ -1,4 +1,4 @@
-//! The bytes of a connection: what has arrived and is not consumed, what is written and not sent.
+//! The buffers of a connection: received bytes that are not consumed, and frames that are not sent.
 
 #![expect(
     clippy::unnecessary_box_returns,
@@ -22,10 +22,10 @@ pub(crate) struct Buffers {
     pub(crate) write: WriteBuffer,
 }
 
-/// The buffers of a connection, which it has only while there is something in them.
+/// The buffers of a connection, held only while they are not empty.
 ///
-/// They stay in their slot while they are used, so that a panic or an early return loses nothing that is
-/// unread or unsent. When the slot is dropped, their memory goes back to the pool.
+/// They stay in the slot during use, so that a panic or an early return loses no unread or unsent
+/// bytes. Dropping the slot returns their memory to the pool.
 #[derive(Debug)]
 pub(crate) struct BufferSlot(Option<Box<Buffers>>);
 
@@ -34,7 +34,7 @@ impl BufferSlot {
         Self(None)
     }
 
-    /// Returns the buffers, taken from the pool if there are none.
+    /// Returns the buffers. Takes them from the pool if the slot is empty.
     #[inline]
     pub(crate) fn checkout(&mut self) -> &mut Buffers {
         match self.0 {
@@ -43,8 +43,8 @@ impl BufferSlot {
         }
     }
 
-    /// Reduces the memory of a connection that waits: buffers without content go back to the pool, and
-    /// the beginning of a small frame moves to a small buffer.
+    /// Reduces the memory of a waiting connection: empty buffers return to the pool, and the
+    /// beginning of a small frame moves to a small buffer.
     #[inline]
     pub(crate) fn release(&mut self) {
         if let Some(buffers) = self.0.take_if(|buffers| buffers.are_unused()) {
@@ -93,7 +93,7 @@ impl Buffers {
 thread_local! {
     static TOGETHER: Pool<Box<Buffers>> = const { Pool::new(Vec::new()) };
 }
-/// A thread keeps the buffers of this many connections: 2 MiB if none has grown.
+/// The maximum number of connections whose buffers a thread keeps: 2 MiB if none has grown.
 const KEPT_TOGETHER: usize = 64;
 
 #[inline]
@@ -101,7 +101,7 @@ fn take_buffers() -> Box<Buffers> {
     pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
 }
 
-/// Gives back buffers in which nothing is left.
+/// Returns empty buffers to the pool.
 #[inline]
 fn give_buffers(mut buffers: Box<Buffers>) {
     buffers.read.reset();
@@ -117,7 +117,7 @@ mod tests {
     use super::{pool::NEW, *};
     use crate::Side;
 
-    /// A slot whose connection has read `bytes` and waits.
+    /// Returns the slot of a connection that has read `bytes` and waits.
     fn waiting(mut bytes: &[u8]) -> BufferSlot {
         let mut slot = BufferSlot::new();
         let buffers = slot.checkout();

@@ -1,4 +1,4 @@
-//! Memory that no connection holds at the moment, kept by each thread.
+//! A pool of unused buffers in each thread.
 
 use std::{
     cell::RefCell,
@@ -7,24 +7,25 @@ use std::{
 
 /// The capacity of a new buffer: larger than the usual batch, smaller than a thread's cache.
 pub(super) const NEW: usize = 16 * 1024;
-/// A buffer that grew beyond this is freed, so that a burst of large frames leaves nothing behind.
+/// The largest capacity that is kept. A larger buffer is freed, so that a burst of large frames
+/// does not hold memory afterwards.
 const LARGEST: usize = 128 * 1024;
 
-/// What a thread keeps of one kind.
+/// The unused items of one kind in a thread.
 pub(super) type Pool<T> = RefCell<Vec<T>>;
 
 thread_local! {
     static SINGLE: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
 }
-/// A thread keeps this many single buffers: 2 MiB if none has grown.
+/// The maximum number of single buffers that a thread keeps: 2 MiB if none has grown.
 const KEPT: usize = 128;
 
-/// Takes an empty buffer with capacity.
+/// Returns an empty buffer with capacity.
 pub(super) fn take() -> Vec<u8> {
     take_from(&SINGLE).unwrap_or_else(|| Vec::with_capacity(NEW))
 }
 
-/// Gives a buffer back, and leaves an empty one without capacity.
+/// Returns a buffer to the pool, and leaves an empty one without capacity.
 pub(super) fn give(buffer: &mut Vec<u8>) {
     let mut buffer = std::mem::take(buffer);
     if is_usual(buffer.capacity()) {
@@ -33,23 +34,23 @@ pub(super) fn give(buffer: &mut Vec<u8>) {
     }
 }
 
-/// Tells whether a buffer is large enough for a new connection, and not too large to be kept.
+/// Returns `true` if the capacity is enough for a new connection, and not too large to be kept.
 #[inline]
 pub(super) fn is_usual(capacity: usize) -> bool {
     (NEW..=LARGEST).contains(&capacity)
 }
 
-/// Takes what was given back last.
+/// Takes the item that was returned last.
 #[inline]
 pub(super) fn take_from<T>(pool: &'static LocalKey<Pool<T>>) -> Option<T> {
-    // At the end of a thread the pool may be gone before the last connection.
+    // When a thread ends, the pool may be gone before the last connection.
     pool.try_with(|pool| pool.borrow_mut().pop()).ok().flatten()
 }
 
-/// Keeps `item`, unless there are `most` already.
+/// Keeps `item`, unless the pool has `most` items already.
 #[inline]
 pub(super) fn give_to<T>(pool: &'static LocalKey<Pool<T>>, most: usize, item: T) {
-    // Without a pool it is freed.
+    // Without a pool, the item is freed.
     let _: Result<(), AccessError> = pool.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         if pool.len() < most {

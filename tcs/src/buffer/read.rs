@@ -1,4 +1,4 @@
-//! Bytes that have arrived and are not consumed yet.
+//! The receive buffer: bytes that have arrived and are not consumed yet.
 
 use std::{
     io,
@@ -16,26 +16,26 @@ use tokio::{
 use super::pool::{self, NEW};
 use crate::{Arrival, ParsedFrame, Side, Unparsed};
 
-/// From this capacity on, a buffer grows by a half of itself instead of doubling: a frame of 16 MiB
-/// then fits into what `malloc` keeps for the next one (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
+/// From this capacity on, a buffer grows by half instead of doubling. A frame of 16 MiB then fits
+/// into the memory that `malloc` keeps for reuse (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
 const LARGE: usize = 1 << 20;
-/// The beginning of a frame of more bytes stays in its buffer while the rest is waited for.
+/// The beginning of a frame beyond this length stays in its buffer while the rest is awaited.
 const PARKED: usize = NEW / 4;
 /// The capacity of the smallest buffer for the beginning of a frame.
 const SMALLEST: usize = 256;
 
 /// The receive buffer of a connection.
 ///
-/// It grows with the bytes that arrive, never with a length that a peer claims, and is given back
-/// whenever a read has to wait and nothing is left in it.
+/// It grows with the bytes that arrive, never with a length that a peer claims. It returns to the
+/// pool whenever a read has to wait and it is empty.
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     buffer: Vec<u8>,
-    /// Where the unread bytes begin.
+    /// The start of the unread bytes.
     start: usize,
-    /// How many bytes that have not arrived yet are to be dropped.
+    /// The number of bytes to drop when they arrive.
     skip: usize,
-    /// How many such bytes were dropped.
+    /// The number of such bytes dropped so far.
     skipped: usize,
     arrival: Arrival,
 }
@@ -55,14 +55,14 @@ impl ReadBuffer {
         }
     }
 
-    /// Describes the unread bytes to a framing.
+    /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'_> {
         let unread = self.frame(self.start..self.buffer.len());
         Unparsed::new(unread, limit, side, self.arrival)
     }
 
-    /// Returns what is unread, to take frames off it.
+    /// Returns the unread bytes, to take frames off them.
     #[inline]
     pub(crate) fn frames(&mut self) -> Frames<'_> {
         Frames {
@@ -74,9 +74,9 @@ impl ReadBuffer {
         }
     }
 
-    /// Takes `consumed` bytes off the unread ones; returns where `frame` of them stands.
+    /// Takes `consumed` bytes off the unread ones. Returns the position of `frame` in the buffer.
     ///
-    /// What has not arrived of them is dropped when it does.
+    /// Bytes that have not arrived yet are dropped when they do.
     #[inline]
     pub(crate) fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
         let start = self.start;
@@ -87,14 +87,14 @@ impl ReadBuffer {
         start + frame.start..start + frame.end
     }
 
-    /// Tells whether anything was taken off since the last read.
+    /// Returns `true` if bytes were taken off since the last read.
     #[inline]
     pub(crate) fn has_moved(&self) -> bool {
         self.start > 0
     }
 
-    /// Returns the bytes at `range`, which `consume` returned since the last read; none if the
-    /// framing made it up.
+    /// Returns the bytes at `range`, a result of `consume` since the last read. Returns no bytes if
+    /// the framing's range was out of bounds.
     #[inline]
     pub(crate) fn frame(&self, range: Range<usize>) -> &[u8] {
         match self.buffer.get(range) {
@@ -109,7 +109,7 @@ impl ReadBuffer {
         self.start != self.buffer.len() || self.skip > 0
     }
 
-    /// Returns how many bytes of an unfinished frame have arrived.
+    /// Returns the number of bytes of an unfinished frame that have arrived.
     pub(crate) fn started(&self) -> usize {
         if self.skip > 0 {
             self.skipped
@@ -118,7 +118,7 @@ impl ReadBuffer {
         }
     }
 
-    /// Tells whether what has to arrive is the rest of a frame that was dealt with.
+    /// Returns `true` if the next bytes are the rest of a frame that was already handled.
     pub(crate) fn is_skipping(&self) -> bool {
         self.skip > 0
     }
@@ -127,12 +127,11 @@ impl ReadBuffer {
         self.arrival == Arrival::Ended
     }
 
-    /// Reads once; afterwards there are more bytes, or more is known of what follows.
+    /// Reads once. On `Ready`, bytes were appended or `arrival` changed.
     ///
-    /// A buffer is taken from the pool, and given back when the read has to wait and nothing is left
-    /// in it.
+    /// Takes a buffer from the pool. Returns it if the read is pending and the buffer is empty.
     ///
-    /// Cancel safe: bytes that were read are in the buffer.
+    /// Cancel safe: the buffer has all bytes that were read.
     pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -145,7 +144,7 @@ impl ReadBuffer {
         filled
     }
 
-    /// Does the same with the buffer that is there.
+    /// Like `poll_fill`, but keeps the buffer when the read is pending.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -173,32 +172,31 @@ impl ReadBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Finds out whether more has arrived after a read that filled the buffer.
+    /// Decides whether more has arrived after a read that filled the buffer.
     #[cold]
     fn unsure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !coop::has_budget_remaining() {
-            // There may be more, for which this task has to let others run first.
-            drop(pin!(tokio::task::yield_now()).poll(cx));
+            // There may be more, but this task must let others run first.
+            let _: Poll<()> = pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }
-        // The last read happened to fill the buffer with all there was.
+        // The last read filled the buffer exactly.
         self.arrival = Arrival::Paused;
         Poll::Ready(Ok(()))
     }
 
-    /// Drops what has arrived of a frame that was dealt with.
+    /// Drops the bytes that have arrived of a frame that was already handled.
     #[cold]
     fn skip_arrived(&mut self) {
-        // Nothing was unread before it, so it stands in front; taken out, it does not look as if
-        // a frame had been taken off.
+        // Nothing else was unread, so these bytes are at the front. `start` stays 0, so that
+        // `has_moved` does not take them for a frame.
         let skipped = self.skip.min(self.buffer.len());
         self.skip -= skipped;
         self.skipped += skipped;
         self.buffer.drain(..skipped);
     }
 
-    /// Reads once like [`poll_fill`](Self::poll_fill), first what was read ahead, into the buffer that
-    /// is there.
+    /// Like `poll_read`, but first takes the bytes that were read ahead.
     #[inline]
     pub(crate) fn poll_read_after<S: AsyncRead + Unpin>(
         &mut self,
@@ -230,8 +228,8 @@ impl ReadBuffer {
         }
     }
 
-    /// Moves the beginning of a small frame to where it takes less memory, until the next read.
-    /// Returns `false` if the frame is not small.
+    /// Moves the beginning of a small frame to a smaller buffer, until the next read. Returns
+    /// `false` if the frame is not small.
     #[cold]
     pub(super) fn park(&mut self) -> bool {
         let unread = self.buffer.get(self.start..).unwrap_or_default();
@@ -256,7 +254,7 @@ impl ReadBuffer {
         self.buffer.extend_from_slice(&small);
     }
 
-    /// Becomes the buffer of a new connection.
+    /// Resets the buffer for a new connection.
     #[inline]
     pub(crate) fn reset(&mut self) {
         self.buffer.clear();
@@ -266,7 +264,7 @@ impl ReadBuffer {
         self.arrival = Arrival::Paused;
     }
 
-    /// Returns how many bytes are unread.
+    /// Returns the number of unread bytes.
     pub(super) fn unread(&self) -> usize {
         self.buffer.len() - self.start
     }
@@ -291,7 +289,7 @@ impl ReadBuffer {
         }
     }
 
-    /// Makes room in proportion to what has arrived.
+    /// Grows the buffer in proportion to the bytes that have arrived.
     #[cold]
     fn grow(&mut self) {
         let capacity = self.buffer.capacity();
@@ -312,8 +310,8 @@ impl Drop for ReadBuffer {
 
 /// The unread bytes of a [`ReadBuffer`], while frames are taken off them.
 ///
-/// A frame borrows the bytes and not this value, so a loop can take the next one while the last is
-/// still in use.
+/// A frame borrows the bytes and not this value, so a loop can take the next frame while the last
+/// is in use.
 #[derive(Debug)]
 pub(crate) struct Frames<'a> {
     bytes: &'a [u8],
@@ -324,21 +322,22 @@ pub(crate) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// Describes the unread bytes to a framing.
+    /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
         Unparsed::new(self.unread(), limit, side, self.arrival)
     }
 
-    /// Takes what was cut off `input`; returns the frame, or nothing if the framing made it up.
+    /// Takes a parsed frame off the unread bytes. Returns its bytes, or none if the framing's range
+    /// was out of bounds.
     ///
-    /// What has not arrived of it is dropped when it does.
+    /// Bytes that have not arrived yet are dropped when they do.
     #[inline]
     pub(crate) fn take(&mut self, input: Unparsed<'a>, cut: ParsedFrame) -> &'a [u8] {
         let ParsedFrame {
             frame, consumed, ..
         } = cut;
-        // The input is at hand; to look for it again would cost more than all else here.
+        // Fetching the unread bytes again would cost more than the rest of this function.
         let unread = input.bytes();
         if consumed <= unread.len() {
             *self.start += consumed;
@@ -369,7 +368,7 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// Notes that so many bytes which have not arrived are to be dropped.
+    /// Marks `missing` bytes to be dropped when they arrive.
     #[cold]
     fn skip_ahead(&mut self, missing: usize) {
         *self.skipped = self.bytes.len() - *self.start;
@@ -378,18 +377,19 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// Out of line, so that the usual case is a branch and not a selection of values.
+/// Returns no bytes. It is out of line, so that the usual case is a branch and not a selection of
+/// values.
 #[cold]
 fn nothing() -> &'static [u8] {
     &[]
 }
 
-/// The most bytes that are read ahead for a connection.
+/// The maximum number of bytes read ahead for a connection.
 const READ_AHEAD: usize = 64 * 1024;
 
 /// Bytes read while a function holds the [`ReadBuffer`].
 ///
-/// Reading on is how a server learns that its peer has gone. A silent peer costs no memory.
+/// Reading ahead detects that the peer has gone. A silent peer costs no memory.
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
     bytes: Vec<u8>,
@@ -402,7 +402,8 @@ impl ReadAhead {
         self.bytes.is_empty() && !self.has_ended
     }
 
-    /// Reads what has arrived, at most 64 KiB in all. Ready when the input has ended or failed.
+    /// Reads the bytes that have arrived, at most 64 KiB in all. Returns `Ready` when the input has
+    /// ended or failed.
     ///
     /// Cancel safe: bytes that were read are kept.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(

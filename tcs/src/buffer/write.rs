@@ -1,4 +1,4 @@
-//! What was said and not sent yet.
+//! The send buffer: encoded frames that are not written yet.
 
 use std::{
     io,
@@ -11,35 +11,36 @@ use tokio::io::AsyncWrite;
 use super::pool;
 use crate::{EncodeError, FrameError, Framing, Writer, format::Outcome, framing::too_large};
 
-/// As many bytes wait before they are sent although more replies could join them.
+/// Flush once this many bytes are buffered.
 const FULL: usize = 64 * 1024;
 
-/// The send buffer of a connection: whole frames, of which the first bytes may have been sent.
+/// The send buffer of a connection: whole frames, perhaps partly sent.
 ///
-/// It is given back when the connection rests.
+/// It returns to the pool when the connection rests.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBuffer {
     buffer: Vec<u8>,
-    /// How many bytes were sent.
+    /// The number of bytes already sent.
     sent: usize,
-    /// Where the last complete frame ends: a panic while a message is written leaves a part.
+    /// The end of the last complete frame. A panic during encoding leaves a partial message after
+    /// it.
     whole: usize,
 }
 
-/// What came of a message that is no ordinary one.
+/// The outcome of a message that is not an ordinary one.
 #[derive(Debug)]
 pub(crate) enum Unusual {
-    /// It is in the buffer, and the connection closes behind it.
+    /// The message is in the buffer, and the connection closes after it.
     Last,
-    /// There is none.
+    /// There is no message.
     Nothing,
-    /// There is an error instead of it.
+    /// An error replaces the message.
     Error(String),
-    /// There is an error instead of it, and the connection closes behind that.
+    /// An error replaces the message, and the connection closes after it.
     LastError(String),
-    /// It has no form in its format.
+    /// The format cannot encode the message.
     Encode(EncodeError),
-    /// It cannot be sent in its framing.
+    /// The framing cannot carry the message.
     Frame(FrameError),
 }
 
@@ -56,23 +57,23 @@ impl WriteBuffer {
         }
     }
 
-    /// Returns how many bytes were sent since the buffer was last empty.
+    /// Returns the number of bytes sent since the buffer was last empty.
     pub(crate) fn sent(&self) -> usize {
         self.sent
     }
 
-    /// Returns how many bytes wait to be sent.
+    /// Returns the number of bytes that wait to be sent.
     pub(crate) fn waiting(&self) -> usize {
         self.whole - self.sent
     }
 
-    /// Returns `true` if so much waits that it should be sent now, also what is sent in part.
+    /// Returns `true` if the buffer should be flushed now. Bytes already sent count as well.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.whole >= FULL
     }
 
-    /// Returns `true` if nothing is written that is not sent.
+    /// Returns `true` if no frames wait to be sent.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.whole == 0
@@ -83,9 +84,10 @@ impl WriteBuffer {
         self.buffer.capacity()
     }
 
-    /// Takes a buffer if there is none, and removes what a panic left of a message.
+    /// Takes a buffer from the pool if there is none, and removes a partial message that a panic
+    /// left.
     ///
-    /// To be called before messages are written, once for many.
+    /// Call this before writing messages, once per batch.
     #[inline]
     pub(crate) fn prepare(&mut self) {
         if self.buffer.capacity() == 0 {
@@ -94,7 +96,7 @@ impl WriteBuffer {
         self.buffer.truncate(self.whole);
     }
 
-    /// Frames the message that `encode` writes; unless it is told otherwise, it is in the buffer.
+    /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -125,7 +127,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Deals with everything but an ordinary message.
+    /// Handles every outcome except an ordinary message.
     #[cold]
     fn unusual<F: Framing>(
         &mut self,
@@ -159,7 +161,7 @@ impl WriteBuffer {
         Unusual::Frame(error)
     }
 
-    /// Appends frames that are complete, such as a rejection, and returns what `write` returns.
+    /// Appends complete frames, such as a rejection. Returns the result of `write`.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         self.prepare();
         let told = write(&mut self.buffer);
@@ -167,9 +169,9 @@ impl WriteBuffer {
         told
     }
 
-    /// Sends what waits.
+    /// Sends the buffered frames.
     ///
-    /// Cancel safe: what was sent is not sent again.
+    /// Cancel safe: bytes that were sent are not sent again.
     pub(crate) fn poll_flush<S: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -190,14 +192,14 @@ impl WriteBuffer {
         Poll::Ready(Ok(sent))
     }
 
-    /// Drops what waits.
+    /// Drops the buffered frames.
     pub(crate) fn clear(&mut self) {
         self.sent = 0;
         self.whole = 0;
         self.buffer.clear();
     }
 
-    /// Gives the memory back, if nothing waits in it.
+    /// Returns the memory to the pool if no frames wait in it.
     pub(crate) fn give_back(&mut self) {
         if self.whole == 0 && self.buffer.capacity() > 0 {
             pool::give(&mut self.buffer);

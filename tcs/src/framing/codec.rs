@@ -1,4 +1,4 @@
-//! The codecs of `tokio_util`.
+//! Codecs of `tokio_util` as framings.
 
 use std::{
     any::Any,
@@ -14,27 +14,27 @@ use super::{
     parse::{Arrival, FrameError, ParsedFrame, Unparsed},
 };
 
-/// Messages as a codec of [`tokio_util`](tokio_util::codec) has them: values, not bytes.
+/// A codec of [`tokio_util`](tokio_util::codec) as a framing: its messages are values, not bytes.
 ///
-/// It is framing and format at once, so both options name it. A request is the decoder's
-/// [`Item`](Decoder::Item); a reply is anything that the codec has an [`Encoder`] for, and may borrow.
-/// For the types of messages see [`Item`](crate::Item). Each connection has a codec of its own, made
-/// by `Default`, which remembers what it has seen and said.
+/// It is framing and format at once, so name it in both options. A request is the decoder's
+/// [`Item`](Decoder::Item). A reply is any type that the codec has an [`Encoder`] for, and may
+/// borrow. For the types of messages see [`Item`](crate::Item). Each connection has its own codec,
+/// made by `Default`, which keeps its state between messages.
 ///
-/// - What the decoder cannot read is a protocol error: the connection closes, and the text of its
-///   error is logged. A value that the encoder cannot write fails its request, as any reply that
+/// - If the decoder fails, the connection closes with a protocol error, and the text of the
+///   decoder's error is logged. If the encoder fails, so does the request, as for any reply that
 ///   cannot be sent.
-/// - Refusals have no form: the connection closes, also behind an `Err` of the function, unless the
-///   protocol words them (`refuse = …`).
-/// - When the peer has closed its half, what remains is the codec's to judge:
-///   [`decode_eof`](Decoder::decode_eof) may make a last message of it.
-/// - `max_frame_len` bounds what the decoder takes for one item, and what it leaves in its buffer
-///   without having one. What it keeps for itself, or reserves by a length that a peer claims, is
-///   bounded by its own settings. A reply is bounded when it is encoded.
-/// - Its first bytes are the codec's, too: HTTP and the like are not recognised, because the codec may
-///   speak just that. A browser can post lines to a codec of lines, and they are processed.
+/// - The framing has no form for refusals: the connection closes, also after an `Err` of the
+///   function, unless the protocol encodes refusals itself (`refuse = …`).
+/// - When the peer has closed its half, the codec decides about the remaining bytes:
+///   [`decode_eof`](Decoder::decode_eof) may make a last message of them.
+/// - `max_frame_len` bounds the bytes that the decoder takes for one item, and the bytes that it
+///   leaves in its buffer without an item. The codec's own settings bound the bytes that it keeps
+///   itself, or reserves for a length that a peer claims. A reply is bounded when it is encoded.
+/// - Other protocols, such as HTTP, are not detected, because the codec may speak just that. A
+///   browser can post lines to a codec of lines, and they are processed.
 /// - A connection that waits for a message holds no buffer.
-/// - Only a [`Channel`](crate::Channel) does not take it, because its replies are bytes.
+/// - A [`Channel`](crate::Channel) does not take it, because its replies are bytes.
 ///
 /// [`Encoder`]: tokio_util::codec::Encoder
 ///
@@ -61,7 +61,7 @@ use super::{
 /// # }
 /// ```
 ///
-/// A connection with a codec does not become a channel:
+/// A connection with a codec cannot become a channel:
 ///
 /// ```compile_fail
 /// fn share(connection: tcs::Connection<tcs::Codec<tokio_util::codec::LinesCodec>>) {
@@ -69,12 +69,13 @@ use super::{
 /// }
 /// # fn main() { std::hint::black_box(share as fn(_)); }
 /// ```
-// A `Mutex` that is never locked makes what is only reached through `&mut` shareable.
+// The `Mutex` is never locked. It makes this `Sync`, though the state is only reached through
+// `&mut`.
 pub struct Codec<C: Decoder>(Mutex<State<C>>);
 
-/// The codec of one connection, and what is between it and the connection's buffers.
+/// The codec of one connection, and the data between it and the connection's buffers.
 ///
-/// A protocol made by hand with a codec as its framing alone has no use for it, and does not compile:
+/// A handwritten protocol with a codec as its framing alone cannot use it, and does not compile:
 ///
 /// ```compile_fail,E0080
 /// use tcs::{Codec, ConcurrentServer, Context, Peer, Plain, Rejection, ServerProtocol};
@@ -103,14 +104,14 @@ pub struct Codec<C: Decoder>(Mutex<State<C>>);
 /// ```
 pub(crate) struct State<C: Decoder> {
     pub(crate) codec: C,
-    /// The unread bytes of the connection, which the decoder has its own copy of.
+    /// The decoder's own copy of the connection's unread bytes.
     arrived: BytesMut,
-    /// What was decoded and not taken.
+    /// A decoded item that is not taken yet.
     pub(crate) item: Option<C::Item>,
 }
 
 impl<C: Decoder> Codec<C> {
-    /// Uses a codec that is not the default one, in
+    /// Creates a framing with a codec other than the default one, for
     /// [`ServerProtocol::framing`](crate::ServerProtocol::framing).
     pub fn new(codec: C) -> Self {
         Self(Mutex::new(State {
@@ -131,7 +132,7 @@ impl<C: Decoder + Default> Default for Codec<C> {
     }
 }
 
-/// A notice, which says nothing to anyone.
+/// The kind of a control frame that both ends ignore.
 const NOTICE: u8 = 0x80;
 
 impl<C> Framing for Codec<C>
@@ -155,7 +156,7 @@ where
             Arrival::Filled | Arrival::Paused => codec.decode(arrived),
         };
         *item = decoded.map_err(FrameError::malformed)?;
-        // A codec takes bytes from the front; what it may have put there is no input.
+        // A codec takes bytes from the front. Bytes that it may have put there are not input.
         let taken = before.saturating_sub(arrived.len());
         arrived.advance(arrived.len().saturating_sub(before));
         let length = if item.is_some() { taken } else { arrived.len() };
@@ -168,7 +169,7 @@ where
         match (&item, taken) {
             (Some(_), taken) => Ok(Some(ParsedFrame::message(0..0, taken))),
             (None, 0) => Ok(None),
-            // It remembers what it has taken; the connection is to forget it.
+            // The decoder keeps the bytes that it has taken, so the connection must drop them.
             (None, taken) => Ok(Some(ParsedFrame::control(NOTICE, 0..0, taken))),
         }
     }
@@ -197,7 +198,7 @@ mod tests {
     use super::*;
     use crate::Side;
 
-    /// Reads a stream that arrives in `pieces`; returns its items, and why it ended if it broke.
+    /// Reads a stream that arrives in `pieces`. Returns its items, and the error if it broke.
     fn read<C>(pieces: &[&[u8]], limit: usize) -> (Vec<String>, Option<String>)
     where
         C: Decoder<Item: fmt::Debug + Send, Error: fmt::Display> + Default + Send + 'static,
@@ -228,7 +229,8 @@ mod tests {
         (items, None)
     }
 
-    /// The same, however the stream is cut in two, or into bytes.
+    /// Like `read`, and asserts the same result for the stream cut in two at each place, and into
+    /// bytes.
     fn read_in_any_pieces<C>(stream: &[u8], limit: usize) -> (Vec<String>, Option<String>)
     where
         C: Decoder<Item: fmt::Debug + Send, Error: fmt::Display> + Default + Send + 'static,

@@ -1,4 +1,4 @@
-//! A delimiter after each message.
+//! Messages with a delimiter after each.
 
 use memchr::memmem::find;
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::rejection::Escaped;
 
-/// A delimiter behind each message: one byte, or up to 15.
+/// A delimiter after each message: 1 to 15 bytes.
 ///
-/// The parameter is a delimiter as [`delimiter`] packs it, because constants of types cannot be
-/// bytes: `Delimited<{ delimiter(b";") }>`. A message that contains the delimiter cannot be sent,
-/// nor one whose end makes it begin too early. There are no control frames: the text of a
+/// The parameter is a delimiter packed by [`delimiter`], because const parameters cannot be bytes:
+/// `Delimited<{ delimiter(b";") }>`. A message cannot be sent if it contains the delimiter, or if
+/// its end would make the delimiter begin too early. There are no control frames: the text of a
 /// function's error is sent as the reply, and after any other refusal the connection closes. A last
 /// message without its delimiter is refused and never executed, because it may be half of one.
 ///
@@ -39,18 +39,18 @@ use crate::rejection::Escaped;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Delimited<const D: u128> {
-    /// Up to where no delimiter begins.
+    /// The number of bytes at the start of the input in which no delimiter begins.
     searched: usize,
 }
 
-/// A delimiter has at most so many bytes: those of its number but one, which has their count.
+/// The maximum length of a delimiter: the bytes of its number except one, which has the length.
 const LONGEST: usize = 15;
 
-/// Packs a delimiter of 1 to 15 bytes into a number, as [`Delimited`] takes it.
+/// Packs a delimiter of 1 to 15 bytes into a number, for [`Delimited`].
 ///
 /// # Panics
 ///
-/// When it has no bytes or more than 15: at compile time, where it stands in a type.
+/// Panics if `bytes` is empty or longer than 15 bytes; at compile time, if used in a type.
 #[must_use]
 #[track_caller]
 pub const fn delimiter(bytes: &[u8]) -> u128 {
@@ -59,7 +59,7 @@ pub const fn delimiter(bytes: &[u8]) -> u128 {
         "a delimiter has at least one byte: write `delimiter(b\";\")`"
     );
     assert!(bytes.len() <= LONGEST, "a delimiter has at most 15 bytes");
-    // The count stands in the first byte of the number, and the delimiter from there on.
+    // The first byte of the number is the length. The delimiter follows.
     let mut number = bytes.len() as u128;
     let (mut rest, mut places) = (bytes, LONGEST);
     while places > 0 {
@@ -73,9 +73,9 @@ pub const fn delimiter(bytes: &[u8]) -> u128 {
     number
 }
 
-/// A delimiter that was unpacked.
+/// An unpacked delimiter.
 struct Delimiter {
-    /// Their count, then they.
+    /// The length, then the bytes.
     bytes: [u8; LONGEST + 1],
 }
 
@@ -95,7 +95,7 @@ impl<const D: u128> Framing for Delimited<D> {
         let [count, ..] = D.to_be_bytes();
         match count {
             15 => None,
-            // No bytes are left over.
+            // No bytes follow the delimiter.
             1..15 if D << (8 * (count as u32 + 1)) == 0 => None,
             _ => Some("this number is no delimiter: write `Delimited<{ delimiter(b\";\") }>`"),
         }

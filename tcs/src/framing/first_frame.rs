@@ -1,4 +1,4 @@
-//! The first frame of a connection, which tells whether the peer speaks the protocol at all.
+//! The first frame of a connection, and the detection of other protocols in it.
 
 use std::{any::Any, mem};
 
@@ -12,14 +12,14 @@ use crate::Rejection;
 
 /// Any framing, with detection of other protocols in the first bytes of a connection.
 ///
-/// At a server, the first frame is delivered only when it is clear that the bytes up to its end, or the
-/// bytes after it where those of the frame leave it open, are of no other protocol. What is decided is
-/// a function of the bytes alone. How they were split into reads, which is the network's choice or an
-/// attacker's, has no part in it.
+/// A server delivers the first frame only when the bytes cannot be another protocol: the bytes up
+/// to the frame's end, or those after it if the frame's own do not decide. The decision is a
+/// function of the bytes alone. It does not depend on how the network, or an attacker, split them
+/// into reads.
 ///
-/// At a client, an error about the first bytes says what the server seems to speak instead.
+/// At a client, an error about the first bytes names the protocol that the server seems to speak.
 ///
-/// After the first frame, all of this is one branch.
+/// After the first frame, all of this costs one branch.
 #[derive(Debug)]
 pub struct FirstFrame<F> {
     framing: F,
@@ -28,36 +28,35 @@ pub struct FirstFrame<F> {
 
 type Parsed = Result<Option<ParsedFrame>, FrameError>;
 
-/// What was found instead of an incomplete frame.
+/// The result of a framing other than an incomplete frame.
 type Found = Result<ParsedFrame, FrameError>;
 
-/// How far a connection has come.
+/// The progress of a connection.
 #[derive(Debug)]
 enum Stage {
     /// The first frame is not complete.
     Incomplete,
-    /// The framing has found this, and more bytes have to tell whether it counts.
+    /// The framing has returned this, and more bytes decide whether it counts.
     ///
-    /// It is kept, because a framing may change what it knows of a connection with each frame: it is
-    /// never asked for the same frame twice. Boxed, as it is rare, and each idle connection has room
-    /// for it.
+    /// It is kept, because a framing may change its state with each frame, and so never parses the
+    /// same frame twice. It is boxed, because it is rare, and each idle connection has room for it.
     Held(Box<Found>),
-    /// Detection is over, or was never wanted.
+    /// Detection is over, or disabled.
     Past,
 }
 
-/// What becomes of what a framing has found.
+/// The decision about a framing's result.
 enum Verdict {
-    /// It counts, and detection is over.
+    /// The result counts, and detection is over.
     Final(Parsed),
     /// No frame is complete, and more bytes can show another protocol.
     Incomplete,
-    /// More bytes have to tell.
+    /// More bytes decide.
     Hold(Found),
 }
 
 impl<F: Framing> FirstFrame<F> {
-    /// Starts with the first bytes of a connection.
+    /// Creates the framing of a new connection.
     pub const fn new(framing: F) -> Self {
         Self {
             framing,
@@ -69,9 +68,10 @@ impl<F: Framing> FirstFrame<F> {
         }
     }
 
-    /// Appends the last words to a peer whose bytes are no frame, in terms that it understands.
+    /// Appends the answer to a peer whose bytes are not a frame, in a protocol that the peer
+    /// understands.
     ///
-    /// Returns `true` if `out` now holds them.
+    /// Returns `true` if an answer was appended.
     pub fn answer_error(&mut self, out: &mut Vec<u8>, error: &FrameError) -> bool {
         error.notice.is_some_and(|notice| notice.write(out))
             || self.framing.reject(out, &error.rejection())
@@ -79,8 +79,8 @@ impl<F: Framing> FirstFrame<F> {
 
     /// Parses the first frame.
     ///
-    /// It takes the parts of the input, because a whole one would have to be put into memory for it
-    /// even where it is not called.
+    /// Takes the parts of the input: a whole one would have to be put into memory for this call,
+    /// even where the call does not happen.
     #[cold]
     #[inline(never)]
     fn first(&mut self, bytes: &[u8], limit: usize, side: Side, arrival: Arrival) -> Parsed {
@@ -128,9 +128,10 @@ impl<F: Framing> Framing for FirstFrame<F> {
         if !matches!(self.stage, Stage::Past) {
             let (bytes, limit) = (input.bytes(), input.limit());
             let first = self.first(bytes, limit, input.side(), input.arrival())?;
-            // What this framing finds depends on the bytes alone, so it can find a message again. The
-            // compiler then sees that no message comes out of a call, and keeps what it knows of
-            // messages in registers: an eighth of the instructions of a small request.
+            // The result of this framing depends on the bytes alone, so it can parse a message
+            // again. The compiler then sees that no message comes from a call, and keeps the parts
+            // of a message in registers. This saves an eighth of the instructions of a small
+            // request.
             let finds_again = matches!(F::GRANULARITY, Granularity::LengthPrefixed);
             match first {
                 Some(frame) if finds_again && frame.kind == FrameKind::Message => {}
@@ -160,9 +161,9 @@ impl<F: Framing> Framing for FirstFrame<F> {
     }
 }
 
-// What follows depends on no framing, and is compiled with this library, not with each program.
+// The code below depends on no framing. It is compiled with this library, not with each program.
 
-/// Judges what a framing has found in the first bytes of a connection.
+/// Decides about a framing's result for the first bytes of a connection.
 fn judge(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
     if let Err(error) = no_first_bytes(input, granularity) {
         let parsed = match input.side() {
@@ -183,13 +184,13 @@ fn judge(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdi
     }
 }
 
-/// Judges bytes that are no complete frame.
+/// Decides about bytes that are not a complete frame.
 fn incomplete(input: Unparsed<'_>, granularity: Granularity) -> Verdict {
     match Sniff::of(input.bytes()) {
         Sniff::Clear(protocol) => other(protocol),
-        // A line can be long text. At its end it is seen whether it is a request line.
+        // A line can be long text. Its end shows whether it is a request line.
         Sniff::LongPath if granularity != Granularity::Lines => other(OtherProtocol::Http),
-        // So few bytes can still be text where a length is expected.
+        // Fewer than four bytes can still be text in place of a length.
         Sniff::None
             if granularity != Granularity::LengthPrefixed || input.bytes().len() >= HEADER =>
         {
@@ -199,9 +200,9 @@ fn incomplete(input: Unparsed<'_>, granularity: Granularity) -> Verdict {
     }
 }
 
-/// Judges a complete frame, by its own bytes as far as they tell.
+/// Decides about a complete frame, by its own bytes if they suffice.
 ///
-/// Whether more bytes have arrived may only matter where it is certain that they are waited for.
+/// The bytes after it may count only if the connection is certain to wait for them.
 fn complete(input: Unparsed<'_>, granularity: Granularity, frame: ParsedFrame) -> Verdict {
     let bytes = input.bytes();
     let own = bytes.get(..frame.consumed).unwrap_or(bytes);
@@ -218,8 +219,8 @@ fn complete(input: Unparsed<'_>, granularity: Granularity, frame: ParsedFrame) -
     }
 }
 
-/// Judges what is held against the peer, or delivered to the protocol, only when it is certain that it
-/// is of no other protocol, or the input has ended.
+/// Decides only when the bytes are, or cannot be, another protocol, or the input has ended;
+/// otherwise holds the result.
 fn no_message(input: Unparsed<'_>, found: Found) -> Verdict {
     match Sniff::of(input.bytes()) {
         Sniff::Clear(protocol) => other(protocol),
@@ -233,7 +234,8 @@ fn other(protocol: OtherProtocol) -> Verdict {
     Verdict::Final(Err(FrameError::other_protocol(protocol)))
 }
 
-/// Adds to an error what the server seems to speak. Where anything is a reply, nothing is said.
+/// Adds the protocol that the server seems to speak to an error. A framing that takes any bytes as
+/// a reply has no such error.
 fn of_a_server(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
     let Some(protocol) = of_server(input.bytes()) else {
         return parsed;
@@ -248,12 +250,12 @@ fn of_a_server(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
     }
 }
 
-/// So many bytes are the length of a message where that is a framing's.
+/// The length in bytes of the header of [`LengthPrefixed`](super::LengthPrefixed).
 const HEADER: usize = 4;
 
-/// Refuses what can be no first bytes of lines, or of frames with a length of four bytes.
+/// Refuses bytes that cannot begin a line, or a frame with a length of four bytes.
 ///
-/// These two are what people mistake for each other. Any others are left to the framing.
+/// People mistake these two for each other. All other bytes are left to the framing.
 fn no_first_bytes(input: Unparsed<'_>, granularity: Granularity) -> Result<(), FrameError> {
     match granularity {
         Granularity::Lines => refuse_length(input),
@@ -262,7 +264,7 @@ fn no_first_bytes(input: Unparsed<'_>, granularity: Granularity) -> Result<(), F
     }
 }
 
-/// Refuses a length at the start of what should be a line of text.
+/// Refuses a length in place of a line of text.
 ///
 /// Text has no zero byte, and the length of a message below 16 MiB begins with one.
 fn refuse_length(input: Unparsed<'_>) -> Result<(), FrameError> {
@@ -275,17 +277,17 @@ fn refuse_length(input: Unparsed<'_>) -> Result<(), FrameError> {
     Ok(())
 }
 
-/// Refuses text at the start of what should be a length.
+/// Refuses text in place of a length.
 ///
 /// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
-/// so it is no length. The first four bytes tell, or the first line if it is shorter.
+/// so it is not a length. The first four bytes decide, or the first line if it is shorter.
 fn refuse_text(input: Unparsed<'_>) -> Result<(), FrameError> {
     let bytes = input.bytes();
     if !matches!(bytes.first(), Some(b' '..=b'~')) {
         return Ok(());
     }
     let start = bytes.get(..HEADER).unwrap_or(bytes);
-    // Bytes after a line end may not have arrived, so they must not matter.
+    // Bytes after a line end may not have arrived, so the result must not depend on them.
     let line = start.split_inclusive(|byte| *byte == b'\n').next();
     let start = line.unwrap_or_default();
     let complete =

@@ -1,16 +1,16 @@
-//! Messages of one size.
+//! Messages of a fixed size.
 
 use super::{
     Framing,
     parse::{FrameError, ParsedFrame, Unparsed},
 };
 
-/// Every message has exactly `N` bytes, and nothing stands between them: devices, records.
+/// Messages of exactly `N` bytes, with nothing between them: for devices and records.
 ///
 /// A message of another size cannot be sent. There are no control frames: the text of a function's
-/// error is sent as the reply, which must have `N` bytes, and after any other refusal the connection
-/// closes. `N` is more than 0, which the compiler checks, and at most `max_frame_len`, which `bind`
-/// and connecting check.
+/// error is sent as the reply, which must have `N` bytes, and after any other refusal the
+/// connection closes. The compiler checks that `N` is more than 0. `bind` and connecting check that
+/// it is at most `max_frame_len`.
 ///
 /// # Examples
 ///
@@ -36,11 +36,12 @@ use super::{
 /// # }
 /// ```
 ///
-/// Numbers as bytes are arrays: `fn double(word: &[u8; 8]) -> [u8; 8]` with `u64::from_le_bytes(*word)` and
-/// `to_le_bytes()`; a `u64` itself would be its decimal digits in [`Plain`](crate::Plain). The text of a
-/// function's error has another length, so errors need `refuse = …` to become a message.
+/// Pass binary numbers as arrays: `fn double(word: &[u8; 8]) -> [u8; 8]` with
+/// `u64::from_le_bytes(*word)` and `to_le_bytes()`. A `u64` itself would be its decimal digits in
+/// [`Plain`](crate::Plain). The text of a function's error has another length, so errors need
+/// `refuse = …` to become a message.
 ///
-/// Without a byte there is no message, so this does not compile:
+/// A message has at least one byte, so this does not compile:
 ///
 /// ```compile_fail,E0080
 /// let stream = tokio::io::empty();

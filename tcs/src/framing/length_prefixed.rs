@@ -1,4 +1,4 @@
-//! A length before each message.
+//! Messages with a length before each.
 
 use super::{
     Framing,
@@ -6,15 +6,14 @@ use super::{
 };
 use crate::Rejection;
 
-/// The default framing: a `u32` length in big-endian order, then so many bytes.
+/// The default framing: a `u32` length in big-endian order, then the message.
 ///
-/// Bit 31 of the length marks a control frame, which carries a refusal instead of a message, so
-/// that a server tells its clients what went wrong and clients never take it for a reply. A foreign
-/// client that knows nothing of this sees an impossible length. `WIRE.md` specifies it, with test
-/// vectors.
+/// Bit 31 of the length marks a control frame, which carries a refusal instead of a message. So a
+/// client gets the reason of a refusal, and never takes it for a reply. A foreign client without
+/// control frames sees an impossible length. `WIRE.md` specifies the framing, with test vectors.
 ///
 /// A message beyond `max_frame_len` is refused in its place, and the connection goes on, if it is
-/// not more than four times too large; beyond that the connection closes.
+/// at most four times too large. If it is larger, the connection closes.
 ///
 /// # Examples
 ///
@@ -45,7 +44,7 @@ pub struct LengthPrefixed;
 const HEADER: usize = 4;
 const CONTROL: u32 = 1 << 31;
 const MAX_LENGTH: usize = (CONTROL - 1) as usize;
-/// The most bytes that a control frame's kind and text have together.
+/// The maximum length of a control frame's kind and text together.
 const MAX_CONTROL: usize = 4_096;
 
 impl Framing for LengthPrefixed {
@@ -110,14 +109,14 @@ impl Framing for LengthPrefixed {
     }
 }
 
-/// A frame that is no message within the limit.
+/// A frame that is not a message within the limit.
 ///
-/// A type of its own, so that the compiler sees that messages do not come from here, and need not
-/// look again at what was found out about them.
+/// This is a separate type, so that the compiler sees that messages do not come from here, and does
+/// not check again the properties it has found.
 enum Unusual {
-    /// A control frame of this kind, and where it ends.
+    /// A control frame: its kind and its end.
     Control(u8, usize),
-    /// A message of so many bytes, beyond the limit.
+    /// A message of this many bytes, beyond the limit.
     TooLarge(usize),
 }
 
@@ -137,10 +136,10 @@ fn unsendable(length: usize) -> FrameError {
     ))
 }
 
-/// Parses what is no message within the limit.
+/// Parses a frame that is not a message within the limit.
 ///
-/// It takes the parts of the input, because a whole one would have to be put into memory for it
-/// even where it is not called.
+/// Takes the parts of the input: a whole one would have to be put into memory for this call, even
+/// where the call does not happen.
 #[cold]
 fn unusual(
     bytes: &[u8],

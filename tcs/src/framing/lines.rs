@@ -1,4 +1,4 @@
-//! A line for each message.
+//! Messages that are lines of text.
 
 use memchr::memchr;
 
@@ -7,16 +7,16 @@ use super::{
     parse::{FrameError, Granularity, ParsedFrame, Unparsed},
 };
 
-/// Text up to a line feed: what `nc`, telnet and many existing protocols speak.
+/// Text up to a line feed, as in `nc`, telnet and many existing protocols.
 ///
-/// A carriage return before the line feed is dropped; `\n` is written. A message that contains a
-/// line feed, or ends with a carriage return, cannot be sent. There are no control frames: the text
-/// of a function's error is sent as the reply, and after any other refusal the connection closes,
-/// unless the protocol words them (`refuse = …`). A last line without its line feed is refused and
-/// never executed, because it may be half of one. A peer that begins with a length is answered with
-/// a control frame; nothing is executed.
+/// A carriage return before the line feed is dropped when reading. `\n` is written. A message that
+/// contains a line feed, or ends with a carriage return, cannot be sent. There are no control
+/// frames: the text of a function's error is sent as the reply, and after any other refusal the
+/// connection closes, unless the protocol encodes refusals itself (`refuse = …`). A last line
+/// without its line feed is refused and never executed, because it may be half of one. A peer that
+/// begins with a length is answered with a control frame, and nothing is executed.
 ///
-/// Where each line must end with `\r\n`, use [`CrlfLines`].
+/// If each line must end with `\r\n`, use [`CrlfLines`].
 ///
 /// # Examples
 ///
@@ -45,12 +45,12 @@ pub struct Lines {
     search: LineSearch,
 }
 
-/// Text up to `\r\n`: lines as SMTP, FTP, IRC and most Internet protocols prescribe them.
+/// Text up to `\r\n`, as SMTP, FTP, IRC and most Internet protocols prescribe.
 ///
-/// A `\n` without a `\r` before it is a protocol error, and nothing from it on is executed: where
-/// one end takes it for a line end and the other does not, a peer can smuggle requests past
-/// whatever stands between them. A `\r` without a `\n` after it is a byte like others. A message
-/// that contains `\n` cannot be sent. All else is as with [`Lines`]: no control frames, and a last line
+/// A `\n` without a `\r` before it is a protocol error, and nothing from it on is executed. If one
+/// end took it for a line end and the other did not, a peer could smuggle requests past any program
+/// between them. A `\r` without a `\n` after it is an ordinary byte. A message that contains `\n`
+/// cannot be sent. The rest is as with [`Lines`]: there are no control frames, and a last line
 /// without its end is refused.
 ///
 /// # Examples
@@ -119,19 +119,19 @@ impl Framing for CrlfLines {
     }
 }
 
-/// What ends a line.
+/// The end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LineEnd {
-    /// A line feed, whatever precedes it.
+    /// A line feed, with or without a carriage return before it.
     LineFeed,
-    /// Both, and nothing else.
+    /// A carriage return and a line feed, and nothing else.
     CrLf,
 }
 
-/// A search for the next line end, which looks at each byte once.
+/// A search for the next line end. It scans each byte once.
 #[derive(Clone, Copy, Debug, Default)]
 struct LineSearch {
-    /// How many bytes at the start of the input are known to hold no line feed.
+    /// The number of bytes at the start of the input that contain no line feed.
     searched: usize,
 }
 
@@ -175,7 +175,7 @@ fn carriage_return() -> FrameError {
     FrameError::unsendable("the message ends with a carriage return, which a reader would drop")
 }
 
-/// Refuses to send a message that is more than one line.
+/// Returns an error if a message is more than one line.
 fn refuse_line_feed(out: &[u8], start: usize) -> Result<(), FrameError> {
     if memchr(b'\n', out.get(start..).unwrap_or_default()).is_some() {
         return Err(FrameError::unsendable(

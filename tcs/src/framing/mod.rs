@@ -1,12 +1,11 @@
-//! How messages are taken off the byte stream and put into it.
+//! Framings, which split the byte stream into messages.
 //!
-//! A framing does no I/O: it sees bytes and says what they are, so that every way in which a stream
-//! can be split is tested without a socket. One value serves one connection and may remember what
-//! it has seen.
+//! A framing does no I/O. It parses bytes, so every way to split a stream is tested without a
+//! socket. Each connection has its own value, which may keep state.
 //!
-//! Servers and clients hold their framing in a [`FirstFrame`], which detects other protocols around any
-//! framing. The files import from each other in one direction: the framings and `first_frame` from
-//! `parse`, `first_frame` from `signatures`, all of them from `other_protocol`.
+//! Servers and clients wrap their framing in a [`FirstFrame`], which detects other protocols around
+//! any framing. The files import from each other in one direction: the framings and `first_frame`
+//! from `parse`, `first_frame` from `signatures`, all of them from `other_protocol`.
 
 use std::any::Any;
 
@@ -44,7 +43,7 @@ pub(crate) use signatures::seems_other_protocol;
 
 use crate::Rejection;
 
-/// How messages are taken off the byte stream, and put into it.
+/// Splits a byte stream into messages, and writes messages to it.
 ///
 /// The framings of this library:
 ///
@@ -52,32 +51,32 @@ use crate::Rejection;
 /// |---|---|---|
 /// | [`LengthPrefixed`] | a length of four bytes, the message; or a control frame | new protocols |
 /// | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
-/// | [`CrlfLines`] | the message, `\r\n`, and nothing else is a line end | Internet protocols |
+/// | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
 /// | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
 /// | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
 /// | [`Prefixed`] | a length of 1, 2 or 4 bytes in either order, the message | existing protocols |
 /// | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
-/// | [`UntilEof`] | the message, the end of what is sent | `nc -N`, files |
-/// | [`Raw`] | what arrives at once | the Python library, toys |
-/// | `Codec<C>`, with the feature `codec` | what a codec of `tokio_util` says | codecs that exist already |
+/// | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
+/// | [`Raw`] | the bytes that arrive at once | the Python library, toys |
+/// | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
 ///
-/// Only `LengthPrefixed` has control frames, by which a peer is told why it gets no reply. On the
-/// others the text of a function's error is sent as the reply. After any other rejection the
-/// connection closes, once the replies before it have been delivered.
+/// Only `LengthPrefixed` has control frames, which give the peer the reason why it gets no reply.
+/// With the others, the text of a function's error is sent as the reply. After any other rejection,
+/// the connection closes once the earlier replies are delivered.
 ///
 /// # Other protocols
 ///
-/// A server detects HTTP, TLS, SSH, Redis and PROXY headers ([`OtherProtocol`]) in the first bytes of a
-/// connection. The peer is told in its own terms, and nothing that it sent is executed, however its
-/// bytes arrive. This is done around every framing, also around your own, unless it opts out
-/// ([`DETECTS_OTHER_PROTOCOLS`](Self::DETECTS_OTHER_PROTOCOLS)), as `Codec` does.
+/// A server detects HTTP, TLS, SSH, Redis and PROXY headers ([`OtherProtocol`]) in the first bytes
+/// of a connection. It answers in the peer's own protocol, and executes nothing that the peer sent,
+/// however the bytes arrive. Detection works around every framing, including your own, unless the
+/// framing opts out ([`DETECTS_OTHER_PROTOCOLS`](Self::DETECTS_OTHER_PROTOCOLS)), as `Codec` does.
 ///
-/// So the first message of a connection cannot begin like these protocols. If it ends where it can
-/// still become one of them, it is processed when the next bytes show that it is not, or when the peer
-/// closes its sending half. This can happen to a first frame of four bytes or more that begins with,
-/// say, `GET /`, and to one of two bytes or more that begins with a control character, such as the empty
-/// line `\r\n`, which is how PROXY headers of version 2 begin. A shorter frame never waits, so where all
-/// messages are that short, another protocol passes for messages.
+/// So the first message of a connection cannot begin like these protocols. If its bytes can still
+/// become one of them, it is processed when the next bytes show that they do not, or when the peer
+/// closes its sending half. This can happen to a first frame of four bytes or more that begins like
+/// `GET /`, and to one of two bytes or more that begins with a control character, such as the empty
+/// line `\r\n`, because PROXY headers of version 2 begin like that. A shorter frame never waits. So
+/// if all messages are that short, another protocol passes for messages.
 ///
 /// # Examples
 ///
@@ -115,75 +114,79 @@ use crate::Rejection;
 pub trait Framing: Default + Send + Sync + 'static {
     /// Whether a connection has any number of exchanges, one after the other.
     ///
-    /// If it is `false`, a connection has one exchange, and the end of the connection ends the reply.
+    /// If `false`, a connection has one exchange, and the end of the connection ends the reply.
     const PERSISTENT: bool = true;
 
-    /// Whether the end of what the client sends ends its request.
+    /// Whether the end of the client's stream ends its request.
     ///
-    /// If it is `true`, a client closes its sending half after its request. Such a framing is not
+    /// If `true`, a client closes its sending half after its request. Such a framing is not
     /// [`PERSISTENT`](Self::PERSISTENT).
     const HALF_CLOSE: bool = false;
 
-    /// The fewest bytes that a message can have. A smaller `max_frame_len` is an error of `bind` and
-    /// of connecting.
+    /// The minimum length of a message in bytes. If `max_frame_len` is smaller, `bind` and
+    /// connecting return an error.
     const MIN_FRAME_LEN: usize = 0;
 
-    /// What is wrong with the parameters of this framing, if anything.
+    /// The error in the parameters of this framing, if there is one.
     ///
     /// It is a compile error wherever a protocol uses the framing.
     const PARAMETER_ERROR: Option<&'static str> = None;
 
     /// Whether [`reject`](Self::reject) can write every rejection.
     ///
-    /// If it is `true`, the protocol's own function for rejections would never be called, so
+    /// If `true`, the protocol's own function for rejections would never be called, so
     /// `#[server_protocol(refuse = …)]` does not compile.
     const HAS_REJECTION_FRAME: bool = false;
 
-    /// Whether a server looks for other protocols in the first bytes of a connection.
+    /// Whether a server detects other protocols in the first bytes of a connection.
     ///
-    /// It does unless you override this with `false`. Do so if your framing carries one of these
-    /// protocols, or if a first message may begin like one. At a client, the same constant decides
-    /// whether an error about a server's first bytes says what the server seems to speak.
+    /// Default: `true`.
+    ///
+    /// Override this with `false` if your framing carries one of these protocols, or if a first
+    /// message may begin like one. At a client, this controls whether an error about a server's
+    /// first bytes names the protocol that the server seems to speak.
     const DETECTS_OTHER_PROTOCOLS: bool = true;
 
     /// Whether messages are values, which pass through [`values`](Self::values), and not bytes.
     #[doc(hidden)]
     const TYPED: bool = false;
 
-    /// In what units this framing takes bytes off a stream.
+    /// The units in which this framing takes bytes off a stream.
     #[doc(hidden)]
     const GRANULARITY: Granularity = Granularity::Bytes;
 
-    /// Finds the frame that `input` begins with, or returns `None` if it is not complete.
+    /// Returns the frame that `input` begins with, or `None` if it is not complete.
     ///
-    /// After `None`, this is called again with the same bytes and more after them. After a frame, it is
-    /// called with the bytes that follow the frame.
+    /// After `None`, this method is called again with the same bytes and more after them. After a
+    /// frame, it is called with the bytes that follow the frame.
     ///
     /// # Errors
     ///
-    /// When no frame can follow any more. The connection then closes, and this is not called again.
+    /// Returns an error if no frame can follow any more. The connection then closes, and this
+    /// method is not called again.
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError>;
 
-    /// Appends what precedes a message.
+    /// Appends the bytes that precede a message.
     fn begin(&mut self, out: &mut Vec<u8>);
 
     /// Completes the message that began when `out` had the length `start`.
     ///
     /// # Errors
     ///
-    /// When this framing cannot carry the message. The caller removes it.
+    /// Returns an error if this framing cannot carry the message. The caller removes it.
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError>;
 
-    /// Appends a frame that tells the peer why it gets no reply.
+    /// Appends a frame with the reason why the peer gets no reply.
     ///
-    /// Returns `true` if `out` now holds the frame, and `false` if this framing has none. It has none
-    /// unless you override this.
+    /// Returns `true` if the frame was appended, and `false` if this framing has none.
+    ///
+    /// Default: `false`.
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let _ = (out, rejection);
         false
     }
 
-    /// Lends what values pass through.
+    /// Returns the state that values pass through.
     #[doc(hidden)]
     #[inline]
     fn values(&mut self) -> Option<&mut (dyn Any + Send)> {

@@ -1,4 +1,4 @@
-//! A length in digits before each message, and a comma after it.
+//! Messages with a length in digits before each, and a comma after it.
 
 use super::{
     Framing,
@@ -8,10 +8,10 @@ use crate::rejection::Escaped;
 
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
 ///
-/// They are what [D. J. Bernstein specified](https://cr.yp.to/proto/netstrings.txt), and what QMTP
-/// and SCGI use. A length has no leading zeros; a number that is beyond four times `max_frame_len`
-/// is refused at its first digit too many. There are no control frames: the text of a function's
-/// error is sent as the reply, and after any other refusal the connection closes.
+/// [D. J. Bernstein specified](https://cr.yp.to/proto/netstrings.txt) them; QMTP and SCGI use them.
+/// A length has no leading zeros. A number beyond four times `max_frame_len` is refused at its
+/// first digit too many. There are no control frames: the text of a function's error is sent as the
+/// reply, and after any other refusal the connection closes.
 ///
 /// # Examples
 ///
@@ -39,7 +39,7 @@ use crate::rejection::Escaped;
 #[non_exhaustive]
 pub struct Netstrings;
 
-/// As many digits as the largest `usize` has.
+/// The number of digits of the largest `usize`.
 const DIGITS: usize = 20;
 
 impl Framing for Netstrings {
@@ -95,7 +95,7 @@ fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
                     None => input.unfinished(),
                 };
             }
-            // Zero is the one number that begins with a zero.
+            // Only zero itself begins with a zero.
             digit @ b'0'..=b'9' if at != 1 || length > 0 => {
                 let value = usize::from(digit - b'0');
                 length = length.saturating_mul(10).saturating_add(value);

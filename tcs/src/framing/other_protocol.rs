@@ -1,13 +1,13 @@
-//! The protocols that peers speak by mistake, and what these peers are told.
+//! Protocols that peers speak by mistake, and the answers to them.
 
 use std::fmt;
 
 /// A protocol that a peer speaks by mistake.
 ///
-/// A server looks for it in the first bytes of each connection, unless its framing opts out
-/// ([`Framing::DETECTS_OTHER_PROTOCOLS`](super::Framing::DETECTS_OTHER_PROTOCOLS)). The peer is told in
-/// its own terms, and nothing that it sent is executed. A framing that has opted out can still look for
-/// itself:
+/// A server detects it in the first bytes of each connection, unless its framing opts out
+/// ([`Framing::DETECTS_OTHER_PROTOCOLS`](super::Framing::DETECTS_OTHER_PROTOCOLS)). It answers in
+/// the peer's own protocol, and executes nothing that the peer sent. A framing that has opted out
+/// can still call [`detect`](Self::detect) itself:
 ///
 /// ```
 /// use tcs::{FrameError, OtherProtocol, Unparsed};
@@ -32,10 +32,10 @@ pub enum OtherProtocol {
     Tls,
     /// SSH. The peer gets a line of text.
     Ssh,
-    /// RESP, which clients of Redis speak. The peer gets an error reply.
+    /// RESP, the protocol of Redis. The peer gets an error reply.
     Redis,
-    /// A PROXY header, of version 1 or 2, as load balancers send. The protocol has no way to answer, so
-    /// the peer is rejected as any other whose bytes are no frame.
+    /// A PROXY header of version 1 or 2, as load balancers send. The protocol has no way to answer,
+    /// so the peer gets the same rejection as any other whose bytes are not a frame.
     Proxy,
 }
 
@@ -51,19 +51,19 @@ impl fmt::Display for OtherProtocol {
     }
 }
 
-/// What a peer is told that would not understand a rejection in the framing of its connection.
+/// What to send to a peer that speaks another protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// It is told in the terms of the protocol that it speaks.
+    /// An answer in the protocol that the peer speaks.
     OtherProtocol(OtherProtocol),
-    /// It sends text to a port that expects a length.
+    /// The peer sends text to a port that expects a length.
     ExpectsLength,
-    /// It sends a length to a port that expects lines of text.
+    /// The peer sends a length to a port that expects lines of text.
     ExpectsLines,
 }
 
 impl Notice {
-    /// Appends the notice. Returns `false` if there is nothing to say.
+    /// Appends the notice. Returns `false` if there is none.
     pub(super) fn write(self, out: &mut Vec<u8>) -> bool {
         let bytes: &[u8] = match self {
             Self::OtherProtocol(protocol) => match protocol {
@@ -82,8 +82,9 @@ impl Notice {
             Self::ExpectsLength => {
                 b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n"
             }
-            // A control frame of `LengthPrefixed`, *protocol error*, written out: this file is below all
-            // framings. The vectors of `WIRE.md` hold it to what that framing writes.
+            // A control frame of `LengthPrefixed`, *protocol error*, written out, because this file
+            // is below all framings. The vectors of `WIRE.md` check that it equals that framing's
+            // output.
             Self::ExpectsLines => {
                 b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`"
             }

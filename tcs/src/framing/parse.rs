@@ -1,11 +1,11 @@
-//! What a framing is given, and what it finds.
+//! The input and the results of a framing.
 
 use std::{fmt, ops::Range};
 
 use super::other_protocol::{Notice, OtherProtocol};
 use crate::{Rejection, RejectionKind, rejection::Escaped};
 
-/// Which end of a connection a framing reads at.
+/// The end of a connection at which a framing reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
 pub enum Side {
@@ -15,35 +15,36 @@ pub enum Side {
     Client,
 }
 
-/// What is known of the bytes that follow.
+/// The state of the input after the bytes at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "framings match on all of it")]
 pub enum Arrival {
     /// The last read filled its buffer, so there may be more already.
     Filled,
-    /// Nothing more has arrived so far.
+    /// Nothing more has arrived yet.
     Paused,
     /// Nothing more will arrive: the peer has closed its sending half.
     Ended,
 }
 
-/// In what units a framing takes bytes off a stream, as far as detecting other protocols depends on it.
+/// The units in which a framing takes bytes off a stream, as far as the detection of other
+/// protocols depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(hidden)]
 #[expect(clippy::exhaustive_enums, reason = "it is hidden")]
 pub enum Granularity {
-    /// Lines of text, which have no zero byte, and which may be long.
+    /// Lines of text. They have no zero byte, and may be long.
     Lines,
-    /// Messages after a length of four bytes, of which the first is never a printable character. The
-    /// framing remembers nothing.
+    /// Messages after a length of four bytes. The first byte is never a printable character. The
+    /// framing has no state.
     LengthPrefixed,
-    /// Whatever has arrived at once.
+    /// The bytes that have arrived at once.
     AtOnce,
     /// Anything else.
     Bytes,
 }
 
-/// The bytes that have arrived and belong to no frame yet.
+/// The bytes that have arrived and are not part of a parsed frame yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Unparsed<'a> {
     bytes: &'a [u8],
@@ -53,7 +54,8 @@ pub struct Unparsed<'a> {
 }
 
 impl<'a> Unparsed<'a> {
-    /// Describes bytes that arrived at `side`, where frames are limited to `limit` bytes.
+    /// Creates an input of `bytes` that arrived at `side`, with a limit of `limit` bytes for a
+    /// frame.
     #[inline]
     pub const fn new(bytes: &'a [u8], limit: usize, side: Side, arrival: Arrival) -> Self {
         Self {
@@ -70,29 +72,29 @@ impl<'a> Unparsed<'a> {
         self.bytes
     }
 
-    /// Returns the most bytes that a message may have: `max_frame_len`.
+    /// Returns the maximum length of a message in bytes: `max_frame_len`.
     #[inline]
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Returns which end reads.
+    /// Returns the end that reads.
     #[inline]
     pub const fn side(&self) -> Side {
         self.side
     }
 
-    /// Returns what is known of the bytes that follow.
+    /// Returns the state of the input after these bytes.
     #[inline]
     pub const fn arrival(&self) -> Arrival {
         self.arrival
     }
 
-    /// Returns what [`Framing::parse`](super::Framing::parse) returns where no frame is complete.
+    /// Returns the result of [`Framing::parse`](super::Framing::parse) for an incomplete frame.
     ///
     /// # Errors
     ///
-    /// When the peer closed its half in the middle of a frame.
+    /// Returns an error if the peer has closed its half in the middle of a frame.
     #[inline]
     pub fn unfinished(&self) -> Result<Option<ParsedFrame>, FrameError> {
         match (self.arrival, self.bytes.len()) {
@@ -102,7 +104,7 @@ impl<'a> Unparsed<'a> {
     }
 }
 
-/// A frame that was found.
+/// A frame that a framing has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedFrame {
     pub(crate) kind: FrameKind,
@@ -110,19 +112,19 @@ pub struct ParsedFrame {
     pub(crate) consumed: usize,
 }
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameKind {
     /// A request or a reply.
     Message,
-    /// A control frame of this kind; `frame` is its text.
+    /// A control frame of this kind. `frame` is its text.
     Control(u8),
-    /// A message beyond the limit, which is skipped; `frame` would be its bytes.
+    /// A message beyond the limit, which is skipped. `frame` would be its bytes.
     TooLarge,
 }
 
 impl ParsedFrame {
-    /// Describes a message: where its bytes are, and how many bytes the whole frame takes.
+    /// Creates a message from the position of its bytes and the length of the whole frame.
     #[inline]
     pub const fn message(frame: Range<usize>, consumed: usize) -> Self {
         Self {
@@ -132,7 +134,8 @@ impl ParsedFrame {
         }
     }
 
-    /// Describes a control frame of a kind (`WIRE.md` has their codes), whose text is at `text`.
+    /// Creates a control frame of a kind, with its text at `text`. `WIRE.md` has the codes of the
+    /// kinds.
     #[inline]
     pub const fn control(kind: u8, text: Range<usize>, consumed: usize) -> Self {
         Self {
@@ -142,10 +145,10 @@ impl ParsedFrame {
         }
     }
 
-    /// Describes a message of `length` bytes, beyond the limit.
+    /// Creates a message of `length` bytes, beyond the limit.
     ///
-    /// It is rejected as *too large*, and `consumed` bytes are skipped, of which not all need have
-    /// arrived yet.
+    /// It is rejected as *too large*, and `consumed` bytes are skipped. They need not have arrived
+    /// yet.
     #[inline]
     pub const fn too_large(length: usize, consumed: usize) -> Self {
         Self {
@@ -156,7 +159,7 @@ impl ParsedFrame {
     }
 }
 
-/// Why bytes are no frame, or a message cannot become one.
+/// The reason why bytes are not a frame, or a message cannot become one.
 ///
 /// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,27 +170,29 @@ pub struct FrameError {
 }
 
 impl FrameError {
-    /// The bytes are not of this framing. The peer is told the text.
+    /// Creates an error for bytes that are not of this framing. The peer receives the text.
     pub fn malformed(text: impl fmt::Display) -> Self {
         Self::new(RejectionKind::ProtocolError, text)
     }
 
-    /// The peer closed its half in the middle of a frame.
+    /// Creates an error for input that ended in the middle of a frame.
     pub fn truncated() -> Self {
         Self::malformed("the connection ended in the middle of a frame")
     }
 
-    /// A frame of `length` bytes, or more, is beyond `limit`, and there is no way to skip it.
+    /// Creates an error for a frame of at least `length` bytes that is beyond `limit` and cannot be
+    /// skipped.
     pub fn too_large(length: usize, limit: usize) -> Self {
         Self::malformed(too_large(length, limit))
     }
 
-    /// This framing cannot carry the message. The peer that waits for it is told the text.
+    /// Creates an error for a message that this framing cannot carry. The peer that waits for it
+    /// receives the text.
     pub fn unsendable(text: impl fmt::Display) -> Self {
         Self::new(RejectionKind::Failed, text)
     }
 
-    /// The bytes are of another protocol, in whose terms the peer is told.
+    /// Creates an error for bytes of another protocol. The peer is answered in that protocol.
     pub fn other_protocol(protocol: OtherProtocol) -> Self {
         Self::with_notice(
             Notice::OtherProtocol(protocol),
@@ -195,7 +200,8 @@ impl FrameError {
         )
     }
 
-    /// The bytes are not of this framing. The peer is told a notice instead of the text.
+    /// Creates an error for bytes that are not of this framing. The peer receives a notice instead
+    /// of the text.
     pub(super) fn with_notice(notice: Notice, text: impl fmt::Display) -> Self {
         Self {
             notice: Some(notice),
@@ -203,7 +209,7 @@ impl FrameError {
         }
     }
 
-    /// Adds what the peer seems to speak.
+    /// Adds the protocol that the peer seems to speak.
     pub(super) fn looking_like(self, protocol: OtherProtocol) -> Self {
         let Self { kind, text, .. } = self;
         Self::new(kind, format_args!("{text}; that looks like {protocol}"))
@@ -222,7 +228,7 @@ impl FrameError {
         self.notice.is_some()
     }
 
-    /// Returns the rejection that the peer is told.
+    /// Returns the rejection to send to the peer.
     pub(crate) fn rejection(&self) -> Rejection {
         Rejection::new(self.kind, &*self.text)
     }
@@ -241,13 +247,14 @@ pub(crate) fn too_large(length: usize, limit: usize) -> String {
     format!("a message of {length} bytes exceeds `max_frame_len` of {limit} bytes")
 }
 
-/// A message of up to so many times the limit is skipped, instead of ending the connection.
+/// A message of up to this many times the limit is skipped. A larger one ends the connection.
 pub(super) const SKIPPED: usize = 4;
 
-/// Judges a message of `length` bytes, beyond the limit, whose frame would take `consumed` bytes.
+/// Returns a skipped message of `length` bytes, beyond the limit, or an error if it cannot be
+/// skipped. Its frame would take `consumed` bytes.
 ///
-/// It takes the parts of an [`Unparsed`], because a whole one would have to be put into memory for it
-/// even where it is not called.
+/// Takes the parts of the input: a whole one would have to be put into memory for this call, even
+/// where the call does not happen.
 #[cold]
 pub(super) fn beyond_limit(
     length: usize,

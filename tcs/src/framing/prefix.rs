@@ -1,7 +1,7 @@
-//! A length before each message, as existing protocols have it.
+//! Messages with a length before each, as in existing protocols.
 //!
-//! This module has the parameters of [`Prefixed`]: the [`Width`] of the length, the [`Order`] of its
-//! bytes, and what it is the [`LengthOf`].
+//! This module has the parameters of [`Prefixed`]: the [`Width`] of the length, the [`Order`] of
+//! its bytes, and the part of the frame that it counts ([`LengthOf`]).
 
 use std::{fmt, marker::PhantomData};
 
@@ -10,18 +10,18 @@ use super::{
     parse::{FrameError, ParsedFrame, Unparsed, beyond_limit},
 };
 
-/// A length, then so many bytes: the framing of many existing protocols.
+/// A length, then the message: the framing of many existing protocols.
 ///
 /// `W` is the width of the length: `u8`, `u16` or `u32`. `O` is the order of its bytes:
-/// [`BigEndian`] unless given, or [`LittleEndian`]. `L` is what the length is the length of: the
-/// message ([`ExcludesHeader`]) unless given, or the length and the message together
-/// ([`IncludesHeader`]). DNS over TCP has `Prefixed<u16>`, and a plain big-endian length of four bytes
+/// [`BigEndian`] (the default) or [`LittleEndian`]. `L` is the part of the frame that the length
+/// counts: the message ([`ExcludesHeader`], the default), or the length and the message together
+/// ([`IncludesHeader`]). DNS over TCP uses `Prefixed<u16>`. A plain big-endian length of four bytes
 /// is `Prefixed<u32>`.
 ///
-/// The whole range of the length is used, so there are no control frames: the text of a function's
-/// error is sent as the reply, and after any other refusal the connection closes. A message that
-/// is longer than a length can say cannot be sent. Between two programs of this library,
-/// [`LengthPrefixed`](super::LengthPrefixed) can say more.
+/// Messages use the whole range of the length, so there are no control frames: the text of a
+/// function's error is sent as the reply, and after any other refusal the connection closes. A
+/// message that is too long for the length cannot be sent. Between two programs of this library,
+/// [`LengthPrefixed`](super::LengthPrefixed) carries more: it has control frames.
 ///
 /// # Examples
 ///
@@ -53,7 +53,7 @@ pub struct Prefixed<W, O = BigEndian, L = ExcludesHeader> {
     parameters: PhantomData<Parameters<W, O, L>>,
 }
 
-/// They are types without values.
+/// The parameters are types without values.
 type Parameters<W, O, L> = fn() -> (W, O, L);
 
 /// The most significant byte of a length comes first: network order.
@@ -66,17 +66,17 @@ pub struct BigEndian;
 #[non_exhaustive]
 pub struct LittleEndian;
 
-/// The length is that of the message.
+/// The length counts the message.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ExcludesHeader;
 
-/// The length is that of the whole frame: of itself and the message.
+/// The length counts the whole frame: itself and the message.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct IncludesHeader;
 
-/// The widths that a length can have: `u8`, `u16` and `u32`.
+/// The width of a length: `u8`, `u16` or `u32`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no width of a length",
     label = "no `Width`",
@@ -84,7 +84,7 @@ pub struct IncludesHeader;
 )]
 pub trait Width: sealed::Width {}
 
-/// The orders that the bytes of a length can have: [`BigEndian`] and [`LittleEndian`].
+/// The order of the bytes of a length: [`BigEndian`] or [`LittleEndian`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no order of bytes",
     label = "no `Order`",
@@ -92,7 +92,7 @@ pub trait Width: sealed::Width {}
 )]
 pub trait Order: sealed::Order {}
 
-/// What a length can be the length of: the message ([`ExcludesHeader`]), or the whole frame
+/// The part of a frame that a length counts: the message ([`ExcludesHeader`]), or the whole frame
 /// ([`IncludesHeader`]).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that a length can be the length of",
@@ -209,7 +209,7 @@ impl<W: Width, O: Order, L: LengthOf> Framing for Prefixed<W, O, L> {
 }
 
 impl<W: Width, O: Order, L: LengthOf> Prefixed<W, O, L> {
-    /// How many bytes of itself a length counts.
+    /// The number of its own bytes that a length counts.
     const COUNTED: usize = if L::ITSELF { W::BYTES } else { 0 };
 
     #[cold]

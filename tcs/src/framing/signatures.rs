@@ -1,25 +1,24 @@
-//! What the first bytes of a connection look like.
+//! Detection of protocols by the first bytes of a connection.
 //!
-//! Each function looks at a limited number of bytes, however many have arrived, and at nothing else.
-//! [`Sniff::of`] never changes its mind: what is [`Sniff::None`] or [`Sniff::Clear`] stays so, whatever
-//! bytes follow.
+//! Each function depends only on a limited number of bytes, however many have arrived. A result of
+//! [`Sniff::None`] or [`Sniff::Clear`] is final: it stays the same, whatever bytes follow.
 
 use super::other_protocol::OtherProtocol;
 
-/// What the first bytes of a client look like.
+/// The protocol that a client's first bytes indicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sniff {
-    /// They are of no protocol that is detected.
+    /// The bytes are of no detected protocol.
     None,
-    /// They can become one.
+    /// The bytes can still become a detected protocol.
     Maybe,
-    /// They are an HTTP method and a long path that has not ended so far.
+    /// The bytes are an HTTP method and a long path without an end so far.
     LongPath,
-    /// They are of this protocol.
+    /// The bytes are of this protocol.
     Clear(OtherProtocol),
 }
 
-/// The methods of RFC 9110 and RFC 5789. A web page can choose others, but then a browser asks with
+/// The methods of RFC 9110 and RFC 5789. A web page can choose others, but the browser then sends
 /// OPTIONS first.
 const METHODS: [&[u8]; 9] = [
     b"GET ",
@@ -33,11 +32,11 @@ const METHODS: [&[u8]; 9] = [
     b"PATCH ",
 ];
 
-/// A path of so many bytes is one, although its end has not arrived. A browser sends more than that in
-/// its first packet.
+/// A path of this many bytes is one, although its end has not arrived. A browser sends more than
+/// that in its first packet.
 const LONG_PATH: usize = 512;
 
-/// First bytes that say by themselves what they are.
+/// First bytes that identify a protocol by themselves.
 const SIGNATURES: [(&[u8], OtherProtocol); 8] = [
     // RFC 9113, section 3.4.
     (b"PRI * HTTP/2.0\r\n", OtherProtocol::Http),
@@ -53,7 +52,7 @@ const SIGNATURES: [(&[u8], OtherProtocol); 8] = [
 ];
 
 impl Sniff {
-    /// Looks at the first bytes of a client.
+    /// Classifies the first bytes of a client.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let mut sniff = Self::None;
         for seen in &[
@@ -75,9 +74,9 @@ impl Sniff {
 impl OtherProtocol {
     /// Detects a protocol by the first bytes that a client has sent.
     ///
-    /// It is strict, so that nothing else is taken for it: a whole HTTP request line up to its
-    /// version, a client hello whose lengths agree, `SSH-2.0-`, a RESP array up to the length of its
-    /// first string, or a PROXY header.
+    /// Detection is strict, so that nothing else is taken for a protocol. It requires a whole HTTP
+    /// request line up to its version, a client hello with lengths that agree, `SSH-2.0-`, a RESP
+    /// array up to the length of its first string, or a PROXY header.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Option<Self> {
         match Sniff::of(bytes) {
@@ -88,9 +87,9 @@ impl OtherProtocol {
     }
 }
 
-/// Returns `true` if bytes that can become another protocol hardly begin anything else by chance.
+/// Returns `true` if this prefix is unlikely to be anything but another protocol.
 ///
-/// Less than this must not keep a message waiting: `G` is a whole message for some framings.
+/// A shorter prefix must not keep a message waiting: `G` is a whole message for some framings.
 pub(super) fn is_telling(bytes: &[u8]) -> bool {
     match bytes {
         [first, _, ..] if first.is_ascii_control() => true,
@@ -98,8 +97,8 @@ pub(super) fn is_telling(bytes: &[u8]) -> bool {
     }
 }
 
-/// Returns `true` if a peer that never got as far as a message has begun to speak another protocol, so
-/// that it would not understand what this one has to say.
+/// Returns `true` if a peer, before its first message, has begun to speak another protocol. It
+/// would not understand an answer in this one.
 pub(crate) fn seems_other_protocol(bytes: &[u8]) -> bool {
     match Sniff::of(bytes) {
         Sniff::None => false,
@@ -113,7 +112,7 @@ pub(super) fn is_http_request_line(line: &[u8]) -> bool {
     http(line, usize::MAX) == Sniff::Clear(OtherProtocol::Http)
 }
 
-/// Guesses what a client speaks that has sent text where none can be.
+/// Guesses the protocol of a client that has sent text where none is valid.
 pub(super) fn of_text(start: &[u8]) -> Option<OtherProtocol> {
     let is = |signature: &[u8]| signature.get(..4) == Some(start);
     if METHODS.iter().any(|method| is(method)) {
@@ -125,7 +124,7 @@ pub(super) fn of_text(start: &[u8]) -> Option<OtherProtocol> {
     (resp(start) == Sniff::Maybe).then_some(OtherProtocol::Redis)
 }
 
-/// Guesses what a server speaks whose first bytes are no frame.
+/// Guesses the protocol of a server whose first bytes are not a frame.
 pub(super) fn of_server(bytes: &[u8]) -> Option<OtherProtocol> {
     let starts = |starts: &[&[u8]]| starts.iter().any(|start| bytes.starts_with(start));
     if starts(&[b"HTTP"]) {
@@ -137,12 +136,12 @@ pub(super) fn of_server(bytes: &[u8]) -> Option<OtherProtocol> {
     if starts(&[b"-ERR", b"-NOA", b"-DEN"]) {
         return Some(OtherProtocol::Redis);
     }
-    // An alert: what a server says to a client that speaks no TLS (RFC 8446, section 5.1).
+    // An alert, which a server sends to a client that does not speak TLS (RFC 8446, section 5.1).
     (starts(&[b"\x15\x03"]) && matches!(bytes.get(2..5), Some([0..=4, 0, 2])))
         .then_some(OtherProtocol::Tls)
 }
 
-/// Matches what has arrived against what is expected there.
+/// Compares the bytes that have arrived with the expected ones.
 fn expect(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Sniff {
     if bytes.starts_with(expected) {
         Sniff::Clear(protocol)
@@ -163,7 +162,7 @@ fn signature(bytes: &[u8]) -> Sniff {
     Sniff::None
 }
 
-/// Returns how many of the first `most` bytes precede the first that is not `wanted`.
+/// Returns the length of the prefix of `wanted` bytes, at most `most`.
 fn run(bytes: &[u8], most: usize, wanted: fn(u8) -> bool) -> usize {
     let bytes = bytes.get(..most).unwrap_or(bytes);
     let end = bytes.iter().position(|byte| !wanted(*byte));
@@ -189,13 +188,13 @@ fn http(bytes: &[u8], long: usize) -> Sniff {
     }
 }
 
-/// A record with a whole client hello (RFC 8446, sections 4 and 5.1).
+/// A TLS record with a whole client hello (RFC 8446, sections 4 and 5.1).
 fn tls(bytes: &[u8]) -> Sniff {
     const SHORTEST: usize = 11;
     let start = bytes.get(..SHORTEST).unwrap_or(bytes);
     let fits = start.iter().enumerate().all(|(at, byte)| match at {
         0 => *byte == 0x16,
-        // Two versions, of which the second bytes count from SSL 3.0 to TLS 1.3.
+        // Two versions. Their second bytes count from SSL 3.0 to TLS 1.3.
         1 | 9 => *byte == 3,
         2 | 10 => *byte <= 4,
         5 => *byte == 1,
@@ -245,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// First bytes of all kinds, from which more can follow.
+    /// First bytes of all kinds, which more bytes can follow.
     const STARTS: [&[u8]; 9] = [
         b"GET ",
         b"OPTIONS ",
@@ -258,7 +257,7 @@ mod tests {
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03",
     ];
 
-    /// What can decide, after a path or at once.
+    /// Bytes that can decide, after a path or at once.
     const ENDS: [&[u8]; 6] = [b" HTTP/1.1", b" ", b"\r\n$4\r\n", b"4\r\n", b"\0", b"x"];
 
     const HELLO: &[u8] = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
@@ -355,7 +354,7 @@ mod tests {
         let line = format!("POST /{}", "a".repeat(LONG_PATH - 1));
         assert_eq!(Sniff::of(&line.as_bytes()[..line.len() - 1]), Sniff::Maybe);
         assert_eq!(Sniff::of(line.as_bytes()), Sniff::LongPath);
-        // It may be anything but a path.
+        // A target that is not a path.
         let word = line.replace('/', "x");
         assert_eq!(Sniff::of(word.as_bytes()), Sniff::Maybe);
         assert_eq!(Sniff::of(format!("{word}x").as_bytes()), Sniff::None);

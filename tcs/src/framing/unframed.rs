@@ -1,19 +1,19 @@
-//! No frames at all: what arrives, or all that arrives, is the message.
+//! Messages without frames: the bytes that arrive at once, or all bytes until the end.
 
 use super::{
     Framing,
     parse::{Arrival, FrameError, Granularity, ParsedFrame, Side, Unparsed},
 };
 
-/// What arrives is the message: the wire of the Python teaching library, and of toys.
+/// The bytes that arrive at once are the message, as with the Python teaching library, and toys.
 ///
-/// One exchange per connection. The request is what has arrived when the server wakes, its bytes
-/// untouched, so a request that is sent in pieces with pauses between them is cut after the first
-/// piece; the reply is everything until the server closes. Refusals cannot be told: the connection
-/// closes, unless the protocol words them (`refuse = …`).
+/// One exchange per connection. The request is the bytes that have arrived when the server wakes,
+/// unchanged. So a request that is sent in pieces with pauses is cut after the first piece. The
+/// reply is everything until the server closes. A refusal cannot be sent: the connection closes,
+/// unless the protocol encodes refusals itself (`refuse = …`).
 ///
-/// A message never waits for more bytes, so of all framings this is the one where it depends on the
-/// pieces whether another protocol is detected: what has arrived is judged by itself.
+/// A message never waits for more bytes. So with this framing alone, the detection of another
+/// protocol depends on the pieces: the bytes that have arrived are judged by themselves.
 ///
 /// # Examples
 ///
@@ -40,17 +40,17 @@ use super::{
 #[non_exhaustive]
 pub struct Raw;
 
-/// Everything until the sender closes its half is the message, both ways.
+/// All bytes until the sender closes its half are the message, in both directions.
 ///
-/// This is what `nc -N` speaks with a file, and close to finger and whois, whose clients send a
-/// line and wait for everything until the server closes. One exchange per connection: the client
-/// sends its request and closes its sending half, the server replies and closes. A message has at
-/// most `max_frame_len` bytes. Without a byte before the end there is no request; a reply may be
-/// empty. Refusals cannot be told: the connection closes.
+/// `nc -N` speaks this with a file. It is close to finger and whois, whose clients send a line and
+/// read until the server closes. One exchange per connection: the client sends its request and
+/// closes its sending half, the server replies and closes. A message has at most `max_frame_len`
+/// bytes. If no byte precedes the end, there is no request. A reply may be empty. A refusal cannot
+/// be sent: the connection closes.
 ///
 /// A file that begins like an HTTP request, or like the other protocols of
-/// [`OtherProtocol`](super::OtherProtocol), cannot be a request: a browser must be answered before it
-/// closes, and is.
+/// [`OtherProtocol`](super::OtherProtocol), cannot be a request, because a browser must be answered
+/// before it closes.
 ///
 /// # Examples
 ///
@@ -116,7 +116,7 @@ impl Framing for UntilEof {
     }
 }
 
-/// Returns all bytes as one message, if that is complete.
+/// Returns all bytes as one message, if it is complete.
 fn everything(input: Unparsed<'_>, is_complete: bool) -> Result<Option<ParsedFrame>, FrameError> {
     let length = input.bytes().len();
     if length > input.limit() {

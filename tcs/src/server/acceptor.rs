@@ -1,4 +1,4 @@
-//! The accept loop, and accept errors in three classes.
+//! The accept loop, and the three classes of accept errors.
 
 use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{ConnectionInfo, Peer};
 
 /// Accepts the connections of a server.
 ///
-/// When it is dropped, the listener is closed and all connections are aborted.
+/// Dropping it closes the listener and aborts all connections.
 pub(super) struct Acceptor {
     pub(super) local_addr: SocketAddr,
     pub(super) served: Arc<dyn Serve>,
     pub(super) registry: Arc<Registry>,
     pub(super) blocking: Arc<Semaphore>,
-    /// The most connections that are open at the same time.
+    /// The maximum number of open connections.
     pub(super) max_connections: usize,
 }
 
@@ -32,23 +32,22 @@ impl Drop for Acceptor {
     }
 }
 
-/// How long nothing is accepted after descriptors or memory ran out.
+/// The pause before accepting again after descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Acceptor {
-    /// Accepts connections, at most `max_connections` at the same time, and serves each in a task of
-    /// its own.
+    /// Accepts connections, at most `max_connections` at a time, and serves each in its own task.
     ///
-    /// Returns when the listener was closed, or with an error when it is dead.
+    /// Returns `Ok` when the listener is closed, and an error when it fails.
     ///
-    /// Cancel safe: open connections go on.
+    /// Cancel safe: open connections continue.
     pub(super) async fn accept_all(&self) -> io::Result<()> {
         let permits = Arc::new(Semaphore::new(
             self.max_connections.min(Semaphore::MAX_PERMITS),
         ));
         let mut was_full = false;
         loop {
-            // A server of one connection at a time is full as a matter of course.
+            // With a limit of one, the server is full whenever it serves.
             let is_full = self.max_connections > 1 && permits.available_permits() == 0;
             if is_full && !was_full {
                 let most = self.max_connections;
@@ -79,7 +78,7 @@ impl Acceptor {
     fn spawn(&self, stream: TcpStream, addr: SocketAddr, permit: OwnedSemaphorePermit) {
         let registration = self.registry.register();
         let id = registration.id();
-        // Only a listener at all addresses leaves open which of them the peer reached.
+        // Only a listener on all addresses needs to ask which of them the peer reached.
         let local_addr = match self.local_addr {
             any if any.ip().is_unspecified() => stream.local_addr().ok(),
             known => Some(known),
@@ -95,14 +94,14 @@ impl Acceptor {
     }
 }
 
-/// Whose error an accept error is, which decides what to do about it.
+/// The source of an accept error, which decides how to continue.
 #[derive(Debug, PartialEq, Eq)]
 enum AcceptError {
-    /// The connection's: it was gone before it was accepted. The next may be fine.
+    /// The connection: it was gone before it was accepted. The next one may be fine.
     Peer,
-    /// The process's or the machine's: trying again at once would spin.
+    /// The process or the machine: an immediate retry would spin.
     Exhausted,
-    /// The listener's: retrying does not help.
+    /// The listener: a retry does not help.
     Listener,
 }
 
@@ -127,8 +126,8 @@ impl AcceptError {
             ) => Self::Peer,
             // ENONET, EPROTO, ENOPROTOOPT and EHOSTDOWN.
             (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Peer,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM; and what is not known is better waited out than
-            // retried without end.
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM. Unknown errors are included, because a retry without
+            // a pause could spin.
             _ => Self::Exhausted,
         }
     }

@@ -1,4 +1,4 @@
-//! A server without its types, before it has its port and after.
+//! A server without its types, before and after it binds its port.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -36,7 +36,8 @@ impl ServerPlan {
     }
 }
 
-/// A server that listens already, and accepts when [`listen`](Self::listen) is called.
+/// A server that has bound its port, and accepts connections once [`listen`](Self::listen) is
+/// called.
 ///
 /// # Examples
 ///
@@ -75,22 +76,22 @@ pub struct BoundServer {
 }
 
 impl BoundServer {
-    /// Returns the address that the server listens on, with the port that port 0 became.
+    /// Returns the listening address. If you set port 0, it has the assigned port.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Returns what stops the server.
+    /// Returns a handle that stops the server.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    /// Serves until the lifetime of this server is over or a [`ServerHandle`] stops it.
+    /// Serves until the server is done or a [`ServerHandle`] stops it.
     ///
     /// # Errors
     ///
-    /// [`Accept`](crate::ErrorKind::Accept) when the listener is dead,
-    /// [`Interrupted`](crate::ErrorKind::Interrupted) when [`ServerHandle::abort`] was called. Errors of
+    /// Returns [`Accept`](crate::ErrorKind::Accept) if the listener fails, and
+    /// [`Interrupted`](crate::ErrorKind::Interrupted) after [`ServerHandle::abort`]. Errors of
     /// single connections are logged and end nothing else.
     ///
     /// # Cancel safety
@@ -101,12 +102,12 @@ impl BoundServer {
         self.serve().await
     }
 
-    /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
+    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready.
     #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         let handle = self.handle();
         let mut served = self.serve();
-        // What was waited for is dropped before the drain.
+        // `stop` is dropped before the drain.
         tokio::select! {
             biased;
             _ = stop => handle.stop(),
@@ -115,7 +116,7 @@ impl BoundServer {
         served.await
     }
 
-    /// Serves until the server is done, or its handle stops it.
+    /// Serves until the server is done or its handle stops it.
     pub(super) fn serve(self) -> BoxFuture<'static, Result<Report>> {
         let ServerPlan { served, settings } = self.plan;
         served.listener().open(self.listener);
@@ -149,7 +150,7 @@ impl std::fmt::Debug for BoundServer {
     }
 }
 
-/// Accepts until the server is done or stopped, and drains.
+/// Accepts until the server is done or stopped, then drains.
 async fn serve(
     acceptor: &Acceptor,
     handle: &ServerHandle,
@@ -166,7 +167,7 @@ async fn serve(
     accepted.map_err(|source| Repr::Accept { source })?;
     let cut = report.requests.cut;
     if cut > 0 {
-        tracing::warn!(%report, "stopped, and cut what was in flight");
+        tracing::warn!(%report, "stopped; requests in flight were cut");
     } else {
         tracing::info!(%report, "stopped");
     }
@@ -176,7 +177,7 @@ async fn serve(
     Ok(report)
 }
 
-/// Listens at the first of the addresses that is free.
+/// Listens on the first address that is free.
 fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
     let mut failure = Repr::Setting {
         setting: "address",
@@ -234,7 +235,7 @@ mod tests {
         let bound = ConcurrentServer::new(Silent).port(0).bind().await;
         let bound = bound.expect("a free port");
         let descriptor = bound.listener.as_fd().try_clone_to_owned();
-        // After shutdown(2), accept(2) says EINVAL.
+        // After shutdown(2), accept(2) fails with EINVAL.
         TcpStream::from(descriptor.expect("descriptors are left"))
             .shutdown(Shutdown::Both)
             .expect("Linux shuts down listeners as well");

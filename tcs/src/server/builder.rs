@@ -1,4 +1,4 @@
-//! The servers, their settings as methods, and the ways to run them.
+//! The server types, their settings, and the methods that run them.
 
 use std::{marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -19,23 +19,22 @@ use crate::{
     runtime::{Instead, inside_runtime},
 };
 
-/// Answers one request and returns.
+/// A server that answers one request and returns.
 #[doc(alias = "Server")]
 pub type OnceServer<P> = Server<P, Once>;
 
-/// Serves one connection at a time; the others wait in the backlog of the operating system.
+/// A server for one connection at a time; others wait in the backlog of the operating system.
 pub type IterativeServer<P> = Server<P, Iterative>;
 
-/// Serves each connection in a task of its own.
+/// A server for many connections at a time, each in its own task.
 #[doc(alias = "MultithreadedServer")]
 pub type ConcurrentServer<P> = Server<P, Concurrent>;
 
-/// A protocol and the settings it is served with; `M` is one of [`Once`], [`Iterative`] and
-/// [`Concurrent`].
+/// A protocol with the settings to serve it. `M` is [`Once`], [`Iterative`] or [`Concurrent`].
 ///
-/// The settings that are times take a [`Duration`](std::time::Duration), or `None` to switch the limit off. Limits are
-/// checked several times in the shortest of them, so they end up to a quarter of that late, and
-/// never more than 250 ms; never early.
+/// Time limits take a [`Duration`](std::time::Duration), or `None` for no limit. They are checked
+/// several times per the shortest limit. So a limit ends late by up to a quarter of the shortest,
+/// at most 250 ms, and never early.
 #[must_use = "a server does nothing until it runs: call `run()`, or `listen().await`"]
 pub struct Server<P, M> {
     protocol: P,
@@ -44,11 +43,12 @@ pub struct Server<P, M> {
 }
 
 impl<P: ServerProtocol> ConcurrentServer<P> {
-    /// Caps how many connections are open at once.
+    /// Sets the maximum number of open connections.
     ///
-    /// At the cap the server stops accepting, so further peers wait in the backlog of the operating
-    /// system. Zero is refused by [`bind`](Self::bind). Default: 1,024, or what the descriptor limit
-    /// (`RLIMIT_NOFILE`) leaves when 100 are reserved for the rest of the program.
+    /// At the maximum, the server stops accepting, and further peers wait in the backlog of the
+    /// operating system. [`bind`](Self::bind) rejects zero. Default: 1,024, or the descriptor limit
+    /// (`RLIMIT_NOFILE`) minus 100 if that is lower. The 100 are reserved for the rest of the
+    /// program.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.settings.max_connections = limit;
         self
@@ -65,142 +65,150 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         }
     }
 
-    /// Sets the port. 0 is a free one, which [`BoundServer::local_addr`] and
-    /// [`on_listening`](Self::on_listening) tell. Default: 1234.
+    /// Sets the port. Default: 1234.
+    ///
+    /// Port 0 selects a free port. [`BoundServer::local_addr`] returns it, and
+    /// [`on_listening`](Self::on_listening) receives it.
     pub fn port(mut self, port: u16) -> Self {
         self.settings.address.set_port(port);
         self
     }
 
-    /// Sets where to listen: `"0.0.0.0:7000"`, `("localhost", 7000)`, a [`SocketAddr`]; without a
-    /// port, that stays as it is. Default: 127.0.0.1:1234, which only this machine can reach.
+    /// Sets the listening address: `"0.0.0.0:7000"`, `("localhost", 7000)` or a [`SocketAddr`].
+    ///
+    /// An address without a port leaves the port unchanged. Default: 127.0.0.1:1234, which only
+    /// this machine can reach.
     pub fn address(mut self, address: impl Into<Address>) -> Self {
         self.settings.address.replace(address.into());
         self
     }
 
-    /// Caps the bytes of a message, in both directions.
+    /// Sets the maximum length of a message in bytes, in both directions.
     ///
-    /// A larger request is refused; a larger reply is replaced by a failure. Memory is taken for
-    /// bytes that have arrived only, never for a length that a peer claims. Zero, more than 512 MiB,
-    /// and less than every message of a framing has ([`Fixed`](crate::Fixed)), are refused by
-    /// [`bind`](Self::bind). Default: 8 MiB.
+    /// A larger request is refused. A larger reply is replaced by a failure. Memory is allocated
+    /// only for bytes that have arrived, never for a length that a peer claims.
+    /// [`bind`](Self::bind) rejects zero, more than 512 MiB, and less than the framing's shortest
+    /// message ([`Fixed`](crate::Fixed)). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.settings.limits.frame_len = bytes;
         self
     }
 
-    /// Caps how long a connection may stay open without the first byte of a request.
+    /// Sets how long a connection may stay open without the first byte of a request.
     ///
-    /// Then it is told *idle*, where the framing can, and closed. Default: 300 s; 5 s for an
-    /// [`IterativeServer`], where it keeps the others waiting; 30 s for a [`OnceServer`].
+    /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
+    /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others
+    /// waiting; 30 s for a [`OnceServer`].
     pub fn idle_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.idle = limit.duration().into();
         self
     }
 
-    /// Caps how long a frame may take from its first byte to its last; each 64 KiB of it that
-    /// arrived earn a second more.
+    /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received add a
+    /// second.
     ///
-    /// Then the connection is told *idle*, where the framing can, and closed. Default: 30 s.
+    /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
+    /// Default: 30 s.
     pub fn frame_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.frame = limit.duration().into();
         self
     }
 
-    /// Caps how long a protocol function may take from where it first waits.
+    /// Sets how long a protocol function may take, counted from its first wait.
     ///
-    /// Then it is dropped where it stands and its request answered *timed out*; the connection
-    /// closes if it has a session. A function that does not wait, or is `blocking`, is not cut.
-    /// Default: `None`, because where a transaction may be cut is your decision.
+    /// Then the function is dropped at its `.await`, and the request is answered *timed out*. The
+    /// connection closes if it has a session. A function that does not wait, or is `blocking`, is
+    /// not dropped. Default: `None`, because only you can decide where a transaction may be cut.
     pub fn request_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.request = limit.duration().into();
         self
     }
 
-    /// Caps how long the server still works for a peer that has closed its sending half, counted from
-    /// then.
+    /// Sets how long the server works for a peer after the peer has closed its sending half.
     ///
-    /// Such a peer may wait for its replies, as `nc -N` does, or be gone. When the time is over, a
-    /// function that waits is dropped, its request is answered *timed out*, and the connection closes. A
-    /// function that computes, or is `blocking`, is not dropped. With [`UntilEof`](crate::UntilEof)
-    /// every request ends like this, so the limit is that of its function. Default: 30 s.
+    /// Such a peer may wait for its replies, as `nc -N` does, or be gone. When the limit expires, a
+    /// function that waits is dropped, its request is answered *timed out*, and the connection
+    /// closes. A function that computes, or is `blocking`, is not dropped. With
+    /// [`UntilEof`](crate::UntilEof) every request ends with a half-close, so this limits its
+    /// function. Default: 30 s.
     pub fn half_close_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.half_close = limit.duration().into();
         self
     }
 
-    /// Caps how long the server waits for a peer that does not read, or reads too slowly.
+    /// Sets how long the server waits for a peer that does not read, or reads too slowly.
     ///
-    /// The time begins when a write has to wait, and ends when all replies that are written have been
-    /// sent. Each 64 KiB that the peer takes meanwhile add a second. When the time is over, the
-    /// connection is dropped. Default: 30 s.
+    /// The time starts when a write has to wait, and ends when all written replies are sent. Each
+    /// 64 KiB that the peer takes meanwhile add a second. When the limit expires, the connection is
+    /// dropped. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.write = limit.duration().into();
         self
     }
 
-    /// Caps how long the server, when it closes first, waits for the peer to do the same; what
-    /// arrives in the meantime is dropped.
+    /// Sets how long the server waits, after closing first, for the peer to close. Input that
+    /// arrives meanwhile is dropped.
     ///
     /// Without this wait, unread input would make the operating system reset the connection, and
-    /// the last reply could be lost. A connection that waits for a request is closed without it if
+    /// the last reply could be lost. A connection that waits for a request closes without it if
     /// nothing is unread. `None` does not wait. Default: 2 s.
     pub fn linger(mut self, limit: impl TimeLimit) -> Self {
         self.settings.limits.linger = limit.duration().into();
         self
     }
 
-    /// Caps how long a stopped server waits for the requests in flight; the rest is then cut.
+    /// Sets how long a stopped server waits for the requests in flight. The rest is then cut.
     ///
-    /// A function that computes or blocks cannot be cut: the server returns without it, and it goes on
-    /// until it ends, or its process does. Default: 30 s.
+    /// A function that computes or blocks cannot be cut. The server returns without it, and it runs
+    /// until it or its process ends. Default: 30 s.
     pub fn drain_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.settings.drain = limit.duration();
         self
     }
 
-    /// Sets how long a connection may process requests within one poll of its task before it sends
-    /// what is ready and lets other tasks run. Default: 100 µs. For measurements.
+    /// Sets how long a connection may process requests within one poll of its task, before it sends
+    /// the replies that are ready and lets other tasks run. Default: 100 µs. For measurements.
     #[doc(hidden)]
     pub fn poll_budget(mut self, budget: Duration) -> Self {
         self.settings.limits.poll = budget;
         self
     }
 
-    /// Caps how many `blocking` functions run at once; further ones wait their turn.
+    /// Sets the maximum number of `blocking` functions that run at once. Further ones wait.
     ///
-    /// Zero is refused by [`bind`](Self::bind). Default: 512.
+    /// [`bind`](Self::bind) rejects zero. Default: 512.
     pub fn max_blocking(mut self, limit: usize) -> Self {
         self.settings.max_blocking = limit;
         self
     }
 
-    /// Calls `tell` with the address as soon as the server accepts connections there.
+    /// Sets a function that is called with the address as soon as the server accepts connections.
     pub fn on_listening(mut self, tell: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
         self.settings.on_listening = Some(Box::new(tell));
         self
     }
 
-    /// Takes the port, without accepting connections yet; they wait in the backlog.
+    /// Binds the port without accepting connections yet. They wait in the backlog.
     ///
     /// # Errors
     ///
-    /// [`Setting`](crate::ErrorKind::Setting) names a setting whose value makes no sense;
-    /// [`Resolve`](crate::ErrorKind::Resolve) and [`Listen`](crate::ErrorKind::Listen) are about the
-    /// address; [`Runtime`](crate::ErrorKind::Runtime) says that there is no tokio runtime here.
+    /// Returns [`Setting`](crate::ErrorKind::Setting), with the name of the setting, if a value is
+    /// invalid; [`Resolve`](crate::ErrorKind::Resolve) or [`Listen`](crate::ErrorKind::Listen) if
+    /// the address cannot be used; [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio
+    /// runtime.
     ///
     /// # Cancel safety
     ///
-    /// Safe; a port that was taken is free again.
+    /// This method is cancel safe. Dropping the future frees the port.
     pub async fn bind(self) -> Result<BoundServer> {
         inside_runtime("bind()", Instead::Run)?;
         self.plan()?.bind().await
     }
 
-    /// Serves until the lifetime of this server is over, on the runtime of the caller.
+    /// Serves until the server is done (see [`server`](crate::server)), on the caller's runtime.
     ///
-    /// It installs no signal handler; [`listen_until_signal`](Self::listen_until_signal) does.
+    /// This method installs no signal handler. To stop on signals, use
+    /// [`listen_until_signal`](Self::listen_until_signal).
     ///
     /// # Examples
     ///
@@ -216,7 +224,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// # Errors
     ///
-    /// Those of [`bind`](Self::bind) and of [`BoundServer::listen`].
+    /// Returns the errors of [`bind`](Self::bind) and of [`BoundServer::listen`].
     ///
     /// # Cancel safety
     ///
@@ -226,7 +234,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self.plan()?.bind().await?.listen().await
     }
 
-    /// Serves like [`listen`](Self::listen), and drains as soon as `stop` is ready.
+    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready.
     ///
     /// # Examples
     ///
@@ -245,68 +253,71 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self.bind().await?.listen_until(stop).await
     }
 
-    /// Serves like [`listen`](Self::listen), and drains at Ctrl-C or SIGTERM; a second one ends the
+    /// Like [`listen`](Self::listen), but drains on Ctrl-C or SIGTERM. A second signal ends the
     /// server at once.
     ///
-    /// From then on, and for good, these signals no longer end the process by themselves.
+    /// From this call on, for the rest of the process, these signals no longer end the process by
+    /// themselves.
     ///
     /// # Errors
     ///
-    /// Those of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) when the signals
-    /// cannot be caught; [`Interrupted`](crate::ErrorKind::Interrupted) after a second signal.
+    /// Returns the errors of [`listen`](Self::listen); [`Runtime`](crate::ErrorKind::Runtime) if
+    /// the signals cannot be caught; [`Interrupted`](crate::ErrorKind::Interrupted) after a second
+    /// signal.
     pub async fn listen_until_signal(self) -> Result<Report> {
         inside_runtime("listen_until_signal()", Instead::Run)?;
         self.plan()?.listen_until_signal().await
     }
 
-    /// Serves until the lifetime of this server is over, Ctrl-C, or SIGTERM; brings its own
-    /// multi-threaded runtime.
+    /// Serves on its own multi-threaded runtime until the server is done, Ctrl-C or SIGTERM.
     ///
-    /// A signal drains the server; a second one ends it at once. The report is logged. To get it, or
-    /// on a runtime of your own, use [`listen_until_signal`](Self::listen_until_signal).
+    /// A signal drains the server. A second signal ends it at once. The report is logged. To get
+    /// the report, or to use your own runtime, call
+    /// [`listen_until_signal`](Self::listen_until_signal).
     ///
-    /// A function that blocks its thread belongs under `blocking`; without it, it can hold up everything
-    /// on the runtime, signals among it.
+    /// Run a function that blocks its thread under `blocking`. Otherwise it can hold up everything
+    /// on the runtime, including signals.
     ///
     /// # Errors
     ///
-    /// Those of [`listen_until_signal`](Self::listen_until_signal);
-    /// [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime.
+    /// Returns the errors of [`listen_until_signal`](Self::listen_until_signal);
+    /// [`Runtime`](crate::ErrorKind::Runtime) inside a tokio runtime.
     pub fn run(self) -> Result<()> {
         self.plan()?.run()
     }
 
-    /// Takes the port, and serves on a thread of its own with a runtime of its own.
+    /// Binds the port and serves on a new thread, with its own runtime.
     ///
-    /// For programs that are not `async` and do something else meanwhile; those that are have
-    /// [`bind`](Self::bind). It installs no signal handler.
+    /// This is for programs that are not `async` and do other work meanwhile; in `async` programs,
+    /// use [`bind`](Self::bind). It installs no signal handler.
     ///
     /// # Errors
     ///
-    /// Those of [`bind`](Self::bind); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio runtime, and
-    /// where there can be no more threads.
+    /// Returns the errors of [`bind`](Self::bind); [`Runtime`](crate::ErrorKind::Runtime) inside a
+    /// tokio runtime, or if no thread can be spawned.
     pub fn start(self) -> Result<ServerThread> {
         self.plan()?.start()
     }
 
-    /// Serves one connection over any stream: a Unix socket, a pipe in memory.
+    /// Serves one connection over any stream, such as a Unix socket or a pipe in memory.
     ///
-    /// The same loop and limits as over TCP, and one request for a [`OnceServer`]; the peer has no
-    /// address. It returns when the connection has ended.
+    /// The loop and the limits are those of TCP, and a [`OnceServer`] serves one request. The peer
+    /// has no address. Returns when the connection has ended.
     ///
     /// # Errors
     ///
-    /// [`Setting`](crate::ErrorKind::Setting) and [`Runtime`](crate::ErrorKind::Runtime), as
-    /// [`bind`](Self::bind).
+    /// Returns [`Setting`](crate::ErrorKind::Setting) and [`Runtime`](crate::ErrorKind::Runtime) as
+    /// [`bind`](Self::bind) does.
     ///
     /// # Panics
     ///
-    /// When [`open_session`](ServerProtocol::open_session), [`framing`](ServerProtocol::framing) or
-    /// [`greeting`](ServerProtocol::greeting) does. Other panics are answered, as over TCP.
+    /// Panics if [`open_session`](ServerProtocol::open_session),
+    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics. Other
+    /// panics are answered, as over TCP.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the stream and cuts the request that is processed.
+    /// Dropping the future closes the stream and cuts the request in progress.
     pub async fn serve_stream<S>(self, stream: S) -> Result<Report>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -325,18 +336,18 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
             permit: None,
         }));
         registry.sweeping(pin!(connection.serve())).await;
-        // It has ended when it is dropped, and the report is made after that.
+        // The connection ends when it is dropped, so the report is made after that.
         drop(connection);
         Ok(registry.report())
     }
 
-    /// Returns the server without its types.
+    /// Erases the types of the server.
     fn plan(self) -> Result<ServerPlan> {
         let (served, settings) = self.shared()?;
         Ok(ServerPlan { served, settings })
     }
 
-    /// Checks the settings; returns what the connections share.
+    /// Checks the settings. Returns the state that the connections share.
     fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
         self.settings.check(min_frame_len::<P::Framing>())?;
         let shared = Shared::new(self.protocol, self.settings.limits, M::IS_ONCE);

@@ -1,5 +1,5 @@
-//! The settings of all servers, each once, with its default and the reason for it; and what the
-//! three kinds of servers differ in.
+//! The settings of all servers, with their defaults and the reasons, and the differences between
+//! the three modes.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,25 +10,26 @@ use crate::{
     limit::{check_max_frame_len, check_min_frame_len, check_zero},
 };
 
-/// How many connections are open at once, unless the descriptor limit is lower.
+/// The maximum number of open connections, unless the descriptor limit is lower.
 const MAX_CONNECTIONS: usize = 1_024;
-/// Descriptors that are left to the rest of the program.
+/// Descriptors reserved for the rest of the program.
 const RESERVED_DESCRIPTORS: u64 = 100;
 
-/// For how long, and how many at a time: the second parameter of [`Server`](super::Server).
+/// Selects once, iterative or concurrent serving. The second parameter of
+/// [`Server`](super::Server).
 pub trait Mode: sealed::Mode {}
 
-/// One request. See [`OnceServer`](super::OnceServer).
+/// Serves one request. See [`OnceServer`](super::OnceServer).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Once {}
 
-/// One connection at a time. See [`IterativeServer`](super::IterativeServer).
+/// Serves one connection at a time. See [`IterativeServer`](super::IterativeServer).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Iterative {}
 
-/// Many connections at a time. See [`ConcurrentServer`](super::ConcurrentServer).
+/// Serves many connections at a time. See [`ConcurrentServer`](super::ConcurrentServer).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Concurrent {}
@@ -42,10 +43,10 @@ mod sealed {
     pub trait Mode: Send + 'static {
         /// The default of `idle_timeout`.
         const IDLE: Duration;
-        /// Whether the server answers one request.
+        /// Whether the server answers only one request.
         const IS_ONCE: bool = false;
 
-        /// Returns the default of `max_connections`, which is a setting of concurrent servers alone.
+        /// Returns the default of `max_connections`. Only concurrent servers have this setting.
         fn max_connections() -> usize {
             1
         }
@@ -66,7 +67,8 @@ impl sealed::Mode for Concurrent {
     /// Long, because clients keep connections.
     const IDLE: Duration = Duration::from_mins(5);
 
-    /// 1,024, or what the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) leaves.
+    /// Returns 1,024, or the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) minus the
+    /// reserved ones if that is lower.
     fn max_connections() -> usize {
         #[cfg(unix)]
         let descriptors = rlimit::Resource::NOFILE.get_soft().ok();
@@ -97,11 +99,11 @@ pub(super) struct Limits {
     pub(super) half_close: Limit,
     pub(super) write: Limit,
     pub(super) linger: Limit,
-    /// How long a connection may go on within one poll of its task.
+    /// How long a connection may process requests within one poll of its task.
     pub(super) poll: Duration,
 }
 
-/// A time limit in milliseconds, the unit of the registry's clock; or none.
+/// An optional time limit in milliseconds, the unit of the registry's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Limit(u64);
 
@@ -112,7 +114,7 @@ impl Limit {
         Self(seconds * 1_000)
     }
 
-    /// Returns the limit in milliseconds; the largest number for none.
+    /// Returns the limit in milliseconds, or `u64::MAX` if there is none.
     #[inline]
     pub(super) const fn milliseconds(self) -> u64 {
         self.0
@@ -127,7 +129,7 @@ impl Limit {
     }
 }
 
-/// Rounds up, so that no limit becomes zero.
+/// Rounds up, so that a positive limit never becomes zero.
 impl From<Option<Duration>> for Limit {
     fn from(limit: Option<Duration>) -> Self {
         limit.map_or(Self::NONE, |limit| {
@@ -148,40 +150,41 @@ impl Settings {
         Self {
             address: Address::localhost(),
             max_connections: M::max_connections(),
-            // As many as tokio's own pool of blocking threads has.
+            // The size of tokio's own pool of blocking threads.
             max_blocking: 512,
             drain: Some(Duration::from_secs(30)),
             limits: Limits {
-                // As tokio-util's length-delimited codec: memory follows arrival, not the claim.
+                // The default of tokio-util's length-delimited codec. Memory follows the bytes that
+                // arrive, not the claimed length.
                 frame_len: 8 << 20,
                 idle: Some(M::IDLE).into(),
-                // Against peers that send a byte now and then; the allowance for what arrives
-                // lets slow lines finish large frames.
+                // Stops peers that send a byte now and then. The allowance for received bytes lets
+                // slow lines finish large frames.
                 frame: Limit::of(30),
                 // Cutting a transaction is the user's decision.
                 request: Limit::NONE,
-                // A peer that waits for a reply with its half closed looks like one that is gone.
+                // A half-closed peer that waits for its reply looks like one that is gone.
                 half_close: Limit::of(30),
                 write: Limit::of(30),
                 linger: Limit::of(2),
-                // Long enough for hundreds of cheap requests, short enough for nobody to notice.
+                // Long enough for hundreds of cheap requests, too short to be noticed.
                 poll: Duration::from_micros(100),
             },
             on_listening: None,
         }
     }
 
-    /// Returns the permits of `blocking` functions.
+    /// Returns the semaphore that limits `blocking` functions.
     pub(super) fn blocking(&self) -> Arc<Semaphore> {
         Arc::new(Semaphore::new(
             self.max_blocking.min(Semaphore::MAX_PERMITS),
         ))
     }
 
-    /// Refuses values that make no sense, for a framing of which every message has so many bytes.
+    /// Rejects invalid values, for a framing whose shortest message has `min_frame_len` bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<(), Error> {
         let limits = &self.limits;
-        // A `linger` of zero does not wait.
+        // `linger` is not checked: zero means no wait.
         check_zero(&[
             ("max_frame_len", limits.frame_len == 0),
             ("max_connections", self.max_connections == 0),
@@ -198,7 +201,7 @@ impl Settings {
 }
 
 impl Limits {
-    /// Returns the shortest time limit, by which the sweeper sets its pace.
+    /// Returns the shortest time limit. It sets the interval between sweeps.
     pub(super) fn shortest(&self) -> Limit {
         let Self {
             frame_len: _,
@@ -212,7 +215,7 @@ impl Limits {
         } = *self;
         [idle, frame, request, half_close, write, linger]
             .into_iter()
-            // `linger` may be zero, which is not waited for.
+            // `linger` may be zero, which means no wait.
             .filter(|limit| !limit.is_zero())
             .min()
             .unwrap_or(Limit::NONE)

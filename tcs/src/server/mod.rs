@@ -1,42 +1,45 @@
-//! Servers: the same loop, for as long and as many at a time as their type says.
+//! Three servers with one loop. They differ in how many connections they serve at a time, and in
+//! when they return.
 //!
 //! | type | connections at a time | returns when |
 //! |---|---|---|
-//! | [`OnceServer`] | one request; connections that end before a byte of one are ignored | that request is answered or refused |
-//! | [`IterativeServer`] | one, others wait in the backlog | stopped |
-//! | [`ConcurrentServer`] | up to [`max_connections`](Server::max_connections), each in a task of its own | stopped |
+//! | [`OnceServer`] | one, for one request; connections that end before its first byte are ignored | that request is answered or refused |
+//! | [`IterativeServer`] | one; others wait in the backlog | stopped |
+//! | [`ConcurrentServer`] | up to [`max_connections`](Server::max_connections), each in its own task | stopped |
 //!
-//! # Which errors end what
+//! # What each error ends
 //!
 //! | error | ends |
 //! |---|---|
-//! | a request that cannot be decoded, is too large, or is refused; a function that panics | that request, and the connection where the framing cannot tell the peer |
-//! | bytes that are no frames, a limit that is over, a reset | that connection |
-//! | no descriptors or memory for a new connection | nothing: it is tried again every 100 ms |
-//! | the listener is dead | the server, after a drain |
-
+//! | a request that cannot be decoded, is too large, or is refused; a panic of the function | the request, and the connection if the framing cannot report the error |
+//! | malformed frames, an expired limit, a reset | the connection |
+//! | no descriptors or memory for a new connection | nothing: accepting is retried every 100 ms |
+//! | the listener fails | the server, after a drain |
+//!
 //! # What becomes of a function
 //!
-//! A function that computes, or is `blocking`, cannot be interrupted. An `async` one is dropped where it
-//! waits:
+//! A function cannot be interrupted while it computes or runs under `blocking`. An `async` function
+//! is dropped at the `.await` where it waits:
 //!
-//! | event | a function that waits is dropped | one that computes or blocks ends first |
+//! | event | a waiting function is dropped | a computing or blocking function ends first |
 //! |---|---|---|
-//! | the peer resets the connection | at once | then no further request is begun |
-//! | the peer closes its sending half, or the whole connection in good order | after [`half_close_timeout`](Server::half_close_timeout) (30 s), at once with `half_close = ends` | its reply is sent |
+//! | the peer resets the connection | at once | no further request is started |
+//! | the peer closes its sending half, or closes the connection gracefully | after [`half_close_timeout`](Server::half_close_timeout) (30 s); at once with `half_close = ends` | its reply is sent |
 //! | the peer does not read | when earlier replies wait longer than [`write_timeout`](Server::write_timeout) (30 s) | its reply is sent, within the same limit |
-//! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer is told *timed out* | its reply is sent |
+//! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer receives *timed out* | its reply is sent |
 //! | the server stops | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as cut |
 //!
-//! That a reply was sent means that the operating system took it. A peer that leaves without reading
-//! loses it: where that matters, have the protocol acknowledge.
+//! A reply counts as sent once the operating system has accepted it. A peer that leaves without
+//! reading loses it. If that matters, have the protocol acknowledge replies.
 //!
 //! # Fairness
 //!
-//! A connection processes requests for 100 µs at a time. Then it sends the replies that are ready, and lets
-//! other connections, timers and signals have their turn. So the first replies to many requests do not
-//! wait for the last, and a peer that never stops asking does not starve others. A single call is never
-//! interrupted: a function that computes for long belongs under `blocking`.
+//! A connection processes requests for up to 100 µs at a time. It then sends the replies that are
+//! ready, and yields to other connections, timers and signals. So the first replies to many
+//! requests do not wait for the last, and a peer that never stops sending does not starve others. A
+//! single call is never interrupted: run a function that computes for long under `blocking`.
+
+// The design: ARCHITECTURE.md, "From the socket to the function and back".
 
 mod acceptor;
 mod bound;

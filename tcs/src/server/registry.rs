@@ -1,12 +1,12 @@
-//! The open connections of a server: their deadlines, their counters, and how they are stopped.
+//! The open connections of a server: deadlines, counters and stop signals.
 //!
-//! A connection has no timer. It stores its deadline in its slot, which is one store, and a sweep over
-//! all slots wakes the connections whose deadline has passed. A sweep runs at least twelve times in the
-//! shortest limit, so a limit ends up to three sweeps late, and never early. A timer for each wait would
-//! cost 400 to 950 instructions.
+//! A connection has no timer. It stores its deadline in its slot, which costs one store. A sweep
+//! over all slots wakes the connections whose deadline has passed. It runs at least twelve times
+//! per the shortest limit, so a limit ends up to three sweeps late, and never early. A timer for
+//! each wait would cost 400 to 950 instructions.
 //!
-//! The clock stands still while the sweeper cannot run because something blocks its thread: no peer
-//! could have been served in that time.
+//! The clock stops while something blocks the sweeper's thread: no peer could have been served in
+//! that time.
 
 use std::{
     collections::BTreeMap,
@@ -46,18 +46,18 @@ pub(super) struct Registry {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// By the numbers of the connections.
+    /// Keyed by connection number.
     slots: BTreeMap<u64, Arc<Slot>>,
-    /// The sums over the connections that have ended, and how many were accepted.
+    /// The totals of the ended connections, and the number of accepted ones.
     ended: Report,
-    /// The signals of all connections, also of those that open later.
+    /// The signals sent to all connections, including those that open later.
     signals: u8,
 }
 
-/// What the registry and one connection share.
+/// The state shared by the registry and one connection.
 #[derive(Debug)]
 struct Slot {
-    /// The millisecond at which the connection stops waiting.
+    /// The time in milliseconds at which the connection stops waiting.
     deadline: AtomicU64,
     signals: AtomicU8,
     waker: Mutex<Waker>,
@@ -73,14 +73,15 @@ const ABORT: u8 = 4;
 
 const NEVER: u64 = u64::MAX;
 
-/// Milliseconds for which the sweeper ran, plus one, so that an `Option` of it is no larger.
+/// The time in milliseconds that the sweeper has run, plus one, so that an `Option` of it is no
+/// larger.
 pub(super) type Time = NonZero<u64>;
 
-/// When a connection stops waiting, by the same clock.
+/// The time at which a connection stops waiting, by the same clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Deadline(u64);
 
-/// Why a connection stops waiting.
+/// The reason for which a connection stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The deadline has passed.
@@ -92,14 +93,14 @@ pub(super) enum Stop {
 /// The time before the first sweep.
 const START: u64 = 1;
 
-/// The most ticks that the clock advances in one sweep, and that it may be behind.
+/// The maximum number of ticks by which the clock advances per sweep, and by which it may lag.
 const SLACK: u32 = 2;
 
 impl Registry {
     /// Creates a registry for connections with these limits.
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        // A limit ends up to three ticks late: a quarter of the shortest one. The bounds keep sweeps
-        // rare, and the second that a started frame has in a drain precise.
+        // A limit ends up to three ticks late, which is a quarter of the shortest limit. The bounds
+        // keep sweeps rare, and keep the second precise that a started frame has in a drain.
         let tick = (limits.shortest().milliseconds() / 12).clamp(1, 83);
         Arc::new(Self {
             limits,
@@ -132,7 +133,7 @@ impl Registry {
         }
     }
 
-    /// Runs `future`, and sweeps beside it while connections are open.
+    /// Runs `future`, and sweeps meanwhile if connections are open.
     pub(super) async fn sweeping<F: Future>(&self, future: F) -> F::Output {
         tokio::select! {
             biased;
@@ -155,10 +156,10 @@ impl Registry {
         }
     }
 
-    /// Has all connections finish; aborts those that are left when `hurry` is ready.
+    /// Signals all connections to finish, and aborts the rest when `hurry` is ready.
     ///
-    /// Returns the final report. A function that blocks its thread cannot be aborted; it is reported
-    /// and left behind.
+    /// Returns the final report. A function that blocks its thread cannot be aborted. Its request
+    /// is reported as cut, and the function runs on.
     pub(super) async fn drain(&self, hurry: impl Future) -> Report {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
@@ -169,7 +170,7 @@ impl Registry {
             () = until(&self.changed, &is_empty) => {}
             _ = hurry => {
                 self.abort();
-                // Whoever is left when this is over is in the report.
+                // Connections that are still open after the grace period are in the report.
                 let _: Result<(), _> = timeout(GRACE, until(&self.changed, &is_empty)).await;
             }
         }
@@ -181,7 +182,7 @@ impl Registry {
         self.signal_all(ABORT);
     }
 
-    /// Signals all connections, also those that open later.
+    /// Signals all connections, including those that open later.
     fn signal_all(&self, signal: u8) {
         self.lock().signals |= signal;
         self.signal(signal, NEVER);
@@ -196,13 +197,13 @@ impl Registry {
                 wakers.push(slot.waker().clone());
             }
         }
-        // Without the lock: wakers are foreign code, which might end connections.
+        // The lock is released first: wakers are foreign code, which might end connections.
         for waker in wakers {
             waker.wake();
         }
     }
 
-    /// Returns the sums so far; open connections count as cut.
+    /// Returns the totals so far. Open connections count as cut.
     pub(super) fn report(&self) -> Report {
         let open = self.lock();
         let mut report = open.ended;
@@ -213,7 +214,7 @@ impl Registry {
         report
     }
 
-    /// No code panics while it holds the lock, so a poisoned one is as good as any.
+    /// Ignores poisoning, because no code panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -225,18 +226,18 @@ impl Slot {
     }
 }
 
-/// A connection's entry in the registry; dropping it says that the connection has ended.
+/// A connection's entry in the registry. Dropping it removes the connection.
 #[derive(Debug)]
 pub(super) struct Registration {
     registry: Arc<Registry>,
     slot: Arc<Slot>,
-    /// The waker that the slot has.
+    /// A copy of the waker in the slot.
     waker: Waker,
     id: u64,
 }
 
 impl Registration {
-    /// Returns the number of this connection, the first being 1.
+    /// Returns the number of this connection. The first is 1.
     pub(super) const fn id(&self) -> u64 {
         self.id
     }
@@ -250,17 +251,17 @@ impl Registration {
         &self.registry.limits
     }
 
-    /// Returns the coarse time.
+    /// Returns the coarse time, which is that of the last sweep.
     #[inline]
     pub(super) fn now(&self) -> Time {
         let now = self.registry.now.load(Ordering::Relaxed);
         NonZero::new(now).unwrap_or(NonZero::<u64>::MIN)
     }
 
-    /// Returns when a limit that began at `began` ends.
+    /// Returns the end of a limit that began at `began`.
     #[inline]
     pub(super) fn deadline(&self, began: Time, limit: Limit) -> Deadline {
-        // The clock may be behind; a limit must not end early for it.
+        // The clock may lag, and a limit must not end early because of that.
         let deadline = began.get() + self.registry.tick * u64::from(SLACK);
         Deadline(deadline.saturating_add(limit.milliseconds()))
     }
@@ -281,24 +282,24 @@ impl Registration {
         self.slot.signals.load(Ordering::Relaxed) & (DRAIN | ABORT) != 0
     }
 
-    /// Ready when the connection must stop waiting; otherwise its task is woken when it must, and when
+    /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
     /// the server drains.
     ///
-    /// Each `Pending` of a connection must come from here, or the wait has no limit and no abort.
+    /// Each `Pending` of a connection must pass through here, or the wait has no limit and no abort.
     #[inline]
     pub(super) fn poll_stop(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Stop> {
         self.slot.deadline.store(deadline.0, Ordering::Relaxed);
         if !self.waker.will_wake(cx.waker()) {
             self.set_waker(cx.waker());
         }
-        // Acquire pairs with `signal`: a signal from before the waker was set is seen here.
+        // Acquire pairs with `signal`: a signal sent before the waker was set is visible here.
         match self.slot.signals.load(Ordering::Acquire) {
             0 => Poll::Pending,
             signals => self.poll_signals(signals, deadline),
         }
     }
 
-    /// Stores the waker in the slot, which happens once for most tasks.
+    /// Stores the waker in the slot. For most tasks this happens once.
     #[cold]
     fn set_waker(&mut self, waker: &Waker) {
         self.waker.clone_from(waker);
@@ -312,7 +313,7 @@ impl Registration {
         }
         if signals & EXPIRED != 0 {
             self.slot.signals.fetch_and(!EXPIRED, Ordering::AcqRel);
-            // The sweep may have seen an earlier deadline.
+            // The sweep may have read an earlier deadline.
             if self.has_passed(deadline) {
                 return Poll::Ready(Stop::Expired);
             }

@@ -1,4 +1,4 @@
-//! What a server did.
+//! The report of a server.
 
 use std::{
     fmt,
@@ -6,46 +6,46 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// What a server did, from its start to its end.
+/// The report of a server, from its start to its end.
 ///
 /// The numbers add up: `received = served + failed + refused + cut` for requests, and
 /// `accepted = closed + cut` for connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// What became of the requests.
+    /// The number of requests, by outcome.
     pub requests: Requests,
-    /// What became of the connections.
+    /// The number of connections, by outcome.
     pub connections: Connections,
 }
 
-/// What became of the requests.
+/// The number of requests, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Requests {
-    /// Requests of which the server saw the end, or saw that they have no good one.
+    /// Received completely, or found invalid before their end.
     pub received: u64,
-    /// Answered by the function, be it with an error of its own, and handed to the operating system.
+    /// Answered by the function, including with its own errors, and handed to the operating system.
     pub served: u64,
-    /// The function panicked or exceeded the request timeout, or its reply could not be sent in
-    /// its framing; the peer was told, where the framing can.
+    /// Failed: the function panicked or exceeded the request timeout, or the framing could not
+    /// carry its reply. The peer received a failure, if the framing can carry one.
     pub failed: u64,
-    /// Turned away: no valid request, too large, or refused by the protocol or an extractor.
+    /// Refused: invalid, too large, or rejected by the protocol or an extractor.
     pub refused: u64,
-    /// Begun, but the answer was not sent: the drain timeout was over, or the peer was gone. Replies
-    /// that were to leave in one write count together.
+    /// Started, but the reply was not sent, because the drain timeout expired or the peer was gone.
+    /// Replies that were to leave in one write count together.
     pub cut: u64,
 }
 
-/// What became of the connections.
+/// The number of connections, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Connections {
     /// Accepted from the listener.
     pub accepted: u64,
-    /// Ended by the peer, by a limit, or by the server in good order.
+    /// Ended by the peer, by a limit, or by the server gracefully.
     pub closed: u64,
-    /// Still open when the drain timeout was over, or the server was ended at once.
+    /// Still open when the drain timeout expired or the server was aborted.
     pub cut: u64,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Adds each number to its like.
+/// Adds field by field.
 impl AddAssign for Requests {
     fn add_assign(&mut self, other: Self) {
         self.received += other.received;
@@ -80,7 +80,7 @@ impl AddAssign for Requests {
     }
 }
 
-/// The requests of one connection: its task counts, the report reads.
+/// The requests of one connection. Its task counts, and the report reads.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     received: AtomicU64,
@@ -90,13 +90,13 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts a request whose end was seen.
+    /// Counts a received request.
     #[inline]
     pub(super) fn receive(&self) {
         add(&self.received, 1);
     }
 
-    /// Counts responses as sent.
+    /// Counts the responses in `unsent` as sent, and resets it.
     #[inline]
     pub(super) fn sent(&self, unsent: &mut Unsent) {
         add(&self.served, std::mem::take(&mut unsent.served));
@@ -111,12 +111,12 @@ impl Tally {
         add(&self.refused, unsent.rejected);
     }
 
-    /// Returns how many received requests have no response that was sent.
+    /// Returns the number of received requests whose response was not sent.
     pub(super) fn unanswered(&self) -> u64 {
         self.requests().cut
     }
 
-    /// Returns the sums; whatever was received and not answered is cut.
+    /// Returns the totals. Requests received and not answered count as cut.
     pub(super) fn requests(&self) -> Requests {
         let (received, served) = (self.received.load(Relaxed), self.served.load(Relaxed));
         let (failed, refused) = (self.failed.load(Relaxed), self.refused.load(Relaxed));
@@ -130,12 +130,12 @@ impl Tally {
     }
 }
 
-/// Adds to a counter that no one else writes, which is why this need not be one operation.
+/// Adds to a counter. There is only one writer, so this need not be one atomic operation.
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed) + more, Relaxed);
 }
 
-/// Responses that were written and not sent yet.
+/// Responses that are written but not sent yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unsent {
     pub(super) served: u64,
@@ -144,13 +144,13 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
-    /// Returns how many there are.
+    /// Returns the number of responses.
     #[inline]
     pub(super) const fn sum(&self) -> u64 {
         self.served + self.failed + self.rejected
     }
 
-    /// Counts the response to a request that is rejected like this.
+    /// Counts the response to a request that is rejected with `kind`.
     pub(super) fn count(&mut self, kind: crate::RejectionKind) {
         use crate::RejectionKind as Kind;
         match kind {

@@ -1,4 +1,4 @@
-//! The ways to run a server: until a signal, on a runtime of its own, on a thread of its own.
+//! The ways to run a server: until a signal, on its own runtime, on its own thread.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl ServerPlan {
-    /// Serves until the server is done; the first signal stops it, the second aborts it.
+    /// Serves until the server is done. The first signal stops it, the second aborts it.
     pub(super) fn listen_until_signal(self) -> BoxFuture<'static, Result<Report>> {
         Box::pin(async move {
             let mut signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
@@ -44,13 +44,13 @@ impl ServerPlan {
         })
     }
 
-    /// Serves until the server is done, or a signal stops it, on a runtime of its own.
+    /// Serves on a new runtime until the server is done or a signal stops it.
     pub(super) fn run(self) -> Result<()> {
         let served = self.listen_until_signal();
         block_on("listen()", Builder::new_multi_thread, served).map(drop)
     }
 
-    /// Binds the port, and serves on a thread and a runtime of its own.
+    /// Binds the port and serves on a new thread, with its own runtime.
     pub(super) fn start(self) -> Result<ServerThread> {
         let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
         let bound = block_on_this(&runtime, self.bind())?;
@@ -69,9 +69,9 @@ impl ServerPlan {
     }
 }
 
-/// A server that serves on a thread of its own, for programs that are not `async`, and their tests.
+/// A server on its own thread, for programs that are not `async`, and for their tests.
 ///
-/// Dropping it stops nothing: the server goes on until its lifetime is over, its [`ServerHandle`]
+/// Dropping this value does not stop the server. It runs until it is done, its [`ServerHandle`]
 /// stops it, or the process ends.
 ///
 /// # Examples
@@ -107,41 +107,42 @@ pub struct ServerThread {
 }
 
 impl ServerThread {
-    /// Returns the address that the server listens on, with the port that port 0 became.
+    /// Returns the listening address. If you set port 0, it has the assigned port.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Returns what stops the server.
+    /// Returns a handle that stops the server.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    /// Waits until the lifetime of the server is over or its handle stops it; returns the report.
+    /// Waits until the server is done or its handle stops it. Returns the report.
     ///
     /// # Errors
     ///
-    /// Those of [`BoundServer::listen`](super::BoundServer::listen).
+    /// Returns the errors of [`BoundServer::listen`](super::BoundServer::listen).
     ///
     /// # Panics
     ///
-    /// When what [`on_listening`](super::Server::on_listening) calls has panicked.
+    /// Panics if the function given to [`on_listening`](super::Server::on_listening) has panicked.
     pub fn join(self) -> Result<Report> {
         self.thread
             .join()
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Stops the server, which finishes what is in flight as long as the drain timeout allows; returns
-    /// the report.
+    /// Stops the server, waits until it is done, and returns the report.
+    ///
+    /// Requests in flight are finished, within the drain timeout.
     ///
     /// # Errors
     ///
-    /// Those of [`join`](Self::join).
+    /// Returns the errors of [`join`](Self::join).
     ///
     /// # Panics
     ///
-    /// As [`join`](Self::join) does.
+    /// Panics if [`join`](Self::join) does.
     pub fn stop(self) -> Result<Report> {
         self.handle.stop();
         self.join()

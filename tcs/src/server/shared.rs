@@ -1,4 +1,4 @@
-//! What all connections of a server share.
+//! The state shared by all connections of a server.
 
 use std::{
     io,
@@ -12,18 +12,18 @@ use tokio::net::{TcpListener, TcpStream};
 use super::config::Limits;
 use crate::socket::send_without_delay;
 
-/// What all connections of a server share.
+/// The state shared by all connections of a server.
 #[derive(Debug)]
 pub(super) struct Shared<P> {
     pub(super) protocol: P,
     pub(super) limits: Limits,
-    /// Whether the server answers one request; the first request then closes the listener.
+    /// Whether the server answers only one request. The first request then closes the listener.
     is_once: bool,
     listener: Listener,
 }
 
 impl<P> Shared<P> {
-    /// Creates what the connections of a server share that does not listen yet.
+    /// Creates the shared state of a server that does not listen yet.
     pub(super) fn new(protocol: P, limits: Limits, is_once: bool) -> Self {
         Self {
             protocol,
@@ -43,7 +43,7 @@ impl<P> Shared<P> {
     }
 }
 
-/// The listening socket, which a connection can close.
+/// The listening socket. A connection can close it.
 #[derive(Debug, Default)]
 pub(super) struct Listener(Mutex<Option<TcpListener>>);
 
@@ -52,12 +52,12 @@ impl Listener {
         *self.lock() = Some(listener);
     }
 
-    /// Stops listening: peers that wait in the backlog are reset.
+    /// Stops listening. Peers that wait in the backlog are reset.
     pub(super) fn close(&self) {
         self.lock().take();
     }
 
-    /// Accepts a connection. Ready with `None` if the listener is closed.
+    /// Accepts a connection. Returns `Ready(None)` if the listener is closed.
     ///
     /// Cancel safe: a connection that is not accepted stays in the backlog.
     pub(super) fn poll_accept(

@@ -1,4 +1,4 @@
-//! Where the task of a connection is spawned.
+//! Spawning the tasks of connections.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{ConnectionInfo, ServerProtocol};
 
-/// A connection that was accepted and is not served yet.
+/// An accepted connection that is not served yet.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) stream: TcpStream,
@@ -22,11 +22,12 @@ pub(super) struct Incoming {
     pub(super) span: Span,
 }
 
-/// A server whose protocol is not known: what accepts connections and stops is compiled once.
+/// A server without its protocol type, so that the code for accepting and stopping is compiled
+/// once.
 pub(super) trait Serve: Send + Sync {
     fn listener(&self) -> &Listener;
 
-    /// Serves a connection in a task of its own.
+    /// Serves a connection in its own task.
     fn spawn_connection(self: Arc<Self>, incoming: Incoming);
 }
 

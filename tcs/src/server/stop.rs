@@ -1,4 +1,4 @@
-//! What stops a server: its handle, Ctrl-C and SIGTERM.
+//! Stopping a server: its handle, Ctrl-C and SIGTERM.
 
 use std::{future::pending, io};
 
@@ -8,15 +8,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::signal::windows::{CtrlC as Signal, ctrl_c};
 use tokio::sync::watch;
 
-/// Stops a server from elsewhere; cloneable.
+/// A handle that stops a server from elsewhere. It can be cloned.
 ///
-/// Dropping it does nothing.
+/// Dropping it does not stop the server.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     order: watch::Sender<Order>,
 }
 
-/// What a server is told; a later one includes those before it.
+/// An order to a server. A later variant includes the earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
     Serve,
@@ -31,39 +31,39 @@ impl ServerHandle {
         }
     }
 
-    /// Begins to drain: what is in flight is finished, as long as the drain timeout allows.
+    /// Starts a drain: requests in flight are finished, within the drain timeout.
     ///
-    /// Returns at once; `listen` returns when it is done. Calling it again changes nothing.
+    /// Returns at once. `listen` returns when the drain is done. Further calls have no effect.
     pub fn stop(&self) {
         self.give(Order::Stop);
     }
 
-    /// Ends at once: what is in flight is cut. `listen` then returns an error of kind
-    /// [`Interrupted`](crate::ErrorKind::Interrupted).
+    /// Ends the server at once and cuts the requests in flight. `listen` then returns an error of
+    /// kind [`Interrupted`](crate::ErrorKind::Interrupted).
     pub fn abort(&self) {
         self.give(Order::Abort);
     }
 
-    /// Gives an order, unless the server was told more already.
+    /// Gives `order`, unless a later one was given.
     fn give(&self, order: Order) {
         self.order.send_modify(|last| *last = order.max(*last));
     }
 
-    /// Returns `true` if the server was told that, or more.
+    /// Returns `true` if the order given is at least `order`.
     pub(super) fn was_told(&self, order: Order) -> bool {
         *self.order.borrow() >= order
     }
 
-    /// Waits until the server is told that, or more.
+    /// Waits until the order given is at least `order`.
     ///
-    /// Cancel safe: orders stay.
+    /// Cancel safe: an order is never withdrawn.
     pub(super) async fn told(&self, order: Order) {
-        // It does not fail, because the handle itself is a sender.
+        // This cannot fail, because the handle itself is a sender.
         drop(self.order.subscribe().wait_for(|last| *last >= order).await);
     }
 }
 
-/// The signals that stop a server, caught from now on.
+/// The signals that stop a server. They are caught from the creation of this value on.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Signal,
@@ -83,9 +83,9 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     ///
-    /// Cancel safe: a signal that is not returned is returned by the next call.
+    /// Cancel safe: the next call returns a signal that this one did not.
     pub(super) async fn next(&mut self) {
         #[cfg(unix)]
         tokio::select! {
@@ -99,14 +99,14 @@ impl Signals {
 
 /// Waits for Ctrl-C or SIGTERM, for [`listen_until`](crate::server::Server::listen_until).
 ///
-/// From the first call on, and for good, these signals no longer end the process by themselves, so
-/// a second Ctrl-C does nothing while the server drains; where it should,
-/// [`listen_until_signal`](crate::server::Server::listen_until_signal) is what you want. If they
-/// cannot be caught, which is logged, it waits without end.
+/// From the first call on, for the rest of the process, these signals no longer end the process by
+/// themselves. So a second Ctrl-C has no effect while the server drains; if it should end the
+/// server, use [`listen_until_signal`](crate::server::Server::listen_until_signal). If the signals
+/// cannot be caught, this function logs the error and never returns.
 ///
 /// # Cancel safety
 ///
-/// Safe; a signal that comes while nobody waits is lost.
+/// This function is cancel safe. A signal that arrives while no call waits is lost.
 pub async fn stop_signal() {
     match Signals::catch() {
         Ok(mut signals) => signals.next().await,
