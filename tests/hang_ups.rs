@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tcs::{ConcurrentServer, LengthPrefixed, ServerProtocol};
 use tcs_tests::{
-    Heard, Kind, Over, Place, RawPeer, each_async_kind, each_kind, each_kind_that_waits, frame,
-    gate, patiently, serve_in_memory, stage,
+    Heard, Kind, Over, Place, RawPeer, code, each_async_kind, each_kind, each_kind_that_waits,
+    ended_in_time, frame, gate, patiently, serve_in_memory, stage,
     stage::{BlockingHold, ReadyHold, SilentHold, Stage, SyncHold, WaitingHold, holds},
     start, tester_of, within,
 };
@@ -154,22 +154,10 @@ async fn requests_before_a_half_close_are_all_answered_although_the_first_waits<
     assert_eq!(place.requests().await.served, 15);
 }
 
-/// How late a limit may end: three sweeps of at most 83 ms.
-const LATE: Duration = Duration::from_millis(250);
-
-#[track_caller]
-fn took(began: Instant, limit: Duration) {
-    let passed = began.elapsed();
-    assert!(
-        passed >= limit && passed <= limit + LATE,
-        "{passed:?} instead of {limit:?}"
-    );
-}
-
 /// Fails unless a request is answered *timed out*, and nothing but the end comes after that.
 async fn hears_that_its_time_is_over(peer: &mut RawPeer, limit: &str) {
     let answer = timeout(Duration::from_mins(2), peer.hear()).await;
-    let Heard::Control(0x05, text) = answer.expect("an answer in time") else {
+    let Heard::Control(code::TIMED_OUT, text) = answer.expect("an answer in time") else {
         panic!("the request is not answered by *timed out*");
     };
     assert!(
@@ -179,7 +167,7 @@ async fn hears_that_its_time_is_over(peer: &mut RawPeer, limit: &str) {
     loop {
         match patiently(peer.hear()).await {
             Heard::End => break,
-            last => assert_eq!(last.kind(), 0x40, "{last:?}"),
+            last => assert_eq!(last.kind(), code::GOING_AWAY, "{last:?}"),
         }
     }
 }
@@ -195,7 +183,7 @@ async fn function_has_its_time_when_the_peer_has_closed_its_half<K: Kind>() {
     patiently(peer.finish()).await;
     let began = Instant::now();
     hears_that_its_time_is_over(&mut peer, "7s").await;
-    took(began, limit);
+    ended_in_time(began, limit);
     let requests = patiently(serving).await.expect("no panic").requests;
     assert_eq!((requests.served, requests.failed), (1, 1));
     assert!(!gate.was_reached(), "a request behind it was begun");
@@ -209,7 +197,7 @@ async fn function_has_half_a_minute_when_the_peer_has_closed_its_half<K: Kind>()
     patiently(peer.finish()).await;
     let began = Instant::now();
     hears_that_its_time_is_over(&mut peer, "30s").await;
-    took(began, Duration::from_secs(30));
+    ended_in_time(began, Duration::from_secs(30));
     assert_eq!(
         patiently(serving).await.expect("no panic").requests.failed,
         1
@@ -227,7 +215,7 @@ async fn function_that_has_waited_already_has_its_time_from_the_half_close_on<K:
     let began = Instant::now();
     tokio::time::sleep(Duration::from_secs(29)).await;
     hears_that_its_time_is_over(&mut peer, "30s").await;
-    took(began, Duration::from_secs(30));
+    ended_in_time(began, Duration::from_secs(30));
     assert_eq!(
         patiently(serving).await.expect("no panic").requests.failed,
         1
