@@ -8,8 +8,7 @@ use tcs::{
 };
 use tcs_tests::{
     BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
-    code, counted, each_kind, each_kind_that_waits, frame, gate, over_both, start, tester_of,
-    within,
+    code, counted, each_kind, frame, gate, over_both, start, tester_of, within,
 };
 use tokio::task::JoinHandle;
 
@@ -23,8 +22,8 @@ each_kind!(
     frame_that_follows_a_batch_has_its_limit,
 );
 each_kind!(drain_is_told_behind_a_batch);
-each_kind_that_waits!(
-    over_both:
+each_kind!(
+    [ready_async, waiting, blocking] over_both:
     reply_does_not_wait_for_a_function_behind_it,
     peer_that_half_closes_while_a_function_works_gets_its_replies,
 );

@@ -6,8 +6,8 @@ use tcs::{
     ConcurrentServer, ErrorKind, LengthPrefixed, Lines, Report, ServerProtocol, server_protocol,
 };
 use tcs_tests::{
-    Gate, Heard, Kind, Running, adds_up, code, control, each_async_kind, each_kind,
-    each_kind_that_waits, frame, gate, start, tester_of, within,
+    Gate, Heard, Kind, Running, adds_up, code, control, each_kind, frame, gate, start, tester_of,
+    within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,11 +27,12 @@ each_kind!(
     drain_without_control_frames_just_closes,
     report_adds_up_with_what_the_peers_saw,
 );
-each_kind_that_waits!(
+each_kind!(
+    [ready_async, waiting, blocking]
     request_in_flight_is_answered_during_drain,
     report_adds_up_with_a_peer_that_was_gone,
 );
-each_async_kind!(drain_timeout_cuts_the_rest, handle_ends_a_drain_at_once,);
+each_kind!([ready_async, waiting] drain_timeout_cuts_the_rest, handle_ends_a_drain_at_once);
 
 async fn server<K: Kind>(gate: &Gate) -> Running {
     let tester = tester_of::<K, LengthPrefixed>(gate);

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use tcs::{ConcurrentServer, LengthPrefixed, ServerProtocol};
 use tcs_tests::{
-    Heard, Kind, Over, Place, RawPeer, code, each_async_kind, each_kind, each_kind_that_waits,
-    ended_in_time, frame, gate, patiently, serve_in_memory, stage,
+    Heard, Kind, Over, Place, RawPeer, code, each_kind, ended_in_time, frame, gate, patiently,
+    serve_in_memory, stage,
     stage::{BlockingHold, ReadyHold, SilentHold, Stage, SyncHold, WaitingHold, holds},
     start, tester_of, within,
 };
 use tokio::time::{Instant, timeout};
 
 each_kind!(over_both: requests_before_a_half_close_are_all_answered);
-each_kind_that_waits!(
-    over_both:
+each_kind!(
+    [ready_async, waiting, blocking] over_both:
     requests_before_a_half_close_are_all_answered_although_the_first_waits,
 );
-each_async_kind!(
-    paused:
+each_kind!(
+    [ready_async, waiting] paused:
     function_has_its_time_when_the_peer_has_closed_its_half,
     function_has_half_a_minute_when_the_peer_has_closed_its_half,
     function_that_has_waited_already_has_its_time_from_the_half_close_on,

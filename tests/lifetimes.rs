@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Raw, server_protocol};
 use tcs_tests::{
-    Gate, Heard, Kind, RawPeer, Running, Tester, code, each_kind, each_kind_that_waits, frame,
-    gate, start, tester, tester_of, within,
+    Gate, Heard, Kind, RawPeer, Running, Tester, code, each_kind, frame, gate, start, tester,
+    tester_of, within,
 };
 use tokio::net::TcpStream;
 
@@ -20,7 +20,8 @@ each_kind!(
     raw_has_one_exchange_per_connection,
     raw_request_that_fills_the_buffer_exactly_is_answered,
 );
-each_kind_that_waits!(
+each_kind!(
+    [ready_async, waiting, blocking]
     once_has_closed_its_listener_when_the_request_is_taken,
     iterative_does_not_answer_the_second_before_the_first_is_done,
     concurrent_answers_both,

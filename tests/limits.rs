@@ -6,8 +6,8 @@ use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Report, server_protocol};
 use tcs_tests::{
-    Heard, Kind, Tester, code, each_async_kind, each_kind, ended_between, ended_in_time, frame,
-    gate, patiently, serve_in_memory as serve, tester_of,
+    Heard, Kind, Tester, code, each_kind, ended_between, ended_in_time, frame, gate, patiently,
+    serve_in_memory as serve, tester_of,
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -27,8 +27,8 @@ each_kind!(
     request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late,
     limits_can_be_switched_off,
 );
-each_async_kind!(
-    paused:
+each_kind!(
+    [ready_async, waiting] paused:
     function_has_no_limit_unless_it_is_given_one,
     function_that_takes_too_long_is_answered_in_its_place,
     function_that_takes_too_long_with_a_session_ends_the_connection,
