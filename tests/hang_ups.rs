@@ -36,7 +36,7 @@ enum Ends {
 }
 
 /// Asks `hold` fifteen times, resets the connection while the first is held, and asks `pass` with another.
-async fn nothing_goes_on_behind_a_reset<P>(
+async fn ends_with_its_peer<P>(
     protocol: impl FnOnce(Stage) -> P,
     ends: Ends,
     [hold, pass, passed]: [&str; 3],
@@ -78,51 +78,51 @@ fn of_a_module(hold: &str) -> [&str; 3] {
 
 mod nothing_goes_on_behind_a_reset {
     use super::{
-        BlockingHold, Ends, ReadyHold, SilentHold, SyncHold, TEXTS, WaitingHold, holds,
-        nothing_goes_on_behind_a_reset, of_a_module,
+        BlockingHold, Ends, ReadyHold, SilentHold, SyncHold, TEXTS, WaitingHold,
+        ends_with_its_peer, holds, of_a_module,
     };
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn sync() {
-        nothing_goes_on_behind_a_reset(SyncHold::new, Ends::ByItself, TEXTS).await;
+        ends_with_its_peer(SyncHold::new, Ends::ByItself, TEXTS).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn sync_without_replies() {
-        nothing_goes_on_behind_a_reset(SilentHold::new, Ends::Unsaid, TEXTS).await;
+        ends_with_its_peer(SilentHold::new, Ends::Unsaid, TEXTS).await;
     }
 
     #[tokio::test]
     async fn ready_async() {
-        nothing_goes_on_behind_a_reset(ReadyHold::new, Ends::Dropped, TEXTS).await;
+        ends_with_its_peer(ReadyHold::new, Ends::Dropped, TEXTS).await;
     }
 
     #[tokio::test]
     async fn waiting() {
-        nothing_goes_on_behind_a_reset(WaitingHold::new, Ends::Dropped, TEXTS).await;
+        ends_with_its_peer(WaitingHold::new, Ends::Dropped, TEXTS).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn blocking() {
-        nothing_goes_on_behind_a_reset(BlockingHold::new, Ends::ByItself, TEXTS).await;
+        ends_with_its_peer(BlockingHold::new, Ends::ByItself, TEXTS).await;
     }
 
     #[tokio::test]
     async fn ready_async_of_a_module() {
         let texts = of_a_module(r#"{"hold":{}}"#);
-        nothing_goes_on_behind_a_reset(holds::Protocol::new, Ends::Dropped, texts).await;
+        ends_with_its_peer(holds::Protocol::new, Ends::Dropped, texts).await;
     }
 
     #[tokio::test]
     async fn waiting_of_a_module() {
         let texts = of_a_module(r#"{"hold_later":{}}"#);
-        nothing_goes_on_behind_a_reset(holds::Protocol::new, Ends::Dropped, texts).await;
+        ends_with_its_peer(holds::Protocol::new, Ends::Dropped, texts).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn blocking_of_a_module() {
         let texts = of_a_module(r#"{"block":{}}"#);
-        nothing_goes_on_behind_a_reset(holds::Protocol::new, Ends::ByItself, texts).await;
+        ends_with_its_peer(holds::Protocol::new, Ends::ByItself, texts).await;
     }
 }
 
