@@ -7,8 +7,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, control, each_kind, frame, gate, over_both,
-    tester_of, within,
+    Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, code, control, each_kind, frame, gate,
+    over_both, tester_of, within,
 };
 
 each_kind!(
@@ -60,7 +60,10 @@ async fn text_that_is_not_utf8_is_a_bad_request<K: Kind>(over: Over) {
     within(peer.send([frame(b"ab\xff\x1b"), frame(b"behind")].concat())).await;
     assert_eq!(
         within(peer.hear()).await,
-        Heard::Control(0x02, "the text is not UTF-8 after byte 2".to_owned())
+        Heard::Control(
+            code::BAD_REQUEST,
+            "the text is not UTF-8 after byte 2".to_owned()
+        )
     );
     assert_eq!(within(peer.hear()).await, Heard::message("behind"));
     drop(peer);
@@ -87,7 +90,7 @@ async fn frame_cut_in_the_middle_is_refused<K: Kind>(over: Over) {
         assert_eq!(
             within(peer.hear()).await,
             Heard::Control(
-                0x43,
+                code::PROTOCOL_ERROR,
                 "the connection ended in the middle of a frame".to_owned()
             )
         );
@@ -131,7 +134,7 @@ async fn garbage_ends_its_connection_only<K: Kind>(over: Over) {
         within(peer.send([bytes, &frame(b"behind")].concat())).await;
         assert_eq!(
             within(peer.hear()).await,
-            Heard::Control(0x43, text.to_owned())
+            Heard::Control(code::PROTOCOL_ERROR, text.to_owned())
         );
         assert_eq!(within(peer.hear()).await, Heard::End);
         unharmed(&mut other).await;
@@ -236,7 +239,7 @@ async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(
     assert_eq!(
         within(peer.hear()).await,
         Heard::Control(
-            0x43,
+            code::PROTOCOL_ERROR,
             "this port expects lines of text: use `framing = Lines`".to_owned()
         )
     );
@@ -289,7 +292,7 @@ async fn reply_without_a_form_is_a_failure_whose_reason_stays_here(over: Over) {
     for _ in 0..2 {
         assert_eq!(
             within(peer.ask("x")).await,
-            Heard::Control(0x06, "the reply cannot be encoded".to_owned())
+            Heard::Control(code::FAILED, "the reply cannot be encoded".to_owned())
         );
     }
     drop(peer);
@@ -308,7 +311,7 @@ async fn request_is_refused_when_what_its_function_needs_is_missing(over: Over) 
         let expected = match over {
             Over::Tcp => Heard::message("127.0.0.1"),
             Over::Memory => Heard::Control(
-                0x02,
+                code::BAD_REQUEST,
                 "this function needs the address of its peer, and there is none".to_owned(),
             ),
         };
@@ -326,11 +329,11 @@ async fn request_is_refused_when_what_its_function_needs_is_missing(over: Over) 
 async fn control_frames_of_servers_are_refused_from_clients<K: Kind>(over: Over) {
     let mut place = prefixed::<K>(over).await;
     let mut peer = place.peer().await;
-    within(peer.send([control(0x01, "no"), frame(b"behind")].concat())).await;
+    within(peer.send([control(code::ERROR, "no"), frame(b"behind")].concat())).await;
     assert_eq!(
         within(peer.hear()).await,
         Heard::Control(
-            0x43,
+            code::PROTOCOL_ERROR,
             "a control frame of kind 0x01, which clients do not send".to_owned()
         )
     );

@@ -8,7 +8,7 @@ use tcs::{
 };
 use tcs_tests::{
     BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
-    counted, each_kind, each_kind_that_waits, frame, gate, over_both, start, tester_of, within,
+    code, counted, each_kind, frame, gate, over_both, start, tester_of, within,
 };
 use tokio::task::JoinHandle;
 
@@ -22,8 +22,8 @@ each_kind!(
     frame_that_follows_a_batch_has_its_limit,
 );
 each_kind!(drain_is_told_behind_a_batch);
-each_kind_that_waits!(
-    over_both:
+each_kind!(
+    [ready_async, waiting, blocking] over_both:
     reply_does_not_wait_for_a_function_behind_it,
     peer_that_half_closes_while_a_function_works_gets_its_replies,
 );
@@ -207,7 +207,7 @@ async fn frame_that_follows_a_batch_has_its_limit<K: Kind>(over: Over) {
     within(peer.send([&frame(b"a"), &frame(b"b"), &frame(b"cut")[..5]].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("a"));
     assert_eq!(within(peer.hear()).await, Heard::message("b"));
-    assert_eq!(within(peer.hear()).await.kind(), 0x41);
+    assert_eq!(within(peer.hear()).await.kind(), code::IDLE);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let requests = place.requests().await;
@@ -222,7 +222,7 @@ async fn drain_is_told_behind_a_batch<K: Kind>() {
     assert_eq!(within(peer.hear()).await, Heard::message("a"));
     server.handle().stop();
     assert_eq!(within(peer.hear()).await, Heard::message("b"));
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(server.finished().await.requests.served, 2);
@@ -249,16 +249,16 @@ async fn last_reply_ends_the_connection_even_if_it_is_an_error(over: Over) {
     within(peer.send(requests.concat())).await;
     assert_eq!(
         within(peer.hear()).await,
-        Heard::Control(0x01, "no".to_owned())
+        Heard::Control(code::ERROR, "no".to_owned())
     );
     assert_eq!(within(peer.hear()).await, Heard::message("fine"));
     assert_eq!(
         within(peer.hear()).await,
-        Heard::Control(0x01, "never".to_owned())
+        Heard::Control(code::ERROR, "never".to_owned())
     );
     assert_eq!(
         within(peer.hear()).await,
-        Heard::Control(0x40, "this was the last reply".to_owned())
+        Heard::Control(code::GOING_AWAY, "this was the last reply".to_owned())
     );
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);

@@ -6,8 +6,8 @@ use tcs::{
     ConcurrentServer, ErrorKind, LengthPrefixed, Lines, Report, ServerProtocol, server_protocol,
 };
 use tcs_tests::{
-    Gate, Heard, Kind, Running, adds_up, control, each_async_kind, each_kind, each_kind_that_waits,
-    frame, gate, start, tester_of, within,
+    Gate, Heard, Kind, Running, adds_up, code, control, each_kind, frame, gate, start, tester_of,
+    within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,11 +27,12 @@ each_kind!(
     drain_without_control_frames_just_closes,
     report_adds_up_with_what_the_peers_saw,
 );
-each_kind_that_waits!(
+each_kind!(
+    [ready_async, waiting, blocking]
     request_in_flight_is_answered_during_drain,
     report_adds_up_with_a_peer_that_was_gone,
 );
-each_async_kind!(drain_timeout_cuts_the_rest, handle_ends_a_drain_at_once,);
+each_kind!([ready_async, waiting] drain_timeout_cuts_the_rest, handle_ends_a_drain_at_once);
 
 async fn server<K: Kind>(gate: &Gate) -> Running {
     let tester = tester_of::<K, LengthPrefixed>(gate);
@@ -59,7 +60,7 @@ async fn request_in_flight_is_answered_during_drain<K: Kind>() {
     assert_eq!(within(peer.hear()).await, Heard::message("behind"));
     assert_eq!(
         within(peer.hear()).await,
-        Heard::Control(0x40, "the server is stopping".to_owned())
+        Heard::Control(code::GOING_AWAY, "the server is stopping".to_owned())
     );
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
@@ -73,7 +74,7 @@ async fn idle_connection_is_told_and_closed_at_once<K: Kind>() {
     let mut peer = server.peer().await;
     within(peer.ask("hello")).await;
     server.handle().stop();
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(server.finished().await.requests.served, 1);
@@ -95,7 +96,7 @@ async fn connections_are_told_in_whatever_order_others_have_ended<K: Kind>() {
     let fifth = open().await;
     server.handle().stop();
     for mut peer in [second, fourth, fifth] {
-        assert_eq!(within(peer.hear()).await.kind(), 0x40);
+        assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     }
     let report = server.finished().await;
     assert_eq!(report.requests.served, 5);
@@ -112,10 +113,10 @@ async fn started_frame_may_finish_during_drain<K: Kind>() {
     within(idle.ask("hello")).await;
     server.handle().stop();
     // When the idle one was told, the other was told as well, and still waits for its frame.
-    assert_eq!(within(idle.hear()).await.kind(), 0x40);
+    assert_eq!(within(idle.hear()).await.kind(), code::GOING_AWAY);
     within(peer.send(&request[6..])).await;
     assert_eq!(within(peer.hear()).await, Heard::message("started"));
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     drop((peer, idle));
     assert_eq!(server.finished().await.requests.served, 3);
 }
@@ -130,7 +131,7 @@ async fn started_frame_that_does_not_finish_is_refused_within_a_second_or_two<K:
     assert_eq!(
         within(peer.hear()).await,
         Heard::Control(
-            0x40,
+            code::GOING_AWAY,
             "the server is stopping, and the frame was not complete".to_owned()
         )
     );
@@ -214,7 +215,7 @@ async fn peer_that_keeps_sending_hears_its_last_reply<K: Kind>() {
     // A peer that never pauses has always begun a frame, which has a second to complete.
     let texts = ["", ", and the frame was not complete"];
     let mut goodbyes = texts
-        .map(|more| control(0x40, &format!("the server is stopping{more}")))
+        .map(|more| control(code::GOING_AWAY, &format!("the server is stopping{more}")))
         .into_iter();
     let replies = goodbyes.find_map(|goodbye| heard.strip_suffix(goodbye.as_slice()));
     let replies = replies.expect("a goodbye");
@@ -235,7 +236,7 @@ async fn idle_peers_that_stay_open_do_not_hold_up_a_drain<K: Kind>() {
     let stopped = std::time::Instant::now();
     server.handle().stop();
     for peer in &mut peers {
-        assert_eq!(within(peer.hear()).await.kind(), 0x40);
+        assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
         assert_eq!(within(peer.hear()).await, Heard::End);
     }
     let report = server.finished().await;
@@ -258,9 +259,9 @@ async fn drain_timeout_cuts_the_rest<K: Kind>() {
     assert_eq!(within(peer.hear()).await, Heard::message("first"));
     assert_eq!(
         within(peer.hear()).await,
-        Heard::Control(0x06, "the server ended before the reply".to_owned())
+        Heard::Control(code::FAILED, "the server ended before the reply".to_owned())
     );
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     let report = server.finished().await;
     assert_eq!((report.requests.served, report.requests.cut), (1, 1));
     assert_eq!(report.connections.cut, 1);
@@ -314,7 +315,7 @@ async fn dropped_server_cuts_its_connections<K: Kind>() {
     let mut peer = tcs_tests::RawPeer::connect(addr).await;
     within(peer.ask("hello")).await;
     listening.abort();
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     let error = TcpStream::connect(addr)
         .await
@@ -341,9 +342,9 @@ async fn report_adds_up_with_what_the_peers_saw<K: Kind>() {
         let mut peer = server.peer().await;
         for request in ["a", "error b", "panic c", "busy d", "size 9"] {
             match within(peer.ask(request)).await {
-                Heard::Message(_) | Heard::Control(0x01, _) => answered += 1,
-                Heard::Control(0x06, _) => failed += 1,
-                Heard::Control(0x04, _) => refused += 1,
+                Heard::Message(_) | Heard::Control(code::ERROR, _) => answered += 1,
+                Heard::Control(code::FAILED, _) => failed += 1,
+                Heard::Control(code::BUSY, _) => refused += 1,
                 other => panic!("{other:?}"),
             }
         }

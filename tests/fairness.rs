@@ -1,4 +1,4 @@
-//! Peers that never stop to ask do not keep the others waiting, whatever the function.
+//! Peers that never stop asking do not keep the others waiting, whatever the function.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -19,8 +19,12 @@ each_work!(
 /// What is measured is disturbed by nothing that this file runs.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// A peer is answered, and a server stops to listen, within 100 ms; five times that on a busy machine.
+/// A peer is answered, and a server stops listening, within 100 ms; five times that on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(500);
+/// What a call may take whatever it took alone. Where that is tens of microseconds, and more threads are
+/// busy than there are cores, it is the scheduler that makes a peer wait for its turn; a server that let
+/// flooders keep its threads would make it wait longer.
+const TIME_SLICE: Duration = Duration::from_millis(5);
 /// No measurement takes much longer.
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -53,7 +57,7 @@ fn is_fair(protocol: impl ServerProtocol, request: &[u8], reply: &[u8]) {
     flooders.into_iter().for_each(Flooder::finished);
     let report = server.finished();
     assert!(
-        beside <= 10 * alone,
+        beside <= Duration::max(10 * alone, TIME_SLICE),
         "{beside:?} beside flooders, {alone:?} alone"
     );
     assert!(first <= AT_ONCE, "a new peer waited for {first:?}");

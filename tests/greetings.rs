@@ -6,7 +6,9 @@ use tcs::{
     ConcurrentServer, Context, Encode, Lines, Peer, Plain, Rejection, ServerProtocol,
     server_protocol,
 };
-use tcs_tests::{Act, Gate, Heard, Kind, Over, Place, each_kind, frame, gate, over_both, within};
+use tcs_tests::{
+    Act, Gate, Heard, Kind, Over, Place, code, each_kind, frame, gate, over_both, within,
+};
 
 each_kind!(
     over_both:
@@ -134,7 +136,7 @@ async fn greeting_that_cannot_be_sent_ends_the_connection(over: Over) {
     let mut place = Place::new(over, server).await;
     let mut peer = place.peer().await;
     within(peer.send(frame(b"x"))).await;
-    let Heard::Control(0x40, text) = within(peer.hear()).await else {
+    let Heard::Control(code::GOING_AWAY, text) = within(peer.hear()).await else {
         panic!("the server ends the connection");
     };
     assert!(

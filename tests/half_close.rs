@@ -53,11 +53,26 @@ mod holds {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn function_is_dropped_as_soon_as_its_peer_has_closed_its_half() {
-    is_dropped_at_once(Hold::new, "hold").await;
-    is_dropped_at_once(HoldLater::new, "hold").await;
-    is_dropped_at_once(holds::Protocol::new, r#"{"hold":{}}"#).await;
+/// A request to `hold` of the module.
+const HOLD: &str = r#"{"hold":{}}"#;
+
+mod function_is_dropped_as_soon_as_its_peer_has_closed_its_half {
+    use super::{HOLD, Hold, HoldLater, holds, is_dropped_at_once};
+
+    #[tokio::test(start_paused = true)]
+    async fn ready_async() {
+        is_dropped_at_once(Hold::new, "hold").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting() {
+        is_dropped_at_once(HoldLater::new, "hold").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_module() {
+        is_dropped_at_once(holds::Protocol::new, HOLD).await;
+    }
 }
 
 async fn is_dropped_at_once<P: ServerProtocol<Framing = LengthPrefixed>>(
@@ -83,12 +98,24 @@ async fn is_dropped_at_once<P: ServerProtocol<Framing = LengthPrefixed>>(
     );
 }
 
-#[tokio::test]
-async fn clients_that_left_leave_their_places() {
-    leave_their_places(Hold::new, ["hold", "pass", "pass"]).await;
-    leave_their_places(HoldLater::new, ["hold", "pass", "pass"]).await;
-    let texts = [r#"{"hold":{}}"#, r#"{"pass":{}}"#, r#"{"pass":null}"#];
-    leave_their_places(holds::Protocol::new, texts).await;
+mod clients_that_left_leave_their_places {
+    use super::{HOLD, Hold, HoldLater, holds, leave_their_places};
+
+    #[tokio::test]
+    async fn ready_async() {
+        leave_their_places(Hold::new, ["hold", "pass", "pass"]).await;
+    }
+
+    #[tokio::test]
+    async fn waiting() {
+        leave_their_places(HoldLater::new, ["hold", "pass", "pass"]).await;
+    }
+
+    #[tokio::test]
+    async fn of_a_module() {
+        let texts = [HOLD, r#"{"pass":{}}"#, r#"{"pass":null}"#];
+        leave_their_places(holds::Protocol::new, texts).await;
+    }
 }
 
 async fn leave_their_places<P: ServerProtocol<Framing = LengthPrefixed>>(

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use tcs::{ConcurrentServer, LengthPrefixed, ServerProtocol};
 use tcs_tests::{
-    Heard, Kind, Over, Place, RawPeer, each_async_kind, each_kind, each_kind_that_waits, frame,
-    gate, patiently, serve_in_memory, stage,
+    Heard, Kind, Over, Place, RawPeer, code, each_kind, ended_in_time, frame, gate, patiently,
+    serve_in_memory, stage,
     stage::{BlockingHold, ReadyHold, SilentHold, Stage, SyncHold, WaitingHold, holds},
     start, tester_of, within,
 };
 use tokio::time::{Instant, timeout};
 
 each_kind!(over_both: requests_before_a_half_close_are_all_answered);
-each_kind_that_waits!(
-    over_both:
+each_kind!(
+    [ready_async, waiting, blocking] over_both:
     requests_before_a_half_close_are_all_answered_although_the_first_waits,
 );
-each_async_kind!(
-    paused:
+each_kind!(
+    [ready_async, waiting] paused:
     function_has_its_time_when_the_peer_has_closed_its_half,
     function_has_half_a_minute_when_the_peer_has_closed_its_half,
     function_that_has_waited_already_has_its_time_from_the_half_close_on,
@@ -36,7 +36,7 @@ enum Ends {
 }
 
 /// Asks `hold` fifteen times, resets the connection while the first is held, and asks `pass` with another.
-async fn nothing_goes_on_behind_a_reset<P>(
+async fn ends_with_its_peer<P>(
     protocol: impl FnOnce(Stage) -> P,
     ends: Ends,
     [hold, pass, passed]: [&str; 3],
@@ -78,51 +78,51 @@ fn of_a_module(hold: &str) -> [&str; 3] {
 
 mod nothing_goes_on_behind_a_reset {
     use super::{
-        BlockingHold, Ends, ReadyHold, SilentHold, SyncHold, TEXTS, WaitingHold, holds,
-        nothing_goes_on_behind_a_reset, of_a_module,
+        BlockingHold, Ends, ReadyHold, SilentHold, SyncHold, TEXTS, WaitingHold,
+        ends_with_its_peer, holds, of_a_module,
     };
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn sync() {
-        nothing_goes_on_behind_a_reset(SyncHold::new, Ends::ByItself, TEXTS).await;
+        ends_with_its_peer(SyncHold::new, Ends::ByItself, TEXTS).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn sync_without_replies() {
-        nothing_goes_on_behind_a_reset(SilentHold::new, Ends::Unsaid, TEXTS).await;
+        ends_with_its_peer(SilentHold::new, Ends::Unsaid, TEXTS).await;
     }
 
     #[tokio::test]
     async fn ready_async() {
-        nothing_goes_on_behind_a_reset(ReadyHold::new, Ends::Dropped, TEXTS).await;
+        ends_with_its_peer(ReadyHold::new, Ends::Dropped, TEXTS).await;
     }
 
     #[tokio::test]
     async fn waiting() {
-        nothing_goes_on_behind_a_reset(WaitingHold::new, Ends::Dropped, TEXTS).await;
+        ends_with_its_peer(WaitingHold::new, Ends::Dropped, TEXTS).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn blocking() {
-        nothing_goes_on_behind_a_reset(BlockingHold::new, Ends::ByItself, TEXTS).await;
+        ends_with_its_peer(BlockingHold::new, Ends::ByItself, TEXTS).await;
     }
 
     #[tokio::test]
     async fn ready_async_of_a_module() {
         let texts = of_a_module(r#"{"hold":{}}"#);
-        nothing_goes_on_behind_a_reset(holds::Protocol::new, Ends::Dropped, texts).await;
+        ends_with_its_peer(holds::Protocol::new, Ends::Dropped, texts).await;
     }
 
     #[tokio::test]
     async fn waiting_of_a_module() {
         let texts = of_a_module(r#"{"hold_later":{}}"#);
-        nothing_goes_on_behind_a_reset(holds::Protocol::new, Ends::Dropped, texts).await;
+        ends_with_its_peer(holds::Protocol::new, Ends::Dropped, texts).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn blocking_of_a_module() {
         let texts = of_a_module(r#"{"block":{}}"#);
-        nothing_goes_on_behind_a_reset(holds::Protocol::new, Ends::ByItself, texts).await;
+        ends_with_its_peer(holds::Protocol::new, Ends::ByItself, texts).await;
     }
 }
 
@@ -154,22 +154,10 @@ async fn requests_before_a_half_close_are_all_answered_although_the_first_waits<
     assert_eq!(place.requests().await.served, 15);
 }
 
-/// How late a limit may end: three sweeps of at most 83 ms.
-const LATE: Duration = Duration::from_millis(250);
-
-#[track_caller]
-fn took(began: Instant, limit: Duration) {
-    let passed = began.elapsed();
-    assert!(
-        passed >= limit && passed <= limit + LATE,
-        "{passed:?} instead of {limit:?}"
-    );
-}
-
 /// Fails unless a request is answered *timed out*, and nothing but the end comes after that.
 async fn hears_that_its_time_is_over(peer: &mut RawPeer, limit: &str) {
     let answer = timeout(Duration::from_mins(2), peer.hear()).await;
-    let Heard::Control(0x05, text) = answer.expect("an answer in time") else {
+    let Heard::Control(code::TIMED_OUT, text) = answer.expect("an answer in time") else {
         panic!("the request is not answered by *timed out*");
     };
     assert!(
@@ -179,7 +167,7 @@ async fn hears_that_its_time_is_over(peer: &mut RawPeer, limit: &str) {
     loop {
         match patiently(peer.hear()).await {
             Heard::End => break,
-            last => assert_eq!(last.kind(), 0x40, "{last:?}"),
+            last => assert_eq!(last.kind(), code::GOING_AWAY, "{last:?}"),
         }
     }
 }
@@ -195,7 +183,7 @@ async fn function_has_its_time_when_the_peer_has_closed_its_half<K: Kind>() {
     patiently(peer.finish()).await;
     let began = Instant::now();
     hears_that_its_time_is_over(&mut peer, "7s").await;
-    took(began, limit);
+    ended_in_time(began, limit);
     let requests = patiently(serving).await.expect("no panic").requests;
     assert_eq!((requests.served, requests.failed), (1, 1));
     assert!(!gate.was_reached(), "a request behind it was begun");
@@ -209,7 +197,7 @@ async fn function_has_half_a_minute_when_the_peer_has_closed_its_half<K: Kind>()
     patiently(peer.finish()).await;
     let began = Instant::now();
     hears_that_its_time_is_over(&mut peer, "30s").await;
-    took(began, Duration::from_secs(30));
+    ended_in_time(began, Duration::from_secs(30));
     assert_eq!(
         patiently(serving).await.expect("no panic").requests.failed,
         1
@@ -227,7 +215,7 @@ async fn function_that_has_waited_already_has_its_time_from_the_half_close_on<K:
     let began = Instant::now();
     tokio::time::sleep(Duration::from_secs(29)).await;
     hears_that_its_time_is_over(&mut peer, "30s").await;
-    took(began, Duration::from_secs(30));
+    ended_in_time(began, Duration::from_secs(30));
     assert_eq!(
         patiently(serving).await.expect("no panic").requests.failed,
         1

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Raw, server_protocol};
 use tcs_tests::{
-    Gate, Heard, Kind, RawPeer, Running, Tester, each_kind, each_kind_that_waits, frame, gate,
-    start, tester, tester_of, within,
+    Gate, Heard, Kind, RawPeer, Running, Tester, code, each_kind, frame, gate, start, tester,
+    tester_of, within,
 };
 use tokio::net::TcpStream;
 
@@ -20,7 +20,8 @@ each_kind!(
     raw_has_one_exchange_per_connection,
     raw_request_that_fills_the_buffer_exactly_is_answered,
 );
-each_kind_that_waits!(
+each_kind!(
+    [ready_async, waiting, blocking]
     once_has_closed_its_listener_when_the_request_is_taken,
     iterative_does_not_answer_the_second_before_the_first_is_done,
     concurrent_answers_both,
@@ -35,7 +36,7 @@ async fn once_answers_one_request_and_returns<K: Kind>() {
     let server = start(OnceServer::new(prefixed::<K>(&gate()))).await;
     let mut peer = server.peer().await;
     assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let report = server.finished().await;
@@ -62,7 +63,7 @@ async fn once_ignores_connections_that_stay_idle<K: Kind>() {
     let mut idle = server.peer().await;
     let mut peer = server.peer().await;
     assert_eq!(within(peer.ask("hello")).await, Heard::message("hello"));
-    assert_eq!(within(idle.hear()).await.kind(), 0x41);
+    assert_eq!(within(idle.hear()).await.kind(), code::IDLE);
     drop((peer, idle));
     assert_eq!(server.finished().await.requests.served, 1);
 }
@@ -102,7 +103,10 @@ async fn no_second_request(server: Running) {
     assert_eq!(within(peer.hear()).await, Heard::message("one"));
     assert_eq!(
         within(peer.hear()).await,
-        Heard::Control(0x40, "this server answers one request".to_owned())
+        Heard::Control(
+            code::GOING_AWAY,
+            "this server answers one request".to_owned()
+        )
     );
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
@@ -111,17 +115,17 @@ async fn no_second_request(server: Running) {
 
 async fn once_returns_when_its_request_is_refused_or_fails<K: Kind>() {
     for (request, kind) in [
-        (frame(b"\xff"), 0x02),
-        (frame(b"busy x"), 0x04),
-        (frame(b"panic x"), 0x06),
-        (2_u32.pow(30).to_be_bytes().to_vec(), 0x43),
+        (frame(b"\xff"), code::BAD_REQUEST),
+        (frame(b"busy x"), code::BUSY),
+        (frame(b"panic x"), code::FAILED),
+        (2_u32.pow(30).to_be_bytes().to_vec(), code::PROTOCOL_ERROR),
     ] {
         let server = start(OnceServer::new(prefixed::<K>(&gate()))).await;
         let mut peer = server.peer().await;
         within(peer.send([request, frame(b"behind")].concat())).await;
         assert_eq!(within(peer.hear()).await.kind(), kind);
-        if kind < 0x40 {
-            assert_eq!(within(peer.hear()).await.kind(), 0x40);
+        if kind < code::GOING_AWAY {
+            assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
         }
         assert_eq!(within(peer.hear()).await, Heard::End);
         drop(peer);
@@ -135,7 +139,7 @@ async fn once_answers_one_request_over_any_stream<K: Kind>() {
     let mut peer = RawPeer::over(near);
     within(peer.send([frame(b"one"), frame(b"two")].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("one"));
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     drop(peer);
     let report = within(serving).await.expect("no panic").expect("served");
     assert_eq!(report.requests.received, 1);
@@ -173,7 +177,10 @@ async fn iterative_serves_the_second_although_the_first_sits_idle<K: Kind>() {
     assert_eq!(within(second.ask("hello")).await, Heard::message("hello"));
     assert_eq!(
         within(idle.hear()).await,
-        Heard::Control(0x41, "nothing arrived for 50ms (`idle_timeout`)".to_owned())
+        Heard::Control(
+            code::IDLE,
+            "nothing arrived for 50ms (`idle_timeout`)".to_owned()
+        )
     );
     drop((idle, second));
     assert_eq!(server.stopped().await.requests.served, 1);

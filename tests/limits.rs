@@ -6,7 +6,7 @@ use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Report, server_protocol};
 use tcs_tests::{
-    Heard, Kind, Tester, each_async_kind, each_kind, frame, gate, patiently,
+    Heard, Kind, Tester, code, each_kind, ended_between, ended_in_time, frame, gate, patiently,
     serve_in_memory as serve, tester_of,
 };
 use tokio::{task::JoinHandle, time::Instant};
@@ -27,15 +27,12 @@ each_kind!(
     request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late,
     limits_can_be_switched_off,
 );
-each_async_kind!(
-    paused:
+each_kind!(
+    [ready_async, waiting] paused:
     function_has_no_limit_unless_it_is_given_one,
     function_that_takes_too_long_is_answered_in_its_place,
     function_that_takes_too_long_with_a_session_ends_the_connection,
 );
-
-/// How late a limit may end: three sweeps of at most 83 ms.
-const LATE: Duration = Duration::from_millis(250);
 
 fn server<K: Kind>() -> ConcurrentServer<Tester<LengthPrefixed, (), K>> {
     ConcurrentServer::new(tester_of(&gate()))
@@ -43,15 +40,6 @@ fn server<K: Kind>() -> ConcurrentServer<Tester<LengthPrefixed, (), K>> {
 
 async fn ended(serving: JoinHandle<Report>) -> Report {
     patiently(serving).await.expect("no panic")
-}
-
-#[track_caller]
-fn took(began: Instant, limit: Duration) {
-    let passed = began.elapsed();
-    assert!(
-        passed >= limit && passed <= limit + LATE,
-        "{passed:?} instead of {limit:?}"
-    );
 }
 
 async fn idle_connection_is_told_and_closed<K: Kind>() {
@@ -63,14 +51,17 @@ async fn idle_connection_is_told_and_closed<K: Kind>() {
             patiently(peer.ask("still here")).await,
             Heard::message("still here")
         );
-        took(began, Duration::from_secs(299));
+        ended_in_time(began, Duration::from_secs(299));
     }
     let began = Instant::now();
     assert_eq!(
         patiently(peer.hear()).await,
-        Heard::Control(0x41, "nothing arrived for 300s (`idle_timeout`)".to_owned())
+        Heard::Control(
+            code::IDLE,
+            "nothing arrived for 300s (`idle_timeout`)".to_owned()
+        )
     );
-    took(began, Duration::from_mins(5));
+    ended_in_time(began, Duration::from_mins(5));
     assert_eq!(patiently(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(ended(serving).await.requests.received, 2);
@@ -82,8 +73,8 @@ async fn idle_connection_keeps_others_waiting_for_a_short_time_only<K: Kind>() {
     let once = serve(OnceServer::new(tester()), 1 << 16);
     let began = Instant::now();
     for ((mut peer, serving), seconds) in [(iterative, 5), (once, 30)] {
-        assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
-        took(began, Duration::from_secs(seconds));
+        assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
+        ended_in_time(began, Duration::from_secs(seconds));
         drop(peer);
         assert_eq!(ended(serving).await.connections.closed, 1);
     }
@@ -100,11 +91,11 @@ async fn started_frame_has_its_own_limit<K: Kind>() {
     assert_eq!(
         patiently(peer.hear()).await,
         Heard::Control(
-            0x41,
+            code::IDLE,
             "the frame was not complete after 30s (`frame_timeout`)".to_owned()
         )
     );
-    took(began, Duration::from_secs(30));
+    ended_in_time(began, Duration::from_secs(30));
     drop(peer);
     let requests = ended(serving).await.requests;
     assert_eq!((requests.received, requests.refused), (1, 1));
@@ -115,13 +106,16 @@ async fn frame_that_is_skipped_has_the_same_limit<K: Kind>() {
     let began = Instant::now();
     patiently(peer.send(300_u32.to_be_bytes())).await;
     let too_large = "a message of 300 bytes exceeds `max_frame_len` of 100 bytes".to_owned();
-    assert_eq!(patiently(peer.hear()).await, Heard::Control(3, too_large));
+    assert_eq!(
+        patiently(peer.hear()).await,
+        Heard::Control(code::TOO_LARGE, too_large)
+    );
     for _ in 0..5 {
         patiently(peer.send(b"x")).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
-    assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
-    took(began, Duration::from_secs(30));
+    assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
+    ended_in_time(began, Duration::from_secs(30));
     drop(peer);
     let requests = ended(serving).await.requests;
     assert_eq!((requests.received, requests.refused), (1, 1));
@@ -136,7 +130,7 @@ async fn bytes_that_arrive_earn_a_started_frame_more_time<K: Kind>() {
     tokio::time::sleep(Duration::from_millis(31_500)).await;
     patiently(peer.send(&request[128 * 1024..])).await;
     assert_eq!(patiently(peer.hear()).await, Heard::Message(message));
-    took(began, Duration::from_millis(31_500));
+    ended_in_time(began, Duration::from_millis(31_500));
     drop(peer);
     assert_eq!(ended(serving).await.requests.served, 1);
 }
@@ -146,7 +140,7 @@ async fn peer_that_does_not_read_is_given_up<K: Kind>() {
     let began = Instant::now();
     patiently(peer.send([frame(b"size 1000"), frame(b"behind")].concat())).await;
     let report = ended(serving).await;
-    took(began, Duration::from_secs(30));
+    ended_in_time(began, Duration::from_secs(30));
     assert_eq!((report.requests.received, report.requests.cut), (2, 2));
 }
 
@@ -174,7 +168,7 @@ async fn peer_that_reads_a_little_now_and_then_is_given_up<K: Kind>() {
         }
     });
     let report = ended(serving).await;
-    took(began, Duration::from_secs(30));
+    ended_in_time(began, Duration::from_secs(30));
     assert_eq!((report.requests.received, report.requests.cut), (1, 1));
     patiently(reading).await.expect("no panic");
 }
@@ -185,12 +179,8 @@ async fn bytes_that_a_peer_takes_earn_it_more_time<K: Kind>() {
     patiently(peer.send(frame(b"size 8000000"))).await;
     patiently(peer.receive(10 << 16)).await;
     let report = ended(serving).await;
-    let passed = began.elapsed();
     // As much as it took, and what the pipe holds.
-    assert!(
-        passed >= Duration::from_secs(40) && passed <= Duration::from_secs(41) + LATE,
-        "{passed:?}"
-    );
+    ended_between(began, Duration::from_secs(40), Duration::from_secs(41));
     assert_eq!((report.requests.received, report.requests.cut), (1, 1));
 }
 
@@ -212,7 +202,7 @@ async fn server_that_closes_first_lingers<K: Kind>() {
     let (mut peer, serving) = serve(server::<K>(), 1 << 16);
     patiently(peer.send(frame(b"last words"))).await;
     assert_eq!(patiently(peer.hear()).await, Heard::message("words"));
-    assert_eq!(patiently(peer.hear()).await.kind(), 0x40);
+    assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(patiently(peer.hear()).await, Heard::End);
     let began = Instant::now();
     // What still arrives is dropped, and does not extend the wait.
@@ -248,9 +238,12 @@ async fn function_that_takes_too_long_is_answered_in_its_place<K: Kind>() {
     patiently(peer.send([frame(b"wait"), frame(b"behind")].concat())).await;
     assert_eq!(
         patiently(peer.hear()).await,
-        Heard::Control(0x05, "no reply within 3s (`request_timeout`)".to_owned())
+        Heard::Control(
+            code::TIMED_OUT,
+            "no reply within 3s (`request_timeout`)".to_owned()
+        )
     );
-    took(began, limit);
+    ended_in_time(began, limit);
     assert_eq!(patiently(peer.hear()).await, Heard::message("behind"));
     drop(peer);
     let requests = ended(serving).await.requests;
@@ -262,11 +255,11 @@ async fn function_that_takes_too_long_with_a_session_ends_the_connection<K: Kind
     let server = ConcurrentServer::new(tester.counting()).request_timeout(Duration::from_secs(3));
     let (mut peer, serving) = serve(server, 1 << 16);
     patiently(peer.send([frame(b"wait"), frame(b"behind")].concat())).await;
-    assert_eq!(patiently(peer.hear()).await.kind(), 0x05);
+    assert_eq!(patiently(peer.hear()).await.kind(), code::TIMED_OUT);
     assert_eq!(
         patiently(peer.hear()).await,
         Heard::Control(
-            0x40,
+            code::GOING_AWAY,
             "the session was lost with the failed request".to_owned()
         )
     );
@@ -277,10 +270,10 @@ async fn function_that_takes_too_long_with_a_session_ends_the_connection<K: Kind
 async fn request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late<K: Kind>() {
     let (mut peer, serving) = serve(server::<K>().max_frame_len(100), 1 << 16);
     patiently(peer.send([&101_u32.to_be_bytes()[..], b"a part"].concat())).await;
-    assert_eq!(patiently(peer.hear()).await.kind(), 0x03);
+    assert_eq!(patiently(peer.hear()).await.kind(), code::TOO_LARGE);
     let began = Instant::now();
-    assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
-    took(began, Duration::from_secs(30));
+    assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
+    ended_in_time(began, Duration::from_secs(30));
     drop(peer);
     let requests = ended(serving).await.requests;
     assert_eq!((requests.received, requests.refused), (1, 1));
@@ -308,8 +301,8 @@ async fn time_in_which_nothing_could_run_does_not_count() {
     }
     let began = Instant::now();
     // Nine of the ten seconds have passed.
-    assert_eq!(patiently(peer.hear()).await.kind(), 0x41);
-    took(began, Duration::from_secs(1));
+    assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
+    ended_in_time(began, Duration::from_secs(1));
     drop(peer);
     assert_eq!(ended(serving).await.requests.served, 3);
 }
@@ -335,6 +328,6 @@ async fn limits_can_be_switched_off<K: Kind>() {
     patiently(peer.rest()).await;
     let began = Instant::now();
     assert_eq!(ended(serving).await.requests.served, 2);
-    took(began, Duration::ZERO);
+    ended_in_time(began, Duration::ZERO);
     drop(peer);
 }

@@ -2,8 +2,8 @@
 
 use tcs::{ConcurrentServer, LengthPrefixed, Lines, Raw, Report};
 use tcs_tests::{
-    Heard, Kind, Tester, control, each_kind, frame, gate, serve_in_memory as serve, tester_of,
-    within,
+    Heard, Kind, Tester, code, control, each_kind, frame, gate, serve_in_memory as serve,
+    tester_of, within,
 };
 use tokio::task::JoinHandle;
 
@@ -30,7 +30,7 @@ async fn request_beyond_the_limit_is_refused_in_its_place<K: Kind>() {
             Heard::message(&request)
         } else {
             let text = format!("a message of {length} bytes exceeds `max_frame_len` of 100 bytes");
-            Heard::Control(0x03, text)
+            Heard::Control(code::TOO_LARGE, text)
         };
         let requests = [frame(request.as_bytes()), frame(b"behind")].concat();
         within(peer.send(requests)).await;
@@ -45,7 +45,7 @@ async fn request_beyond_the_limit_is_refused_in_its_place<K: Kind>() {
     assert_eq!(
         within(peer.hear()).await,
         Heard::Control(
-            0x43,
+            code::PROTOCOL_ERROR,
             "a message of 401 bytes exceeds `max_frame_len` of 100 bytes".to_owned()
         )
     );
@@ -65,7 +65,7 @@ async fn reply_beyond_the_limit_is_a_failure_in_its_place<K: Kind>() {
             assert_eq!(
                 heard,
                 Heard::Control(
-                    0x06,
+                    code::FAILED,
                     "the reply cannot be sent: a message of 101 bytes exceeds `max_frame_len` of \
                      100 bytes"
                         .to_owned()

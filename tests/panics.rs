@@ -12,8 +12,8 @@ use tcs::{
     ParsedFrame, Peer, Plain, Rejection, ServerProtocol, Unparsed, Writer, server_protocol,
 };
 use tcs_tests::{
-    Bomb, Count, Heard, Kind, Over, Place, RawPeer, each_kind, frame, gate, over_both, patiently,
-    start, tester_of, within,
+    Bomb, Count, Heard, Kind, Over, Place, RawPeer, code, each_kind, frame, gate, over_both,
+    patiently, start, tester_of, within,
 };
 
 each_kind!(
@@ -33,7 +33,7 @@ each_kind!(
 over_both!(payload_of_the_words_for_a_refusal_ends_its_connection_only);
 
 fn failed() -> Heard {
-    Heard::Control(0x06, "the function panicked".to_owned())
+    Heard::Control(code::FAILED, "the function panicked".to_owned())
 }
 
 async fn panic_is_the_failure_of_its_request_only<K: Kind>(over: Over) {
@@ -61,7 +61,7 @@ async fn panic_with_a_session_ends_the_connection<K: Kind>(over: Over) {
     within(peer.send(requests)).await;
     assert_eq!(within(peer.hear()).await, Heard::message("1"));
     assert_eq!(within(peer.hear()).await, failed());
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let mut peer = place.peer().await;
@@ -92,7 +92,7 @@ async fn connection_that_survived_a_panic_has_its_limits<K: Kind>(over: Over) {
     let mut place = Place::new(over, server).await;
     let mut peer = place.peer().await;
     assert_eq!(within(peer.ask("panic secret")).await, failed());
-    assert_eq!(within(peer.hear()).await.kind(), 0x41);
+    assert_eq!(within(peer.hear()).await.kind(), code::IDLE);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(place.requests().await.failed, 1);
@@ -104,7 +104,7 @@ async fn connection_that_survived_a_panic_is_told_of_a_drain<K: Kind>() {
     let mut peer = server.peer().await;
     assert_eq!(within(peer.ask("panic secret")).await, failed());
     server.handle().stop();
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(server.finished().await.requests.failed, 1);
@@ -130,7 +130,7 @@ async fn payload_that_panics_ends_a_connection_with_a_session<K: Kind>(over: Ove
     within(peer.send([frame(b"count"), frame(b"bomb"), frame(b"count")].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("1"));
     assert_eq!(within(peer.hear()).await, failed());
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let requests = place.requests().await;
@@ -333,7 +333,7 @@ async fn reply_that_panics_as_it_is_written_leaves_no_part() {
     let mut peer = server.peer().await;
     let requests = [frame(b"before"), frame(b"half"), frame(b"behind")];
     within(peer.send(requests.concat())).await;
-    let error = |text: &str| Heard::Control(0x01, text.to_owned());
+    let error = |text: &str| Heard::Control(code::ERROR, text.to_owned());
     assert_eq!(within(peer.hear()).await, error("before"));
     assert_eq!(within(peer.hear()).await, failed());
     assert_eq!(within(peer.hear()).await, error("behind"));
@@ -358,7 +358,7 @@ async fn panic_of_a_function_that_never_waits_ends_a_connection_with_a_session()
     within(peer.send(requests.concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("1"));
     assert_eq!(within(peer.hear()).await, failed());
-    assert_eq!(within(peer.hear()).await.kind(), 0x40);
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let requests = server.stopped().await.requests;

@@ -7,8 +7,7 @@ use tcs::{
     Raw, Rejection, RejectionKind, ServerProtocol, server::Requests, server_protocol,
 };
 use tcs_tests::{
-    Act, Count, Counting, Gate, Kind, Over, Place, each_async_kind, each_kind, gate, over_both,
-    start, within,
+    Act, Count, Counting, Gate, Kind, Over, Place, each_kind, gate, over_both, start, within,
 };
 
 each_kind!(
@@ -23,7 +22,7 @@ each_kind!(
     words_of_a_protocol_by_hand_are_optional,
 );
 each_kind!(idle_connection_is_told_that_the_server_stops);
-each_async_kind!(over_both: function_that_takes_too_long_is_worded);
+each_kind!([ready_async, waiting] over_both: function_that_takes_too_long_is_worded);
 over_both!(
     words_of_a_function_are_those_that_it_names,
     refusal_of_what_is_extracted_is_worded,

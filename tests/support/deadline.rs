@@ -2,6 +2,8 @@
 
 use std::{panic::Location, time::Duration};
 
+use tokio::time::Instant;
+
 /// Waits for `future`, and fails with the caller's line when that takes too long.
 #[track_caller]
 pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
@@ -12,6 +14,27 @@ pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
 #[track_caller]
 pub fn patiently<F: Future>(future: F) -> impl Future<Output = F::Output> {
     bounded(future, Duration::from_hours(24))
+}
+
+/// How late a limit of a server may end: three of its sweeps, which are at most 83 ms apart
+/// (`tcs/src/server/registry.rs`), and a millisecond of rounding.
+const LATE: Duration = Duration::from_millis(3 * 83 + 1);
+
+/// Fails unless what began then has ended when `limit` was over, never before it, and late only by what
+/// the server's clock is too coarse for.
+#[track_caller]
+pub fn ended_in_time(began: Instant, limit: Duration) {
+    ended_between(began, limit, limit);
+}
+
+/// Like [`ended_in_time`] where the limit is not known to the byte that earned it.
+#[track_caller]
+pub fn ended_between(began: Instant, earliest: Duration, latest: Duration) {
+    let passed = began.elapsed();
+    assert!(
+        passed >= earliest && passed <= latest + LATE,
+        "{passed:?} instead of {earliest:?} to {latest:?}"
+    );
 }
 
 #[track_caller]

@@ -108,96 +108,86 @@ impl Kind for BlockingFn {
 
 /// Runs each of the named functions as a test for each [`Kind`], which is its type parameter.
 ///
-/// | before the names | |
+/// Kinds in front are the only ones: a function that waits at a [`Gate`] is not `sync`, and one that can be
+/// dropped while it waits is not `blocking` either. A word behind them says how the tests run:
+///
+/// | word | |
 /// |---|---|
-/// | `over_both:` | the functions take an [`Over`](crate::Over), and each test runs over TCP and in memory |
-/// | `paused:` | the clock is paused |
-/// | `no_runtime:` | the functions are plain ones, and no test has a runtime |
+/// | none | on a runtime |
+/// | `over_both:` | over TCP and in memory: the functions take an [`Over`](crate::Over) |
+/// | `paused:` | with a paused clock |
+/// | `no_runtime:` | without a runtime: the functions are plain ones |
+///
+/// ```ignore
+/// each_kind!([ready_async, waiting] over_both: function_is_dropped);
+///
+/// async fn function_is_dropped<K: Kind>(over: Over) {}
+/// ```
+///
+/// makes the tests `function_is_dropped::over_tcp::ready_async`, `…::over_tcp::waiting`,
+/// `…::in_memory::ready_async` and `…::in_memory::waiting`.
 #[macro_export]
 macro_rules! each_kind {
-    (over_both: $($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test over_both [sync SyncFn, ready_async ReadyFn, waiting WaitingFn] [blocking BlockingFn] })+
+    ($how:ident: $($test:ident),+ $(,)?) => {
+        $crate::each_kind! { [sync, ready_async, waiting, blocking] $how: $($test),+ }
     };
-    (paused: $($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test paused [sync SyncFn, ready_async ReadyFn, waiting WaitingFn, blocking BlockingFn] [] })+
+    ($kinds:tt $how:ident: $($test:ident),+ $(,)?) => {
+        $($crate::tests_of_kinds! { $how $test $kinds })+
     };
-    (no_runtime: $($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test no_runtime [sync SyncFn, ready_async ReadyFn, waiting WaitingFn, blocking BlockingFn] })+
+    ($kinds:tt $($test:ident),+ $(,)?) => {
+        $crate::each_kind! { $kinds on_a_runtime: $($test),+ }
     };
     ($($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test [sync SyncFn, ready_async ReadyFn, waiting WaitingFn] [blocking BlockingFn] })+
+        $crate::each_kind! { on_a_runtime: $($test),+ }
     };
 }
 
-/// Like [`each_kind!`] for functions that wait at a [`Gate`](crate::Gate): all but plain ones.
-#[macro_export]
-macro_rules! each_kind_that_waits {
-    (over_both: $($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test over_both [ready_async ReadyFn, waiting WaitingFn] [blocking BlockingFn] })+
-    };
-    ($($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test [ready_async ReadyFn, waiting WaitingFn] [blocking BlockingFn] })+
-    };
-}
-
-/// Like [`each_kind!`] for functions that can be dropped while they wait.
-#[macro_export]
-macro_rules! each_async_kind {
-    (over_both: $($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test over_both [ready_async ReadyFn, waiting WaitingFn] [] })+
-    };
-    (paused: $($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test paused [ready_async ReadyFn, waiting WaitingFn] [] })+
-    };
-    ($($test:ident),+ $(,)?) => {
-        $($crate::tests_of_kinds! { $test [ready_async ReadyFn, waiting WaitingFn] [] })+
-    };
-}
-
-/// The tests of one function: those of the kinds that run on a thread, and of those that need several.
+/// The module with the tests of one function; behind `@` each of them, and behind `@@` once its kind is
+/// looked up.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! tests_of_kinds {
-    ($test:ident over_both $one:tt $several:tt) => {
+    (over_both $test:ident [$($kind:ident),+]) => {
         mod $test {
             mod over_tcp {
                 use super::super::$test;
-                $crate::tests_of_kinds! { @ $test ($crate::Over::Tcp) () $one }
-                $crate::tests_of_kinds! { @ $test ($crate::Over::Tcp) (flavor = "multi_thread", worker_threads = 2) $several }
+                $($crate::tests_of_kinds! { @ $kind ($crate::Over::Tcp) $test })+
             }
             mod in_memory {
                 use super::super::$test;
-                $crate::tests_of_kinds! { @ $test ($crate::Over::Memory) () $one }
-                $crate::tests_of_kinds! { @ $test ($crate::Over::Memory) (flavor = "multi_thread", worker_threads = 2) $several }
+                $($crate::tests_of_kinds! { @ $kind ($crate::Over::Memory) $test })+
             }
         }
     };
-    ($test:ident paused $one:tt $several:tt) => {
+    ($how:ident $test:ident [$($kind:ident),+]) => {
         mod $test {
             use super::$test;
-            $crate::tests_of_kinds! { @ $test () (start_paused = true) $one }
-            $crate::tests_of_kinds! { @ $test () (start_paused = true) $several }
+            $($crate::tests_of_kinds! { @ $kind $how $test })+
         }
     };
-    ($test:ident no_runtime [$($name:ident $kind:ident),*]) => {
-        mod $test {
-            $(#[test]
-            fn $name() {
-                super::$test::<$crate::$kind>();
-            })*
+    (@ sync $($how:tt)+) => { $crate::tests_of_kinds! { @@ sync SyncFn () $($how)+ } };
+    (@ ready_async $($how:tt)+) => { $crate::tests_of_kinds! { @@ ready_async ReadyFn () $($how)+ } };
+    (@ waiting $($how:tt)+) => { $crate::tests_of_kinds! { @@ waiting WaitingFn () $($how)+ } };
+    (@ blocking $($how:tt)+) => {
+        $crate::tests_of_kinds! { @@ blocking BlockingFn (flavor = "multi_thread", worker_threads = 2) $($how)+ }
+    };
+    (@@ $name:ident $kind:ident $runtime:tt no_runtime $test:ident) => {
+        #[test]
+        fn $name() {
+            $test::<$crate::$kind>();
         }
     };
-    ($test:ident $one:tt $several:tt) => {
-        mod $test {
-            use super::$test;
-            $crate::tests_of_kinds! { @ $test () () $one }
-            $crate::tests_of_kinds! { @ $test () (flavor = "multi_thread", worker_threads = 2) $several }
-        }
+    // The clock can be paused on one thread only.
+    (@@ $name:ident $kind:ident $runtime:tt paused $test:ident) => {
+        $crate::tests_of_kinds! { @@ $name $kind (start_paused = true) () $test }
     };
-    (@ $test:ident $arguments:tt $runtime:tt [$($name:ident $kind:ident),*]) => {$(
+    (@@ $name:ident $kind:ident $runtime:tt on_a_runtime $test:ident) => {
+        $crate::tests_of_kinds! { @@ $name $kind $runtime () $test }
+    };
+    (@@ $name:ident $kind:ident $runtime:tt $arguments:tt $test:ident) => {
         #[tokio::test $runtime]
         async fn $name() {
             $test::<$crate::$kind> $arguments .await;
         }
-    )*};
+    };
 }

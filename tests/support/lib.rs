@@ -32,9 +32,9 @@ pub mod vectors;
 pub mod work;
 
 pub use counted::{Counted, Writes, counted};
-pub use deadline::{patiently, within};
+pub use deadline::{ended_between, ended_in_time, patiently, within};
 pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
-pub use peer::{Heard, RawPeer, control, frame};
+pub use peer::{Heard, RawPeer, code, control, frame};
 pub use server::{LONG, Over, Place, Running, adds_up, serve_in_memory, start};
 pub use tester::{Bomb, Count, Counting, Reply, Tester, tester, tester_of};

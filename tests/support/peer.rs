@@ -33,13 +33,26 @@ impl Heard {
         Self::Message(text.as_bytes().to_vec())
     }
 
-    /// Returns the kind of a control frame; 0 for anything else.
+    /// Returns the [`code`] of a control frame; 0 for anything else.
     pub fn kind(&self) -> u8 {
         match self {
             Self::Control(kind, _) => *kind,
             _ => 0,
         }
     }
+}
+
+/// The codes of control frames, as `WIRE.md` has them; the tests do not take them from the library.
+pub mod code {
+    pub const ERROR: u8 = 0x01;
+    pub const BAD_REQUEST: u8 = 0x02;
+    pub const TOO_LARGE: u8 = 0x03;
+    pub const BUSY: u8 = 0x04;
+    pub const TIMED_OUT: u8 = 0x05;
+    pub const FAILED: u8 = 0x06;
+    pub const GOING_AWAY: u8 = 0x40;
+    pub const IDLE: u8 = 0x41;
+    pub const PROTOCOL_ERROR: u8 = 0x43;
 }
 
 /// A `LengthPrefixed` message.

@@ -15,6 +15,11 @@ use tokio::{sync::Semaphore, task::yield_now};
 
 use crate::{Gate, gate};
 
+/// How long a function still blocks its thread behind the gate: longer than the 100 µs that a connection
+/// has within one poll, so that it looks at its peer before the next request, and long enough for a reset
+/// to have arrived by then.
+const LONGER_THAN_THE_BUDGET: Duration = Duration::from_millis(20);
+
 /// What the functions of a test share with it.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -68,7 +73,7 @@ impl Stage {
     /// Blocks the thread as a function does that takes its time, also when the gate is open.
     fn block(&self) {
         self.gate.block();
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(LONGER_THAN_THE_BUDGET);
     }
 
     fn enter(&self) -> Entered<'_> {
