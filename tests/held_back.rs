@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tcs::{ConcurrentServer, LengthPrefixed, server_protocol};
 use tcs_tests::{
-    Heard, Kind, each_kind, ended_in_time, frame, gate, patiently, serve_behind_a_buffer,
+    Heard, Kind, LONG, each_kind, ended_in_time, frame, gate, patiently, serve_behind_a_buffer,
     tester_of, within,
 };
 
@@ -55,7 +55,9 @@ async fn peer_that_does_not_read_is_given_up<K: Kind>() {
 async fn reply_arrives_while_the_next_function_waits<K: Kind>() {
     let gate = gate();
     let tester = tester_of::<K, LengthPrefixed>(&gate);
-    let (mut peer, serving) = serve_behind_a_buffer(ConcurrentServer::new(tester));
+    // Both are processed in one poll, however slow the machine is.
+    let server = ConcurrentServer::new(tester).poll_budget(LONG);
+    let (mut peer, serving) = serve_behind_a_buffer(server);
     within(peer.send([frame(LARGE), frame(b"wait next")].concat())).await;
     within(gate.reached()).await;
     assert_eq!(within(peer.hear()).await, large());
@@ -69,7 +71,9 @@ async fn reply_arrives_while_the_next_function_waits<K: Kind>() {
 async fn peer_that_does_not_read_while_a_function_waits_is_given_up<K: Kind>() {
     let (gate, limit) = (gate(), Duration::from_millis(50));
     let tester = tester_of::<K, LengthPrefixed>(&gate);
-    let server = ConcurrentServer::new(tester).write_timeout(limit);
+    let server = ConcurrentServer::new(tester)
+        .poll_budget(LONG)
+        .write_timeout(limit);
     let (mut peer, serving) = serve_behind_a_buffer(server);
     let began = Instant::now();
     within(peer.send([frame(LARGE), frame(b"wait next")].concat())).await;
