@@ -59,7 +59,7 @@ async fn ends_with_its_peer<P>(
     // The place of the first is free, and nothing is in it.
     let mut next = server.peer().await;
     assert_eq!(within(next.ask(pass)).await, Heard::message(passed));
-    let (returned, answered) = match ends {
+    let (returned, counted) = match ends {
         Ends::Dropped => (1, 1),
         Ends::ByItself => (2, 1),
         Ends::Unsaid => (2, 2),
@@ -67,7 +67,7 @@ async fn ends_with_its_peer<P>(
     assert_eq!((stage.begun(), stage.returned()), (2, returned));
     drop(next);
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.failed), (answered, 0));
+    assert_eq!((requests.served, requests.failed), (counted, 0));
 }
 
 const TEXTS: [&str; 3] = ["hold", "pass", "pass"];

@@ -16,6 +16,7 @@ pub mod client;
 mod counted;
 pub mod cutting;
 mod deadline;
+mod endless;
 mod gate;
 mod kind;
 pub mod ledger;
@@ -33,8 +34,11 @@ pub mod work;
 
 pub use counted::{Counted, Writes, counted};
 pub use deadline::{ended_between, ended_in_time, patiently, within};
+pub use endless::Endless;
 pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use peer::{Heard, RawPeer, code, control, frame};
-pub use server::{LONG, Over, Place, Running, adds_up, serve_in_memory, start};
+pub use server::{
+    LONG, Over, Place, Running, adds_up, serve_behind_a_buffer, serve_in_memory, start,
+};
 pub use tester::{Bomb, Count, Counting, Reply, Tester, tester, tester_of};

@@ -6,7 +6,10 @@ use tcs::{
     ConcurrentServer, Report, ServerProtocol,
     server::{Mode, Server, ServerHandle},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, BufWriter},
+    task::JoinHandle,
+};
 
 use crate::{RawPeer, within};
 
@@ -87,12 +90,28 @@ pub fn serve_in_memory<P: ServerProtocol, M: Mode>(
     pipe: usize,
 ) -> (RawPeer, JoinHandle<Report>) {
     let (near, far) = tokio::io::duplex(pipe);
-    let serving = tokio::spawn(async move {
-        let report = server.serve_stream(far).await.expect("good settings");
+    (RawPeer::over(near), serve_over(server, far))
+}
+
+/// Serves one peer through a pipe of 32 bytes, before which a buffer takes whatever is written and
+/// keeps it until it is flushed.
+pub fn serve_behind_a_buffer<P: ServerProtocol, M: Mode>(
+    server: Server<P, M>,
+) -> (RawPeer, JoinHandle<Report>) {
+    let (near, far) = tokio::io::duplex(32);
+    let buffered = BufWriter::with_capacity(1 << 20, far);
+    (RawPeer::over(near), serve_over(server, buffered))
+}
+
+fn serve_over<P: ServerProtocol, M: Mode>(
+    server: Server<P, M>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> JoinHandle<Report> {
+    tokio::spawn(async move {
+        let report = server.serve_stream(stream).await.expect("good settings");
         adds_up(&report);
         report
-    });
-    (RawPeer::over(near), serving)
+    })
 }
 
 /// What carries the bytes in a test that runs over both.

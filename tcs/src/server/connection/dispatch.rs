@@ -17,7 +17,8 @@ use super::{
     respond::{Flow, Occasion, Responder},
 };
 use crate::{
-    ConnectionInfo, Context, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Side,
+    ConnectionInfo, Context, FrameError, Framing, ParsedFrame, Rejection, RejectionKind,
+    ServerProtocol, Side, Unparsed,
     buffer::{Frames, WriteBuffer},
     format,
     framing::{FrameKind, too_large},
@@ -174,8 +175,7 @@ impl<P: ServerProtocol> Exchange<P> {
             // Messages have an arm of their own, which lets the optimizer keep the framing's checks.
             let parsed = match responder.framing().parse(input) {
                 Ok(Some(parsed))
-                    if parsed.kind == FrameKind::Message
-                        && (parsed.consumed > 0 || P::Framing::TYPED) =>
+                    if parsed.kind == FrameKind::Message && is_possible::<P>(&parsed, input) =>
                 {
                     let frame = frames.take(input, parsed);
                     responder.receive(io.tally());
@@ -183,15 +183,9 @@ impl<P: ServerProtocol> Exchange<P> {
                 }
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
                 Ok(None) => return Err(Pause::NeedMore),
-                Ok(Some(parsed)) if parsed.consumed > 0 || P::Framing::TYPED => parsed,
-                // The framing would find the same frame again and again.
-                Ok(Some(_)) => {
-                    let error = "a frame of no bytes, found by the server's framing";
-                    let error = FrameError::malformed(error);
-                    responder.bad_frame(io.tally(), write, &error, input.bytes());
-                    return Err(Pause::Close);
-                }
-                Err(error) => {
+                Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
+                impossible => {
+                    let error = impossible.err().unwrap_or_else(impossible_frame);
                     responder.bad_frame(io.tally(), write, &error, input.bytes());
                     return Err(Pause::Close);
                 }
@@ -242,4 +236,21 @@ impl<P: ServerProtocol> Exchange<P> {
             }
         }
     }
+}
+
+/// Returns `true` if a frame takes bytes, and only such as have arrived: the framing would find any other
+/// again and again. The rest of an oversized message may follow; a typed message may need no bytes.
+#[inline]
+fn is_possible<P: ServerProtocol>(parsed: &ParsedFrame, input: Unparsed<'_>) -> bool {
+    let arrived = input.bytes().len();
+    match parsed.kind {
+        _ if P::Framing::TYPED => true,
+        FrameKind::TooLarge => parsed.consumed > 0 && arrived > 0,
+        FrameKind::Message | FrameKind::Control(_) => (1..=arrived).contains(&parsed.consumed),
+    }
+}
+
+#[cold]
+fn impossible_frame() -> FrameError {
+    FrameError::malformed("the server's framing found a frame without bytes, or beyond them")
 }

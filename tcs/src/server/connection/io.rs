@@ -5,13 +5,13 @@
 
 use std::{
     fmt, io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    task::coop,
+    task::{coop, yield_now},
 };
 
 use super::{
@@ -133,6 +133,9 @@ const DRAINED_FRAME: Limit = Limit::of(1);
 /// A deadline moves by a second for each of this many bytes of a frame that arrive, or of replies that
 /// the peer takes.
 const BYTES_PER_SECOND: usize = 64 * 1024;
+
+/// How many reads of a closing connection are discarded within one poll.
+const LINGER_READS: usize = 16;
 
 /// More bytes may still be in the send queue of the operating system while the connection is idle. An
 /// initial congestion window carries this many (RFC 6928).
@@ -463,17 +466,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
         // A socket that is closed with unread input is reset, which can destroy replies that the peer
         // has not read yet (RFC 1122, section 4.2.2.13).
-        loop {
-            // Not every stream has a part in tokio's cooperative scheduling.
-            ready!(coop::poll_proceed(cx)).made_progress();
+        for _ in 0..LINGER_READS {
             read.reset();
             match read.poll_read(cx, &mut self.stream) {
-                // What arrives does not extend the wait.
-                Poll::Ready(Ok(())) if !read.has_ended() => {
-                    if self.poll_limit(limits.linger, cx).is_ready() {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
+                Poll::Ready(Ok(())) if !read.has_ended() => {}
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 // Nothing is unread, and the peer has what was sent before the connection was idle.
                 Poll::Pending if was_idle && coop::has_budget_remaining() => {
@@ -485,6 +481,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                 }
             }
         }
+        // A peer that never stops sending does not extend the wait, or keep other tasks waiting.
+        let _: Poll<()> = pin!(yield_now()).poll(cx);
+        self.poll_limit(limits.linger, cx).map(Ok)
     }
 
     /// Ready once `limit` has passed, or the server ends. The clock starts at the first call after
