@@ -328,25 +328,22 @@ impl<'a> Frames<'a> {
         Unparsed::new(self.unread(), limit, side, self.arrival)
     }
 
-    /// Takes a parsed frame off the unread bytes. Returns its bytes, or none if the framing's range
-    /// was out of bounds.
-    ///
-    /// Bytes that have not arrived yet are dropped when they do.
+    /// Takes a frame that has arrived off `input`. Returns its message, or nothing if the framing made
+    /// up where that is.
     #[inline]
-    pub(crate) fn take(&mut self, input: Unparsed<'a>, cut: ParsedFrame) -> &'a [u8] {
-        let ParsedFrame {
-            frame, consumed, ..
-        } = cut;
-        // Fetching the unread bytes again would cost more than the rest of this function.
-        let unread = input.bytes();
-        if consumed <= unread.len() {
-            *self.start += consumed;
-        } else {
-            self.skip_ahead(consumed - unread.len());
-        }
-        match unread.get(frame) {
-            Some(frame) => frame,
+    pub(crate) fn take(&mut self, input: Unparsed<'a>, parsed: ParsedFrame) -> &'a [u8] {
+        *self.start += parsed.consumed;
+        match input.bytes().get(parsed.frame) {
+            Some(message) => message,
             None => nothing(),
+        }
+    }
+
+    /// Skips a frame. The bytes of it that have not arrived are dropped when they do.
+    pub(crate) fn skip(&mut self, input: Unparsed<'a>, consumed: usize) {
+        match consumed.checked_sub(input.bytes().len()) {
+            None | Some(0) => *self.start += consumed,
+            Some(missing) => self.skip_ahead(missing),
         }
     }
 

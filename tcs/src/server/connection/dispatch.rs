@@ -185,13 +185,16 @@ impl<P: ServerProtocol> Exchange<P> {
                 Ok(None) => return Err(Pause::NeedMore),
                 Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
                 impossible => {
-                    let error = impossible.err().unwrap_or_else(impossible_frame);
+                    let text = "the server's framing found a frame without bytes, or beyond them";
+                    let error = impossible
+                        .err()
+                        .unwrap_or_else(|| FrameError::malformed(text));
                     responder.bad_frame(io.tally(), write, &error, input.bytes());
                     return Err(Pause::Close);
                 }
             };
             let (kind, length) = (parsed.kind, parsed.frame.len());
-            frames.take(input, parsed);
+            frames.skip(input, parsed.consumed);
             let flow = self.unusual(responder, io.tally(), write, kind, length);
             if flow.is_break() {
                 return Err(Pause::Close);
@@ -248,9 +251,4 @@ fn is_possible<P: ServerProtocol>(parsed: &ParsedFrame, input: Unparsed<'_>) -> 
         FrameKind::TooLarge => parsed.consumed > 0 && arrived > 0,
         FrameKind::Message | FrameKind::Control(_) => (1..=arrived).contains(&parsed.consumed),
     }
-}
-
-#[cold]
-fn impossible_frame() -> FrameError {
-    FrameError::malformed("the server's framing found a frame without bytes, or beyond them")
 }

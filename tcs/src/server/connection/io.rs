@@ -28,7 +28,8 @@ use crate::buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer};
 pub(super) struct Io<S> {
     stream: S,
     close: CloseKind,
-    half_close: HalfClose,
+    /// Whether a peer that closes its sending half while a function waits is gone.
+    ends_at_half_close: bool,
     pub(super) budget: Budget,
     /// When the wait for a request began, for the rest of one, or for the peer to close.
     wait_began: Option<Time>,
@@ -52,15 +53,6 @@ pub(in crate::server) enum CloseKind {
     Drop,
     /// It may have a closing message of its own.
     Shutdown,
-}
-
-/// What a half-close means while a function waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HalfClose {
-    /// The peer may wait for its reply, for as long as `half_close_timeout`.
-    Waits,
-    /// The peer is gone.
-    Ends,
 }
 
 /// A peer that reads more slowly than replies are written.
@@ -145,13 +137,13 @@ impl<S> Io<S> {
     pub(super) fn new(
         stream: S,
         close: CloseKind,
-        half_close: HalfClose,
+        ends_at_half_close: bool,
         registration: Registration,
     ) -> Self {
         Self {
             stream,
             close,
-            half_close,
+            ends_at_half_close,
             budget: Budget::new(),
             wait_began: None,
             drain_began: None,
@@ -405,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ) -> Result<bool, Gone> {
         match ahead.poll_read(cx, &mut self.stream) {
             Poll::Ready(Err(error)) => Err(Gone::Error(error)),
-            Poll::Ready(Ok(())) if self.half_close == HalfClose::Ends => Err(Gone::HalfClosed),
+            Poll::Ready(Ok(())) if self.ends_at_half_close => Err(Gone::HalfClosed),
             ended => Ok(ended.is_ready()),
         }
     }

@@ -22,7 +22,7 @@ mod respond;
 pub(super) use io::CloseKind;
 
 use dispatch::{Exchange, Pause, Step, pause_after, process_ready, step};
-use io::{CloseStage, Gone, HalfClose, Io, Wakeup};
+use io::{CloseStage, Gone, Io, Wakeup};
 use respond::{Flow, Occasion, PeerKind, Responder, going_away};
 
 /// One connection of a server.
@@ -77,11 +77,6 @@ where
                 "`half_close = ends` would end every request of this framing"
             );
         }
-        let half_close = if P::ENDS_AT_HALF_CLOSE {
-            HalfClose::Ends
-        } else {
-            HalfClose::Waits
-        };
         let NewConnection {
             shared,
             stream,
@@ -95,7 +90,7 @@ where
             responder: Responder::new(shared),
             buffers: BufferSlot::new(),
             has_unprocessed: false,
-            io: Io::new(stream, close, half_close, registration),
+            io: Io::new(stream, close, P::ENDS_AT_HALF_CLOSE, registration),
             _permit: permit,
         }
     }
