@@ -170,7 +170,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// the replies that are ready and lets other tasks run. Default: 100 µs. For measurements.
     #[doc(hidden)]
     pub fn poll_budget(mut self, budget: Duration) -> Self {
-        self.settings.limits.poll = budget;
+        self.settings.limits.poll_nanos = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
         self
     }
 

@@ -100,7 +100,7 @@ pub(super) struct Limits {
     pub(super) write: Limit,
     pub(super) linger: Limit,
     /// How long a connection may process requests within one poll of its task.
-    pub(super) poll: Duration,
+    pub(super) poll_nanos: u64,
 }
 
 /// An optional time limit in milliseconds, the unit of the registry's clock.
@@ -168,7 +168,7 @@ impl Settings {
                 write: Limit::of(30),
                 linger: Limit::of(2),
                 // Long enough for hundreds of cheap requests, too short to be noticed.
-                poll: Duration::from_micros(100),
+                poll_nanos: 100_000,
             },
             on_listening: None,
         }
@@ -211,7 +211,7 @@ impl Limits {
             half_close,
             write,
             linger,
-            poll: _,
+            poll_nanos: _,
         } = *self;
         [idle, frame, request, half_close, write, linger]
             .into_iter()

@@ -175,7 +175,9 @@ impl<P: ServerProtocol> Exchange<P> {
             // Messages have an arm of their own, which lets the optimizer keep the framing's checks.
             let parsed = match responder.framing().parse(input) {
                 Ok(Some(parsed))
-                    if parsed.kind == FrameKind::Message && is_possible::<P>(&parsed, input) =>
+                    if parsed.kind == FrameKind::Message
+                        && (parsed.consumed > 0 || P::Framing::TYPED)
+                        && parsed.consumed <= input.bytes().len() =>
                 {
                     let frame = frames.take(input, parsed);
                     responder.receive(io.tally());
@@ -184,11 +186,13 @@ impl<P: ServerProtocol> Exchange<P> {
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
                 Ok(None) => return Err(Pause::NeedMore),
                 Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
-                impossible => {
-                    let text = "the server's framing found a frame without bytes, or beyond them";
-                    let error = impossible
-                        .err()
-                        .unwrap_or_else(|| FrameError::malformed(text));
+                Ok(Some(_)) => {
+                    let error = "the server's framing found a frame without bytes, or beyond them";
+                    let error = FrameError::malformed(error);
+                    responder.bad_frame(io.tally(), write, &error, input.bytes());
+                    return Err(Pause::Close);
+                }
+                Err(error) => {
                     responder.bad_frame(io.tally(), write, &error, input.bytes());
                     return Err(Pause::Close);
                 }
@@ -243,7 +247,7 @@ impl<P: ServerProtocol> Exchange<P> {
 
 /// Returns `true` if a frame takes bytes, and only such as have arrived: the framing would find any other
 /// again and again. The rest of an oversized message may follow; a typed message may need no bytes.
-#[inline]
+#[cold]
 fn is_possible<P: ServerProtocol>(parsed: &ParsedFrame, input: Unparsed<'_>) -> bool {
     let arrived = input.bytes().len();
     match parsed.kind {

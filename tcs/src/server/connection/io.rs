@@ -157,7 +157,7 @@ impl<S> Io<S> {
 
     /// Returns `true` if the time of this poll is over; see [`Budget`].
     pub(super) fn is_budget_spent(&mut self) -> bool {
-        self.budget.is_spent(self.registration.limits().poll)
+        self.budget.is_spent(self.registration.limits().poll_nanos)
     }
 
     /// Returns `true` if the started frame has the limit of a drain.
