@@ -16,12 +16,12 @@ each_work!(
     flooders_of_cheap_functions_leave_their_share_to_others(20),
 );
 
-/// What is measured is disturbed by nothing that this file runs.
+/// Serializes the measurements of this file.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// A peer is answered, and a server stops listening, within 100 ms; five times that on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(500);
-/// What a call may take whatever it took alone. Where that is tens of microseconds, and more threads are
+/// The latency that is allowed beside flooders, however fast a lone call is. Where that is tens of microseconds, and more threads are
 /// busy than there are cores, it is the scheduler that makes a peer wait for its turn; a server that let
 /// flooders keep its threads would make it wait longer.
 const TIME_SLICE: Duration = Duration::from_millis(5);

@@ -328,8 +328,8 @@ impl<'a> Frames<'a> {
         Unparsed::new(self.unread(), limit, side, self.arrival)
     }
 
-    /// Takes a frame that has arrived off `input`. Returns its message, or nothing if the framing made
-    /// up where that is.
+    /// Takes a frame that has arrived off `input`. Returns its message, or nothing if the range of the
+    /// message is out of bounds.
     #[inline]
     pub(crate) fn take(&mut self, input: Unparsed<'a>, parsed: ParsedFrame) -> &'a [u8] {
         *self.start += parsed.consumed;

@@ -100,7 +100,7 @@ impl Registry {
     /// Creates a registry for connections with these limits.
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         // A limit ends up to three ticks late, which is a quarter of the shortest limit. The bounds
-        // keep sweeps rare, and keep the second precise that a started frame has in a drain.
+        // keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().milliseconds() / 12).clamp(1, 83);
         Arc::new(Self {
             limits,
@@ -285,7 +285,8 @@ impl Registration {
     /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
     /// the server drains.
     ///
-    /// Each `Pending` of a connection must pass through here, or the wait has no limit and no abort.
+    /// Each `Pending` of a connection must pass through here, or the wait has no limit and no abort. The
+    /// exception is the yield of a spent budget, after which `Io::resume` checks for an abort.
     #[inline]
     pub(super) fn poll_stop(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Stop> {
         self.slot.deadline.store(deadline.0, Ordering::Relaxed);

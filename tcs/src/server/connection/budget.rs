@@ -21,8 +21,8 @@ pub(super) struct Budget {
 
 /// The most requests between two looks at the clock.
 ///
-/// If all of them are dear, the others wait this many times longer than such a request takes. So it is
-/// less than the factor of 10 by which a flood may slow down other connections.
+/// If all of them turn out to be dear, other connections wait for this many dear requests. A flood may
+/// slow down other connections by a factor of 10, so it is less than that.
 const MOST: u32 = 9;
 
 impl Budget {

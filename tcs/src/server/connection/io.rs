@@ -37,7 +37,8 @@ pub(super) struct Io<S> {
     drain_began: Option<Time>,
     /// When the current function first returned `Pending`.
     function_began: Option<Time>,
-    /// When the peer closed its sending half while a function ran.
+    /// When the peer closed its sending half while a function ran. Never reset: all further functions
+    /// share the time of `half_close_timeout`.
     half_closed: Option<Time>,
     stall: Option<Stall>,
     /// When more than [`LARGE_FLUSH`] bytes were last sent at once.
@@ -46,7 +47,7 @@ pub(super) struct Io<S> {
     registration: Registration,
 }
 
-/// How a stream is closed whose peer has closed its sending half already.
+/// How to close a stream whose peer has already half-closed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum CloseKind {
     /// Dropping it is enough, as with TCP.
@@ -328,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
         let deadline = self.registration.deadline(began, limit);
         match self.registration.poll_stop(deadline, cx) {
-            // The server may drain since that was looked at, and before the waker was set.
+            // The server may have begun to drain between the check above and the setting of the waker.
             Poll::Pending if self.registration.is_draining() => self.poll_drain(has_started, cx),
             Poll::Pending => Poll::Pending,
             Poll::Ready(Stop::Expired) => Poll::Ready(Ok(Wakeup::Expired)),

@@ -1,4 +1,6 @@
 //! The loop of a connection: wait for bytes, process every complete request, flush, and wait again.
+//!
+//! ARCHITECTURE.md has the files that a request passes, and a table of why the loop pauses.
 
 use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, task::Poll};
 
@@ -52,7 +54,7 @@ pub(super) struct NewConnection<P, S> {
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-/// How a connection ended whose peer can still be written to.
+/// How a connection ended that can still send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// It was waiting for a request.
