@@ -74,10 +74,10 @@ impl Budget {
 
     /// Counts a request that is about to be processed.
     #[inline]
-    pub(super) fn count(&mut self, has_more: bool) {
+    pub(super) fn count(&mut self, has_more: impl FnOnce() -> bool) {
         // `left` can be 0 here: a framing can find a frame when no bytes are left.
         self.left = self.left.saturating_sub(1);
-        if self.left == 0 && has_more && self.looked.is_none() {
+        if self.left == 0 && self.looked.is_none() && has_more() {
             self.looked = Some(Instant::now());
         }
     }
@@ -96,7 +96,7 @@ mod tests {
     fn begun() -> Budget {
         let mut budget = Budget::new();
         assert!(!budget.is_due());
-        budget.count(true);
+        budget.count(|| true);
         assert!(budget.is_due());
         budget
     }
@@ -105,7 +105,7 @@ mod tests {
     fn stride(budget: &mut Budget) -> u32 {
         let mut count = 0;
         while !budget.is_due() {
-            budget.count(true);
+            budget.count(|| true);
             count += 1;
         }
         count
@@ -114,11 +114,11 @@ mod tests {
     #[test]
     fn lone_request_reads_no_clock() {
         let mut budget = Budget::new();
-        budget.count(false);
+        budget.count(|| false);
         assert_eq!(budget.looked, None);
         // The next one in the same poll does, but is processed.
         assert!(budget.is_due() && !budget.is_spent(NONE));
-        budget.count(false);
+        budget.count(|| false);
         assert!(budget.is_due() && budget.is_spent(NONE));
     }
 
@@ -136,7 +136,7 @@ mod tests {
         }
         // They are cheap in the next poll as well.
         budget.restart();
-        budget.count(true);
+        budget.count(|| true);
         assert!(!budget.is_spent(PLENTY));
         assert_eq!(stride(&mut budget), MOST);
     }

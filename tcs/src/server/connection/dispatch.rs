@@ -110,15 +110,14 @@ pub(super) fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     write: &mut WriteBuffer,
 ) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
     // A typed framing can find messages without bytes.
-    let may_follow = P::Framing::TYPED || !frames.is_empty();
-    if io.budget.is_due() && may_follow && io.is_budget_spent() {
+    if io.budget.is_due() && (P::Framing::TYPED || !frames.is_empty()) && io.is_budget_spent() {
         return Step::Pause(Pause::Spent);
     }
     let frame = match exchange.next_request(responder, io, frames, write) {
         Ok(frame) => frame,
         Err(pause) => return Step::Pause(pause),
     };
-    io.budget.count(!frames.is_empty());
+    io.budget.count(|| !frames.is_empty());
     match format::read::<P::Format, P::Request<'a>, _>(frame, responder.framing()) {
         Ok(request) => {
             let Exchange {
@@ -204,7 +203,7 @@ impl<P: ServerProtocol> Exchange<P> {
                 return Err(Pause::Close);
             }
             // Other frames use up the budget as well.
-            io.budget.count(true);
+            io.budget.count(|| true);
             if io.budget.is_due() && io.is_budget_spent() {
                 return Err(Pause::Spent);
             }
