@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Framing, error::Repr};
+use crate::{Error, Framing, ServerProtocol, error::Repr};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
@@ -73,10 +73,23 @@ pub(crate) const fn min_frame_len<F: Framing>() -> usize {
     F::MIN_FRAME_LEN
 }
 
+/// Returns what is wrong with the parameters of a protocol's framing, or with its use.
+pub const fn server_mistake<P: ServerProtocol>() -> Option<&'static str> {
+    if P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE {
+        return Some("`half_close = ends` would end every request of this framing");
+    }
+    P::Framing::PARAMETER_ERROR
+}
+
 /// Stops the compiler at a framing with wrong parameters.
-#[expect(clippy::panic, reason = "it is called by the compiler alone")]
 pub(crate) const fn assert_parameters<F: Framing>() {
-    if let Some(mistake) = F::PARAMETER_ERROR {
+    assert_no_mistake(F::PARAMETER_ERROR);
+}
+
+/// Stops the compiler at a mistake.
+#[expect(clippy::panic, reason = "it is called by the compiler alone")]
+pub(crate) const fn assert_no_mistake(mistake: Option<&'static str>) {
+    if let Some(mistake) = mistake {
         panic!("{}", mistake);
     }
 }

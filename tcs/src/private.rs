@@ -21,6 +21,7 @@ pub use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::__operations as operations;
 pub use crate::framing::{FirstFrame, Granularity};
+pub use crate::limit::server_mistake;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::operations::{
     Argument, Element, Missing, Name, Operation, Read, Returned, Value, twice,
@@ -129,14 +130,6 @@ impl<T: Default> Start for T {
     fn start() -> Self {
         Self::default()
     }
-}
-
-/// Returns what is wrong with the parameters of a protocol's framing, or with its use.
-pub const fn server_mistake<P: ServerProtocol>() -> Option<&'static str> {
-    if P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE {
-        return Some("`half_close = ends` would end every request of this framing");
-    }
-    P::Framing::PARAMETER_ERROR
 }
 
 /// Returns what is wrong with the parameters of a client protocol's framing.

@@ -80,10 +80,7 @@ impl ReadBuffer {
     #[inline]
     pub(crate) fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
         let start = self.start;
-        match (start + consumed).checked_sub(self.buffer.len()) {
-            None | Some(0) => self.start = start + consumed,
-            Some(missing) => self.frames().skip_ahead(missing),
-        }
+        self.frames().skip(consumed);
         start + frame.start..start + frame.end
     }
 
@@ -340,8 +337,9 @@ impl<'a> Frames<'a> {
     }
 
     /// Skips a frame. The bytes of it that have not arrived are dropped when they do.
-    pub(crate) fn skip(&mut self, input: Unparsed<'a>, consumed: usize) {
-        match consumed.checked_sub(input.bytes().len()) {
+    #[inline]
+    pub(crate) fn skip(&mut self, consumed: usize) {
+        match consumed.checked_sub(self.bytes.len() - *self.start) {
             None | Some(0) => *self.start += consumed,
             Some(missing) => self.skip_ahead(missing),
         }

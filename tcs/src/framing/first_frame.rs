@@ -4,6 +4,7 @@ use std::{any::Any, mem};
 
 use super::{
     Framing,
+    length_prefixed::HEADER,
     other_protocol::{Notice, OtherProtocol},
     parse::{Arrival, FrameError, FrameKind, Granularity, ParsedFrame, Side, Unparsed, too_large},
     signatures::{Sniff, is_http_request_line, is_telling, of_server, of_text},
@@ -249,9 +250,6 @@ fn of_a_server(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
         parsed => parsed,
     }
 }
-
-/// The length in bytes of the header of [`LengthPrefixed`](super::LengthPrefixed).
-const HEADER: usize = 4;
 
 /// Refuses bytes that cannot begin a line, or a frame with a length of four bytes.
 ///

@@ -41,7 +41,8 @@ use crate::Rejection;
 #[non_exhaustive]
 pub struct LengthPrefixed;
 
-const HEADER: usize = 4;
+/// The length in bytes of the header of a frame.
+pub(super) const HEADER: usize = 4;
 const CONTROL: u32 = 1 << 31;
 const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The maximum length of a control frame's kind and text together.

@@ -174,9 +174,7 @@ impl<P: ServerProtocol> Exchange<P> {
             // Messages have an arm of their own, which lets the optimizer keep the framing's checks.
             let parsed = match responder.framing().parse(input) {
                 Ok(Some(parsed))
-                    if parsed.kind == FrameKind::Message
-                        && (parsed.consumed > 0 || P::Framing::TYPED)
-                        && parsed.consumed <= input.bytes().len() =>
+                    if parsed.kind == FrameKind::Message && is_possible::<P>(&parsed, input) =>
                 {
                     let frame = frames.take(input, parsed);
                     responder.receive(io.tally());
@@ -197,7 +195,7 @@ impl<P: ServerProtocol> Exchange<P> {
                 }
             };
             let (kind, length) = (parsed.kind, parsed.frame.len());
-            frames.skip(input, parsed.consumed);
+            frames.skip(parsed.consumed);
             let flow = self.unusual(responder, io.tally(), write, kind, length);
             if flow.is_break() {
                 return Err(Pause::Close);
@@ -246,12 +244,12 @@ impl<P: ServerProtocol> Exchange<P> {
 
 /// Returns `true` if a frame takes bytes, and only such as have arrived: the framing would find any other
 /// again and again. The rest of an oversized message may follow; a typed message may need no bytes.
-#[cold]
+#[inline]
 fn is_possible<P: ServerProtocol>(parsed: &ParsedFrame, input: Unparsed<'_>) -> bool {
     let arrived = input.bytes().len();
-    match parsed.kind {
-        _ if P::Framing::TYPED => true,
-        FrameKind::TooLarge => parsed.consumed > 0 && arrived > 0,
-        FrameKind::Message | FrameKind::Control(_) => (1..=arrived).contains(&parsed.consumed),
-    }
+    let has_arrived = match parsed.kind {
+        FrameKind::TooLarge => arrived > 0,
+        FrameKind::Message | FrameKind::Control(_) => parsed.consumed <= arrived,
+    };
+    has_arrived && (parsed.consumed > 0 || P::Framing::TYPED)
 }

@@ -312,9 +312,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// It is asked before each read, because a peer may never stop sending.
     #[cold]
     fn is_drained(&mut self, has_started: bool) -> bool {
-        let began = *self.drain_began.get_or_insert(self.registration.now());
-        let deadline = self.registration.deadline(began, DRAINED_FRAME);
+        let deadline = self.drain_deadline();
         !has_started || self.registration.has_passed(deadline)
+    }
+
+    /// Returns when a frame that has started must be complete in a drain.
+    fn drain_deadline(&mut self) -> Deadline {
+        let began = *self.drain_began.get_or_insert(self.registration.now());
+        self.registration.deadline(began, DRAINED_FRAME)
     }
 
     /// Waits for bytes that have not arrived.
@@ -343,8 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if !has_started {
             return Poll::Ready(Ok(Wakeup::Draining));
         }
-        let began = *self.drain_began.get_or_insert(self.registration.now());
-        let deadline = self.registration.deadline(began, DRAINED_FRAME);
+        let deadline = self.drain_deadline();
         Poll::Ready(match ready!(self.registration.poll_stop(deadline, cx)) {
             Stop::Expired => Ok(Wakeup::Expired),
             Stop::Aborted => Err(Gone::Aborted),

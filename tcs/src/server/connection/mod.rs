@@ -11,8 +11,9 @@ use tokio::{
 
 use super::{registry::Registration, shared::Shared};
 use crate::{
-    ConnectionInfo, Framing as _, ServerProtocol,
+    ConnectionInfo, ServerProtocol,
     buffer::{BufferSlot, Buffers},
+    limit::{assert_no_mistake, server_mistake},
     panics::{Payload, poll_caught},
 };
 
@@ -74,10 +75,7 @@ where
     )]
     pub(super) fn open(new: Box<NewConnection<P, S>>) -> Self {
         const {
-            assert!(
-                !(P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE),
-                "`half_close = ends` would end every request of this framing"
-            );
+            assert_no_mistake(server_mistake::<P>());
         }
         let NewConnection {
             shared,
