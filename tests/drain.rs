@@ -177,10 +177,7 @@ async fn is_not_held_up(echo: impl ServerProtocol<Framing = LengthPrefixed>) {
         received
     });
     within(server.peer().await.ask("so that both are served")).await;
-    let stopped = std::time::Instant::now();
-    let report = server.stopped().await;
-    // A started frame has a second to complete; the rest is for busy machines.
-    assert!(stopped.elapsed() < Duration::from_secs(5));
+    let report = within(server.stopped()).await;
     assert_eq!(report.connections.cut, 0);
     within(sending).await.expect("no panic");
     let heard = within(receiving).await.expect("no panic");

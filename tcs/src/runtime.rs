@@ -2,11 +2,14 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::yield_now,
+};
 
 use crate::{Error, Result, error::Repr};
 
@@ -66,6 +69,12 @@ pub(crate) fn block_on_this<T>(
 /// Polls on a runtime until all is done, whatever comes of it.
 fn poll_on(runtime: &Runtime, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) {
     runtime.block_on(poll_fn(poll));
+}
+
+/// Wakes this task after tokio has polled the I/O driver, the timers and other tasks.
+pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
+    // tokio keeps the waker at the first poll, so the future need not live on.
+    let _: Poll<()> = pin!(yield_now()).poll(cx);
 }
 
 /// Makes a runtime for what is `called`, unless there is one already, where `instead` is.

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::pool::{self, NEW};
-use crate::{Arrival, ParsedFrame, Side, Unparsed};
+use crate::{Arrival, ParsedFrame, Side, Unparsed, runtime::wake_after_others};
 
 /// From this capacity on, a buffer grows by half instead of doubling. A frame of 16 MiB then fits
 /// into the memory that `malloc` keeps for reuse (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
@@ -174,7 +174,7 @@ impl ReadBuffer {
     fn unsure(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !coop::has_budget_remaining() {
             // There may be more, but this task must let others run first.
-            let _: Poll<()> = pin!(tokio::task::yield_now()).poll(cx);
+            wake_after_others(cx);
             return Poll::Pending;
         }
         // The last read filled the buffer exactly.

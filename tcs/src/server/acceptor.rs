@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     registry::Registry,
-    spawn::{Incoming, Serve},
+    spawn::{Incoming, SpawnConnection},
 };
 use crate::{ConnectionInfo, Peer};
 
@@ -18,7 +18,7 @@ use crate::{ConnectionInfo, Peer};
 /// Dropping it closes the listener and aborts all connections.
 pub(super) struct Acceptor {
     pub(super) local_addr: SocketAddr,
-    pub(super) served: Arc<dyn Serve>,
+    pub(super) shared: Arc<dyn SpawnConnection>,
     pub(super) registry: Arc<Registry>,
     pub(super) blocking: Arc<Semaphore>,
     /// The maximum number of open connections.
@@ -27,7 +27,7 @@ pub(super) struct Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        self.served.listener().close();
+        self.shared.listener().close();
         self.registry.abort();
     }
 }
@@ -60,7 +60,7 @@ impl Acceptor {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return Ok(());
             };
-            match poll_fn(|cx| self.served.listener().poll_accept(cx)).await {
+            match poll_fn(|cx| self.shared.listener().poll_accept(cx)).await {
                 None => return Ok(()),
                 Some(Ok((stream, addr))) => self.spawn(stream, addr, permit),
                 Some(Err(error)) => match AcceptError::of(&error) {
@@ -84,7 +84,7 @@ impl Acceptor {
             known => Some(known),
         };
         let blocking = Arc::clone(&self.blocking);
-        Arc::clone(&self.served).spawn_connection(Incoming {
+        Arc::clone(&self.shared).spawn_connection(Incoming {
             stream,
             info: ConnectionInfo::of(Peer::at(addr), local_addr, id, blocking),
             registration,

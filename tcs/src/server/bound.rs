@@ -9,14 +9,14 @@ use super::{
     config::Settings,
     registry::Registry,
     report::Report,
-    spawn::Serve,
+    spawn::SpawnConnection,
     stop::{Order, ServerHandle},
 };
 use crate::{Result, error::Repr, runtime::BoxFuture, socket::listen};
 
 /// A server that does not listen yet.
 pub(super) struct ServerPlan {
-    pub(super) served: Arc<dyn Serve>,
+    pub(super) shared: Arc<dyn SpawnConnection>,
     pub(super) settings: Settings,
 }
 
@@ -106,23 +106,23 @@ impl BoundServer {
     #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         let handle = self.handle();
-        let mut served = self.serve();
+        let mut report = self.serve();
         // `stop` is dropped before the drain.
         tokio::select! {
             biased;
             _ = stop => handle.stop(),
-            report = &mut served => return report,
+            report = &mut report => return report,
         }
-        served.await
+        report.await
     }
 
     /// Serves until the server is done or its handle stops it.
     pub(super) fn serve(self) -> BoxFuture<'static, Result<Report>> {
-        let ServerPlan { served, settings } = self.plan;
-        served.listener().open(self.listener);
+        let ServerPlan { shared, settings } = self.plan;
+        shared.listener().open(self.listener);
         let acceptor = Acceptor {
             local_addr: self.local_addr,
-            served,
+            shared,
             registry: Registry::new(settings.limits),
             blocking: settings.blocking(),
             max_connections: settings.max_connections,
@@ -136,8 +136,8 @@ impl BoundServer {
             on_listening(self.local_addr);
         }
         Box::pin(async move {
-            let serving = pin!(serve(&acceptor, &self.handle, settings.drain));
-            acceptor.registry.sweeping(serving).await
+            let until_drained = accept_then_drain(&acceptor, &self.handle, settings.drain);
+            acceptor.registry.sweeping(pin!(until_drained)).await
         })
     }
 }
@@ -151,7 +151,7 @@ impl std::fmt::Debug for BoundServer {
 }
 
 /// Accepts until the server is done or stopped, then drains.
-async fn serve(
+async fn accept_then_drain(
     acceptor: &Acceptor,
     handle: &ServerHandle,
     drain: Option<Duration>,
@@ -161,7 +161,7 @@ async fn serve(
         () = handle.told(Order::Stop) => Ok(()),
         accepted = acceptor.accept_all() => accepted,
     };
-    acceptor.served.listener().close();
+    acceptor.shared.listener().close();
     let hurry = timeout(drain.unwrap_or(Duration::MAX), handle.told(Order::Abort));
     let report = acceptor.registry.drain(hurry).await;
     accepted.map_err(|source| Repr::Accept { source })?;

@@ -343,8 +343,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Erases the types of the server.
     fn plan(self) -> Result<ServerPlan> {
-        let (served, settings) = self.shared()?;
-        Ok(ServerPlan { served, settings })
+        let (shared, settings) = self.shared()?;
+        Ok(ServerPlan { shared, settings })
     }
 
     /// Checks the settings. Returns the state that the connections share.

@@ -120,7 +120,7 @@ impl Limit {
         self.0
     }
 
-    const fn is_zero(self) -> bool {
+    pub(super) const fn is_zero(self) -> bool {
         self.0 == 0
     }
 

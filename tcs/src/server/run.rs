@@ -28,7 +28,7 @@ impl ServerPlan {
             let mut signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
             let bound = self.bind().await?;
             let handle = bound.handle();
-            let obeying = async {
+            let stop_at_signals = async {
                 signals.next().await;
                 tracing::info!("stopping; a second signal ends the server at once");
                 handle.stop();
@@ -39,15 +39,15 @@ impl ServerPlan {
             tokio::select! {
                 biased;
                 report = bound.serve() => report,
-                never = obeying => match never {},
+                never = stop_at_signals => match never {},
             }
         })
     }
 
     /// Serves on a new runtime until the server is done or a signal stops it.
     pub(super) fn run(self) -> Result<()> {
-        let served = self.listen_until_signal();
-        block_on("listen()", Builder::new_multi_thread, served).map(drop)
+        let report = self.listen_until_signal();
+        block_on("listen()", Builder::new_multi_thread, report).map(drop)
     }
 
     /// Binds the port and serves on a new thread, with its own runtime.

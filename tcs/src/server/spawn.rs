@@ -22,16 +22,15 @@ pub(super) struct Incoming {
     pub(super) span: Span,
 }
 
-/// A server without its protocol type, so that the code for accepting and stopping is compiled
-/// once.
-pub(super) trait Serve: Send + Sync {
+/// The shared state without its protocol type, so that accepting and stopping need not know it.
+pub(super) trait SpawnConnection: Send + Sync {
     fn listener(&self) -> &Listener;
 
     /// Serves a connection in its own task.
     fn spawn_connection(self: Arc<Self>, incoming: Incoming);
 }
 
-impl<P: ServerProtocol> Serve for Shared<P> {
+impl<P: ServerProtocol> SpawnConnection for Shared<P> {
     fn listener(&self) -> &Listener {
         Self::listener(self)
     }
@@ -45,7 +44,7 @@ impl<P: ServerProtocol> Serve for Shared<P> {
             registration: incoming.registration,
             permit: Some(incoming.permit),
         });
-        let served = async move { Connection::open(new).serve().await };
-        tokio::spawn(served.instrument(incoming.span));
+        let task = async move { Connection::open(new).serve().await };
+        tokio::spawn(task.instrument(incoming.span));
     }
 }

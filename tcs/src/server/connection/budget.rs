@@ -43,7 +43,7 @@ impl Budget {
         self.spent = 0;
     }
 
-    /// Returns `true` if [`is_spent`](Self::is_spent) must be called before the next request.
+    /// Returns `true` if [`check_clock`](Self::check_clock) must be called before the next request.
     #[inline]
     pub(super) const fn is_due(&self) -> bool {
         self.left == 0
@@ -52,7 +52,7 @@ impl Budget {
     /// Reads the clock. Returns `true` if `limit` nanoseconds are over, and otherwise allows more
     /// requests.
     #[inline(never)]
-    pub(super) fn is_spent(&mut self, limit: u64) -> bool {
+    pub(super) fn check_clock(&mut self, limit: u64) -> bool {
         let now = Instant::now();
         let Some(last) = self.looked.replace(now) else {
             // The time that the first request took is not known.
@@ -117,37 +117,37 @@ mod tests {
         budget.count(|| false);
         assert_eq!(budget.looked, None);
         // The next one in the same poll does, but is processed.
-        assert!(budget.is_due() && !budget.is_spent(NONE));
+        assert!(budget.is_due() && !budget.check_clock(NONE));
         budget.count(|| false);
-        assert!(budget.is_due() && budget.is_spent(NONE));
+        assert!(budget.is_due() && budget.check_clock(NONE));
     }
 
     #[test]
     fn second_of_several_waits_if_the_first_took_too_long() {
-        assert!(begun().is_spent(NONE));
+        assert!(begun().check_clock(NONE));
     }
 
     #[test]
     fn clock_is_read_less_often_for_cheap_requests() {
         let mut budget = begun();
         for expected in [2, 4, 8, MOST, MOST] {
-            assert!(!budget.is_spent(PLENTY));
+            assert!(!budget.check_clock(PLENTY));
             assert_eq!(stride(&mut budget), expected);
         }
         // They are cheap in the next poll as well.
         budget.restart();
         budget.count(|| true);
-        assert!(!budget.is_spent(PLENTY));
+        assert!(!budget.check_clock(PLENTY));
         assert_eq!(stride(&mut budget), MOST);
     }
 
     #[test]
     fn clock_is_read_for_each_request_after_a_dear_one() {
         let mut budget = begun();
-        assert!(!budget.is_spent(PLENTY));
+        assert!(!budget.check_clock(PLENTY));
         stride(&mut budget);
         budget.looked = Instant::now().checked_sub(Duration::from_secs(5));
-        assert!(budget.looked.is_some() && !budget.is_spent(10_000_000_000));
+        assert!(budget.looked.is_some() && !budget.check_clock(10_000_000_000));
         assert_eq!(stride(&mut budget), 1);
     }
 }

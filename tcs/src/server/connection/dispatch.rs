@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     super::{report::Tally, shared::Shared},
-    io::Io,
+    io::{Interrupt, Io},
     respond::{Flow, Occasion, Responder},
 };
 use crate::{
@@ -52,6 +52,14 @@ pub(super) enum Step<F> {
     Rejected(Flow),
     /// There is no request to process now.
     Pause(Pause),
+}
+
+/// The outcome of a request whose function may wait.
+pub(super) enum Processed {
+    /// The response is written.
+    Responded(Flow),
+    /// The function must be dropped, and no response is written yet.
+    Interrupted(Interrupt),
 }
 
 /// Processes requests with a function that never waits. Its future lives on the stack, so the task
@@ -110,14 +118,14 @@ pub(super) fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     write: &mut WriteBuffer,
 ) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
     // A typed framing can find messages without bytes.
-    if io.budget.is_due() && (P::Framing::TYPED || !frames.is_empty()) && io.is_budget_spent() {
+    if io.must_yield(|| P::Framing::TYPED || !frames.is_empty()) {
         return Step::Pause(Pause::Spent);
     }
     let frame = match exchange.next_request(responder, io, frames, write) {
         Ok(frame) => frame,
         Err(pause) => return Step::Pause(pause),
     };
-    io.budget.count(|| !frames.is_empty());
+    io.count_frame(|| !frames.is_empty());
     match format::read::<P::Format, P::Request<'a>, _>(frame, responder.framing()) {
         Ok(request) => {
             let Exchange {
@@ -177,7 +185,7 @@ impl<P: ServerProtocol> Exchange<P> {
                     if parsed.kind == FrameKind::Message && is_possible::<P>(&parsed, input) =>
                 {
                     let frame = frames.take(input, parsed);
-                    responder.receive(io.tally());
+                    responder.count_received(io.tally());
                     return Ok(frame);
                 }
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
@@ -201,8 +209,8 @@ impl<P: ServerProtocol> Exchange<P> {
                 return Err(Pause::Close);
             }
             // Other frames use up the budget as well.
-            io.budget.count(|| true);
-            if io.budget.is_due() && io.is_budget_spent() {
+            io.count_frame(|| true);
+            if io.must_yield(|| true) {
                 return Err(Pause::Spent);
             }
             if write.is_full() {
@@ -225,7 +233,7 @@ impl<P: ServerProtocol> Exchange<P> {
         match kind {
             FrameKind::Message | FrameKind::Control(0x80..) => Flow::Continue(()),
             FrameKind::TooLarge => {
-                responder.receive(tally);
+                responder.count_received(tally);
                 let text = too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
                 let flow = responder.write_rejection(write, Occasion::Request(rejection));

@@ -5,24 +5,27 @@
 
 use std::{
     fmt, io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    task::{coop, yield_now},
+    task::coop,
 };
 
 use super::{
     super::{
-        config::Limit,
+        config::{Limit, Limits},
         registry::{Deadline, Registration, Stop, Time},
         report::{Tally, Unsent},
     },
     budget::Budget,
 };
-use crate::buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer};
+use crate::{
+    buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer},
+    runtime::wake_after_others,
+};
 
 /// The stream of a connection, and the clocks of its waits.
 pub(super) struct Io<S> {
@@ -30,7 +33,7 @@ pub(super) struct Io<S> {
     close: CloseKind,
     /// Whether a peer that closes its sending half while a function waits is gone.
     ends_at_half_close: bool,
-    pub(super) budget: Budget,
+    budget: Budget,
     /// When the wait for a request began, for the rest of one, or for the peer to close.
     wait_began: Option<Time>,
     /// When this connection noticed that the server drains.
@@ -88,14 +91,21 @@ impl fmt::Display for Gone {
     }
 }
 
-/// Why the wait for a request ended.
+/// How the wait for a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wakeup {
     /// Bytes have arrived, or the end of the input.
     Readable,
-    /// The deadline has passed.
-    Expired,
-    /// The server drains, and no frame has started.
+    /// The connection stops waiting.
+    Stopped(WaitEnd),
+}
+
+/// Why a connection stops waiting for a request, or for the rest of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitEnd {
+    /// `idle_timeout` is over, or the [`frame_limit`] of a started frame.
+    TimedOut,
+    /// The server drains. No frame has started, or it was not complete in time.
     Draining,
 }
 
@@ -156,22 +166,21 @@ impl<S> Io<S> {
         }
     }
 
-    /// Returns `true` if the time of this poll is over; see [`Budget`].
-    pub(super) fn is_budget_spent(&mut self) -> bool {
-        self.budget.is_spent(self.registration.limits().poll_nanos)
+    /// Returns `true` if the task must yield before it takes another frame; see [`Budget`]. `has_more`
+    /// tells whether there may be one.
+    #[inline]
+    pub(super) fn must_yield(&mut self, has_more: impl FnOnce() -> bool) -> bool {
+        self.budget.is_due()
+            && has_more()
+            && self
+                .budget
+                .check_clock(self.registration.limits().poll_nanos)
     }
 
-    /// Returns `true` if the started frame has the limit of a drain.
-    pub(super) const fn has_drain_limit(&self) -> bool {
-        self.drain_began.is_some()
-    }
-
-    /// Returns how long the frame may take whose first bytes are in the read buffer.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn frame_limit(&self, read: &ReadBuffer) -> Limit {
-        let earned = read.started() / BYTES_PER_SECOND;
-        self.registration.limits().frame.plus_seconds(earned as u64)
+    /// Counts a frame that was taken. `has_more` tells whether there may be another.
+    #[inline]
+    pub(super) fn count_frame(&mut self, has_more: impl FnOnce() -> bool) {
+        self.budget.count(has_more);
     }
 
     /// Returns the counters of the connection's requests.
@@ -286,12 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
         let has_started = read.has_started();
         if self.registration.is_draining() && self.is_drained(has_started) {
-            let wakeup = if has_started {
-                Wakeup::Expired
-            } else {
-                Wakeup::Draining
-            };
-            return Poll::Ready(Ok(wakeup));
+            return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
@@ -330,14 +334,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let mut limit = self.registration.limits().idle;
         let has_started = read.has_started();
         if has_started {
-            limit = self.frame_limit(read);
+            limit = frame_limit(self.registration.limits(), read);
         }
         let deadline = self.registration.deadline(began, limit);
         match self.registration.poll_stop(deadline, cx) {
             // The server may have begun to drain between the check above and the setting of the waker.
             Poll::Pending if self.registration.is_draining() => self.poll_drain(has_started, cx),
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(Wakeup::Expired)),
+            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::TimedOut))),
             Poll::Ready(Stop::Aborted) => Poll::Ready(Err(Gone::Aborted)),
         }
     }
@@ -346,11 +350,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     #[cold]
     fn poll_drain(&mut self, has_started: bool, cx: &Context<'_>) -> Poll<Result<Wakeup, Gone>> {
         if !has_started {
-            return Poll::Ready(Ok(Wakeup::Draining));
+            return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
         }
         let deadline = self.drain_deadline();
         Poll::Ready(match ready!(self.registration.poll_stop(deadline, cx)) {
-            Stop::Expired => Ok(Wakeup::Expired),
+            Stop::Expired => Ok(Wakeup::Stopped(WaitEnd::Draining)),
             Stop::Aborted => Err(Gone::Aborted),
         })
     }
@@ -455,7 +459,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
                 ready!(self.poll_limit(limits.write, cx));
             }
-            if read.has_ended() || matches!(limits.linger.milliseconds(), 0 | u64::MAX) {
+            if read.has_ended() || limits.linger.is_zero() || limits.linger == Limit::NONE {
                 return Poll::Ready(Ok(()));
             }
             self.wait_began = None;
@@ -479,7 +483,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             }
         }
         // A peer that never stops sending does not extend the wait, or keep other tasks waiting.
-        let _: Poll<()> = pin!(yield_now()).poll(cx);
+        wake_after_others(cx);
         self.poll_limit(limits.linger, cx).map(Ok)
     }
 
@@ -490,4 +494,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let deadline = self.registration.deadline(began, limit);
         self.registration.poll_stop(deadline, cx).map(drop)
     }
+}
+
+/// Returns how long the frame may take whose first bytes are in the read buffer.
+#[cold]
+#[inline(never)]
+pub(super) fn frame_limit(limits: &Limits, read: &ReadBuffer) -> Limit {
+    let earned = read.started() / BYTES_PER_SECOND;
+    limits.frame.plus_seconds(earned as u64)
 }

@@ -24,9 +24,9 @@ mod respond;
 
 pub(super) use io::CloseKind;
 
-use dispatch::{Exchange, Pause, Step, pause_after, process_ready, step};
+use dispatch::{Exchange, Pause, Processed, Step, pause_after, process_ready, step};
 use io::{CloseStage, Gone, Io, Wakeup};
-use respond::{Flow, Occasion, PeerKind, Responder, going_away};
+use respond::{Flow, Responder};
 
 /// One connection of a server.
 ///
@@ -135,7 +135,12 @@ where
             if !take(has_unprocessed) {
                 match poll_fn(|cx| io.poll_wakeup(buffers, responder.unsent(), cx)).await? {
                     Wakeup::Readable => {}
-                    wakeup => return Ok(end_wait(wakeup, responder, buffers.checkout(), io)),
+                    Wakeup::Stopped(why) => {
+                        let Buffers { read, write, .. } = buffers.checkout();
+                        responder.wait_ended(io.tally(), read, why, write);
+                        let is_idle = !read.has_started();
+                        return Ok(if is_idle { End::Idle } else { End::Busy });
+                    }
                 }
             }
             let Buffers { read, ahead, write } = buffers.checkout();
@@ -149,16 +154,17 @@ where
                     }
                     let processed = match step(exchange, responder, io, &mut frames, write) {
                         Step::Pause(pause) => break pause,
-                        Step::Rejected(flow) => Ok(flow),
+                        Step::Rejected(flow) => Processed::Responded(flow),
                         Step::Call(function) => {
                             let mut function = pin!(function);
                             poll_fn(|cx| match function.as_mut().poll(cx) {
                                 Poll::Ready(result) => {
-                                    Poll::Ready(Ok(Ok(responder.respond(write, result))))
+                                    let flow = responder.respond(write, result);
+                                    Poll::Ready(Ok(Processed::Responded(flow)))
                                 }
                                 Poll::Pending => io
                                     .poll_meanwhile(has_ended, ahead, write, responder.unsent(), cx)
-                                    .map_ok(Err),
+                                    .map_ok(Processed::Interrupted),
                             })
                             .await?
                         }
@@ -167,8 +173,10 @@ where
                     // An interrupted function is dropped before its request is answered. If its drop
                     // panicked later, the request would be answered twice.
                     let flow = match processed {
-                        Ok(flow) => flow,
-                        Err(interrupt) => responder.interrupted(write, interrupt),
+                        Processed::Responded(flow) => flow,
+                        Processed::Interrupted(interrupt) => {
+                            responder.interrupted(write, interrupt)
+                        }
                     };
                     if let Some(pause) = pause_after(responder, write, flow) {
                         break pause;
@@ -215,27 +223,5 @@ where
         let mut stage = CloseStage::Flush;
         let was_idle = end == End::Idle;
         poll_fn(|cx| io.poll_close(buffers, responder.unsent(), was_idle, &mut stage, cx)).await
-    }
-}
-
-/// Writes why the connection stops waiting for a request.
-#[cold]
-fn end_wait<P: ServerProtocol, S>(
-    wakeup: Wakeup,
-    responder: &mut Responder<P>,
-    Buffers { read, write, .. }: &mut Buffers,
-    io: &Io<S>,
-) -> End {
-    if wakeup == Wakeup::Draining {
-        let stopping = going_away("the server is stopping");
-        let _: Flow = responder.write_rejection(write, Occasion::Closing(stopping, PeerKind::Ours));
-    } else {
-        let frame_limit = io.frame_limit(read);
-        responder.expired(io.tally(), read, frame_limit, write, io.has_drain_limit());
-    }
-    if read.has_started() {
-        End::Busy
-    } else {
-        End::Idle
     }
 }

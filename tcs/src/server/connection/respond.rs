@@ -9,11 +9,10 @@ use std::{
 
 use super::{
     super::{
-        config::Limit,
         report::{Tally, Unsent},
         shared::Shared,
     },
-    io::Interrupt,
+    io::{Interrupt, WaitEnd, frame_limit},
 };
 use crate::{
     Encode, EncodeError, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Side,
@@ -302,7 +301,7 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Counts a received request, or a bad frame in its place.
     #[inline]
-    pub(super) fn receive(&self, tally: &Tally) {
+    pub(super) fn count_received(&self, tally: &Tally) {
         tally.receive();
         if self.shared.is_once() {
             self.shared.listener().close();
@@ -330,7 +329,7 @@ impl<P: ServerProtocol> Responder<P> {
         error: &FrameError,
         unread: &[u8],
     ) {
-        self.receive(tally);
+        self.count_received(tally);
         let peer = if error.is_other_protocol() {
             PeerKind::Other
         } else {
@@ -371,30 +370,35 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Writes why a connection stops waiting for a request, or for the rest of one.
     #[cold]
-    pub(super) fn expired(
+    pub(super) fn wait_ended(
         &mut self,
         tally: &Tally,
         read: &ReadBuffer,
-        frame_limit: Limit,
+        why: WaitEnd,
         write: &mut WriteBuffer,
-        is_draining: bool,
     ) {
         let is_idle = !read.has_started();
         // A message that is being skipped was rejected before.
         let is_request = !is_idle && !read.is_skipping();
         if is_request {
-            self.receive(tally);
+            self.count_received(tally);
         }
-        let rejection = if is_draining {
-            going_away("the server is stopping, and the frame was not complete")
-        } else {
-            let text = if is_idle {
+        let timed_out = |text| Rejection::new(RejectionKind::Idle, text);
+        let rejection = match why {
+            WaitEnd::Draining if is_idle => going_away("the server is stopping"),
+            WaitEnd::Draining => {
+                going_away("the server is stopping, and the frame was not complete")
+            }
+            WaitEnd::TimedOut if is_idle => {
                 let limit = self.shared.limits.idle;
-                format!("nothing arrived for {limit} (`idle_timeout`)")
-            } else {
-                format!("the frame was not complete after {frame_limit} (`frame_timeout`)")
-            };
-            Rejection::new(RejectionKind::Idle, text)
+                timed_out(format!("nothing arrived for {limit} (`idle_timeout`)"))
+            }
+            WaitEnd::TimedOut => {
+                let limit = frame_limit(&self.shared.limits, read);
+                timed_out(format!(
+                    "the frame was not complete after {limit} (`frame_timeout`)"
+                ))
+            }
         };
         let unread = read.input(self.shared.limits.frame_len, Side::Server);
         let peer = peer_kind(tally, unread.bytes());
