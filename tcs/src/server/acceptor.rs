@@ -8,8 +8,9 @@ use tokio::{
 };
 
 use super::{
+    connection::{CloseKind, NewConnection},
     registry::Registry,
-    spawn::{Incoming, SpawnConnection},
+    spawn::SpawnConnection,
 };
 use crate::{ConnectionInfo, Peer};
 
@@ -84,13 +85,15 @@ impl Acceptor {
             known => Some(known),
         };
         let blocking = Arc::clone(&self.blocking);
-        Arc::clone(&self.shared).spawn_connection(Incoming {
+        let new = Box::new(NewConnection {
             stream,
+            close: CloseKind::Drop,
             info: ConnectionInfo::of(Peer::at(addr), local_addr, id, blocking),
             registration,
-            permit,
-            span: tracing::info_span!("connection", peer = %addr, id),
+            permit: Some(permit),
         });
+        let span = tracing::info_span!("connection", peer = %addr, id);
+        Arc::clone(&self.shared).spawn_connection(new, span);
     }
 }
 

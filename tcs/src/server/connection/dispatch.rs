@@ -1,25 +1,26 @@
 //! Parses and decodes the next request, and calls the function.
 //!
-//! Functions that never wait are polled here. The others are polled in [`Connection::run`], because
-//! their futures need a place in the task.
-//!
-//! [`Connection::run`]: super::Connection
+//! There are two drivers, because only the future of a function that may wait needs a place in the task.
+//! What they share is [`step`].
 
 use std::{
+    future::poll_fn,
     pin::pin,
     sync::Arc,
     task::{Context as TaskContext, Poll, Waker},
 };
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use super::{
     super::{report::Tally, shared::Shared},
-    io::{Interrupt, Io},
+    io::{Gone, Interrupt, Io},
     respond::{Flow, Occasion, Responder},
 };
 use crate::{
     ConnectionInfo, Context, FrameError, Framing, ParsedFrame, Rejection, RejectionKind,
     ServerProtocol, Side, Unparsed,
-    buffer::{Frames, WriteBuffer},
+    buffer::{Frames, ReadAhead, WriteBuffer},
     format,
     framing::{FrameKind, too_large},
 };
@@ -45,7 +46,7 @@ pub(super) enum Pause {
 }
 
 /// The outcome of taking the next request.
-pub(super) enum Step<F> {
+enum Step<F> {
     /// The future of the function that was called.
     Call(F),
     /// The request was rejected.
@@ -55,7 +56,7 @@ pub(super) enum Step<F> {
 }
 
 /// The outcome of a request whose function may wait.
-pub(super) enum Processed {
+enum Processed {
     /// The response is written.
     Responded(Flow),
     /// The function must be dropped, and no response is written yet.
@@ -90,9 +91,51 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
     }
 }
 
+/// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
+/// are read ahead.
+pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite + Unpin>(
+    exchange: &mut Exchange<P>,
+    responder: &mut Responder<P>,
+    io: &mut Io<S>,
+    frames: &mut Frames<'_>,
+    ahead: &mut ReadAhead,
+    write: &mut WriteBuffer,
+) -> Result<Pause, Gone> {
+    let has_ended = frames.has_ended();
+    loop {
+        let processed = match step(exchange, responder, io, frames, write) {
+            Step::Call(function) => {
+                let mut function = pin!(function);
+                poll_fn(|cx| match function.as_mut().poll(cx) {
+                    Poll::Ready(result) => {
+                        let flow = responder.respond(write, result);
+                        Poll::Ready(Ok(Processed::Responded(flow)))
+                    }
+                    Poll::Pending => io
+                        .poll_meanwhile(has_ended, ahead, write, responder.unsent(), cx)
+                        .map_ok(Processed::Interrupted),
+                })
+                .await?
+            }
+            Step::Rejected(flow) => Processed::Responded(flow),
+            Step::Pause(pause) => return Ok(pause),
+        };
+        io.function_ended();
+        // An interrupted function is dropped before its request is answered. If its drop panicked
+        // later, the request would be answered twice.
+        let flow = match processed {
+            Processed::Responded(flow) => flow,
+            Processed::Interrupted(interrupt) => responder.interrupted(write, interrupt),
+        };
+        if let Some(pause) = pause_after(responder, write, flow) {
+            return Ok(pause);
+        }
+    }
+}
+
 /// Returns why the loop pauses after a response, if it does.
 #[inline]
-pub(super) fn pause_after<P: ServerProtocol>(
+fn pause_after<P: ServerProtocol>(
     responder: &mut Responder<P>,
     write: &mut WriteBuffer,
     flow: Flow,
@@ -110,7 +153,7 @@ pub(super) fn pause_after<P: ServerProtocol>(
     clippy::inline_always,
     reason = "it is the loop; outlined, it costs a sixth more"
 )]
-pub(super) fn step<'a, 'b: 'a, P: ServerProtocol, S>(
+fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     exchange: &'a mut Exchange<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,

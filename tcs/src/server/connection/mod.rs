@@ -24,7 +24,7 @@ mod respond;
 
 pub(super) use io::CloseKind;
 
-use dispatch::{Exchange, Pause, Processed, Step, pause_after, process_ready, step};
+use dispatch::{Exchange, Pause, process_ready, process_waiting};
 use io::{CloseStage, Gone, Io, Wakeup};
 use respond::{Flow, Responder};
 
@@ -46,8 +46,7 @@ pub(super) struct Connection<P: ServerProtocol, S> {
 ///
 /// Boxed, because a task keeps room for what it captures even after that was moved out.
 #[derive(Debug)]
-pub(super) struct NewConnection<P, S> {
-    pub(super) shared: Arc<Shared<P>>,
+pub(super) struct NewConnection<S> {
     pub(super) stream: S,
     pub(super) close: CloseKind,
     pub(super) info: ConnectionInfo,
@@ -73,12 +72,11 @@ where
         clippy::boxed_local,
         reason = "the box is how it came, and is freed here"
     )]
-    pub(super) fn open(new: Box<NewConnection<P, S>>) -> Self {
+    pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection<S>>) -> Self {
         const {
             assert_no_mistake(server_mistake::<P>());
         }
         let NewConnection {
-            shared,
             stream,
             close,
             info,
@@ -145,42 +143,12 @@ where
             }
             let Buffers { read, ahead, write } = buffers.checkout();
             write.prepare();
-            let has_ended = read.has_ended();
             let mut frames = read.frames();
             loop {
-                let pause = loop {
-                    if !P::WAITS {
-                        break process_ready(exchange, responder, io, &mut frames, write);
-                    }
-                    let processed = match step(exchange, responder, io, &mut frames, write) {
-                        Step::Pause(pause) => break pause,
-                        Step::Rejected(flow) => Processed::Responded(flow),
-                        Step::Call(function) => {
-                            let mut function = pin!(function);
-                            poll_fn(|cx| match function.as_mut().poll(cx) {
-                                Poll::Ready(result) => {
-                                    let flow = responder.respond(write, result);
-                                    Poll::Ready(Ok(Processed::Responded(flow)))
-                                }
-                                Poll::Pending => io
-                                    .poll_meanwhile(has_ended, ahead, write, responder.unsent(), cx)
-                                    .map_ok(Processed::Interrupted),
-                            })
-                            .await?
-                        }
-                    };
-                    io.function_ended();
-                    // An interrupted function is dropped before its request is answered. If its drop
-                    // panicked later, the request would be answered twice.
-                    let flow = match processed {
-                        Processed::Responded(flow) => flow,
-                        Processed::Interrupted(interrupt) => {
-                            responder.interrupted(write, interrupt)
-                        }
-                    };
-                    if let Some(pause) = pause_after(responder, write, flow) {
-                        break pause;
-                    }
+                let pause = if P::WAITS {
+                    process_waiting(exchange, responder, io, &mut frames, ahead, write).await?
+                } else {
+                    process_ready(exchange, responder, io, &mut frames, write)
                 };
                 match pause {
                     Pause::NeedMore => break,
