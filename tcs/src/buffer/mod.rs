@@ -180,7 +180,7 @@ mod tests {
         slot.checkout().read.consume(&(0..0), 10);
         slot.release();
         let buffers = slot.checkout();
-        assert_eq!(buffers.read.started(), 3);
+        assert_eq!(buffers.read.arrived_of_frame(), 3);
         let mut cx = Context::from_waker(Waker::noop());
         let read = buffers.read.poll_read(&mut cx, &mut &b"defghij|"[..]);
         assert!(read.is_ready());

@@ -86,7 +86,7 @@ impl ReadBuffer {
 
     /// Returns `true` if bytes were taken off since the last read.
     #[inline]
-    pub(crate) fn has_moved(&self) -> bool {
+    pub(crate) fn has_consumed(&self) -> bool {
         self.start > 0
     }
 
@@ -107,7 +107,7 @@ impl ReadBuffer {
     }
 
     /// Returns the number of bytes of an unfinished frame that have arrived.
-    pub(crate) fn started(&self) -> usize {
+    pub(crate) fn arrived_of_frame(&self) -> usize {
         if self.skip > 0 {
             self.skipped
         } else {
@@ -186,7 +186,7 @@ impl ReadBuffer {
     #[cold]
     fn skip_arrived(&mut self) {
         // Nothing else was unread, so these bytes are at the front. `start` stays 0, so that
-        // `has_moved` does not take them for a frame.
+        // `has_consumed` does not take them for a frame.
         let skipped = self.skip.min(self.buffer.len());
         self.skip -= skipped;
         self.skipped += skipped;
@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(inbox.frame(frame), b"bc");
         fill(&mut inbox, b"gh");
         assert_eq!(unread(&inbox), b"efgh");
-        assert_eq!(inbox.started(), 4);
+        assert_eq!(inbox.arrived_of_frame(), 4);
     }
 
     #[test]
@@ -457,7 +457,7 @@ mod tests {
         let mut inbox = ReadBuffer::new();
         fill(&mut inbox, b"abc");
         inbox.consume(&(0..0), 7);
-        assert_eq!(inbox.started(), 3);
+        assert_eq!(inbox.arrived_of_frame(), 3);
         fill(&mut inbox, b"de");
         assert_eq!(unread(&inbox), b"");
         fill(&mut inbox, b"fghi");

@@ -58,7 +58,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.poll_write(cx).is_ready() || self.connection.inbox.started() >= FULL {
+            if self.poll_write(cx).is_ready() || self.connection.inbox.arrived_of_frame() >= FULL {
                 return Poll::Ready(());
             }
             ready!(self.poll_read(cx));

@@ -290,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Wakeup, Gone>> {
-        if read.has_moved() {
+        if read.has_consumed() {
             self.wait_began = None;
         }
         let has_started = read.has_started();
@@ -500,6 +500,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 #[cold]
 #[inline(never)]
 pub(super) fn frame_limit(limits: &Limits, read: &ReadBuffer) -> Limit {
-    let earned = read.started() / BYTES_PER_SECOND;
+    let earned = read.arrived_of_frame() / BYTES_PER_SECOND;
     limits.frame.plus_seconds(earned as u64)
 }
