@@ -18,13 +18,16 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// Counts the errors that are logged.
+/// Counts the errors and warnings that are logged.
 #[derive(Clone, Default)]
-struct Errors(Arc<AtomicU64>);
+struct Logged {
+    errors: Arc<AtomicU64>,
+    warnings: Arc<AtomicU64>,
+}
 
-impl Subscriber for Errors {
+impl Subscriber for Logged {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR
+        *metadata.level() <= Level::WARN
     }
 
     fn new_span(&self, _span: &Attributes<'_>) -> Id {
@@ -35,8 +38,12 @@ impl Subscriber for Errors {
 
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
-    fn event(&self, _event: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn event(&self, event: &Event<'_>) {
+        let count = match *event.metadata().level() {
+            Level::ERROR => &self.errors,
+            _ => &self.warnings,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     fn enter(&self, _span: &Id) {}
@@ -46,14 +53,22 @@ impl Subscriber for Errors {
 
 #[tokio::test]
 async fn server_without_descriptors_waits_and_goes_on() {
-    let errors = Errors::default();
-    tracing::subscriber::set_global_default(errors.clone()).expect("the only one");
+    let logged = Logged::default();
+    tracing::subscriber::set_global_default(logged.clone()).expect("the only one");
     let (_, hard) = rlimit::Resource::NOFILE.get().expect("a limit");
     rlimit::Resource::NOFILE
         .set(64, hard)
         .expect("lower than it was");
-    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).max_connections(1_000);
-    let server = start(server).await;
+    let server = || ConcurrentServer::new(tester::<LengthPrefixed>(&gate()));
+    for (server, warnings) in [
+        (server(), 1),
+        (server().max_connections(2), 1),
+        (server().max_connections(10), 2),
+    ] {
+        start(server).await.stopped().await;
+        assert_eq!(logged.warnings.load(Ordering::Relaxed), warnings);
+    }
+    let server = start(server().max_connections(1_000)).await;
     let mut before = server.peer().await;
     assert_eq!(within(before.ask("a")).await, Heard::message("a"));
 
@@ -63,14 +78,14 @@ async fn server_without_descriptors_waits_and_goes_on() {
     let began = Instant::now();
     let mut waiting: RawPeer = server.peer().await;
     within(waiting.send(frame(b"b"))).await;
-    while errors.0.load(Ordering::Relaxed) < 3 {
+    while logged.errors.load(Ordering::Relaxed) < 3 {
         assert_eq!(within(before.ask("a")).await, Heard::message("a"));
     }
-    let logged = errors.0.load(Ordering::Relaxed);
+    let errors = logged.errors.load(Ordering::Relaxed);
     let passed = began.elapsed();
     assert!(
-        passed >= Duration::from_millis(100) * u32::try_from(logged - 1).expect("few"),
-        "{logged} attempts in {passed:?}"
+        passed >= Duration::from_millis(100) * u32::try_from(errors - 1).expect("few"),
+        "{errors} attempts in {passed:?}"
     );
 
     files.clear();

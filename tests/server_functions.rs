@@ -12,7 +12,7 @@ use tcs::{
     Answer, ConcurrentServer, ConnectionInfo, Context, Decode, DecodeError, Frame, FromContext,
     LengthPrefixed, Lines, Peer, Plain, Rejection, ServerProtocol, server_protocol,
 };
-use tcs_tests::{Heard, RawPeer, frame, within};
+use tcs_tests::{Heard, RawPeer, frame, start, within};
 use tokio::task::yield_now;
 
 /// Serves a protocol over a connection in memory, and returns what it says to each request.
@@ -206,6 +206,25 @@ async fn what_is_extracted_comes_from_the_connection_or_refuses() {
         let mut session = ();
         let context = Context::new(&info, &mut session);
         assert_eq!(Extracted.process_request(context, "a").await, expected);
+    }
+}
+
+#[server_protocol]
+fn ends(_: (), peer: &Peer, info: &ConnectionInfo) -> String {
+    let addr = |addr: Option<std::net::SocketAddr>| addr.expect("TCP has one").ip();
+    let (peer_ip, local_ip) = (addr(peer.addr()), addr(info.local_addr()));
+    format!("{peer_ip} {local_ip} {}", peer_ip.is_loopback())
+}
+
+#[tokio::test]
+async fn ipv4_address_is_one_also_for_a_listener_of_both_versions() {
+    for (host, expected) in [
+        ("0.0.0.0", "127.0.0.1 127.0.0.1 true"),
+        ("::", "127.0.0.1 127.0.0.1 true"),
+    ] {
+        let server = start(ConcurrentServer::new(Ends).address((host, 0))).await;
+        let mut peer = RawPeer::connect(([127, 0, 0, 1], server.addr().port()).into()).await;
+        assert_eq!(within(peer.ask("")).await, message(expected));
     }
 }
 

@@ -1,16 +1,15 @@
 //! Where to listen and where to connect.
 
-use std::net::SocketAddr;
-
-use memchr::memmem::find;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::{Error, error::Repr};
 
 /// A host and a port: `"localhost:7000"`, `("localhost", 7000)`, `"[::1]:7000"` or a
 /// [`SocketAddr`].
 ///
-/// A text without a port, `"localhost"`, leaves the port as it was. What cannot be read is
-/// reported when the address is used.
+/// A text without a port, `"localhost"`, leaves the port unchanged. A host that is only a number, such as
+/// `"7000"` or `"127.1"`, is an error: resolvers take it for an IPv4 address. Errors are returned when the
+/// address is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     host: String,
@@ -48,7 +47,7 @@ impl Address {
     /// Returns `host:port` for messages.
     pub(crate) fn text(&self) -> String {
         let port = self.port.unwrap_or(DEFAULT_PORT);
-        if self.host.as_bytes().contains(&b':') {
+        if self.host.contains(':') {
             format!("[{}]:{port}", self.host)
         } else {
             format!("{}:{port}", self.host)
@@ -57,7 +56,7 @@ impl Address {
 
     /// Returns all socket addresses of the name, at least one.
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
-        if let Some(reason) = self.problem {
+        if let Some(reason) = self.problem.or_else(|| number_problem(&self.host)) {
             let address = self.host.clone();
             return Err(Repr::Address { address, reason }.into());
         }
@@ -67,10 +66,7 @@ impl Address {
             source,
         };
         let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
-        let mut addrs = Vec::new();
-        for addr in found.map_err(resolve)? {
-            addrs.push(addr);
-        }
+        let addrs: Vec<_> = found.map_err(resolve)?.collect();
         if addrs.is_empty() {
             return Err(resolve(std::io::ErrorKind::NotFound.into()).into());
         }
@@ -85,10 +81,10 @@ impl From<&str> for Address {
             port: None,
             problem: Some(reason),
         };
-        if find(text.as_bytes(), b"://").is_some() {
+        if text.contains("://") {
             return problem("that is a URL; write `host:port`");
         }
-        let (host, port) = match text.strip_prefix('[').map(|rest| split(rest, b"]")) {
+        let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
             Some(None) => return problem("`[` without `]`"),
             Some(Some((host, ""))) => (host, None),
             Some(Some((host, rest))) => match rest.strip_prefix(':') {
@@ -96,8 +92,8 @@ impl From<&str> for Address {
                 None => return problem("only a port may follow `]`"),
             },
             // An IPv6 address without brackets has several colons, and no port.
-            None => match split(text, b":") {
-                Some((host, port)) if split(port, b":").is_none() => (host, Some(port)),
+            None => match text.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, Some(port)),
                 _ => (text, None),
             },
         };
@@ -150,12 +146,24 @@ impl<H: Into<String>> From<(H, u16)> for Address {
     }
 }
 
-/// Returns what stands before the first of such bytes, and behind them.
+/// Returns what is wrong with a host that is a number, but not an IPv4 address in four parts.
 ///
-/// For what std does, it compiles a search for each kind of pattern.
-fn split<'a>(text: &'a str, by: &[u8]) -> Option<(&'a str, &'a str)> {
-    let at = find(text.as_bytes(), by)?;
-    Some((text.get(..at)?, text.get(at + by.len()..)?))
+/// The resolver of the operating system takes `7000` for 0.0.27.88 and `127.1` for 127.0.0.1
+/// (`inet_aton(3)`).
+fn number_problem(host: &str) -> Option<&'static str> {
+    let last = host.rsplit('.').find(|part| !part.is_empty())?;
+    let is_number = match last.strip_prefix("0x").or_else(|| last.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    if !is_number || host.parse::<Ipv4Addr>().is_ok() {
+        return None;
+    }
+    Some(if host.contains('.') {
+        "that is not an IPv4 address, which has four decimal numbers"
+    } else {
+        "that is a number, not a host; set a port with `port()`, or write `host:port`"
+    })
 }
 
 #[cfg(test)]
@@ -190,6 +198,34 @@ mod tests {
             ("[::1]80", "only a port may follow `]`"),
         ] {
             assert_eq!(Address::from(text).problem, Some(reason), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn host_that_is_a_number_is_an_error_however_it_is_set() {
+        const PORT: &str =
+            "that is a number, not a host; set a port with `port()`, or write `host:port`";
+        const FOUR: &str = "that is not an IPv4 address, which has four decimal numbers";
+        for (host, reason) in [
+            ("7000", PORT),
+            ("0x7f000001", PORT),
+            ("127.1", FOUR),
+            ("1.2.3.256", FOUR),
+            ("127.0.0.1.", FOUR),
+            ("127.0.0.0x1", FOUR),
+        ] {
+            let mut set = Address::localhost();
+            set.set_host(host.to_owned());
+            for address in [Address::from(host), (host, 7000).into(), set] {
+                let error = address.resolve().await.expect_err(host).to_string();
+                assert!(error.contains(reason), "{error}");
+            }
+        }
+        for host in ["127.0.0.1", "::1", "fe80::1%1", "localhost"] {
+            assert_eq!(number_problem(host), None, "{host}");
+        }
+        for host in ["7.example", "1a", "0xg", "a.b1", "."] {
+            assert_eq!(number_problem(host), None, "{host}");
         }
     }
 

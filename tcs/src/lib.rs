@@ -226,7 +226,6 @@ pub use framing::{
     OtherProtocol, ParsedFrame, Prefixed, Raw, Side, Unparsed, UntilEof, delimiter, prefix,
     prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian},
 };
-pub use limit::TimeLimit;
 pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};
 pub use rejection::{Rejection, RejectionKind};
 pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};

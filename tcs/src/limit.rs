@@ -1,34 +1,9 @@
 //! What the settings take, and what none of them may be.
 
-use std::time::Duration;
-
 use crate::{Error, Framing, ServerProtocol, error::Repr};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
-
-/// A time limit, or `None` to switch it off.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no time limit",
-    label = "not a `Duration`",
-    note = "a time limit is a `Duration`, such as `Duration::from_secs(5)`, or `None` for none"
-)]
-pub trait TimeLimit {
-    /// Returns the limit.
-    fn duration(self) -> Option<Duration>;
-}
-
-impl TimeLimit for Duration {
-    fn duration(self) -> Option<Duration> {
-        Some(self)
-    }
-}
-
-impl TimeLimit for Option<Duration> {
-    fn duration(self) -> Option<Duration> {
-        self
-    }
-}
 
 /// Refuses settings that are zero where that makes no sense.
 pub(crate) fn check_zero(settings: &[(&'static str, bool)]) -> Result<(), Error> {

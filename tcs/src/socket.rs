@@ -1,6 +1,9 @@
 //! What both ends set on their sockets.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -30,6 +33,14 @@ fn socket_for(addr: SocketAddr) -> io::Result<TcpSocket> {
     match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
+/// Returns an IPv4 address as such: a listener on `[::]` sees it as `::ffff:127.0.0.1`.
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
+        IpAddr::V6(_) => addr,
     }
 }
 

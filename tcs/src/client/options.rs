@@ -5,7 +5,7 @@ use std::{net::SocketAddr, pin::pin, time::Duration};
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
-    Address, Framing, Peer, Result, TimeLimit,
+    Address, Framing, Peer, Result,
     error::Repr,
     limit::{check_max_frame_len, check_min_frame_len, check_zero, min_frame_len},
     race::{Either, deadline_of, passed, race},
@@ -61,8 +61,8 @@ impl ConnectOptions {
 
     /// Caps how long connecting may take, over all addresses of a name; each gets an equal part of
     /// the time that is left. `None` leaves it to the operating system. Default: 5 s.
-    pub fn connect_timeout(mut self, limit: impl TimeLimit) -> Self {
-        self.connect = limit.duration();
+    pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.connect = limit.into();
         self
     }
 
@@ -71,8 +71,8 @@ impl ConnectOptions {
     /// After that the connection is closed, so that the reply never reaches another caller; a
     /// [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits without
     /// end. Default: 30 s.
-    pub fn reply_timeout(mut self, limit: impl TimeLimit) -> Self {
-        self.reply = limit.duration();
+    pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.reply = limit.into();
         self
     }
 

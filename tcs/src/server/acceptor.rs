@@ -12,7 +12,7 @@ use super::{
     registry::Registry,
     spawn::SpawnConnection,
 };
-use crate::{ConnectionInfo, Peer};
+use crate::{ConnectionInfo, Peer, socket::canonical};
 
 /// Accepts the connections of a server.
 ///
@@ -81,7 +81,7 @@ impl Acceptor {
         let id = registration.id();
         // Only a listener on all addresses needs to ask which of them the peer reached.
         let local_addr = match self.local_addr {
-            any if any.ip().is_unspecified() => stream.local_addr().ok(),
+            any if any.ip().is_unspecified() => stream.local_addr().ok().map(canonical),
             known => Some(known),
         };
         let blocking = Arc::clone(&self.blocking);

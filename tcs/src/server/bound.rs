@@ -1,6 +1,6 @@
 //! A server without its types, before and after it binds its port.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, time::timeout};
 
@@ -120,16 +120,17 @@ impl BoundServer {
     pub(super) fn serve(self) -> BoxFuture<'static, Result<Report>> {
         let ServerPlan { shared, settings } = self.plan;
         shared.listener().open(self.listener);
+        let max_connections = settings.open_connections();
         let acceptor = Acceptor {
             local_addr: self.local_addr,
             shared,
             registry: Registry::new(settings.limits),
             blocking: settings.blocking(),
-            max_connections: settings.max_connections,
+            max_connections,
         };
         tracing::info!(
             addr = %self.local_addr,
-            max_connections = settings.max_connections,
+            max_connections,
             "listening"
         );
         if let Some(on_listening) = settings.on_listening {
@@ -177,7 +178,10 @@ async fn accept_then_drain(
     Ok(report)
 }
 
-/// Listens on the first address that is free.
+/// Listens on the first address that this machine has.
+///
+/// An address that is in use is an error. If the next one were taken, a second server on `localhost` would
+/// listen on the other IP version, and its peers would reach the first server.
 fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
     let mut failure = Repr::Setting {
         setting: "address",
@@ -188,9 +192,13 @@ fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
         match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((local_addr, listener)) => return Ok((listener, local_addr)),
             Err(source) => {
+                let is_in_use = source.kind() == ErrorKind::AddrInUse;
                 failure = Repr::Listen {
                     addr: *addr,
                     source,
+                };
+                if is_in_use {
+                    break;
                 }
             }
         }
@@ -207,8 +215,7 @@ mod tests {
     };
 
     use crate::{
-        ConcurrentServer, Context, ErrorKind, LengthPrefixed, Peer, Plain, Rejection,
-        ServerProtocol,
+        ConcurrentServer, Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol,
     };
 
     use super::*;
@@ -241,16 +248,25 @@ mod tests {
             .expect("Linux shuts down listeners as well");
         let ended = timeout(Duration::from_secs(20), bound.listen()).await;
         let error = ended.expect("it ends").expect_err("it cannot accept");
-        assert_eq!(error.kind(), ErrorKind::Accept);
+        assert_eq!(error.kind(), crate::ErrorKind::Accept);
     }
 
     #[tokio::test]
-    async fn all_addresses_are_tried_in_their_order() {
+    async fn addresses_of_other_machines_are_passed_over() {
+        // TEST-NET-1 (RFC 5737), which no machine has.
+        let elsewhere: SocketAddr = "192.0.2.1:0".parse().expect("an address");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let (_listener, addr) = listen_at_any(&[elsewhere, any]).expect("a free port");
+        assert!(addr.ip().is_loopback() && addr.port() != 0);
+        let error = listen_at_any(&[elsewhere, elsewhere]).expect_err("not here");
+        assert_eq!(error.peer_addr(), Some(elsewhere));
+    }
+
+    #[tokio::test]
+    async fn address_in_use_is_an_error_even_if_another_is_free() {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         let (_first, taken) = listen_at_any(&[any]).expect("a free port");
-        let (_second, addr) = listen_at_any(&[taken, any]).expect("a free port");
-        assert!(addr != taken && addr.port() != 0);
-        let error = listen_at_any(&[taken, taken]).expect_err("taken");
+        let error = listen_at_any(&[taken, any]).expect_err("in use");
         assert_eq!(error.peer_addr(), Some(taken));
     }
 }

@@ -14,7 +14,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    Address, ConnectionInfo, Peer, Result, ServerProtocol, TimeLimit,
+    Address, ConnectionInfo, Peer, Result, ServerProtocol,
     limit::min_frame_len,
     runtime::{Instead, inside_runtime},
 };
@@ -47,10 +47,11 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     ///
     /// At the maximum, the server stops accepting, and further peers wait in the backlog of the
     /// operating system. [`bind`](Self::bind) rejects zero. Default: 1,024, or the descriptor limit
-    /// (`RLIMIT_NOFILE`) minus 100 if that is lower. The 100 are reserved for the rest of the
-    /// program.
+    /// (`RLIMIT_NOFILE`, `ulimit -n`) minus 100 if that is lower. The 100 are reserved for the rest of
+    /// the program. If the limit leaves room for less than half of the maximum, a warning is logged.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.settings.max_connections = limit;
+        self.settings.is_default_max = false;
         self
     }
 }
@@ -99,8 +100,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
     /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others
     /// waiting; 30 s for a [`OnceServer`].
-    pub fn idle_timeout(mut self, limit: impl TimeLimit) -> Self {
-        self.settings.limits.idle = limit.duration().into();
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.idle = limit.into().into();
         self
     }
 
@@ -109,8 +110,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
     /// Default: 30 s.
-    pub fn frame_timeout(mut self, limit: impl TimeLimit) -> Self {
-        self.settings.limits.frame = limit.duration().into();
+    pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.frame = limit.into().into();
         self
     }
 
@@ -119,8 +120,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Then the function is dropped at its `.await`, and the request is answered *timed out*. The
     /// connection closes if it has a session. A function that does not wait, or is `blocking`, is
     /// not dropped. Default: `None`, because only you can decide where a transaction may be cut.
-    pub fn request_timeout(mut self, limit: impl TimeLimit) -> Self {
-        self.settings.limits.request = limit.duration().into();
+    pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.request = limit.into().into();
         self
     }
 
@@ -131,8 +132,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// closes. A function that computes, or is `blocking`, is not dropped. With
     /// [`UntilEof`](crate::UntilEof) every request ends with a half-close, so this limits its
     /// function. Default: 30 s.
-    pub fn half_close_timeout(mut self, limit: impl TimeLimit) -> Self {
-        self.settings.limits.half_close = limit.duration().into();
+    pub fn half_close_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.half_close = limit.into().into();
         self
     }
 
@@ -141,8 +142,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// The time starts when a write has to wait, and ends when all written replies are sent. Each
     /// 64 KiB that the peer takes meanwhile add a second. When the limit expires, the connection is
     /// dropped. Default: 30 s.
-    pub fn write_timeout(mut self, limit: impl TimeLimit) -> Self {
-        self.settings.limits.write = limit.duration().into();
+    pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.write = limit.into().into();
         self
     }
 
@@ -152,8 +153,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Without this wait, unread input would make the operating system reset the connection, and
     /// the last reply could be lost. A connection that waits for a request closes without it if
     /// nothing is unread. `None` does not wait. Default: 2 s.
-    pub fn linger(mut self, limit: impl TimeLimit) -> Self {
-        self.settings.limits.linger = limit.duration().into();
+    pub fn linger(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        // No limit means no wait, as zero does.
+        self.settings.limits.linger = Some(limit.into().unwrap_or_default()).into();
         self
     }
 
@@ -161,8 +163,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// A function that computes or blocks cannot be cut. The server returns without it, and it runs
     /// until it or its process ends. Default: 30 s.
-    pub fn drain_timeout(mut self, limit: impl TimeLimit) -> Self {
-        self.settings.drain = limit.duration();
+    pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.drain = limit.into();
         self
     }
 

@@ -10,8 +10,6 @@ use crate::{
     limit::{check_max_frame_len, check_min_frame_len, check_zero},
 };
 
-/// The maximum number of open connections, unless the descriptor limit is lower.
-const MAX_CONNECTIONS: usize = 1_024;
 /// Descriptors reserved for the rest of the program.
 const RESERVED_DESCRIPTORS: u64 = 100;
 
@@ -46,10 +44,8 @@ mod sealed {
         /// Whether the server answers only one request.
         const IS_ONCE: bool = false;
 
-        /// Returns the default of `max_connections`. Only concurrent servers have this setting.
-        fn max_connections() -> usize {
-            1
-        }
+        /// The default of `max_connections`. Only concurrent servers have this setting.
+        const MAX_CONNECTIONS: usize = 1;
     }
 }
 
@@ -67,20 +63,14 @@ impl sealed::Mode for Concurrent {
     /// Long, because clients keep connections.
     const IDLE: Duration = Duration::from_mins(5);
 
-    /// Returns 1,024, or the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)) minus the
-    /// reserved ones if that is lower.
-    fn max_connections() -> usize {
-        #[cfg(unix)]
-        let descriptors = rlimit::Resource::NOFILE.get_soft().ok();
-        #[cfg(not(unix))]
-        let descriptors = None;
-        max_connections_of(descriptors.unwrap_or(u64::MAX))
-    }
+    const MAX_CONNECTIONS: usize = 1_024;
 }
 
 pub(super) struct Settings {
     pub(super) address: Address,
     pub(super) max_connections: usize,
+    /// Whether the descriptor limit may lower `max_connections`.
+    pub(super) is_default_max: bool,
     pub(super) max_blocking: usize,
     pub(super) drain: Option<Duration>,
     pub(super) limits: Limits,
@@ -149,7 +139,8 @@ impl Settings {
     pub(super) fn new<M: Mode>() -> Self {
         Self {
             address: Address::localhost(),
-            max_connections: M::max_connections(),
+            max_connections: M::MAX_CONNECTIONS,
+            is_default_max: true,
             // The size of tokio's own pool of blocking threads.
             max_blocking: 512,
             drain: Some(Duration::from_secs(30)),
@@ -171,6 +162,23 @@ impl Settings {
                 poll_nanos: 100_000,
             },
             on_listening: None,
+        }
+    }
+
+    /// Returns how many connections may be open. A default that needs more descriptors than the process may
+    /// open is lowered.
+    pub(super) fn open_connections(&self) -> usize {
+        let (most, room) = (self.max_connections, connections_of(descriptor_limit()));
+        if room < most / 2 {
+            tracing::warn!(
+                max_connections = most,
+                "the descriptor limit (`ulimit -n`) leaves room for {room} connections"
+            );
+        }
+        if self.is_default_max {
+            most.min(room)
+        } else {
+            most
         }
     }
 
@@ -222,9 +230,19 @@ impl Limits {
     }
 }
 
-fn max_connections_of(descriptors: u64) -> usize {
+/// Returns the soft limit of descriptors (`RLIMIT_NOFILE`, getrlimit(2)).
+fn descriptor_limit() -> u64 {
+    #[cfg(unix)]
+    let limit = rlimit::Resource::NOFILE.get_soft().ok();
+    #[cfg(not(unix))]
+    let limit = None;
+    limit.unwrap_or(u64::MAX)
+}
+
+/// Returns the number of connections for which a descriptor limit leaves room, at least 1.
+fn connections_of(descriptors: u64) -> usize {
     let left = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
-    usize::try_from(left).map_or(MAX_CONNECTIONS, |left| left.min(MAX_CONNECTIONS))
+    usize::try_from(left).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -250,10 +268,7 @@ mod tests {
             "unlimited" => u64::MAX,
             number => number.parse().expect("a number"),
         };
-        assert_eq!(
-            <Concurrent as sealed::Mode>::max_connections(),
-            max_connections_of(descriptors)
-        );
+        assert_eq!(descriptor_limit(), descriptors);
     }
 
     #[test]
@@ -265,16 +280,17 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_capped_by_the_descriptor_limit_and_a_constant() {
-        for (descriptors, most) in [
-            (1_024, 924),
-            (1_124, 1_024),
-            (1_125, 1_024),
-            (100, 1),
-            (0, 1),
-            (u64::MAX, 1_024),
-        ] {
-            assert_eq!(max_connections_of(descriptors), most, "{descriptors}");
+    fn default_is_lowered_to_what_the_descriptor_limit_leaves() {
+        for (descriptors, room) in [(0, 1), (100, 1), (102, 2), (1_024, 924)] {
+            assert_eq!(connections_of(descriptors), room, "{descriptors}");
         }
+        let mut settings = Settings::new::<Concurrent>();
+        let room = connections_of(descriptor_limit());
+        assert_eq!(settings.open_connections(), room.min(1_024));
+        settings.max_connections = usize::MAX;
+        assert_eq!(settings.open_connections(), room);
+        settings.is_default_max = false;
+        assert_eq!(settings.open_connections(), usize::MAX);
+        assert_eq!(Settings::new::<Iterative>().open_connections(), 1);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 
 use super::config::Limits;
-use crate::socket::send_without_delay;
+use crate::socket::{canonical, send_without_delay};
 
 /// The state shared by all connections of a server.
 #[derive(Debug)]
@@ -68,10 +68,10 @@ impl Listener {
             Some(listener) => ready!(listener.poll_accept(cx)),
             None => return Poll::Ready(None),
         };
-        if let Ok((stream, _)) = &accepted {
-            send_without_delay(stream);
-        }
-        Poll::Ready(Some(accepted))
+        Poll::Ready(Some(accepted.map(|(stream, addr)| {
+            send_without_delay(&stream);
+            (stream, canonical(addr))
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<TcpListener>> {

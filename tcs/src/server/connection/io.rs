@@ -459,7 +459,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
                 ready!(self.poll_limit(limits.write, cx));
             }
-            if read.has_ended() || limits.linger.is_zero() || limits.linger == Limit::NONE {
+            if read.has_ended() || limits.linger.is_zero() {
                 return Poll::Ready(Ok(()));
             }
             self.wait_began = None;
