@@ -21,7 +21,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-over_both!(element_is_not_taken_for_a_client_that_left);
+over_both!(
+    element_is_not_taken_for_a_client_that_left,
+    requests_before_the_half_close_are_answered_although_each_spends_a_budget,
+);
 
 /// Waits at once, if it is to.
 #[server_protocol(half_close = ends)]
@@ -154,6 +157,23 @@ async fn request_that_needs_no_wait_is_answered_behind_the_half_close() {
         patiently(serving).await.expect("no panic").requests.served,
         2
     );
+}
+
+/// Takes longer than a poll may.
+#[server_protocol(half_close = ends)]
+async fn toil(request: &str) -> &str {
+    spin(Duration::from_millis(1));
+    request
+}
+
+async fn requests_before_the_half_close_are_answered_although_each_spends_a_budget(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Toil)).await;
+    let mut peer = place.peer().await;
+    let requests = frame(b"request").repeat(5);
+    within(peer.send(&requests)).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, requests);
+    assert_eq!(place.requests().await.served, 5);
 }
 
 /// What is taken by whoever asks first.

@@ -114,7 +114,7 @@ fn give_buffers(mut buffers: Box<Buffers>) {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
-    use super::{pool::NEW, *};
+    use super::{pool::NEW_CAPACITY, *};
     use crate::Side;
 
     /// Returns the slot of a connection that has read `bytes` and waits.
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn beginning_of_a_frame_is_kept_in_as_much_memory_as_it_needs() {
-        for length in [1, 4, 256, 257, 1_000, NEW / 4] {
+        for length in [1, 4, 256, 257, 1_000, NEW_CAPACITY / 4] {
             let bytes = vec![b'x'; length];
             let mut slot = waiting(&bytes);
             assert!(memory(&slot) <= usize::max(256, 2 * length), "{length}");
@@ -156,13 +156,13 @@ mod tests {
             let read = buffers.read.poll_read(&mut cx, &mut &b"y"[..]);
             assert!(read.is_ready());
             assert_eq!(unread(buffers), [&bytes[..], b"y"].concat());
-            assert!(buffers.read.capacity() >= NEW);
+            assert!(buffers.read.capacity() >= NEW_CAPACITY);
         }
     }
 
     #[test]
     fn buffers_with_much_of_a_frame_or_with_unsent_replies_stay() {
-        assert!(memory(&waiting(&[b'x'; NEW / 4 + 1])) >= 2 * NEW);
+        assert!(memory(&waiting(&[b'x'; NEW_CAPACITY / 4 + 1])) >= 2 * NEW_CAPACITY);
         let mut slot = BufferSlot::new();
         let mut framing = crate::Lines::default();
         let written = slot.checkout().write.message(&mut framing, 9, |out| {

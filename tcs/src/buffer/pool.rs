@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The capacity of a new buffer: larger than the usual batch, smaller than a thread's cache.
-pub(super) const NEW: usize = 16 * 1024;
+pub(super) const NEW_CAPACITY: usize = 16 * 1024;
 /// The largest capacity that is kept. A larger buffer is freed, so that a burst of large frames
 /// does not hold memory afterwards.
 const LARGEST: usize = 128 * 1024;
@@ -22,7 +22,7 @@ const KEPT: usize = 128;
 
 /// Returns an empty buffer with capacity.
 pub(super) fn take() -> Vec<u8> {
-    take_from(&SINGLE).unwrap_or_else(|| Vec::with_capacity(NEW))
+    take_from(&SINGLE).unwrap_or_else(|| Vec::with_capacity(NEW_CAPACITY))
 }
 
 /// Returns a buffer to the pool, and leaves an empty one without capacity.
@@ -37,7 +37,7 @@ pub(super) fn give(buffer: &mut Vec<u8>) {
 /// Returns `true` if the capacity is enough for a new connection, and not too large to be kept.
 #[inline]
 pub(super) fn is_usual(capacity: usize) -> bool {
-    (NEW..=LARGEST).contains(&capacity)
+    (NEW_CAPACITY..=LARGEST).contains(&capacity)
 }
 
 /// Takes the item that was returned last.
@@ -76,13 +76,13 @@ mod tests {
 
         buffer.reserve_exact(LARGEST + 1);
         give(&mut buffer);
-        assert_eq!(take().capacity(), NEW);
+        assert_eq!(take().capacity(), NEW_CAPACITY);
     }
 
     #[test]
     fn thread_keeps_so_many_buffers() {
         for _ in 0..2 * KEPT {
-            give(&mut Vec::with_capacity(NEW));
+            give(&mut Vec::with_capacity(NEW_CAPACITY));
         }
         assert_eq!(SINGLE.with_borrow(Vec::len), KEPT);
     }

@@ -13,14 +13,14 @@ use tokio::{
     task::coop,
 };
 
-use super::pool::{self, NEW};
+use super::pool::{self, NEW_CAPACITY};
 use crate::{Arrival, ParsedFrame, Side, Unparsed, runtime::wake_after_others};
 
 /// From this capacity on, a buffer grows by half instead of doubling. A frame of 16 MiB then fits
 /// into the memory that `malloc` keeps for reuse (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
 const LARGE: usize = 1 << 20;
 /// The beginning of a frame beyond this length stays in its buffer while the rest is awaited.
-const PARKED: usize = NEW / 4;
+const PARKED: usize = NEW_CAPACITY / 4;
 /// The capacity of the smallest buffer for the beginning of a frame.
 const SMALLEST: usize = 256;
 
@@ -233,7 +233,7 @@ impl ReadBuffer {
         if unread.len() > PARKED {
             return false;
         }
-        if self.buffer.capacity() < NEW {
+        if self.buffer.capacity() < NEW_CAPACITY {
             return true;
         }
         let capacity = unread.len().next_power_of_two().max(SMALLEST);
@@ -278,7 +278,7 @@ impl ReadBuffer {
             self.buffer.drain(..self.start);
         }
         self.start = 0;
-        if self.buffer.capacity() < NEW {
+        if self.buffer.capacity() < NEW_CAPACITY {
             self.unpark();
         }
         if self.buffer.len() == self.buffer.capacity() {
@@ -492,7 +492,7 @@ mod tests {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let mut inbox = ReadBuffer::new();
         let mut cx = Context::from_waker(Waker::noop());
-        inbox.buffer = Vec::with_capacity(NEW);
+        inbox.buffer = Vec::with_capacity(NEW_CAPACITY);
         let room = inbox.buffer.capacity();
         far.write_all(&vec![b'x'; room])
             .await
@@ -508,7 +508,7 @@ mod tests {
     async fn task_that_has_done_enough_for_now_is_no_pause() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let mut inbox = ReadBuffer::new();
-        inbox.buffer = Vec::with_capacity(NEW);
+        inbox.buffer = Vec::with_capacity(NEW_CAPACITY);
         let room = inbox.buffer.capacity();
         far.write_all(&vec![b'x'; room + 1])
             .await

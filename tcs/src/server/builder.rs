@@ -105,7 +105,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received add a
+    /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received adds a
     /// second.
     ///
     /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
@@ -140,7 +140,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long the server waits for a peer that does not read, or reads too slowly.
     ///
     /// The time starts when a write has to wait, and ends when all written replies are sent. Each
-    /// 64 KiB that the peer takes meanwhile add a second. When the limit expires, the connection is
+    /// 64 KiB that the peer takes meanwhile adds a second. When the limit expires, the connection is
     /// dropped. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.write = limit.into().into();
@@ -329,13 +329,13 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         let registry = Registry::new(settings.limits);
         let registration = registry.register();
         let blocking = settings.blocking();
-        let new = Box::new(NewConnection {
+        let new = NewConnection {
             stream,
             close: CloseKind::Shutdown,
             info: ConnectionInfo::of(Peer::unnamed(), None, registration.id(), blocking),
             registration,
             permit: None,
-        });
+        };
         let mut connection = Connection::open(shared, new);
         registry.sweeping(pin!(connection.serve())).await;
         // The connection ends when it is dropped, so the report is made after that.

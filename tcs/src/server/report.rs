@@ -86,7 +86,7 @@ pub(super) struct Tally {
     received: AtomicU64,
     served: AtomicU64,
     failed: AtomicU64,
-    refused: AtomicU64,
+    rejected: AtomicU64,
 }
 
 impl Tally {
@@ -108,7 +108,7 @@ impl Tally {
     #[cold]
     fn others_sent(&self, unsent: Unsent) {
         add(&self.failed, unsent.failed);
-        add(&self.refused, unsent.rejected);
+        add(&self.rejected, unsent.rejected);
     }
 
     /// Returns the number of received requests whose response was not sent.
@@ -119,7 +119,7 @@ impl Tally {
     /// Returns the totals. Requests received and not answered count as cut.
     pub(super) fn requests(&self) -> Requests {
         let (received, served) = (self.received.load(Relaxed), self.served.load(Relaxed));
-        let (failed, refused) = (self.failed.load(Relaxed), self.refused.load(Relaxed));
+        let (failed, refused) = (self.failed.load(Relaxed), self.rejected.load(Relaxed));
         Requests {
             received,
             served,

@@ -18,8 +18,8 @@ pub(super) struct Shared<P> {
     pub(super) protocol: P,
     pub(super) limits: Limits,
     /// Whether the server answers only one request. The first request then closes the listener.
-    is_once: bool,
-    listener: Listener,
+    pub(super) is_once: bool,
+    pub(super) listener: Listener,
 }
 
 impl<P> Shared<P> {
@@ -31,15 +31,6 @@ impl<P> Shared<P> {
             is_once,
             listener: Listener::default(),
         }
-    }
-
-    pub(super) const fn listener(&self) -> &Listener {
-        &self.listener
-    }
-
-    #[inline]
-    pub(super) const fn is_once(&self) -> bool {
-        self.is_once
     }
 }
 

@@ -21,11 +21,11 @@ pub(super) trait SpawnConnection: Send + Sync {
 
 impl<P: ServerProtocol> SpawnConnection for Shared<P> {
     fn listener(&self) -> &Listener {
-        Self::listener(self)
+        &self.listener
     }
 
     fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<TcpStream>>, span: Span) {
-        let task = async move { Connection::open(self, new).serve().await };
+        let task = async move { Connection::open(self, *new).serve().await };
         tokio::spawn(task.instrument(span));
     }
 }

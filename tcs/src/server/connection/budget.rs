@@ -5,7 +5,7 @@ use std::time::Instant;
 /// The time that a connection may spend on requests within one poll of its task.
 ///
 /// Without it, a peer that never stops sending keeps its worker thread busy, and the timers, the signals
-/// and the other connections of that thread wait. The clock is read once for up to [`MOST`] requests, as
+/// and the other connections of that thread wait. The clock is read once for up to [`MAX_STRIDE`] requests, as
 /// long as they are cheap. A lone request reads no clock.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -21,9 +21,9 @@ pub(super) struct Budget {
 
 /// The most requests between two looks at the clock.
 ///
-/// If all of them turn out to be dear, other connections wait for this many dear requests. A flood may
-/// slow down other connections by a factor of 10, so it is less than that.
-const MOST: u32 = 9;
+/// If all of them turn out to be expensive, other connections wait for this many expensive requests. A flood
+/// may slow down others by a factor of 10 (`tests/fairness.rs`), so this is less than 10.
+const MAX_STRIDE: u32 = 9;
 
 impl Budget {
     pub(super) const fn new() -> Self {
@@ -55,16 +55,16 @@ impl Budget {
     pub(super) fn check_clock(&mut self, limit: u64) -> bool {
         let now = Instant::now();
         let Some(last) = self.looked.replace(now) else {
-            // The time that the first request took is not known.
+            // When the first request was counted, no other had arrived, so the clock was not read.
             self.left = 1;
             return false;
         };
         let taken = u64::try_from((now - last).as_nanos()).unwrap_or(u64::MAX);
         self.spent = self.spent.saturating_add(taken);
-        // A sixteenth of the limit is cheap, and `MOST` of such strides still are within it.
+        // A stride is cheap below a sixteenth of the limit: `MAX_STRIDE` such requests stay within it.
         let is_cheap = taken < limit / 16;
         self.stride = if is_cheap {
-            MOST.min(self.stride * 2)
+            MAX_STRIDE.min(self.stride * 2)
         } else {
             1
         };
@@ -72,7 +72,7 @@ impl Budget {
         self.spent >= limit
     }
 
-    /// Counts a request that is about to be processed.
+    /// Counts a request that is about to be processed. Starts the clock if more may follow.
     #[inline]
     pub(super) fn count(&mut self, has_more: impl FnOnce() -> bool) {
         // `left` can be 0 here: a framing can find a frame when no bytes are left.
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn clock_is_read_less_often_for_cheap_requests() {
         let mut budget = begun();
-        for expected in [2, 4, 8, MOST, MOST] {
+        for expected in [2, 4, 8, MAX_STRIDE, MAX_STRIDE] {
             assert!(!budget.check_clock(PLENTY));
             assert_eq!(stride(&mut budget), expected);
         }
@@ -138,11 +138,11 @@ mod tests {
         budget.restart();
         budget.count(|| true);
         assert!(!budget.check_clock(PLENTY));
-        assert_eq!(stride(&mut budget), MOST);
+        assert_eq!(stride(&mut budget), MAX_STRIDE);
     }
 
     #[test]
-    fn clock_is_read_for_each_request_after_a_dear_one() {
+    fn clock_is_read_for_each_request_after_an_expensive_one() {
         let mut budget = begun();
         assert!(!budget.check_clock(PLENTY));
         stride(&mut budget);

@@ -25,8 +25,8 @@ use crate::{
     framing::{FrameKind, too_large},
 };
 
-/// The parts of a connection that a function borrows.
-pub(super) struct Exchange<P: ServerProtocol> {
+/// What a protocol function borrows from its connection.
+pub(super) struct Handler<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
     info: ConnectionInfo,
     session: P::Session,
@@ -67,14 +67,14 @@ enum Processed {
 /// needs no room for it.
 #[inline(never)]
 pub(super) fn process_ready<P: ServerProtocol, S>(
-    exchange: &mut Exchange<P>,
+    handler: &mut Handler<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'_>,
     write: &mut WriteBuffer,
 ) -> Pause {
     loop {
-        let flow = match step(exchange, responder, io, frames, write) {
+        let flow = match step(handler, responder, io, frames, write) {
             Step::Call(function) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
                 match pin!(function).poll(&mut cx) {
@@ -94,7 +94,7 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
 /// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
 /// are read ahead.
 pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite + Unpin>(
-    exchange: &mut Exchange<P>,
+    handler: &mut Handler<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'_>,
@@ -103,7 +103,7 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
 ) -> Result<Pause, Gone> {
     let has_ended = frames.has_ended();
     loop {
-        let processed = match step(exchange, responder, io, frames, write) {
+        let processed = match step(handler, responder, io, frames, write) {
             Step::Call(function) => {
                 let mut function = pin!(function);
                 poll_fn(|cx| match function.as_mut().poll(cx) {
@@ -154,7 +154,7 @@ fn pause_after<P: ServerProtocol>(
     reason = "it is the loop; outlined, it costs a sixth more"
 )]
 fn step<'a, 'b: 'a, P: ServerProtocol, S>(
-    exchange: &'a mut Exchange<P>,
+    handler: &'a mut Handler<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'b>,
@@ -164,18 +164,18 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     if io.must_yield(|| P::Framing::TYPED || !frames.is_empty()) {
         return Step::Pause(Pause::Spent);
     }
-    let frame = match exchange.next_request(responder, io, frames, write) {
+    let frame = match handler.next_request(responder, io, frames, write) {
         Ok(frame) => frame,
         Err(pause) => return Step::Pause(pause),
     };
     io.count_frame(|| !frames.is_empty());
     match format::read::<P::Format, P::Request<'a>, _>(frame, responder.framing()) {
         Ok(request) => {
-            let Exchange {
+            let Handler {
                 shared,
                 info,
                 session,
-            } = exchange;
+            } = handler;
             let context = Context::new(info, session);
             Step::Call(shared.protocol.process_request(context, request))
         }
@@ -186,7 +186,7 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     }
 }
 
-impl<P: ServerProtocol> Exchange<P> {
+impl<P: ServerProtocol> Handler<P> {
     pub(super) fn new(shared: Arc<Shared<P>>, info: ConnectionInfo) -> Self {
         Self {
             session: shared.protocol.open_session(info.peer()),
@@ -197,11 +197,8 @@ impl<P: ServerProtocol> Exchange<P> {
 
     /// Writes the greeting, if the protocol has one.
     pub(super) fn greet(&mut self, responder: &mut Responder<P>, write: &mut WriteBuffer) -> Flow {
-        let greeting = self
-            .shared
-            .protocol
-            .greeting(self.info.peer(), &mut self.session);
-        match greeting {
+        let protocol = &self.shared.protocol;
+        match protocol.greeting(self.info.peer(), &mut self.session) {
             Some(greeting) => responder.greet(write, greeting),
             None => Flow::Continue(()),
         }
@@ -234,20 +231,15 @@ impl<P: ServerProtocol> Exchange<P> {
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
                 Ok(None) => return Err(Pause::NeedMore),
                 Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
-                Ok(Some(_)) => {
-                    let error = "the server's framing found a frame without bytes, or beyond them";
-                    let error = FrameError::malformed(error);
-                    responder.bad_frame(io.tally(), write, &error, input.bytes());
-                    return Err(Pause::Close);
-                }
-                Err(error) => {
+                unusable => {
+                    let error = unusable.err().unwrap_or_else(impossible_frame);
                     responder.bad_frame(io.tally(), write, &error, input.bytes());
                     return Err(Pause::Close);
                 }
             };
             let (kind, length) = (parsed.kind, parsed.frame.len());
             frames.skip(parsed.consumed);
-            let flow = self.unusual(responder, io.tally(), write, kind, length);
+            let flow = self.handle_other_frame(responder, io.tally(), write, kind, length);
             if flow.is_break() {
                 return Err(Pause::Close);
             }
@@ -265,7 +257,7 @@ impl<P: ServerProtocol> Exchange<P> {
     /// Handles a frame that is not a message within the limit: a control frame or an oversized
     /// message.
     #[cold]
-    fn unusual(
+    fn handle_other_frame(
         &self,
         responder: &mut Responder<P>,
         tally: &Tally,
@@ -293,8 +285,13 @@ impl<P: ServerProtocol> Exchange<P> {
     }
 }
 
-/// Returns `true` if a frame takes bytes, and only such as have arrived: the framing would find any other
-/// again and again. The rest of an oversized message may follow; a typed message may need no bytes.
+fn impossible_frame() -> FrameError {
+    FrameError::malformed("the server's framing found a frame without bytes, or beyond them")
+}
+
+/// Returns `false` for a frame that consumes no bytes, which would be found for ever, or bytes that have not
+/// arrived. There are two exceptions: the rest of an oversized message may follow, and a typed message may
+/// need no bytes.
 #[inline]
 fn is_possible<P: ServerProtocol>(parsed: &ParsedFrame, input: Unparsed<'_>) -> bool {
     let arrived = input.bytes().len();

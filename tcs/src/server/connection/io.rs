@@ -1,7 +1,7 @@
 //! Waits for a request, for the peer to read, for a function, and for the peer to close.
 //!
 //! Only this module touches the stream. Each wait has a deadline: a `Pending` must have passed through
-//! `Registration::poll_stop`.
+//! [`Io::poll_stop`]. The only exception is the yield of a spent budget; see [`Io::resume`].
 
 use std::{
     fmt, io,
@@ -20,6 +20,7 @@ use super::{
         registry::{Deadline, Registration, Stop, Time},
         report::{Tally, Unsent},
     },
+    End,
     budget::Budget,
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     runtime::wake_after_others,
 };
 
-/// The stream of a connection, and the clocks of its waits.
+/// The stream of a connection, the clocks of its waits, and the budget of its polls.
 pub(super) struct Io<S> {
     stream: S,
     close: CloseKind,
@@ -40,9 +41,9 @@ pub(super) struct Io<S> {
     drain_began: Option<Time>,
     /// When the current function first returned `Pending`.
     function_began: Option<Time>,
-    /// When the peer closed its sending half while a function ran. Never reset: all further functions
+    /// When the peer closed its sending half while a function waited. Never reset: all further functions
     /// share the time of `half_close_timeout`.
-    half_closed: Option<Time>,
+    half_close_began: Option<Time>,
     stall: Option<Stall>,
     /// When more than [`LARGE_FLUSH`] bytes were last sent at once.
     large_flush: Option<Time>,
@@ -67,7 +68,7 @@ struct Stall {
     sent: usize,
 }
 
-/// Why nothing more can be sent to the peer.
+/// Why a connection is dropped without sending what is left.
 #[derive(Debug)]
 pub(super) enum Gone {
     /// The transport reported an error, such as a reset.
@@ -140,8 +141,8 @@ const BYTES_PER_SECOND: usize = 64 * 1024;
 /// How many reads of a closing connection are discarded within one poll.
 const LINGER_READS: usize = 16;
 
-/// More bytes may still be in the send queue of the operating system while the connection is idle. An
-/// initial congestion window carries this many (RFC 6928).
+/// A larger flush may still be in the operating system's send queue when the connection is idle. This much
+/// fits into an initial congestion window (RFC 6928).
 const LARGE_FLUSH: usize = 14_600;
 
 impl<S> Io<S> {
@@ -159,7 +160,7 @@ impl<S> Io<S> {
             wait_began: None,
             drain_began: None,
             function_began: None,
-            half_closed: None,
+            half_close_began: None,
             stall: None,
             large_flush: None,
             registration,
@@ -201,21 +202,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Wakeup, Gone>> {
-        let wakeup = self.poll_turn(slot.checkout(), unsent, cx);
+        let wakeup = self.poll_flush_and_fill(slot.checkout(), unsent, cx);
         if wakeup.is_pending() {
-            self.budget.restart();
             slot.release();
         }
         wakeup
     }
 
+    /// Flushes the write buffer, then reads once.
+    ///
+    /// Out of line: inlined into the task of a connection, it costs a lone request 40 instructions.
     #[inline(never)]
-    fn poll_turn(
+    fn poll_flush_and_fill(
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Wakeup, Gone>> {
+        // Replies without bytes (`Answer::Nothing`) are counted by a flush as well.
         if !write.is_empty() || unsent.sum() > 0 {
             ready!(self.poll_flush(write, unsent, cx))?;
         }
@@ -261,14 +265,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Waits for a peer that does not read.
     #[cold]
     fn poll_stalled(&mut self, write: &WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
-        self.budget.restart();
         let deadline = self.stall_deadline(write);
-        Poll::Ready(Err(
-            match ready!(self.registration.poll_stop(deadline, cx)) {
-                Stop::Expired => Gone::Stalled,
-                Stop::Aborted => Gone::Aborted,
-            },
-        ))
+        Poll::Ready(Err(match ready!(self.poll_stop(deadline, cx)) {
+            Stop::Expired => Gone::Stalled,
+            Stop::Aborted => Gone::Aborted,
+        }))
     }
 
     /// Returns when the peer must have read the write buffer.
@@ -337,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             limit = frame_limit(self.registration.limits(), read);
         }
         let deadline = self.registration.deadline(began, limit);
-        match self.registration.poll_stop(deadline, cx) {
+        match self.poll_stop(deadline, cx) {
             // The server may have begun to drain between the check above and the setting of the waker.
             Poll::Pending if self.registration.is_draining() => self.poll_drain(has_started, cx),
             Poll::Pending => Poll::Pending,
@@ -353,7 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
         }
         let deadline = self.drain_deadline();
-        Poll::Ready(match ready!(self.registration.poll_stop(deadline, cx)) {
+        Poll::Ready(match ready!(self.poll_stop(deadline, cx)) {
             Stop::Expired => Ok(Wakeup::Stopped(WaitEnd::Draining)),
             Stop::Aborted => Err(Gone::Aborted),
         })
@@ -371,44 +372,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Interrupt, Gone>> {
-        self.budget.restart();
         let limits = *self.registration.limits();
         let now = self.registration.now();
         let began = *self.function_began.get_or_insert(now);
-        let timed_out = self.registration.deadline(began, limits.request);
-        let mut deadline = timed_out;
-        let mut half_closed = None;
+        let request_deadline = self.registration.deadline(began, limits.request);
+        let mut half_close_deadline = None;
+        let mut deadline = request_deadline;
         match self.poll_write(write, unsent, cx) {
             Poll::Ready(sent) => sent.map_err(Gone::Error)?,
             Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
         }
-        if self.read_ahead(ahead, cx)? || has_ended {
-            let closed = *self.half_closed.get_or_insert(now);
-            let over = self.registration.deadline(closed, limits.half_close);
-            deadline = deadline.min(over);
-            half_closed = Some(over);
+        let is_half_closed = match ahead.poll_read(cx, &mut self.stream) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Gone::Error(error))),
+            Poll::Ready(Ok(())) if self.ends_at_half_close => {
+                return Poll::Ready(Err(Gone::HalfClosed));
+            }
+            ended => ended.is_ready() || has_ended,
+        };
+        if is_half_closed {
+            let began = *self.half_close_began.get_or_insert(now);
+            let its_deadline = self.registration.deadline(began, limits.half_close);
+            deadline = deadline.min(its_deadline);
+            half_close_deadline = Some(its_deadline);
         }
-        Poll::Ready(match ready!(self.registration.poll_stop(deadline, cx)) {
+        let stop = ready!(self.poll_stop(deadline, cx));
+        let has_passed = |deadline| self.registration.has_passed(deadline);
+        Poll::Ready(match stop {
             Stop::Aborted => Ok(Interrupt::Aborted),
-            Stop::Expired if self.registration.has_passed(timed_out) => Ok(Interrupt::TimedOut),
-            Stop::Expired => match half_closed {
-                Some(over) if self.registration.has_passed(over) => Ok(Interrupt::HalfClosed),
-                _ => Err(Gone::Stalled),
-            },
+            Stop::Expired if has_passed(request_deadline) => Ok(Interrupt::TimedOut),
+            Stop::Expired if half_close_deadline.is_some_and(has_passed) => {
+                Ok(Interrupt::HalfClosed)
+            }
+            Stop::Expired => Err(Gone::Stalled),
         })
-    }
-
-    /// Reads ahead. Returns `true` if the input has ended, and an error if the peer is gone.
-    pub(super) fn read_ahead(
-        &mut self,
-        ahead: &mut ReadAhead,
-        cx: &mut Context<'_>,
-    ) -> Result<bool, Gone> {
-        match ahead.poll_read(cx, &mut self.stream) {
-            Poll::Ready(Err(error)) => Err(Gone::Error(error)),
-            Poll::Ready(Ok(())) if self.ends_at_half_close => Err(Gone::HalfClosed),
-            ended => Ok(ended.is_ready()),
-        }
     }
 
     /// Begins a new poll after a yield. Returns an error if the peer is gone, or the server ends.
@@ -421,7 +417,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if self.registration.is_aborted() {
             return Err(Gone::Aborted);
         }
-        self.read_ahead(ahead, cx).map(drop)
+        // A half-close is left to the next wait: what arrived before it is processed.
+        match ahead.poll_read(cx, &mut self.stream) {
+            Poll::Ready(Err(error)) => Err(Gone::Error(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Resets the clock of the current function.
@@ -432,13 +432,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it.
     ///
-    /// A connection that `was_idle` is closed without waiting for its peer to close, if nothing has
-    /// arrived meanwhile.
     pub(super) fn poll_close(
         &mut self,
         slot: &mut BufferSlot,
         unsent: &mut Unsent,
-        was_idle: bool,
+        end: End,
         stage: &mut CloseStage,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
@@ -452,9 +450,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             *stage = CloseStage::Shutdown;
         }
         let limits = *self.registration.limits();
-        let lingered = |flushed| self.registration.deadline(flushed, limits.linger);
-        let is_sent = |flushed| self.registration.has_passed(lingered(flushed));
-        let was_idle = was_idle && self.large_flush.is_none_or(is_sent);
         if *stage == CloseStage::Shutdown {
             if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
                 ready!(self.poll_limit(limits.write, cx));
@@ -465,26 +460,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             self.wait_began = None;
             *stage = CloseStage::Linger;
         }
-        // A socket that is closed with unread input is reset, which can destroy replies that the peer
-        // has not read yet (RFC 1122, section 4.2.2.13).
+        self.poll_linger(slot, end, limits.linger, cx).map(Ok)
+    }
+
+    /// Waits until the peer closes. Does not wait if the connection was idle and nothing has arrived since.
+    ///
+    /// A socket that is closed with unread input is reset, which can destroy replies that the peer has
+    /// not read yet (RFC 1122, section 4.2.2.13).
+    fn poll_linger(
+        &mut self,
+        slot: &mut BufferSlot,
+        end: End,
+        limit: Limit,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let is_sent = self.large_flush.is_none_or(|flushed| {
+            let sent = self.registration.deadline(flushed, limit);
+            self.registration.has_passed(sent)
+        });
+        let Buffers { read, .. } = slot.checkout();
         for _ in 0..LINGER_READS {
             read.reset();
             match read.poll_read(cx, &mut self.stream) {
                 Poll::Ready(Ok(())) if !read.has_ended() => {}
-                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => return Poll::Ready(()),
                 // Nothing is unread, and the peer has what was sent before the connection was idle.
-                Poll::Pending if was_idle && coop::has_budget_remaining() => {
-                    return Poll::Ready(Ok(()));
+                Poll::Pending if end == End::Idle && is_sent && coop::has_budget_remaining() => {
+                    return Poll::Ready(());
                 }
                 Poll::Pending => {
                     slot.release();
-                    return self.poll_limit(limits.linger, cx).map(Ok);
+                    return self.poll_limit(limit, cx);
                 }
             }
         }
         // A peer that never stops sending does not extend the wait, or keep other tasks waiting.
         wake_after_others(cx);
-        self.poll_limit(limits.linger, cx).map(Ok)
+        self.poll_limit(limit, cx)
     }
 
     /// Ready once `limit` has passed, or the server ends. The clock starts at the first call after
@@ -492,7 +504,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     fn poll_limit(&mut self, limit: Limit, cx: &Context<'_>) -> Poll<()> {
         let began = *self.wait_began.get_or_insert(self.registration.now());
         let deadline = self.registration.deadline(began, limit);
-        self.registration.poll_stop(deadline, cx).map(drop)
+        self.poll_stop(deadline, cx).map(drop)
+    }
+
+    /// Ready when the connection must stop waiting; see [`Registration::poll_stop`]. The next poll has a new
+    /// budget.
+    #[inline]
+    fn poll_stop(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Stop> {
+        self.budget.restart();
+        self.registration.poll_stop(deadline, cx)
     }
 }
 

@@ -24,15 +24,15 @@ mod respond;
 
 pub(super) use io::CloseKind;
 
-use dispatch::{Exchange, Pause, process_ready, process_waiting};
+use dispatch::{Handler, Pause, process_ready, process_waiting};
 use io::{CloseStage, Gone, Io, Wakeup};
 use respond::{Flow, Responder};
 
 /// One connection of a server.
 ///
-/// Its size is paid for by each idle connection, so it holds nothing that all connections share.
+/// Each idle connection pays for its size, so what all connections share is behind a pointer.
 pub(super) struct Connection<P: ServerProtocol, S> {
-    exchange: Exchange<P>,
+    handler: Handler<P>,
     responder: Responder<P>,
     buffers: BufferSlot,
     /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
@@ -68,28 +68,22 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     /// Opens the session of a new connection.
-    #[expect(
-        clippy::boxed_local,
-        reason = "the box is how it came, and is freed here"
-    )]
-    pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection<S>>) -> Self {
+    pub(super) fn open(shared: Arc<Shared<P>>, new: NewConnection<S>) -> Self {
         const {
             assert_no_mistake(server_mistake::<P>());
         }
-        let NewConnection {
-            stream,
-            close,
-            info,
-            registration,
-            permit,
-        } = *new;
         Self {
-            exchange: Exchange::new(Arc::clone(&shared), info),
+            handler: Handler::new(Arc::clone(&shared), new.info),
             responder: Responder::new(shared),
             buffers: BufferSlot::new(),
             has_unprocessed: false,
-            io: Io::new(stream, close, P::ENDS_AT_HALF_CLOSE, registration),
-            _permit: permit,
+            io: Io::new(
+                new.stream,
+                new.close,
+                P::ENDS_AT_HALF_CLOSE,
+                new.registration,
+            ),
+            _permit: new.permit,
         }
     }
 
@@ -122,7 +116,7 @@ where
     /// Processes requests until the connection ends.
     async fn run(&mut self) -> Result<End, Gone> {
         let Self {
-            exchange,
+            handler,
             responder,
             buffers,
             has_unprocessed,
@@ -146,9 +140,9 @@ where
             let mut frames = read.frames();
             loop {
                 let pause = if P::WAITS {
-                    process_waiting(exchange, responder, io, &mut frames, ahead, write).await?
+                    process_waiting(handler, responder, io, &mut frames, ahead, write).await?
                 } else {
-                    process_ready(exchange, responder, io, &mut frames, write)
+                    process_ready(handler, responder, io, &mut frames, write)
                 };
                 match pause {
                     Pause::NeedMore => break,
@@ -169,7 +163,7 @@ where
     /// Writes the greeting.
     fn greet(&mut self) -> Flow {
         let write = &mut self.buffers.checkout().write;
-        self.exchange.greet(&mut self.responder, write)
+        self.handler.greet(&mut self.responder, write)
     }
 
     /// Responds to the request whose function panicked.
@@ -182,14 +176,8 @@ where
 
     /// Sends what is written, and closes.
     async fn close(&mut self, end: End) -> Result<(), Gone> {
-        let Self {
-            responder,
-            buffers,
-            io,
-            ..
-        } = self;
+        let (slot, unsent) = (&mut self.buffers, self.responder.unsent());
         let mut stage = CloseStage::Flush;
-        let was_idle = end == End::Idle;
-        poll_fn(|cx| io.poll_close(buffers, responder.unsent(), was_idle, &mut stage, cx)).await
+        poll_fn(|cx| self.io.poll_close(slot, unsent, end, &mut stage, cx)).await
     }
 }

@@ -28,8 +28,11 @@ pub(super) type Flow = ControlFlow<()>;
 
 /// Encodes and frames what is sent to a peer, and counts the responses that are not sent yet.
 ///
-/// It holds the framing, which also parses requests. It does not hold the write buffer, because a
-/// connection that waits for a request has none.
+/// It holds the framing, which also parses requests, because a function borrows the [`Handler`] until its
+/// reply is written. It does not hold the write buffer, because a connection that waits for a request has
+/// none.
+///
+/// [`Handler`]: super::dispatch::Handler
 pub(super) struct Responder<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
     framing: FirstFrame<P::Framing>,
@@ -58,7 +61,7 @@ pub(super) enum Occasion<'a> {
     Unfinished(Rejection, PeerKind),
     /// The server closes the connection.
     Closing(Rejection, PeerKind),
-    /// The server closes the connection after the reply before.
+    /// The server closes the connection after the reply just written.
     LastReply(&'static str),
 }
 
@@ -193,16 +196,7 @@ impl<P: ServerProtocol> Responder<P> {
                 (rejection, true)
             }
             Occasion::BadFrame(error, peer) => {
-                self.unsent.rejected += 1;
-                let told = write.append(|out| self.framing.answer_error(out, error))
-                    || peer == PeerKind::Ours
-                        && self.protocol_rejection(write, &error.rejection())
-                            != ProtocolRejection::None;
-                if told {
-                    tracing::debug!(%error, "the peer sent no valid frame");
-                } else {
-                    tracing::info!(%error, "closing, as this framing cannot say why");
-                }
+                self.reject_bad_frame(write, error, peer);
                 return Flow::Break(());
             }
             Occasion::Unfinished(rejection, peer) => {
@@ -214,9 +208,24 @@ impl<P: ServerProtocol> Responder<P> {
         };
         tracing::debug!(refusal = %rejection, "closing the connection");
         if !write.append(|out| self.framing.reject(out, &rejection)) && may_use_message {
-            self.protocol_rejection(write, &rejection);
+            self.write_protocol_rejection(write, &rejection);
         }
         Flow::Break(())
+    }
+
+    /// Answers bytes that are not a frame: another protocol in its own terms, a peer of ours as for any
+    /// other rejection.
+    fn reject_bad_frame(&mut self, write: &mut WriteBuffer, error: &FrameError, peer: PeerKind) {
+        self.unsent.rejected += 1;
+        let is_told = write.append(|out| self.framing.answer_error(out, error))
+            || peer == PeerKind::Ours
+                && self.write_protocol_rejection(write, &error.rejection())
+                    != ProtocolRejection::None;
+        if is_told {
+            tracing::debug!(%error, "the peer sent no valid frame");
+        } else {
+            tracing::info!(%error, "closing, as this framing cannot say why");
+        }
     }
 
     /// Responds to a request with a rejection, or closes the connection if nothing can be written.
@@ -224,7 +233,7 @@ impl<P: ServerProtocol> Responder<P> {
         let worded = if write.append(|out| self.framing.reject(out, rejection)) {
             ProtocolRejection::Written
         } else {
-            self.protocol_rejection(write, rejection)
+            self.write_protocol_rejection(write, rejection)
         };
         match (&worded, rejection.kind()) {
             (ProtocolRejection::None, RejectionKind::Error) => {
@@ -250,7 +259,7 @@ impl<P: ServerProtocol> Responder<P> {
     }
 
     /// Writes a rejection as the protocol's message for it. Catches a panic of the protocol.
-    fn protocol_rejection(
+    fn write_protocol_rejection(
         &mut self,
         write: &mut WriteBuffer,
         rejection: &Rejection,
@@ -299,19 +308,20 @@ impl<P: ServerProtocol> Responder<P> {
         after_response::<P::Framing>()
     }
 
-    /// Counts a received request, or a bad frame in its place.
+    /// Counts a received request, or a bad frame in its place. The first one closes the listener of a once
+    /// server.
     #[inline]
     pub(super) fn count_received(&self, tally: &Tally) {
         tally.receive();
-        if self.shared.is_once() {
-            self.shared.listener().close();
+        if self.shared.is_once {
+            self.shared.listener.close();
         }
     }
 
     /// Closes the connection after the first response, if the server gives only one.
     #[inline]
     pub(super) fn close_after_first(&mut self, write: &mut WriteBuffer, flow: Flow) -> Flow {
-        if flow.is_continue() && self.shared.is_once() {
+        if flow.is_continue() && self.shared.is_once {
             return self.write_rejection(
                 write,
                 Occasion::LastReply("this server answers one request"),
@@ -345,7 +355,7 @@ impl<P: ServerProtocol> Responder<P> {
         match interrupt {
             Interrupt::TimedOut => {
                 let text = format!("no reply within {} (`request_timeout`)", limits.request);
-                self.write_rejection(write, request(RejectionKind::TimedOut, text))?;
+                self.write_rejection(write, failed_request(RejectionKind::TimedOut, text))?;
                 self.close_if_session_poisoned(write)
             }
             Interrupt::HalfClosed => {
@@ -353,7 +363,8 @@ impl<P: ServerProtocol> Responder<P> {
                 let text = format!(
                     "no reply within {limit} after the end of the input (`half_close_timeout`)"
                 );
-                let _: Flow = self.write_rejection(write, request(RejectionKind::TimedOut, text));
+                let _: Flow =
+                    self.write_rejection(write, failed_request(RejectionKind::TimedOut, text));
                 Flow::Break(())
             }
             // Not counted: it is among the requests that were cut.
@@ -362,7 +373,7 @@ impl<P: ServerProtocol> Responder<P> {
                 let failed = Rejection::new(RejectionKind::Failed, failed);
                 let _: Flow =
                     self.write_rejection(write, Occasion::Closing(failed, PeerKind::Ours));
-                // With rejection frames, a final one follows.
+                // The frame above is not final, so framings with rejection frames send a final one as well.
                 self.write_rejection(write, Occasion::LastReply("the server ended"))
             }
         }
@@ -432,7 +443,7 @@ impl<P: ServerProtocol> Responder<P> {
         }
         self.write_rejection(
             write,
-            request(RejectionKind::Failed, "the function panicked"),
+            failed_request(RejectionKind::Failed, "the function panicked"),
         )?;
         self.close_if_session_poisoned(write)?;
         self.close_after_first(write, Flow::Continue(()))
@@ -442,7 +453,7 @@ impl<P: ServerProtocol> Responder<P> {
     #[cold]
     pub(super) fn must_not_wait(&mut self, write: &mut WriteBuffer) -> Flow {
         let text = "the function waits, and its protocol says that it does not (`WAITS`)";
-        self.write_rejection(write, request(RejectionKind::Failed, text))?;
+        self.write_rejection(write, failed_request(RejectionKind::Failed, text))?;
         self.close_if_session_poisoned(write)
     }
 
@@ -457,7 +468,7 @@ impl<P: ServerProtocol> Responder<P> {
     }
 }
 
-/// Returns the kind of a peer whose connection closes for its `unread` bytes.
+/// Judges by its `unread` bytes whether a peer speaks our protocol.
 fn peer_kind(tally: &Tally, unread: &[u8]) -> PeerKind {
     let is_first = tally.requests().received <= 1;
     if is_first && seems_other_protocol(unread) {
@@ -466,7 +477,7 @@ fn peer_kind(tally: &Tally, unread: &[u8]) -> PeerKind {
     PeerKind::Ours
 }
 
-fn request(kind: RejectionKind, text: impl Into<String>) -> Occasion<'static> {
+fn failed_request(kind: RejectionKind, text: impl Into<String>) -> Occasion<'static> {
     Occasion::Request(Rejection::new(kind, text))
 }
 
