@@ -10,7 +10,7 @@ use tcs_tests::{
     BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
     code, counted, each_kind, frame, gate, over_both, start, tester_of, within,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 
 each_kind!(
     over_both:
@@ -54,9 +54,18 @@ async fn requests_together_are_answered_in_order<K: Kind>(over: Over) {
 ///
 /// A poll has as long as it needs: without optimization, even a cheap function can use up its time.
 fn counting<P: ServerProtocol>(protocol: P) -> (RawPeer, Writes, JoinHandle<tcs::Result<Report>>) {
-    let (near, far) = tokio::io::duplex(1 << 20);
+    counting_within(LONG, 1 << 20, protocol)
+}
+
+/// Serves one peer through a pipe of so many bytes, with a budget for each poll.
+fn counting_within<P: ServerProtocol>(
+    budget: Duration,
+    pipe: usize,
+    protocol: P,
+) -> (RawPeer, Writes, JoinHandle<tcs::Result<Report>>) {
+    let (near, far) = tokio::io::duplex(pipe);
     let (far, writes) = counted(far);
-    let server = ConcurrentServer::new(protocol).poll_budget(LONG);
+    let server = ConcurrentServer::new(protocol).poll_budget(budget);
     let serving = tokio::spawn(server.serve_stream(far));
     (RawPeer::over(near), writes, serving)
 }
@@ -116,6 +125,53 @@ async fn reply_leaves_before_the_loop_waits_for_a_function() {
         assert_eq!(within(peer.hear()).await, Heard::message("request"));
     }
     assert_eq!(writes.take(), [11, 11, 11]);
+    drop(peer);
+    within(serving).await.expect("no panic").expect("served");
+}
+
+/// More than the functions of a test need, without optimization and on a busy machine.
+const BUDGET: Duration = Duration::from_millis(300);
+/// A wait that would use up the budget.
+const LONGER: Duration = Duration::from_millis(400);
+
+#[tokio::test]
+async fn wait_of_a_function_is_no_part_of_the_budget() {
+    let gate = gate();
+    let tester = tester_of::<ReadyFn, LengthPrefixed>(&gate);
+    let (mut peer, writes, serving) = counting_within(BUDGET, 1 << 20, tester);
+    let more = frame(b"request").repeat(100);
+    within(peer.send([frame(b"wait first"), more.clone()].concat())).await;
+    within(gate.reached()).await;
+    sleep(LONGER).await;
+    gate.open();
+    let replies = [frame(b"first"), more].concat();
+    assert_eq!(within(peer.receive(replies.len())).await, replies);
+    assert_eq!(writes.take(), [replies.len()]);
+    drop(peer);
+    within(serving).await.expect("no panic").expect("served");
+}
+
+#[tokio::test]
+async fn wait_for_a_peer_that_does_not_read_is_no_part_of_the_budget() {
+    tokio::join!(
+        waits_for_its_peer(tester_of::<SyncFn, LengthPrefixed>(&gate())),
+        waits_for_its_peer(tester_of::<ReadyFn, LengthPrefixed>(&gate())),
+        waits_for_its_peer(AtOnce),
+    );
+}
+
+async fn waits_for_its_peer(protocol: impl ServerProtocol) {
+    const PIPE: usize = 1 << 16;
+    let (mut peer, writes, serving) = counting_within(BUDGET, PIPE, protocol);
+    // After so many cheap requests, several more are processed before the clock is read again.
+    let before = frame(b"request").repeat(15);
+    let more = frame(b"request").repeat(100);
+    within(peer.send([before.clone(), frame(b"size 70000"), more.clone()].concat())).await;
+    sleep(LONGER).await;
+    let large = frame(&vec![b'x'; 70_000]);
+    let replies = [before, large, more.clone()].concat();
+    assert!(within(peer.receive(replies.len())).await == replies);
+    assert_eq!(writes.take().last(), Some(&more.len()));
     drop(peer);
     within(serving).await.expect("no panic").expect("served");
 }
