@@ -10,7 +10,7 @@ use tcs_tests::{
     BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
     code, counted, each_kind, frame, gate, over_both, start, tester_of, within,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 
 each_kind!(
     over_both:
@@ -54,20 +54,20 @@ async fn requests_together_are_answered_in_order<K: Kind>(over: Over) {
 ///
 /// A poll has as long as it needs: without optimization, even a cheap function can use up its time.
 fn counting<P: ServerProtocol>(protocol: P) -> (RawPeer, Writes, JoinHandle<tcs::Result<Report>>) {
-    let (near, far) = tokio::io::duplex(1 << 20);
-    let (far, writes) = counted(far);
-    let server = ConcurrentServer::new(protocol).poll_budget(LONG);
-    let serving = tokio::spawn(server.serve_stream(far));
-    (RawPeer::over(near), writes, serving)
+    counting_within(LONG, 1 << 20, protocol)
 }
 
-/// Never waits, so that it is called without a future.
-#[server_protocol]
-fn at_once(request: &str) -> String {
-    match request.strip_prefix("size ") {
-        Some(size) => "x".repeat(size.parse().expect("a size")),
-        None => request.to_owned(),
-    }
+/// Serves one peer through a pipe of so many bytes, with a budget for each poll.
+fn counting_within<P: ServerProtocol>(
+    budget: Duration,
+    pipe: usize,
+    protocol: P,
+) -> (RawPeer, Writes, JoinHandle<tcs::Result<Report>>) {
+    let (near, far) = tokio::io::duplex(pipe);
+    let (far, writes) = counted(far);
+    let server = ConcurrentServer::new(protocol).poll_budget(budget);
+    let serving = tokio::spawn(server.serve_stream(far));
+    (RawPeer::over(near), writes, serving)
 }
 
 #[tokio::test]
@@ -76,7 +76,6 @@ async fn replies_of_a_batch_leave_in_one_write() {
     one_write(tester_of::<ReadyFn, LengthPrefixed>(&gate()), 1_000).await;
     // More permits in one poll would be beyond what tokio lets a task do before others have their turn.
     one_write(tester_of::<BlockingFn, LengthPrefixed>(&gate()), 100).await;
-    one_write(AtOnce, 1_000).await;
 }
 
 async fn one_write(protocol: impl ServerProtocol, count: usize) {
@@ -94,7 +93,6 @@ async fn batch_is_sent_when_64_kib_wait() {
     writes_of_64_kib(tester_of::<SyncFn, LengthPrefixed>(&gate())).await;
     writes_of_64_kib(tester_of::<ReadyFn, LengthPrefixed>(&gate())).await;
     writes_of_64_kib(tester_of::<BlockingFn, LengthPrefixed>(&gate())).await;
-    writes_of_64_kib(AtOnce).await;
 }
 
 async fn writes_of_64_kib(protocol: impl ServerProtocol) {
@@ -116,6 +114,52 @@ async fn reply_leaves_before_the_loop_waits_for_a_function() {
         assert_eq!(within(peer.hear()).await, Heard::message("request"));
     }
     assert_eq!(writes.take(), [11, 11, 11]);
+    drop(peer);
+    within(serving).await.expect("no panic").expect("served");
+}
+
+/// More than the functions of a test need, without optimization and on a busy machine.
+const BUDGET: Duration = Duration::from_millis(300);
+/// A wait that would use up the budget.
+const LONGER: Duration = Duration::from_millis(400);
+
+#[tokio::test]
+async fn wait_of_a_function_is_no_part_of_the_budget() {
+    let gate = gate();
+    let tester = tester_of::<ReadyFn, LengthPrefixed>(&gate);
+    let (mut peer, writes, serving) = counting_within(BUDGET, 1 << 20, tester);
+    let more = frame(b"request").repeat(100);
+    within(peer.send([frame(b"wait first"), more.clone()].concat())).await;
+    within(gate.reached()).await;
+    sleep(LONGER).await;
+    gate.open();
+    let replies = [frame(b"first"), more].concat();
+    assert_eq!(within(peer.receive(replies.len())).await, replies);
+    assert_eq!(writes.take(), [replies.len()]);
+    drop(peer);
+    within(serving).await.expect("no panic").expect("served");
+}
+
+#[tokio::test]
+async fn wait_for_a_peer_that_does_not_read_is_no_part_of_the_budget() {
+    tokio::join!(
+        waits_for_its_peer(tester_of::<SyncFn, LengthPrefixed>(&gate())),
+        waits_for_its_peer(tester_of::<ReadyFn, LengthPrefixed>(&gate())),
+    );
+}
+
+async fn waits_for_its_peer(protocol: impl ServerProtocol) {
+    const PIPE: usize = 1 << 16;
+    let (mut peer, writes, serving) = counting_within(BUDGET, PIPE, protocol);
+    // After so many cheap requests, several more are processed before the clock is read again.
+    let before = frame(b"request").repeat(15);
+    let more = frame(b"request").repeat(100);
+    within(peer.send([before.clone(), frame(b"size 70000"), more.clone()].concat())).await;
+    sleep(LONGER).await;
+    let large = frame(&vec![b'x'; 70_000]);
+    let replies = [before, large, more.clone()].concat();
+    assert!(within(peer.receive(replies.len())).await == replies);
+    assert_eq!(writes.take().last(), Some(&more.len()));
     drop(peer);
     within(serving).await.expect("no panic").expect("served");
 }

@@ -32,6 +32,7 @@ each_kind!(
     request_in_flight_is_answered_during_drain,
     report_adds_up_with_a_peer_that_was_gone,
 );
+each_kind!([sync, ready_async, waiting] peer_that_asks_as_the_server_stops_is_not_reset);
 each_kind!([ready_async, waiting] drain_timeout_cuts_the_rest, handle_ends_a_drain_at_once);
 
 async fn server<K: Kind>(gate: &Gate) -> Running {
@@ -242,6 +243,23 @@ async fn idle_peers_that_stay_open_do_not_hold_up_a_drain<K: Kind>() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!((report.requests.served, report.connections.closed), (3, 3));
     drop(peers);
+}
+
+/// On one thread, so that tokio does not know of the request yet when the connection notices the stop.
+async fn peer_that_asks_as_the_server_stops_is_not_reset<K: Kind>() {
+    let server = server::<K>(&gate()).await;
+    let mut peer = TcpStream::connect(server.addr()).await.expect("it listens");
+    let mut reply = frame(b"hello");
+    within(peer.write_all(&reply)).await.expect("it reads");
+    within(peer.read_exact(&mut reply)).await.expect("a reply");
+    within(peer.write_all(&reply)).await.expect("it reads");
+    server.handle().stop();
+    let mut rest = Vec::new();
+    within(peer.read_to_end(&mut rest)).await.expect("no reset");
+    assert_eq!(rest[4], code::GOING_AWAY);
+    assert!(peer.take_error().expect("a socket").is_none());
+    drop(peer);
+    assert_eq!(server.finished().await.requests.served, 1);
 }
 
 async fn drain_timeout_cuts_the_rest<K: Kind>() {

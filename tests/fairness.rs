@@ -9,12 +9,17 @@ use tcs::{ConcurrentServer, ServerProtocol};
 use tcs_tests::{
     each_work,
     threads::{Apart, Flooder, apart, exchange},
+    work::Calls,
 };
 
 each_work!(
-    flooders_leave_their_share_to_others(100),
-    flooders_of_cheap_functions_leave_their_share_to_others(20),
+    flooders_leave_their_share_to_others: is_fair(&[100]),
+    flooders_of_cheap_functions_leave_their_share_to_others: is_fair(&[20]),
+    flooders_of_cheap_and_dear_functions_leave_their_share_to_others: is_fair(&CHEAP_AND_DEAR),
 );
+
+/// The requests between two looks at the clock become more with each cheap one.
+const CHEAP_AND_DEAR: [u64; 9] = [0, 0, 0, 0, 0, 0, 0, 0, 1_000];
 
 /// Serializes the measurements of this file.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -26,32 +31,20 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 /// flooders keep its threads would make it wait longer.
 const TIME_SLICE: Duration = Duration::from_millis(5);
 /// No measurement takes much longer.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(1);
 
-fn flooders_leave_their_share_to_others(
-    protocol: impl ServerProtocol,
-    request: &[u8],
-    reply: &[u8],
-) {
-    is_fair(protocol, request, reply);
-}
-
-fn flooders_of_cheap_functions_leave_their_share_to_others(
-    protocol: impl ServerProtocol,
-    request: &[u8],
-    reply: &[u8],
-) {
-    is_fair(protocol, request, reply);
-}
-
-fn is_fair(protocol: impl ServerProtocol, request: &[u8], reply: &[u8]) {
+/// Floods a server with requests of these costs, while another peer asks for the last one again and again.
+fn is_fair(protocol: impl ServerProtocol, calls: Calls, costs: &[u64]) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = apart(ConcurrentServer::new(protocol));
-    let alone = median(&server, request, reply.len());
-    let flooders = [(); 2].map(|()| Flooder::start(server.peer(), request));
-    let beside = median(&server, request, reply.len());
+    let (flood, reply) = (calls.requests(costs), calls.reply().len());
+    let request = calls.requests(&costs[costs.len() - 1..]);
+    // The flooders never stop, so there is nothing to linger for.
+    let server = apart(ConcurrentServer::new(protocol).linger(Duration::ZERO));
+    let alone = median(&server, &request, reply);
+    let flooders = [(); 2].map(|()| Flooder::start(server.peer(), &flood));
+    let beside = median(&server, &request, reply);
     let opened = Instant::now();
-    exchange(&mut server.peer(), request, reply.len());
+    exchange(&mut server.peer(), &request, reply);
     let first = opened.elapsed();
     let stopped = server.stop();
     flooders.into_iter().for_each(Flooder::finished);

@@ -44,6 +44,8 @@ impl<K: Kind> ServerProtocol for Echoing<K> {
         Some("220 ready")
     }
 
+    const WAITS: bool = K::WAITS;
+
     fn process_request<'a>(
         &'a self,
         context: Context<'a, ()>,

@@ -14,6 +14,7 @@ use tcs_tests::{
     Heard, Over, Place, frame, over_both, patiently, serve_in_memory,
     stage::{self, Stage},
     start, within,
+    work::spend,
 };
 use tokio::{
     sync::Notify,
@@ -162,7 +163,7 @@ async fn request_that_needs_no_wait_is_answered_behind_the_half_close() {
 /// Takes longer than a poll may.
 #[server_protocol(half_close = ends)]
 async fn toil(request: &str) -> &str {
-    spin(Duration::from_millis(1));
+    spend(Duration::from_millis(1));
     request
 }
 

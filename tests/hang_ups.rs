@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tcs::{ConcurrentServer, LengthPrefixed, ServerProtocol};
 use tcs_tests::{
-    Heard, Kind, Over, Place, RawPeer, code, each_kind, ended_in_time, frame, gate, patiently,
-    serve_in_memory, stage,
+    Heard, Kind, Over, Place, RawPeer, Running, code, each_kind, ended_in_time, frame, gate,
+    patiently, serve_in_memory, stage,
     stage::{BlockingHold, ReadyHold, SilentHold, Stage, SyncHold, WaitingHold, holds},
     start, tester_of, within,
 };
@@ -35,6 +35,33 @@ enum Ends {
     Unsaid,
 }
 
+/// What becomes of a function whose peer resets the connection.
+struct Expected {
+    /// How often it comes to its end.
+    returned: usize,
+    /// How many of its replies count as served.
+    served: u64,
+}
+
+impl Ends {
+    fn expected(self) -> Expected {
+        match self {
+            Self::Dropped => Expected {
+                returned: 0,
+                served: 0,
+            },
+            Self::ByItself => Expected {
+                returned: 1,
+                served: 0,
+            },
+            Self::Unsaid => Expected {
+                returned: 1,
+                served: 1,
+            },
+        }
+    }
+}
+
 /// Asks `hold` fifteen times, resets the connection while the first is held, and asks `pass` with another.
 async fn ends_with_its_peer<P>(
     protocol: impl FnOnce(Stage) -> P,
@@ -44,10 +71,23 @@ async fn ends_with_its_peer<P>(
     P: ServerProtocol<Framing = LengthPrefixed>,
 {
     let stage = stage::stage();
-    let server = ConcurrentServer::new(protocol(stage.clone())).max_connections(1);
-    let server = start(server).await;
+    let server = start(ConcurrentServer::new(protocol(stage.clone())).max_connections(1)).await;
+    is_reset_at_the_first_of(&stage, &server, frame(hold.as_bytes()).repeat(15), ends).await;
+    within(stage.gone()).await;
+    // The place of the first is free, and nothing is in it.
+    let mut next = server.peer().await;
+    assert_eq!(within(next.ask(pass)).await, Heard::message(passed));
+    let Expected { returned, served } = ends.expected();
+    assert_eq!((stage.begun(), stage.returned()), (1 + 1, returned + 1));
+    drop(next);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.failed), (served + 1, 0));
+}
+
+/// Sends `requests`, and resets the connection while the first `hold` among them is held.
+async fn is_reset_at_the_first_of(stage: &Stage, server: &Running, requests: Vec<u8>, ends: Ends) {
     let mut gone = server.peer().await;
-    within(gone.send(frame(hold.as_bytes()).repeat(15))).await;
+    within(gone.send(requests)).await;
     within(stage.gate.reached()).await;
     gone.reset();
     if ends != Ends::Dropped {
@@ -55,19 +95,37 @@ async fn ends_with_its_peer<P>(
             stage.gate.open();
         }
     }
-    within(stage.gone()).await;
-    // The place of the first is free, and nothing is in it.
+}
+
+/// How many requests are begun between two looks at the clock, at most, if those before were cheap.
+const STRIDE: usize = 9;
+
+/// Asks `pass` often enough that the clock is read as seldom as it can be, and then as
+/// [`ends_with_its_peer`] does.
+async fn ends_with_its_peer_after_cheap_ones<P>(
+    protocol: impl FnOnce(Stage) -> P,
+    ends: Ends,
+    [hold, pass, passed]: [&str; 3],
+) where
+    P: ServerProtocol<Framing = LengthPrefixed>,
+{
+    const CHEAP: usize = 200;
+    // Less than what a held function takes, and enough for the others to be cheap without optimization.
+    const BUDGET: Duration = Duration::from_millis(10);
+    let stage = stage::stage();
+    let server = ConcurrentServer::new(protocol(stage.clone()))
+        .max_connections(1)
+        .poll_budget(BUDGET);
+    let server = start(server).await;
+    let cheap = frame(pass.as_bytes()).repeat(CHEAP);
+    let requests = [cheap, frame(hold.as_bytes()).repeat(15)].concat();
+    is_reset_at_the_first_of(&stage, &server, requests, ends).await;
     let mut next = server.peer().await;
     assert_eq!(within(next.ask(pass)).await, Heard::message(passed));
-    let (returned, counted) = match ends {
-        Ends::Dropped => (1, 1),
-        Ends::ByItself => (2, 1),
-        Ends::Unsaid => (2, 2),
-    };
-    assert_eq!((stage.begun(), stage.returned()), (2, returned));
-    drop(next);
-    let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.failed), (counted, 0));
+    // A function that waits is polled together with its peer, so nothing is begun after it.
+    let more = if P::WAITS { 0 } else { STRIDE - 1 };
+    let begun = stage.begun() - CHEAP - 1;
+    assert!((1..=1 + more).contains(&begun), "{begun} were begun");
 }
 
 const TEXTS: [&str; 3] = ["hold", "pass", "pass"];
@@ -76,55 +134,63 @@ fn of_a_module(hold: &str) -> [&str; 3] {
     [hold, r#"{"pass":{}}"#, r#"{"pass":null}"#]
 }
 
-mod nothing_goes_on_behind_a_reset {
-    use super::{
-        BlockingHold, Ends, ReadyHold, SilentHold, SyncHold, TEXTS, WaitingHold,
-        ends_with_its_peer, holds, of_a_module,
-    };
+/// Runs a function, which takes a protocol, how it ends and its texts, as a test for each kind of function,
+/// and for those of a module.
+macro_rules! each_hold {
+    ($($test:ident: $function:ident),+ $(,)?) => {$(
+        mod $test {
+            use super::*;
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn sync() {
-        ends_with_its_peer(SyncHold::new, Ends::ByItself, TEXTS).await;
-    }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sync() {
+                $function(SyncHold::new, Ends::ByItself, TEXTS).await;
+            }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn sync_without_replies() {
-        ends_with_its_peer(SilentHold::new, Ends::Unsaid, TEXTS).await;
-    }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sync_without_replies() {
+                $function(SilentHold::new, Ends::Unsaid, TEXTS).await;
+            }
 
-    #[tokio::test]
-    async fn ready_async() {
-        ends_with_its_peer(ReadyHold::new, Ends::Dropped, TEXTS).await;
-    }
+            #[tokio::test]
+            async fn ready_async() {
+                $function(ReadyHold::new, Ends::Dropped, TEXTS).await;
+            }
 
-    #[tokio::test]
-    async fn waiting() {
-        ends_with_its_peer(WaitingHold::new, Ends::Dropped, TEXTS).await;
-    }
+            #[tokio::test]
+            async fn waiting() {
+                $function(WaitingHold::new, Ends::Dropped, TEXTS).await;
+            }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn blocking() {
-        ends_with_its_peer(BlockingHold::new, Ends::ByItself, TEXTS).await;
-    }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn blocking() {
+                $function(BlockingHold::new, Ends::ByItself, TEXTS).await;
+            }
 
-    #[tokio::test]
-    async fn ready_async_of_a_module() {
-        let texts = of_a_module(r#"{"hold":{}}"#);
-        ends_with_its_peer(holds::Protocol::new, Ends::Dropped, texts).await;
-    }
+            #[tokio::test]
+            async fn ready_async_of_a_module() {
+                let texts = of_a_module(r#"{"hold":{}}"#);
+                $function(holds::Protocol::new, Ends::Dropped, texts).await;
+            }
 
-    #[tokio::test]
-    async fn waiting_of_a_module() {
-        let texts = of_a_module(r#"{"hold_later":{}}"#);
-        ends_with_its_peer(holds::Protocol::new, Ends::Dropped, texts).await;
-    }
+            #[tokio::test]
+            async fn waiting_of_a_module() {
+                let texts = of_a_module(r#"{"hold_later":{}}"#);
+                $function(holds::Protocol::new, Ends::Dropped, texts).await;
+            }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn blocking_of_a_module() {
-        let texts = of_a_module(r#"{"block":{}}"#);
-        ends_with_its_peer(holds::Protocol::new, Ends::ByItself, texts).await;
-    }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn blocking_of_a_module() {
+                let texts = of_a_module(r#"{"block":{}}"#);
+                $function(holds::Protocol::new, Ends::ByItself, texts).await;
+            }
+        }
+    )+};
 }
+
+each_hold!(
+    nothing_goes_on_behind_a_reset: ends_with_its_peer,
+    nothing_goes_on_behind_a_reset_after_cheap_requests: ends_with_its_peer_after_cheap_ones,
+);
 
 async fn requests_before_a_half_close_are_all_answered<K: Kind>(over: Over) {
     let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();

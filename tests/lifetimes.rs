@@ -1,11 +1,13 @@
 //! What the three servers promise about how long and how many at a time they serve.
 
-use std::time::Duration;
+use std::{io::Read as _, net::Shutdown, thread, time::Duration};
 
 use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Raw, server_protocol};
 use tcs_tests::{
-    Gate, Heard, Kind, RawPeer, Running, Tester, code, each_kind, frame, gate, start, tester,
-    tester_of, within,
+    Count, Gate, Heard, Kind, RawPeer, Running, Tester, code, each_kind, frame, gate, start,
+    tester, tester_of,
+    threads::{apart, exchange},
+    within,
 };
 use tokio::net::TcpStream;
 
@@ -20,6 +22,7 @@ each_kind!(
     raw_has_one_exchange_per_connection,
     raw_request_that_fills_the_buffer_exactly_is_answered,
 );
+each_kind!(no_runtime: next_connection_is_accepted_only_when_the_last_is_closed);
 each_kind!(
     [ready_async, waiting, blocking]
     once_has_closed_its_listener_when_the_request_is_taken,
@@ -273,4 +276,40 @@ async fn raw_request_that_fills_the_buffer_exactly_is_answered<K: Kind>() {
         assert!(!reply.is_empty() && request.starts_with(&reply));
     }
     assert_eq!(server.stopped().await.requests.served, 3);
+}
+
+/// How long the end of a [`Slow`] session takes.
+const SLOW: Duration = Duration::from_millis(300);
+
+/// A session that takes its time to end.
+#[derive(Default)]
+struct Slow;
+
+impl Count for Slow {
+    fn count(&mut self) -> u32 {
+        0
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        thread::sleep(SLOW);
+    }
+}
+
+fn next_connection_is_accepted_only_when_the_last_is_closed<K: Kind>() {
+    let tester = prefixed::<K>(&gate()).session::<Slow>();
+    let server = apart(ConcurrentServer::new(tester).max_connections(1));
+    let request = frame(b"request");
+    let (mut last, mut next) = (server.peer(), server.peer());
+    exchange(&mut last, &request, request.len());
+    last.shutdown(Shutdown::Write).expect("it is open");
+    exchange(&mut next, &request, request.len());
+    // A connection whose session still ended would be closed later than this.
+    last.set_read_timeout(Some(SLOW / 3)).expect("a timeout");
+    let read = last.read(&mut [0]).expect("the connection is closed");
+    assert_eq!(read, 0);
+    drop(next);
+    server.stop();
+    assert_eq!(server.finished().requests.served, 2);
 }

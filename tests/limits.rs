@@ -24,7 +24,6 @@ each_kind!(
     bytes_that_a_peer_takes_earn_it_more_time,
     peer_that_reads_64_kib_a_second_is_never_given_up,
     server_that_closes_first_lingers,
-    request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late,
     limits_can_be_switched_off,
 );
 each_kind!(
@@ -265,18 +264,6 @@ async fn function_that_takes_too_long_with_a_session_ends_the_connection<K: Kind
     );
     drop(peer);
     assert_eq!(ended(serving).await.requests.received, 1);
-}
-
-async fn request_that_was_refused_is_not_refused_again_when_the_rest_of_it_is_late<K: Kind>() {
-    let (mut peer, serving) = serve(server::<K>().max_frame_len(100), 1 << 16);
-    patiently(peer.send([&101_u32.to_be_bytes()[..], b"a part"].concat())).await;
-    assert_eq!(patiently(peer.hear()).await.kind(), code::TOO_LARGE);
-    let began = Instant::now();
-    assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
-    ended_in_time(began, Duration::from_secs(30));
-    drop(peer);
-    let requests = ended(serving).await.requests;
-    assert_eq!((requests.received, requests.refused), (1, 1));
 }
 
 /// Blocks its thread for so many seconds, as far as the paused clock can tell.

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    marker::PhantomData,
     panic::panic_any,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -12,8 +13,8 @@ use tcs::{
     ParsedFrame, Peer, Plain, Rejection, ServerProtocol, Unparsed, Writer, server_protocol,
 };
 use tcs_tests::{
-    Bomb, Count, Heard, Kind, Over, Place, RawPeer, code, each_kind, frame, gate, over_both,
-    patiently, start, tester_of, within,
+    Bomb, Count, Counting, Heard, Kind, Over, Place, RawPeer, code, each_kind, frame, gate,
+    over_both, patiently, start, tester_of, within,
 };
 
 each_kind!(
@@ -342,25 +343,60 @@ async fn reply_that_panics_as_it_is_written_leaves_no_part() {
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
-/// Counts, and never waits, so that it is called without a future.
-#[server_protocol]
-fn next(request: &str, #[session] count: &mut u32) -> u32 {
-    *count += 1;
-    assert_ne!(request, "panic", "on purpose");
-    *count
+/// Waits, although it says that it does not.
+struct Waits<S>(PhantomData<fn() -> S>);
+
+impl<S: Count> ServerProtocol for Waits<S> {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = S;
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    const WAITS: bool = false;
+
+    fn open_session(&self, _peer: &Peer) -> S {
+        S::default()
+    }
+
+    async fn process_request<'a>(
+        &'a self,
+        _: Context<'a, S>,
+        request: &'a str,
+    ) -> Result<&'a str, Rejection> {
+        if request == "wait" {
+            pending::<()>().await;
+        }
+        Ok(request)
+    }
+}
+
+fn must_not_wait() -> Heard {
+    let text = "the function waits, and its protocol says that it does not (`WAITS`)";
+    Heard::Control(code::FAILED, text.to_owned())
 }
 
 #[tokio::test]
-async fn panic_of_a_function_that_never_waits_ends_a_connection_with_a_session() {
-    let server = start(ConcurrentServer::new(Next)).await;
+async fn function_that_waits_against_the_word_of_its_protocol_fails() {
+    let server = start(ConcurrentServer::new(Waits::<()>(PhantomData))).await;
     let mut peer = server.peer().await;
-    let requests = [frame(b"one"), frame(b"panic"), frame(b"behind")];
-    within(peer.send(requests.concat())).await;
-    assert_eq!(within(peer.hear()).await, Heard::message("1"));
-    assert_eq!(within(peer.hear()).await, failed());
+    within(peer.send([frame(b"wait"), frame(b"next")].concat())).await;
+    assert_eq!(within(peer.hear()).await, must_not_wait());
+    assert_eq!(within(peer.hear()).await, Heard::message("next"));
+    drop(peer);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.failed), (1, 1));
+}
+
+#[tokio::test]
+async fn function_that_waits_against_the_word_of_its_protocol_ends_a_session() {
+    let server = start(ConcurrentServer::new(Waits::<Counting>(PhantomData))).await;
+    let mut peer = server.peer().await;
+    within(peer.send([frame(b"wait"), frame(b"next")].concat())).await;
+    assert_eq!(within(peer.hear()).await, must_not_wait());
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.failed), (1, 1));
+    assert_eq!((requests.received, requests.failed), (1, 1));
 }

@@ -2,38 +2,30 @@
 //! take their time.
 
 use tcs::{ConcurrentServer, ServerProtocol};
-use tcs_tests::{Over, Place, each_work, within};
+use tcs_tests::{Over, Place, each_work, within, work::Calls};
 use tokio::{runtime::Builder, time::Instant};
 
 each_work!(
-    first_reply_does_not_wait_for_the_last_over_tcp(1_000),
-    first_reply_does_not_wait_for_the_last_in_memory(1_000),
+    first_reply_does_not_wait_for_the_last_over_tcp: is_prompt(Over::Tcp, &[DEAR; 500]),
+    first_reply_does_not_wait_for_the_last_in_memory: is_prompt(Over::Memory, &[DEAR; 500]),
+    first_reply_of_a_dear_function_among_cheap_ones_does_not_wait_for_the_last:
+        is_prompt(Over::Tcp, &[0, 0, 0, 0, 0, 0, 0, 0, DEAR].repeat(250)),
+    first_reply_of_a_dear_function_after_cheap_ones_does_not_wait_for_the_last:
+        is_prompt(Over::Tcp, &[vec![0; 50], vec![DEAR; 500]].concat()),
 );
 
-fn first_reply_does_not_wait_for_the_last_over_tcp(
-    protocol: impl ServerProtocol,
-    request: &[u8],
-    reply: &[u8],
-) {
-    is_prompt(Over::Tcp, protocol, request, reply);
-}
+/// What a call costs that is not cheap, in microseconds.
+const DEAR: u64 = 1_000;
 
-fn first_reply_does_not_wait_for_the_last_in_memory(
-    protocol: impl ServerProtocol,
-    request: &[u8],
-    reply: &[u8],
-) {
-    is_prompt(Over::Memory, protocol, request, reply);
-}
-
-const COUNT: usize = 500;
-
-fn is_prompt(over: Over, protocol: impl ServerProtocol, request: &[u8], reply: &[u8]) {
+/// Fails unless the first dear call is answered long before the last.
+fn is_prompt(protocol: impl ServerProtocol, calls: Calls, over: Over, costs: &[u64]) {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
+    let reply = calls.reply();
+    let until_dear = 1 + costs.iter().position(|cost| *cost == DEAR).expect("one is");
     // The peer is on a thread that no function keeps.
     runtime.block_on(async {
         let protocol = std::sync::Arc::new(protocol);
@@ -41,18 +33,21 @@ fn is_prompt(over: Over, protocol: impl ServerProtocol, request: &[u8], reply: &
         let mut place = Place::new(over, make).await;
         let mut peer = place.peer().await;
         let began = Instant::now();
-        within(peer.send(request.repeat(COUNT))).await;
-        assert_eq!(within(peer.receive(reply.len())).await, reply);
+        within(peer.send(calls.requests(costs))).await;
+        let replies = reply.repeat(until_dear);
+        assert_eq!(within(peer.receive(replies.len())).await, replies);
         let first = began.elapsed();
-        within(peer.receive(reply.len() * (COUNT - 1))).await;
+        within(peer.receive(reply.len() * (costs.len() - until_dear))).await;
         let all = began.elapsed();
-        // The calls alone take half a second, so the first has 50 ms and more: many time slices of a
-        // machine with more busy threads than cores. A server that answers all at once needs tenfold.
+        // The calls alone take a quarter or half of a second, so the first has 25 ms and more: many time
+        // slices of a machine with more busy threads than cores. A server that answers all at once needs
+        // tenfold.
         assert!(
             first * 10 <= all,
-            "{first:?} to the first of {COUNT}, {all:?} to all"
+            "{first:?} to the first of {}, {all:?} to all",
+            costs.len()
         );
         drop(peer);
-        assert_eq!(place.requests().await.served, COUNT as u64);
+        assert_eq!(place.requests().await.served, costs.len() as u64);
     });
 }

@@ -64,6 +64,8 @@ impl<K: Kind, S: Count> ServerProtocol for Double<K, S> {
         Some(in_words(refusal))
     }
 
+    const WAITS: bool = K::WAITS;
+
     fn process_request<'a>(
         &'a self,
         context: Context<'a, S>,
@@ -278,6 +280,8 @@ impl<K: Kind> ServerProtocol for ByHand<K> {
     fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Plain>> {
         (refusal.kind() == RejectionKind::Busy).then(|| format!("-BUSY {}", refusal.text()))
     }
+
+    const WAITS: bool = K::WAITS;
 
     fn process_request<'a>(
         &'a self,

@@ -1,14 +1,15 @@
 //! Where a protocol's words for a refusal are not said, and what becomes of the connection.
 
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
 use tcs::{
-    Answer, ConcurrentServer, Lines, OnceServer, Rejection, ServerProtocol, server::Requests,
-    server_protocol,
+    Answer, ConcurrentServer, Context, Encode, Lines, OnceServer, Peer, Plain, Rejection,
+    ServerProtocol, server::Requests,
 };
-use tcs_tests::{Over, Place, over_both, start, within};
+use tcs_tests::{Act, Gate, Kind, Over, Place, each_kind, gate, start, within};
 
-over_both!(
+each_kind!(
+    over_both:
     peer_of_another_protocol_never_sees_them,
     beginning_of_another_protocol_never_sees_them,
     words_that_panic_close_the_connection,
@@ -17,18 +18,102 @@ over_both!(
     last_reply_is_the_last_word,
     greeting_is_no_refusal,
 );
+each_kind!(once_server_says_its_reply_and_nothing_else);
 
-/// Adds to what is said, so that any call would be seen.
-fn in_words(refusal: &Rejection) -> String {
-    format!("-{}", refusal.kind())
+/// How a protocol words its refusals.
+trait Words: 'static {
+    const GREETING: Option<&'static str> = None;
+
+    fn of(refusal: &Rejection) -> String;
 }
 
-#[server_protocol(framing = Lines, refuse = in_words)]
-fn greet(name: &str) -> Answer<String> {
-    if name == "quit" {
-        return Answer::Last("bye".to_owned());
+/// Adds to what is said, so that any call would be seen.
+struct InALine;
+
+impl Words for InALine {
+    fn of(refusal: &Rejection) -> String {
+        format!("-{}", refusal.kind())
     }
-    Answer::Reply(format!("Hello, {name}!"))
+}
+
+struct InTwoLines;
+
+impl Words for InTwoLines {
+    fn of(refusal: &Rejection) -> String {
+        format!("-{}\n{}", refusal.kind(), refusal.text())
+    }
+}
+
+struct Panics;
+
+impl Words for Panics {
+    fn of(refusal: &Rejection) -> String {
+        panic!("on purpose: {refusal}")
+    }
+}
+
+/// Words its refusals in a line, but its greeting is none.
+struct GreetsInTwoLines;
+
+impl Words for GreetsInTwoLines {
+    const GREETING: Option<&'static str> = Some("two\nlines");
+
+    fn of(refusal: &Rejection) -> String {
+        InALine::of(refusal)
+    }
+}
+
+/// Halves even numbers. The reply to 0 is the last one.
+struct Halve<K, W> {
+    gate: Gate,
+    marker: PhantomData<fn() -> (K, W)>,
+}
+
+fn halving<K: Kind, W: Words>() -> Halve<K, W> {
+    Halve {
+        gate: gate(),
+        marker: PhantomData,
+    }
+}
+
+fn server<K: Kind, W: Words>() -> ConcurrentServer<Halve<K, W>> {
+    ConcurrentServer::new(halving())
+}
+
+impl<K: Kind, W: Words> ServerProtocol for Halve<K, W> {
+    type Framing = Lines;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = u32;
+    type Reply<'a> = Answer<Result<u32, &'static str>>;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    const GREETS: bool = W::GREETING.is_some();
+
+    fn greeting<'a>(&'a self, _peer: &'a Peer, _session: &'a mut ()) -> Option<impl Encode<Plain>> {
+        W::GREETING
+    }
+
+    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Plain>> {
+        Some(W::of(refusal))
+    }
+
+    const WAITS: bool = K::WAITS;
+
+    fn process_request<'a>(
+        &'a self,
+        context: Context<'a, ()>,
+        number: u32,
+    ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send {
+        K::process(context.info, &self.gate, move || {
+            Act::Return(Ok(match number {
+                0 => Answer::Last(Ok(0)),
+                number if number % 2 == 0 => Answer::Reply(Ok(number / 2)),
+                _ => Answer::Reply(Err("odd")),
+            }))
+        })
+    }
 }
 
 /// Sends bytes and returns all that is said until the end, and what was counted.
@@ -45,8 +130,8 @@ async fn all<P: ServerProtocol>(
     (said, place.requests().await)
 }
 
-async fn peer_of_another_protocol_never_sees_them(over: Over) {
-    let server = || ConcurrentServer::new(Greet).max_frame_len(100);
+async fn peer_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
+    let server = || server::<K, InALine>().max_frame_len(100);
     let long = format!("GET /{}", "x".repeat(600));
     let hello = [
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".as_slice(),
@@ -60,86 +145,56 @@ async fn peer_of_another_protocol_never_sees_them(over: Over) {
     }
 }
 
-async fn beginning_of_another_protocol_never_sees_them(over: Over) {
-    let limit = Duration::from_millis(50);
-    let server = move || ConcurrentServer::new(Greet).frame_timeout(limit);
+async fn beginning_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
+    let server = || server::<K, InALine>().frame_timeout(Duration::from_millis(50));
     for foreign in [b"GET /index HT".as_slice(), b"\x16\x03\x01", b"SSH-2.0"] {
         let (said, requests) = all(over, server, foreign).await;
         assert_eq!(said, "");
         assert_eq!((requests.received, requests.refused), (1, 1));
     }
     // Somebody who has spoken the protocol before is no stranger.
-    let (said, _) = all(over, server, b"Ann\nGET /index HT").await;
-    assert_eq!(said, "Hello, Ann!\n-idle\n");
+    let (said, _) = all(over, server, b"2\nGET /index HT").await;
+    assert_eq!(said, "1\n-idle\n");
 }
 
-#[server_protocol(framing = Lines, refuse = panics)]
-fn double(number: u32) -> Result<u32, &'static str> {
-    number.checked_mul(2).ok_or("too much")
-}
-
-fn panics(refusal: &Rejection) -> &str {
-    panic!("on purpose: {refusal}")
-}
-
-async fn words_that_panic_close_the_connection(over: Over) {
-    let server = || ConcurrentServer::new(Double);
-    let (said, requests) = all(over, server, b"1\nx\n2\n").await;
-    assert_eq!(said, "2\n");
+async fn words_that_panic_close_the_connection<K: Kind>(over: Over) {
+    let (said, requests) = all(over, server::<K, Panics>, b"2\nx\n4\n").await;
+    assert_eq!(said, "1\n");
     assert_eq!((requests.received, requests.refused), (2, 1));
     // Also where the words are the last ones.
-    let server = || ConcurrentServer::new(Double).idle_timeout(Duration::from_millis(50));
-    let (said, requests) = all(over, server, b"1\n").await;
-    assert_eq!((said.as_str(), requests.served), ("2\n", 1));
+    let server = || server::<K, Panics>().idle_timeout(Duration::from_millis(50));
+    let (said, requests) = all(over, server, b"2\n").await;
+    assert_eq!((said.as_str(), requests.served), ("1\n", 1));
 }
 
-#[server_protocol(framing = Lines, refuse = in_two_lines)]
-fn halve(number: u32) -> Result<u32, &'static str> {
-    match number % 2 {
-        0 => Ok(number / 2),
-        _ => Err("odd"),
-    }
-}
-
-fn in_two_lines(refusal: &Rejection) -> String {
-    format!("-{}\n{}", refusal.kind(), refusal.text())
-}
-
-async fn words_that_cannot_be_sent_close_the_connection(over: Over) {
-    let server = || ConcurrentServer::new(Halve);
-    let (said, requests) = all(over, server, b"2\nx\n2\n").await;
+async fn words_that_cannot_be_sent_close_the_connection<K: Kind>(over: Over) {
+    let (said, requests) = all(over, server::<K, InTwoLines>, b"2\nx\n4\n").await;
     assert_eq!(said, "1\n");
     assert_eq!((requests.received, requests.refused), (2, 1));
 }
 
-async fn words_about_an_error_that_cannot_be_sent_are_its_failure(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(Halve), b"2\n3\n2\n").await;
+async fn words_about_an_error_that_cannot_be_sent_are_its_failure<K: Kind>(over: Over) {
+    let (said, requests) = all(over, server::<K, InTwoLines>, b"2\n3\n4\n").await;
     assert_eq!(said, "1\n");
     assert_eq!((requests.served, requests.failed), (1, 1));
 }
 
-async fn last_reply_is_the_last_word(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(Greet), b"Ann\nquit\nBob\n").await;
-    assert_eq!(said, "Hello, Ann!\nbye\n");
+async fn last_reply_is_the_last_word<K: Kind>(over: Over) {
+    let (said, requests) = all(over, server::<K, InALine>, b"2\n0\n4\n").await;
+    assert_eq!(said, "1\n0\n");
     assert_eq!((requests.received, requests.served), (2, 2));
 }
 
-#[server_protocol(framing = Lines, greeting = "two\nlines", refuse = in_words)]
-fn broken(line: &str) -> &str {
-    line
-}
-
-async fn greeting_is_no_refusal(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(Broken), b"").await;
+async fn greeting_is_no_refusal<K: Kind>(over: Over) {
+    let (said, requests) = all(over, server::<K, GreetsInTwoLines>, b"").await;
     assert_eq!((said.as_str(), requests.received), ("-going away\n", 0));
 }
 
-#[tokio::test]
-async fn once_server_says_its_reply_and_nothing_else() {
-    let server = start(OnceServer::new(Greet)).await;
+async fn once_server_says_its_reply_and_nothing_else<K: Kind>() {
+    let server = start(OnceServer::new(halving::<K, InALine>())).await;
     let mut peer = server.peer().await;
-    within(peer.send("Ann\nBob\n")).await;
-    assert_eq!(within(peer.rest()).await, b"Hello, Ann!\n");
+    within(peer.send("2\n4\n")).await;
+    assert_eq!(within(peer.rest()).await, b"1\n");
     drop(peer);
     assert_eq!(server.finished().await.requests.served, 1);
 }

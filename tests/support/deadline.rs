@@ -18,7 +18,7 @@ pub fn patiently<F: Future>(future: F) -> impl Future<Output = F::Output> {
 
 /// How late a limit of a server may end: three of its sweeps, which are at most 83 ms apart
 /// (`tcs/src/server/registry.rs`), and a millisecond of rounding.
-const LATE: Duration = Duration::from_millis(3 * 83 + 1);
+pub const LATE: Duration = Duration::from_millis(3 * 83 + 1);
 
 /// Fails unless what began then has ended when `limit` was over, never before it, and late only by what
 /// the server's clock is too coarse for.

@@ -9,6 +9,9 @@ use crate::Gate;
 
 /// How a function is called; its kinds are [`SyncFn`], [`ReadyFn`], [`WaitingFn`] and [`BlockingFn`].
 pub trait Kind: Send + Sync + 'static {
+    /// [`ServerProtocol::WAITS`](tcs::ServerProtocol) as the attributes set it.
+    const WAITS: bool = true;
+
     /// Calls a function as a protocol of this kind does.
     ///
     /// # Panics
@@ -27,6 +30,13 @@ pub enum Act<T> {
     Return(T),
     /// Waits at the gate, and then returns.
     Wait(T),
+    /// Waits at the gate, and then panics.
+    WaitAndPanic,
+}
+
+/// The panic of [`Act::WaitAndPanic`].
+fn panic_after_the_wait() -> ! {
+    panic!("a panic after the wait")
 }
 
 /// A plain function: its future is ready when it is first polled.
@@ -46,6 +56,8 @@ pub enum WaitingFn {}
 pub enum BlockingFn {}
 
 impl Kind for SyncFn {
+    const WAITS: bool = false;
+
     fn process<T: Send>(
         _info: &ConnectionInfo,
         _gate: &Gate,
@@ -56,7 +68,7 @@ impl Kind for SyncFn {
             let function = function.take().expect("it is not polled again");
             match function() {
                 Act::Return(value) => Poll::Ready(value),
-                Act::Wait(_) => panic!("a plain function cannot wait"),
+                Act::Wait(_) | Act::WaitAndPanic => panic!("a plain function cannot wait"),
             }
         })
     }
@@ -73,6 +85,10 @@ impl Kind for ReadyFn {
             Act::Wait(value) => {
                 gate.pass().await;
                 value
+            }
+            Act::WaitAndPanic => {
+                gate.pass().await;
+                panic_after_the_wait()
             }
         }
     }
@@ -100,6 +116,10 @@ impl Kind for BlockingFn {
             Act::Wait(value) => {
                 gate.block();
                 value
+            }
+            Act::WaitAndPanic => {
+                gate.block();
+                panic_after_the_wait()
             }
         };
         info.block(blocks).await

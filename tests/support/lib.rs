@@ -33,7 +33,7 @@ pub mod vectors;
 pub mod work;
 
 pub use counted::{Counted, Writes, counted};
-pub use deadline::{ended_between, ended_in_time, patiently, within};
+pub use deadline::{LATE, ended_between, ended_in_time, patiently, within};
 pub use endless::Endless;
 pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};

@@ -162,6 +162,19 @@ impl RawPeer {
         bytes
     }
 
+    /// Sends all bytes, and receives exactly so many meanwhile.
+    pub async fn send_and_receive(&mut self, bytes: impl AsRef<[u8]>, count: usize) -> Vec<u8> {
+        let (mut reading, mut writing) = tokio::io::split(self.io());
+        let mut received = vec![0; count];
+        let (sent, read) = tokio::join!(
+            writing.write_all(bytes.as_ref()),
+            reading.read_exact(&mut received),
+        );
+        sent.expect("the server reads");
+        read.expect("that many");
+        received
+    }
+
     /// Receives one `LengthPrefixed` frame.
     pub async fn hear(&mut self) -> Heard {
         let mut header = [0; 4];

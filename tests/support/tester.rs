@@ -19,6 +19,7 @@ use crate::{Act, Gate, Kind, ReadyFn};
 /// | `size N` | a reply of so many bytes |
 /// | `last TEXT`, `nothing` | as `Answer` |
 /// | `wait TEXT` | waits at the gate, as its [`Kind`] can, then replies with the text |
+/// | `wait-panic` | waits at the gate, as its [`Kind`] can, then panics |
 /// | `count` | the number of requests in this session |
 /// | anything else | itself |
 #[derive(Debug)]
@@ -117,6 +118,8 @@ impl<F: Framing, S: Count, K: Kind> ServerProtocol for Tester<F, S, K> {
         S::default()
     }
 
+    const WAITS: bool = K::WAITS;
+
     fn process_request<'a>(
         &'a self,
         context: Context<'a, S>,
@@ -141,6 +144,7 @@ fn act(count: u32, request: &str) -> Act<Result<Reply, Rejection>> {
         "nothing" => Answer::Nothing,
         "count" => Answer::Reply(count.to_string()),
         "wait" => return Act::Wait(Ok(Reply::Ordinary(Answer::Reply(text)))),
+        "wait-panic" => return Act::WaitAndPanic,
         _ => Answer::Reply(request.to_owned()),
     };
     Act::Return(Ok(Reply::Ordinary(answer)))

@@ -1,4 +1,4 @@
-//! Functions of each kind that take their time, by attribute.
+//! Functions of each kind that take their time, by attribute. A request says how much.
 
 use std::{
     hint::spin_loop,
@@ -8,8 +8,14 @@ use std::{
 use tcs::{Json, server_protocol};
 use tokio::task::yield_now;
 
-/// Keeps the processor for so long.
-fn work(cost: Duration) {
+use crate::frame;
+
+fn work(micros: u64) {
+    spend(Duration::from_micros(micros));
+}
+
+/// Keeps the processor busy for that long.
+pub fn spend(cost: Duration) {
     let began = Instant::now();
     while began.elapsed() < cost {
         spin_loop();
@@ -17,107 +23,134 @@ fn work(cost: Duration) {
 }
 
 #[server_protocol]
-pub fn sync_work((): (), #[state] cost: &Duration) {
-    work(*cost);
+pub fn sync_work(micros: u64) {
+    work(micros);
 }
 
 #[server_protocol]
-pub async fn ready_work((): (), #[state] cost: &Duration) {
-    work(*cost);
+pub async fn ready_work(micros: u64) {
+    work(micros);
 }
 
 #[server_protocol]
-pub async fn waiting_work((): (), #[state] cost: &Duration) {
+pub async fn waiting_work(micros: u64) {
     yield_now().await;
-    work(*cost);
+    work(micros);
 }
 
 #[server_protocol(blocking)]
-pub fn blocking_work((): (), #[state] cost: &Duration) {
-    work(*cost);
+pub fn blocking_work(micros: u64) {
+    work(micros);
 }
 
-/// All of them; a request is `{"sync":{}}`.
+/// All of them.
 #[server_protocol(format = Json)]
 pub mod works {
-    use super::{Duration, work, yield_now};
+    use super::{work, yield_now};
 
-    pub fn sync(#[state] cost: &Duration) {
-        work(*cost);
+    pub fn sync(micros: u64) {
+        work(micros);
     }
 
-    pub async fn ready(#[state] cost: &Duration) {
-        work(*cost);
+    pub async fn ready(micros: u64) {
+        work(micros);
     }
 
-    pub async fn waiting(#[state] cost: &Duration) {
+    pub async fn waiting(micros: u64) {
         yield_now().await;
-        work(*cost);
+        work(micros);
     }
 
     #[blocking]
-    pub fn blocks(#[state] cost: &Duration) {
-        work(*cost);
+    pub fn blocks(micros: u64) {
+        work(micros);
     }
 }
 
-/// Runs a generic function, which takes a protocol, its request and its reply, as a test for each kind of
-/// function; those of a module among them.
+/// The bytes of the calls of one of these functions.
+#[derive(Clone, Copy, Debug)]
+pub enum Calls {
+    /// A function of its own.
+    Function,
+    /// The function of this name in the module.
+    Operation(&'static str),
+}
+
+impl Calls {
+    /// Returns requests that cost so many microseconds each.
+    pub fn requests(self, micros: &[u64]) -> Vec<u8> {
+        let request = |cost: &u64| match self {
+            Self::Function => frame(cost.to_string().as_bytes()),
+            Self::Operation(name) => {
+                frame(format!("{{\"{name}\":{{\"micros\":{cost}}}}}").as_bytes())
+            }
+        };
+        micros.iter().flat_map(request).collect()
+    }
+
+    /// Returns the reply to each of them.
+    pub fn reply(self) -> Vec<u8> {
+        match self {
+            Self::Function => frame(b""),
+            Self::Operation(name) => frame(format!("{{\"{name}\":null}}").as_bytes()),
+        }
+    }
+}
+
+/// Runs a function for each kind of function, and for those of a module, as the tests of a name.
 ///
-/// What is in parentheses is what each call costs, in microseconds.
+/// The function takes a protocol and its [`Calls`], and then what is in parentheses.
+///
+/// ```ignore
+/// each_work!(cheap_ones: is_fair(&[20]), dear_ones: is_fair(&[1_000]));
+///
+/// fn is_fair(protocol: impl ServerProtocol, calls: Calls, costs: &[u64]) {}
+/// ```
 #[macro_export]
 macro_rules! each_work {
-    ($($test:ident($cost:expr)),+ $(,)?) => {$(
-        mod $test {
-            use $crate::{frame, work::*};
-
-            const COST: std::time::Duration = std::time::Duration::from_micros($cost);
+    ($($name:ident: $test:ident($($argument:expr),* $(,)?)),+ $(,)?) => {$(
+        mod $name {
+            use super::*;
+            use $crate::work::{Calls, BlockingWork, ReadyWork, SyncWork, WaitingWork, works};
 
             #[test]
             fn sync() {
-                super::$test(SyncWork::new(COST), &frame(b""), &frame(b""));
+                $test(SyncWork, Calls::Function, $($argument),*);
             }
 
             #[test]
             fn ready_async() {
-                super::$test(ReadyWork::new(COST), &frame(b""), &frame(b""));
+                $test(ReadyWork, Calls::Function, $($argument),*);
             }
 
             #[test]
             fn waiting() {
-                super::$test(WaitingWork::new(COST), &frame(b""), &frame(b""));
+                $test(WaitingWork, Calls::Function, $($argument),*);
             }
 
             #[test]
             fn blocking() {
-                super::$test(BlockingWork::new(COST), &frame(b""), &frame(b""));
+                $test(BlockingWork, Calls::Function, $($argument),*);
             }
 
             #[test]
             fn sync_of_a_module() {
-                of_a_module("sync");
+                $test(works::Protocol, Calls::Operation("sync"), $($argument),*);
             }
 
             #[test]
             fn ready_async_of_a_module() {
-                of_a_module("ready");
+                $test(works::Protocol, Calls::Operation("ready"), $($argument),*);
             }
 
             #[test]
             fn waiting_of_a_module() {
-                of_a_module("waiting");
+                $test(works::Protocol, Calls::Operation("waiting"), $($argument),*);
             }
 
             #[test]
             fn blocking_of_a_module() {
-                of_a_module("blocks");
-            }
-
-            fn of_a_module(operation: &str) {
-                let request = format!("{{\"{operation}\":{{}}}}");
-                let reply = format!("{{\"{operation}\":null}}");
-                let (request, reply) = (frame(request.as_bytes()), frame(reply.as_bytes()));
-                super::$test(works::Protocol::new(COST), &request, &reply);
+                $test(works::Protocol, Calls::Operation("blocks"), $($argument),*);
             }
         }
     )+};

@@ -429,116 +429,116 @@ mod tests {
 
     use super::*;
 
-    fn fill(inbox: &mut ReadBuffer, mut bytes: &[u8]) {
+    fn fill(read: &mut ReadBuffer, mut bytes: &[u8]) {
         let mut cx = Context::from_waker(Waker::noop());
-        match inbox.poll_fill(&mut cx, &mut bytes) {
-            Poll::Ready(read) => read.expect("slices have no errors"),
+        match read.poll_fill(&mut cx, &mut bytes) {
+            Poll::Ready(filled) => filled.expect("slices have no errors"),
             Poll::Pending => panic!("slices are ready"),
         }
     }
 
-    fn unread(inbox: &ReadBuffer) -> &[u8] {
-        inbox.input(usize::MAX, Side::Server).bytes()
+    fn unread(read: &ReadBuffer) -> &[u8] {
+        read.input(usize::MAX, Side::Server).bytes()
     }
 
     #[test]
     fn consumed_bytes_leave_and_the_rest_stays() {
-        let mut inbox = ReadBuffer::new();
-        fill(&mut inbox, b"abcdef");
-        let frame = inbox.consume(&(1..3), 4);
-        assert_eq!(inbox.frame(frame), b"bc");
-        fill(&mut inbox, b"gh");
-        assert_eq!(unread(&inbox), b"efgh");
-        assert_eq!(inbox.arrived_of_frame(), 4);
+        let mut read = ReadBuffer::new();
+        fill(&mut read, b"abcdef");
+        let frame = read.consume(&(1..3), 4);
+        assert_eq!(read.frame(frame), b"bc");
+        fill(&mut read, b"gh");
+        assert_eq!(unread(&read), b"efgh");
+        assert_eq!(read.arrived_of_frame(), 4);
     }
 
     #[test]
     fn bytes_consumed_before_they_arrive_are_dropped_when_they_do() {
-        let mut inbox = ReadBuffer::new();
-        fill(&mut inbox, b"abc");
-        inbox.consume(&(0..0), 7);
-        assert_eq!(inbox.arrived_of_frame(), 3);
-        fill(&mut inbox, b"de");
-        assert_eq!(unread(&inbox), b"");
-        fill(&mut inbox, b"fghi");
-        assert_eq!(unread(&inbox), b"hi");
+        let mut read = ReadBuffer::new();
+        fill(&mut read, b"abc");
+        read.consume(&(0..0), 7);
+        assert_eq!(read.arrived_of_frame(), 3);
+        fill(&mut read, b"de");
+        assert_eq!(unread(&read), b"");
+        fill(&mut read, b"fghi");
+        assert_eq!(unread(&read), b"hi");
     }
 
     #[test]
     fn a_read_that_fills_the_buffer_and_the_end_are_told() {
-        let mut inbox = ReadBuffer::new();
-        fill(&mut inbox, &vec![b'x'; 1 << 20]);
-        assert_eq!(inbox.input(1, Side::Server).arrival(), Arrival::Filled);
-        fill(&mut inbox, b"y");
-        assert_eq!(inbox.input(1, Side::Server).arrival(), Arrival::Paused);
-        fill(&mut inbox, b"");
-        assert!(inbox.has_ended());
+        let mut read = ReadBuffer::new();
+        fill(&mut read, &vec![b'x'; 1 << 20]);
+        assert_eq!(read.input(1, Side::Server).arrival(), Arrival::Filled);
+        fill(&mut read, b"y");
+        assert_eq!(read.input(1, Side::Server).arrival(), Arrival::Paused);
+        fill(&mut read, b"");
+        assert!(read.has_ended());
     }
 
     #[test]
     fn a_buffer_is_not_much_larger_than_what_has_arrived() {
         for (length, most) in [(100_000, 200_000), ((16 << 20) + 4, 24 << 20)] {
-            let mut inbox = ReadBuffer::new();
-            while inbox.unread() < length {
-                let room = inbox.capacity().max(1).min(length - inbox.unread());
-                fill(&mut inbox, &vec![b'x'; room]);
+            let mut read = ReadBuffer::new();
+            while read.unread() < length {
+                let room = read.capacity().max(1).min(length - read.unread());
+                fill(&mut read, &vec![b'x'; room]);
             }
-            assert!(inbox.capacity() <= most, "{}", inbox.capacity());
+            assert!(read.capacity() <= most, "{}", read.capacity());
         }
     }
 
     #[tokio::test]
     async fn buffer_that_was_filled_exactly_is_a_pause_after_all() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
-        let mut inbox = ReadBuffer::new();
+        let mut read = ReadBuffer::new();
         let mut cx = Context::from_waker(Waker::noop());
-        inbox.buffer = Vec::with_capacity(NEW_CAPACITY);
-        let room = inbox.buffer.capacity();
+        read.buffer = Vec::with_capacity(NEW_CAPACITY);
+        let room = read.buffer.capacity();
         far.write_all(&vec![b'x'; room])
             .await
             .expect("the pipe is open");
-        assert!(inbox.poll_fill(&mut cx, &mut near).is_ready());
-        assert_eq!(inbox.arrival, Arrival::Filled);
-        assert!(inbox.poll_fill(&mut cx, &mut near).is_ready());
-        assert_eq!(inbox.arrival, Arrival::Paused);
-        assert!(inbox.poll_fill(&mut cx, &mut near).is_pending());
+        assert!(read.poll_fill(&mut cx, &mut near).is_ready());
+        assert_eq!(read.arrival, Arrival::Filled);
+        assert!(read.poll_fill(&mut cx, &mut near).is_ready());
+        assert_eq!(read.arrival, Arrival::Paused);
+        assert!(read.poll_fill(&mut cx, &mut near).is_pending());
     }
 
     #[tokio::test]
     async fn task_that_has_done_enough_for_now_is_no_pause() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
-        let mut inbox = ReadBuffer::new();
-        inbox.buffer = Vec::with_capacity(NEW_CAPACITY);
-        let room = inbox.buffer.capacity();
+        let mut read = ReadBuffer::new();
+        read.buffer = Vec::with_capacity(NEW_CAPACITY);
+        let room = read.buffer.capacity();
         far.write_all(&vec![b'x'; room + 1])
             .await
             .expect("the pipe is open");
         poll_fn(|cx| {
-            assert!(inbox.poll_fill(cx, &mut near).is_ready());
-            assert_eq!(inbox.arrival, Arrival::Filled);
+            assert!(read.poll_fill(cx, &mut near).is_ready());
+            assert_eq!(read.arrival, Arrival::Filled);
             while let Poll::Ready(restore) = coop::poll_proceed(cx) {
                 restore.made_progress();
             }
-            assert!(inbox.poll_fill(cx, &mut near).is_pending());
+            assert!(read.poll_fill(cx, &mut near).is_pending());
             Poll::Ready(())
         })
         .await;
         tokio::task::yield_now().await;
-        let filled = poll_fn(|cx| inbox.poll_fill(cx, &mut near)).await;
+        let filled = poll_fn(|cx| read.poll_fill(cx, &mut near)).await;
         filled.expect("the pipe is open");
-        assert_eq!(unread(&inbox).len(), room + 1);
+        assert_eq!(unread(&read).len(), room + 1);
     }
 
     #[tokio::test]
-    async fn waiting_inbox_holds_no_buffer() {
+    async fn waiting_read_holds_no_buffer() {
         let (mut near, mut far) = tokio::io::duplex(64);
-        let mut inbox = ReadBuffer::new();
+        let mut read = ReadBuffer::new();
         let mut cx = Context::from_waker(Waker::noop());
         far.write_all(b"abc").await.expect("the pipe is open");
-        assert!(inbox.poll_fill(&mut cx, &mut near).is_ready());
-        inbox.consume(&(0..3), 3);
-        assert!(inbox.poll_fill(&mut cx, &mut near).is_pending());
-        assert_eq!(inbox.buffer.capacity(), 0);
+        assert!(read.poll_fill(&mut cx, &mut near).is_ready());
+        read.consume(&(0..3), 3);
+        assert!(read.poll_fill(&mut cx, &mut near).is_pending());
+        assert_eq!(read.buffer.capacity(), 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, task::Poll};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
+    task::yield_now,
 };
 
 use super::{registry::Registration, shared::Shared};
@@ -153,7 +154,7 @@ where
                 if pause == Pause::Spent {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
-                    tokio::task::yield_now().await;
+                    yield_now().await;
                     poll_fn(|cx| Poll::Ready(io.resume(ahead, cx))).await?;
                 }
             }
@@ -175,9 +176,118 @@ where
     }
 
     /// Sends what is written, and closes.
-    async fn close(&mut self, end: End) -> Result<(), Gone> {
+    async fn close(&mut self, mut end: End) -> Result<(), Gone> {
+        if end == End::Idle {
+            // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
+            // unread bytes is reset, and the peer would lose what is sent here.
+            yield_now().await;
+        }
         let (slot, unsent) = (&mut self.buffers, self.responder.unsent());
         let mut stage = CloseStage::Flush;
-        poll_fn(|cx| self.io.poll_close(slot, unsent, end, &mut stage, cx)).await
+        poll_fn(|cx| self.io.poll_close(slot, unsent, &mut end, &mut stage, cx)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        sync::{Mutex, PoisonError},
+        task::Context as TaskContext,
+    };
+
+    use tokio::{
+        io::{ReadBuf, join, sink},
+        sync::Semaphore,
+    };
+
+    use super::{
+        super::{config::Settings, registry::Registry},
+        *,
+    };
+    use crate::{Context, LengthPrefixed, Peer, Plain, Rejection, server::Concurrent};
+
+    struct Silent;
+
+    impl ServerProtocol for Silent {
+        type Framing = LengthPrefixed;
+        type Format = Plain;
+        type Session = ();
+        type Request<'a> = ();
+        type Reply<'a> = ();
+
+        fn open_session(&self, _peer: &Peer) {}
+
+        async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
+            Ok(())
+        }
+    }
+
+    /// An input without bytes. When it is closed, it notes what its connection still holds.
+    struct Socket {
+        registry: Arc<Registry>,
+        permits: Arc<Semaphore>,
+        closed: Arc<Mutex<Option<Held>>>,
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    struct Held {
+        open_connections: u64,
+        free_permits: usize,
+    }
+
+    impl AsyncRead for Socket {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut TaskContext<'_>,
+            _buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Drop for Socket {
+        fn drop(&mut self) {
+            let held = Held {
+                open_connections: self.registry.report().connections.cut,
+                free_permits: self.permits.available_permits(),
+            };
+            *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        }
+    }
+
+    #[tokio::test]
+    async fn socket_is_closed_before_the_connection_ends_and_its_permit_is_free() {
+        let settings = Settings::new::<Concurrent>();
+        let registry = Registry::new(settings.limits);
+        let registration = registry.register();
+        let permits = Arc::new(Semaphore::new(1));
+        let closed = Arc::<Mutex<_>>::default();
+        let socket = Socket {
+            registry: Arc::clone(&registry),
+            permits: Arc::clone(&permits),
+            closed: Arc::clone(&closed),
+        };
+        let id = registration.id();
+        let shared = Arc::new(Shared::new(Silent, settings.limits, false));
+        let new = NewConnection {
+            stream: join(socket, sink()),
+            close: CloseKind::Drop,
+            info: ConnectionInfo::of(Peer::unnamed(), None, id, settings.blocking()),
+            registration,
+            permit: Arc::clone(&permits).try_acquire_owned().ok(),
+        };
+        let mut connection = Connection::open(shared, new);
+        connection.serve().await;
+        drop(connection);
+        let held = closed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let expected = Held {
+            open_connections: 1,
+            free_permits: 0,
+        };
+        assert_eq!(held, Some(expected));
+        assert_eq!(registry.report().connections.closed, 1);
+        assert_eq!(permits.available_permits(), 1);
     }
 }

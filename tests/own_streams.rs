@@ -1,0 +1,149 @@
+//! What a server does with a stream of one's own that behaves in an unusual way.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tcs::{ConcurrentServer, LengthPrefixed};
+use tcs_tests::{
+    Heard, Kind, LATE, RawPeer, code, each_kind, ended_between, ended_in_time, frame, gate,
+    patiently, tester_of,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    time::Instant,
+};
+
+each_kind!(
+    paused:
+    shutdown_that_never_ends_is_given_up,
+    idle_connection_leaves_nothing_unread_when_it_closes,
+);
+
+/// A stream that is never shut down.
+struct Open(DuplexStream);
+
+impl AsyncRead for Open {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Open {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+async fn shutdown_that_never_ends_is_given_up<K: Kind>() {
+    let limit = Duration::from_secs(7);
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let mut peer = RawPeer::over(near);
+    let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate()))
+        .write_timeout(limit)
+        .linger(None);
+    let serving = tokio::spawn(server.serve_stream(Open(far)));
+    let began = Instant::now();
+    patiently(peer.send(frame(b"last bye"))).await;
+    assert_eq!(patiently(peer.hear()).await, Heard::message("bye"));
+    assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
+    let report = patiently(serving).await.expect("no panic");
+    ended_in_time(began, limit);
+    assert_eq!(report.expect("served").connections.closed, 1);
+}
+
+/// A stream whose input arrives when the first bytes are written.
+struct Late {
+    input: Vec<u8>,
+    has_arrived: bool,
+    /// Set to how much of the input is unread, when the stream is dropped.
+    unread: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Late {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.has_arrived && !self.input.is_empty() {
+            let count = usize::min(self.input.len(), buffer.remaining());
+            buffer.put_slice(&self.input[..count]);
+            self.input.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        // The server has limits for both waits, so nothing needs to wake it.
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Late {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.has_arrived = true;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.unread.store(self.input.len(), Ordering::SeqCst);
+    }
+}
+
+/// A socket that is closed with unread input is reset, which can destroy what its peer has not read yet. More
+/// may follow what has arrived, so the connection lingers.
+async fn idle_connection_leaves_nothing_unread_when_it_closes<K: Kind>() {
+    let (idle, linger) = (Duration::from_secs(5), Duration::from_secs(2));
+    for length in [1, 1_000_000] {
+        let unread = Arc::new(AtomicUsize::new(usize::MAX));
+        let stream = Late {
+            input: vec![0; length],
+            has_arrived: false,
+            unread: Arc::clone(&unread),
+        };
+        let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate()))
+            .idle_timeout(idle)
+            .linger(linger);
+        let began = Instant::now();
+        let report = patiently(server.serve_stream(stream)).await;
+        // Two waits, each of which may end late.
+        ended_between(began, idle + linger, idle + linger + LATE);
+        assert_eq!(unread.load(Ordering::SeqCst), 0);
+        assert_eq!(report.expect("served").requests.received, 0);
+    }
+}

@@ -1,0 +1,130 @@
+//! What a peer sends while a function waits: a bounded part of it is read ahead, and nothing is lost.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use tcs::{Arrival, ConcurrentServer, FrameError, Framing, LengthPrefixed, ParsedFrame, Unparsed};
+use tcs_tests::{
+    Heard, Kind, Over, Place, RawPeer, each_kind, frame, gate, patiently, tester_of, within,
+};
+use tokio::{
+    io::{AsyncWriteExt as _, DuplexStream, duplex},
+    time::{sleep, timeout},
+};
+
+each_kind!(
+    [ready_async, waiting] paused:
+    no_more_than_64_kib_are_read_ahead,
+    message_that_ends_with_a_pause_is_read_to_its_end,
+);
+each_kind!(
+    [ready_async, waiting, blocking] over_both:
+    requests_that_arrive_meanwhile_are_answered_in_order,
+);
+
+const MOST: usize = 64 * 1024;
+/// Bytes are read ahead in pieces of this length. The last one may begin just below the limit.
+const PIECE: usize = 4 * 1024;
+
+/// The paused clock moves only when nothing else can run, so a second of it is enough for all that can.
+const A_WHILE: Duration = Duration::from_secs(1);
+
+/// Sends what is taken of `bytes`. Returns how many that are.
+async fn send_what_is_taken(stream: &mut DuplexStream, bytes: &[u8]) -> usize {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match timeout(A_WHILE, stream.write(&bytes[sent..])).await {
+            Ok(written) => sent += written.expect("it is open"),
+            Err(_) => break,
+        }
+    }
+    sent
+}
+
+/// Requests that can be told apart, and more of them than are read ahead.
+fn requests() -> Vec<u8> {
+    let numbers = (0..15_000).map(|number: u32| number.to_string());
+    numbers.flat_map(|text| frame(text.as_bytes())).collect()
+}
+
+async fn no_more_than_64_kib_are_read_ahead<K: Kind>() {
+    const PIPE: usize = 1_000;
+    const TAKEN: RangeInclusive<usize> = MOST..=MOST + PIECE;
+    let (gate, requests) = (gate(), requests());
+    let (mut near, far) = duplex(PIPE);
+    let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate));
+    let serving = tokio::spawn(server.serve_stream(far));
+    assert_eq!(
+        send_what_is_taken(&mut near, &frame(b"wait first")).await,
+        14
+    );
+    patiently(gate.reached()).await;
+    let sent = send_what_is_taken(&mut near, &requests).await;
+    let taken = sent - PIPE;
+    assert!(TAKEN.contains(&taken), "{taken}");
+    gate.open();
+    // The replies are the requests themselves.
+    let mut peer = RawPeer::over(near);
+    assert_eq!(patiently(peer.hear()).await, Heard::message("first"));
+    let replies = patiently(peer.send_and_receive(&requests[sent..], requests.len())).await;
+    assert!(replies == requests);
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(report.expect("served").requests.served, 15_001);
+}
+
+/// A message is what arrives until a pause.
+#[derive(Default)]
+struct UntilPause;
+
+impl Framing for UntilPause {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let length = input.bytes().len();
+        let is_complete = length > 0 && input.arrival() != Arrival::Filled;
+        Ok(is_complete.then(|| ParsedFrame::message(0..length, length)))
+    }
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn finish(&mut self, _out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
+        Ok(())
+    }
+}
+
+async fn message_that_ends_with_a_pause_is_read_to_its_end<K: Kind>() {
+    let gate = gate();
+    let (near, far) = duplex(1 << 20);
+    let server = ConcurrentServer::new(tester_of::<K, UntilPause>(&gate));
+    let serving = tokio::spawn(server.serve_stream(far));
+    let mut peer = RawPeer::over(near);
+    for length in [MOST - 1, MOST, MOST + 1, 3 * MOST] {
+        patiently(peer.send("wait first")).await;
+        patiently(gate.reached()).await;
+        patiently(peer.send("y".repeat(length))).await;
+        // The server reads ahead before the function returns.
+        sleep(A_WHILE).await;
+        gate.open();
+        assert_eq!(patiently(peer.receive(5)).await, b"first");
+        // A message that was cut would have a second reply.
+        assert_eq!(patiently(peer.receive(length)).await, vec![b'y'; length]);
+    }
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(report.expect("served").requests.served, 8);
+}
+
+async fn requests_that_arrive_meanwhile_are_answered_in_order<K: Kind>(over: Over) {
+    let (gate, requests) = (gate(), requests());
+    let tester = tester_of::<K, LengthPrefixed>(&gate).shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut peer = place.peer().await;
+    within(peer.send(frame(b"wait first"))).await;
+    within(gate.reached()).await;
+    // The gate opens when as much is sent as the server takes at first.
+    let (replies, ()) = tokio::join!(
+        within(peer.send_and_receive(&requests, 9 + requests.len())),
+        async { gate.open() },
+    );
+    assert!(replies == [frame(b"first"), requests].concat());
+    drop(peer);
+    assert_eq!(place.requests().await.served, 15_001);
+}
