@@ -1,10 +1,5 @@
 //! The buffers of a connection: received bytes that are not consumed, and frames that are not sent.
 
-#![expect(
-    clippy::unnecessary_box_returns,
-    reason = "the box is what is passed on"
-)]
-
 mod pool;
 mod read;
 mod write;
@@ -12,7 +7,7 @@ mod write;
 pub(crate) use read::{Frames, ReadAhead, ReadBuffer};
 pub(crate) use write::{Unusual, WriteBuffer};
 
-use pool::{Pool, is_usual};
+use pool::{LARGEST, Pool, is_usual};
 
 /// The buffers of a connection.
 #[derive(Debug)]
@@ -20,6 +15,8 @@ pub(crate) struct Buffers {
     pub(crate) read: ReadBuffer,
     pub(crate) ahead: ReadAhead,
     pub(crate) write: WriteBuffer,
+    /// Where requests borrow text that their format had to rewrite.
+    pub(crate) scratch: Vec<u8>,
 }
 
 /// The buffers of a connection, held only while they are not empty.
@@ -71,11 +68,13 @@ impl Buffers {
             read: ReadBuffer::over(pool::take()),
             ahead: ReadAhead::default(),
             write: WriteBuffer::over(pool::take()),
+            scratch: Vec::new(),
         }
     }
 
     #[cold]
     fn park(&mut self) {
+        self.scratch = Vec::new();
         if self.read.has_started() && self.write.is_empty() && self.read.park() {
             self.write.give_back();
         }
@@ -105,7 +104,10 @@ fn take_buffers() -> Box<Buffers> {
 #[inline]
 fn give_buffers(mut buffers: Box<Buffers>) {
     buffers.read.reset();
-    if is_usual(buffers.read.capacity()) && is_usual(buffers.write.capacity()) {
+    if is_usual(buffers.read.capacity())
+        && is_usual(buffers.write.capacity())
+        && buffers.scratch.capacity() <= LARGEST
+    {
         pool::give_to(&TOGETHER, KEPT_TOGETHER, buffers);
     }
 }

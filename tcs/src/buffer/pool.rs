@@ -9,7 +9,7 @@ use std::{
 pub(super) const NEW: usize = 16 * 1024;
 /// The largest capacity that is kept. A larger buffer is freed, so that a burst of large frames
 /// does not hold memory afterwards.
-const LARGEST: usize = 128 * 1024;
+pub(super) const LARGEST: usize = 128 * 1024;
 
 /// The unused items of one kind in a thread.
 pub(super) type Pool<T> = RefCell<Vec<T>>;

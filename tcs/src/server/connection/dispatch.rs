@@ -63,9 +63,10 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
     io: &mut Io<S>,
     frames: &mut Frames<'_>,
     write: &mut WriteBuffer,
+    scratch: &mut Vec<u8>,
 ) -> Pause {
     loop {
-        let flow = match step(exchange, responder, io, frames, write) {
+        let flow = match step(exchange, responder, io, frames, write, scratch) {
             Step::Call(function) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
                 match pin!(function).poll(&mut cx) {
@@ -108,6 +109,7 @@ pub(super) fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     io: &mut Io<S>,
     frames: &mut Frames<'b>,
     write: &mut WriteBuffer,
+    scratch: &'a mut Vec<u8>,
 ) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
     // A typed framing can find messages without bytes.
     if io.budget.is_due() && (P::Framing::TYPED || !frames.is_empty()) && io.is_budget_spent() {
@@ -118,7 +120,7 @@ pub(super) fn step<'a, 'b: 'a, P: ServerProtocol, S>(
         Err(pause) => return Step::Pause(pause),
     };
     io.budget.count(|| !frames.is_empty());
-    match format::read::<P::Format, P::Request<'a>, _>(frame, responder.framing()) {
+    match format::read::<P::Format, P::Request<'a>, _>(frame, scratch, responder.framing()) {
         Ok(request) => {
             let Exchange {
                 shared,

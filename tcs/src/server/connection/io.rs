@@ -203,7 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     #[inline(never)]
     fn poll_turn(
         &mut self,
-        Buffers { read, ahead, write }: &mut Buffers,
+        Buffers {
+            read, ahead, write, ..
+        }: &mut Buffers,
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Wakeup, Gone>> {

@@ -138,16 +138,22 @@ where
                     wakeup => return Ok(end_wait(wakeup, responder, buffers.checkout(), io)),
                 }
             }
-            let Buffers { read, ahead, write } = buffers.checkout();
+            let Buffers {
+                read,
+                ahead,
+                write,
+                scratch,
+            } = buffers.checkout();
             write.prepare();
             let has_ended = read.has_ended();
             let mut frames = read.frames();
             loop {
                 let pause = loop {
                     if !P::WAITS {
-                        break process_ready(exchange, responder, io, &mut frames, write);
+                        break process_ready(exchange, responder, io, &mut frames, write, scratch);
                     }
-                    let processed = match step(exchange, responder, io, &mut frames, write) {
+                    let processed = match step(exchange, responder, io, &mut frames, write, scratch)
+                    {
                         Step::Pause(pause) => break pause,
                         Step::Rejected(flow) => Ok(flow),
                         Step::Call(function) => {
