@@ -97,6 +97,8 @@ pub(super) enum Wakeup {
     Expired,
     /// The server drains, and no frame has started.
     Draining,
+    /// There is no memory for the rest of a frame.
+    OutOfMemory,
 }
 
 /// Why a waiting function is dropped although its peer can still be written to.
@@ -303,6 +305,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                     self.wait_began = None;
                 }
                 Poll::Ready(Ok(Wakeup::Readable))
+            }
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
+                Poll::Ready(Ok(Wakeup::OutOfMemory))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
             Poll::Pending => self.poll_wait(read, cx),

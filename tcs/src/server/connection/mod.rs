@@ -232,12 +232,17 @@ fn end_wait<P: ServerProtocol, S>(
     Buffers { read, write, .. }: &mut Buffers,
     io: &Io<S>,
 ) -> End {
-    if wakeup == Wakeup::Draining {
-        let stopping = going_away("the server is stopping");
-        let _: Flow = responder.write_rejection(write, Occasion::Closing(stopping, PeerKind::Ours));
-    } else {
-        let frame_limit = io.frame_limit(read);
-        responder.expired(io.tally(), read, frame_limit, write, io.has_drain_limit());
+    match wakeup {
+        Wakeup::Draining => {
+            let stopping = going_away("the server is stopping");
+            let closing = Occasion::Closing(stopping, PeerKind::Ours);
+            let _: Flow = responder.write_rejection(write, closing);
+        }
+        Wakeup::OutOfMemory => responder.out_of_memory(io.tally(), read, write),
+        Wakeup::Expired | Wakeup::Readable => {
+            let frame_limit = io.frame_limit(read);
+            responder.expired(io.tally(), read, frame_limit, write, io.has_drain_limit());
+        }
     }
     if read.has_started() {
         End::Busy

@@ -408,6 +408,24 @@ impl<P: ServerProtocol> Responder<P> {
         );
     }
 
+    /// Writes that the server has no memory for the frame whose beginning is in the read buffer.
+    #[cold]
+    pub(super) fn out_of_memory(
+        &mut self,
+        tally: &Tally,
+        read: &ReadBuffer,
+        write: &mut WriteBuffer,
+    ) {
+        self.receive(tally);
+        let unread = read.input(self.shared.limits.frame_len, Side::Server);
+        let peer = peer_kind(tally, unread.bytes());
+        let rejection = Rejection::busy("the server has no memory for a frame of this size");
+        let _: Flow = self.write_rejection(write, Occasion::Unfinished(rejection, peer));
+        // With rejection frames, a final one follows: *busy* alone would let the connection go on.
+        let unread = Occasion::LastReply("the rest of the frame was not read");
+        let _: Flow = self.write_rejection(write, unread);
+    }
+
     /// Responds to a request whose function panicked.
     #[cold]
     pub(super) fn panicked(
