@@ -82,7 +82,8 @@ use super::{
 /// - `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` on a field; `#[serde(skip)]`, which is
 ///   both, is all right
 /// - `#[serde(skip_serializing_if = …)]` on a field without a name
-/// - `#[serde(skip)]` and its halves on a variant that is not the last: the reader does not count it
+/// - `#[serde(skip)]` or `#[serde(skip_deserializing)]` on a variant that is not the last: the writer counts
+///   it, and the reader does not
 ///
 /// # Errors
 ///

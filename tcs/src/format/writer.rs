@@ -77,34 +77,14 @@ impl<'a> Writer<'a> {
     /// Appends bytes to the message.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        match self.room.checked_sub(bytes.len()) {
-            Some(room) if bytes.len() <= self.buffer.capacity() - self.buffer.len() => {
-                self.room = room;
-                self.buffer.extend_from_slice(bytes);
-            }
-            _ => self.grow(bytes),
-        }
-    }
-
-    /// Appends bytes for which the buffer has no capacity, if the message may have them.
-    #[cold]
-    fn grow(&mut self, bytes: &[u8]) {
         if let Some(buffer) = self.claim(bytes.len()) {
             buffer.extend_from_slice(bytes);
         }
     }
 
-    /// Counts what does not fit.
-    #[cold]
-    fn exceed(&mut self, length: usize) {
-        self.excessive += self.limit - self.room + length;
-        // Nothing fits from here on, so that no part stands where an earlier one is missing.
-        self.limit = 0;
-        self.room = 0;
-    }
-
     /// Returns the buffer, to append exactly so many bytes to. Returns `None` if they are too many, or
     /// more than there is memory for.
+    #[inline]
     pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         match self.room.checked_sub(length) {
             // The system may refuse the memory for a large message. That must not end the process.
@@ -117,6 +97,14 @@ impl<'a> Writer<'a> {
                 None
             }
         }
+    }
+
+    /// Counts what does not fit.
+    fn exceed(&mut self, length: usize) {
+        self.excessive += self.limit - self.room + length;
+        // Nothing fits from here on, so that no part stands where an earlier one is missing.
+        self.limit = 0;
+        self.room = 0;
     }
 
     /// Says that the function's answer is an error, instead of a message.
