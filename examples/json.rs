@@ -15,21 +15,18 @@
 //! It orders twice, and prints what comes back: `{'Ok': {'item': 'thé vert', 'cents': 500}}`, and
 //! `{'Err': {'SoldOut': {'left': 99}}}`. Or type `{"item":"tea","count":2}` into `nc localhost 1234`.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use tcs::{ConcurrentServer, Json, Lines, server_protocol};
 
 #[derive(Deserialize)]
 struct Order<'a> {
-    #[serde(borrow)]
-    item: Cow<'a, str>, // borrowed from what arrived, unless it has escapes
+    item: &'a str, // borrowed from what arrived
     count: u32,
 }
 
 #[derive(Serialize)]
 struct Receipt<'a> {
-    item: Cow<'a, str>,
+    item: &'a str,
     cents: u32,
 }
 

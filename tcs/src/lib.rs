@@ -146,8 +146,7 @@
 #![cfg_attr(not(feature = "json"), doc = "```ignore")]
 //! #[derive(serde::Deserialize)]
 //! struct Order<'a> {
-//!     #[serde(borrow)]
-//!     item: std::borrow::Cow<'a, str>, // copied only where it has escapes
+//!     item: &'a str, // borrowed from what arrived
 //!     count: u32,
 //! }
 //!

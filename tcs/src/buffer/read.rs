@@ -142,6 +142,8 @@ impl ReadBuffer {
     }
 
     /// Like `poll_fill`, but keeps the buffer when the read is pending.
+    ///
+    /// Fails with `OutOfMemory` if there is no memory for more bytes.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -152,7 +154,7 @@ impl ReadBuffer {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<()>> {
-        self.make_room();
+        self.make_room()?;
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
         if read.is_pending() && self.arrival == Arrival::Filled {
             return self.unsure(cx);
@@ -204,14 +206,15 @@ impl ReadBuffer {
         if ahead.is_empty() {
             return self.poll_read(cx, stream);
         }
-        self.append(ahead);
+        let appended = self.append(ahead);
         *ahead = ReadAhead::default();
-        Poll::Ready(Ok(()))
+        Poll::Ready(appended)
     }
 
     #[cold]
-    fn append(&mut self, ahead: &ReadAhead) {
-        self.make_room();
+    fn append(&mut self, ahead: &ReadAhead) -> io::Result<()> {
+        self.make_room()?;
+        self.buffer.try_reserve(ahead.bytes.len())?;
         self.buffer.extend_from_slice(&ahead.bytes);
         self.arrival = if ahead.has_ended {
             Arrival::Ended
@@ -223,6 +226,7 @@ impl ReadBuffer {
         if self.skip > 0 {
             self.skip_arrived();
         }
+        Ok(())
     }
 
     /// Moves the beginning of a small frame to a smaller buffer, until the next read. Returns
@@ -271,7 +275,8 @@ impl ReadBuffer {
         self.buffer.capacity()
     }
 
-    fn make_room(&mut self) {
+    #[inline]
+    fn make_room(&mut self) -> io::Result<()> {
         if self.start == self.buffer.len() {
             self.buffer.clear();
         } else if self.start > 0 {
@@ -282,20 +287,22 @@ impl ReadBuffer {
             self.unpark();
         }
         if self.buffer.len() == self.buffer.capacity() {
-            self.grow();
+            self.grow()?;
         }
+        Ok(())
     }
 
     /// Grows the buffer in proportion to the bytes that have arrived.
     #[cold]
-    fn grow(&mut self) {
+    fn grow(&mut self) -> io::Result<()> {
         let capacity = self.buffer.capacity();
         let more = if capacity < LARGE {
             capacity
         } else {
             capacity / 2
         };
-        self.buffer.reserve_exact(more);
+        // The system may refuse the memory for a large frame. That must not end the process.
+        Ok(self.buffer.try_reserve_exact(more)?)
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) options: ConnectOptions,
     pub(super) framing: FirstFrame<F>,
     pub(super) inbox: ReadBuffer,
+    /// Where replies borrow text that their format had to rewrite.
+    pub(super) scratch: Vec<u8>,
     pub(super) outbox: WriteBuffer,
     /// Ends the wait for a reply.
     pub(super) timer: Timer,
@@ -103,6 +105,7 @@ impl<F: Framing, S> Connection<F, S> {
             options,
             framing: FirstFrame::default(),
             inbox: ReadBuffer::new(),
+            scratch: Vec::new(),
             outbox: WriteBuffer::new(),
             timer: Timer::new(),
         }
@@ -138,8 +141,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self.round_trip(P::GREETS, request).await?;
-        let reply =
-            take::<P::Format, _, _>(&self.peer, self.inbox.frame(reply), &mut self.framing)?;
+        let reply = self.inbox.frame(reply);
+        let (scratch, framing) = (&mut self.scratch, &mut self.framing);
+        let reply = take::<P::Format, _, _>(&self.peer, reply, scratch, framing)?;
         Ok(protocol.process_reply(&self.peer, reply).await)
     }
 
@@ -170,7 +174,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let reply = self
             .round_trip(P::GREETS, |out| P::encode(request, out))
             .await?;
-        take::<P::Format, _, _>(&self.peer, self.inbox.frame(reply), &mut self.framing)
+        let reply = self.inbox.frame(reply);
+        let (scratch, framing) = (&mut self.scratch, &mut self.framing);
+        take::<P::Format, _, _>(&self.peer, reply, scratch, framing)
     }
 
     /// Receives a message that was not asked for: a server's greeting, before the first request.
@@ -200,7 +206,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         T: Decode<'a, Format>,
     {
         let message = self.hear_first().await?;
-        take::<Format, _, _>(&self.peer, self.inbox.frame(message), &mut self.framing)
+        let message = self.inbox.frame(message);
+        let (scratch, framing) = (&mut self.scratch, &mut self.framing);
+        take::<Format, _, _>(&self.peer, message, scratch, framing)
     }
 
     /// Waits for the greeting, if there is one and nothing was received yet.
@@ -350,6 +358,7 @@ impl<F, S> Connection<F, S> {
         // What is kept to ask for the reason holds no buffers.
         self.inbox = ReadBuffer::new();
         self.outbox = WriteBuffer::new();
+        self.scratch = Vec::new();
     }
 }
 

@@ -108,17 +108,26 @@ fn no_request(unusual: Unusual) -> Error {
 }
 
 /// Reads a reply of `peer`.
-pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(peer: &Peer, frame: &'a [u8]) -> Result<T> {
-    T::decode(Frame::new(frame)).map_err(|source| unreadable(peer, source))
+pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(
+    peer: &Peer,
+    frame: &'a [u8],
+    scratch: &'a mut Vec<u8>,
+) -> Result<T> {
+    T::decode_with(Frame::new(frame), scratch).map_err(|source| unreadable(peer, source))
 }
 
 /// Reads the reply of `peer` that the framing has cut last.
-pub(super) fn take<'a, Format, T, F>(peer: &Peer, frame: &'a [u8], framing: &mut F) -> Result<T>
+pub(super) fn take<'a, Format, T, F>(
+    peer: &Peer,
+    frame: &'a [u8],
+    scratch: &'a mut Vec<u8>,
+    framing: &mut F,
+) -> Result<T>
 where
     T: Decode<'a, Format>,
     F: Framing,
 {
-    read(frame, framing).map_err(|source| unreadable(peer, source))
+    read(frame, scratch, framing).map_err(|source| unreadable(peer, source))
 }
 
 pub(super) fn unreadable(peer: &Peer, source: DecodeError) -> Error {

@@ -23,7 +23,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             .round_trip(P::GREETS, |out| P::encode(request, out))
             .await?;
         let reply = self.inbox.frame(reply);
-        let reply = take::<P::Format, _, _>(&self.peer, reply, &mut self.framing)?;
+        let reply =
+            take::<P::Format, _, _>(&self.peer, reply, &mut self.scratch, &mut self.framing)?;
         take_out(reply).ok_or_else(|| strayed(&self.peer))
     }
 }

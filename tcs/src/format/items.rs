@@ -146,7 +146,11 @@ where
         Err(DecodeError::new(MISFIT))
     }
 
-    fn take<F: Framing>(_frame: Frame<'_>, framing: &mut F) -> Result<Self, DecodeError> {
+    fn take<F: Framing>(
+        _frame: Frame<'_>,
+        _scratch: &mut Vec<u8>,
+        framing: &mut F,
+    ) -> Result<Self, DecodeError> {
         take::<C, F>(framing)
     }
 }
@@ -162,7 +166,11 @@ where
         Err(DecodeError::new(MISFIT))
     }
 
-    fn take<F: Framing>(_frame: Frame<'_>, framing: &mut F) -> Result<Self, DecodeError> {
+    fn take<F: Framing>(
+        _frame: Frame<'_>,
+        _scratch: &mut Vec<u8>,
+        framing: &mut F,
+    ) -> Result<Self, DecodeError> {
         take::<C, F>(framing).map(Self)
     }
 }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, Writer, collected::Collected, shortened,
+    Decode, DecodeError, Encode, EncodeError, Frame, Writer,
+    guard::{DEPTH, Guard},
+    shortened,
 };
 
 /// JSON, with the feature `json`: for people, for browsers, and for any other language.
@@ -16,7 +18,7 @@ use super::{
 /// | a struct, a map | an object; keys that are no text, a number, a character or a `bool` have no form |
 /// | a tuple, a list | an array |
 /// | an enum | `"Unit"`, `{"Newtype":1}`, `{"Tuple":[1,2]}`, `{"Struct":{"a":1}}` |
-/// | `Option<T>`, `()` | the value or `null`; `null` |
+/// | `Option<T>`, `()` | the value or `null`; `null`. `Some(None)` of an `Option<Option<T>>` is `null` as well, so it arrives as `None` |
 /// | `Result<T, E>` | `{"Ok":…}` or `{"Err":…}`: a value on both ends, see below |
 /// | floats | so that they can be read exactly; `null` where they are not finite |
 /// | `&[u8]`, `Vec<u8>` | an array of numbers; only `Vec<u8>` is read from one |
@@ -29,21 +31,18 @@ use super::{
 /// is no JSON know, and go on.
 ///
 /// ```
-/// use std::borrow::Cow;
-///
 /// use serde::{Deserialize, Serialize};
 /// use tcs::{Json, server_protocol};
 ///
 /// #[derive(Deserialize)]
 /// struct Order<'a> {
-///     #[serde(borrow)]
-///     item: Cow<'a, str>, // borrowed from what arrived, unless it has escapes
+///     item: &'a str, // borrowed from what arrived
 ///     count: u32,
 /// }
 ///
 /// #[derive(Serialize)]
 /// struct Receipt<'a> {
-///     item: Cow<'a, str>,
+///     item: &'a str,
 ///     cents: u64,
 /// }
 ///
@@ -76,16 +75,21 @@ use super::{
 ///
 /// # What is borrowed
 ///
-/// `&str` is borrowed from the receive buffer, and therefore refused where the text has an escape
-/// (`\"`, `\n`, `\u00e9`), which must be resolved first. Where text may have some, use `String`, or a field
-/// `#[serde(borrow)] name: Cow<'a, str>`, which is copied only then. As a whole request, `Cow<str>`
-/// is always copied.
+/// `&str` is borrowed from the receive buffer. Where the text has an escape (`\"`, `\n`, `\u00e9`), it is
+/// copied without it, and borrowed from the copy. In a field, `Cow<str>` is borrowed with
+/// `#[serde(borrow)]`, and copied without it. [`Decode::decode`] has no place for copies: if you call it
+/// yourself, it refuses a `&str` with an escape.
 ///
 /// # Errors
 ///
 /// What cannot be read is refused as a *bad request* that names line and column, as is anything but
 /// white space behind the value, and what nests deeper than 128 levels. Fields that the type does not
 /// know are skipped, unless it has `#[serde(deny_unknown_fields)]`.
+///
+/// Types with `#[serde(untagged)]` or `#[serde(flatten)]` are read within serde, where nothing limits how deep
+/// they nest. Such a type must not hold itself by an `Option` alone: reading the message `1` as
+/// `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }` overflows the stack, which ends the
+/// process. Put the link into a field, as in `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 pub enum Json {}
@@ -93,19 +97,35 @@ pub enum Json {}
 impl<T: Serialize> Encode<Json> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        let mut chunk = [0; _];
-        let mut output = Collected::new(out, &mut chunk);
-        serde_json::to_writer(&mut output, &self).map_err(no_form)?;
-        output.finish();
-        Ok(())
+        serde_json::to_writer(out, &self).map_err(no_form)
     }
 }
 
 impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
-        serde_json::from_slice(frame.bytes()).map_err(wrong)
+        read(frame, &guard(frame))
     }
+
+    #[inline]
+    fn decode_with(frame: Frame<'a>, scratch: &'a mut Vec<u8>) -> Result<Self, DecodeError> {
+        read(frame, &guard(frame).with_scratch(scratch))
+    }
+}
+
+/// `serde_json` limits lists and objects to 128 levels. Options, which take no bytes, may be between
+/// them.
+#[inline]
+fn guard(frame: Frame<'_>) -> Guard<'_> {
+    Guard::new(frame.bytes().len(), 2 * DEPTH)
+}
+
+#[inline]
+fn read<'a, T: Deserialize<'a>>(frame: Frame<'a>, guard: &Guard<'a>) -> Result<T, DecodeError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(frame.bytes());
+    let value = guard.read(&mut deserializer).map_err(wrong)?;
+    deserializer.end().map_err(wrong)?;
+    Ok(value)
 }
 
 #[cold]
@@ -120,14 +140,8 @@ fn wrong(error: serde_json::Error) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let text = text.trim_end_matches(&format!(" at line {line} column {column}"));
-    // The peer's JSON is right; whoever reads this can mend the type.
-    let cure = if text.ends_with("expected a borrowed string") {
-        "; where text has escapes, take `Cow` with `#[serde(borrow)]`, or `String`"
-    } else {
-        ""
-    };
     DecodeError::new(format_args!(
-        "the JSON is wrong in line {line}, column {column}: {}{cure}",
+        "the JSON is wrong in line {line}, column {column}: {}",
         shortened(text)
     ))
 }
@@ -141,7 +155,7 @@ mod tests {
 
     use super::Json;
     use crate::{
-        Encode, Writer,
+        Decode, Encode, Frame, Writer,
         format::{
             Outcome,
             samples::{
@@ -157,6 +171,28 @@ mod tests {
             let bytes = sent::<Json, _>(&value);
             prop_assert!(!bytes.contains(&b'\n'));
             prop_assert_eq!(read::<Json, Everything>(&bytes), Ok(value));
+        }
+    }
+
+    /// Writes a text of JSON with an escape for each character.
+    fn escaped(text: &str) -> String {
+        let units = text
+            .encode_utf16()
+            .flat_map(|unit| format!("\\u{unit:04x}").into_bytes());
+        format!(
+            "\"{}\"",
+            String::from_utf8(units.collect()).expect("it is ASCII")
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn texts_with_escapes_come_back(texts in proptest::collection::vec(any::<String>(), 0..9)) {
+            let list: Vec<_> = texts.iter().map(|text| escaped(text)).collect();
+            let bytes = format!("[{}]", list.join(",")).into_bytes();
+            let mut scratch = Vec::new();
+            let read: Vec<&str> = read_with(&bytes, &mut scratch);
+            prop_assert_eq!(read, texts);
         }
     }
 
@@ -209,9 +245,32 @@ mod tests {
         assert!(matches!(value.note, Cow::Owned(note) if note == "é"));
         assert_eq!(
             refused::<Json, Borrowing<'_>>(br#"{"name":"A\n","note":""}"#),
-            "the JSON is wrong in line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string; \
-             where text has escapes, take `Cow` with `#[serde(borrow)]`, or `String`"
+            "the JSON is wrong in line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string"
         );
+    }
+
+    fn read_with<'a, T: Decode<'a, Json>>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> T {
+        T::decode_with(Frame::new(bytes), scratch).expect("it is right")
+    }
+
+    #[test]
+    fn text_with_escapes_is_borrowed_from_the_scratch_buffer() {
+        let mut scratch = vec![b'x'; 9];
+        let bytes = br#"[["\u00e9","A\n","plain","\\\"",""],"a\tb"]"#;
+        let (texts, raw) = read_with::<(Vec<&str>, &[u8])>(bytes, &mut scratch);
+        assert_eq!(texts, ["é", "A\n", "plain", "\\\"", ""]);
+        assert_eq!(raw, b"a\tb");
+        lies_in(texts[2], bytes);
+
+        let bytes = br#"{"name":"\u00e9","note":"\u00e8"}"#;
+        let value = read_with::<Borrowing<'_>>(bytes, &mut scratch);
+        assert_eq!(value.name, "é");
+        assert!(matches!(value.note, Cow::Borrowed("è")));
+        assert_eq!(read_with::<String>(br#""\u00e9""#, &mut scratch), "é");
+
+        let mut unused = Vec::new();
+        read_with::<Borrowing<'_>>(br#"{"name":"A","note":""}"#, &mut unused);
+        assert_eq!(unused.capacity(), 0);
     }
 
     #[test]
@@ -267,6 +326,9 @@ mod tests {
         let lists = "[".repeat(1_000_000);
         assert!(refused::<Json, Lists>(lists.as_bytes()).ends_with("recursion limit exceeded"));
         assert!(read::<Json, Chain>(b"null").is_ok());
+        let too_deep = "it nests deeper than 256 levels";
+        assert!(refused::<Json, Chain>(b"1").ends_with(too_deep));
+        assert!(refused::<Json, (u8, Option<Chain>)>(b"[1,true]").ends_with(too_deep));
     }
 
     #[test]

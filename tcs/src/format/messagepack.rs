@@ -3,7 +3,11 @@
 use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error, encode};
 use serde::{Deserialize, Serialize};
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, guard::Guard, shortened};
+use super::{
+    Decode, DecodeError, Encode, EncodeError, Frame, Writer,
+    guard::{DEPTH, Guard},
+    shortened,
+};
 
 /// `MessagePack`, with the feature `messagepack`: JSON's model in fewer bytes, for any language.
 ///
@@ -17,7 +21,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, guard::Guar
 /// | `&[u8]`, `Vec<u8>`, `Cow<[u8]>` | `bin`; `Vec<u8>` is read from an array as well |
 /// | a tuple, another list | an array |
 /// | an enum | the variant's name, or a map of the name to what the variant holds |
-/// | `Option<T>`, `()` | the value or nil; nil |
+/// | `Option<T>`, `()` | the value or nil; nil. `Some(None)` of an `Option<Option<T>>` is nil as well, so it arrives as `None` |
 /// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: a value on both ends |
 /// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well |
 /// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
@@ -59,6 +63,11 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, guard::Guar
 /// from 0, of which element 0), as is anything behind the value, what nests deeper than
 /// 128 levels (of lists, structs, enums, options, …), and a list that claims more elements than its
 /// message has bytes.
+///
+/// Types with `#[serde(untagged)]` or `#[serde(flatten)]` are read within serde, where nothing limits how deep
+/// they nest. Such a type must not hold itself by an `Option` alone: reading the message `1` as
+/// `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }` overflows the stack, which ends the
+/// process. Put the link into a field, as in `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("msgpack", "rmp"))]
@@ -78,10 +87,11 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        let guard = Guard::new(bytes.len());
+        let guard = Guard::new(bytes.len(), DEPTH);
         let mut deserializer = Deserializer::from_read_ref(bytes);
-        let value =
-            T::deserialize(guard.wrap(&mut deserializer)).map_err(|error| wrong(&error, &guard))?;
+        let value = guard
+            .read(&mut deserializer)
+            .map_err(|error| wrong(&error, &guard))?;
         // It does not tell what is left; but whoever reads on at the end is told of that first.
         match bool::deserialize(&mut deserializer) {
             Err(Error::InvalidMarkerRead(_)) => Ok(value),
@@ -102,20 +112,15 @@ fn too_long() -> DecodeError {
 }
 
 #[cold]
-fn wrong(error: &Error, guard: &Guard) -> DecodeError {
-    let reason = match (guard.excess(), error) {
-        (Some(excess), _) => excess.to_string(),
-        (_, Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_)) => {
-            "it ends too early".to_owned()
-        }
-        (_, Error::TypeMismatch(marker)) => format!("{marker:?} is not what is expected here"),
-        (_, Error::OutOfRange) => "a number is too large for its type".to_owned(),
-        (_, Error::LengthMismatch(_)) => {
-            "a list or map has another length than its type".to_owned()
-        }
-        (_, Error::DepthLimitExceeded) => "it nests too deep".to_owned(),
-        (_, Error::Utf8Error(_)) => "a text is not UTF-8".to_owned(),
-        (_, error) => error.to_string(),
+fn wrong(error: &Error, guard: &Guard<'_>) -> DecodeError {
+    let reason = match error {
+        Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".to_owned(),
+        Error::TypeMismatch(marker) => format!("{marker:?} is not what is expected here"),
+        Error::OutOfRange => "a number is too large for its type".to_owned(),
+        Error::LengthMismatch(_) => "a list or map has another length than its type".to_owned(),
+        Error::DepthLimitExceeded => "it nests too deep".to_owned(),
+        Error::Utf8Error(_) => "a text is not UTF-8".to_owned(),
+        error => error.to_string(),
     };
     DecodeError::new(format_args!(
         "the MessagePack is wrong at {}: {}",

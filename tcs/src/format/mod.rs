@@ -3,9 +3,7 @@
 use std::fmt;
 
 mod answer;
-#[cfg(any(feature = "json", feature = "postcard"))]
-mod collected;
-#[cfg(feature = "messagepack")]
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod guard;
 #[cfg(feature = "codec")]
 mod items;
@@ -118,6 +116,14 @@ pub trait Decode<'a, Format>: Sized {
     /// in it with [`Frame::excerpt`] only.
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError>;
 
+    /// Reads the message, which may also borrow what it writes into `scratch`.
+    #[doc(hidden)]
+    #[inline]
+    fn decode_with(frame: Frame<'a>, scratch: &'a mut Vec<u8>) -> Result<Self, DecodeError> {
+        let _ = scratch;
+        Self::decode(frame)
+    }
+
     /// Whether the message is a value that the framing hands over.
     #[doc(hidden)]
     const VALUE: bool = false;
@@ -125,9 +131,13 @@ pub trait Decode<'a, Format>: Sized {
     /// Takes the message that the framing has cut last.
     #[doc(hidden)]
     #[inline]
-    fn take<F: Framing>(frame: Frame<'a>, framing: &mut F) -> Result<Self, DecodeError> {
+    fn take<F: Framing>(
+        frame: Frame<'a>,
+        scratch: &'a mut Vec<u8>,
+        framing: &mut F,
+    ) -> Result<Self, DecodeError> {
         let _ = framing;
-        Self::decode(frame)
+        Self::decode_with(frame, scratch)
     }
 }
 
@@ -137,7 +147,11 @@ pub trait Decode<'a, Format>: Sized {
     clippy::inline_always,
     reason = "it stands for `decode`, which the compiler inlines where it is worth it"
 )]
-pub(crate) fn read<'a, Format, T, F>(bytes: &'a [u8], framing: &mut F) -> Result<T, DecodeError>
+pub(crate) fn read<'a, Format, T, F>(
+    bytes: &'a [u8],
+    scratch: &'a mut Vec<u8>,
+    framing: &mut F,
+) -> Result<T, DecodeError>
 where
     T: Decode<'a, Format>,
     F: Framing,
@@ -149,7 +163,7 @@ where
             "a `Codec` is framing and format of a protocol, or neither"
         );
     }
-    T::take(Frame::new(bytes), framing)
+    T::take(Frame::new(bytes), scratch, framing)
 }
 
 /// What a caller sees of a reply: `T` of an [`Answer<T>`] and, in [`Plain`], of a `Result<T, E>`,

@@ -29,7 +29,6 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
 #[doc(alias("text", "utf8"))]
 pub enum Plain {}
 
-// Inlined, so that they are compiled where they are used: there are many, and most programs use few.
 /// Makes types with `Display` and `FromStr` messages of the format [`Plain`](crate::Plain).
 ///
 /// # Examples

@@ -77,11 +77,25 @@ impl<'a> Writer<'a> {
     /// Appends bytes to the message.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.room.checked_sub(bytes.len()) {
-            self.room = room;
-            self.buffer.extend_from_slice(bytes);
-        } else {
-            self.exceed(bytes.len());
+        if let Some(buffer) = self.claim(bytes.len()) {
+            buffer.extend_from_slice(bytes);
+        }
+    }
+
+    /// Returns the buffer, to append exactly so many bytes to. Returns `None` if they are too many, or
+    /// more than there is memory for.
+    #[inline]
+    pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
+        match self.room.checked_sub(length) {
+            // The system may refuse the memory for a large message. That must not end the process.
+            Some(room) if self.buffer.try_reserve(length).is_ok() => {
+                self.room = room;
+                Some(self.buffer)
+            }
+            _ => {
+                self.exceed(length);
+                None
+            }
         }
     }
 
@@ -91,18 +105,6 @@ impl<'a> Writer<'a> {
         // Nothing fits from here on, so that no part stands where an earlier one is missing.
         self.limit = 0;
         self.room = 0;
-    }
-
-    /// Returns the buffer, to append exactly so many bytes to, or nothing if they are too many.
-    #[cfg(feature = "protobuf")]
-    pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
-        if let Some(room) = self.room.checked_sub(length) {
-            self.room = room;
-            Some(self.buffer)
-        } else {
-            self.exceed(length);
-            None
-        }
     }
 
     /// Says that the function's answer is an error, instead of a message.

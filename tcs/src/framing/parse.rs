@@ -242,8 +242,11 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// Returns the text about a message beyond the limit.
+/// Returns the text about a message beyond the limit, or beyond what there is memory for.
 pub(crate) fn too_large(length: usize, limit: usize) -> String {
+    if length <= limit {
+        return format!("there is no memory for a message of {length} bytes");
+    }
     format!("a message of {length} bytes exceeds `max_frame_len` of {limit} bytes")
 }
 

@@ -13,6 +13,8 @@
 //! |---|---|
 //! | a request that cannot be decoded, is too large, or is refused; a panic of the function | the request, and the connection if the framing cannot report the error |
 //! | malformed frames, an expired limit, a reset | the connection |
+//! | no memory for a large request | the connection; the peer receives *busy* |
+//! | no memory for a large reply | the request, which failed |
 //! | no descriptors or memory for a new connection | nothing: accepting is retried every 100 ms |
 //! | the listener fails | the server, after a drain |
 //!
@@ -38,6 +40,15 @@
 //! ready, and yields to other connections, timers and signals. So the first replies to many
 //! requests do not wait for the last, and a peer that never stops sending does not starve others. A
 //! single call is never interrupted: run a function that computes for long under `blocking`.
+
+//! # Memory
+//!
+//! Buffers grow with the bytes that arrive. A buffer beyond 128 KiB is freed when its connection waits, but glibc
+//! can keep what is freed: 399 MB after large frames in one measurement, and 5 MB with the environment variable
+//! `MALLOC_MMAP_THRESHOLD_=131072`.
+//!
+//! If the system has no memory for a large buffer, as with `ulimit -v`, that ends a request or a connection, as above.
+//! An allocation that fails anywhere else, also in your code and for the values that it takes, ends the process.
 
 // The design: ARCHITECTURE.md, "From the socket to the function and back".
 

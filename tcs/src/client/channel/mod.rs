@@ -175,7 +175,8 @@ impl<F: Framing> Channel<F> {
         if call.at_once().await? == Progress::Waits {
             call.in_turn().await?;
         }
-        decode::<P::Format, _>(&shared.peer, call.reply()).map(process)
+        let mut scratch = Vec::new();
+        decode::<P::Format, _>(&shared.peer, call.reply(), &mut scratch).map(process)
     }
 
     /// Sends the protocol's request and returns what it makes of the reply.
@@ -200,7 +201,8 @@ impl<F: Framing> Channel<F> {
             }
             call.into_reply()
         };
-        let decoded = decode::<P::Format, _>(&shared.peer, reply.bytes())?;
+        let mut scratch = Vec::new();
+        let decoded = decode::<P::Format, _>(&shared.peer, reply.bytes(), &mut scratch)?;
         Ok(protocol.process_reply(&shared.peer, decoded).await)
     }
 

@@ -184,7 +184,8 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         }
         let frame = self.next().await?;
         let near = &mut *self.connection;
-        take::<P::Format, _, _>(&near.peer, near.inbox.frame(frame), &mut near.framing).map(Some)
+        let frame = near.inbox.frame(frame);
+        take::<P::Format, _, _>(&near.peer, frame, &mut near.scratch, &mut near.framing).map(Some)
     }
 
     /// Sends what was collected.

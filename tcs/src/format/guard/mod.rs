@@ -1,85 +1,86 @@
-//! What keeps a peer's message from nesting without end, and from claiming what it does not hold.
+//! A wrapper of serde's deserializers that limits what a peer's message may cost.
 //!
-//! `rmp-serde` does not limit how deep enums and options nest, so a few kilobytes could overflow the
-//! stack, which ends the process; and it does not tell where an error is. [`Guarded`] wraps a
-//! deserializer, and everything that it hands on, and counts. The other formats have limits of their
-//! own.
+//! It limits how deep values nest, because a few kilobytes, or one byte for `struct
+//! Link(Option<Box<Link>>)`, could overflow the stack otherwise, which ends the process. It limits how
+//! many elements lists may claim. It lets text be borrowed that a format had to rewrite. And it
+//! knows what formats do not tell: in which element an error is, and what a type said.
 
 use std::{
     cell::{Cell, RefCell},
     fmt,
 };
 
-use serde::de::Error;
+use serde::de::{Deserialize, Deserializer, Error};
 
 mod elements;
+mod scratch;
 mod values;
 
-/// How many lists, maps, structs, enums and options a message may have inside one another: as many
-/// as `serde_json` allows.
-const DEPTH: u32 = 128;
+use scratch::Scratch;
 
-/// What is watched while one message is read.
-pub(super) struct Guard {
-    /// How many bytes the message has, which is the most elements that it can have.
+/// How many lists, maps, structs, enums and options a message may have inside one another.
+pub(super) const DEPTH: u32 = 128;
+
+/// What is known while one message is read.
+pub(super) struct Guard<'de> {
+    /// The length of the message in bytes, which is the most elements that it can have.
     length: usize,
+    /// How many levels may be inside one another.
+    depth: u32,
     /// How many elements all lists together may still claim.
     claims: Cell<usize>,
-    excess: Cell<Option<Excess>>,
     /// The elements in which an error is, from the innermost outwards.
     path: RefCell<Vec<usize>>,
+    /// What the guard or a type said last against the message.
+    reason: RefCell<Option<Box<str>>>,
+    scratch: Scratch<'de>,
 }
 
-/// Why the guard refused a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
-    /// It nests too deep.
-    Depth,
-    /// A list or map is said to have more elements than the message has bytes.
-    Elements(usize),
-}
-
-impl fmt::Display for Excess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Depth => write!(f, "it nests deeper than {DEPTH} levels"),
-            Self::Elements(count) => {
-                write!(
-                    f,
-                    "it claims {count} elements, which is more than its bytes"
-                )
-            }
-        }
-    }
-}
-
-impl Guard {
-    /// Watches a message of so many bytes.
-    pub(super) const fn new(length: usize) -> Self {
+impl<'de> Guard<'de> {
+    /// Guards a message of `length` bytes, whose values may nest `depth` levels deep.
+    #[inline]
+    pub(super) fn new(length: usize, depth: u32) -> Self {
         Self {
             length,
+            depth,
             claims: Cell::new(length),
-            excess: Cell::new(None),
-            path: RefCell::new(Vec::new()),
+            path: RefCell::default(),
+            reason: RefCell::default(),
+            scratch: Scratch::default(),
         }
     }
 
-    /// Wraps a deserializer.
-    pub(super) const fn wrap<D>(&self, inner: D) -> Guarded<'_, D> {
-        Guarded {
+    /// Lets text be borrowed from `memory` that cannot be borrowed from the message.
+    #[cfg(feature = "json")]
+    #[inline]
+    pub(super) fn with_scratch(mut self, memory: &'de mut Vec<u8>) -> Self {
+        self.scratch = Scratch::new(memory, self.length);
+        self
+    }
+
+    /// Reads the value.
+    #[inline]
+    pub(super) fn read<T: Deserialize<'de>, D: Deserializer<'de>>(
+        &self,
+        inner: D,
+    ) -> Result<T, D::Error> {
+        let guarded = Guarded {
             inner,
             guard: self,
-            depth: DEPTH,
+            depth: self.depth,
             is_counted: false,
-        }
+        };
+        T::deserialize(guarded).map_err(|failure| self.lower(failure))
     }
 
-    /// Returns why the guard refused the message, if it did.
-    pub(super) fn excess(&self) -> Option<Excess> {
-        self.excess.get()
+    /// Returns what the guard or a type said last against the message.
+    #[cfg(feature = "postcard")]
+    pub(super) fn reason(&self) -> Option<Box<str>> {
+        self.reason.take()
     }
 
-    /// Says in which element of which element an error is: `/2/0`; `/` is the whole.
+    /// Returns in which element of which element an error is: `/2/0`; `/` is the whole.
+    #[cfg(feature = "messagepack")]
     pub(super) fn path(&self) -> String {
         let path = self.path.borrow();
         let indices: Vec<_> = path.iter().rev().map(ToString::to_string).collect();
@@ -87,30 +88,70 @@ impl Guard {
     }
 
     #[cold]
-    fn refuse<E: Error>(&self, excess: Excess) -> E {
-        self.excess.set(Some(excess));
-        E::custom("")
-    }
-
-    #[cold]
     fn failed_in(&self, index: usize) {
         self.path.borrow_mut().push(index);
     }
+
+    #[cold]
+    fn refuse<E: Error>(&self, reason: fmt::Arguments<'_>) -> E {
+        self.lower(Failure::custom(reason))
+    }
+
+    /// Returns the error of the format for one of a type, whose text is kept.
+    #[cold]
+    fn lower<E: Error>(&self, failure: Failure<E>) -> E {
+        match failure {
+            Failure::Format(error) => error,
+            Failure::Type(reason) => {
+                let error = E::custom(&reason);
+                self.reason.replace(Some(*reason));
+                error
+            }
+        }
+    }
 }
 
-/// A part of serde's machinery under watch.
-pub(super) struct Guarded<'g, T> {
+/// Why a value cannot be read.
+#[derive(Debug)]
+pub(super) enum Failure<E> {
+    /// What the format said.
+    Format(E),
+    /// What the type said. In a box, so that results of small values fit into registers.
+    Type(Box<Box<str>>),
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format(error) => error.fmt(f),
+            Self::Type(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl<E: Error> std::error::Error for Failure<E> {}
+
+impl<E: Error> Error for Failure<E> {
+    #[cold]
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        Self::Type(Box::new(reason.to_string().into()))
+    }
+}
+
+/// A deserializer, or something that one hands on or takes, under guard.
+pub(super) struct Guarded<'g, 'de, T> {
     inner: T,
-    guard: &'g Guard,
+    guard: &'g Guard<'de>,
     /// How many levels may follow.
     depth: u32,
     /// Whether the message says how many elements a list has, and not its type.
     is_counted: bool,
 }
 
-impl<'g, T> Guarded<'g, T> {
+impl<'g, 'de, T> Guarded<'g, 'de, T> {
+    /// Wraps another one in the place of this.
     #[inline]
-    fn with<U>(&self, inner: U) -> Guarded<'g, U> {
+    const fn with<U>(&self, inner: U) -> Guarded<'g, 'de, U> {
         Guarded {
             inner,
             guard: self.guard,
@@ -121,9 +162,12 @@ impl<'g, T> Guarded<'g, T> {
 
     /// Takes the part out, and wraps another one, a level deeper.
     #[inline]
-    fn enter<U, E: Error>(self, inner: U) -> Result<(T, Guarded<'g, U>), E> {
+    fn enter<U, E: Error>(self, inner: U) -> Result<(T, Guarded<'g, 'de, U>), E> {
         let Some(depth) = self.depth.checked_sub(1) else {
-            return Err(self.guard.refuse(Excess::Depth));
+            let most = self.guard.depth;
+            return Err(self
+                .guard
+                .refuse(format_args!("it nests deeper than {most} levels")));
         };
         let deeper = Guarded {
             depth,
@@ -141,7 +185,9 @@ impl<'g, T> Guarded<'g, T> {
                 self.guard.claims.set(left);
                 Ok(())
             }
-            None => Err(self.guard.refuse(Excess::Elements(claimed))),
+            None => Err(self.guard.refuse(format_args!(
+                "it claims {claimed} elements, which is more than its bytes"
+            ))),
         }
     }
 }

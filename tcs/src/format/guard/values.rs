@@ -1,23 +1,23 @@
-//! Values under watch.
+//! Values under guard.
 
 use std::fmt;
 
 use serde::de::{Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Guarded, elements::Elements};
+use super::{Failure, Guarded, elements::Elements};
 
 macro_rules! deserialize {
     ($is_counted:literal: $($method:ident($($name:ident: $type:ty),*);)+) => {$(
         #[inline]
-        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
             let visitor = Guarded { is_counted: $is_counted, ..self.with(visitor) };
-            self.inner.$method($($name,)* visitor)
+            self.inner.$method($($name,)* visitor).map_err(Failure::Format)
         }
     )+};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
-    type Error = D::Error;
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
+    type Error = Failure<D::Error>;
 
     deserialize! { true:
         deserialize_any();
@@ -65,12 +65,13 @@ macro_rules! visit {
     ($($method:ident($($name:ident: $type:ty)?);)+) => {$(
         #[inline]
         fn $method<E: Error>(self $(, $name: $type)?) -> Result<V::Value, E> {
-            self.inner.$method($($name)?)
+            let guard = self.guard;
+            self.inner.$method($($name)?).map_err(|failure| guard.lower(failure))
         }
     )+};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, 'de, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,52 +93,80 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, V> {
         visit_f32(value: f32);
         visit_f64(value: f64);
         visit_char(value: char);
-        visit_str(value: &str);
         visit_borrowed_str(value: &'de str);
         visit_string(value: String);
-        visit_bytes(value: &[u8]);
         visit_borrowed_bytes(value: &'de [u8]);
         visit_byte_buf(value: Vec<u8>);
         visit_none();
         visit_unit();
     }
 
+    /// Takes text that the format had to rewrite.
     #[inline]
-    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
-        let (visitor, value) = self.enter(value)?;
-        visitor.visit_some(value)
+    fn visit_str<E: Error>(self, value: &str) -> Result<V::Value, E> {
+        let guard = self.guard;
+        match guard.scratch.keep(value) {
+            Some(kept) => self.inner.visit_borrowed_str(kept),
+            None => self.inner.visit_str(value),
+        }
+        .map_err(|failure| guard.lower(failure))
     }
 
-    /// A struct around one value takes no bytes, so it adds no level either.
+    #[inline]
+    fn visit_bytes<E: Error>(self, value: &[u8]) -> Result<V::Value, E> {
+        let guard = self.guard;
+        match guard.scratch.keep_bytes(value) {
+            Some(kept) => self.inner.visit_borrowed_bytes(kept),
+            None => self.inner.visit_bytes(value),
+        }
+        .map_err(|failure| guard.lower(failure))
+    }
+
+    #[inline]
+    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
+        let guard = self.guard;
+        let (visitor, value) = self.enter(value)?;
+        visitor
+            .visit_some(value)
+            .map_err(|failure| guard.lower(failure))
+    }
+
+    /// A struct around one value adds no level, because no value nests by such structs alone.
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
+        let guard = self.guard;
         let value = self.with(value);
-        self.inner.visit_newtype_struct(value)
+        self.inner
+            .visit_newtype_struct(value)
+            .map_err(|failure| guard.lower(failure))
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
+        let guard = self.guard;
         self.check(elements.size_hint())?;
         let (visitor, elements) = self.enter(elements)?;
-        visitor.visit_seq(Elements {
-            of: elements,
-            next: 0,
-        })
+        visitor
+            .visit_seq(Elements::new(elements))
+            .map_err(|failure| guard.lower(failure))
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
+        let guard = self.guard;
         self.check(entries.size_hint())?;
         let (visitor, entries) = self.enter(entries)?;
-        visitor.visit_map(Elements {
-            of: entries,
-            next: 0,
-        })
+        visitor
+            .visit_map(Elements::new(entries))
+            .map_err(|failure| guard.lower(failure))
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, value: A) -> Result<V::Value, A::Error> {
+        let guard = self.guard;
         let (visitor, value) = self.enter(value)?;
-        visitor.visit_enum(value)
+        visitor
+            .visit_enum(value)
+            .map_err(|failure| guard.lower(failure))
     }
 }

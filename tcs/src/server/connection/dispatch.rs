@@ -73,8 +73,9 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
     frames: &mut Frames<'_>,
     write: &mut WriteBuffer,
 ) -> Pause {
+    let mut scratch = Vec::new();
     loop {
-        let flow = match step(handler, responder, io, frames, write) {
+        let flow = match step(handler, responder, io, frames, write, &mut scratch) {
             Step::Call(function) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
                 match pin!(function).poll(&mut cx) {
@@ -102,8 +103,9 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
     write: &mut WriteBuffer,
 ) -> Result<Pause, Gone> {
     let has_ended = frames.has_ended();
+    let mut scratch = Vec::new();
     loop {
-        let processed = match step(handler, responder, io, frames, write) {
+        let processed = match step(handler, responder, io, frames, write, &mut scratch) {
             Step::Call(function) => {
                 let mut function = pin!(function);
                 poll_fn(|cx| match function.as_mut().poll(cx) {
@@ -147,7 +149,8 @@ fn pause_after<P: ServerProtocol>(
     }
 }
 
-/// Takes the next request off the read buffer, decodes it and calls the function.
+/// Takes the next request off the read buffer, decodes it and calls the function. The request may also
+/// borrow text that its format had to rewrite into `scratch`.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -159,6 +162,7 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     io: &mut Io<S>,
     frames: &mut Frames<'b>,
     write: &mut WriteBuffer,
+    scratch: &'a mut Vec<u8>,
 ) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
     // A typed framing can find messages without bytes.
     if io.must_yield(|| P::Framing::TYPED || !frames.is_empty()) {
@@ -169,7 +173,7 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
         Err(pause) => return Step::Pause(pause),
     };
     io.count_frame(|| !frames.is_empty());
-    match format::read::<P::Format, P::Request<'a>, _>(frame, responder.framing()) {
+    match format::read::<P::Format, P::Request<'a>, _>(frame, scratch, responder.framing()) {
         Ok(request) => {
             let Handler {
                 shared,

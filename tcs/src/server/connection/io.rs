@@ -108,6 +108,8 @@ pub(super) enum WaitEnd {
     TimedOut,
     /// The server drains. No frame has started, or it was not complete in time.
     Draining,
+    /// There is no memory for the rest of a frame.
+    OutOfMemory,
 }
 
 /// Why a waiting function is dropped although its peer can still be written to.
@@ -306,6 +308,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                     self.wait_began = None;
                 }
                 Poll::Ready(Ok(Wakeup::Readable))
+            }
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
+                Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::OutOfMemory)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
             Poll::Pending => self.poll_wait(read, cx),

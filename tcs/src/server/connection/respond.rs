@@ -400,6 +400,9 @@ impl<P: ServerProtocol> Responder<P> {
             WaitEnd::Draining => {
                 going_away("the server is stopping, and the frame was not complete")
             }
+            WaitEnd::OutOfMemory => {
+                Rejection::busy("the server has no memory for a frame of this size")
+            }
             WaitEnd::TimedOut if is_idle => {
                 let limit = self.shared.limits.idle;
                 timed_out(format!("nothing arrived for {limit} (`idle_timeout`)"))
@@ -421,6 +424,11 @@ impl<P: ServerProtocol> Responder<P> {
                 Occasion::Closing(rejection, peer)
             },
         );
+        if why == WaitEnd::OutOfMemory {
+            // *Busy* is not final.
+            let closes = Occasion::LastReply("the rest of the frame was not read");
+            let _: Flow = self.write_rejection(write, closes);
+        }
     }
 
     /// Responds to a request whose function panicked.

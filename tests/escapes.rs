@@ -1,0 +1,242 @@
+//! Text with escapes arrives wherever JSON is borrowed, on servers and on clients.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::{Deserialize, Serialize};
+use tcs::{
+    ConcurrentServer, Connection, Json, Lines, ServerProtocol, client_protocol, server_protocol,
+};
+use tcs_tests::{Heard, RawPeer, frame, raw_server::RawServer, start, within};
+use tokio::task::yield_now;
+
+#[derive(Debug, PartialEq, Deserialize, Serialize)]
+struct Everywhere<'a> {
+    name: &'a str,
+    list: Vec<&'a str>,
+    maybe: Option<&'a str>,
+    pair: (&'a str, u8),
+    #[serde(borrow)]
+    note: Cow<'a, str>,
+    owned: String,
+    letter: char,
+    #[serde(borrow)]
+    map: BTreeMap<&'a str, &'a str>,
+    choice: Choice<'a>,
+    untagged: Untagged<'a>,
+}
+
+#[derive(Debug, PartialEq, Deserialize, Serialize)]
+enum Choice<'a> {
+    Name(&'a str),
+    Named { name: &'a str },
+}
+
+#[derive(Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Untagged<'a> {
+    Number(u8),
+    Name(&'a str),
+}
+
+#[server_protocol(format = Json)]
+fn plain(name: &str) -> &str {
+    name
+}
+
+#[server_protocol(format = Json, framing = Lines)]
+fn plain_lines(name: &str) -> &str {
+    name
+}
+
+#[server_protocol(format = Json)]
+async fn waiting(name: &str) -> &str {
+    yield_now().await;
+    name
+}
+
+#[server_protocol(format = Json, blocking)]
+fn blocking(name: &str) -> &str {
+    name
+}
+
+#[server_protocol(format = Json)]
+fn everywhere_now(message: Everywhere<'_>) -> Everywhere<'_> {
+    message
+}
+
+#[server_protocol(format = Json)]
+async fn everywhere_waiting(message: Everywhere<'_>) -> Everywhere<'_> {
+    yield_now().await;
+    message
+}
+
+#[server_protocol(format = Json)]
+mod shop {
+    use tokio::task::yield_now;
+
+    pub fn greet<'a>(name: &'a str, others: Vec<&'a str>) -> Vec<&'a str> {
+        [vec![name], others].concat()
+    }
+
+    pub async fn find(name: &str) -> &str {
+        yield_now().await;
+        name
+    }
+}
+
+/// Texts as JSON, as Python and JavaScript write them, and what they are.
+const NAMES: [(&str, &str); 5] = [
+    (r#""Zo\u00eb""#, "\"Zoë\""),
+    (r#""O\"Brien""#, r#""O\"Brien""#),
+    (r#""\ud83d\ude00 \/ \n""#, "\"😀 / \\n\""),
+    (r#""""#, r#""""#),
+    (r#""Ann""#, r#""Ann""#),
+];
+
+/// `Everywhere` with an escape in each text, and without those that need not be.
+const EVERYWHERE: [&str; 2] = [
+    concat!(
+        r#"{"n\u0061me":"Zo\u00eb","list":["\u0061","b","\u0063c"],"maybe":"\u0064","pair":["\u0065",1],"#,
+        r#""note":"\u0066","owned":"\u0067","letter":"\u0068","map":{"\u0069":"\u006a","k":"\u006c"},"#,
+        r#""choice":{"\u004eamed":{"name":"\u006d"}},"untagged":"\u006e"}"#
+    ),
+    concat!(
+        r#"{"name":"Zoë","list":["a","b","cc"],"maybe":"d","pair":["e",1],"#,
+        r#""note":"f","owned":"g","letter":"h","map":{"i":"j","k":"l"},"#,
+        r#""choice":{"Named":{"name":"m"}},"untagged":"n"}"#
+    ),
+];
+
+async fn hears(peer: &mut RawPeer, reply: &str) {
+    assert_eq!(within(peer.hear()).await, Heard::message(reply));
+}
+
+/// Asks one by one, and then all at once.
+async fn served<P: ServerProtocol>(protocol: P, exchanges: &[(&str, &str)]) {
+    let server = start(ConcurrentServer::new(protocol)).await;
+    let mut peer = server.peer().await;
+    let frames: Vec<_> = exchanges
+        .iter()
+        .map(|(request, _)| frame(request.as_bytes()))
+        .collect();
+    for (request, (_, reply)) in frames.iter().zip(exchanges) {
+        within(peer.send(request)).await;
+        hears(&mut peer, reply).await;
+    }
+    within(peer.send(frames.concat())).await;
+    for (_, reply) in exchanges {
+        hears(&mut peer, reply).await;
+    }
+    drop(peer);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn functions_of_each_kind_take_text_with_escapes() {
+    served(Plain, &NAMES).await;
+    served(Waiting, &NAMES).await;
+    served(Blocking, &NAMES).await;
+}
+
+#[tokio::test]
+async fn json_lines_take_text_with_escapes() {
+    let server = start(ConcurrentServer::new(PlainLines)).await;
+    let mut peer = server.peer().await;
+    let (requests, replies): (Vec<_>, Vec<_>) = NAMES.into_iter().unzip();
+    within(peer.send(requests.join("\n") + "\n")).await;
+    within(peer.finish()).await;
+    let replies = replies.join("\n") + "\n";
+    assert_eq!(within(peer.rest()).await, replies.as_bytes());
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn text_with_escapes_is_borrowed_in_every_place() {
+    let [sent, written] = EVERYWHERE;
+    served(EverywhereNow, &[(sent, written)]).await;
+    served(EverywhereWaiting, &[(sent, written), (written, written)]).await;
+}
+
+#[tokio::test]
+async fn operations_take_text_with_escapes() {
+    served(
+        shop::Protocol {},
+        &[
+            (
+                r#"{"greet":{"name":"O\"Brien","others":["Zo\u00eb","Ann"]}}"#,
+                r#"{"greet":["O\"Brien","Zoë","Ann"]}"#,
+            ),
+            (r#"{"find":{"n\u0061me":"\u0041nn"}}"#, r#"{"find":"Ann"}"#),
+        ],
+    )
+    .await;
+}
+
+#[client_protocol(server = Plain, request = || "Ann")]
+fn length(reply: &str) -> usize {
+    reply.len()
+}
+
+#[client_protocol(server = Plain, request = || "Ann")]
+async fn waiting_length(reply: &str) -> usize {
+    yield_now().await;
+    reply.len()
+}
+
+#[tokio::test]
+async fn clients_take_replies_with_escapes() {
+    const REPLY: &str = r#""Zo\u00eb""#;
+    let (addr, server) = RawServer::once(async |mut peer| {
+        for _ in 0..8 {
+            assert_eq!(within(peer.hear()).await, Heard::message("\"Ann\""));
+            within(peer.send(frame(REPLY.as_bytes()))).await;
+        }
+    })
+    .await;
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let reply = within(connection.call::<Plain>("Ann")).await;
+    assert_eq!(reply.expect("a reply"), "Zoë");
+    let length = within(connection.exchange(Length {})).await;
+    assert_eq!(length.expect("a reply"), 4);
+    let length = within(connection.exchange(WaitingLength {})).await;
+    assert_eq!(length.expect("a reply"), 4);
+
+    let mut pipeline = connection.pipeline::<Plain>();
+    for _ in 0..2 {
+        within(pipeline.send("Ann")).await.expect("it is open");
+    }
+    for _ in 0..2 {
+        let reply = within(pipeline.receive()).await;
+        assert_eq!(reply.expect("it is open"), Some("Zoë"));
+    }
+    drop(pipeline);
+
+    let channel = connection.into_channel().expect("it is open");
+    let reply = within(channel.call_with::<Plain, _>("Ann", str::to_owned)).await;
+    assert_eq!(reply.expect("a reply"), "Zoë");
+    for _ in 0..2 {
+        let length = within(channel.exchange(WaitingLength {})).await;
+        assert_eq!(length.expect("a reply"), 4);
+    }
+    within(server).await.expect("it heard what it expected");
+}
+
+#[tokio::test]
+async fn client_of_operations_takes_replies_with_escapes() {
+    let (addr, server) = RawServer::once(async |mut peer| {
+        for _ in 0..2 {
+            assert!(matches!(within(peer.hear()).await, Heard::Message(_)));
+            within(peer.send(frame(br#"{"find":"Zo\u00eb"}"#))).await;
+        }
+    })
+    .await;
+    let mut client = within(shop::Client::connect(addr))
+        .await
+        .expect("it listens");
+    let found = within(client.find("Zoë")).await;
+    assert_eq!(found.expect("a reply"), "Zoë");
+    let client = client.share().expect("it is open");
+    let found = within(client.find("Zoë", str::len)).await;
+    assert_eq!(found.expect("a reply"), 4);
+    within(server).await.expect("it heard what it expected");
+}
