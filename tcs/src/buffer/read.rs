@@ -262,7 +262,8 @@ impl ReadBuffer {
     }
 
     /// Returns the number of unread bytes.
-    pub(super) fn unread(&self) -> usize {
+    #[inline]
+    pub(crate) fn unread(&self) -> usize {
         self.buffer.len() - self.start
     }
 

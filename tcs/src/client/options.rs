@@ -1,19 +1,11 @@
 //! The settings of a connection, each once.
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
-
-use tokio::{net::TcpStream, time::Instant};
+use std::time::Duration;
 
 use crate::{
-    Address, Framing, Peer, Result, TimeLimit,
-    error::Repr,
-    limit::{check_max_frame_len, check_min_frame_len, check_zero, min_frame_len},
-    race::{Either, deadline_of, passed, race},
-    runtime::{BoxFuture, Instead, inside_runtime},
-    socket::{connect, send_without_delay},
+    Result, TimeLimit,
+    limit::{check_max_frame_len, check_min_frame_len, check_zero},
 };
-
-use super::Connection;
 
 /// How a client connects and how long it waits.
 ///
@@ -92,65 +84,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Connects to the first address of `address` that answers.
-    ///
-    /// # Errors
-    ///
-    /// [`Resolve`](crate::ErrorKind::Resolve), [`Connect`](crate::ErrorKind::Connect) or
-    /// [`TimedOut`](crate::ErrorKind::TimedOut); [`Setting`](crate::ErrorKind::Setting) for a value
-    /// that makes no sense.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: a connection that was begun is closed.
-    pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
-        let reached = self.reach(address.into(), min_frame_len::<F>()).await;
-        let (stream, peer, options) = reached?;
-        Ok(Connection::new(stream, peer, options))
-    }
-
-    /// Connects to the first of all addresses of a name that answers; returns what makes the
-    /// connection.
-    fn reach(
-        &self,
-        address: Address,
-        min_frame_len: usize,
-    ) -> BoxFuture<'_, Result<(TcpStream, Peer, Self)>> {
-        Box::pin(async move {
-            self.check(min_frame_len)?;
-            inside_runtime("connect()", Instead::Nothing)?;
-            let deadline = deadline_of(self.connect);
-            let resolved = race(pin!(address.resolve()), pin!(passed(deadline))).await;
-            let Either::First(addrs) = resolved else {
-                return Err(self.timed_out(&address).into());
-            };
-            match reach_any(addrs?, deadline).await {
-                Ok((stream, addr)) => Ok((stream, Peer::at(addr), self.clone())),
-                Err(Some(failure)) => Err(failure.into()),
-                Err(None) => Err(self.timed_out(&address).into()),
-            }
-        })
-    }
-
-    fn timed_out(&self, address: &Address) -> Repr {
-        Repr::ConnectTimedOut {
-            host: address.text(),
-            limit: self.connect.unwrap_or_default(),
-        }
-    }
-
-    /// Speaks over a stream that is connected already: a Unix socket, a pipe in memory.
-    ///
-    /// # Errors
-    ///
-    /// [`Setting`](crate::ErrorKind::Setting) for a value that makes no sense.
-    pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
-        self.check(min_frame_len::<F>())?;
-        Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
-    }
-
     /// Refuses values that make no sense, for a framing of which every message has so many bytes.
-    fn check(&self, min_frame_len: usize) -> Result<()> {
+    pub(super) fn check(&self, min_frame_len: usize) -> Result<()> {
         check_max_frame_len(self.max_frame_len)?;
         check_min_frame_len(self.max_frame_len, min_frame_len)?;
         let zero = [
@@ -160,6 +95,10 @@ impl ConnectOptions {
             ("reply_timeout", self.reply == Some(Duration::ZERO)),
         ];
         check_zero(&zero)
+    }
+
+    pub(super) const fn connect_limit(&self) -> Option<Duration> {
+        self.connect
     }
 
     pub(super) const fn reply(&self) -> Option<Duration> {
@@ -175,54 +114,9 @@ impl ConnectOptions {
     }
 }
 
-/// Connects to the first of `addrs` that answers; `None` is an error of time.
-async fn reach_any(
-    addrs: Vec<SocketAddr>,
-    deadline: Option<Instant>,
-) -> Result<(TcpStream, SocketAddr), Option<Repr>> {
-    let mut failure = None;
-    let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
-    for addr in addrs {
-        let now = Instant::now();
-        let share = deadline.map(|end| now + end.saturating_duration_since(now) / left);
-        failure = match race(pin!(connect(addr)), pin!(passed(share))).await {
-            Either::First(Ok(stream)) => {
-                send_without_delay(&stream);
-                return Ok((stream, addr));
-            }
-            Either::First(Err(source)) => Some(Repr::Connect { addr, source }),
-            Either::Second(()) => None,
-        };
-        left = left.saturating_sub(1).max(1);
-    }
-    Err(failure)
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
-
     use super::*;
-
-    #[tokio::test]
-    async fn all_addresses_are_tried_in_their_order() {
-        let listen = async || {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            let addr = listener.local_addr().expect("it listens");
-            (listener, addr)
-        };
-        let ((first, dead), (_second, alive), (_third, too)) =
-            (listen().await, listen().await, listen().await);
-        drop(first);
-        let connect = async |addrs: &[SocketAddr]| {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            reach_any(addrs.to_vec(), Some(deadline)).await
-        };
-        let (_, reached) = connect(&[dead, alive, too]).await.expect("it listens");
-        assert_eq!(reached, alive);
-        let error = connect(&[dead, dead]).await.expect_err("nobody listens");
-        assert!(matches!(error, Some(Repr::Connect { addr, .. }) if addr == dead));
-    }
 
     #[test]
     fn everything_is_limited_by_default() {

@@ -77,21 +77,6 @@ impl From<Repr> for Error {
 }
 
 impl Error {
-    /// Returns what this error is where a message was waited for, and no request was sent.
-    #[cold]
-    pub(crate) fn before_a_request(self) -> Self {
-        let repr = match *self.0 {
-            Repr::ReplyTimedOut { peer, limit } => Repr::SaidNothing { peer, limit },
-            Repr::Closed { peer } => Repr::Gone { peer, source: None },
-            Repr::Read { peer, source } => {
-                let source = Some(source);
-                Repr::Gone { peer, source }
-            }
-            other => other,
-        };
-        repr.into()
-    }
-
     /// Returns what this error is about.
     pub fn kind(&self) -> ErrorKind {
         match *self.0 {
@@ -132,7 +117,7 @@ impl Error {
             Repr::ReplyTimedOut { .. }
             | Repr::Closed { .. }
             | Repr::Decode { .. }
-            | Repr::Frame { .. }
+            | Repr::Frame { is_sent: true, .. }
             | Repr::Lost { .. }
             | Repr::Write { .. }
             | Repr::Read { .. } => Execution::Unknown,

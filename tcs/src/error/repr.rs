@@ -88,6 +88,7 @@ pub(crate) enum Repr {
     },
     Frame {
         peer: Peer,
+        is_sent: bool,
         source: FrameError,
     },
     Broken {
@@ -354,6 +355,7 @@ mod tests {
             },
             Repr::Frame {
                 peer: peer(),
+                is_sent: true,
                 source: FrameError::malformed("cause"),
             },
             Repr::Broken {

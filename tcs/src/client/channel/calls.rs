@@ -7,8 +7,6 @@ use super::{
     slot::{Outcome, Slot, Stage},
 };
 
-/// A reply timeout has so many ticks; a call that has seen more of them begin is late.
-pub(super) const TICKS: u32 = 8;
 /// The number of no slot.
 const NONE: usize = usize::MAX;
 
@@ -31,10 +29,6 @@ pub(super) struct Calls {
     /// How many calls have their outcome and have not looked since.
     settled: usize,
 }
-
-/// No request was sent that a reply could be for.
-#[derive(Debug)]
-pub(super) struct Unasked;
 
 impl Calls {
     pub(super) const fn new() -> Self {
@@ -144,15 +138,10 @@ impl Calls {
         self.slots.get(self.oldest).map(|slot| slot.start)
     }
 
-    /// Ends the oldest call with a reply, if its request was among the first `sent` bytes.
+    /// Ends the oldest call with a reply.
     #[inline]
-    pub(super) fn reply(
-        &mut self,
-        sent: u64,
-        reply: &[u8],
-        wakers: &mut Vec<Waker>,
-    ) -> Result<(), Unasked> {
-        if let Some(slot) = self.settle(sent)? {
+    pub(super) fn reply(&mut self, reply: &[u8], wakers: &mut Vec<Waker>) {
+        if let Some(slot) = self.settle() {
             slot.stage = Stage::Replied;
             slot.reply.clear();
             slot.reply.extend_from_slice(reply);
@@ -160,42 +149,30 @@ impl Calls {
                 wakers.push(waker);
             }
         }
-        Ok(())
     }
 
-    /// Ends the oldest call with what is no reply, if its request was among the first `sent` bytes.
-    pub(super) fn refuse(
-        &mut self,
-        sent: u64,
-        outcome: Outcome,
-        wakers: &mut Vec<Waker>,
-    ) -> Result<(), Unasked> {
-        if let Some(slot) = self.settle(sent)? {
+    /// Ends the oldest call without a reply.
+    pub(super) fn end(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) {
+        if let Some(slot) = self.settle() {
             slot.end(outcome);
             wakers.extend(slot.waker.take());
         }
-        Ok(())
     }
 
     /// Takes the oldest call off those whose replies are to come; returns its slot, if it has a
     /// caller.
     #[inline]
-    fn settle(&mut self, sent: u64) -> Result<Option<&mut Slot>, Unasked> {
+    fn settle(&mut self) -> Option<&mut Slot> {
         let number = self.oldest;
-        let Some(slot) = self.slots.get_mut(number) else {
-            return Err(Unasked);
-        };
-        if slot.start >= sent {
-            return Err(Unasked);
-        }
+        let slot = self.slots.get_mut(number)?;
         self.oldest = slot.next;
         if slot.stage == Stage::Abandoned {
             self.give_back(number);
-            return Ok(None);
+            return None;
         }
         self.settled += 1;
-        // Once more, for the borrow of the other way has ended.
-        Ok(self.slots.get_mut(number))
+        // Once more, because the borrow of the other path has ended.
+        self.slots.get_mut(number)
     }
 
     /// Puts a slot to the free ones.
@@ -207,17 +184,10 @@ impl Calls {
         }
     }
 
-    /// Ends all calls, because the connection failed after `sent` bytes of their requests.
-    pub(super) fn fail(&mut self, sent: u64, wakers: &mut Vec<Waker>) {
-        while let Some(oldest) = self.slots.get(self.oldest) {
-            let outcome = if oldest.start < sent {
-                Outcome::Failed
-            } else {
-                Outcome::Unsent
-            };
-            if self.refuse(u64::MAX, outcome, wakers).is_err() {
-                return;
-            }
+    /// Ends all calls, because the connection has failed.
+    pub(super) fn fail(&mut self, wakers: &mut Vec<Waker>) {
+        while let Some(start) = self.first() {
+            self.end(Outcome::Failed(start), wakers);
         }
     }
 
@@ -267,6 +237,7 @@ impl Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::timer::TICKS;
 
     fn open(calls: &mut Calls, start: u64) -> usize {
         calls.open(start, 0, Waker::noop().clone())
@@ -281,8 +252,7 @@ mod tests {
     }
 
     fn reply(calls: &mut Calls, reply: &[u8], wakers: &mut Vec<Waker>) {
-        let replied = calls.reply(u64::MAX, reply, wakers);
-        replied.expect("something was asked");
+        calls.reply(reply, wakers);
     }
 
     #[test]
@@ -338,17 +308,16 @@ mod tests {
     }
 
     #[test]
-    fn failure_tells_sent_requests_from_unsent_ones() {
+    fn failure_ends_each_call_with_its_position() {
         let mut calls = Calls::new();
         let numbers = [0, 10, 20].map(|start| open(&mut calls, start));
-        let too_early = calls.reply(0, b"1", &mut Vec::new());
-        assert!(too_early.is_err() && calls.settled() == 0);
-        calls.fail(15, &mut Vec::new());
-        let found = numbers.map(|number| calls.poll_take(number, Waker::noop(), &mut Reply::new()));
-        let [first, second, third] = found;
-        for sent in [first, second] {
-            assert!(matches!(sent, Poll::Ready(Err(Outcome::Failed))));
-        }
-        assert!(matches!(third, Poll::Ready(Err(Outcome::Unsent))));
+        calls.abandon(numbers[1]);
+        calls.fail(&mut Vec::new());
+        let ended = |number| match calls.poll_take(number, Waker::noop(), &mut Reply::new()) {
+            Poll::Ready(Err(Outcome::Failed(start))) => Some(start),
+            _ => None,
+        };
+        assert_eq!([numbers[0], numbers[2]].map(ended), [Some(0), Some(20)]);
+        assert!(calls.is_answered() && calls.len() == 0);
     }
 }

@@ -4,20 +4,14 @@ use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{
-    call::{Call, Progress},
-    driver::Driver,
-    shared::Shared,
-};
+use self::{call::Call, driver::Driver, shared::Shared};
 use super::{
-    ConnectOptions, Connection,
+    connection::Connection,
     message::{decode, unreadable},
-    state::State,
 };
 use crate::{
-    Address, Callable, ClientProtocol, Encode as _, Frame, Framing, LengthPrefixed, OwnedCallable,
-    Peer, Result, Writer,
-    error::Repr,
+    Callable, ClientProtocol, Encode as _, Frame, Framing, LengthPrefixed, OwnedCallable, Peer,
+    Result, Writer,
     runtime::{Instead, inside_runtime},
 };
 
@@ -27,7 +21,6 @@ mod driver;
 mod reply;
 mod shared;
 mod slot;
-mod ticker;
 
 /// A connection that many tasks share: cheap to clone, and each clone can call at any time.
 ///
@@ -99,19 +92,6 @@ pub struct Channel<F: Framing = LengthPrefixed> {
 struct Handle<F: Framing>(Arc<Shared<F>>);
 
 impl<F: Framing> Channel<F> {
-    /// Connects with the default [`ConnectOptions`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ConnectOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: a connection that was begun is closed.
-    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
-        ConnectOptions::new().channel(address).await
-    }
-
     /// Sends a request of the protocol `P` and returns the reply.
     ///
     /// The reply is owned, because the connection goes on. Where it borrows, the compiler says that
@@ -129,12 +109,9 @@ impl<F: Framing> Channel<F> {
     where
         P: OwnedCallable<Framing = F>,
     {
-        let shared = &self.handle.0;
-        let mut call = Call::new(shared, P::GREETS, |out| P::encode(request, out))?;
-        if call.at_once().await? == Progress::Waits {
-            call.in_turn().await?;
-        }
-        P::decode_owned(Frame::new(call.reply())).map_err(|source| unreadable(&shared.peer, source))
+        let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
+        call.finish().await?;
+        P::decode_owned(Frame::new(call.reply())).map_err(|source| unreadable(self.peer(), source))
     }
 
     /// Sends a request of the protocol `P` and returns what `process` makes of the reply, which may
@@ -170,12 +147,25 @@ impl<F: Framing> Channel<F> {
     where
         P: Callable<Framing = F>,
     {
-        let shared = &self.handle.0;
-        let mut call = Call::new(shared, P::GREETS, |out| P::encode(request, out))?;
-        if call.at_once().await? == Progress::Waits {
-            call.in_turn().await?;
-        }
-        decode::<P::Format, _>(&shared.peer, call.reply()).map(process)
+        let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
+        call.finish().await?;
+        decode::<P::Format, _>(self.peer(), call.reply()).map(process)
+    }
+
+    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
+    /// type of all.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[doc(hidden)]
+    pub async fn call_for<P, T>(
+        &self,
+        request: P::Request<'_>,
+        process: impl FnOnce(P::Value<'_>) -> Option<T>,
+    ) -> Result<T>
+    where
+        P: Callable<Framing = F>,
+    {
+        let output = self.call_with::<P, _>(request, process).await?;
+        output.ok_or_else(|| super::message::mixed_up(self.peer()))
     }
 
     /// Sends the protocol's request and returns what it makes of the reply.
@@ -191,37 +181,19 @@ impl<F: Framing> Channel<F> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        let shared = &self.handle.0;
+        let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = {
-            let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-            let mut call = Call::new(shared, P::GREETS, request)?;
-            if call.at_once().await? == Progress::Waits {
-                call.in_turn().await?;
-            }
+            let mut call = Call::new(&self.handle.0, P::GREETS, request)?;
+            call.finish().await?;
             call.into_reply()
         };
-        let decoded = decode::<P::Format, _>(&shared.peer, reply.bytes())?;
-        Ok(protocol.process_reply(&shared.peer, decoded).await)
+        let decoded = decode::<P::Format, _>(self.peer(), reply.bytes())?;
+        Ok(protocol.process_reply(self.peer(), decoded).await)
     }
 
     /// Returns the server's end.
     pub fn peer(&self) -> &Peer {
         &self.handle.0.peer
-    }
-}
-
-impl ConnectOptions {
-    /// Connects, as [`connect`](Self::connect) does, for many tasks.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: a connection that was begun is closed.
-    pub async fn channel<F: Framing>(&self, address: impl Into<Address>) -> Result<Channel<F>> {
-        self.connect(address).await?.into_channel()
     }
 }
 
@@ -238,7 +210,7 @@ where
     ///
     /// [`Broken`](crate::ErrorKind::Broken) after an earlier failure, and
     /// [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime.
-    pub fn into_channel(self) -> Result<Channel<F>> {
+    pub fn into_channel(mut self) -> Result<Channel<F>> {
         const {
             assert!(
                 F::PERSISTENT,
@@ -251,23 +223,18 @@ where
         }
         self.check()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
-        let is_greeted = !matches!(self.state, State::Fresh);
+        let is_greeted = !self.is_fresh();
         let Self {
-            stream: Some(stream),
+            wire,
+            framing,
             peer,
             options,
-            framing,
-            inbox,
-            outbox,
             ..
-        } = self
-        else {
-            let peer = self.peer;
-            return Err(Repr::Closed { peer }.into());
-        };
-        let taken = outbox.waiting() as u64;
-        let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, taken));
-        let driver = Driver::new(Arc::clone(&shared), stream, inbox, outbox);
+        } = self;
+        let wire = wire.map_err(|dead| dead.fault.of_later(&peer))?;
+        let written = wire.requests.written();
+        let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, written));
+        let driver = Driver::new(Arc::clone(&shared), wire);
         tokio::spawn(driver.run());
         Ok(Channel {
             handle: Arc::new(Handle(shared)),

@@ -7,13 +7,19 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{calls::Calls, slot::Outcome};
-use crate::{
-    ConnectOptions, EncodeError, Error, FrameError, Framing, Peer, Result, buffer::WriteBuffer,
-    client::failure::Failure, error::Repr, framing::FirstFrame,
+use super::{
+    super::{
+        fault::Dead,
+        message::{rejected, too_large},
+        options::ConnectOptions,
+        wire::Requests,
+    },
+    calls::Calls,
+    slot::Outcome,
 };
+use crate::{EncodeError, Error, Framing, Peer, Result, error::Repr, framing::FirstFrame};
 
-/// From so many bytes on that wait to be sent, callers wait for room.
+/// If this many bytes wait to be sent, callers wait for room.
 const QUEUED: usize = 1 << 20;
 
 /// What the callers of a channel and its driver share.
@@ -30,13 +36,12 @@ pub(super) struct Shared<F> {
 
 #[derive(Debug)]
 pub(super) struct State<F> {
+    /// The framing of both directions: callers write with it, and the driver reads.
     pub(super) framing: FirstFrame<F>,
     /// The requests that the driver has not taken yet.
-    pub(super) outbox: WriteBuffer,
+    pub(super) queue: Requests,
     pub(super) calls: Calls,
-    /// How many bytes of requests the driver has taken.
-    pub(super) taken: u64,
-    /// What the driver is to be woken with when there is a request.
+    /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
     /// How many callers wait for room.
     pub(super) waiting: usize,
@@ -45,7 +50,7 @@ pub(super) struct State<F> {
     /// How many eighths of the reply timeout have passed while calls were open.
     pub(super) tick: u32,
     /// Why nothing can be asked any more.
-    pub(super) failure: Option<Failure>,
+    pub(super) dead: Option<Dead>,
     /// The last handle is gone.
     pub(super) is_left: bool,
 }
@@ -56,7 +61,7 @@ impl<F: Framing> Shared<F> {
         options: ConnectOptions,
         is_greeted: bool,
         framing: FirstFrame<F>,
-        taken: u64,
+        written: u64,
     ) -> Self {
         Self {
             peer,
@@ -65,14 +70,13 @@ impl<F: Framing> Shared<F> {
             room: Notify::new(),
             state: Mutex::new(State {
                 framing,
-                outbox: WriteBuffer::new(),
+                queue: Requests::new(written),
                 calls: Calls::new(),
-                taken,
                 driver: None,
                 waiting: 0,
                 is_offered: false,
                 tick: 0,
-                failure: None,
+                dead: None,
                 is_left: false,
             }),
         }
@@ -116,7 +120,7 @@ impl<F: Framing> Shared<F> {
 impl<F> State<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        self.calls.len() < options.in_flight() && self.outbox.waiting() < QUEUED
+        self.calls.len() < options.in_flight() && self.queue.waiting() < QUEUED
     }
 }
 
@@ -141,25 +145,26 @@ impl<F: Framing> Shared<F> {
 
     #[cold]
     pub(super) fn error(&self, state: &State<F>, outcome: Outcome) -> Error {
-        let peer = self.peer.clone();
-        let repr = match (outcome, &state.failure) {
-            (Outcome::Refused(source), _) => Repr::Refused { peer, source },
-            (Outcome::TooLarge(length), _) => Repr::Frame {
-                peer,
-                source: FrameError::too_large(
-                    usize::try_from(length).unwrap_or(usize::MAX),
-                    self.options.frame_len(),
-                ),
+        let options = &self.options;
+        match outcome {
+            Outcome::Rejected(rejection) => rejected(&self.peer, rejection),
+            Outcome::TooLarge(length) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                too_large(&self.peer, length, options.frame_len())
+            }
+            Outcome::TimedOut => Repr::ReplyTimedOut {
+                peer: self.peer.clone(),
+                limit: options.reply().unwrap_or_default(),
+            }
+            .into(),
+            Outcome::Failed(start) => match &state.dead {
+                Some(dead) => dead.of(start, &self.peer),
+                None => Repr::Closed {
+                    peer: self.peer.clone(),
+                }
+                .into(),
             },
-            (Outcome::TimedOut, _) => Repr::ReplyTimedOut {
-                peer,
-                limit: self.options.reply().unwrap_or_default(),
-            },
-            (Outcome::Unsent, Some(failure)) => return failure.of_unsent(&peer),
-            (_, Some(failure)) => return failure.of_sent(&peer),
-            (_, None) => Repr::Closed { peer },
-        };
-        repr.into()
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::task::Waker;
 
-use super::calls::TICKS;
-use crate::{Rejection, RejectionKind};
+use crate::{Rejection, RejectionKind, client::timer::TICKS};
 
 /// What is known of a call.
 ///
@@ -36,22 +35,19 @@ pub(super) enum Stage {
     /// Its reply is in the buffer of the slot, and its caller has to look.
     Replied,
     /// These are other outcomes, for which its caller has to look.
-    Refused(RejectionKind),
+    Rejected(RejectionKind),
     TooLarge,
     Failed,
-    Unsent,
 }
 
 /// What came of a call instead of a reply.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// A reply of so many bytes, which are more than the limit.
+    /// A reply of this many bytes, beyond the limit.
     TooLarge(u64),
-    Refused(Rejection),
-    /// The connection failed after at least a part of the request was sent.
-    Failed,
-    /// The connection failed before anything of the request was sent.
-    Unsent,
+    Rejected(Rejection),
+    /// The connection failed. The request begins at this position.
+    Failed(u64),
     /// Nothing in time; the reply is still to come.
     TimedOut,
 }
@@ -75,17 +71,19 @@ impl Slot {
     /// Notes what came of its call instead of a reply.
     pub(super) fn end(&mut self, outcome: Outcome) {
         self.stage = match outcome {
-            Outcome::Refused(refusal) => {
+            Outcome::Rejected(rejection) => {
                 self.reply.clear();
-                self.reply.extend_from_slice(refusal.text().as_bytes());
-                Stage::Refused(refusal.kind())
+                self.reply.extend_from_slice(rejection.text().as_bytes());
+                Stage::Rejected(rejection.kind())
             }
             Outcome::TooLarge(length) => {
                 self.start = length;
                 Stage::TooLarge
             }
-            Outcome::Failed => Stage::Failed,
-            Outcome::Unsent => Stage::Unsent,
+            Outcome::Failed(start) => {
+                self.start = start;
+                Stage::Failed
+            }
             Outcome::TimedOut => Stage::Late,
         };
     }
@@ -94,13 +92,12 @@ impl Slot {
     pub(super) fn outcome(&self) -> Option<Outcome> {
         Some(match self.stage {
             Stage::Open | Stage::Abandoned | Stage::Replied => return None,
-            Stage::Refused(kind) => {
+            Stage::Rejected(kind) => {
                 let text = String::from_utf8_lossy(&self.reply);
-                Outcome::Refused(Rejection::new(kind, text))
+                Outcome::Rejected(Rejection::new(kind, text))
             }
             Stage::TooLarge => Outcome::TooLarge(self.start),
-            Stage::Failed => Outcome::Failed,
-            Stage::Unsent => Outcome::Unsent,
+            Stage::Failed => Outcome::Failed(self.start),
             Stage::Late => Outcome::TimedOut,
         })
     }

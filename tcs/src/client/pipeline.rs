@@ -1,18 +1,26 @@
 //! Many requests in flight on one connection.
 
-use std::{collections::VecDeque, fmt, future::poll_fn, io, marker::PhantomData, task::Poll};
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    task::{Context, Poll, ready},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use super::{Connection, connection::LENT, failure::Failure, message::take};
+use super::{
+    connection::Connection,
+    fault::{Fault, LEFT},
+    wire::{Failed, write_threshold},
+};
 use crate::{Callable, Contract, Framing, Result, error::Repr};
 
-mod transfer;
-
-/// With so many bytes that could not be sent, `send` waits; with so many of replies, it no longer reads.
+/// If this many bytes cannot be sent, `send` waits. If this many bytes of replies are there, it does
+/// not read more.
 const FULL: usize = 64 * 1024;
 
 /// Many requests in flight on one [`Connection`], whose replies come in the order of the requests.
@@ -84,17 +92,8 @@ const FULL: usize = 64 * 1024;
 /// ```
 #[must_use = "a pipeline does nothing until a request is sent"]
 pub struct Pipeline<'c, P: Contract, S = TcpStream> {
+    // All state is the connection's, so that nothing is lost if this is forgotten.
     connection: &'c mut Connection<P::Framing, S>,
-    /// Where each open request begins, counted in the bytes of all requests; the oldest first.
-    open: VecDeque<u64>,
-    /// How many bytes all requests have together.
-    written: u64,
-    /// Why nothing more can be sent; what has arrived may tell more.
-    unsent: Option<io::Error>,
-    /// Why nothing more arrives; what has arrived is received first.
-    unread: Option<io::Error>,
-    /// Why nothing more is received, and how many bytes were sent by then.
-    failure: Option<(Failure, u64)>,
     marker: PhantomData<fn() -> P>,
 }
 
@@ -112,13 +111,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 "this framing has one exchange per connection, so it has no pipelines"
             );
         }
+        // The first `send` tells.
+        self.close_if_left();
         Pipeline {
-            written: self.outbox.waiting() as u64,
             connection: self,
-            open: VecDeque::new(),
-            unsent: None,
-            unread: None,
-            failure: None,
             marker: PhantomData,
         }
     }
@@ -143,27 +139,18 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// [`receive`](Self::receive), also if the future is dropped; while it waits for a greeting, that
     /// closes the connection.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
-        if let Some((failure, _)) = &self.failure {
-            return Err(failure.of_later(&self.connection.peer));
-        }
-        if self.open.is_empty() {
-            self.connection.prepare(P::GREETS).await?;
+        let connection = &mut *self.connection;
+        connection.check_open()?;
+        if connection.in_flight.is_empty() {
+            connection.await_greeting(P::GREETS).await?;
+            connection.ensure_idle().await?;
         }
         if self.is_full() {
             let limit = self.connection.options.in_flight();
             return Err(Repr::Full { limit }.into());
         }
-        let sent = self.sent();
-        self.connection.enqueue(|out| P::encode(request, out))?;
-        let waiting = self.connection.outbox.waiting();
-        self.open.push_back(self.written);
-        self.written = sent + waiting as u64;
-        self.connection.lend();
-        if waiting >= FULL {
-            self.make_room().await;
-        } else if waiting as u64 >= self.early() {
-            let _ = poll_fn(|cx| Poll::Ready(self.poll_write(cx))).await;
-        }
+        self.connection.send(|out| P::encode(request, out))?;
+        self.send_early().await;
         Ok(())
     }
 
@@ -179,12 +166,19 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// Safe: the next call returns the reply.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
-        if self.open.is_empty() {
+        let connection = &mut *self.connection;
+        let Some(start) = connection.in_flight.first() else {
             return Ok(None);
-        }
-        let frame = self.next().await?;
-        let near = &mut *self.connection;
-        take::<P::Format, _, _>(&near.peer, near.inbox.frame(frame), &mut near.framing).map(Some)
+        };
+        let received = connection.in_time(Connection::poll_reply).await;
+        let Ok(incoming) = received else {
+            connection.in_flight.pop();
+            return Err(connection.error_of(start));
+        };
+        let limit = connection.options.frame_len();
+        let reply = incoming.into_message(&connection.peer, limit)?;
+        let (reply, _) = connection.read::<P::Format, _>(reply)?;
+        Ok(Some(reply))
     }
 
     /// Sends what was collected.
@@ -197,31 +191,78 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// Safe: what was not sent waits on.
     pub async fn flush(&mut self) {
-        if self.failure.is_none() {
-            self.make_room().await;
-        }
+        self.make_room().await;
     }
 
     /// Returns how many requests are in flight: sent or collected, and their results not received.
     pub fn in_flight(&self) -> usize {
-        self.open.len()
+        self.connection.in_flight.len()
     }
 
-    /// Tells whether a reply must be received before another request can be sent.
+    /// Returns `true` if a reply must be received before another request can be sent.
     ///
-    /// So it is when [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight,
-    /// and when requests and replies of 64 KiB each wait, because the server sends replies before it
-    /// reads on.
+    /// That is so when [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight,
+    /// and when 64 KiB each of requests and of replies wait, because the server sends replies before
+    /// it reads on.
     pub fn is_full(&self) -> bool {
-        self.open.len() >= self.connection.options.in_flight()
-            || self.connection.outbox.waiting() >= FULL
+        self.in_flight() >= self.connection.options.in_flight() || self.waiting() >= FULL
+    }
+
+    /// Returns the number of bytes that wait to be sent.
+    #[inline]
+    fn waiting(&self) -> usize {
+        match &self.connection.wire {
+            Ok(wire) => wire.requests.waiting(),
+            Err(_) => 0,
+        }
+    }
+
+    /// Sends what was collected, if it is enough for a write of its own.
+    #[inline]
+    async fn send_early(&mut self) {
+        let Ok(wire) = &mut self.connection.wire else {
+            return;
+        };
+        let written = wire.requests.written();
+        let first = self.connection.in_flight.first().unwrap_or(written);
+        let waiting = wire.requests.waiting();
+        if waiting >= FULL {
+            self.make_room().await;
+        } else if waiting as u64 >= write_threshold(written - first) {
+            poll_fn(|cx| {
+                let _: Poll<()> = wire.poll_flush(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+
+    /// Waits until what was collected is sent, or enough replies are there to be received.
+    async fn make_room(&mut self) {
+        // A failure is told by `receive`.
+        let _: Result<(), Failed> = self.connection.in_time(Connection::poll_room).await;
+    }
+}
+
+impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let Ok(wire) = &mut self.wire else {
+            return Poll::Ready(Err(Failed));
+        };
+        loop {
+            if wire.poll_flush(cx).is_ready() || wire.arrived() >= FULL {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(wire.poll_read(cx));
+        }
     }
 }
 
 impl<P: Contract, S> Drop for Pipeline<'_, P, S> {
     fn drop(&mut self) {
-        if !self.open.is_empty() && self.failure.is_none() {
-            self.connection.abandon(LENT);
+        if !self.connection.in_flight.is_empty() {
+            self.connection.in_flight.clear();
+            self.connection.close(Fault::Broken(LEFT));
         }
     }
 }
@@ -230,7 +271,7 @@ impl<P: Contract, S> fmt::Debug for Pipeline<'_, P, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
             .field("peer", &self.connection.peer)
-            .field("in_flight", &self.open.len())
+            .field("in_flight", &self.connection.in_flight.len())
             .finish_non_exhaustive()
     }
 }
