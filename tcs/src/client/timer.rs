@@ -237,7 +237,7 @@ mod tests {
             assert_eq!(start.elapsed().as_secs(), second);
         }
         ticker.stop();
-        tokio::time::advance(Duration::from_secs(9)).await;
+        advance(Duration::from_secs(9)).await;
         assert!(ticker.poll_tick(&mut cx).is_pending());
         ticker.start();
         assert!(ticker.poll_tick(&mut cx).is_pending());

@@ -16,8 +16,8 @@ use super::{
         timer::{TICKS, Ticker},
         wire::{Awaited, Failed, Wire, write_threshold},
     },
+    calls::Outcome,
     shared::Shared,
-    slot::Outcome,
 };
 use crate::Framing;
 

@@ -20,7 +20,6 @@ mod calls;
 mod driver;
 mod reply;
 mod shared;
-mod slot;
 
 /// A connection that many tasks share: cheap to clone, and each clone can call at any time.
 ///

@@ -14,8 +14,7 @@ use super::{
         options::ConnectOptions,
         wire::Requests,
     },
-    calls::Calls,
-    slot::Outcome,
+    calls::{Calls, Outcome},
 };
 use crate::{EncodeError, Error, Framing, Peer, Result, error::Repr, framing::FirstFrame};
 
