@@ -71,6 +71,11 @@ use crate::Rejection;
 /// however the bytes arrive. Detection works around every framing, including your own, unless the
 /// framing opts out ([`DETECTS_OTHER_PROTOCOLS`](Self::DETECTS_OTHER_PROTOCOLS)), as `Codec` does.
 ///
+/// A client takes none of these answers for a reply. Nor does it take for a reply what a server says to
+/// a peer that speaks another framing: that it expects length-prefixed frames, or lines of text. Both
+/// are errors of the kind [`Reply`](crate::ErrorKind::Reply). The exception is the alert that answers
+/// TLS, which servers of other protocols send as well.
+///
 /// So the first message of a connection cannot begin like these protocols. If its bytes can still
 /// become one of them, it is processed when the next bytes show that they do not, or when the peer
 /// closes its sending half. This can happen to a first frame of four bytes or more that begins like
@@ -144,7 +149,8 @@ pub trait Framing: Default + Send + Sync + 'static {
     ///
     /// Override this with `false` if your framing carries one of these protocols, or if a first
     /// message may begin like one. At a client, this controls whether an error about a server's
-    /// first bytes names the protocol that the server seems to speak.
+    /// first bytes names the protocol that the server seems to speak, and whether the answer that a
+    /// server gives to one of these protocols can be a reply.
     const DETECTS_OTHER_PROTOCOLS: bool = true;
 
     /// Whether messages are values, which pass through [`values`](Self::values), and not bytes.
