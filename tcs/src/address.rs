@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use memchr::memmem::find;
 
-use crate::{Error, error::Repr};
+use crate::Error;
 
 /// A host and a port: `"localhost:7000"`, `("localhost", 7000)`, `"[::1]:7000"` or a
 /// [`SocketAddr`].
@@ -58,21 +58,17 @@ impl Address {
     /// Returns all socket addresses of the name, at least one.
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
         if let Some(reason) = self.problem {
-            let address = self.host.clone();
-            return Err(Repr::Address { address, reason }.into());
+            return Err(Error::address(&self.host, reason));
         }
         let port = self.port.unwrap_or(DEFAULT_PORT);
-        let resolve = |source| Repr::Resolve {
-            host: self.text(),
-            source,
-        };
+        let resolve = |source| Error::resolve(&self.text(), source);
         let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
         let mut addrs = Vec::new();
         for addr in found.map_err(resolve)? {
             addrs.push(addr);
         }
         if addrs.is_empty() {
-            return Err(resolve(std::io::ErrorKind::NotFound.into()).into());
+            return Err(resolve(std::io::ErrorKind::NotFound.into()));
         }
         Ok(addrs)
     }

@@ -9,8 +9,7 @@ use tokio::{
 
 use super::{channel::Channel, connection::Connection, options::ConnectOptions};
 use crate::{
-    Address, Framing, Peer, Result,
-    error::Repr,
+    Address, Error, Framing, Peer, Result,
     limit::min_frame_len,
     runtime::{BoxFuture, Instead, inside_runtime},
     socket::{connect, send_without_delay},
@@ -102,15 +101,12 @@ impl ConnectOptions {
             inside_runtime("connect()", Instead::Nothing)?;
             let limit = self.connect_limit();
             let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-            let timed_out = || Repr::ConnectTimedOut {
-                host: address.text(),
-                limit: limit.unwrap_or_default(),
-            };
+            let timed_out = || Error::connect_timed_out(&address.text(), limit.unwrap_or_default());
             let resolved = before(deadline, address.resolve()).await;
             let addrs = resolved.ok_or_else(timed_out)??;
             match reach_any(addrs, deadline).await {
                 Ok((stream, addr)) => Ok((stream, Peer::at(addr), self.clone())),
-                Err(error) => Err(error.unwrap_or_else(timed_out).into()),
+                Err(error) => Err(error.unwrap_or_else(timed_out)),
             }
         })
     }
@@ -128,7 +124,7 @@ async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -
 async fn reach_any(
     addrs: Vec<SocketAddr>,
     deadline: Option<Instant>,
-) -> Result<(TcpStream, SocketAddr), Option<Repr>> {
+) -> Result<(TcpStream, SocketAddr), Option<Error>> {
     let mut failure = None;
     let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
     for addr in addrs {
@@ -139,7 +135,7 @@ async fn reach_any(
                 send_without_delay(&stream);
                 return Ok((stream, addr));
             }
-            Some(Err(source)) => Some(Repr::Connect { addr, source }),
+            Some(Err(source)) => Some(Error::connect(addr, source)),
             None => None,
         };
         left = left.saturating_sub(1).max(1);
@@ -172,7 +168,7 @@ mod tests {
         let (_, reached) = connect(&[dead, alive, too]).await.expect("it listens");
         assert_eq!(reached, alive);
         let error = connect(&[dead, dead]).await.expect_err("nobody listens");
-        assert!(matches!(error, Some(Repr::Connect { addr, .. }) if addr == dead));
+        assert_eq!(error.and_then(|error| error.peer_addr()), Some(dead));
     }
 
     #[tokio::test]

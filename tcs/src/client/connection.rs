@@ -415,7 +415,7 @@ impl<F, S> Connection<F, S> {
     pub(super) fn error_of(&self, start: u64) -> Error {
         match &self.wire {
             Err(dead) => dead.of(start, &self.peer),
-            Ok(_) => Fault::Closed.of_unsent(&self.peer),
+            Ok(_) => Error::closed(&self.peer),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::{Error, FrameError, Peer, Rejection, error::Repr};
+use crate::{Error, Execution, FrameError, Peer, Rejection};
 
 /// A connection is closed because its server said something that was not asked for.
 pub(super) const UNEXPECTED: &str = "the server said something that was not asked for";
@@ -50,80 +50,41 @@ impl Dead {
 impl Fault {
     /// Returns what an open request is told of which at least a part was sent.
     fn of_sent(&self, peer: &Peer) -> Error {
-        let peer = peer.clone();
-        let repr = match self {
-            Self::Ended(source) => Repr::Refused {
-                peer,
-                source: source.clone(),
-            },
-            Self::Closed => Repr::Closed { peer },
-            Self::Read(source) => Repr::Read {
-                peer,
-                source: clone_io_error(source),
-            },
-            Self::Write(source) => Repr::Write {
-                peer,
-                source: clone_io_error(source),
-            },
-            Self::Frame(source) => Repr::Frame {
-                peer,
-                is_sent: true,
-                source: source.clone(),
-            },
-            Self::Silent(limit) => Repr::ReplyTimedOut {
-                peer,
-                limit: *limit,
-            },
-            Self::Broken(reason) => Repr::Lost { peer, reason },
-        };
-        repr.into()
+        match self {
+            Self::Ended(rejection) => Error::rejected(peer, rejection.clone()),
+            Self::Closed => Error::closed(peer),
+            Self::Read(error) => Error::read(peer, clone_io_error(error)),
+            Self::Write(error) => Error::write(peer, clone_io_error(error)),
+            Self::Frame(error) => Error::no_frame(peer, error.clone()),
+            Self::Silent(limit) => Error::reply_timed_out(peer, *limit),
+            Self::Broken(reason) => Error::lost(peer, reason),
+        }
     }
 
     /// Returns what an open request is told of which nothing was sent, and who waits for a greeting.
-    pub(super) fn of_unsent(&self, peer: &Peer) -> Error {
+    fn of_unsent(&self, peer: &Peer) -> Error {
         match self {
             // A final rejection holds for all that was not answered before it.
             Self::Ended(_) => self.of_sent(peer),
-            Self::Frame(source) => Repr::Frame {
-                peer: peer.clone(),
-                is_sent: false,
-                source: source.clone(),
-            }
-            .into(),
-            Self::Silent(limit) => Repr::SaidNothing {
-                peer: peer.clone(),
-                limit: *limit,
-            }
-            .into(),
-            _ => self.of_later(peer),
+            Self::Frame(_) => self.of_sent(peer).with_execution(Execution::NotSent),
+            Self::Silent(limit) => Error::said_nothing(peer, *limit),
+            Self::Closed | Self::Read(_) | Self::Write(_) | Self::Broken(_) => self.of_later(peer),
         }
     }
 
     /// Returns what a request is told that is made afterwards.
     #[cold]
     pub(super) fn of_later(&self, peer: &Peer) -> Error {
-        let peer = peer.clone();
-        let repr = match self {
-            Self::Ended(source) => Repr::Ended {
-                peer,
-                source: source.clone(),
-            },
-            Self::Closed => Repr::Gone { peer, source: None },
-            Self::Read(source) | Self::Write(source) => Repr::Gone {
-                peer,
-                source: Some(clone_io_error(source)),
-            },
-            Self::Frame(_) => Repr::Broken {
-                peer,
-                reason: "an earlier exchange failed",
-            },
-            Self::Silent(_) => Repr::Broken {
-                peer,
-                reason: "an earlier exchange timed out",
-            },
-            Self::Broken(reason) => Repr::Broken { peer, reason },
-        };
-        repr.into()
+        match self {
+            Self::Ended(rejection) => Error::ended(peer, rejection.clone()),
+            Self::Closed => Error::gone(peer),
+            Self::Read(error) | Self::Write(error) => {
+                Error::gone_because(peer, clone_io_error(error))
+            }
+            Self::Frame(_) => Error::broken(peer, "an earlier exchange failed"),
+            Self::Silent(_) => Error::broken(peer, "an earlier exchange timed out"),
+            Self::Broken(reason) => Error::broken(peer, reason),
+        }
     }
 }
 
@@ -138,7 +99,7 @@ fn clone_io_error(error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Execution, RejectionKind};
+    use crate::RejectionKind;
 
     #[test]
     fn faults_tell_whether_a_request_can_have_been_executed() {

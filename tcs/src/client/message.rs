@@ -3,10 +3,8 @@
 use std::ops::Range;
 
 use crate::{
-    Decode, DecodeError, EncodeError, Error, Frame, FrameError, Framing, Peer, Rejection,
-    RejectionKind, Result,
+    Decode, EncodeError, Error, Frame, FrameError, Framing, Peer, Rejection, RejectionKind, Result,
     buffer::{ReadBuffer, Unusual},
-    error::Repr,
     format::read,
     framing::FrameKind,
 };
@@ -28,8 +26,11 @@ impl Incoming {
     pub(super) fn into_message(self, peer: &Peer, max_frame_len: usize) -> Result<Range<usize>> {
         match self {
             Self::Message(range) => Ok(range),
-            Self::TooLarge(length) => Err(too_large(peer, length, max_frame_len)),
-            Self::Rejection(rejection) => Err(rejected(peer, rejection)),
+            Self::TooLarge(length) => {
+                let source = FrameError::too_large(length, max_frame_len);
+                Err(Error::no_frame(peer, source))
+            }
+            Self::Rejection(rejection) => Err(Error::rejected(peer, rejection)),
         }
     }
 }
@@ -55,22 +56,17 @@ pub(super) fn unusual(
 
 #[cold]
 pub(super) fn no_request(unusual: Unusual) -> Error {
-    let none = |text: &str| {
-        let source = EncodeError::new(text);
-        Repr::Encode { source }
-    };
-    let repr = match unusual {
-        Unusual::Last | Unusual::Nothing => none("there is none"),
-        Unusual::Error(text) | Unusual::LastError(text) => none(&text),
-        Unusual::Encode(source) => Repr::Encode { source },
-        Unusual::Frame(source) => Repr::Unsendable { source },
-    };
-    repr.into()
+    match unusual {
+        Unusual::Last | Unusual::Nothing => Error::encode(EncodeError::new("there is none")),
+        Unusual::Error(text) | Unusual::LastError(text) => Error::encode(EncodeError::new(text)),
+        Unusual::Encode(source) => Error::encode(source),
+        Unusual::Frame(source) => Error::unsendable(source),
+    }
 }
 
 /// Reads a reply.
 pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(peer: &Peer, frame: &'a [u8]) -> Result<T> {
-    T::decode(Frame::new(frame)).map_err(|source| unreadable(peer, source))
+    T::decode(Frame::new(frame)).map_err(|source| Error::decode(peer, source))
 }
 
 /// Reads the reply that the framing has parsed last.
@@ -79,40 +75,13 @@ where
     T: Decode<'a, Format>,
     F: Framing,
 {
-    read(frame, framing).map_err(|source| unreadable(peer, source))
-}
-
-#[cold]
-pub(super) fn unreadable(peer: &Peer, source: DecodeError) -> Error {
-    let peer = peer.clone();
-    Repr::Decode { peer, source }.into()
+    read(frame, framing).map_err(|source| Error::decode(peer, source))
 }
 
 /// Returns what a caller is told whose reply is that of another operation.
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 #[cold]
 pub(super) fn mixed_up(peer: &Peer) -> Error {
-    unreadable(
-        peer,
-        DecodeError::new("the reply is that of another operation"),
-    )
-}
-
-#[cold]
-pub(super) fn rejected(peer: &Peer, source: Rejection) -> Error {
-    let peer = peer.clone();
-    Repr::Refused { peer, source }.into()
-}
-
-#[cold]
-pub(super) fn too_large(peer: &Peer, length: usize, max_frame_len: usize) -> Error {
-    let peer = peer.clone();
-    let source = FrameError::too_large(length, max_frame_len);
-    let is_sent = true;
-    Repr::Frame {
-        peer,
-        is_sent,
-        source,
-    }
-    .into()
+    let source = crate::DecodeError::new("the reply is that of another operation");
+    Error::decode(peer, source)
 }

@@ -17,7 +17,7 @@ use super::{
     fault::{Fault, LEFT},
     wire::{Failed, write_threshold},
 };
-use crate::{Callable, Contract, Framing, Result, error::Repr};
+use crate::{Callable, Contract, Error, Framing, Result};
 
 /// If this many bytes cannot be sent, `send` waits. If this many bytes of replies are there, it does
 /// not read more.
@@ -146,8 +146,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             connection.ensure_idle().await?;
         }
         if self.is_full() {
-            let limit = self.connection.options.in_flight();
-            return Err(Repr::Full { limit }.into());
+            return Err(Error::full(self.connection.options.in_flight()));
         }
         self.connection.send(|out| P::encode(request, out))?;
         self.send_early().await;

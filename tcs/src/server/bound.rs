@@ -12,7 +12,7 @@ use super::{
     spawn::Serve,
     stop::{Order, ServerHandle},
 };
-use crate::{Result, error::Repr, runtime::BoxFuture, socket::listen};
+use crate::{Error, Result, runtime::BoxFuture, socket::listen};
 
 /// A server that does not listen yet.
 pub(super) struct ServerPlan {
@@ -164,7 +164,7 @@ async fn serve(
     acceptor.served.listener().close();
     let hurry = timeout(drain.unwrap_or(Duration::MAX), handle.told(Order::Abort));
     let report = acceptor.registry.drain(hurry).await;
-    accepted.map_err(|source| Repr::Accept { source })?;
+    accepted.map_err(Error::accept)?;
     let cut = report.requests.cut;
     if cut > 0 {
         tracing::warn!(%report, "stopped; requests in flight were cut");
@@ -172,30 +172,22 @@ async fn serve(
         tracing::info!(%report, "stopped");
     }
     if handle.was_told(Order::Abort) {
-        return Err(Repr::Interrupted { cut }.into());
+        return Err(Error::interrupted(cut));
     }
     Ok(report)
 }
 
 /// Listens on the first address that is free.
 fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
-    let mut failure = Repr::Setting {
-        setting: "address",
-        reason: "has no socket address".to_owned(),
-    };
+    let mut failure = Error::setting("address", "has no socket address");
     for addr in addrs {
         let listener = listen(*addr);
         match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((local_addr, listener)) => return Ok((listener, local_addr)),
-            Err(source) => {
-                failure = Repr::Listen {
-                    addr: *addr,
-                    source,
-                }
-            }
+            Err(source) => failure = Error::listen(*addr, source),
         }
     }
-    Err(failure.into())
+    Err(failure)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::timeout;
 
 use super::{reply::Reply, shared::Shared};
-use crate::{EncodeError, Framing, Result, Writer, error::Repr};
+use crate::{EncodeError, Error, Framing, Result, Writer};
 
 /// A call, which gives its slot back when it is dropped.
 #[derive(Debug)]
@@ -80,10 +80,9 @@ where
         let room = self.wait_for_room();
         match limit {
             None => room.await?,
-            Some(limit) => timeout(limit, room).await.unwrap_or_else(|_| {
-                let peer = shared.peer.clone();
-                Err(Repr::NoRoom { peer, limit }.into())
-            })?,
+            Some(limit) => timeout(limit, room)
+                .await
+                .unwrap_or_else(|_| Err(Error::no_room(&shared.peer, limit)))?,
         }
         poll_fn(|cx| match self.number {
             Some(number) => self.poll_reply(cx, number),

@@ -5,13 +5,10 @@ use std::{fmt, sync::Arc};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{call::Call, driver::Driver, shared::Shared};
-use super::{
-    connection::Connection,
-    message::{decode, unreadable},
-};
+use super::{connection::Connection, message::decode};
 use crate::{
-    Callable, ClientProtocol, Encode as _, Frame, Framing, LengthPrefixed, OwnedCallable, Peer,
-    Result, Writer,
+    Callable, ClientProtocol, Encode as _, Error, Frame, Framing, LengthPrefixed, OwnedCallable,
+    Peer, Result, Writer,
     runtime::{Instead, inside_runtime},
 };
 
@@ -110,7 +107,8 @@ impl<F: Framing> Channel<F> {
     {
         let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
         call.finish().await?;
-        P::decode_owned(Frame::new(call.reply())).map_err(|source| unreadable(self.peer(), source))
+        P::decode_owned(Frame::new(call.reply()))
+            .map_err(|source| Error::decode(self.peer(), source))
     }
 
     /// Sends a request of the protocol `P` and returns what `process` makes of the reply, which may

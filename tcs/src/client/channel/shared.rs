@@ -8,15 +8,10 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    super::{
-        fault::Dead,
-        message::{rejected, too_large},
-        options::ConnectOptions,
-        wire::Requests,
-    },
+    super::{fault::Dead, options::ConnectOptions, wire::Requests},
     calls::{Calls, Outcome},
 };
-use crate::{EncodeError, Error, Framing, Peer, Result, error::Repr, framing::FirstFrame};
+use crate::{EncodeError, Error, FrameError, Framing, Peer, Result, framing::FirstFrame};
 
 /// If this many bytes wait to be sent, callers wait for room.
 const QUEUED: usize = 1 << 20;
@@ -144,24 +139,17 @@ impl<F: Framing> Shared<F> {
 
     #[cold]
     pub(super) fn error(&self, state: &State<F>, outcome: Outcome) -> Error {
-        let options = &self.options;
+        let Self { peer, options, .. } = self;
         match outcome {
-            Outcome::Rejected(rejection) => rejected(&self.peer, rejection),
+            Outcome::Rejected(rejection) => Error::rejected(peer, rejection),
             Outcome::TooLarge(length) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
-                too_large(&self.peer, length, options.frame_len())
+                Error::no_frame(peer, FrameError::too_large(length, options.frame_len()))
             }
-            Outcome::TimedOut => Repr::ReplyTimedOut {
-                peer: self.peer.clone(),
-                limit: options.reply().unwrap_or_default(),
-            }
-            .into(),
+            Outcome::TimedOut => Error::reply_timed_out(peer, options.reply().unwrap_or_default()),
             Outcome::Failed(start) => match &state.dead {
-                Some(dead) => dead.of(start, &self.peer),
-                None => Repr::Closed {
-                    peer: self.peer.clone(),
-                }
-                .into(),
+                Some(dead) => dead.of(start, peer),
+                None => Error::closed(peer),
             },
         }
     }
@@ -173,5 +161,5 @@ fn not_greeted() -> Error {
         "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
          the connection",
     );
-    Repr::Encode { source }.into()
+    Error::encode(source)
 }
