@@ -28,10 +28,10 @@ use crate::{
 ///
 /// Its framing `F` follows from what is first said on it, so that mixing framings does not compile.
 ///
-/// A request whose reply was not awaited to its end, because the reply timeout was over or the
-/// future was dropped, closes the connection, and the next use says so: a reply never reaches
-/// another caller. So does a message that is there before a request is sent; a greeting is taken by
-/// [`receive`](Self::receive).
+/// A reply never reaches another caller. If the reply timeout passes, or the future of an exchange is
+/// dropped, the connection is closed, and the next use returns an error that says so. A message
+/// answers only a request that was sent before the message began to arrive. Any other message closes
+/// the connection as well. Take a greeting with [`receive`](Self::receive).
 ///
 /// # Examples
 ///
@@ -80,7 +80,7 @@ impl<F: Framing, S> Connection<F, S> {
         Self {
             wire: Ok(Wire::new(stream, options.frame_len())),
             framing: FirstFrame::default(),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(),
             peer,
             options,
             is_greeted: false,
@@ -106,9 +106,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// # Errors
     ///
     /// By [`ErrorKind`](crate::ErrorKind): `Refused` with the server's reason, `Request` and `Reply`
-    /// for messages that cannot be encoded or decoded, `TimedOut`, `Closed`, `Io`, and `Broken` after
-    /// an earlier failure. [`Error::execution`] tells whether the request
-    /// can have been executed.
+    /// for messages that cannot be encoded or decoded, `TimedOut`, `Closed`, `Io`, and `Broken` or
+    /// `Closed` after an earlier failure. [`Error::execution`] returns whether the request can have
+    /// been executed.
     ///
     /// # Cancel safety
     ///
@@ -123,18 +123,18 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         Ok(protocol.process_reply(peer, reply).await)
     }
 
-    /// Sends a request of the protocol `P`, which is named by `call::<P>`, and returns the reply,
-    /// which may borrow from the connection.
+    /// Sends a request of the protocol `P`, named by `call::<P>`, and returns the reply, which may
+    /// borrow from the connection.
     ///
-    /// For a function that returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`; its
-    /// `Err` arrives as an [`Error`] with a [`refusal`](Error::refusal). A framing without control frames
-    /// cannot tell the two apart: there, the text of an `Err` is read as a `T`.
+    /// If the function returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`. Its
+    /// `Err` arrives as an [`Error`] with a [`refusal`](Error::refusal). A framing without control
+    /// frames cannot tell the two apart: the text of an `Err` is then read as a `T`.
     ///
-    /// A protocol of a client, made by `#[client_protocol]`, goes to [`exchange`](Self::exchange).
+    /// For a protocol made by `#[client_protocol]`, use [`exchange`](Self::exchange).
     ///
-    /// Where the protocol has a [greeting](crate::Contract::GREETS), a first call waits for that and drops
-    /// it; to have it, [`receive`](Self::receive) it before. Each of the two waits for the reply timeout at
-    /// most.
+    /// If the protocol has a [greeting](crate::Contract::GREETS), the first call waits for it and drops
+    /// it. To get it, [`receive`](Self::receive) it before. Each of the two waits takes at most the
+    /// reply timeout.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         T: Decode<'a, Format>,
     {
-        let message = self.receive_unasked().await?;
+        let message = self.receive_message().await?;
         self.read::<Format, _>(message).map(|(message, _)| message)
     }
 
@@ -204,13 +204,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         // With one exchange, all that arrives is the one reply, the greeting as well.
         let has_greeting = greets && F::PERSISTENT;
         if has_greeting && self.is_fresh() {
-            self.receive_unasked().await?;
+            self.receive_message().await?;
         }
         Ok(())
     }
 
-    /// Receives a message that was not asked for.
-    async fn receive_unasked(&mut self) -> Result<Range<usize>> {
+    /// Receives a message without a request.
+    async fn receive_message(&mut self) -> Result<Range<usize>> {
         self.check()?;
         let mut exchange = Exchange::begin(self);
         let received = exchange
@@ -300,13 +300,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             return Err(self.error_unsent());
         };
         let start = wire.push(&mut self.framing, encode)?;
-        self.in_flight.push(start);
+        self.in_flight.push_back(start);
         self.is_used = true;
         Ok(start)
     }
 
-    /// Polls until ready, for no longer than the reply timeout. If that is over, or the connection
-    /// fails, it is closed.
+    /// Polls until ready, for at most the reply timeout. Closes the connection if that passes, or if
+    /// the connection fails.
     ///
     /// What is there at the first poll needs no clock.
     pub(super) async fn in_time<T>(
@@ -410,7 +410,7 @@ impl<F, S> Connection<F, S> {
         }
     }
 
-    /// Returns what a request is told that was in flight when the connection was closed.
+    /// Returns the error of a request that was in flight when the connection was closed.
     #[cold]
     pub(super) fn error_of(&self, start: u64) -> Error {
         match &self.wire {
@@ -419,7 +419,7 @@ impl<F, S> Connection<F, S> {
         }
     }
 
-    /// Returns why nothing was received before a request, or sent.
+    /// Returns the error of what waited without a request, or could not be sent.
     #[cold]
     fn error_unsent(&self) -> Error {
         self.error_of(u64::MAX)

@@ -1,4 +1,4 @@
-//! Why a connection carries nothing more, and what each request is told.
+//! Why a connection has ended, and the error of each request.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ pub(super) const LEFT: &str = "a pipeline was left before it had received all re
 /// A connection is closed because the future of an exchange was dropped.
 pub(super) const DROPPED: &str = "an earlier exchange was not awaited to its end";
 
-/// Why a connection carries nothing more.
+/// Why a connection has ended.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The server has sent a final rejection.
@@ -36,7 +36,7 @@ pub(super) struct Dead {
 }
 
 impl Dead {
-    /// Returns what a request is told that was in flight, and begins at `start`.
+    /// Returns the error of a request that was in flight and begins at `start`.
     #[cold]
     pub(super) fn of(&self, start: u64, peer: &Peer) -> Error {
         if start < self.sent {
@@ -48,7 +48,7 @@ impl Dead {
 }
 
 impl Fault {
-    /// Returns what an open request is told of which at least a part was sent.
+    /// Returns the error of a request in flight, if at least a part of it was sent.
     fn of_sent(&self, peer: &Peer) -> Error {
         match self {
             Self::Ended(rejection) => Error::rejected(peer, rejection.clone()),
@@ -61,7 +61,7 @@ impl Fault {
         }
     }
 
-    /// Returns what an open request is told of which nothing was sent, and who waits for a greeting.
+    /// Returns the error of a request in flight, if nothing of it was sent; or of a wait for a greeting.
     fn of_unsent(&self, peer: &Peer) -> Error {
         match self {
             // A final rejection holds for all that was not answered before it.
@@ -72,7 +72,7 @@ impl Fault {
         }
     }
 
-    /// Returns what a request is told that is made afterwards.
+    /// Returns the error of a request that is made afterwards.
     #[cold]
     pub(super) fn of_later(&self, peer: &Peer) -> Error {
         match self {
@@ -104,10 +104,10 @@ mod tests {
     #[test]
     fn faults_tell_whether_a_request_can_have_been_executed() {
         let (sent, unsent, later) = (Execution::Unknown, Execution::NotSent, Execution::NotSent);
-        let refusal = || Rejection::new(RejectionKind::GoingAway, "");
+        let rejection = || Rejection::new(RejectionKind::GoingAway, "");
         let faults = [
             (
-                Fault::Ended(refusal()),
+                Fault::Ended(rejection()),
                 Execution::Refused,
                 Execution::Refused,
             ),

@@ -1,4 +1,4 @@
-//! Messages: what a server says, and requests and replies between bytes and values.
+//! What arrives from a server, and the conversion of messages to values.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub(super) enum Incoming {
 }
 
 impl Incoming {
-    /// Returns the place of the message, or what the caller is told instead.
+    /// Returns the place of the message, or the error of the caller.
     #[inline]
     pub(super) fn into_message(self, peer: &Peer, max_frame_len: usize) -> Result<Range<usize>> {
         match self {
@@ -35,7 +35,7 @@ impl Incoming {
     }
 }
 
-/// Returns what a frame other than a message within the limit stands for, if it is not a notice.
+/// Returns what a frame means that is not a message within the limit. Returns `None` for a notice.
 #[cold]
 pub(super) fn unusual(
     buffer: &ReadBuffer,
@@ -78,7 +78,7 @@ where
     read(frame, framing).map_err(|source| Error::decode(peer, source))
 }
 
-/// Returns what a caller is told whose reply is that of another operation.
+/// Returns the error for the reply of another operation.
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 #[cold]
 pub(super) fn mixed_up(peer: &Peer) -> Error {

@@ -46,45 +46,49 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// The defaults of all settings.
+    /// Creates the options with all defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Caps how long connecting may take, over all addresses of a name; each gets an equal part of
-    /// the time that is left. `None` leaves it to the operating system. Default: 5 s.
+    /// Limits how long connecting may take, for all addresses of a name together. Each address gets an
+    /// equal part of the time that is left. `None` leaves the limit to the operating system.
+    /// Default: 5 s.
     pub fn connect_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.connect = limit.duration();
         self
     }
 
-    /// Caps how long an exchange may take, from the first byte sent to the last received.
+    /// Limits how long an exchange may take, from the first byte sent to the last received.
     ///
-    /// After that the connection is closed, so that the reply never reaches another caller; a
-    /// [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits without
-    /// end. Default: 30 s.
+    /// When the limit passes, the connection is closed, so that the reply never reaches another caller.
+    /// A [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits forever.
+    /// Default: 30 s.
     pub fn reply_timeout(mut self, limit: impl TimeLimit) -> Self {
         self.reply = limit.duration();
         self
     }
 
-    /// Caps the bytes of a message, in both directions. Zero, more than 512 MiB, and less than every
-    /// message of a framing has ([`Fixed`](crate::Fixed)), are refused when it connects. Default: 8 MiB.
+    /// Limits the bytes of a message, in both directions. Connecting returns an error for zero, for more
+    /// than 512 MiB, and for less than the minimum of the framing, such as [`Fixed`](crate::Fixed).
+    /// Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.max_frame_len = bytes;
         self
     }
 
-    /// Caps how many requests of a connection may be in flight, until their replies are received.
+    /// Limits the number of requests in flight on a connection. A request is in flight until its reply
+    /// is received.
     ///
-    /// At the cap a [`Pipeline`](crate::Pipeline) is full, and the callers of a
-    /// [`Channel`](crate::Channel) wait. Zero is refused when it connects. Default: 1,024.
+    /// At the limit, a [`Pipeline`](crate::Pipeline) is full, and the callers of a
+    /// [`Channel`](crate::Channel) wait. Connecting returns an error for zero. Default: 1,024.
     pub fn max_in_flight(mut self, limit: usize) -> Self {
         self.max_in_flight = limit;
         self
     }
 
-    /// Refuses values that make no sense, for a framing of which every message has so many bytes.
+    /// Returns an error for values that make no sense, with a framing whose messages have at least
+    /// `min_frame_len` bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<()> {
         check_max_frame_len(self.max_frame_len)?;
         check_min_frame_len(self.max_frame_len, min_frame_len)?;

@@ -25,21 +25,21 @@ const FULL: usize = 64 * 1024;
 
 /// Many requests in flight on one [`Connection`], whose replies come in the order of the requests.
 ///
-/// [`send`](Self::send) collects requests and sends them when they are a quarter of the bytes in flight,
-/// so that both ends work at the same time; from 1 KiB on, and 32 KiB in any case.
-/// [`receive`](Self::receive) sends all of them when it has to wait for a reply, and
-/// [`flush`](Self::flush) at any time.
+/// [`send`](Self::send) collects requests, and sends them when they are a quarter of the bytes in
+/// flight, but at least 1 KiB and at most 32 KiB. So both ends work at the same time.
+/// [`receive`](Self::receive) sends all of them when it has to wait for a reply.
+/// [`flush`](Self::flush) sends them at any time.
 ///
-/// Each request that was sent has exactly one result: a reply, or an error. A
-/// [`Refused`](crate::ErrorKind::Refused) request leaves the others alone, unless the refusal is
-/// final; what ends the connection is told to every request that is open, each with its own
+/// Each request has exactly one result: a reply, or an error. A
+/// [`Refused`](crate::ErrorKind::Refused) request does not affect the others, unless the refusal is
+/// final. If the connection ends, every request in flight gets an error with its own
 /// [`execution`](crate::Error::execution).
 ///
-/// At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight. A
-/// pipeline that is dropped before it has received all replies closes the connection, so that none
-/// of them reaches another caller. A protocol that leaves requests without a reply
-/// ([`Answer::Nothing`](crate::Answer::Nothing)) is not for pipelines: replies have no names, so
-/// the next one would be taken for the missing one.
+/// At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight. Dropping a
+/// pipeline before all replies are received closes the connection, so that no reply reaches another
+/// caller. Do not use pipelines with a protocol that leaves requests without a reply
+/// ([`Answer::Nothing`](crate::Answer::Nothing)): replies carry no ids, so the next one would be taken
+/// for the missing one.
 ///
 /// # Examples
 ///
@@ -111,7 +111,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 "this framing has one exchange per connection, so it has no pipelines"
             );
         }
-        // The first `send` tells.
+        // The first `send` returns the error.
         self.close_if_left();
         Pipeline {
             connection: self,
@@ -123,21 +123,21 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Adds a request to those that are in flight.
     ///
-    /// It waits only where 64 KiB of requests wait to be sent, and reads meanwhile, so that a server
-    /// that replies before it reads on never blocks it; and for a greeting.
+    /// This method waits in two cases: for a greeting, and while 64 KiB of requests wait to be sent. It
+    /// reads meanwhile, so that a server that replies before it reads on does not block it.
     ///
     /// # Errors
     ///
-    /// The request is then not in flight. [`Full`](crate::ErrorKind::Full) when the pipeline
-    /// [`is_full`](Self::is_full); `Request` for one that cannot be encoded; `Broken` or `Closed`
-    /// where nothing more can be sent. What goes wrong with a request that is in flight is told by
-    /// [`receive`](Self::receive).
+    /// If this method returns an error, the request is not in flight. The kinds are
+    /// [`Full`](crate::ErrorKind::Full) if the pipeline [`is_full`](Self::is_full); `Request` if the
+    /// request cannot be encoded; `Broken` or `Closed` if nothing more can be sent. The errors of
+    /// requests in flight are returned by [`receive`](Self::receive).
     ///
     /// # Cancel safety
     ///
-    /// Once it was polled, the request is in flight and has its result in
-    /// [`receive`](Self::receive), also if the future is dropped; while it waits for a greeting, that
-    /// closes the connection.
+    /// Once polled, the request is in flight, and [`receive`](Self::receive) returns its result, even
+    /// if the future is dropped. Dropping the future while it waits for a greeting closes the
+    /// connection.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         let connection = &mut *self.connection;
         connection.check_open()?;
@@ -153,25 +153,24 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         Ok(())
     }
 
-    /// Returns the next reply, which may borrow from the connection, or `None` when nothing is in
-    /// flight.
+    /// Returns the next reply, which may borrow from the connection, or `None` if nothing is in flight.
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::call`], for the oldest request in flight, which then is no longer in
-    /// flight. The reply timeout is the longest that it waits, from when it is called.
+    /// Those of [`Connection::call`], for the oldest request in flight, which then no longer is. This
+    /// method waits for at most the reply timeout.
     ///
     /// # Cancel safety
     ///
     /// Safe: the next call returns the reply.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
         let connection = &mut *self.connection;
-        let Some(start) = connection.in_flight.first() else {
+        let Some(start) = connection.in_flight.front().copied() else {
             return Ok(None);
         };
         let received = connection.in_time(Connection::poll_reply).await;
         let Ok(incoming) = received else {
-            connection.in_flight.pop();
+            connection.in_flight.pop_front();
             return Err(connection.error_of(start));
         };
         let limit = connection.options.frame_len();
@@ -182,18 +181,18 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 
     /// Sends what was collected.
     ///
-    /// It is not needed before [`receive`](Self::receive), but where something else is waited for.
-    /// It waits for no reply, and gives up where so many replies have arrived that the pipeline
-    /// [`is_full`](Self::is_full) until they are received.
+    /// Call this before you wait for something other than [`receive`](Self::receive), which sends by
+    /// itself. It waits for no reply. If 64 KiB of replies arrive before all is sent, it returns early,
+    /// and the pipeline [`is_full`](Self::is_full) until replies are received.
     ///
     /// # Cancel safety
     ///
-    /// Safe: what was not sent waits on.
+    /// Safe: what was not sent is sent later.
     pub async fn flush(&mut self) {
         self.make_room().await;
     }
 
-    /// Returns how many requests are in flight: sent or collected, and their results not received.
+    /// Returns the number of requests in flight: those whose results were not received yet.
     pub fn in_flight(&self) -> usize {
         self.connection.in_flight.len()
     }
@@ -223,7 +222,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             return;
         };
         let written = wire.requests.written();
-        let first = self.connection.in_flight.first().unwrap_or(written);
+        let first = self.connection.in_flight.front().unwrap_or(&written);
         let waiting = wire.requests.waiting();
         if waiting >= FULL {
             self.make_room().await;
@@ -238,7 +237,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 
     /// Waits until what was collected is sent, or enough replies are there to be received.
     async fn make_room(&mut self) {
-        // A failure is told by `receive`.
+        // `receive` returns the error.
         let _: Result<(), Failed> = self.connection.in_time(Connection::poll_room).await;
     }
 }

@@ -204,9 +204,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         framing: &mut F,
         in_flight: &mut InFlight,
     ) -> Poll<Result<Incoming, Failed>> {
-        let awaited = Awaited::reply_to::<F>(in_flight.first());
+        let awaited = Awaited::reply_to::<F>(in_flight.front().copied());
         let incoming = ready!(self.poll_receive(cx, framing, awaited))?;
-        in_flight.pop();
+        in_flight.pop_front();
         Poll::Ready(Ok(incoming))
     }
 
@@ -449,43 +449,8 @@ impl Replies {
     }
 }
 
-/// The requests of a connection whose replies are still to come, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct InFlight {
-    /// Where each begins.
-    starts: VecDeque<u64>,
-}
-
-impl InFlight {
-    #[inline]
-    pub(super) fn push(&mut self, start: u64) {
-        self.starts.push_back(start);
-    }
-
-    #[inline]
-    pub(super) fn pop(&mut self) -> Option<u64> {
-        self.starts.pop_front()
-    }
-
-    #[inline]
-    pub(super) fn first(&self) -> Option<u64> {
-        self.starts.front().copied()
-    }
-
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.starts.len()
-    }
-
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.starts.clear();
-    }
-}
+/// Where each request begins whose reply is still to come, oldest first.
+pub(super) type InFlight = VecDeque<u64>;
 
 /// Returns how many bytes of requests go into one write while `in_flight` bytes are in flight.
 ///

@@ -45,6 +45,10 @@ use crate::Rejection;
 
 /// Splits a byte stream into messages, and writes messages to it.
 ///
+/// Each connection has one value of its framing, for both directions, so a framing may keep state that
+/// reading and writing share. In a [`Pipeline`](crate::Pipeline) and a [`Channel`](crate::Channel),
+/// requests are written before the replies to earlier ones are read.
+///
 /// The framings of this library:
 ///
 /// | framing | on the wire | for |

@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use super::{reply::Reply, shared::Shared};
 use crate::{EncodeError, Error, Framing, Result, Writer};
 
-/// A call, which gives its slot back when it is dropped.
+/// A call. Dropping it frees its slot.
 #[derive(Debug)]
 pub(super) struct Call<'s, F: Framing, E> {
     shared: &'s Shared<F>,
-    /// What writes the request, until it is written.
+    /// Writes the request. `None` once it is written.
     encode: Option<E>,
-    /// Its slot, from then on until it has its outcome.
+    /// Its slot, from when the request is written until the outcome is taken.
     number: Option<usize>,
     reply: Reply,
 }
@@ -38,7 +38,7 @@ where
     F: Framing,
     E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
 {
-    /// A call of a server that `greets`, or does not; refused where its greeting was not received.
+    /// Creates a call. Returns an error if the server greets and its greeting was not received.
     #[inline]
     pub(super) fn new(shared: &'s Shared<F>, greets: bool, encode: E) -> Result<Self> {
         shared.check_greeted(greets)?;
@@ -73,7 +73,7 @@ where
         })
     }
 
-    /// Waits until there is room, and then does that.
+    /// Waits until there is room, then sends the request and waits for the reply.
     async fn in_turn(&mut self) -> Result<()> {
         let Self { shared, .. } = *self;
         let limit = shared.options.reply();
@@ -106,7 +106,7 @@ where
             if self.number.is_some() {
                 return Ok(());
             }
-            // A turn ends with its look: a second one might take the room that another was told of.
+            // Each notification is for one look. A second look might take the room of another caller.
             queueing = if is_told {
                 Queueing::Waiting
             } else {

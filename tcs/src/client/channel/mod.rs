@@ -20,27 +20,31 @@ mod shared;
 
 /// A connection that many tasks share: cheap to clone, and each clone can call at any time.
 ///
-/// Requests are sent in the order in which they are made, those of many tasks together in one
-/// write, and replies are given to those who asked. One task drives the connection; it ends when
-/// the last clone is gone and what was asked is answered.
+/// Requests are sent in the order in which they are made, those of many tasks together in one write.
+/// Each caller gets the reply to its own request. One task drives the connection. It ends when the
+/// last clone is dropped and all requests are answered.
 ///
-/// **Limits.** At most [`max_in_flight`](ConnectOptions::max_in_flight) calls are in flight, and
-/// about 1 MiB of requests wait to be sent; beyond that a call waits for room, in turn, for at most
-/// the [`reply_timeout`](ConnectOptions::reply_timeout). From when it has room, a call has that time
-/// for its reply, and up to an eighth more, because one timer serves all calls.
+/// **Limits.** At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) calls are in flight,
+/// and about 1 MiB of requests wait to be sent. Beyond that, a call waits for room, in turn, for at
+/// most the [`reply_timeout`](crate::ConnectOptions::reply_timeout). Once it has room, it waits for its
+/// reply for that time again, and up to an eighth more, because one timer serves all calls.
 ///
 /// **Late and dropped calls.** Replies come in the order of the requests, so a call that was dropped
-/// or is too late keeps its place: its reply is dropped when it comes, and reaches nobody else. The
-/// other calls go on. Only when nothing at all has arrived for the whole of a call's time, the
-/// connection is taken for dead. A slow function delays the calls behind it: use more than one
-/// channel where that matters.
+/// or is too late keeps its place. Its reply is dropped when it comes, and reaches nobody else. The
+/// other calls go on. Only if nothing at all arrives during the whole time of a call is the connection
+/// given up. A slow function delays the calls after it: use several channels if that matters.
 ///
-/// **When the connection fails,** or the server ends it, all open calls fail, each with its own
-/// [`execution`](crate::Error::execution), and so does every later one. A channel does not connect
-/// again: connect a new one. (Reconnecting, several connections and several servers are to come.)
+/// **If the connection fails,** or the server ends it, all calls fail, each with its own
+/// [`execution`](crate::Error::execution), and so does every later call. A channel does not connect
+/// again: connect a new one.
 ///
-/// A protocol that leaves requests without a reply ([`Answer::Nothing`](crate::Answer::Nothing)) is
-/// not for channels: replies have no names, so the next one would be taken for the missing one.
+/// **The framing.** A channel has one value of its framing, like any connection. The callers write
+/// requests with it, and the task reads replies, in any order. So a framing of your own may keep state
+/// in it for both directions.
+///
+/// Do not use channels with a protocol that leaves requests without a reply
+/// ([`Answer::Nothing`](crate::Answer::Nothing)): replies carry no ids, so the next one would be taken
+/// for the missing one.
 ///
 /// # Examples
 ///
@@ -84,19 +88,19 @@ pub struct Channel<F: Framing = LengthPrefixed> {
     handle: Arc<Handle<F>>,
 }
 
-/// What all clones have together: when it is dropped, the last clone is gone.
+/// Shared by all clones. It is dropped with the last one.
 struct Handle<F: Framing>(Arc<Shared<F>>);
 
 impl<F: Framing> Channel<F> {
     /// Sends a request of the protocol `P` and returns the reply.
     ///
-    /// The reply is owned, because the connection goes on. Where it borrows, the compiler says that
-    /// an implementation of `Decode` is not general enough: use [`call_with`](Self::call_with).
+    /// The reply is owned, because the connection goes on. If the reply type borrows, the compiler says
+    /// that an implementation of `Decode` is not general enough: use [`call_with`](Self::call_with).
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::exchange`], `TimedOut` where there was no room in time, and `Request`
-    /// for a protocol with a greeting where none was received before the connection was shared.
+    /// Those of [`Connection::exchange`]; `TimedOut` if there was no room in time; and `Request` if the
+    /// protocol has a greeting and none was received before the connection was shared.
     ///
     /// # Cancel safety
     ///
@@ -173,7 +177,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Cancel safety
     ///
-    /// That of [`call`](Self::call); the processing of the reply is dropped where it waits.
+    /// As for [`call`](Self::call). If the processing of the reply has begun, it is dropped as well.
     pub async fn exchange<P>(&self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
@@ -199,14 +203,14 @@ where
     F: Framing,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Lets many tasks share the connection, after a greeting was received, say.
+    /// Lets many tasks share the connection, for example after a greeting was received.
     ///
     /// A framing with one exchange per connection ([`Raw`](crate::Raw)) does not compile.
     ///
     /// # Errors
     ///
-    /// [`Broken`](crate::ErrorKind::Broken) after an earlier failure, and
-    /// [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime.
+    /// [`Broken`](crate::ErrorKind::Broken) or [`Closed`](crate::ErrorKind::Closed) after an earlier
+    /// failure, and [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime.
     pub fn into_channel(mut self) -> Result<Channel<F>> {
         const {
             assert!(

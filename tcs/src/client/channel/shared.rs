@@ -21,9 +21,9 @@ const QUEUED: usize = 1 << 20;
 pub(super) struct Shared<F> {
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
-    /// Something was received before the connection was shared.
+    /// Whether something was received, or asked, before the connection was shared.
     pub(super) is_greeted: bool,
-    /// Tells one caller that waits that there may be room.
+    /// Notifies one of the callers that wait that there may be room.
     pub(super) room: Notify,
     state: Mutex<State<F>>,
 }
@@ -37,15 +37,15 @@ pub(super) struct State<F> {
     pub(super) calls: Calls,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
-    /// How many callers wait for room.
+    /// The number of callers that wait for room.
     pub(super) waiting: usize,
-    /// One of them was told that there may be room, and has not looked yet.
+    /// Whether one of them was notified and has not looked yet.
     pub(super) is_offered: bool,
-    /// How many eighths of the reply timeout have passed while calls were open.
+    /// The number of eighths of the reply timeout that have passed while there were calls.
     pub(super) tick: u32,
     /// Why nothing can be asked any more.
     pub(super) dead: Option<Dead>,
-    /// The last handle is gone.
+    /// Whether the last handle was dropped.
     pub(super) is_left: bool,
 }
 
@@ -76,7 +76,7 @@ impl<F: Framing> Shared<F> {
         }
     }
 
-    /// Lets the driver know that the last handle is gone.
+    /// Tells the driver that the last handle was dropped.
     pub(super) fn leave(&self) {
         let mut state = self.lock();
         state.is_left = true;
@@ -87,18 +87,18 @@ impl<F: Framing> Shared<F> {
         }
     }
 
-    /// Locks the state, for as long as no other code runs but that of [`Framing`] and
+    /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`] and
     /// [`Encode`](crate::Encode).
     ///
-    /// If that panics, all is as before: a request that is half written is removed by the next.
+    /// A panic in that code does no harm: the next request removes what is half written.
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Unlocks the state, and tells one of those who wait for room if there is some.
+    /// Unlocks the state. If there is room, notifies one of the callers that wait for it.
     ///
-    /// One at a time: a second one would find the room taken, and lose its turn.
+    /// It notifies one at a time: a second one could find the room taken, and would lose its place.
     #[inline]
     pub(super) fn unlock(&self, mut state: MutexGuard<'_, State<F>>) {
         let is_waited_for = state.waiting > 0 && !state.is_offered;
@@ -119,7 +119,7 @@ impl<F> State<F> {
 }
 
 impl<F: Framing> Shared<F> {
-    /// Refuses to ask where a greeting would be taken for the reply.
+    /// Returns an error if a greeting would be taken for the reply.
     #[inline]
     pub(super) fn check_greeted(&self, greets: bool) -> Result<()> {
         if greets && !self.is_greeted {
@@ -137,6 +137,7 @@ impl<F: Framing> Shared<F> {
         drop(waker);
     }
 
+    /// Returns the error of a call that got no reply.
     #[cold]
     pub(super) fn error(&self, state: &State<F>, outcome: Outcome) -> Error {
         let Self { peer, options, .. } = self;
