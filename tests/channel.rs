@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tcs::{
-    Channel, ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Lines, Plain,
-    RejectionKind,
+    Channel, ConnectOptions, Connection, ErrorKind, Execution, FrameError, Framing, LengthPrefixed,
+    Lines, ParsedFrame, Plain, RejectionKind, Unparsed,
 };
 use tcs_tests::{
     Heard, RawPeer,
@@ -239,6 +239,49 @@ async fn greeting_is_received_before_the_connection_is_shared() {
     within(server)
         .await
         .expect("the server saw what it expects");
+}
+
+/// Lines that are replies only to requests that the same value has written.
+#[derive(Default)]
+struct Paired {
+    written: usize,
+}
+
+impl Framing for Paired {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') else {
+            return input.unfinished();
+        };
+        let Some(written) = self.written.checked_sub(1) else {
+            return Err(FrameError::malformed("no request was written"));
+        };
+        self.written = written;
+        Ok(Some(ParsedFrame::message(0..end, end + 1)))
+    }
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn finish(&mut self, out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
+        self.written += 1;
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn framing_reads_what_it_has_written_requests_for() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let mut peer = RawPeer::over(far);
+    let channel = Connection::<Paired, _>::over(near).into_channel();
+    let channel = channel.expect("a runtime");
+    let server = tokio::spawn(async move {
+        assert_eq!(within(peer.receive(4)).await, b"one\n");
+        within(peer.send("1\n")).await;
+        peer
+    });
+    let reply = within(channel.exchange(ask::<Paired>("one"))).await;
+    assert_eq!(reply.expect("a reply"), "1");
+    drop(within(server).await.expect("it was asked"));
 }
 
 #[tokio::test]

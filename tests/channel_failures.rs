@@ -181,7 +181,7 @@ async fn silent_server_is_taken_for_dead() {
     let told = [
         (ErrorKind::TimedOut, Execution::Unknown),
         (ErrorKind::TimedOut, Execution::Unknown),
-        (ErrorKind::Broken, Execution::NotSent),
+        (ErrorKind::TimedOut, Execution::NotSent),
     ];
     for (call, told) in calls.into_iter().zip(told) {
         assert_eq!(info(call).await, told);
@@ -206,7 +206,7 @@ async fn call_behind_a_request_that_is_never_read_does_not_wait_for_ever() {
     pass(Duration::from_secs(3)).await;
     let began = tokio::time::Instant::now();
     let behind = info(call(&channel, "behind")).await;
-    assert_eq!(behind, (ErrorKind::Broken, Execution::NotSent));
+    assert_eq!(behind, (ErrorKind::TimedOut, Execution::NotSent));
     assert!((8..=9).contains(&began.elapsed().as_secs()));
     // Nor does it live on when nobody needs it any more.
     drop(channel);
@@ -292,7 +292,7 @@ async fn broken_connection_makes_no_channel() {
     let error = connection.into_channel().expect_err("it is closed");
     assert_eq!(
         (error.kind(), error.execution()),
-        (ErrorKind::Broken, Execution::NotSent)
+        (ErrorKind::Closed, Execution::NotSent)
     );
 }
 

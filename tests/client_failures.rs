@@ -2,7 +2,7 @@
 
 use tcs::{
     ConnectOptions, Connection, Contract, Encode, EncodeError, ErrorKind, Execution, Lines, Plain,
-    Writer,
+    UntilEof, Writer,
 };
 use tcs_tests::{
     client::{Prefixed, Text, chain, hears},
@@ -65,6 +65,26 @@ async fn reset_is_an_error_of_the_operating_system() {
         (ErrorKind::Io, Execution::Unknown)
     );
     assert_eq!(error.peer_addr(), Some(addr));
+    within(server)
+        .await
+        .expect("the server saw what it expects");
+}
+
+/// Its end was sent, although it has no bytes.
+#[tokio::test]
+async fn empty_request_is_not_taken_for_unsent() {
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        assert!(within(peer.rest()).await.is_empty());
+        peer.reset();
+    })
+    .await;
+    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let error = within(connection.call::<Text<UntilEof>>("")).await;
+    let error = error.expect_err("reset");
+    assert_eq!(
+        (error.kind(), error.execution()),
+        (ErrorKind::Io, Execution::Unknown)
+    );
     within(server)
         .await
         .expect("the server saw what it expects");

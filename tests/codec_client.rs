@@ -84,6 +84,25 @@ async fn pipeline_returns_items_in_their_order() {
     server.await.expect("no panic");
 }
 
+/// It is certain whatever the codec is for, unlike an answer to HTTP.
+#[tokio::test]
+async fn answer_that_the_server_expects_another_framing_is_no_reply() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let mut peer = RawPeer::over(far);
+    let mut connection: Connection<Codec<LinesCodec>, _> = Connection::over(near);
+    let told = "This port expects length-prefixed frames; to use it with nc, serve it with \
+                `framing = Lines`.\n";
+    within(peer.send(told)).await;
+    let error = within(connection.receive::<String, Codec<LinesCodec>>()).await;
+    assert_eq!(
+        chain(&error.expect_err("no reply")),
+        [
+            "unnamed peer sent no valid frame",
+            "the server answers that it expects length-prefixed frames"
+        ]
+    );
+}
+
 #[client_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>, request = |name: &str| name)]
 fn length(reply: String) -> usize {
     reply.len()

@@ -665,6 +665,62 @@ async fn client_is_told_what_its_server_speaks() {
     assert!(tls.ends_with("; that looks like TLS"), "{tls}");
 }
 
+/// What servers of this library say to a peer that speaks another framing.
+const EXPECTS_LENGTH: &[u8] =
+    b"This port expects length-prefixed frames; to use it with nc, serve it \
+    with `framing = Lines`.\n";
+const EXPECTS_LINES: &[u8] =
+    b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
+
+/// Hears a server that says `bytes` and closes, with framings that would take them for a reply.
+async fn heard_by_all(bytes: &'static [u8]) -> Vec<String> {
+    vec![
+        hears::<Lines>(bytes).await,
+        hears::<CrlfLines>(bytes).await,
+        hears::<Semicolons>(bytes).await,
+        hears::<Delimited<{ delimiter(b" ") }>>(bytes).await,
+        hears::<Fixed<4>>(bytes).await,
+        hears::<Prefixed<u8>>(bytes).await,
+        hears::<Prefixed<u16>>(bytes).await,
+        hears::<Netstrings>(bytes).await,
+        hears::<Raw>(bytes).await,
+        hears::<UntilEof>(bytes).await,
+        hears::<Threes>(bytes).await,
+    ]
+}
+
+#[tokio::test]
+async fn what_a_server_says_to_a_client_of_another_framing_is_no_reply() {
+    for (bytes, said) in [
+        (EXPECTS_LENGTH, "expects length-prefixed frames"),
+        (EXPECTS_LINES, "expects lines of text"),
+    ] {
+        let mut errors = heard_by_all(bytes).await;
+        // They may carry what looks like other protocols, but not this.
+        errors.push(hears::<OptedOut>(bytes).await);
+        for error in errors {
+            assert_eq!(error, format!("the server answers that it {said}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_says_to_another_protocol_is_no_reply() {
+    for (bytes, protocol) in [
+        (BAD_REQUEST, "HTTP"),
+        (b"This port does not speak SSH.\r\n", "SSH"),
+        (
+            b"-ERR this port does not speak the protocol of Redis\r\n",
+            "Redis",
+        ),
+    ] {
+        for error in heard_by_all(bytes).await {
+            let told = format!("the server answers that it does not speak {protocol}");
+            assert_eq!(error, told);
+        }
+    }
+}
+
 /// Where anything is a reply, nothing is guessed.
 #[tokio::test]
 async fn reply_may_be_anything() {

@@ -8,10 +8,14 @@ use tcs_tests::{
     channel::{self, Owned},
     client::{Prefixed, ask, hears},
     control, frame,
+    pipeline::{self, info, receive, send},
     raw_server::RawServer,
     within,
 };
-use tokio::{io::DuplexStream, task::JoinSet};
+use tokio::{
+    io::DuplexStream,
+    task::{JoinHandle, JoinSet},
+};
 
 #[tokio::test]
 async fn reply_timeout_closes_the_connection_and_says_so() {
@@ -203,4 +207,110 @@ async fn what_was_read_before_a_request_was_sent_is_no_reply_to_it() {
         let error = second.expect_err("the reply is not its own");
         assert_eq!(error.kind(), ErrorKind::Broken);
     }
+}
+
+#[tokio::test]
+async fn message_read_before_a_request_was_sent_is_not_its_reply() {
+    // The second is long enough to be sent at once.
+    for (later, execution) in [
+        ("three".to_owned(), Execution::NotSent),
+        ("x".repeat(2_000), Execution::Unknown),
+    ] {
+        let (mut connection, mut peer) = pipeline::memory(1 << 12);
+        let mut pipeline = connection.pipeline::<Prefixed>();
+        send(&mut pipeline, &["one", "two"]).await;
+        within(pipeline.flush()).await;
+        within(peer.send([frame(b"1"), frame(b"2"), frame(b"stray")].concat())).await;
+        assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
+        send(&mut pipeline, &[&later]).await;
+        assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
+        let told = info(receive(&mut pipeline).await);
+        assert_eq!(told, (ErrorKind::Broken, execution));
+    }
+}
+
+#[tokio::test]
+async fn message_read_while_requests_are_sent_is_no_reply_to_later_ones() {
+    let (mut connection, mut peer) = pipeline::memory(64);
+    let large = "x".repeat(70_000);
+    let server = tokio::spawn(async move {
+        hears(&mut peer, "one").await;
+        within(peer.receive(4)).await;
+        within(peer.send([frame(b"1"), frame(b"2"), frame(b"stray")].concat())).await;
+        within(peer.receive(70_000)).await;
+        within(peer.receive(4)).await;
+        within(peer.send(control(0x80, "a notice"))).await;
+        within(peer.receive(70_000)).await;
+        peer
+    });
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    send(&mut pipeline, &["one", &large, &large]).await;
+    let mut peer = within(server).await.expect("it has read all requests");
+    for reply in ["1", "2"] {
+        assert_eq!(receive(&mut pipeline).await.expect("a reply"), reply);
+    }
+    let told = info(receive(&mut pipeline).await);
+    assert_eq!(told, (ErrorKind::Broken, Execution::Unknown));
+    assert_eq!(within(peer.hear()).await, Heard::End);
+}
+
+/// A server that sends half of `message` at once, and the rest when it has heard a request; returns
+/// when the first half is sent.
+async fn in_halves(mut peer: RawPeer, message: Vec<u8>) -> JoinHandle<()> {
+    within(peer.send(&message[..6])).await;
+    tokio::spawn(async move {
+        assert!(matches!(within(peer.hear()).await, Heard::Message(_)));
+        within(peer.send(&message[6..])).await;
+        assert_eq!(within(peer.hear()).await, Heard::End);
+    })
+}
+
+/// Fails unless a request was sent, and what came was not taken for its reply.
+fn assert_lost(error: &tcs::Error) {
+    let lost = "the connection to unnamed peer was lost: the server said something that was not \
+                asked for";
+    let told = (error.kind(), error.execution(), error.to_string());
+    let expected = (ErrorKind::Broken, Execution::Unknown, lost.to_owned());
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn message_that_began_before_a_call_is_not_its_reply() {
+    let (mut connection, peer) = memory();
+    let server = in_halves(peer, frame(b"stray")).await;
+    let error = within(connection.call::<Prefixed>("x")).await;
+    assert_lost(&error.expect_err("not its reply"));
+    within(server).await.expect("it heard the request");
+}
+
+#[tokio::test]
+async fn message_that_began_before_a_pipeline_sends_is_not_the_reply() {
+    let (mut connection, peer) = pipeline::memory(1 << 12);
+    let server = in_halves(peer, frame(b"stray")).await;
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    // Long enough to be sent before anything is received.
+    send(&mut pipeline, &[&"x".repeat(2_000)]).await;
+    assert_lost(&receive(&mut pipeline).await.expect_err("not its reply"));
+    within(server).await.expect("it heard the request");
+}
+
+#[tokio::test]
+async fn message_that_began_before_a_channel_asks_is_not_the_reply() {
+    let (channel, peer) = channel::memory(1 << 10);
+    let server = in_halves(peer, frame(b"stray")).await;
+    channel::settle().await;
+    let error = within(channel.call::<Owned>("x")).await;
+    assert_lost(&error.expect_err("not its reply"));
+    within(server).await.expect("it heard the request");
+}
+
+#[tokio::test]
+async fn notice_that_began_before_a_request_was_sent_harms_nothing() {
+    let (mut connection, peer) = memory();
+    let said = [control(0x80, "a notice"), frame(b"a reply")].concat();
+    let server = in_halves(peer, said).await;
+    let reply = within(connection.call::<Prefixed>("x")).await;
+    assert_eq!(reply.expect("a reply"), "a reply");
+    drop(connection);
+    within(server).await.expect("it heard the request");
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::{Error, error::Repr};
+use crate::Error;
 
 /// A host and a port: `"localhost:7000"`, `("localhost", 7000)`, `"[::1]:7000"` or a
 /// [`SocketAddr`].
@@ -57,18 +57,14 @@ impl Address {
     /// Returns all socket addresses of the name, at least one.
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
         if let Some(reason) = self.problem.or_else(|| number_problem(&self.host)) {
-            let address = self.host.clone();
-            return Err(Repr::Address { address, reason }.into());
+            return Err(Error::address(&self.host, reason));
         }
         let port = self.port.unwrap_or(DEFAULT_PORT);
-        let resolve = |source| Repr::Resolve {
-            host: self.text(),
-            source,
-        };
+        let resolve = |source| Error::resolve(&self.text(), source);
         let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
         let addrs: Vec<_> = found.map_err(resolve)?.collect();
         if addrs.is_empty() {
-            return Err(resolve(std::io::ErrorKind::NotFound.into()).into());
+            return Err(resolve(std::io::ErrorKind::NotFound.into()));
         }
         Ok(addrs)
     }

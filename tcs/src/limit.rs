@@ -1,6 +1,6 @@
 //! What the settings take, and what none of them may be.
 
-use crate::{Error, Framing, ServerProtocol, error::Repr};
+use crate::{Error, Framing, ServerProtocol};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
@@ -9,8 +9,8 @@ const MAX_FRAME_LEN: usize = 512 << 20;
 pub(crate) fn check_zero(settings: &[(&'static str, bool)]) -> Result<(), Error> {
     for (setting, is_zero) in settings {
         if *is_zero {
-            let reason = "is zero, which leaves no room for anything".to_owned();
-            return Err(Repr::Setting { setting, reason }.into());
+            let reason = "is zero, which leaves no room for anything";
+            return Err(Error::setting(setting, reason));
         }
     }
     Ok(())
@@ -19,11 +19,8 @@ pub(crate) fn check_zero(settings: &[(&'static str, bool)]) -> Result<(), Error>
 /// Refuses a `max_frame_len` that `LengthPrefixed` could not tell from text.
 pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
     if length > MAX_FRAME_LEN {
-        return Err(Repr::Setting {
-            setting: "max_frame_len",
-            reason: format!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)"),
-        }
-        .into());
+        let reason = format_args!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)");
+        return Err(Error::setting("max_frame_len", reason));
     }
     Ok(())
 }
@@ -31,11 +28,8 @@ pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
 /// Refuses a `max_frame_len` below what every message of a framing has.
 pub(crate) fn check_min_frame_len(length: usize, least: usize) -> Result<(), Error> {
     if length < least {
-        return Err(Repr::Setting {
-            setting: "max_frame_len",
-            reason: format!("is {length} bytes, and a message of this framing has {least}"),
-        }
-        .into());
+        let reason = format_args!("is {length} bytes, and a message of this framing has {least}");
+        return Err(Error::setting("max_frame_len", reason));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use tokio::{
     task::yield_now,
 };
 
-use crate::{Error, Result, error::Repr};
+use crate::{Error, Result};
 
 /// Refuses to go on where there is no runtime.
 pub(crate) fn inside_runtime(called: &'static str, instead: Instead) -> Result<()> {
@@ -22,7 +22,7 @@ pub(crate) fn inside_runtime(called: &'static str, instead: Instead) -> Result<(
         Instead::Run => ": call `run()`, which brings its own",
         Instead::Nothing => "",
     };
-    Err(Repr::OutsideRuntime { called, instead }.into())
+    Err(Error::outside_runtime(called, instead))
 }
 
 /// What to call where there is no runtime.
@@ -59,7 +59,7 @@ pub(crate) fn block_on_this<T>(
     mut future: Pin<Box<dyn Future<Output = Result<T>> + '_>>,
 ) -> Result<T> {
     // For good only if the runtime gave up before the future was ready, which it never does.
-    let mut output = Err(Repr::Interrupted { cut: 0 }.into());
+    let mut output = Err(Error::interrupted(0));
     poll_on(runtime, &mut |cx| {
         future.as_mut().poll(cx).map(|ready| output = ready)
     });
@@ -84,10 +84,7 @@ pub(crate) fn new_runtime(
     builder: fn() -> Builder,
 ) -> Result<Runtime> {
     if Handle::try_current().is_ok() {
-        return Err(Repr::InsideRuntime { called, instead }.into());
+        return Err(Error::inside_runtime(called, instead));
     }
-    builder()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::from(Repr::Start { source }))
+    builder().enable_all().build().map_err(Error::start)
 }

@@ -266,7 +266,8 @@ impl ReadBuffer {
     }
 
     /// Returns the number of unread bytes.
-    pub(super) fn unread(&self) -> usize {
+    #[inline]
+    pub(crate) fn unread(&self) -> usize {
         self.buffer.len() - self.start
     }
 

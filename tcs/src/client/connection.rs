@@ -1,6 +1,11 @@
 //! A connection that is kept.
 
-use std::{fmt, ops::Range};
+use std::{
+    fmt,
+    future::poll_fn,
+    ops::Range,
+    task::{Context, Poll, ready},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -8,35 +13,25 @@ use tokio::{
 };
 
 use super::{
-    ConnectOptions,
-    failure::Failure,
-    message::{enqueue, take},
-    state::State,
+    fault::{DROPPED, Dead, Fault, LEFT},
+    message::{Incoming, take},
+    options::ConnectOptions,
     timer::Timer,
-    transfer::{Received, Seen, Watch},
+    wire::{Awaited, Failed, InFlight, Wire},
 };
 use crate::{
-    Address, Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer,
-    Rejection, Result, Writer,
-    buffer::{ReadBuffer, WriteBuffer},
-    error::Repr,
-    framing::FirstFrame,
-    limit::assert_parameters,
+    Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer, Result,
+    Writer, framing::FirstFrame, limit::assert_parameters,
 };
-
-/// Why a connection is closed whose server spoke out of turn.
-pub(super) const UNASKED: &str = "the server said something that was not asked for";
-/// Why a connection is closed that a pipeline has left too early.
-pub(super) const LENT: &str = "a pipeline was left before it had received all replies";
 
 /// A connection to a server, for any number of exchanges, one after the other.
 ///
 /// Its framing `F` follows from what is first said on it, so that mixing framings does not compile.
 ///
-/// A request whose reply was not awaited to its end, because the reply timeout was over or the
-/// future was dropped, closes the connection, and the next use says so: a reply never reaches
-/// another caller. So does a message that is there before a request is sent; a greeting is taken by
-/// [`receive`](Self::receive).
+/// A reply never reaches another caller. If the reply timeout passes, or the future of an exchange is
+/// dropped, the connection is closed, and the next use returns an error that says so. A message
+/// answers only a request that was sent before the message began to arrive. Any other message closes
+/// the connection as well. Take a greeting with [`receive`](Self::receive).
 ///
 /// # Examples
 ///
@@ -61,36 +56,22 @@ pub(super) const LENT: &str = "a pipeline was left before it had received all re
 /// # }
 /// ```
 pub struct Connection<F, S = TcpStream> {
-    /// `None` once it is closed, for the reason in `state`.
-    pub(super) stream: Option<S>,
-    pub(super) state: State,
+    /// The open connection, or why it is closed.
+    pub(super) wire: Result<Wire<S>, Dead>,
+    pub(super) framing: FirstFrame<F>,
+    /// The requests of a pipeline, or the one of a call. If there are any when the next exchange
+    /// begins, a pipeline was forgotten.
+    pub(super) in_flight: InFlight,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
-    pub(super) framing: FirstFrame<F>,
-    pub(super) inbox: ReadBuffer,
+    /// Whether the server has said something before it was asked.
+    is_greeted: bool,
+    /// Whether a request was made.
+    is_used: bool,
+    /// Limits the wait for a reply.
+    timer: Timer,
     /// Where replies borrow text that their format had to rewrite.
-    pub(super) scratch: Vec<u8>,
-    pub(super) outbox: WriteBuffer,
-    /// Ends the wait for a reply.
-    pub(super) timer: Timer,
-}
-
-impl<F: Framing> Connection<F> {
-    /// Connects with the default [`ConnectOptions`].
-    ///
-    /// The framing `F` follows from what the connection is used for, so the compiler asks for a type
-    /// until there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ConnectOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: a connection that was begun is closed.
-    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
-        ConnectOptions::new().connect(address).await
-    }
+    scratch: Vec<u8>,
 }
 
 impl<F: Framing, S> Connection<F, S> {
@@ -99,15 +80,15 @@ impl<F: Framing, S> Connection<F, S> {
             assert_parameters::<F>();
         }
         Self {
-            stream: Some(stream),
-            state: State::Fresh,
+            wire: Ok(Wire::new(stream, options.frame_len())),
+            framing: FirstFrame::default(),
+            in_flight: InFlight::new(),
             peer,
             options,
-            framing: FirstFrame::default(),
-            inbox: ReadBuffer::new(),
-            scratch: Vec::new(),
-            outbox: WriteBuffer::new(),
+            is_greeted: false,
+            is_used: false,
             timer: Timer::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -128,9 +109,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// # Errors
     ///
     /// By [`ErrorKind`](crate::ErrorKind): `Refused` with the server's reason, `Request` and `Reply`
-    /// for messages that cannot be encoded or decoded, `TimedOut`, `Closed`, `Io`, and `Broken` after
-    /// an earlier failure. [`Error::execution`] tells whether the request
-    /// can have been executed.
+    /// for messages that cannot be encoded or decoded, `TimedOut`, `Closed`, `Io`, and `Broken` or
+    /// `Closed` after an earlier failure. [`Error::execution`] returns whether the request can have
+    /// been executed.
     ///
     /// # Cancel safety
     ///
@@ -141,24 +122,22 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self.round_trip(P::GREETS, request).await?;
-        let reply = self.inbox.frame(reply);
-        let (scratch, framing) = (&mut self.scratch, &mut self.framing);
-        let reply = take::<P::Format, _, _>(&self.peer, reply, scratch, framing)?;
-        Ok(protocol.process_reply(&self.peer, reply).await)
+        let (reply, peer) = self.read::<P::Format, _>(reply)?;
+        Ok(protocol.process_reply(peer, reply).await)
     }
 
-    /// Sends a request of the protocol `P`, which is named by `call::<P>`, and returns the reply,
-    /// which may borrow from the connection.
+    /// Sends a request of the protocol `P`, named by `call::<P>`, and returns the reply, which may
+    /// borrow from the connection.
     ///
-    /// For a function that returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`; its
-    /// `Err` arrives as an [`Error`] with a [`refusal`](Error::refusal). A framing without control frames
-    /// cannot tell the two apart: there, the text of an `Err` is read as a `T`.
+    /// If the function returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`. Its
+    /// `Err` arrives as an [`Error`] with a [`refusal`](Error::refusal). A framing without control
+    /// frames cannot tell the two apart: the text of an `Err` is then read as a `T`.
     ///
-    /// A protocol of a client, made by `#[client_protocol]`, goes to [`exchange`](Self::exchange).
+    /// For a protocol made by `#[client_protocol]`, use [`exchange`](Self::exchange).
     ///
-    /// Where the protocol has a [greeting](crate::Contract::GREETS), a first call waits for that and drops
-    /// it; to have it, [`receive`](Self::receive) it before. Each of the two waits for the reply timeout at
-    /// most.
+    /// If the protocol has a [greeting](crate::Contract::GREETS), the first call waits for it and drops
+    /// it. To get it, [`receive`](Self::receive) it before. Each of the two waits takes at most the
+    /// reply timeout.
     ///
     /// # Errors
     ///
@@ -171,12 +150,26 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: Callable<Framing = F>,
     {
-        let reply = self
-            .round_trip(P::GREETS, |out| P::encode(request, out))
-            .await?;
-        let reply = self.inbox.frame(reply);
-        let (scratch, framing) = (&mut self.scratch, &mut self.framing);
-        take::<P::Format, _, _>(&self.peer, reply, scratch, framing)
+        let encode = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.round_trip(P::GREETS, encode).await?;
+        self.read::<P::Format, _>(reply).map(|(reply, _)| reply)
+    }
+
+    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[doc(hidden)]
+    pub async fn call_for<'c, P, T>(
+        &'c mut self,
+        request: P::Request<'_>,
+        take_out: impl FnOnce(P::Value<'c>) -> Option<T>,
+    ) -> Result<T>
+    where
+        P: Callable<Framing = F>,
+    {
+        let encode = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.round_trip(P::GREETS, encode).await?;
+        let (reply, peer) = self.read::<P::Format, _>(reply)?;
+        take_out(reply).ok_or_else(|| super::message::mixed_up(peer))
     }
 
     /// Receives a message that was not asked for: a server's greeting, before the first request.
@@ -205,173 +198,258 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         T: Decode<'a, Format>,
     {
-        let message = self.hear_first().await?;
-        let message = self.inbox.frame(message);
-        let (scratch, framing) = (&mut self.scratch, &mut self.framing);
-        take::<Format, _, _>(&self.peer, message, scratch, framing)
+        let message = self.receive_message().await?;
+        self.read::<Format, _>(message).map(|(message, _)| message)
     }
 
     /// Waits for the greeting, if there is one and nothing was received yet.
-    async fn be_greeted(&mut self, greets: bool) -> Result<()> {
-        // All that arrives is the one reply, the greeting as well.
+    pub(super) async fn await_greeting(&mut self, greets: bool) -> Result<()> {
+        // With one exchange, all that arrives is the one reply, the greeting as well.
         let has_greeting = greets && F::PERSISTENT;
-        if has_greeting && matches!(self.state, State::Fresh) {
-            self.hear_first().await?;
+        if has_greeting && self.is_fresh() {
+            self.receive_message().await?;
         }
         Ok(())
     }
 
-    /// Receives a message that was not asked for.
-    async fn hear_first(&mut self) -> Result<Range<usize>> {
+    /// Receives a message without a request.
+    async fn receive_message(&mut self) -> Result<Range<usize>> {
         self.check()?;
-        let heard = self.converse(Watch::Unset).await;
-        if matches!(self.state, State::Fresh) {
-            self.state = State::Greeted;
+        let mut exchange = Exchange::begin(self);
+        let received = exchange
+            .connection
+            .in_time(|connection, cx| match &mut connection.wire {
+                Ok(wire) => wire.poll_receive(cx, &mut connection.framing, Awaited::ANY),
+                Err(_) => Poll::Ready(Err(Failed)),
+            })
+            .await;
+        exchange.is_over = true;
+        drop(exchange);
+        self.is_greeted = true;
+        match received {
+            Ok(incoming) => incoming.into_message(&self.peer, self.options.frame_len()),
+            Err(Failed) => Err(self.error_unsent()),
         }
-        heard.map_err(Error::before_a_request)
     }
 
-    /// Sends a request, to a server that `greets` after its greeting, and returns where its reply
-    /// stands in the inbox.
-    pub(super) async fn round_trip(
+    /// Sends a request, and returns where its reply is in the read buffer.
+    async fn round_trip(
         &mut self,
         greets: bool,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<Range<usize>> {
         self.check()?;
-        self.be_greeted(greets).await?;
-        if !F::PERSISTENT && matches!(self.state, State::Used) {
-            self.abandon("its framing has one exchange per connection, and that was done");
+        self.await_greeting(greets).await?;
+        if !F::PERSISTENT && self.is_used {
+            self.close(Fault::Broken(
+                "its framing has one exchange per connection, and that was done",
+            ));
             self.check()?;
         }
-        let watch = self.settle().await?;
-        self.enqueue(encode)?;
-        self.state = State::Used;
-        self.converse(watch).await
+        let start = self.send(encode)?;
+        let mut exchange = Exchange::begin(self);
+        let mut reply = None;
+        let received = exchange
+            .connection
+            .in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply))
+            .await;
+        exchange.is_over = true;
+        drop(exchange);
+        match received {
+            Ok(incoming) => incoming.into_message(&self.peer, self.options.frame_len()),
+            Err(Failed) => Err(self.error_of(start)),
+        }
     }
 
-    /// Puts a request behind what waits to be sent.
-    pub(super) fn enqueue(
+    /// Waits for the reply to the oldest request in flight.
+    #[inline]
+    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Failed>> {
+        match &mut self.wire {
+            Ok(wire) => wire.poll_reply(cx, &mut self.framing, &mut self.in_flight),
+            Err(_) => Poll::Ready(Err(Failed)),
+        }
+    }
+
+    /// Waits until the request is sent and its reply is there.
+    ///
+    /// A server may reply before it has read the whole request, and goes on reading. The next
+    /// request must not run into the rest of this one.
+    #[inline]
+    fn poll_exchanged(
+        &mut self,
+        cx: &mut Context<'_>,
+        reply: &mut Option<Incoming>,
+    ) -> Poll<Result<Incoming, Failed>> {
+        let incoming = match reply.take() {
+            Some(incoming) => incoming,
+            None => ready!(self.poll_reply(cx))?,
+        };
+        if let Ok(wire) = &mut self.wire
+            && wire.poll_flush(cx).is_pending()
+        {
+            *reply = Some(incoming);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(incoming))
+    }
+
+    /// Adds a request to those in flight, without sending it. Returns its position.
+    #[inline]
+    pub(super) fn send(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<()> {
-        let limit = self.options.frame_len();
-        enqueue(&mut self.outbox, &mut self.framing, limit, encode)
+    ) -> Result<u64> {
+        let Ok(wire) = &mut self.wire else {
+            return Err(self.error_unsent());
+        };
+        let start = wire.push(&mut self.framing, encode)?;
+        self.in_flight.push_back(start);
+        self.is_used = true;
+        Ok(start)
     }
 
-    /// Makes sure that a request can be sent.
+    /// Polls until ready, for at most the reply timeout. Closes the connection if that passes, or if
+    /// the connection fails.
     ///
-    /// Cancel safe: it waits for nothing but the greeting of a server that `greets`.
-    pub(super) async fn prepare(&mut self, greets: bool) -> Result<()> {
-        self.check()?;
-        self.be_greeted(greets).await?;
-        self.settle().await.map(drop)
-    }
-
-    /// Sends what waits, and receives a message, within the reply timeout.
-    async fn converse(&mut self, watch: Watch) -> Result<Range<usize>> {
-        let mut pending = Pending {
-            connection: self,
-            reason: Some("an earlier exchange was not awaited to its end"),
-        };
-        let source = match pending.connection.transfer(watch).await {
-            Ok(Received::Message(frame)) => {
-                pending.reason = None;
-                return Ok(frame);
+    /// What is there at the first poll needs no clock.
+    pub(super) async fn in_time<T>(
+        &mut self,
+        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
+    ) -> Result<T, Failed> {
+        let limit = self.options.reply();
+        let mut deadline = None;
+        poll_fn(|cx| match poll(self, cx) {
+            Poll::Ready(Ok(output)) => Poll::Ready(Ok(output)),
+            Poll::Ready(Err(Failed)) => {
+                self.close_failed();
+                Poll::Ready(Err(Failed))
             }
-            Ok(Received::Rejection(source)) => source,
-            Err(repr) => {
-                pending.reason = Some(match repr {
-                    Repr::ReplyTimedOut { .. } => "an earlier exchange timed out",
-                    _ => "an earlier exchange failed",
-                });
-                return Err(repr.into());
+            Poll::Pending => {
+                let limit = ready!(self.timer.poll_limit(limit, &mut deadline, cx));
+                self.close(Fault::Silent(limit));
+                Poll::Ready(Err(Failed))
             }
-        };
-        pending.reason = None;
-        Err(pending.connection.refused(source))
+        })
+        .await
     }
 
-    /// Makes sure that nothing was said which the next request would take for its reply.
-    ///
-    /// Cancel safe: it never waits.
-    async fn settle(&mut self) -> Result<Watch> {
-        let reason = match self.look().await {
-            Ok(Seen::Nothing(watch)) => return Ok(watch),
-            Ok(Seen::End(refusal)) => return Err(self.refused(refusal)),
-            Ok(Seen::Message) => UNASKED,
-            Err(repr) => {
-                self.abandon("the server has closed it");
-                return Err(repr.into());
+    /// Closes the connection if the server has said something that was not asked for, or has ended
+    /// it. Never waits.
+    pub(super) async fn ensure_idle(&mut self) -> Result<()> {
+        let idle = poll_fn(|cx| {
+            let Ok(wire) = &mut self.wire else {
+                return Poll::Ready(Err(Failed));
+            };
+            let idle = wire.check_idle(cx, &mut self.framing);
+            if idle.is_err() {
+                self.close_failed();
             }
+            Poll::Ready(idle)
+        });
+        idle.await.map_err(|Failed| self.error_unsent())
+    }
+
+    /// Reads the message at `range`. Returns it with the peer, which cannot be borrowed besides.
+    #[inline]
+    pub(super) fn read<'a, Format, T>(&'a mut self, range: Range<usize>) -> Result<(T, &'a Peer)>
+    where
+        T: Decode<'a, Format>,
+    {
+        let bytes = match &self.wire {
+            Ok(wire) => wire.message(range),
+            Err(_) => &[],
         };
-        self.abandon(reason);
-        self.check()?;
-        Ok(Watch::Unset)
-    }
-
-    /// Notes a refusal, after which nothing more can be asked if it is final.
-    fn refused(&mut self, source: Rejection) -> Error {
-        if source.kind().is_final() {
-            self.stream = None;
-            self.state = State::Ended(source.clone());
-        }
-        let peer = self.peer.clone();
-        Repr::Refused { peer, source }.into()
-    }
-
-    /// Tells whether the end of what is sent is to follow, as the end of the request.
-    pub(super) fn ends_sending(&self) -> bool {
-        F::HALF_CLOSE && matches!(self.state, State::Used)
-    }
-
-    /// Refuses to go on where nothing can be asked any more.
-    pub(super) fn check(&self) -> Result<()> {
-        self.state.check(&self.peer)
+        let message =
+            take::<Format, _, _>(&self.peer, bytes, &mut self.scratch, &mut self.framing)?;
+        Ok((message, &self.peer))
     }
 }
 
 impl<F, S> Connection<F, S> {
-    /// Leaves the connection to a pipeline: nobody else can use it until it is taken back, even if
-    /// the pipeline is forgotten.
-    pub(super) fn lend(&mut self) {
-        self.state = State::Broken(LENT);
-    }
-
-    /// Takes the connection back from a pipeline that has received all replies.
-    pub(super) fn take_back(&mut self) {
-        self.state = State::Used;
-    }
-
-    /// Closes the connection, because of what is told to the requests that are open.
-    pub(super) fn fail(&mut self, failure: &Failure) {
-        self.abandon(failure.reason());
-        if let Failure::Ended(refusal) = failure {
-            self.state = State::Ended(refusal.clone());
+    /// Closes the connection if a pipeline was forgotten with replies to come.
+    #[inline]
+    pub(super) fn close_if_left(&mut self) {
+        if !self.in_flight.is_empty() {
+            self.in_flight.clear();
+            self.close(Fault::Broken(LEFT));
         }
     }
 
-    /// Closes the connection at once.
-    pub(super) fn abandon(&mut self, reason: &'static str) {
-        self.stream = None;
-        self.state = State::Broken(reason);
-        // What is kept to ask for the reason holds no buffers.
-        self.inbox = ReadBuffer::new();
-        self.outbox = WriteBuffer::new();
-        self.scratch = Vec::new();
+    /// Returns an error if no exchange can begin.
+    #[inline]
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.close_if_left();
+        self.check_open()
+    }
+
+    /// Returns an error if nothing more can be asked.
+    #[inline]
+    pub(super) fn check_open(&self) -> Result<()> {
+        match &self.wire {
+            Ok(_) => Ok(()),
+            Err(dead) => Err(dead.fault.of_later(&self.peer)),
+        }
+    }
+
+    /// Returns `true` if nothing was received and nothing asked.
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.is_greeted && !self.is_used
+    }
+
+    /// Closes the connection at once, unless it is closed. Its buffers are freed.
+    #[cold]
+    pub(super) fn close(&mut self, fault: Fault) {
+        if let Ok(wire) = &self.wire {
+            let sent = wire.sent();
+            self.wire = Err(Dead { fault, sent });
+        }
+    }
+
+    /// Closes a connection whose wire has failed.
+    #[cold]
+    fn close_failed(&mut self) {
+        if let Ok(wire) = &mut self.wire {
+            let fault = wire.take_fault().unwrap_or(Fault::Closed);
+            self.close(fault);
+        }
+    }
+
+    /// Returns the error of a request that was in flight when the connection was closed.
+    #[cold]
+    pub(super) fn error_of(&self, start: u64) -> Error {
+        match &self.wire {
+            Err(dead) => dead.of(start, &self.peer),
+            Ok(_) => Error::closed(&self.peer),
+        }
+    }
+
+    /// Returns the error of what waited without a request, or could not be sent.
+    #[cold]
+    fn error_unsent(&self) -> Error {
+        self.error_of(u64::MAX)
     }
 }
 
-/// Closes the connection for `reason`, if there is one, when the exchange is over or dropped.
-struct Pending<'a, F, S> {
+/// An exchange. If it is dropped before its end, it closes the connection.
+struct Exchange<'a, F, S> {
     connection: &'a mut Connection<F, S>,
-    reason: Option<&'static str>,
+    is_over: bool,
 }
 
-impl<F, S> Drop for Pending<'_, F, S> {
+impl<'a, F, S> Exchange<'a, F, S> {
+    const fn begin(connection: &'a mut Connection<F, S>) -> Self {
+        Self {
+            connection,
+            is_over: false,
+        }
+    }
+}
+
+impl<F, S> Drop for Exchange<'_, F, S> {
     fn drop(&mut self) {
-        if let Some(reason) = self.reason {
-            self.connection.abandon(reason);
+        self.connection.in_flight.clear();
+        if !self.is_over {
+            self.connection.close(Fault::Broken(DROPPED));
         }
     }
 }
@@ -380,24 +458,7 @@ impl<F, S> fmt::Debug for Connection<F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("peer", &self.peer)
-            .field("state", &self.state)
+            .field("closed", &self.wire.as_ref().err())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn connection_sends_without_delay() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = listener.local_addr().expect("it listens");
-        let connection: Connection<crate::Lines> =
-            Connection::connect(addr).await.expect("it listens");
-        let stream = connection.stream.as_ref().expect("it is open");
-        assert!(stream.nodelay().expect("TCP has it"));
     }
 }

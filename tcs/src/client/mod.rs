@@ -8,16 +8,14 @@ use crate::{
 };
 
 mod channel;
+mod connect;
 mod connection;
-mod failure;
+mod fault;
 mod message;
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-mod operation;
 mod options;
 mod pipeline;
-mod state;
 mod timer;
-mod transfer;
+mod wire;
 
 pub use channel::Channel;
 pub use connection::Connection;

@@ -1,8 +1,8 @@
-//! A timer that is kept from one wait to the next.
+//! Timers: one that is kept from one wait to the next, and one for all calls of a channel.
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -11,8 +11,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+/// The number of ticks in a reply timeout. A call that has seen more of them begin is late.
+pub(super) const TICKS: u32 = 8;
 /// No wait is longer than this, so that each can be added to the clock.
-pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
+const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// A timer for many waits, one after the other, nearly all of which end before their time.
 ///
@@ -72,6 +74,53 @@ impl Timer {
         let Armed { sleep, .. } = self.0.insert(armed);
         // A task that has done enough for now must not be taken for one that the timer wakes.
         Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx)
+    }
+}
+
+/// A timer that goes off again and again while it is started, eight times in a reply timeout.
+///
+/// After a pause of the whole process it goes on as if there had been none.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    period: Option<Duration>,
+    timer: Timer,
+    /// The next tick, unless it is stopped.
+    next: Option<Instant>,
+}
+
+impl Ticker {
+    pub(super) fn new(limit: Option<Duration>) -> Self {
+        let period = |limit: Duration| (limit / TICKS).clamp(Duration::from_millis(1), LONGEST);
+        Self {
+            period: limit.map(period),
+            timer: Timer::new(),
+            next: None,
+        }
+    }
+
+    /// Starts it, unless it runs.
+    pub(super) fn start(&mut self) {
+        if self.next.is_none() {
+            self.set();
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.next = None;
+    }
+
+    /// Waits for the next tick.
+    pub(super) fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(next) = self.next else {
+            return Poll::Pending;
+        };
+        ready!(self.timer.poll_until(next, cx));
+        self.set();
+        Poll::Ready(())
+    }
+
+    fn set(&mut self) {
+        self.next = self.period.map(|period| Instant::now() + period);
     }
 }
 
@@ -174,5 +223,27 @@ mod tests {
         assert_eq!(task.0.load(Relaxed), 0);
         advance(SECOND).await;
         assert_eq!(task.0.load(Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_come_while_it_runs() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(Some(Duration::from_secs(8)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(ticker.poll_tick(&mut cx).is_pending());
+        for second in 1..20 {
+            ticker.start();
+            poll_fn(|cx| ticker.poll_tick(cx)).await;
+            assert_eq!(start.elapsed().as_secs(), second);
+        }
+        ticker.stop();
+        advance(Duration::from_secs(9)).await;
+        assert!(ticker.poll_tick(&mut cx).is_pending());
+        ticker.start();
+        assert!(ticker.poll_tick(&mut cx).is_pending());
+
+        let mut never = Ticker::new(None);
+        never.start();
+        assert!(never.poll_tick(&mut cx).is_pending());
     }
 }

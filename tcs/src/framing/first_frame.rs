@@ -18,7 +18,8 @@ use crate::Rejection;
 /// function of the bytes alone. It does not depend on how the network, or an attacker, split them
 /// into reads.
 ///
-/// At a client, an error about the first bytes names the protocol that the server seems to speak.
+/// At a client, what a server of this library says to a peer of another framing is an error, and an
+/// error about the first bytes names the protocol that the server seems to speak.
 ///
 /// After the first frame, all of this costs one branch.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ enum Stage {
     /// It is kept, because a framing may change its state with each frame, and so never parses the
     /// same frame twice. It is boxed, because it is rare, and each idle connection has room for it.
     Held(Box<Found>),
-    /// Detection is over, or disabled.
+    /// Detection is over.
     Past,
 }
 
@@ -61,11 +62,7 @@ impl<F: Framing> FirstFrame<F> {
     pub const fn new(framing: F) -> Self {
         Self {
             framing,
-            stage: if F::DETECTS_OTHER_PROTOCOLS {
-                Stage::Incomplete
-            } else {
-                Stage::Past
-            },
+            stage: Stage::Incomplete,
         }
     }
 
@@ -90,7 +87,12 @@ impl<F: Framing> FirstFrame<F> {
             Stage::Held(found) => found.map(Some),
             Stage::Incomplete | Stage::Past => self.framing.parse(input),
         };
-        match judge(input, F::GRANULARITY, parsed) {
+        let verdict = if F::DETECTS_OTHER_PROTOCOLS {
+            judge(input, F::GRANULARITY, parsed)
+        } else {
+            judge_opted_out(input, parsed)
+        };
+        match verdict {
             Verdict::Final(parsed) => {
                 self.stage = Stage::Past;
                 parsed
@@ -164,6 +166,18 @@ impl<F: Framing> Framing for FirstFrame<F> {
 
 // The code below depends on no framing. It is compiled with this library, not with each program.
 
+/// Decides about the result of a framing that opts out of detection.
+fn judge_opted_out(input: Unparsed<'_>, parsed: Parsed) -> Verdict {
+    if input.side() == Side::Server {
+        return Verdict::Final(parsed);
+    }
+    match Notice::of_server(input.bytes()) {
+        Some(notice) if notice.is_about_framing() => said(notice),
+        _ if matches!(parsed, Ok(None)) => Verdict::Incomplete,
+        _ => Verdict::Final(parsed),
+    }
+}
+
 /// Decides about a framing's result for the first bytes of a connection.
 fn judge(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
     if let Err(error) = no_first_bytes(input, granularity) {
@@ -172,6 +186,13 @@ fn judge(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdi
             Side::Client => of_a_server(input, Err(error)),
         };
         return Verdict::Final(parsed);
+    }
+    if input.side() == Side::Client
+        // In this framing, that one is a control frame, and no text is taken for a frame.
+        && granularity != Granularity::LengthPrefixed
+        && let Some(notice) = Notice::of_server(input.bytes())
+    {
+        return said(notice);
     }
     match (input.side(), parsed) {
         (Side::Server, Ok(None)) => incomplete(input, granularity),
@@ -229,6 +250,13 @@ fn no_message(input: Unparsed<'_>, found: Found) -> Verdict {
         Sniff::Maybe if input.arrival() != Arrival::Ended => Verdict::Hold(found),
         Sniff::None | Sniff::Maybe => Verdict::Final(found.map(Some)),
     }
+}
+
+/// Decides about what a server of this library says to a peer that speaks another framing, or
+/// another protocol. Most framings would take it for a reply.
+fn said(notice: Notice) -> Verdict {
+    let text = format_args!("the server answers that it {notice}");
+    Verdict::Final(Err(FrameError::malformed(text)))
 }
 
 fn other(protocol: OtherProtocol) -> Verdict {

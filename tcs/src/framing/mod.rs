@@ -45,6 +45,10 @@ use crate::Rejection;
 
 /// Splits a byte stream into messages, and writes messages to it.
 ///
+/// Each connection has one value of its framing, for both directions, so a framing may keep state that
+/// reading and writing share. In a [`Pipeline`](crate::Pipeline) and a [`Channel`](crate::Channel),
+/// requests are written before the replies to earlier ones are read.
+///
 /// The framings of this library:
 ///
 /// | framing | on the wire | for |
@@ -70,6 +74,11 @@ use crate::Rejection;
 /// of a connection. It answers in the peer's own protocol, and executes nothing that the peer sent,
 /// however the bytes arrive. Detection works around every framing, including your own, unless the
 /// framing opts out ([`DETECTS_OTHER_PROTOCOLS`](Self::DETECTS_OTHER_PROTOCOLS)), as `Codec` does.
+///
+/// A client takes none of these answers for a reply. Nor does it take for a reply what a server says to
+/// a peer that speaks another framing: that it expects length-prefixed frames, or lines of text. Both
+/// are errors of the kind [`Reply`](crate::ErrorKind::Reply). The exception is the alert that answers
+/// TLS, which servers of other protocols send as well.
 ///
 /// So the first message of a connection cannot begin like these protocols. If its bytes can still
 /// become one of them, it is processed when the next bytes show that they do not, or when the peer
@@ -144,7 +153,8 @@ pub trait Framing: Default + Send + Sync + 'static {
     ///
     /// Override this with `false` if your framing carries one of these protocols, or if a first
     /// message may begin like one. At a client, this controls whether an error about a server's
-    /// first bytes names the protocol that the server seems to speak.
+    /// first bytes names the protocol that the server seems to speak, and whether the answer that a
+    /// server gives to one of these protocols can be a reply.
     const DETECTS_OTHER_PROTOCOLS: bool = true;
 
     /// Whether messages are values, which pass through [`values`](Self::values), and not bytes.

@@ -63,9 +63,36 @@ pub(super) enum Notice {
 }
 
 impl Notice {
+    /// The notices that a client can tell from a reply, whatever it asked.
+    ///
+    /// The alert is not one of them: any server of TLS sends the same.
+    const CERTAIN: [Self; 5] = [
+        Self::ExpectsLength,
+        Self::ExpectsLines,
+        Self::OtherProtocol(OtherProtocol::Http),
+        Self::OtherProtocol(OtherProtocol::Ssh),
+        Self::OtherProtocol(OtherProtocol::Redis),
+    ];
+
+    /// Returns the notice that a server's first bytes begin with.
+    pub(super) fn of_server(bytes: &[u8]) -> Option<Self> {
+        let said = |notice: &Self| bytes.starts_with(notice.bytes());
+        Self::CERTAIN.into_iter().find(said)
+    }
+
+    /// Returns `true` if the notice is of no protocol but this library's.
+    pub(super) const fn is_about_framing(self) -> bool {
+        matches!(self, Self::ExpectsLength | Self::ExpectsLines)
+    }
+
     /// Appends the notice. Returns `false` if there is none.
     pub(super) fn write(self, out: &mut Vec<u8>) -> bool {
-        let bytes: &[u8] = match self {
+        out.extend_from_slice(self.bytes());
+        !self.bytes().is_empty()
+    }
+
+    const fn bytes(self) -> &'static [u8] {
+        match self {
             Self::OtherProtocol(protocol) => match protocol {
                 // RFC 9112, section 3: a server that cannot parse the request line answers 400.
                 OtherProtocol::Http => {
@@ -77,7 +104,7 @@ impl Notice {
                 // Lines may precede a server's version (RFC 4253, section 4.2).
                 OtherProtocol::Ssh => b"This port does not speak SSH.\r\n",
                 OtherProtocol::Redis => b"-ERR this port does not speak the protocol of Redis\r\n",
-                OtherProtocol::Proxy => return false,
+                OtherProtocol::Proxy => b"",
             },
             Self::ExpectsLength => {
                 b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n"
@@ -88,8 +115,17 @@ impl Notice {
             Self::ExpectsLines => {
                 b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`"
             }
-        };
-        out.extend_from_slice(bytes);
-        true
+        }
+    }
+}
+
+/// Writes what a server says of itself.
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherProtocol(protocol) => write!(f, "does not speak {protocol}"),
+            Self::ExpectsLength => f.write_str("expects length-prefixed frames"),
+            Self::ExpectsLines => f.write_str("expects lines of text"),
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     spawn::SpawnConnection,
     stop::{Order, ServerHandle},
 };
-use crate::{Result, error::Repr, runtime::BoxFuture, socket::listen};
+use crate::{Error, Result, runtime::BoxFuture, socket::listen};
 
 /// A server that does not listen yet.
 pub(super) struct ServerPlan {
@@ -165,7 +165,7 @@ async fn accept_then_drain(
     acceptor.shared.listener().close();
     let hurry = timeout(drain.unwrap_or(Duration::MAX), handle.told(Order::Abort));
     let report = acceptor.registry.drain(hurry).await;
-    accepted.map_err(|source| Repr::Accept { source })?;
+    accepted.map_err(Error::accept)?;
     let cut = report.requests.cut;
     if cut > 0 {
         tracing::warn!(%report, "stopped; requests in flight were cut");
@@ -173,7 +173,7 @@ async fn accept_then_drain(
         tracing::info!(%report, "stopped");
     }
     if handle.was_told(Order::Abort) {
-        return Err(Repr::Interrupted { cut }.into());
+        return Err(Error::interrupted(cut));
     }
     Ok(report)
 }
@@ -183,27 +183,21 @@ async fn accept_then_drain(
 /// An address that is in use is an error. If the next one were taken, a second server on `localhost` would
 /// listen on the other IP version, and its peers would reach the first server.
 fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
-    let mut failure = Repr::Setting {
-        setting: "address",
-        reason: "has no socket address".to_owned(),
-    };
+    let mut failure = Error::setting("address", "has no socket address");
     for addr in addrs {
         let listener = listen(*addr);
         match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((local_addr, listener)) => return Ok((listener, local_addr)),
             Err(source) => {
                 let is_in_use = source.kind() == ErrorKind::AddrInUse;
-                failure = Repr::Listen {
-                    addr: *addr,
-                    source,
-                };
+                failure = Error::listen(*addr, source);
                 if is_in_use {
                     break;
                 }
             }
         }
     }
-    Err(failure.into())
+    Err(failure)
 }
 
 #[cfg(test)]

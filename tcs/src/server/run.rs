@@ -16,8 +16,7 @@ use super::{
     stop::{ServerHandle, Signals},
 };
 use crate::{
-    Result,
-    error::Repr,
+    Error, Result,
     runtime::{BoxFuture, block_on, block_on_this, new_runtime},
 };
 
@@ -25,7 +24,7 @@ impl ServerPlan {
     /// Serves until the server is done. The first signal stops it, the second aborts it.
     pub(super) fn listen_until_signal(self) -> BoxFuture<'static, Result<Report>> {
         Box::pin(async move {
-            let mut signals = Signals::catch().map_err(|source| Repr::Signals { source })?;
+            let mut signals = Signals::catch().map_err(Error::signals)?;
             let bound = self.bind().await?;
             let handle = bound.handle();
             let stop_at_signals = async {
@@ -64,7 +63,7 @@ impl ServerPlan {
         Ok(ServerThread {
             local_addr,
             handle,
-            thread: thread.map_err(|source| Repr::Start { source })?,
+            thread: thread.map_err(Error::start)?,
         })
     }
 }

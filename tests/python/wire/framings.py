@@ -48,7 +48,9 @@ class Framing:
     at_once = False
 
     def read(self, data, reading):
-        """Cuts a frame, unless a client speaks something else."""
+        """Cuts a frame, unless one end speaks something else."""
+        if not reading.server and reading.first and not self.has_control and other_protocols.is_answer(data):
+            raise Broken
         if not (reading.server and reading.first):
             return self.cut(data, reading)
         try:

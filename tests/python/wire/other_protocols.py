@@ -82,3 +82,8 @@ def tls(data):
 def answer(name):
     """Returns what such a peer is told; nothing if the framing tells it."""
     return ANSWERS.get(name)
+
+
+def is_answer(data):
+    """Returns whether a server says that its client speaks something else."""
+    return any(data.startswith(answer) for name, answer in ANSWERS.items() if name != "TLS")

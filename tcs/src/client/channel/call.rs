@@ -9,36 +9,28 @@ use std::{
 use tokio::time::timeout;
 
 use super::{reply::Reply, shared::Shared};
-use crate::{EncodeError, Framing, Result, Writer, client::message::enqueue, error::Repr};
+use crate::{EncodeError, Error, Framing, Result, Writer};
 
-/// A call, which gives its slot back when it is dropped.
+/// A call. Dropping it frees its slot.
 #[derive(Debug)]
 pub(super) struct Call<'s, F: Framing, E> {
     shared: &'s Shared<F>,
-    /// What writes the request, until it is written.
+    /// Writes the request. `None` once it is written.
     encode: Option<E>,
-    /// Its slot, from then on until it has its outcome.
+    /// Its slot, from when the request is written until the outcome is taken.
     number: Option<usize>,
     reply: Reply,
 }
 
-/// Whether a call has its reply.
+/// The place of a caller among those that wait for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    Replied,
-    /// There is no room for it.
-    Waits,
-}
-
-/// Whether a caller may take room while others wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// Not before them: it has just come.
+enum Queueing {
+    /// It has just come, and goes behind those that wait.
     New,
-    /// Not before them: it has begun to wait, too.
-    Behind,
+    /// It waits as well, behind the others.
+    Waiting,
     /// It was told that there may be room.
-    Own,
+    First,
 }
 
 impl<'s, F, E> Call<'s, F, E>
@@ -46,7 +38,7 @@ where
     F: Framing,
     E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
 {
-    /// A call of a server that `greets`, or does not; refused where its greeting was not received.
+    /// Creates a call. Returns an error if the server greets and its greeting was not received.
     #[inline]
     pub(super) fn new(shared: &'s Shared<F>, greets: bool, encode: E) -> Result<Self> {
         shared.check_greeted(greets)?;
@@ -58,31 +50,39 @@ where
         })
     }
 
-    /// Sends the request and waits for the reply, if there is room for it.
+    /// Sends the request and waits for the reply.
     #[inline]
-    pub(super) fn at_once(&mut self) -> impl Future<Output = Result<Progress>> {
+    pub(super) async fn finish(&mut self) -> Result<()> {
+        if !self.at_once().await? {
+            self.in_turn().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the request and waits for the reply. Returns `false` at once if there is no room.
+    #[inline]
+    fn at_once(&mut self) -> impl Future<Output = Result<bool>> {
         poll_fn(|cx| {
             if let Some(number) = self.number {
-                return self.poll_reply(cx, number).map_ok(|()| Progress::Replied);
+                return self.poll_reply(cx, number).map_ok(|()| true);
             }
-            match self.enter(cx.waker(), Turn::New) {
+            match self.enter(cx.waker(), Queueing::New) {
                 Ok(()) if self.number.is_some() => Poll::Pending,
-                entered => Poll::Ready(entered.map(|()| Progress::Waits)),
+                entered => Poll::Ready(entered.map(|()| false)),
             }
         })
     }
 
-    /// Waits until there is room, and then does that.
-    pub(super) async fn in_turn(&mut self) -> Result<()> {
+    /// Waits until there is room, then sends the request and waits for the reply.
+    async fn in_turn(&mut self) -> Result<()> {
         let Self { shared, .. } = *self;
         let limit = shared.options.reply();
         let room = self.wait_for_room();
         match limit {
             None => room.await?,
-            Some(limit) => timeout(limit, room).await.unwrap_or_else(|_| {
-                let peer = shared.peer.clone();
-                Err(Repr::NoRoom { peer, limit }.into())
-            })?,
+            Some(limit) => timeout(limit, room)
+                .await
+                .unwrap_or_else(|_| Err(Error::no_room(&shared.peer, limit)))?,
         }
         poll_fn(|cx| match self.number {
             Some(number) => self.poll_reply(cx, number),
@@ -94,24 +94,24 @@ where
     async fn wait_for_room(&mut self) -> Result<()> {
         let Self { shared, .. } = *self;
         let _waiting = Waiting::new(shared);
-        let mut turn = Turn::Behind;
+        let mut queueing = Queueing::Waiting;
         loop {
             let mut room = pin!(shared.room.notified());
             // From here on nothing is missed.
             let is_told = room.as_mut().enable();
             if is_told {
-                turn = Turn::Own;
+                queueing = Queueing::First;
             }
-            poll_fn(|cx| Poll::Ready(self.enter(cx.waker(), turn))).await?;
+            poll_fn(|cx| Poll::Ready(self.enter(cx.waker(), queueing))).await?;
             if self.number.is_some() {
                 return Ok(());
             }
-            // A turn ends with its look: a second one might take the room that another was told of.
-            turn = if is_told {
-                Turn::Behind
+            // Each notification is for one look. A second look might take the room of another caller.
+            queueing = if is_told {
+                Queueing::Waiting
             } else {
                 room.await;
-                Turn::Own
+                Queueing::First
             };
         }
     }
@@ -126,18 +126,18 @@ where
         std::mem::take(&mut self.reply)
     }
 
-    /// Takes a slot and puts the request behind those that wait to be sent, if there is room.
-    fn enter(&mut self, waker: &Waker, turn: Turn) -> Result<()> {
+    /// Takes a slot, and adds the request to those that wait to be sent, if there is room.
+    fn enter(&mut self, waker: &Waker, queueing: Queueing) -> Result<()> {
         let Self { shared, .. } = *self;
         let mut guard = shared.lock();
         let state = &mut *guard;
-        if let Some(failure) = &state.failure {
-            return Err(failure.of_later(&shared.peer));
+        if let Some(dead) = &state.dead {
+            return Err(dead.fault.of_later(&shared.peer));
         }
-        let is_overtaking = match turn {
-            Turn::New => state.waiting > 0,
-            Turn::Behind => state.waiting > 1,
-            Turn::Own => {
+        let is_overtaking = match queueing {
+            Queueing::New => state.waiting > 0,
+            Queueing::Waiting => state.waiting > 1,
+            Queueing::First => {
                 state.is_offered = false;
                 false
             }
@@ -148,9 +148,8 @@ where
         let Some(encode) = self.encode.take() else {
             return Ok(());
         };
-        let start = state.taken + state.outbox.waiting() as u64;
         let limit = shared.options.frame_len();
-        enqueue(&mut state.outbox, &mut state.framing, limit, encode)?;
+        let start = state.queue.push(&mut state.framing, limit, encode)?;
         self.number = Some(state.calls.open(start, state.tick, waker.clone()));
         let driver = state.driver.take();
         drop(guard);

@@ -4,20 +4,11 @@ use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{
-    call::{Call, Progress},
-    driver::Driver,
-    shared::Shared,
-};
-use super::{
-    ConnectOptions, Connection,
-    message::{decode, unreadable},
-    state::State,
-};
+use self::{call::Call, driver::Driver, shared::Shared};
+use super::{connection::Connection, message::decode};
 use crate::{
-    Address, Callable, ClientProtocol, Encode as _, Frame, Framing, LengthPrefixed, OwnedCallable,
+    Callable, ClientProtocol, Encode as _, Error, Frame, Framing, LengthPrefixed, OwnedCallable,
     Peer, Result, Writer,
-    error::Repr,
     runtime::{Instead, inside_runtime},
 };
 
@@ -26,32 +17,34 @@ mod calls;
 mod driver;
 mod reply;
 mod shared;
-mod slot;
-mod ticker;
 
 /// A connection that many tasks share: cheap to clone, and each clone can call at any time.
 ///
-/// Requests are sent in the order in which they are made, those of many tasks together in one
-/// write, and replies are given to those who asked. One task drives the connection; it ends when
-/// the last clone is gone and what was asked is answered.
+/// Requests are sent in the order in which they are made, those of many tasks together in one write.
+/// Each caller gets the reply to its own request. One task drives the connection. It ends when the
+/// last clone is dropped and all requests are answered.
 ///
-/// **Limits.** At most [`max_in_flight`](ConnectOptions::max_in_flight) calls are in flight, and
-/// about 1 MiB of requests wait to be sent; beyond that a call waits for room, in turn, for at most
-/// the [`reply_timeout`](ConnectOptions::reply_timeout). From when it has room, a call has that time
-/// for its reply, and up to an eighth more, because one timer serves all calls.
+/// **Limits.** At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) calls are in flight,
+/// and about 1 MiB of requests wait to be sent. Beyond that, a call waits for room, in turn, for at
+/// most the [`reply_timeout`](crate::ConnectOptions::reply_timeout). Once it has room, it waits for its
+/// reply for that time again, and up to an eighth more, because one timer serves all calls.
 ///
 /// **Late and dropped calls.** Replies come in the order of the requests, so a call that was dropped
-/// or is too late keeps its place: its reply is dropped when it comes, and reaches nobody else. The
-/// other calls go on. Only when nothing at all has arrived for the whole of a call's time, the
-/// connection is taken for dead. A slow function delays the calls behind it: use more than one
-/// channel where that matters.
+/// or is too late keeps its place. Its reply is dropped when it comes, and reaches nobody else. The
+/// other calls go on. Only if nothing at all arrives during the whole time of a call is the connection
+/// given up. A slow function delays the calls after it: use several channels if that matters.
 ///
-/// **When the connection fails,** or the server ends it, all open calls fail, each with its own
-/// [`execution`](crate::Error::execution), and so does every later one. A channel does not connect
-/// again: connect a new one. (Reconnecting, several connections and several servers are to come.)
+/// **If the connection fails,** or the server ends it, all calls fail, each with its own
+/// [`execution`](crate::Error::execution), and so does every later call. A channel does not connect
+/// again: connect a new one.
 ///
-/// A protocol that leaves requests without a reply ([`Answer::Nothing`](crate::Answer::Nothing)) is
-/// not for channels: replies have no names, so the next one would be taken for the missing one.
+/// **The framing.** A channel has one value of its framing, like any connection. The callers write
+/// requests with it, and the task reads replies, in any order. So a framing of your own may keep state
+/// in it for both directions.
+///
+/// Do not use channels with a protocol that leaves requests without a reply
+/// ([`Answer::Nothing`](crate::Answer::Nothing)): replies carry no ids, so the next one would be taken
+/// for the missing one.
 ///
 /// # Examples
 ///
@@ -95,32 +88,19 @@ pub struct Channel<F: Framing = LengthPrefixed> {
     handle: Arc<Handle<F>>,
 }
 
-/// What all clones have together: when it is dropped, the last clone is gone.
+/// Shared by all clones. It is dropped with the last one.
 struct Handle<F: Framing>(Arc<Shared<F>>);
 
 impl<F: Framing> Channel<F> {
-    /// Connects with the default [`ConnectOptions`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ConnectOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: a connection that was begun is closed.
-    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
-        ConnectOptions::new().channel(address).await
-    }
-
     /// Sends a request of the protocol `P` and returns the reply.
     ///
-    /// The reply is owned, because the connection goes on. Where it borrows, the compiler says that
-    /// an implementation of `Decode` is not general enough: use [`call_with`](Self::call_with).
+    /// The reply is owned, because the connection goes on. If the reply type borrows, the compiler says
+    /// that an implementation of `Decode` is not general enough: use [`call_with`](Self::call_with).
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::exchange`], `TimedOut` where there was no room in time, and `Request`
-    /// for a protocol with a greeting where none was received before the connection was shared.
+    /// Those of [`Connection::exchange`]; `TimedOut` if there was no room in time; and `Request` if the
+    /// protocol has a greeting and none was received before the connection was shared.
     ///
     /// # Cancel safety
     ///
@@ -129,12 +109,10 @@ impl<F: Framing> Channel<F> {
     where
         P: OwnedCallable<Framing = F>,
     {
-        let shared = &self.handle.0;
-        let mut call = Call::new(shared, P::GREETS, |out| P::encode(request, out))?;
-        if call.at_once().await? == Progress::Waits {
-            call.in_turn().await?;
-        }
-        P::decode_owned(Frame::new(call.reply())).map_err(|source| unreadable(&shared.peer, source))
+        let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
+        call.finish().await?;
+        P::decode_owned(Frame::new(call.reply()))
+            .map_err(|source| Error::decode(self.peer(), source))
     }
 
     /// Sends a request of the protocol `P` and returns what `process` makes of the reply, which may
@@ -170,13 +148,26 @@ impl<F: Framing> Channel<F> {
     where
         P: Callable<Framing = F>,
     {
-        let shared = &self.handle.0;
-        let mut call = Call::new(shared, P::GREETS, |out| P::encode(request, out))?;
-        if call.at_once().await? == Progress::Waits {
-            call.in_turn().await?;
-        }
+        let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
+        call.finish().await?;
         let mut scratch = Vec::new();
-        decode::<P::Format, _>(&shared.peer, call.reply(), &mut scratch).map(process)
+        decode::<P::Format, _>(self.peer(), call.reply(), &mut scratch).map(process)
+    }
+
+    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
+    /// type of all.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[doc(hidden)]
+    pub async fn call_for<P, T>(
+        &self,
+        request: P::Request<'_>,
+        process: impl FnOnce(P::Value<'_>) -> Option<T>,
+    ) -> Result<T>
+    where
+        P: Callable<Framing = F>,
+    {
+        let output = self.call_with::<P, _>(request, process).await?;
+        output.ok_or_else(|| super::message::mixed_up(self.peer()))
     }
 
     /// Sends the protocol's request and returns what it makes of the reply.
@@ -187,23 +178,20 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Cancel safety
     ///
-    /// That of [`call`](Self::call); the processing of the reply is dropped where it waits.
+    /// As for [`call`](Self::call). If the processing of the reply has begun, it is dropped as well.
     pub async fn exchange<P>(&self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
     {
-        let shared = &self.handle.0;
+        let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = {
-            let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-            let mut call = Call::new(shared, P::GREETS, request)?;
-            if call.at_once().await? == Progress::Waits {
-                call.in_turn().await?;
-            }
+            let mut call = Call::new(&self.handle.0, P::GREETS, request)?;
+            call.finish().await?;
             call.into_reply()
         };
         let mut scratch = Vec::new();
-        let decoded = decode::<P::Format, _>(&shared.peer, reply.bytes(), &mut scratch)?;
-        Ok(protocol.process_reply(&shared.peer, decoded).await)
+        let decoded = decode::<P::Format, _>(self.peer(), reply.bytes(), &mut scratch)?;
+        Ok(protocol.process_reply(self.peer(), decoded).await)
     }
 
     /// Returns the server's end.
@@ -212,35 +200,20 @@ impl<F: Framing> Channel<F> {
     }
 }
 
-impl ConnectOptions {
-    /// Connects, as [`connect`](Self::connect) does, for many tasks.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: a connection that was begun is closed.
-    pub async fn channel<F: Framing>(&self, address: impl Into<Address>) -> Result<Channel<F>> {
-        self.connect(address).await?.into_channel()
-    }
-}
-
 impl<F, S> Connection<F, S>
 where
     F: Framing,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Lets many tasks share the connection, after a greeting was received, say.
+    /// Lets many tasks share the connection, for example after a greeting was received.
     ///
     /// A framing with one exchange per connection ([`Raw`](crate::Raw)) does not compile.
     ///
     /// # Errors
     ///
-    /// [`Broken`](crate::ErrorKind::Broken) after an earlier failure, and
-    /// [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime.
-    pub fn into_channel(self) -> Result<Channel<F>> {
+    /// [`Broken`](crate::ErrorKind::Broken) or [`Closed`](crate::ErrorKind::Closed) after an earlier
+    /// failure, and [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime.
+    pub fn into_channel(mut self) -> Result<Channel<F>> {
         const {
             assert!(
                 F::PERSISTENT,
@@ -253,23 +226,18 @@ where
         }
         self.check()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
-        let is_greeted = !matches!(self.state, State::Fresh);
+        let is_greeted = !self.is_fresh();
         let Self {
-            stream: Some(stream),
+            wire,
+            framing,
             peer,
             options,
-            framing,
-            inbox,
-            outbox,
             ..
-        } = self
-        else {
-            let peer = self.peer;
-            return Err(Repr::Closed { peer }.into());
-        };
-        let taken = outbox.waiting() as u64;
-        let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, taken));
-        let driver = Driver::new(Arc::clone(&shared), stream, inbox, outbox);
+        } = self;
+        let wire = wire.map_err(|dead| dead.fault.of_later(&peer))?;
+        let written = wire.requests.written();
+        let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, written));
+        let driver = Driver::new(Arc::clone(&shared), wire);
         tokio::spawn(driver.run());
         Ok(Channel {
             handle: Arc::new(Handle(shared)),

@@ -7,13 +7,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{calls::Calls, slot::Outcome};
-use crate::{
-    ConnectOptions, EncodeError, Error, FrameError, Framing, Peer, Result, buffer::WriteBuffer,
-    client::failure::Failure, error::Repr, framing::FirstFrame,
+use super::{
+    super::{fault::Dead, options::ConnectOptions, wire::Requests},
+    calls::{Calls, Outcome},
 };
+use crate::{EncodeError, Error, FrameError, Framing, Peer, Result, framing::FirstFrame};
 
-/// From so many bytes on that wait to be sent, callers wait for room.
+/// If this many bytes wait to be sent, callers wait for room.
 const QUEUED: usize = 1 << 20;
 
 /// What the callers of a channel and its driver share.
@@ -21,32 +21,31 @@ const QUEUED: usize = 1 << 20;
 pub(super) struct Shared<F> {
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
-    /// Something was received before the connection was shared.
+    /// Whether something was received, or asked, before the connection was shared.
     pub(super) is_greeted: bool,
-    /// Tells one caller that waits that there may be room.
+    /// Notifies one of the callers that wait that there may be room.
     pub(super) room: Notify,
     state: Mutex<State<F>>,
 }
 
 #[derive(Debug)]
 pub(super) struct State<F> {
+    /// The framing of both directions: callers write with it, and the driver reads.
     pub(super) framing: FirstFrame<F>,
     /// The requests that the driver has not taken yet.
-    pub(super) outbox: WriteBuffer,
+    pub(super) queue: Requests,
     pub(super) calls: Calls,
-    /// How many bytes of requests the driver has taken.
-    pub(super) taken: u64,
-    /// What the driver is to be woken with when there is a request.
+    /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
-    /// How many callers wait for room.
+    /// The number of callers that wait for room.
     pub(super) waiting: usize,
-    /// One of them was told that there may be room, and has not looked yet.
+    /// Whether one of them was notified and has not looked yet.
     pub(super) is_offered: bool,
-    /// How many eighths of the reply timeout have passed while calls were open.
+    /// The number of eighths of the reply timeout that have passed while there were calls.
     pub(super) tick: u32,
     /// Why nothing can be asked any more.
-    pub(super) failure: Option<Failure>,
-    /// The last handle is gone.
+    pub(super) dead: Option<Dead>,
+    /// Whether the last handle was dropped.
     pub(super) is_left: bool,
 }
 
@@ -56,7 +55,7 @@ impl<F: Framing> Shared<F> {
         options: ConnectOptions,
         is_greeted: bool,
         framing: FirstFrame<F>,
-        taken: u64,
+        written: u64,
     ) -> Self {
         Self {
             peer,
@@ -65,20 +64,19 @@ impl<F: Framing> Shared<F> {
             room: Notify::new(),
             state: Mutex::new(State {
                 framing,
-                outbox: WriteBuffer::new(),
+                queue: Requests::new(written),
                 calls: Calls::new(),
-                taken,
                 driver: None,
                 waiting: 0,
                 is_offered: false,
                 tick: 0,
-                failure: None,
+                dead: None,
                 is_left: false,
             }),
         }
     }
 
-    /// Lets the driver know that the last handle is gone.
+    /// Tells the driver that the last handle was dropped.
     pub(super) fn leave(&self) {
         let mut state = self.lock();
         state.is_left = true;
@@ -89,18 +87,18 @@ impl<F: Framing> Shared<F> {
         }
     }
 
-    /// Locks the state, for as long as no other code runs but that of [`Framing`] and
+    /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`] and
     /// [`Encode`](crate::Encode).
     ///
-    /// If that panics, all is as before: a request that is half written is removed by the next.
+    /// A panic in that code does no harm: the next request removes what is half written.
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Unlocks the state, and tells one of those who wait for room if there is some.
+    /// Unlocks the state. If there is room, notifies one of the callers that wait for it.
     ///
-    /// One at a time: a second one would find the room taken, and lose its turn.
+    /// It notifies one at a time: a second one could find the room taken, and would lose its place.
     #[inline]
     pub(super) fn unlock(&self, mut state: MutexGuard<'_, State<F>>) {
         let is_waited_for = state.waiting > 0 && !state.is_offered;
@@ -116,12 +114,12 @@ impl<F: Framing> Shared<F> {
 impl<F> State<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        self.calls.len() < options.in_flight() && self.outbox.waiting() < QUEUED
+        self.calls.len() < options.in_flight() && self.queue.waiting() < QUEUED
     }
 }
 
 impl<F: Framing> Shared<F> {
-    /// Refuses to ask where a greeting would be taken for the reply.
+    /// Returns an error if a greeting would be taken for the reply.
     #[inline]
     pub(super) fn check_greeted(&self, greets: bool) -> Result<()> {
         if greets && !self.is_greeted {
@@ -139,27 +137,22 @@ impl<F: Framing> Shared<F> {
         drop(waker);
     }
 
+    /// Returns the error of a call that got no reply.
     #[cold]
     pub(super) fn error(&self, state: &State<F>, outcome: Outcome) -> Error {
-        let peer = self.peer.clone();
-        let repr = match (outcome, &state.failure) {
-            (Outcome::Refused(source), _) => Repr::Refused { peer, source },
-            (Outcome::TooLarge(length), _) => Repr::Frame {
-                peer,
-                source: FrameError::too_large(
-                    usize::try_from(length).unwrap_or(usize::MAX),
-                    self.options.frame_len(),
-                ),
+        let Self { peer, options, .. } = self;
+        match outcome {
+            Outcome::Rejected(rejection) => Error::rejected(peer, rejection),
+            Outcome::TooLarge(length) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                Error::no_frame(peer, FrameError::too_large(length, options.frame_len()))
+            }
+            Outcome::TimedOut => Error::reply_timed_out(peer, options.reply().unwrap_or_default()),
+            Outcome::Failed(start) => match &state.dead {
+                Some(dead) => dead.of(start, peer),
+                None => Error::closed(peer),
             },
-            (Outcome::TimedOut, _) => Repr::ReplyTimedOut {
-                peer,
-                limit: self.options.reply().unwrap_or_default(),
-            },
-            (Outcome::Unsent, Some(failure)) => return failure.of_unsent(&peer),
-            (_, Some(failure)) => return failure.of_sent(&peer),
-            (_, None) => Repr::Closed { peer },
-        };
-        repr.into()
+        }
     }
 }
 
@@ -169,5 +162,5 @@ fn not_greeted() -> Error {
         "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
          the connection",
     );
-    Repr::Encode { source }.into()
+    Error::encode(source)
 }

@@ -1,0 +1,275 @@
+//! Many requests in flight on one connection.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::{
+    connection::Connection,
+    fault::{Fault, LEFT},
+    wire::{Failed, write_threshold},
+};
+use crate::{Callable, Contract, Error, Framing, Result};
+
+/// If this many bytes cannot be sent, `send` waits. If this many bytes of replies are there, it does
+/// not read more.
+const FULL: usize = 64 * 1024;
+
+/// Many requests in flight on one [`Connection`], whose replies come in the order of the requests.
+///
+/// [`send`](Self::send) collects requests, and sends them when they are a quarter of the bytes in
+/// flight, but at least 1 KiB and at most 32 KiB. So both ends work at the same time.
+/// [`receive`](Self::receive) sends all of them when it has to wait for a reply.
+/// [`flush`](Self::flush) sends them at any time.
+///
+/// Each request has exactly one result: a reply, or an error. A
+/// [`Refused`](crate::ErrorKind::Refused) request does not affect the others, unless the refusal is
+/// final. If the connection ends, every request in flight gets an error with its own
+/// [`execution`](crate::Error::execution).
+///
+/// At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight. Dropping a
+/// pipeline before all replies are received closes the connection, so that no reply reaches another
+/// caller. Do not use pipelines with a protocol that leaves requests without a reply
+/// ([`Answer::Nothing`](crate::Answer::Nothing)): replies carry no ids, so the next one would be taken
+/// for the missing one.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tcs::Result<()> {
+/// # use tcs::{ConcurrentServer, Connection, server_protocol};
+/// #[server_protocol]
+/// fn double(n: u32) -> u64 {
+///     u64::from(n) * 2
+/// }
+/// # let server = ConcurrentServer::new(Double).port(0).bind().await?;
+/// # let addr = server.local_addr();
+/// # tokio::spawn(server.listen());
+///
+/// let mut connection = Connection::connect(addr).await?;
+/// let mut pipeline = connection.pipeline::<Double>();
+/// let mut sum = 0;
+/// for n in 0..10_000 {
+///     while pipeline.is_full() {
+///         sum += pipeline.receive().await?.unwrap_or_default();
+///     }
+///     pipeline.send(n).await?;
+/// }
+/// while let Some(doubled) = pipeline.receive().await? {
+///     sum += doubled;
+/// }
+/// assert_eq!(sum, 99_990_000);
+///
+/// // Everything was received, so the connection goes on.
+/// drop(pipeline);
+/// assert_eq!(connection.call::<Double>(21).await?, 42);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A framing with one exchange per connection has no pipelines:
+///
+/// ```compile_fail
+/// #[tcs::server_protocol(framing = tcs::Raw)]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// fn many(connection: &mut tcs::Connection<tcs::Raw>) {
+///     let pipeline = connection.pipeline::<Greet>();
+/// #   drop(pipeline);
+/// }
+/// # fn main() { std::hint::black_box(many as fn(_)); }
+/// ```
+#[must_use = "a pipeline does nothing until a request is sent"]
+pub struct Pipeline<'c, P: Contract, S = TcpStream> {
+    // All state is the connection's, so that nothing is lost if this is forgotten.
+    connection: &'c mut Connection<P::Framing, S>,
+    marker: PhantomData<fn() -> P>,
+}
+
+impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    /// Begins to send requests of the protocol `P` without waiting for each reply.
+    ///
+    /// A framing with one exchange per connection ([`Raw`](crate::Raw)) does not compile.
+    pub fn pipeline<P>(&mut self) -> Pipeline<'_, P, S>
+    where
+        P: Callable<Framing = F>,
+    {
+        const {
+            assert!(
+                F::PERSISTENT,
+                "this framing has one exchange per connection, so it has no pipelines"
+            );
+        }
+        // The first `send` returns the error.
+        self.close_if_left();
+        Pipeline {
+            connection: self,
+            marker: PhantomData,
+        }
+    }
+}
+
+impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
+    /// Adds a request to those that are in flight.
+    ///
+    /// This method waits in two cases: for a greeting, and while 64 KiB of requests wait to be sent. It
+    /// reads meanwhile, so that a server that replies before it reads on does not block it.
+    ///
+    /// # Errors
+    ///
+    /// If this method returns an error, the request is not in flight. The kinds are
+    /// [`Full`](crate::ErrorKind::Full) if the pipeline [`is_full`](Self::is_full); `Request` if the
+    /// request cannot be encoded; `Broken` or `Closed` if nothing more can be sent. The errors of
+    /// requests in flight are returned by [`receive`](Self::receive).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the request is in flight, and [`receive`](Self::receive) returns its result, even
+    /// if the future is dropped. Dropping the future while it waits for a greeting closes the
+    /// connection.
+    pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
+        let connection = &mut *self.connection;
+        connection.check_open()?;
+        if connection.in_flight.is_empty() {
+            connection.await_greeting(P::GREETS).await?;
+            connection.ensure_idle().await?;
+        }
+        if self.is_full() {
+            return Err(Error::full(self.connection.options.in_flight()));
+        }
+        self.connection.send(|out| P::encode(request, out))?;
+        self.send_early().await;
+        Ok(())
+    }
+
+    /// Returns the next reply, which may borrow from the connection, or `None` if nothing is in flight.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::call`], for the oldest request in flight, which then no longer is. This
+    /// method waits for at most the reply timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next call returns the reply.
+    pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
+        let connection = &mut *self.connection;
+        let Some(start) = connection.in_flight.front().copied() else {
+            return Ok(None);
+        };
+        let received = connection.in_time(Connection::poll_reply).await;
+        let Ok(incoming) = received else {
+            connection.in_flight.pop_front();
+            return Err(connection.error_of(start));
+        };
+        let limit = connection.options.frame_len();
+        let reply = incoming.into_message(&connection.peer, limit)?;
+        let (reply, _) = connection.read::<P::Format, _>(reply)?;
+        Ok(Some(reply))
+    }
+
+    /// Sends what was collected.
+    ///
+    /// Call this before you wait for something other than [`receive`](Self::receive), which sends by
+    /// itself. It waits for no reply. If 64 KiB of replies arrive before all is sent, it returns early,
+    /// and the pipeline [`is_full`](Self::is_full) until replies are received.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was not sent is sent later.
+    pub async fn flush(&mut self) {
+        self.make_room().await;
+    }
+
+    /// Returns the number of requests in flight: those whose results were not received yet.
+    pub fn in_flight(&self) -> usize {
+        self.connection.in_flight.len()
+    }
+
+    /// Returns `true` if a reply must be received before another request can be sent.
+    ///
+    /// That is so when [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight,
+    /// and when 64 KiB each of requests and of replies wait, because the server sends replies before
+    /// it reads on.
+    pub fn is_full(&self) -> bool {
+        self.in_flight() >= self.connection.options.in_flight() || self.waiting() >= FULL
+    }
+
+    /// Returns the number of bytes that wait to be sent.
+    #[inline]
+    fn waiting(&self) -> usize {
+        match &self.connection.wire {
+            Ok(wire) => wire.requests.waiting(),
+            Err(_) => 0,
+        }
+    }
+
+    /// Sends what was collected, if it is enough for a write of its own.
+    #[inline]
+    async fn send_early(&mut self) {
+        let Ok(wire) = &mut self.connection.wire else {
+            return;
+        };
+        let written = wire.requests.written();
+        let first = self.connection.in_flight.front().unwrap_or(&written);
+        let waiting = wire.requests.waiting();
+        if waiting >= FULL {
+            self.make_room().await;
+        } else if waiting as u64 >= write_threshold(written - first) {
+            poll_fn(|cx| {
+                let _: Poll<()> = wire.poll_flush(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+
+    /// Waits until what was collected is sent, or enough replies are there to be received.
+    async fn make_room(&mut self) {
+        // `receive` returns the error.
+        let _: Result<(), Failed> = self.connection.in_time(Connection::poll_room).await;
+    }
+}
+
+impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let Ok(wire) = &mut self.wire else {
+            return Poll::Ready(Err(Failed));
+        };
+        loop {
+            if wire.poll_flush(cx).is_ready() || wire.arrived() >= FULL {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(wire.poll_read(cx));
+        }
+    }
+}
+
+impl<P: Contract, S> Drop for Pipeline<'_, P, S> {
+    fn drop(&mut self) {
+        if !self.connection.in_flight.is_empty() {
+            self.connection.in_flight.clear();
+            self.connection.close(Fault::Broken(LEFT));
+        }
+    }
+}
+
+impl<P: Contract, S> fmt::Debug for Pipeline<'_, P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("peer", &self.connection.peer)
+            .field("in_flight", &self.connection.in_flight.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,536 @@
+//! What can go wrong, for those who call this library.
+
+use std::{error::Error as StdError, fmt, io, net::SocketAddr, time::Duration};
+
+use crate::{DecodeError, EncodeError, FrameError, Peer, Rejection, RejectionKind};
+
+/// A `Result` whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a server or a client could not do its work.
+///
+/// `Display` shows one level; `Debug` shows the chain of causes on one line, because that is what
+/// `fn main() -> tcs::Result<()>` prints.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    execution: Execution,
+    /// The address that was listened on, or the server.
+    peer: Option<Peer>,
+    /// What happened, without the cause.
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting has a value that makes no sense.
+    Setting,
+    /// An address cannot be read, or a name not resolved.
+    Resolve,
+    /// The server cannot listen: the port is in use, say.
+    Listen,
+    /// The listener stopped working.
+    Accept,
+    /// There is no tokio runtime where one is needed, or one where none may be, or it cannot start.
+    Runtime,
+    /// The server was ended at once, without draining.
+    Interrupted,
+    /// Nobody listens there, or cannot be reached.
+    Connect,
+    /// The connect or the reply timeout is over.
+    TimedOut,
+    /// The server closed the connection before it replied.
+    Closed,
+    /// The server refused the request; [`Error::refusal`] has its reason.
+    Refused,
+    /// The request cannot be sent in its format or framing.
+    Request,
+    /// As many requests are in flight as may be: a reply must be received first.
+    Full,
+    /// The reply is not what was expected.
+    Reply,
+    /// The connection cannot be used any more, because of an earlier failure, or because the server
+    /// said something that was not asked for.
+    Broken,
+    /// The operating system reported an error on the connection.
+    Io,
+}
+
+/// Whether a request that failed can have been executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "callers decide on retries by it and must see all"
+)]
+pub enum Execution {
+    /// It was not sent: it was certainly not executed.
+    NotSent,
+    /// The server turned it away: it was certainly not executed.
+    Refused,
+    /// It was executed, at least in part, and failed.
+    Failed,
+    /// It was sent, and what became of it is not known.
+    Unknown,
+}
+
+impl Error {
+    #[cold]
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            execution: Execution::NotSent,
+            peer: None,
+            message: message.into(),
+            source: None,
+        }))
+    }
+
+    /// Creates an error about a peer, whose message begins or goes on with its name.
+    #[cold]
+    fn of(peer: &Peer, kind: ErrorKind, message: String) -> Self {
+        let mut error = Self::new(kind, message);
+        error.0.peer = Some(peer.clone());
+        error
+    }
+
+    #[cold]
+    fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_execution(mut self, execution: Execution) -> Self {
+        self.0.execution = execution;
+        self
+    }
+
+    fn unknown(self) -> Self {
+        self.with_execution(Execution::Unknown)
+    }
+
+    /// Returns what this error is about.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Returns whether the request that failed can have been executed.
+    ///
+    /// Errors of a server are [`Execution::NotSent`].
+    pub fn execution(&self) -> Execution {
+        self.0.execution
+    }
+
+    /// Returns the server's reason, if it refused the request.
+    pub fn refusal(&self) -> Option<&Rejection> {
+        self.0.source.as_ref()?.downcast_ref()
+    }
+
+    /// Returns the address that was listened on or connected to, if there is one.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.peer.as_ref()?.addr()
+    }
+}
+
+/// The errors of servers, and of connecting.
+impl Error {
+    pub(crate) fn setting(setting: &str, reason: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Setting, format!("{setting} {reason}"))
+    }
+
+    pub(crate) fn address(address: &str, reason: &str) -> Self {
+        let message = format!("cannot read the address `{address}`: {reason}");
+        Self::new(ErrorKind::Resolve, message)
+    }
+
+    pub(crate) fn resolve(host: &str, source: io::Error) -> Self {
+        Self::new(ErrorKind::Resolve, format!("cannot resolve {host}")).because(source)
+    }
+
+    pub(crate) fn listen(addr: SocketAddr, source: io::Error) -> Self {
+        let message = format!("cannot listen on {addr}");
+        Self::of(&Peer::at(addr), ErrorKind::Listen, message).because(source)
+    }
+
+    pub(crate) fn accept(source: io::Error) -> Self {
+        Self::new(ErrorKind::Accept, "cannot accept connections any more").because(source)
+    }
+
+    pub(crate) fn start(source: io::Error) -> Self {
+        Self::new(ErrorKind::Runtime, "cannot start a tokio runtime").because(source)
+    }
+
+    pub(crate) fn signals(source: io::Error) -> Self {
+        Self::new(ErrorKind::Runtime, "cannot wait for signals").because(source)
+    }
+
+    pub(crate) fn outside_runtime(called: &str, instead: &str) -> Self {
+        let message = format!("`{called}` was called outside of a tokio runtime{instead}");
+        Self::new(ErrorKind::Runtime, message)
+    }
+
+    pub(crate) fn inside_runtime(called: &str, instead: &str) -> Self {
+        let message = format!(
+            "`{called}` was called inside of a tokio runtime: call `{instead}` and `.await` it"
+        );
+        Self::new(ErrorKind::Runtime, message)
+    }
+
+    pub(crate) fn interrupted(cut: u64) -> Self {
+        let message = format!("ended at once; requests cut: {cut}");
+        Self::new(ErrorKind::Interrupted, message)
+    }
+
+    pub(crate) fn connect(addr: SocketAddr, source: io::Error) -> Self {
+        let message = format!("cannot connect to {addr}");
+        Self::of(&Peer::at(addr), ErrorKind::Connect, message).because(source)
+    }
+
+    pub(crate) fn connect_timed_out(host: &str, limit: Duration) -> Self {
+        let message = format!("cannot connect to {host} within {limit:?} (`connect_timeout`)");
+        Self::new(ErrorKind::TimedOut, message)
+    }
+}
+
+/// The errors of requests.
+impl Error {
+    pub(crate) fn encode(source: EncodeError) -> Self {
+        Self::new(ErrorKind::Request, "cannot encode the request").because(source)
+    }
+
+    pub(crate) fn unsendable(source: FrameError) -> Self {
+        Self::new(ErrorKind::Request, "cannot send the request").because(source)
+    }
+
+    pub(crate) fn full(limit: usize) -> Self {
+        let message = format!(
+            "the pipeline is full (at most {limit} in flight, `max_in_flight`): receive a reply \
+             before the next request"
+        );
+        Self::new(ErrorKind::Full, message)
+    }
+
+    pub(crate) fn no_room(peer: &Peer, limit: Duration) -> Self {
+        let message = format!(
+            "no room for a request to {peer} within {limit:?} (`reply_timeout`): too many are in \
+             flight (`max_in_flight`) or too large"
+        );
+        Self::of(peer, ErrorKind::TimedOut, message)
+    }
+
+    /// Nothing arrived, and no request was sent.
+    pub(crate) fn said_nothing(peer: &Peer, limit: Duration) -> Self {
+        let message = format!("{peer} said nothing within {limit:?} (`reply_timeout`)");
+        Self::of(peer, ErrorKind::TimedOut, message)
+    }
+
+    pub(crate) fn reply_timed_out(peer: &Peer, limit: Duration) -> Self {
+        let message = format!("no reply from {peer} within {limit:?} (`reply_timeout`)");
+        Self::of(peer, ErrorKind::TimedOut, message).unknown()
+    }
+
+    /// The connection ended, and the request was not sent.
+    pub(crate) fn gone(peer: &Peer) -> Self {
+        let message = format!("{peer} closed the connection before the request was sent");
+        Self::of(peer, ErrorKind::Closed, message)
+    }
+
+    /// The connection ended with this error, and the request was not sent.
+    pub(crate) fn gone_because(peer: &Peer, source: io::Error) -> Self {
+        Self::gone(peer).because(source)
+    }
+
+    pub(crate) fn closed(peer: &Peer) -> Self {
+        let message = format!("{peer} closed the connection before it replied");
+        Self::of(peer, ErrorKind::Closed, message).unknown()
+    }
+
+    pub(crate) fn rejected(peer: &Peer, source: Rejection) -> Self {
+        // An error of the function is an answer. Only the other kinds turn a request away.
+        let message = match source.kind() {
+            RejectionKind::Error => format!("{peer} answered with an error"),
+            _ => format!("{peer} refused the request"),
+        };
+        let execution = match source.kind() {
+            kind if kind.is_unexecuted() => Execution::Refused,
+            RejectionKind::Unknown => Execution::Unknown,
+            _ => Execution::Failed,
+        };
+        let error = Self::of(peer, ErrorKind::Refused, message).because(source);
+        error.with_execution(execution)
+    }
+
+    pub(crate) fn decode(peer: &Peer, source: DecodeError) -> Self {
+        let message = format!("cannot read the reply of {peer}");
+        let error = Self::of(peer, ErrorKind::Reply, message).because(source);
+        error.unknown()
+    }
+
+    pub(crate) fn no_frame(peer: &Peer, source: FrameError) -> Self {
+        let message = format!("{peer} sent no valid frame");
+        let error = Self::of(peer, ErrorKind::Reply, message).because(source);
+        error.unknown()
+    }
+
+    /// The request was not sent, because the connection had been closed by this side.
+    pub(crate) fn broken(peer: &Peer, reason: &str) -> Self {
+        let message = format!("the connection to {peer} is closed: {reason}");
+        Self::of(peer, ErrorKind::Broken, message)
+    }
+
+    /// This side closed the connection after the request was sent.
+    pub(crate) fn lost(peer: &Peer, reason: &str) -> Self {
+        let message = format!("the connection to {peer} was lost: {reason}");
+        Self::of(peer, ErrorKind::Broken, message).unknown()
+    }
+
+    /// The request was not sent, because an earlier rejection was final.
+    pub(crate) fn ended(peer: &Peer, source: Rejection) -> Self {
+        let message = format!("{peer} ended the connection");
+        Self::of(peer, ErrorKind::Broken, message).because(source)
+    }
+
+    pub(crate) fn write(peer: &Peer, source: io::Error) -> Self {
+        let error = Self::of(peer, ErrorKind::Io, format!("cannot send to {peer}"));
+        error.because(source).unknown()
+    }
+
+    pub(crate) fn read(peer: &Peer, source: io::Error) -> Self {
+        let error = Self::of(peer, ErrorKind::Io, format!("cannot receive from {peer}"));
+        error.because(source).unknown()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(source) = cause {
+            write!(f, ": {source}")?;
+            cause = source.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.0.source.as_deref()?;
+        Some(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    fn cause() -> io::Error {
+        io::Error::other("cause")
+    }
+
+    fn refused() -> Error {
+        Error::rejected(&Peer::unnamed(), Rejection::busy("later\n"))
+    }
+
+    #[test]
+    fn error_is_one_pointer_that_threads_can_share() {
+        fn shared<T: Send + Sync + 'static>() {}
+        shared::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn error_shows_one_level_and_its_chain_on_one_line() {
+        let error = refused();
+        assert_eq!(error.to_string(), "unnamed peer refused the request");
+        assert_eq!(
+            format!("{error:?}"),
+            "unnamed peer refused the request: busy: later\\n"
+        );
+    }
+
+    /// Compares kinds and executions, and what `Debug` shows: the message, and the causes after it.
+    #[track_caller]
+    fn check<const N: usize>(errors: [Error; N], told: [(ErrorKind, Execution, &str); N]) {
+        for (error, (kind, execution, shown)) in errors.into_iter().zip(told) {
+            assert_eq!(format!("{error:?}"), shown);
+            assert_eq!(
+                (error.kind(), error.execution()),
+                (kind, execution),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_of_servers_say_what_happened_and_why() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+        let errors = [
+            Error::setting("linger", "is odd"),
+            Error::address(":1", "no host"),
+            Error::resolve("nowhere:1", cause()),
+            Error::listen(addr, cause()),
+            Error::accept(cause()),
+            Error::start(cause()),
+            Error::signals(cause()),
+            Error::outside_runtime("bind()", ": call `run()`"),
+            Error::inside_runtime("run()", "listen()"),
+            Error::interrupted(7),
+            Error::connect(addr, cause()),
+            Error::connect_timed_out("far:1", LIMIT),
+        ];
+        let told = [
+            (ErrorKind::Setting, "linger is odd"),
+            (ErrorKind::Resolve, "cannot read the address `:1`: no host"),
+            (ErrorKind::Resolve, "cannot resolve nowhere:1: cause"),
+            (ErrorKind::Listen, "cannot listen on 127.0.0.1:80: cause"),
+            (
+                ErrorKind::Accept,
+                "cannot accept connections any more: cause",
+            ),
+            (ErrorKind::Runtime, "cannot start a tokio runtime: cause"),
+            (ErrorKind::Runtime, "cannot wait for signals: cause"),
+            (
+                ErrorKind::Runtime,
+                "`bind()` was called outside of a tokio runtime: call `run()`",
+            ),
+            (
+                ErrorKind::Runtime,
+                "`run()` was called inside of a tokio runtime: call `listen()` and `.await` it",
+            ),
+            (ErrorKind::Interrupted, "ended at once; requests cut: 7"),
+            (ErrorKind::Connect, "cannot connect to 127.0.0.1:80: cause"),
+            (
+                ErrorKind::TimedOut,
+                "cannot connect to far:1 within 3s (`connect_timeout`)",
+            ),
+        ];
+        check(
+            errors,
+            told.map(|(kind, shown)| (kind, Execution::NotSent, shown)),
+        );
+        assert_eq!(Error::listen(addr, cause()).peer_addr(), Some(addr));
+        assert_eq!(Error::connect(addr, cause()).peer_addr(), Some(addr));
+    }
+
+    #[test]
+    fn errors_of_requests_that_were_not_sent_say_why() {
+        let peer = &Peer::unnamed();
+        let errors = [
+            Error::encode(EncodeError::new("cause")),
+            Error::unsendable(FrameError::unsendable("cause")),
+            Error::full(2),
+            Error::no_room(peer, LIMIT),
+            Error::said_nothing(peer, LIMIT),
+            Error::gone_because(peer, cause()),
+            Error::gone(peer),
+            Error::broken(peer, "why"),
+            Error::ended(peer, Rejection::busy("cause")),
+        ];
+        let told = [
+            (ErrorKind::Request, "cannot encode the request: cause"),
+            (ErrorKind::Request, "cannot send the request: cause"),
+            (
+                ErrorKind::Full,
+                "the pipeline is full (at most 2 in flight, `max_in_flight`): receive a reply before \
+                 the next request",
+            ),
+            (
+                ErrorKind::TimedOut,
+                "no room for a request to unnamed peer within 3s (`reply_timeout`): too many are in \
+                 flight (`max_in_flight`) or too large",
+            ),
+            (
+                ErrorKind::TimedOut,
+                "unnamed peer said nothing within 3s (`reply_timeout`)",
+            ),
+            (
+                ErrorKind::Closed,
+                "unnamed peer closed the connection before the request was sent: cause",
+            ),
+            (
+                ErrorKind::Closed,
+                "unnamed peer closed the connection before the request was sent",
+            ),
+            (
+                ErrorKind::Broken,
+                "the connection to unnamed peer is closed: why",
+            ),
+            (
+                ErrorKind::Broken,
+                "unnamed peer ended the connection: busy: cause",
+            ),
+        ];
+        check(
+            errors,
+            told.map(|(kind, shown)| (kind, Execution::NotSent, shown)),
+        );
+    }
+
+    #[test]
+    fn errors_of_requests_that_were_sent_say_what_happened_and_why() {
+        let peer = &Peer::unnamed();
+        let limit = Duration::from_millis(1_500);
+        let rejected = |kind| Error::rejected(peer, Rejection::new(kind, "cause"));
+        let errors = [
+            rejected(RejectionKind::Busy),
+            rejected(RejectionKind::Error),
+            rejected(RejectionKind::Unknown),
+            Error::reply_timed_out(peer, limit),
+            Error::closed(peer),
+            Error::decode(peer, DecodeError::new("cause")),
+            Error::no_frame(peer, FrameError::malformed("cause")),
+            Error::lost(peer, "why"),
+            Error::write(peer, cause()),
+            Error::read(peer, cause()),
+        ];
+        let unknown = |kind, shown| (kind, Execution::Unknown, shown);
+        let told = [
+            (
+                ErrorKind::Refused,
+                Execution::Refused,
+                "unnamed peer refused the request: busy: cause",
+            ),
+            (
+                ErrorKind::Refused,
+                Execution::Failed,
+                "unnamed peer answered with an error: error: cause",
+            ),
+            unknown(
+                ErrorKind::Refused,
+                "unnamed peer refused the request: unknown refusal: cause",
+            ),
+            unknown(
+                ErrorKind::TimedOut,
+                "no reply from unnamed peer within 1.5s (`reply_timeout`)",
+            ),
+            unknown(
+                ErrorKind::Closed,
+                "unnamed peer closed the connection before it replied",
+            ),
+            unknown(
+                ErrorKind::Reply,
+                "cannot read the reply of unnamed peer: cause",
+            ),
+            unknown(ErrorKind::Reply, "unnamed peer sent no valid frame: cause"),
+            unknown(
+                ErrorKind::Broken,
+                "the connection to unnamed peer was lost: why",
+            ),
+            unknown(ErrorKind::Io, "cannot send to unnamed peer: cause"),
+            unknown(ErrorKind::Io, "cannot receive from unnamed peer: cause"),
+        ];
+        check(errors, told);
+    }
+}
