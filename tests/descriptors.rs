@@ -2,6 +2,8 @@
 //!
 //! This is a process of its own, because the limit is the process's.
 
+#![cfg(unix)]
+
 use std::{
     fs::File,
     sync::{

@@ -1,6 +1,6 @@
 //! A format allocates what its values hold, and not what a peer claims.
 //!
-//! One test in a process of its own, because the allocator is the process's.
+//! One test in a process of its own, without libtest, because the allocator is the process's.
 
 use std::{alloc::System, borrow::Cow, collections::BTreeMap, fmt, fmt::Debug};
 
@@ -184,8 +184,8 @@ fn claims_cost_nothing<F, T: for<'a> Decode<'a, F> + Debug>(message: &[u8]) {
 
 type Map = BTreeMap<u64, u64>;
 
-#[tokio::test]
-async fn formats_allocate_nothing_but_what_values_hold() {
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
     nothing_is_copied::<Json>();
     nothing_is_copied::<Postcard>();
     nothing_is_copied::<MessagePack>();

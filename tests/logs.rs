@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines};
-use tcs_tests::{Heard, frame, gate, start, tester, within};
+use tcs::{
+    ConcurrentServer, Delimited, Fixed, LengthPrefixed, Lines, ServerProtocol, delimiter,
+    server_protocol,
+};
+use tcs_tests::{Heard, control, frame, gate, start, tester, within};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -106,5 +109,52 @@ async fn log_says_what_a_stranger_speaks() {
         within(peer.rest()).await;
         assert_eq!(log.with(expected).len(), 1, "{expected}");
     }
+    server.stopped().await;
+}
+
+#[server_protocol(framing = Lines)]
+fn two_lines(_: &str) -> &'static str {
+    "a\nb"
+}
+
+#[server_protocol(framing = Delimited<{ delimiter(b";") }>)]
+fn two_parts(_: &str) -> &'static str {
+    "a;b"
+}
+
+#[server_protocol(framing = Fixed<4>)]
+fn three_bytes(_: &[u8]) -> &'static str {
+    "abc"
+}
+
+#[server_protocol]
+fn too_much(_: &str) -> String {
+    "x".repeat(101)
+}
+
+#[tokio::test]
+async fn log_names_a_framing_that_carries_what_this_one_cannot() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let hint = "; `LengthPrefixed` carries any bytes, and `refuse` tells the peer";
+    says(TwoLines, "1\n", b"").await;
+    says(TwoParts, "1;", b"").await;
+    says(ThreeBytes, "1234", b"").await;
+    let hints = log.with(hint);
+    assert_eq!(hints.len(), 3);
+    assert!(hints[0].contains("the reply cannot be sent: the message contains a line feed"));
+    let text =
+        "the reply cannot be sent: a message of 101 bytes exceeds `max_frame_len` of 100 bytes";
+    says(TooMuch, frame(b"1"), &control(0x06, text)).await;
+    assert_eq!(log.with(hint).len(), 3);
+}
+
+/// Fails unless a request is answered with these bytes and nothing else.
+async fn says(protocol: impl ServerProtocol, request: impl AsRef<[u8]>, answer: &[u8]) {
+    let server = start(ConcurrentServer::new(protocol).max_frame_len(100)).await;
+    let mut peer = server.peer().await;
+    within(peer.send(request)).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, answer);
     server.stopped().await;
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    mem::MaybeUninit,
+    mem::{MaybeUninit, take},
     ops::Range,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
@@ -206,9 +206,7 @@ impl ReadBuffer {
         if ahead.is_empty() {
             return self.poll_read(cx, stream);
         }
-        let appended = self.append(ahead);
-        *ahead = ReadAhead::default();
-        Poll::Ready(appended)
+        Poll::Ready(self.append(&take(ahead)))
     }
 
     #[cold]

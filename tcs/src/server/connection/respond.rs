@@ -121,7 +121,7 @@ impl<P: ServerProtocol> Responder<P> {
             Err(Unusual::Last) => return Flow::Break(()),
             Err(Unusual::Error(text) | Unusual::LastError(text)) => text,
             Err(Unusual::Encode(error)) => cannot_encode("greeting", &error),
-            Err(Unusual::Frame(error)) => cannot_send("greeting", &error),
+            Err(Unusual::Frame(error)) => cannot_send::<P::Framing>("greeting", &error),
         };
         self.write_rejection(write, Occasion::Closing(going_away(&why), PeerKind::Ours))
     }
@@ -174,7 +174,7 @@ impl<P: ServerProtocol> Responder<P> {
                 return self.write_rejection(write, LAST);
             }
             Unusual::Encode(error) => cannot_encode("reply", &error),
-            Unusual::Frame(error) => cannot_send("reply", &error),
+            Unusual::Frame(error) => cannot_send::<P::Framing>("reply", &error),
         };
         let failed = Rejection::new(RejectionKind::Failed, why);
         self.write_rejection(write, Occasion::Request(failed))
@@ -528,10 +528,14 @@ fn cannot_encode(what: &str, error: &EncodeError) -> String {
     format!("the {what} cannot be encoded")
 }
 
-/// Logs why a message cannot be sent. Returns the text for the peer.
-fn cannot_send(what: &str, error: &FrameError) -> String {
+/// Logs why a message cannot be sent, and what can carry it. Returns the text for the peer.
+fn cannot_send<F: Framing>(what: &str, error: &FrameError) -> String {
     let text = format!("the {what} cannot be sent: {error}");
-    tracing::error!("{text}");
+    if F::HAS_REJECTION_FRAME {
+        tracing::error!("{text}");
+    } else {
+        tracing::error!("{text}; `LengthPrefixed` carries any bytes, and `refuse` tells the peer");
+    }
     text
 }
 
