@@ -50,18 +50,9 @@ where
         })
     }
 
-    /// Sends the request and waits for the reply.
-    #[inline]
-    pub(super) async fn finish(&mut self) -> Result<()> {
-        if !self.at_once().await? {
-            self.in_turn().await?;
-        }
-        Ok(())
-    }
-
     /// Sends the request and waits for the reply. Returns `false` at once if there is no room.
     #[inline]
-    fn at_once(&mut self) -> impl Future<Output = Result<bool>> {
+    pub(super) fn at_once(&mut self) -> impl Future<Output = Result<bool>> {
         poll_fn(|cx| {
             if let Some(number) = self.number {
                 return self.poll_reply(cx, number).map_ok(|()| true);
@@ -74,7 +65,7 @@ where
     }
 
     /// Waits until there is room, then sends the request and waits for the reply.
-    async fn in_turn(&mut self) -> Result<()> {
+    pub(super) async fn in_turn(&mut self) -> Result<()> {
         let Self { shared, .. } = *self;
         let limit = shared.options.reply();
         let room = self.wait_for_room();

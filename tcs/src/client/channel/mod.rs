@@ -110,7 +110,9 @@ impl<F: Framing> Channel<F> {
         P: OwnedCallable<Framing = F>,
     {
         let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
-        call.finish().await?;
+        if !call.at_once().await? {
+            call.in_turn().await?;
+        }
         P::decode_owned(Frame::new(call.reply()))
             .map_err(|source| Error::decode(self.peer(), source))
     }
@@ -149,7 +151,9 @@ impl<F: Framing> Channel<F> {
         P: Callable<Framing = F>,
     {
         let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
-        call.finish().await?;
+        if !call.at_once().await? {
+            call.in_turn().await?;
+        }
         let mut scratch = Vec::new();
         decode::<P::Format, _>(self.peer(), call.reply(), &mut scratch).map(process)
     }
@@ -186,7 +190,9 @@ impl<F: Framing> Channel<F> {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = {
             let mut call = Call::new(&self.handle.0, P::GREETS, request)?;
-            call.finish().await?;
+            if !call.at_once().await? {
+                call.in_turn().await?;
+            }
             call.into_reply()
         };
         let mut scratch = Vec::new();
