@@ -87,8 +87,7 @@ impl<'a> Writer<'a> {
     #[inline]
     pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         match self.room.checked_sub(length) {
-            // The system may refuse the memory for a large message. That must not end the process.
-            Some(room) if self.buffer.try_reserve(length).is_ok() => {
+            Some(room) if has_capacity(self.buffer, length) => {
                 self.room = room;
                 Some(self.buffer)
             }
@@ -152,6 +151,18 @@ impl<'a> Writer<'a> {
             Kind::LastError => Outcome::LastError(text()),
         }
     }
+}
+
+/// Returns `true` if so many bytes can be appended.
+#[inline]
+fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
+    length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
+}
+
+/// The system may refuse the memory for a large message. That must not end the process.
+#[cold]
+fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
+    buffer.try_reserve(length).is_ok()
 }
 
 impl fmt::Debug for Writer<'_> {
