@@ -139,7 +139,7 @@ pub const fn client_mistake<P: ClientProtocol>() -> Option<&'static str> {
 
 /// Reads a type that `plain!` names.
 #[inline]
-pub fn parse<T>(frame: Frame<'_>, name: &str) -> Result<T, DecodeError>
+pub fn parse<T>(frame: &Frame<'_>, name: &str) -> Result<T, DecodeError>
 where
     T: FromStr<Err: fmt::Display>,
 {
@@ -148,7 +148,7 @@ where
 }
 
 #[cold]
-fn unread(frame: Frame<'_>, name: &str, error: &dyn fmt::Display) -> DecodeError {
+fn unread(frame: &Frame<'_>, name: &str, error: &dyn fmt::Display) -> DecodeError {
     let excerpt = frame.excerpt();
     DecodeError::new(format_args!("`{excerpt}` is no {name}: {error}"))
 }

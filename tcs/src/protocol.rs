@@ -387,6 +387,7 @@ where
     type Owned = P::Value<'static>;
 
     fn decode_owned(frame: Frame<'_>) -> Result<P::Value<'static>, DecodeError> {
-        <P::Value<'static> as Decode<'_, P::Format>>::decode_with(frame, &mut Vec::new())
+        let mut scratch = Vec::new();
+        <P::Value<'static> as Decode<'_, P::Format>>::decode(frame.with_scratch(&mut scratch))
     }
 }

@@ -110,8 +110,8 @@ impl WriteBuffer {
     ) -> Result<(), Unusual> {
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
-        if let Some(values) = framing.values() {
-            writer.admit(values);
+        if let Some(encoder) = framing.encoder() {
+            writer.set_encoder(encoder);
         }
         let encoded = encode(&mut writer);
         if encoded.is_err() || !writer.is_message() {

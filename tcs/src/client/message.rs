@@ -70,7 +70,7 @@ pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(
     frame: &'a [u8],
     scratch: &'a mut Vec<u8>,
 ) -> Result<T> {
-    T::decode_with(Frame::new(frame), scratch).map_err(|source| Error::decode(peer, source))
+    T::decode(Frame::new(frame).with_scratch(scratch)).map_err(|source| Error::decode(peer, source))
 }
 
 /// Reads the reply that the framing has parsed last.

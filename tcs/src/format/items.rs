@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::{Answer, Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
-use crate::{Codec, Framing, framing::State};
+use crate::Codec;
 
 /// A type whose values are messages of a [`Codec`].
 ///
@@ -140,18 +140,10 @@ where
     T: Item + Send + 'static,
     C: Decoder<Item = T> + Send + 'static,
 {
-    const VALUE: bool = true;
+    const IS_VALUE: bool = true;
 
-    fn decode(_frame: Frame<'_>) -> Result<Self, DecodeError> {
-        Err(DecodeError::new(MISFIT))
-    }
-
-    fn take<F: Framing>(
-        _frame: Frame<'_>,
-        _scratch: &mut Vec<u8>,
-        framing: &mut F,
-    ) -> Result<Self, DecodeError> {
-        take::<C, F>(framing)
+    fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
+        item::<C>(frame)
     }
 }
 
@@ -160,18 +152,10 @@ where
     T: Send + 'static,
     C: Decoder<Item = T> + Send + 'static,
 {
-    const VALUE: bool = true;
+    const IS_VALUE: bool = true;
 
-    fn decode(_frame: Frame<'_>) -> Result<Self, DecodeError> {
-        Err(DecodeError::new(MISFIT))
-    }
-
-    fn take<F: Framing>(
-        _frame: Frame<'_>,
-        _scratch: &mut Vec<u8>,
-        framing: &mut F,
-    ) -> Result<Self, DecodeError> {
-        take::<C, F>(framing).map(Self)
+    fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
+        item::<C>(frame).map(Self)
     }
 }
 
@@ -188,16 +172,11 @@ impl<'a, C: Decoder, T: Received<'a, Codec<C>>, E> Received<'a, Codec<C>> for Re
 const MISFIT: &str = "the format is another codec than the framing";
 
 /// Takes what the codec of the connection has decoded.
-fn take<C, F>(framing: &mut F) -> Result<C::Item, DecodeError>
+fn item<C>(frame: Frame<'_>) -> Result<C::Item, DecodeError>
 where
     C: Decoder<Item: Send> + Send + 'static,
-    F: Framing,
 {
-    let state = framing
-        .values()
-        .and_then(<dyn std::any::Any + Send>::downcast_mut::<State<C>>);
-    let item = state.and_then(|state| state.item.take());
-    item.ok_or_else(|| DecodeError::new(MISFIT))
+    frame.into_value().ok_or_else(|| DecodeError::new(MISFIT))
 }
 
 thread_local! {
@@ -213,11 +192,7 @@ fn encode<C, T>(item: T, out: &mut Writer<'_>) -> Result<(), EncodeError>
 where
     C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
 {
-    let values = out.values();
-    let Some(values) = values else {
-        return Err(EncodeError::new(MISFIT));
-    };
-    let Some(State { codec, .. }) = values.downcast_mut::<State<C>>() else {
+    let Some(codec) = out.encoder::<C>() else {
         return Err(EncodeError::new(MISFIT));
     };
     // A codec that encodes with the help of another connection's finds an empty one.
@@ -231,7 +206,5 @@ where
         // At the end of a thread there may be none.
         let _ = SCRATCH.try_with(|kept| kept.set(scratch));
     }
-    // There may be more items in a message.
-    out.admit(values);
     encoded.map_err(EncodeError::new)
 }

@@ -103,25 +103,24 @@ impl<T: Serialize> Encode<Json> for T {
 
 impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
     #[inline]
-    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
-        read(frame, &guard(frame))
-    }
-
-    #[inline]
-    fn decode_with(frame: Frame<'a>, scratch: &'a mut Vec<u8>) -> Result<Self, DecodeError> {
-        read(frame, &guard(frame).with_scratch(scratch))
+    fn decode(mut frame: Frame<'a>) -> Result<Self, DecodeError> {
+        let mut guard = guard(&frame);
+        if let Some(scratch) = frame.take_scratch() {
+            guard = guard.with_scratch(scratch);
+        }
+        read(&frame, &guard)
     }
 }
 
 /// `serde_json` limits lists and objects to 128 levels. Options, which take no bytes, may be between
 /// them.
 #[inline]
-fn guard(frame: Frame<'_>) -> Guard<'_> {
+fn guard<'a>(frame: &Frame<'a>) -> Guard<'a> {
     Guard::new(frame.bytes().len(), 2 * DEPTH)
 }
 
 #[inline]
-fn read<'a, T: Deserialize<'a>>(frame: Frame<'a>, guard: &Guard<'a>) -> Result<T, DecodeError> {
+fn read<'a, T: Deserialize<'a>>(frame: &Frame<'a>, guard: &Guard<'a>) -> Result<T, DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_slice(frame.bytes());
     let value = guard.read(&mut deserializer).map_err(wrong)?;
     deserializer.end().map_err(wrong)?;
@@ -250,7 +249,7 @@ mod tests {
     }
 
     fn read_with<'a, T: Decode<'a, Json>>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> T {
-        T::decode_with(Frame::new(bytes), scratch).expect("it is right")
+        T::decode(Frame::new(bytes).with_scratch(scratch)).expect("it is right")
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a message becomes bytes, and bytes a message.
 
-use std::fmt;
+use std::{any::Any, fmt};
 
 mod answer;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
@@ -116,32 +116,14 @@ pub trait Decode<'a, Format>: Sized {
     /// in it with [`Frame::excerpt`] only.
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError>;
 
-    /// Reads the message, which may also borrow what it writes into `scratch`.
-    #[doc(hidden)]
-    #[inline]
-    fn decode_with(frame: Frame<'a>, scratch: &'a mut Vec<u8>) -> Result<Self, DecodeError> {
-        let _ = scratch;
-        Self::decode(frame)
-    }
-
-    /// Whether the message is a value that the framing hands over.
-    #[doc(hidden)]
-    const VALUE: bool = false;
-
-    /// Takes the message that the framing has cut last.
-    #[doc(hidden)]
-    #[inline]
-    fn take<F: Framing>(
-        frame: Frame<'a>,
-        scratch: &'a mut Vec<u8>,
-        framing: &mut F,
-    ) -> Result<Self, DecodeError> {
-        let _ = framing;
-        Self::decode_with(frame, scratch)
-    }
+    /// Whether the message is a value of the framing (see [`Frame::into_value`]), not bytes. A protocol whose
+    /// framing has values and whose requests are bytes, or the other way around, does not compile.
+    ///
+    /// Default: `false`.
+    const IS_VALUE: bool = false;
 }
 
-/// Reads the message that the framing has cut last.
+/// Reads the message that the framing has parsed last.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -159,11 +141,15 @@ where
     // The attributes say the same where a protocol is written; this is for those made by hand.
     const {
         assert!(
-            T::VALUE == F::TYPED,
+            T::IS_VALUE == F::TYPED,
             "a `Codec` is framing and format of a protocol, or neither"
         );
     }
-    T::take(Frame::new(bytes), scratch, framing)
+    T::decode(Frame {
+        bytes,
+        scratch: Some(scratch),
+        value: framing.take_value(),
+    })
 }
 
 /// What a caller sees of a reply: `T` of an [`Answer<T>`] and, in [`Plain`], of a `Result<T, E>`,
@@ -177,21 +163,45 @@ impl<'a, Format, T: Decode<'a, Format>> Received<'a, Format> for T {
     type Value = T;
 }
 
-/// The bytes of one message, without its delimiter or prefix.
-#[derive(Clone, Copy)]
+/// One message: its bytes, without its delimiter or prefix, or the value that its framing made of them.
 pub struct Frame<'a> {
     bytes: &'a [u8],
+    /// Memory that the message may borrow from, for text that has to be rewritten.
+    scratch: Option<&'a mut Vec<u8>>,
+    value: Option<Box<dyn Any + Send>>,
 }
 
 impl<'a> Frame<'a> {
     /// Takes `bytes` as the bytes of one message.
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self {
+            bytes,
+            scratch: None,
+            value: None,
+        }
     }
 
     /// Returns the bytes.
-    pub const fn bytes(self) -> &'a [u8] {
+    pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Returns the value that the framing made of the message ([`Framing::take_value`]), if its type is `T`.
+    pub fn into_value<T: Any>(self) -> Option<T> {
+        self.value?.downcast().ok().map(|value| *value)
+    }
+
+    /// Lets the message borrow text that it writes to `scratch`.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    pub(crate) fn with_scratch(mut self, scratch: &'a mut Vec<u8>) -> Self {
+        self.scratch = Some(scratch);
+        self
+    }
+
+    /// Returns the memory for text that has to be rewritten, the first time.
+    #[cfg(feature = "json")]
+    pub(crate) fn take_scratch(&mut self) -> Option<&'a mut Vec<u8>> {
+        self.scratch.take()
     }
 
     /// Returns the text.
@@ -199,7 +209,7 @@ impl<'a> Frame<'a> {
     /// # Errors
     ///
     /// When it is not UTF-8; the error says where.
-    pub fn text(self) -> Result<&'a str, DecodeError> {
+    pub fn text(&self) -> Result<&'a str, DecodeError> {
         str::from_utf8(self.bytes).map_err(|source| {
             DecodeError::new(format_args!(
                 "the text is not UTF-8 after byte {}",
@@ -209,7 +219,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Returns something that shows the first 64 bytes, escaped: for error messages.
-    pub fn excerpt(self) -> impl fmt::Display + use<'a> {
+    pub fn excerpt(&self) -> impl fmt::Display + use<'a> {
         Escaped(self.bytes, 64)
     }
 }

@@ -79,7 +79,7 @@ macro_rules! plain {
         impl $crate::Decode<'_, $crate::Plain> for $type {
             #[inline]
             fn decode(frame: $crate::Frame<'_>) -> ::core::result::Result<Self, $crate::DecodeError> {
-                $crate::__private::parse::<$type>(frame, ::core::stringify!($type))
+                $crate::__private::parse::<$type>(&frame, ::core::stringify!($type))
             }
         }
     )+};

@@ -16,8 +16,8 @@ pub struct Writer<'a> {
     kind: Kind,
     /// Where an error's text begins in the buffer, and ends.
     text: (usize, usize),
-    /// What values pass through to become bytes.
-    values: Option<&'a mut (dyn Any + Send)>,
+    /// What makes bytes of messages that are values.
+    encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
 /// What is written, without what would have to be dropped: a writer then stays in registers.
@@ -58,20 +58,19 @@ impl<'a> Writer<'a> {
             excessive: 0,
             kind: Kind::Message,
             text: (0, 0),
-            values: None,
+            encoder: None,
         }
     }
 
-    /// Lets values pass through `values`.
+    /// Sets what makes bytes of values.
     #[inline]
-    pub(crate) fn admit(&mut self, values: &'a mut (dyn Any + Send)) {
-        self.values = Some(values);
+    pub(crate) fn set_encoder(&mut self, encoder: &'a mut (dyn Any + Send + 'static)) {
+        self.encoder = Some(encoder);
     }
 
-    /// Takes what values pass through, until it is [admitted](Self::admit) again.
-    #[cfg(feature = "codec")]
-    pub(super) fn values(&mut self) -> Option<&'a mut (dyn Any + Send)> {
-        self.values.take()
+    /// Returns the [encoder](crate::Framing::encoder) of the framing, if its type is `T`.
+    pub fn encoder<T: Any>(&mut self) -> Option<&mut T> {
+        self.encoder.as_mut()?.downcast_mut()
     }
 
     /// Appends bytes to the message.

@@ -102,12 +102,12 @@ pub struct Codec<C: Decoder>(Mutex<State<C>>);
 ///
 /// drop(ConcurrentServer::new(Half).run());
 /// ```
-pub(crate) struct State<C: Decoder> {
-    pub(crate) codec: C,
+struct State<C: Decoder> {
+    codec: C,
     /// The decoder's own copy of the connection's unread bytes.
     arrived: BytesMut,
     /// A decoded item that is not taken yet.
-    pub(crate) item: Option<C::Item>,
+    item: Option<C::Item>,
 }
 
 impl<C: Decoder> Codec<C> {
@@ -180,8 +180,12 @@ where
         Ok(())
     }
 
-    fn values(&mut self) -> Option<&mut (dyn Any + Send)> {
-        Some(self.state())
+    fn take_value(&mut self) -> Option<Box<dyn Any + Send>> {
+        Some(Box::new(self.state().item.take()?))
+    }
+
+    fn encoder(&mut self) -> Option<&mut (dyn Any + Send + 'static)> {
+        Some(&mut self.state().codec)
     }
 }
 

@@ -159,8 +159,13 @@ impl<F: Framing> Framing for FirstFrame<F> {
     }
 
     #[inline]
-    fn values(&mut self) -> Option<&mut (dyn Any + Send)> {
-        self.framing.values()
+    fn take_value(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.framing.take_value()
+    }
+
+    #[inline]
+    fn encoder(&mut self) -> Option<&mut (dyn Any + Send + 'static)> {
+        self.framing.encoder()
     }
 }
 

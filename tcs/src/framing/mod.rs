@@ -25,8 +25,6 @@ mod unframed;
 
 #[cfg(feature = "codec")]
 pub use codec::Codec;
-#[cfg(feature = "codec")]
-pub(crate) use codec::State;
 pub use delimited::{Delimited, delimiter};
 pub use first_frame::FirstFrame;
 pub use fixed::Fixed;
@@ -157,8 +155,10 @@ pub trait Framing: Default + Send + Sync + 'static {
     /// server gives to one of these protocols can be a reply.
     const DETECTS_OTHER_PROTOCOLS: bool = true;
 
-    /// Whether messages are values, which pass through [`values`](Self::values), and not bytes.
-    #[doc(hidden)]
+    /// Whether messages are values, and not bytes: [`take_value`](Self::take_value) returns them, and
+    /// [`encoder`](Self::encoder) has what writes them. `Codec` is such a framing.
+    ///
+    /// Default: `false`.
     const TYPED: bool = false;
 
     /// The units in which this framing takes bytes off a stream.
@@ -196,10 +196,21 @@ pub trait Framing: Default + Send + Sync + 'static {
         false
     }
 
-    /// Returns the state that values pass through.
-    #[doc(hidden)]
+    /// Takes the value of the message that was parsed last. The format gets it from
+    /// [`Frame::into_value`](crate::Frame::into_value).
+    ///
+    /// Default: `None`, for messages that are bytes.
     #[inline]
-    fn values(&mut self) -> Option<&mut (dyn Any + Send)> {
+    fn take_value(&mut self) -> Option<Box<dyn Any + Send>> {
+        None
+    }
+
+    /// Returns what makes bytes of values. The format gets it from
+    /// [`Writer::encoder`](crate::Writer::encoder).
+    ///
+    /// Default: `None`, for messages that are bytes.
+    #[inline]
+    fn encoder(&mut self) -> Option<&mut (dyn Any + Send + 'static)> {
         None
     }
 }
