@@ -24,7 +24,7 @@ pub use crate::framing::{FirstFrame, Granularity};
 pub use crate::limit::server_mistake;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::operations::{
-    Argument, Element, Missing, Name, Operation, Read, Returned, Value, twice,
+    Argument, Arguments, Message, Returned, arguments, incomplete, read as read_message,
 };
 pub use crate::{
     Address, Channel, ClientProtocol, Connection, ConnectionInfo, Context, Contract, Decode,

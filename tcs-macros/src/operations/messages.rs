@@ -1,21 +1,23 @@
-//! Writes the request and the reply of all operations, and how they are written; cannot fail.
+//! Writes the request and the reply of all operations, and how they are read and written; cannot fail.
+//!
+//! What reads an argument or a reply, and what writes it, name one trait in the same words, so that a
+//! type that is not a message is one error.
 
-use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::quote_spanned;
-use syn::{Generics, ext::IdentExt as _};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens as _, format_ident, quote_spanned};
+use syn::{Generics, Lifetime, Type, ext::IdentExt as _};
 
 use super::{
     model::{Operation, Operations},
     names::generated,
-    pieces::{self, argument_writer, reply_writer},
-    reading,
 };
 use crate::{
     args::Args,
     emit::{self, Field, allowance},
     generics::with_lifetime,
+    lifetimes::borrows,
     server::expand::or_else,
-    spans::numbered,
+    spans::{at, numbered, private},
 };
 
 /// One of the two enums.
@@ -46,49 +48,53 @@ impl Message {
     /// Returns the type with this lifetime, if it has one.
     pub(super) fn with(&self, lifetime: &str) -> TokenStream {
         let ident = &self.ident;
-        let lifetime = syn::Lifetime::new(lifetime, Span::mixed_site());
-        let arguments = (!self.generics.params.is_empty())
-            .then(|| quote_spanned!(Span::mixed_site()=> <#lifetime>));
-        quote_spanned!(Span::mixed_site()=> #ident #arguments)
+        let lifetime = (!self.generics.params.is_empty()).then(|| {
+            let lifetime = Lifetime::new(lifetime, Span::mixed_site());
+            quote_spanned!(Span::mixed_site()=> <#lifetime>)
+        });
+        quote_spanned!(Span::mixed_site()=> #ident #lifetime)
     }
 }
 
 /// Writes the enums, what they implement, and the contract that names them.
 pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
-    let krate = args.krate();
     let span = Span::mixed_site();
-    let private = quote_spanned!(span=> #krate::__private);
     let request = Message::request(operations);
     let reply = Message::reply(operations);
-    let (mut requests, mut replies) = (TokenStream::new(), TokenStream::new());
-    let (mut request_names, mut reply_names) = (TokenStream::new(), TokenStream::new());
-    for operation in &operations.list {
+    let requests = operations.list.iter().map(|operation| {
         let Operation {
-            variant,
-            arguments,
-            reply,
-            name,
-            ..
+            variant, arguments, ..
         } = operation;
-        let mut fields = TokenStream::new();
-        for Field { name, ty } in arguments {
-            let text = format!(" The argument `{}`.", name.unraw());
-            fields.extend(quote_spanned!(span=> #[doc = #text] #name: #ty,));
-        }
         let attrs = attrs(operation);
-        requests.extend(quote_spanned!(span=> #attrs #variant { #fields },));
-        let text = format!(" What `{name}` returned.");
-        replies.extend(quote_spanned!(span=> #[doc = #text] #variant(#reply),));
-        request_names.extend(quote_spanned!(span=> Self::#variant { .. } => #name,));
-        reply_names.extend(quote_spanned!(span=> Self::#variant(..) => #name,));
-    }
+        let fields = arguments.iter().map(|Field { name, ty }| {
+            let text = format!(" The argument `{}`.", name.unraw());
+            quote_spanned!(span=> #[doc = #text] #name: #ty)
+        });
+        quote_spanned!(span=> #attrs #variant { #(#fields),* })
+    });
+    let replies = operations.list.iter().map(
+        |Operation {
+             variant,
+             name,
+             reply,
+             ..
+         }| {
+            let text = format!(" What `{name}` returned.");
+            quote_spanned!(span=> #[doc = #text] #variant(#reply))
+        },
+    );
+    // Shows the operation and nothing of its values, which may be secret or have no `Debug`.
+    let shown = operations.list.iter().map(
+        |Operation { variant, name, .. }| quote_spanned!(span=> Self::#variant { .. } => #name),
+    );
+    let shown = quote_spanned!(span=> f.write_str(match *self { #(#shown),* }));
+    let debug = [&request, &reply]
+        .map(|Message { ident, generics }| emit::debug(span, ident, generics, &shown));
     let contract = operations
         .is_carried
-        .then(|| implementations(args, operations, &request, &reply, &private));
+        .then(|| implementations(args, operations, &request, &reply));
     let (request_ident, request_generics) = (&request.ident, &request.generics);
     let (reply_ident, reply_generics) = (&reply.ident, &reply.generics);
-    let debug_request = debug(&request, &request_names);
-    let debug_reply = debug(&reply, &reply_names);
     let allowed = quote_spanned! {span=>
         #[allow(
             deprecated, unreachable_pub, clippy::exhaustive_enums, clippy::large_enum_variant,
@@ -99,15 +105,15 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     quote_spanned! {span=>
         /// What is asked: an operation with its arguments.
         #allowed
-        pub enum #request_ident #request_generics { #requests }
+        pub enum #request_ident #request_generics { #(#requests),* }
 
         /// What is answered: what the operation of the same name returned.
         #allowed
-        pub enum #reply_ident #reply_generics { #replies }
+        pub enum #reply_ident #reply_generics { #(#replies),* }
 
+        #[allow(unreachable_code, reason = "there may be no operation")]
         const _: () = {
-            #debug_request
-            #debug_reply
+            #(#debug)*
         };
 
         #contract
@@ -124,45 +130,50 @@ pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
     quote_spanned!(Span::mixed_site()=> #[doc = #text] #shared)
 }
 
-/// Shows the operation and nothing of its values, which may be secret or have no `Debug`.
-fn debug(message: &Message, names: &TokenStream) -> TokenStream {
-    let body = if names.is_empty() {
-        quote_spanned!(Span::mixed_site()=> match *self {})
-    } else {
-        quote_spanned!(Span::mixed_site()=> f.write_str(match self { #names }))
-    };
-    emit::debug(Span::mixed_site(), &message.ident, &message.generics, &body)
-}
-
 fn implementations(
     args: &Args,
     operations: &Operations<'_>,
     request: &Message,
     reply: &Message,
-    private: &TokenStream,
 ) -> TokenStream {
+    let span = Span::mixed_site();
+    let krate = args.krate();
+    let private = quote_spanned!(span=> #krate::__private);
     let contract = generated("Contract");
     let format = &args.format;
     let framing = or_else(
         args.framing.as_ref(),
-        quote_spanned!(Span::mixed_site()=> #private::LengthPrefixed),
+        quote_spanned!(span=> #private::LengthPrefixed),
     );
-    let write_request = write_request(operations, request);
-    let write_reply = write_reply(operations, reply);
-    let pieces = pieces::expand(operations, request, reply, &args.krate());
-    let reading = reading::expand(operations, request, reply, private);
+    let requests = operations
+        .list
+        .iter()
+        .map(|operation| request_arms(operation, &krate));
+    let requests = implementation(request, operations, requests.collect(), &private);
+    let replies = operations
+        .list
+        .iter()
+        .map(|operation| reply_arms(operation, &krate));
+    let replies = implementation(reply, operations, replies.collect(), &private);
+    let arguments = operations
+        .list
+        .iter()
+        .map(|operation| arguments(operation, &krate));
     let (request, reply) = (request.with("'exchange"), reply.with("'exchange"));
     let greets = args.greeting.is_some();
-    let exchange = syn::Lifetime::new("'exchange", Span::mixed_site());
-    let allowance = allowance(Span::mixed_site());
-    quote_spanned! {Span::mixed_site()=>
+    let exchange = Lifetime::new("'exchange", span);
+    let allowance = allowance(span);
+    quote_spanned! {span=>
         /// The messages of all operations: what [`Client`] is made of.
         #[derive(Clone, Copy, Debug)]
         #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
         pub enum #contract {}
 
         #private::operations! {
-            #[allow(unused_mut, unused_variables, reason = "an operation may have no argument")]
+            #[allow(
+                unreachable_patterns, unused_mut, unused_variables,
+                reason = "an operation may have no argument"
+            )]
             #allowance
             const _: () = {
                 use #private::serde as __serde;
@@ -176,78 +187,238 @@ fn implementations(
                     const GREETS: bool = #greets;
                 }
 
-                #pieces
-                #write_request
-                #write_reply
-                #reading
+                #(#arguments)*
+                #requests
+                #replies
             };
         }
     }
 }
 
-fn write_request(operations: &Operations<'_>, message: &Message) -> TokenStream {
+/// How a message of one operation is read and written, as arms of a `match`.
+struct Arms {
+    read: TokenStream,
+    write: TokenStream,
+}
+
+/// The arguments are read into a tuple struct, which may be filled in any order.
+fn request_arms(operation: &Operation<'_>, krate: &TokenStream) -> Arms {
     let span = Span::mixed_site();
-    let mut arms = TokenStream::new();
-    for operation in &operations.list {
-        let mut writers = TokenStream::new();
-        for place in 0..operation.arguments.len() {
-            let writer = argument_writer(operation.number, place);
-            let bound = numbered("argument", place, span);
-            writers.extend(quote_spanned!(span=> #writer(#bound, &mut message)?;));
-        }
-        let name = &operation.name;
-        let number = literal(operation.number);
-        let count = Literal::usize_suffixed(operation.arguments.len());
-        let bound = operation.bound(span);
-        arms.extend(quote_spanned! {span=>
-            Self::#bound => {
-                let mut message = __serde::Serializer::serialize_struct_variant(
-                    to, "Request", #number, #name, #count,
+    let Operation {
+        number,
+        name,
+        arguments,
+        ..
+    } = operation;
+    let message = operation.bound(span);
+    let count = arguments.len();
+    let bound: Vec<_> = (0..count)
+        .map(|place| numbered("argument", place, span))
+        .collect();
+    let none = bound
+        .iter()
+        .map(|_| quote_spanned!(span=> ::core::option::Option::None));
+    let writers = arguments
+        .iter()
+        .zip(&bound)
+        .map(|(Field { name, ty }, bound)| {
+            let write = method(ty, "Argument", krate, "write");
+            let name = name.unraw().to_string();
+            quote_spanned!(at(ty)=> #write(#bound, #name, &mut to)?;)
+        });
+    let ident = reading(operation);
+    Arms {
+        read: quote_spanned! {span=>
+            match #krate::__private::arguments(#ident(#(#none),*), from)? {
+                #ident(#(::core::option::Option::Some(#bound)),*) => {
+                    ::core::result::Result::Ok(Self::#message)
+                }
+                _ => ::core::result::Result::Err(#krate::__private::incomplete()),
+            }
+        },
+        write: quote_spanned! {span=>
+            Self::#message => {
+                let mut to = __serde::Serializer::serialize_struct_variant(
+                    to, Self::NAME, #number, #name, #count,
                 )?;
-                #writers
-                __serde::ser::SerializeStructVariant::end(message)
+                #(#writers)*
+                __serde::ser::SerializeStructVariant::end(to)
+            }
+        },
+    }
+}
+
+fn reply_arms(operation: &Operation<'_>, krate: &TokenStream) -> Arms {
+    let Operation {
+        number,
+        name,
+        variant,
+        reply,
+        ..
+    } = operation;
+    let (read, write) = (
+        method(reply, "Returned", krate, "read"),
+        method(reply, "Returned", krate, "write"),
+    );
+    Arms {
+        read: quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
+        write: quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #number, #name, to)),
+    }
+}
+
+/// `<ty as trait>::method`, at the type.
+fn method(ty: &Type, item: &str, krate: &TokenStream, method: &str) -> TokenStream {
+    let span = at(ty);
+    let de = de();
+    let item = private(krate, item, ty);
+    let method = Ident::new(method, span);
+    quote_spanned!(span=> <#ty as #item<#de>>::#method)
+}
+
+/// What the arguments of an operation are read into.
+fn reading(operation: &Operation<'_>) -> Ident {
+    format_ident!("__Arguments{}", operation.number)
+}
+
+/// Declares what the arguments of an operation are read into.
+fn arguments(operation: &Operation<'_>, krate: &TokenStream) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = quote_spanned!(span=> #krate::__private);
+    let Operation {
+        name, arguments, ..
+    } = operation;
+    let mut generics = Generics::default();
+    if arguments.iter().any(|argument| borrows(&argument.ty)) {
+        with_lifetime(&mut generics, "'a");
+    }
+    let (impl_generics, de, ident) = (reader_generics(&generics), de(), reading(operation));
+    let (_, type_generics, _) = generics.split_for_impl();
+    let types = arguments.iter().map(|argument| &argument.ty);
+    let names = arguments
+        .iter()
+        .map(|argument| argument.name.unraw().to_string());
+    let places: Vec<_> = (0..arguments.len()).map(syn::Index::from).collect();
+    let readers = arguments
+        .iter()
+        .zip(&places)
+        .map(|(Field { ty, .. }, place)| {
+            let read = method(ty, "Argument", krate, "read");
+            quote_spanned! {at(ty)=>
+                #place => #read(from).map(|value| self.#place = ::core::option::Option::Some(value))
             }
         });
+    quote_spanned! {span=>
+        struct #ident #generics(#(::core::option::Option<#types>),*);
+
+        #[automatically_derived]
+        impl<#impl_generics> #private::Arguments<#de> for #ident #type_generics {
+            const OPERATION: &'static str = #name;
+            const NAMES: &'static [&'static str] = &[#(#names),*];
+
+            #[inline]
+            fn has(&self, place: usize) -> bool {
+                match place {
+                    #(#places => self.#places.is_some(),)*
+                    _ => false,
+                }
+            }
+
+            #[inline]
+            fn read<__D: __serde::Deserializer<#de>>(
+                &mut self,
+                place: usize,
+                from: __D,
+            ) -> ::core::result::Result<(), __D::Error> {
+                match place {
+                    #(#readers,)*
+                    _ => ::core::result::Result::Err(#private::incomplete()),
+                }
+            }
+        }
     }
-    serialize(message, &arms)
 }
 
-fn write_reply(operations: &Operations<'_>, message: &Message) -> TokenStream {
-    let span = Span::mixed_site();
-    let mut arms = TokenStream::new();
-    for Operation {
-        variant, number, ..
-    } in &operations.list
-    {
-        let writer = reply_writer(*number);
-        let number = literal(*number);
-        arms.extend(quote_spanned!(span=> Self::#variant(reply) => #writer(reply, #number, to),));
+/// Has serde read and write a message.
+fn implementation(
+    message: &Message,
+    operations: &Operations<'_>,
+    arms: Vec<Arms>,
+    private: &TokenStream,
+) -> TokenStream {
+    let Message { ident, generics } = message;
+    let (reader_generics, de) = (reader_generics(generics), de());
+    let (impl_generics, type_generics, _) = generics.split_for_impl();
+    let message = ident.to_string();
+    let names = operations.list.iter().map(|operation| &operation.name);
+    let places = 0..arms.len();
+    let (read, mut write): (Vec<_>, Vec<_>) = arms
+        .into_iter()
+        .map(|Arms { read, write }| (read, write))
+        .unzip();
+    if write.is_empty() {
+        write.push(quote_spanned!(Span::mixed_site()=> _ => match *self {}));
     }
-    serialize(message, &arms)
-}
-
-/// A number as serde has it.
-fn literal(number: usize) -> Literal {
-    Literal::u32_suffixed(u32::try_from(number).unwrap_or(u32::MAX))
-}
-
-fn serialize(message: &Message, arms: &TokenStream) -> TokenStream {
-    let ident = &message.ident;
-    let (impl_generics, type_generics, _) = message.generics.split_for_impl();
-    let body = if arms.is_empty() {
-        quote_spanned!(Span::mixed_site()=> match *self {})
-    } else {
-        quote_spanned!(Span::mixed_site()=> match self { #arms })
-    };
     quote_spanned! {Span::mixed_site()=>
+        #[automatically_derived]
+        impl<#reader_generics> #private::Message<#de> for #ident #type_generics {
+            const NAME: &'static str = #message;
+            const OPERATIONS: &'static [&'static str] = &[#(#names),*];
+
+            #[inline]
+            fn read<__A: __serde::de::VariantAccess<#de>>(
+                operation: usize,
+                from: __A,
+            ) -> ::core::result::Result<Self, __A::Error> {
+                match operation {
+                    #(#places => #read,)*
+                    _ => ::core::result::Result::Err(#private::incomplete()),
+                }
+            }
+
+            #[inline]
+            fn write<__S: __serde::Serializer>(
+                &self,
+                to: __S,
+            ) -> ::core::result::Result<__S::Ok, __S::Error> {
+                match self {
+                    #(#write,)*
+                }
+            }
+        }
+
         #[automatically_derived]
         impl #impl_generics __serde::Serialize for #ident #type_generics {
             fn serialize<__S: __serde::Serializer>(
                 &self,
                 to: __S,
             ) -> ::core::result::Result<__S::Ok, __S::Error> {
-                #body
+                #private::Message::write(self, to)
             }
         }
+
+        #[automatically_derived]
+        impl<#reader_generics> __serde::Deserialize<#de> for #ident #type_generics {
+            fn deserialize<__D: __serde::Deserializer<#de>>(
+                from: __D,
+            ) -> ::core::result::Result<Self, __D::Error> {
+                #private::read_message(from)
+            }
+        }
+    }
+}
+
+/// The lifetime of the bytes.
+fn de() -> Lifetime {
+    Lifetime::new("'de", Span::mixed_site())
+}
+
+/// The generics of what reads into a type, with `'de` in front.
+fn reader_generics(generics: &Generics) -> TokenStream {
+    let de = de();
+    let params = &generics.params;
+    if params.is_empty() {
+        de.to_token_stream()
+    } else {
+        quote_spanned!(Span::mixed_site()=> #de: #params, #params)
     }
 }

@@ -9,8 +9,6 @@ mod messages;
 mod model;
 mod module;
 mod names;
-mod pieces;
-mod reading;
 mod serving;
 
 use std::mem;

@@ -40,7 +40,7 @@ pub(super) struct Operations<'a> {
 /// A function with what a message says of it.
 pub(super) struct Operation<'a> {
     /// Its place among all of them.
-    pub(super) number: usize,
+    pub(super) number: u32,
     pub(super) function: &'a Function,
     /// The name in messages and in texts.
     pub(super) name: String,
@@ -117,7 +117,7 @@ pub(super) fn check<'a>(
         operations.merge(&checked.model, errors);
         if let (Some(variant), Some((arguments, reply))) = (variant, checked.messages) {
             operations.list.push(Operation {
-                number: operations.list.len(),
+                number: u32::try_from(operations.list.len()).unwrap_or(u32::MAX),
                 function,
                 name: ident.unraw().to_string(),
                 variant,
