@@ -1,56 +1,16 @@
 //! The name of the type that an attribute adds.
 
 use proc_macro2::Ident;
-use syn::{Type, ext::IdentExt as _};
+use syn::ext::IdentExt as _;
 
-use crate::{args::Args, errors::Errors, item::Function};
+use crate::{args::Args, errors::Errors, item::Function, types::is_named};
 
 /// The names in everyone's scope that a type would hide.
-const PRELUDE: &[&str] = &[
-    "AsMut",
-    "AsRef",
-    "AsyncFn",
-    "AsyncFnMut",
-    "AsyncFnOnce",
-    "Box",
-    "Clone",
-    "Copy",
-    "Default",
-    "DoubleEndedIterator",
-    "Drop",
-    "Eq",
-    "Err",
-    "ExactSizeIterator",
-    "Extend",
-    "Fn",
-    "FnMut",
-    "FnOnce",
-    "From",
-    "FromIterator",
-    "Future",
-    "Into",
-    "IntoFuture",
-    "IntoIterator",
-    "Iterator",
-    "None",
-    "Ok",
-    "Option",
-    "Ord",
-    "PartialEq",
-    "PartialOrd",
-    "Result",
-    "Send",
-    "Sized",
-    "Some",
-    "String",
-    "Sync",
-    "ToOwned",
-    "ToString",
-    "TryFrom",
-    "TryInto",
-    "Unpin",
-    "Vec",
-];
+const PRELUDE: &str = "\
+    AsMut AsRef AsyncFn AsyncFnMut AsyncFnOnce Box Clone Copy Default DoubleEndedIterator \
+    Drop Eq Err ExactSizeIterator Extend Fn FnMut FnOnce From FromIterator Future Into \
+    IntoFuture IntoIterator Iterator None Ok Option Ord PartialEq PartialOrd Result Send \
+    Sized Some String Sync ToOwned ToString TryFrom TryInto Unpin Vec";
 
 /// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`.
 ///
@@ -74,73 +34,53 @@ pub(crate) fn type_name(
         return Some(name.clone());
     }
     if let Some(rival) = rival {
-        errors.at(
-            rival.path(),
-            "two attributes make a type of this name: write `Name` first in one of them",
-        );
+        let cure = "two attributes make a type of this name: write `Name` first in one of them";
+        errors.at(rival.path(), cure);
         return None;
     }
     let camel = upper_camel(&function.unraw().to_string());
-    let mut ask = |why: &str| {
-        errors.at(
-            function,
-            format_args!("{why}: write `#[{attribute}(Name)]`"),
-        );
+    let options = [&args.framing, &args.format, &args.server];
+    let why = if !is_type_name(&camel) {
+        "this function's name makes no type name".to_owned()
+    } else if *function == camel {
+        "the type needs another name than the function".to_owned()
+    } else if PRELUDE.split(' ').any(|name| name == camel) {
+        format!("the type would hide the prelude's `{camel}`")
+    } else if options.into_iter().flatten().any(|ty| is_named(ty, &camel)) {
+        format!("the type would hide the `{camel}` of its option")
+    } else {
+        return Some(Ident::new(&camel, function.span()));
     };
-    if camel.is_empty() || starts_with(&camel, |c| c.is_ascii_digit()) || camel == "Self" {
-        ask("this function's name makes no type name");
-        return None;
-    }
-    if *function == camel {
-        ask("the type needs another name than the function");
-        return None;
-    }
-    if PRELUDE.contains(&&*camel) {
-        ask(&format!("the type would hide the prelude's `{camel}`"));
-        return None;
-    }
-    if is_named(args.framing.as_ref(), &camel)
-        || is_named(args.format.as_ref(), &camel)
-        || is_named(args.server.as_ref(), &camel)
-    {
-        ask(&format!("the type would hide the `{camel}` of its option"));
-        return None;
-    }
-    Some(Ident::new(&camel, function.span()))
+    errors.at(
+        function,
+        format_args!("{why}: write `#[{attribute}(Name)]`"),
+    );
+    None
 }
 
-/// Tells whether a word is one of the names.
+/// Returns whether a word in `UpperCamelCase` can be a type's name.
+pub(crate) fn is_type_name(camel: &str) -> bool {
+    !camel.is_empty() && camel != "Self" && !starts_with(camel, |letter| letter.is_ascii_digit())
+}
+
+/// Returns whether a word is one of the names.
 pub(crate) fn is_one_of(word: &Ident, names: &[&str]) -> bool {
     names.contains(&word.to_string().as_str())
 }
 
-/// Tells whether a type is written as this single name.
-fn is_named(ty: Option<&Type>, name: &str) -> bool {
-    matches!(ty, Some(Type::Path(path)) if path.path.is_ident(name))
-}
-
-/// Tells what a text starts with.
+/// Returns whether a text starts with such a letter.
 pub(crate) fn starts_with(text: &str, is_it: fn(char) -> bool) -> bool {
     text.chars().next().is_some_and(is_it)
 }
 
 /// Returns `name_in_words` as `NameInWords`.
 pub(crate) fn upper_camel(snake: &str) -> String {
-    let mut camel = String::new();
-    let mut is_first = true;
-    for letter in snake.chars() {
-        if letter == '_' {
-            is_first = true;
-        } else if is_first {
-            for capital in letter.to_uppercase() {
-                camel.push(capital);
-            }
-            is_first = false;
-        } else {
-            camel.push(letter);
-        }
-    }
-    camel
+    let word = |word: &str| {
+        let mut letters = word.chars();
+        let capital = letters.next().into_iter().flat_map(char::to_uppercase);
+        capital.chain(letters).collect::<String>()
+    };
+    snake.split('_').map(word).collect()
 }
 
 #[cfg(test)]
@@ -164,6 +104,6 @@ mod tests {
     #[test]
     fn prelude_is_sorted() {
         // So that a name that is missing is seen.
-        assert!(PRELUDE.is_sorted());
+        assert!(PRELUDE.split(' ').is_sorted());
     }
 }

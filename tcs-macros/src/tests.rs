@@ -5,7 +5,15 @@ use std::str::FromStr as _;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::{File, Item, ItemFn, ItemMod};
 
-use crate::{client::client_protocol, server::server_protocol};
+use crate::{args::Attribute, expand::expand};
+
+fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Attribute::Server, args, item)
+}
+
+fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Attribute::Client, args, item)
+}
 
 /// What the random inputs are made of: arguments, and the item under them.
 const SEEDS: &[(&str, &str)] = &[

@@ -1,0 +1,252 @@
+//! Parses what stands in the parentheses of an attribute.
+
+mod guesses;
+mod options;
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use syn::{
+    Error, Expr, GenericArgument, Lit, Path, PathArguments, Result, Token, Type,
+    ext::IdentExt as _,
+    parse::{ParseStream, Parser as _},
+    token,
+};
+
+pub(crate) use self::{guesses::nearest, options::Attribute};
+use self::{
+    guesses::{is_far_from_all, unknown},
+    options::{Known, Value},
+};
+use crate::{
+    aim::Library,
+    errors::Errors,
+    names::{starts_with, upper_camel},
+};
+
+/// What stands in the parentheses, as far as it could be read.
+#[derive(Default)]
+pub(crate) struct Args {
+    pub(crate) name: Option<Ident>,
+    pub(crate) framing: Option<Type>,
+    pub(crate) format: Option<Type>,
+    pub(crate) session: Option<Expr>,
+    pub(crate) greeting: Option<Expr>,
+    pub(crate) refuse: Option<Path>,
+    pub(crate) server: Option<Type>,
+    pub(crate) request: Option<Expr>,
+    pub(crate) reply: Option<Type>,
+    /// Where the option `crate` says that it is.
+    pub(crate) library: Library,
+    /// The options that stand there, also those whose value could not be read.
+    given: Vec<Ident>,
+}
+
+impl Args {
+    /// Reads all options; a mistake in one does not hide those in others.
+    pub(crate) fn parse(attribute: Attribute, tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut args = Self::default();
+        let read = |input: ParseStream<'_>| {
+            args.read(attribute, input, errors);
+            Ok(())
+        };
+        if let Err(error) = read.parse2(tokens) {
+            errors.push(error);
+        }
+        args
+    }
+
+    /// Returns the option's name where it stands, if it does.
+    pub(crate) fn given(&self, option: &str) -> Option<&Ident> {
+        self.given.iter().find(|given| *given == option)
+    }
+
+    fn read(&mut self, attribute: Attribute, input: ParseStream<'_>, errors: &mut Errors) {
+        let mut first = true;
+        while !input.is_empty() {
+            if let Err(error) = self.read_one(attribute, input, first) {
+                errors.push(error);
+                skip_to_comma(input);
+            } else if !at_end(input) {
+                errors.push(input.error("expected `,` before this"));
+                skip_to_comma(input);
+            }
+            // Either the input is empty, or a comma stands here.
+            input.parse::<Token![,]>().ok();
+            first = false;
+        }
+    }
+
+    fn read_one(
+        &mut self,
+        attribute: Attribute,
+        input: ParseStream<'_>,
+        first: bool,
+    ) -> Result<()> {
+        if let Ok(Lit::Str(text)) = input.fork().parse() {
+            return Err(match attribute.option(&text.value()) {
+                Some(option) => input.error(format_args!(
+                    "an option has no quotes: write `{}`",
+                    option.example
+                )),
+                None => input.error("the name has no quotes: write `Name`"),
+            });
+        }
+        let word = input.call(Ident::parse_any).map_err(|wrong| {
+            let expected = "expected an option, such as `framing = Lines`, or the type's name";
+            Error::new(wrong.span(), expected)
+        })?;
+        let text = word.to_string();
+        if let Some(option) = attribute.option(&text) {
+            if self.given(&text).is_some() {
+                let message = format_args!("`{text}` stands here twice: remove one");
+                return Err(Error::new(word.span(), message));
+            }
+            self.given.push(word.clone());
+            return self.read_value(option, &word, input);
+        }
+        let alone = at_end(input);
+        let name = attribute.name();
+        let message = if alone && starts_with(&text, char::is_uppercase) {
+            if first {
+                self.name = Some(word);
+                return Ok(());
+            }
+            format!("the name comes first: write `{name}({text}, …)`")
+        } else if input.peek(Token![::]) && starts_with(&text, char::is_alphabetic) {
+            "the name is a single word: the type stands where the function does".to_owned()
+        } else if first && alone && is_far_from_all(attribute, &text) {
+            let camel = upper_camel(&text);
+            format!("`{text}` is no option; as the type's name write `{camel}`")
+        } else {
+            unknown(attribute, &text)
+        };
+        Err(Error::new(word.span(), message))
+    }
+
+    fn read_value(&mut self, option: &Known, word: &Ident, input: ParseStream<'_>) -> Result<()> {
+        if let Value::Nothing = option.value {
+            return if at_end(input) {
+                Ok(())
+            } else {
+                Err(input.error(option.cure()))
+            };
+        }
+        if at_end(input) {
+            return Err(needs_value(option, word));
+        }
+        if !input.peek(Token![=]) || input.peek(Token![==]) {
+            return Err(input.error(format_args!(
+                "expected `=` behind `{}`: write `{}`",
+                option.name, option.example
+            )));
+        }
+        input.parse::<Token![=]>()?;
+        if at_end(input) {
+            return Err(needs_value(option, word));
+        }
+        match option.value {
+            Value::Type(field) => *field(self) = Some(read_type(option, input)?),
+            Value::Path(field) => *field(self) = Some(read_path(option, input)?),
+            Value::Expression(field) => {
+                let start = input.span();
+                let value = input.parse();
+                *field(self) = Some(value.map_err(|_| Error::new(start, option.cure()))?);
+            }
+            Value::Word | Value::Nothing => read_word(option, input)?,
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether an option ends here.
+fn at_end(input: ParseStream<'_>) -> bool {
+    input.is_empty() || input.peek(Token![,])
+}
+
+fn needs_value(Known { name, example, .. }: &Known, word: &Ident) -> Error {
+    let message = format_args!("`{name}` needs a value: write `{example}`");
+    Error::new(word.span(), message)
+}
+
+fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
+    let start = input.fork();
+    let wrong = || quoted(option, &start);
+    if input.peek(Lit) {
+        return Err(wrong());
+    }
+    let value: Type = input.parse().map_err(|_| wrong())?;
+    if let Type::Path(path) = &value
+        && let Some(last) = path.path.segments.last()
+        && let PathArguments::Parenthesized(_) = last.arguments
+    {
+        return Err(Error::new_spanned(&value, option.cure()));
+    }
+    if input.peek(token::Paren) || input.peek(token::Brace) {
+        return Err(input.error(option.cure()));
+    }
+    if let Some(bytes) = quoted_argument(&value) {
+        return Err(Error::new_spanned(
+            bytes,
+            "a type takes no text: write `Delimited<{ delimiter(b\";\") }>`",
+        ));
+    }
+    Ok(value)
+}
+
+/// Finds text or bytes among the arguments of a type.
+fn quoted_argument(value: &Type) -> Option<&Lit> {
+    let Type::Path(path) = value else {
+        return None;
+    };
+    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Const(Expr::Lit(literal)) => match &literal.lit {
+            text @ (Lit::Str(_) | Lit::ByteStr(_) | Lit::CStr(_)) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+fn read_path(option: &Known, input: ParseStream<'_>) -> Result<Path> {
+    let start = input.fork();
+    if input.peek(Lit) {
+        return Err(quoted(option, &start));
+    }
+    let value = input
+        .call(Path::parse_mod_style)
+        .map_err(|_| quoted(option, &start))?;
+    if input.peek(token::Paren) {
+        return Err(input.error(option.cure()));
+    }
+    Ok(value)
+}
+
+/// Reads the word that the option's example has.
+fn read_word(option: &Known, input: ParseStream<'_>) -> Result<()> {
+    let start = input.fork();
+    match input.parse::<Ident>() {
+        Ok(word) if at_end(input) && option.example.ends_with(&format!("= {word}")) => Ok(()),
+        _ => Err(quoted(option, &start)),
+    }
+}
+
+fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
+    match input.fork().parse() {
+        Ok(Lit::Str(_)) => input.error(format_args!(
+            "`{}` takes no quotes: write `{}`",
+            option.name, option.example
+        )),
+        _ => input.error(option.cure()),
+    }
+}
+
+fn skip_to_comma(input: ParseStream<'_>) {
+    while !at_end(input) {
+        // A token tree is what the input begins with, as it is not empty.
+        if input.parse::<TokenTree>().is_err() {
+            return;
+        }
+    }
+}
