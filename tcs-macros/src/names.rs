@@ -25,10 +25,8 @@ pub(crate) fn type_name(
     let function = &function.sig.ident;
     if let Some(name) = &args.name {
         if name == function {
-            errors.at(
-                name,
-                format_args!("`{name}` is the function: give the type another name"),
-            );
+            let message = format_args!("`{name}` is the function: give the type another name");
+            errors.at(name, message);
             return None;
         }
         return Some(name.clone());
@@ -51,10 +49,8 @@ pub(crate) fn type_name(
     } else {
         return Some(Ident::new(&camel, function.span()));
     };
-    errors.at(
-        function,
-        format_args!("{why}: write `#[{attribute}(Name)]`"),
-    );
+    let message = format_args!("{why}: write `#[{attribute}(Name)]`");
+    errors.at(function, message);
     None
 }
 

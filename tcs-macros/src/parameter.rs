@@ -68,10 +68,8 @@ pub(crate) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
             None => found = Some((text, role)),
             Some((_, Role::Unclear)) => {}
             Some((_, first)) if *first == role => {
-                errors.at(
-                    word,
-                    format_args!("`#[{text}]` stands here twice: remove one"),
-                );
+                let message = format_args!("`#[{text}]` stands here twice: remove one");
+                errors.at(word, message);
             }
             Some((first, unclear)) => {
                 let first = format!("a parameter is `#[{first}]` or `#[{text}]`");
@@ -95,10 +93,8 @@ pub(crate) fn no_role(parameter: &PatType, errors: &mut Errors) {
         } else if is_cfg(attr) {
             errors.at(word, CFG);
         } else if is_ours(attr) {
-            errors.at(
-                word,
-                "a parameter of a client function has no attribute: remove it",
-            );
+            let cure = "a parameter of a client function has no attribute: remove it";
+            errors.at(word, cure);
         }
     }
 }

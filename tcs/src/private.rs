@@ -19,6 +19,7 @@ use std::{
 pub use serde;
 pub use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use crate::__client as client;
 pub use crate::__operations as operations;
 pub use crate::framing::{FirstFrame, Granularity};
 pub use crate::limit::server_mistake;
@@ -49,6 +50,87 @@ macro_rules! __operations {
         ::core::compile_error!(
             "operations need a format: add the feature `json`, `postcard` or `messagepack` to `tcs`"
         );
+    };
+}
+
+/// Declares the client of operations, without its methods for them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __client {
+    ($client:ident, $framing:ty, $docs:literal) => {
+        #[doc = $docs]
+        ///
+        /// Over a `Connection`, as `connect` makes it, one call follows the other, and a reply may
+        /// borrow from the connection. Over a `Channel`, as `share` makes it, many tasks call at a
+        /// time, each with a clone; a reply that borrows is processed by a closure.
+        ///
+        /// A server's greeting is waited for and dropped by the first call over a `Connection`; so call
+        /// before you `share`, or receive it yourself and hand the connection to `over`.
+        ///
+        /// A call fails as `Connection::call` does: then its result is `Err`. Otherwise it is what
+        /// the function returned, which may be a `Result` of its own.
+        #[derive(Clone, Debug)]
+        #[allow(unreachable_pub, reason = "it is as visible as the module")]
+        #[must_use]
+        pub struct $client<C = $crate::__private::Connection<$framing>> {
+            connection: C,
+        }
+
+        #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
+        impl $client {
+            /// Connects with the default options; for others, see [`over`](Self::over).
+            ///
+            /// # Errors
+            ///
+            /// Those of `ConnectOptions::connect`.
+            pub async fn connect(
+                address: impl ::core::convert::Into<$crate::__private::Address>,
+            ) -> $crate::__private::Result<Self> {
+                let connection = $crate::__private::Connection::connect(address).await?;
+                ::core::result::Result::Ok(Self { connection })
+            }
+        }
+
+        #[allow(
+            dead_code,
+            unreachable_pub,
+            clippy::missing_const_for_fn,
+            reason = "they are there for each client, and it may have something to drop"
+        )]
+        impl<C> $client<C> {
+            /// Calls over a `Connection` or a `Channel` that is there.
+            pub const fn over(connection: C) -> Self {
+                Self { connection }
+            }
+
+            /// Returns the connection.
+            #[must_use]
+            pub fn into_inner(self) -> C {
+                self.connection
+            }
+        }
+
+        #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
+        impl<S> $client<$crate::__private::Connection<$framing, S>>
+        where
+            S: $crate::__private::AsyncRead
+                + $crate::__private::AsyncWrite
+                + ::core::marker::Unpin
+                + ::core::marker::Send
+                + 'static,
+        {
+            /// Lets many tasks call, each with a clone.
+            ///
+            /// # Errors
+            ///
+            /// Those of `Connection::into_channel`.
+            pub fn share(
+                self,
+            ) -> $crate::__private::Result<$client<$crate::__private::Channel<$framing>>> {
+                let connection = self.connection.into_channel()?;
+                ::core::result::Result::Ok($client { connection })
+            }
+        }
     };
 }
 

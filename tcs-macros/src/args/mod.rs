@@ -7,7 +7,7 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::{
     Error, Expr, GenericArgument, Lit, Path, PathArguments, Result, Token, Type,
     ext::IdentExt as _,
-    parse::{ParseStream, Parser as _},
+    parse::{Parse as _, ParseStream, Parser as _},
     token,
 };
 
@@ -83,10 +83,7 @@ impl Args {
     ) -> Result<()> {
         if let Ok(Lit::Str(text)) = input.fork().parse() {
             return Err(match attribute.option(&text.value()) {
-                Some(option) => input.error(format_args!(
-                    "an option has no quotes: write `{}`",
-                    option.example
-                )),
+                Some(option) => input.error(format!("an option has no quotes: {}", option.write())),
                 None => input.error("the name has no quotes: write `Name`"),
             });
         }
@@ -124,20 +121,16 @@ impl Args {
 
     fn read_value(&mut self, option: &Known, word: &Ident, input: ParseStream<'_>) -> Result<()> {
         if let Value::Nothing = option.value {
-            return if at_end(input) {
-                Ok(())
-            } else {
-                Err(input.error(option.cure()))
-            };
+            return at_end(input)
+                .then_some(())
+                .ok_or_else(|| input.error(option.cure()));
         }
         if at_end(input) {
             return Err(needs_value(option, word));
         }
         if !input.peek(Token![=]) || input.peek(Token![==]) {
-            return Err(input.error(format_args!(
-                "expected `=` behind `{}`: write `{}`",
-                option.name, option.example
-            )));
+            let (name, write) = (option.name, option.write());
+            return Err(input.error(format!("expected `=` behind `{name}`: {write}")));
         }
         input.parse::<Token![=]>()?;
         if at_end(input) {
@@ -145,7 +138,7 @@ impl Args {
         }
         match option.value {
             Value::Type(field) => *field(self) = Some(read_type(option, input)?),
-            Value::Path(field) => *field(self) = Some(read_path(option, input)?),
+            Value::Path(field) => *field(self) = Some(read(option, input, Path::parse_mod_style)?),
             Value::Expression(field) => {
                 let start = input.span();
                 let value = input.parse();
@@ -162,65 +155,52 @@ fn at_end(input: ParseStream<'_>) -> bool {
     input.is_empty() || input.peek(Token![,])
 }
 
-fn needs_value(Known { name, example, .. }: &Known, word: &Ident) -> Error {
-    let message = format_args!("`{name}` needs a value: write `{example}`");
+fn needs_value(option: &Known, word: &Ident) -> Error {
+    let message = format!("`{word}` needs a value: {}", option.write());
     Error::new(word.span(), message)
 }
 
-fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
-    let start = input.fork();
-    let wrong = || quoted(option, &start);
-    if input.peek(Lit) {
-        return Err(wrong());
-    }
-    let value: Type = input.parse().map_err(|_| wrong())?;
-    if let Type::Path(path) = &value
-        && let Some(last) = path.path.segments.last()
-        && let PathArguments::Parenthesized(_) = last.arguments
-    {
-        return Err(Error::new_spanned(&value, option.cure()));
-    }
-    if input.peek(token::Paren) || input.peek(token::Brace) {
-        return Err(input.error(option.cure()));
-    }
-    if let Some(bytes) = quoted_argument(&value) {
-        return Err(Error::new_spanned(
-            bytes,
-            "a type takes no text: write `Delimited<{ delimiter(b\";\") }>`",
-        ));
-    }
-    Ok(value)
-}
-
-/// Finds text or bytes among the arguments of a type.
-fn quoted_argument(value: &Type) -> Option<&Lit> {
-    let Type::Path(path) = value else {
-        return None;
-    };
-    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else {
-        return None;
-    };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::Const(Expr::Lit(literal)) => match &literal.lit {
-            text @ (Lit::Str(_) | Lit::ByteStr(_) | Lit::CStr(_)) => Some(text),
-            _ => None,
-        },
-        _ => None,
-    })
-}
-
-fn read_path(option: &Known, input: ParseStream<'_>) -> Result<Path> {
+/// Reads a value that is neither quoted nor called.
+fn read<T>(
+    option: &Known,
+    input: ParseStream<'_>,
+    parse: fn(ParseStream<'_>) -> Result<T>,
+) -> Result<T> {
     let start = input.fork();
     if input.peek(Lit) {
         return Err(quoted(option, &start));
     }
-    let value = input
-        .call(Path::parse_mod_style)
-        .map_err(|_| quoted(option, &start))?;
-    if input.peek(token::Paren) {
+    let value = parse(input).map_err(|_| quoted(option, &start))?;
+    if input.peek(token::Paren) || input.peek(token::Brace) {
         return Err(input.error(option.cure()));
     }
     Ok(value)
+}
+
+fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
+    let value: Type = read(option, input, Type::parse)?;
+    let last = match &value {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    match last.map(|last| &last.arguments) {
+        Some(PathArguments::Parenthesized(_)) => Err(Error::new_spanned(&value, option.cure())),
+        Some(PathArguments::AngleBracketed(arguments)) => {
+            let text = arguments.args.iter().find(|argument| is_text(argument));
+            let cure = "a type takes no text: write `Delimited<{ delimiter(b\";\") }>`";
+            text.map_or(Ok(()), |text| Err(Error::new_spanned(text, cure)))
+        }
+        _ => Ok(()),
+    }?;
+    Ok(value)
+}
+
+/// Returns whether an argument of a type is text or bytes.
+fn is_text(argument: &GenericArgument) -> bool {
+    let GenericArgument::Const(Expr::Lit(literal)) = argument else {
+        return false;
+    };
+    matches!(literal.lit, Lit::Str(_) | Lit::ByteStr(_) | Lit::CStr(_))
 }
 
 /// Reads the word that the option's example has.
@@ -234,10 +214,10 @@ fn read_word(option: &Known, input: ParseStream<'_>) -> Result<()> {
 
 fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
     match input.fork().parse() {
-        Ok(Lit::Str(_)) => input.error(format_args!(
-            "`{}` takes no quotes: write `{}`",
-            option.name, option.example
-        )),
+        Ok(Lit::Str(_)) => {
+            let write = option.write();
+            input.error(format!("`{}` takes no quotes: {write}", option.name))
+        }
         _ => input.error(option.cure()),
     }
 }

@@ -29,81 +29,36 @@ pub(super) struct Known {
     pub(super) example: &'static str,
 }
 
-const fn known(name: &'static str, value: Value, example: &'static str) -> Known {
-    Known {
-        name,
-        value,
-        example,
-    }
+/// A table of options: the name, what the value is and where it is kept, an example.
+macro_rules! options {
+    ($($name:literal $value:ident $(($($field:tt)+))? $example:literal)*) => {
+        &[$(Known {
+            name: $name,
+            value: Value::$value $((|args| &mut args.$($field)+))?,
+            example: $example,
+        }),*]
+    };
 }
 
-const SERVER: &[Known] = &[
-    known(
-        "framing",
-        Value::Type(|args| &mut args.framing),
-        "framing = Lines",
-    ),
-    known(
-        "format",
-        Value::Type(|args| &mut args.format),
-        "format = Json",
-    ),
-    known(
-        "session",
-        Value::Expression(|args| &mut args.session),
-        "session = User::guest()",
-    ),
-    known(
-        "greeting",
-        Value::Expression(|args| &mut args.greeting),
-        "greeting = \"hello\"",
-    ),
-    known(
-        "refuse",
-        Value::Path(|args| &mut args.refuse),
-        "refuse = in_words",
-    ),
-    known("blocking", Value::Nothing, "blocking"),
-    known("half_close", Value::Word, "half_close = ends"),
-    known(
-        "crate",
-        Value::Path(|args| &mut args.library.0),
-        "crate = path::to::tcs",
-    ),
-];
+const SERVER: &[Known] = options! {
+    "framing" Type(framing) "framing = Lines"
+    "format" Type(format) "format = Json"
+    "session" Expression(session) "session = User::guest()"
+    "greeting" Expression(greeting) "greeting = \"hello\""
+    "refuse" Path(refuse) "refuse = in_words"
+    "blocking" Nothing "blocking"
+    "half_close" Word "half_close = ends"
+    "crate" Path(library.0) "crate = path::to::tcs"
+};
 
-const CLIENT: &[Known] = &[
-    known(
-        "server",
-        Value::Type(|args| &mut args.server),
-        "server = Greet",
-    ),
-    known(
-        "request",
-        Value::Expression(|args| &mut args.request),
-        "request = \"Ann\"",
-    ),
-    known(
-        "reply",
-        Value::Type(|args| &mut args.reply),
-        "reply = String",
-    ),
-    known(
-        "framing",
-        Value::Type(|args| &mut args.framing),
-        "framing = Lines",
-    ),
-    known(
-        "format",
-        Value::Type(|args| &mut args.format),
-        "format = Json",
-    ),
-    known(
-        "crate",
-        Value::Path(|args| &mut args.library.0),
-        "crate = path::to::tcs",
-    ),
-];
+const CLIENT: &[Known] = options! {
+    "server" Type(server) "server = Greet"
+    "request" Expression(request) "request = \"Ann\""
+    "reply" Type(reply) "reply = String"
+    "framing" Type(framing) "framing = Lines"
+    "format" Type(format) "format = Json"
+    "crate" Path(library.0) "crate = path::to::tcs"
+};
 
 impl Attribute {
     pub(crate) const fn name(self) -> &'static str {
@@ -142,6 +97,11 @@ impl Known {
             Value::Word => "a word",
             Value::Nothing => "no value",
         };
-        format!("`{}` takes {takes}: write `{}`", self.name, self.example)
+        format!("`{}` takes {takes}: {}", self.name, self.write())
+    }
+
+    /// Says what to write.
+    pub(super) fn write(&self) -> String {
+        format!("write `{}`", self.example)
     }
 }

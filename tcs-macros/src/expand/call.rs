@@ -6,20 +6,25 @@ use syn::Generics;
 
 use crate::{
     aim::{Library, at, numbered},
+    args::Args,
     generics,
-    model::server::{Argument, CallKind, Exchange, Protocol, Session, State},
-    types::same,
+    model::{
+        Field,
+        server::{Argument, CallKind, Exchange, Protocol, Session},
+    },
+    types::{bare, is_unsized, same},
 };
 
 /// Calls the function of an exchange, with `self`, `info` and `session` in scope; what it takes of the
 /// request is in `requests`. `make` makes the reply of what it returned.
 pub(super) fn call(
-    library: &Library,
+    args: &Args,
     protocol: &Protocol<'_>,
     exchange: &Exchange<'_>,
     requests: Vec<Ident>,
     make: impl FnOnce(TokenStream) -> TokenStream,
 ) -> TokenStream {
+    let library = &args.library;
     let ident = &exchange.function.sig.ident;
     let span = at(ident);
     let mut requests = requests.into_iter();
@@ -61,21 +66,23 @@ pub(super) fn turbofish(generics: &Generics, span: Span) -> Option<TokenStream> 
     (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>))
 }
 
-/// A reference to a state of the protocol.
-pub(super) fn state(State { field, through, .. }: &State, span: Span) -> TokenStream {
-    let name = &field.name;
-    let through = through.then(|| quote_spanned!(span=> *));
+/// A reference to a state of the protocol, whose field may own it through a pointer.
+pub(super) fn state(Field { name, ty }: &Field, span: Span) -> TokenStream {
+    let through = is_unsized(bare(ty)).then(|| quote_spanned!(span=> *));
     quote_spanned!(span=> &#through self.#name)
 }
 
 /// A reference to a state, as the function borrows it.
-fn shared(library: &Library, protocol: &Protocol<'_>, written: &State, span: Span) -> TokenStream {
-    let ty = &written.borrowed;
-    let is_it = |known: &&State| known.field.name == written.field.name;
-    match protocol.states.iter().find(is_it) {
-        Some(usual) if !same(&usual.borrowed, ty) => {
+fn shared(library: &Library, protocol: &Protocol<'_>, written: &Field, span: Span) -> TokenStream {
+    let ty = &written.ty;
+    match protocol
+        .states
+        .iter()
+        .find(|known| known.name == written.name)
+    {
+        Some(usual) if !same(&usual.ty, ty) => {
             let (same_state, value) = (library.item("SameState", ty), state(usual, at(ty)));
-            let usual = &usual.borrowed;
+            let usual = &usual.ty;
             quote_spanned!(at(ty)=> <#ty as #same_state<#usual>>::of(#value))
         }
         _ => state(written, span),

@@ -1,6 +1,6 @@
 //! Writes what is checked where a protocol is written, also if nobody makes use of it.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{ToTokens, quote_spanned};
 use syn::Generics;
 
@@ -23,24 +23,21 @@ pub(super) fn checks(args: &Args, generics: &Generics, framing_of: &TokenStream)
             framing.to_token_stream()
         }
     });
-    let default = |given: Option<TokenStream>, name: &str, span: Span| {
-        given.unwrap_or_else(|| {
-            let (private, name) = (args.library.at(span), Ident::new(name, span));
-            quote_spanned!(span=> #private::#name)
-        })
+    let or_default = |given: Option<TokenStream>, name: &str, place: &dyn ToTokens| {
+        given.unwrap_or_else(|| args.library.item(name, place))
     };
     if let Some(path) = &args.refuse {
-        let span = at(path);
-        let private = args.library.at(span);
-        let framing = default(framing.clone(), "LengthPrefixed", span);
-        tokens.extend(quote_spanned!(span=> const _: () = #private::needs_words::<#framing>();));
+        let private = args.library.at(at(path));
+        let framing = or_default(framing.clone(), "LengthPrefixed", path);
+        tokens
+            .extend(quote_spanned!(at(path)=> const _: () = #private::needs_words::<#framing>();));
     }
     if let Some(given) = args.format.as_ref().or(args.framing.as_ref()) {
         let span = at(given);
         let private = args.library.at(span);
-        let framing = default(framing, "LengthPrefixed", span);
         let format = args.format.as_ref().map(ToTokens::to_token_stream);
-        let format = default(format, "Plain", span);
+        let framing = or_default(framing, "LengthPrefixed", given);
+        let format = or_default(format, "Plain", given);
         tokens.extend(quote_spanned! {span=>
             const _: () = {
                 #[allow(unused_imports, reason = "they are used where the types do not answer")]
@@ -65,10 +62,8 @@ pub(super) fn framing_check(
     generics: &Generics,
     mistake: &TokenStream,
 ) -> Option<TokenStream> {
-    let framing = args
-        .framing
-        .as_ref()
-        .filter(|_| generics.params.is_empty())?;
+    let is_alone = generics.params.is_empty();
+    let framing = args.framing.as_ref().filter(|_| is_alone)?;
     Some(quote_spanned! {at(framing)=>
         const _: () = if let ::core::option::Option::Some(mistake) = #mistake() {
             ::core::panic!("{}", mistake)

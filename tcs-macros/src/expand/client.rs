@@ -10,7 +10,7 @@ use super::{
     checks::{checks, framing_check},
     or_else,
     server::sending,
-    shape::Shape,
+    shape::{Origin, declare},
     where_clause,
 };
 use crate::{
@@ -35,25 +35,21 @@ pub(super) fn function(
         function,
         protocol: &protocol,
     };
-    Shape::of_function(
-        function,
+    let implementation = client.implementation(name, errors.is_empty());
+    let origin = Origin::function(function);
+    declare(
+        &origin,
         name,
         &protocol.generics,
-        protocol.fields.iter().collect(),
+        &protocol.fields,
+        &implementation,
     )
-    .declare(&client.implementation(name, errors.is_empty()))
 }
 
 struct Client<'a> {
     args: &'a Args,
     function: &'a Function,
     protocol: &'a ClientProtocol,
-}
-
-/// What differs between a function that processes the reply and one that makes the request.
-struct Half {
-    prepare_request: TokenStream,
-    process_reply: TokenStream,
 }
 
 impl Client<'_> {
@@ -66,10 +62,7 @@ impl Client<'_> {
         // What is wrong with a server is said at one place, so that rustc says it once.
         let span = args.server.as_ref().map_or_else(|| at(name), at);
         let private = args.library.at(span);
-        let Half {
-            prepare_request,
-            process_reply,
-        } = match (&protocol.request, &protocol.reply) {
+        let (prepare_request, process_reply) = match (&protocol.request, &protocol.reply) {
             (Some(request), Some(reply)) if is_right => self.process(request, reply),
             (None, Some(reply)) if is_right => self.prepare(reply),
             _ => self.stub(name),
@@ -88,12 +81,9 @@ impl Client<'_> {
         let generics = &protocol.generics;
         let twin = Ident::new("impl", function.sig.ident.span());
         let (impl_generics, type_generics, _) = generics.split_for_impl();
-        let Kept {
-            bounds,
-            checks: kept,
-            ..
-        } = self.kept(is_right);
-        let where_clause = where_clause(span, generics, &bounds);
+        let kept = self.kept(is_right);
+        let where_clause = where_clause(span, generics, &kept.bounds);
+        let kept = &kept.checks;
         let output_type = quote_spanned!(span=> Output = Self::Output);
         let future = quote_spanned! {at(&function.sig.ident)=>
             impl ::core::future::Future<#output_type> + ::core::marker::Send
@@ -181,7 +171,7 @@ impl Client<'_> {
     }
 
     /// The function processes the reply.
-    fn process(&self, request: &Expr, reply: &Type) -> Half {
+    fn process(&self, request: &Expr, reply: &Type) -> (TokenStream, TokenStream) {
         let Self {
             function, protocol, ..
         } = self;
@@ -192,13 +182,12 @@ impl Client<'_> {
         let wait = function.is_async().then(|| quote_spanned!(span=> .await));
         let turbofish = turbofish(&protocol.generics, span);
         let taken = self.taken(reply);
-        Half {
-            prepare_request: self.request(request),
-            process_reply: quote_spanned! {span=>
-                #taken
-                async move { #ident #turbofish (#received, #(self.#arguments,)*) #wait }
-            },
-        }
+        let prepare_request = self.request(request);
+        let process_reply = quote_spanned! {span=>
+            #taken
+            async move { #ident #turbofish (#received, #(self.#arguments,)*) #wait }
+        };
+        (prepare_request, process_reply)
     }
 
     /// What makes the request: the user's expression, with the fields in its scope.
@@ -220,7 +209,7 @@ impl Client<'_> {
     }
 
     /// The function makes the request.
-    fn prepare(&self, reply: &Type) -> Half {
+    fn prepare(&self, reply: &Type) -> (TokenStream, TokenStream) {
         let Self {
             args,
             function,
@@ -239,13 +228,12 @@ impl Client<'_> {
             ReturnType::Type(_, ty) => ty,
         };
         let taken = self.taken(reply);
-        Half {
-            prepare_request: self.sending(args.server.as_ref(), &call, returned),
-            process_reply: quote_spanned! {at(reply)=>
-                #taken
-                async move { reply }
-            },
-        }
+        let prepare_request = self.sending(args.server.as_ref(), &call, returned);
+        let process_reply = quote_spanned! {at(reply)=>
+            #taken
+            async move { reply }
+        };
+        (prepare_request, process_reply)
     }
 
     /// An encoder of what `request` evaluates to, which must be the server's request if there is one; the
@@ -285,15 +273,14 @@ impl Client<'_> {
     }
 
     /// A function that is wrong has a type all the same.
-    fn stub(&self, name: &Ident) -> Half {
+    fn stub(&self, name: &Ident) -> (TokenStream, TokenStream) {
         let span = at(name);
         let unknown = self.args.library.item("Unknown", name);
-        Half {
-            prepare_request: quote_spanned! {span=>
-                let none: fn() -> #unknown = || ::core::unimplemented!();
-                none()
-            },
-            process_reply: quote_spanned!(span=> async { ::core::unimplemented!() }),
-        }
+        let prepare_request = quote_spanned! {span=>
+            let none: fn() -> #unknown = || ::core::unimplemented!();
+            none()
+        };
+        let process_reply = quote_spanned!(span=> async { ::core::unimplemented!() });
+        (prepare_request, process_reply)
     }
 }

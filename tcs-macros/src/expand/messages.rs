@@ -7,7 +7,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote_spanned};
 use syn::{Generics, Lifetime, Type, ext::IdentExt as _};
 
-use super::{allowance, generated, or_else, shape::debug};
+use super::{allowance, framing, generated, shape::debug};
 use crate::{
     aim::{Library, at},
     args::Args,
@@ -32,13 +32,8 @@ impl Message {
     }
 
     pub(super) fn reply(operations: &Operations<'_>) -> Self {
-        Self::new(
-            "Reply",
-            operations
-                .list
-                .iter()
-                .any(|operation| borrows(&operation.reply)),
-        )
+        let is_borrowed = |operation: &Operation<'_>| borrows(&operation.reply);
+        Self::new("Reply", operations.list.iter().any(is_borrowed))
     }
 
     fn new(name: &str, borrows: bool) -> Self {
@@ -66,35 +61,26 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
     let request = Message::request(operations);
     let reply = Message::reply(operations);
-    let requests = operations.list.iter().map(|operation| {
-        let Operation {
-            variant, arguments, ..
-        } = operation;
-        let attrs = attrs(operation);
-        let fields = arguments.iter().map(|Field { name, ty }| {
+    let list = || operations.list.iter();
+    let requests = list().map(|operation| {
+        let (attrs, variant) = (attrs(operation), &operation.variant);
+        let fields = operation.arguments.iter().map(|Field { name, ty }| {
             let text = format!(" The argument `{}`.", name.unraw());
             quote_spanned!(span=> #[doc = #text] #name: #ty)
         });
         quote_spanned!(span=> #attrs #variant { #(#fields),* })
     });
-    let replies = operations.list.iter().map(
-        |Operation {
-             variant,
-             name,
-             reply,
-             ..
-         }| {
-            let text = format!(" What `{name}` returned.");
-            quote_spanned!(span=> #[doc = #text] #variant(#reply))
-        },
-    );
+    let replies = list().map(|operation| {
+        let text = format!(" What `{}` returned.", operation.name);
+        let (variant, reply) = (&operation.variant, &operation.reply);
+        quote_spanned!(span=> #[doc = #text] #variant(#reply))
+    });
     // Shows the operation and nothing of its values, which may be secret or have no `Debug`.
-    let shown = operations.list.iter().map(
-        |Operation { variant, name, .. }| quote_spanned!(span=> Self::#variant { .. } => #name),
-    );
-    let shown = quote_spanned!(span=> f.write_str(match *self { #(#shown),* }));
-    let debug =
-        [&request, &reply].map(|Message { ident, generics }| debug(ident, generics, &shown));
+    let variants = list().map(|operation| &operation.variant);
+    let names = list().map(|operation| &operation.name);
+    let shown = quote_spanned!(span=> match *self { #(Self::#variants { .. } => #names),* });
+    let shown = quote_spanned!(span=> f.write_str(#shown));
+    let debug = [&request, &reply].map(|message| debug(&message.ident, &message.generics, &shown));
     let contract = operations
         .is_carried
         .then(|| implementations(args, operations, &request, &reply));
@@ -146,16 +132,17 @@ fn implementations(
     let private = library.at(span);
     let contract = generated("Contract");
     let format = &args.format;
-    let framing = or_else(
-        args.framing.as_ref(),
-        quote_spanned!(span=> #private::LengthPrefixed),
-    );
+    let framing = framing(args, span);
     let list = || operations.list.iter();
     let arguments = list().map(|operation| arguments(operation, library));
-    let requests = list().map(|operation| request_arms(operation, library));
-    let requests = implementation(request, operations, requests.collect(), &private);
-    let replies = list().map(|operation| reply_arms(operation, library));
-    let replies = implementation(reply, operations, replies.collect(), &private);
+    let requests = list()
+        .map(|operation| request_arms(operation, library))
+        .unzip();
+    let requests = implementation(request, operations, requests, &private);
+    let replies = list()
+        .map(|operation| reply_arms(operation, library))
+        .unzip();
+    let replies = implementation(reply, operations, replies, &private);
     let (request, reply) = (request.with("'exchange"), reply.with("'exchange"));
     let greets = args.greeting.is_some();
     let exchange = Lifetime::new("'exchange", span);
@@ -189,74 +176,56 @@ fn implementations(
     }
 }
 
-/// How a message of one operation is read and written, as arms of a `match`.
-struct Arms {
-    read: TokenStream,
-    write: TokenStream,
-}
-
+/// How the request of an operation is read, and an arm of a `match` that writes it.
+///
 /// The arguments are read into a tuple struct, which may be filled in any order.
-fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
+fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
-    let Operation {
-        number,
-        name,
-        arguments,
-        ..
-    } = operation;
-    let message = operation.bound(span);
     let private = library.at(span);
-    let count = arguments.len();
-    let bound = operation.bound_arguments(span);
-    let none = bound
-        .iter()
-        .map(|_| quote_spanned!(span=> ::core::option::Option::None));
+    let (number, name, arguments) = (operation.number, &operation.name, &operation.arguments);
+    let (message, bound) = (operation.bound(span), operation.bound_arguments(span));
+    let count = bound.len();
+    let none = vec![quote_spanned!(span=> ::core::option::Option::None); count];
     let writers = arguments
         .iter()
         .zip(&bound)
         .map(|(Field { name, ty }, bound)| {
-            let write = method(ty, "Argument", library, "write");
-            let name = name.unraw().to_string();
+            let (write, name) = (
+                method(ty, "Argument", library, "write"),
+                name.unraw().to_string(),
+            );
             quote_spanned!(at(ty)=> #write(#bound, #name, &mut to)?;)
         });
     let ident = reading(operation);
-    Arms {
-        read: quote_spanned! {span=>
-            match #private::arguments(#ident(#(#none),*), from)? {
-                #ident(#(::core::option::Option::Some(#bound)),*) => {
-                    ::core::result::Result::Ok(Self::#message)
-                }
-                _ => ::core::result::Result::Err(#private::incomplete()),
+    let read = quote_spanned! {span=>
+        match #private::arguments(#ident(#(#none),*), from)? {
+            #ident(#(::core::option::Option::Some(#bound)),*) => {
+                ::core::result::Result::Ok(Self::#message)
             }
-        },
-        write: quote_spanned! {span=>
-            Self::#message => {
-                let mut to = __serde::Serializer::serialize_struct_variant(
-                    to, Self::NAME, #number, #name, #count,
-                )?;
-                #(#writers)*
-                __serde::ser::SerializeStructVariant::end(to)
-            }
-        },
-    }
+            _ => ::core::result::Result::Err(#private::incomplete()),
+        }
+    };
+    let write = quote_spanned! {span=>
+        Self::#message => {
+            let mut to = __serde::Serializer::serialize_struct_variant(
+                to, Self::NAME, #number, #name, #count,
+            )?;
+            #(#writers)*
+            __serde::ser::SerializeStructVariant::end(to)
+        }
+    };
+    (read, write)
 }
 
-fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
-    let Operation {
-        number,
-        name,
-        variant,
-        reply,
-        ..
-    } = operation;
-    let (read, write) = (
-        method(reply, "Returned", library, "read"),
-        method(reply, "Returned", library, "write"),
-    );
-    Arms {
-        read: quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
-        write: quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #number, #name, to)),
-    }
+/// The same for the reply.
+fn reply_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
+    let (number, name, variant) = (operation.number, &operation.name, &operation.variant);
+    let reply = &operation.reply;
+    let [read, write] = ["read", "write"].map(|name| method(reply, "Returned", library, name));
+    (
+        quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
+        quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #number, #name, to)),
+    )
 }
 
 /// `<ty as trait>::method`, at the type.
@@ -277,11 +246,9 @@ fn reading(operation: &Operation<'_>) -> Ident {
 fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let span = Span::mixed_site();
     let private = library.at(span);
-    let Operation {
-        name, arguments, ..
-    } = operation;
+    let (name, arguments) = (&operation.name, &operation.arguments);
     let mut generics = Generics::default();
-    if arguments.iter().any(|argument| borrows(&argument.ty)) {
+    if operation.borrows() {
         with_lifetime(&mut generics, "'a");
     }
     let (impl_generics, de, ident) = (reader_generics(&generics), de(), reading(operation));
@@ -335,7 +302,7 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
 fn implementation(
     message: &Message,
     operations: &Operations<'_>,
-    arms: Vec<Arms>,
+    (read, mut write): (Vec<TokenStream>, Vec<TokenStream>),
     private: &TokenStream,
 ) -> TokenStream {
     let Message { ident, generics } = message;
@@ -343,11 +310,7 @@ fn implementation(
     let (impl_generics, type_generics, _) = generics.split_for_impl();
     let message = ident.to_string();
     let names = operations.list.iter().map(|operation| &operation.name);
-    let places = 0..arms.len();
-    let (read, mut write): (Vec<_>, Vec<_>) = arms
-        .into_iter()
-        .map(|Arms { read, write }| (read, write))
-        .unzip();
+    let places = 0..read.len();
     if write.is_empty() {
         write.push(quote_spanned!(Span::mixed_site()=> _ => match *self {}));
     }

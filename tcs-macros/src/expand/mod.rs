@@ -127,6 +127,13 @@ fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
     given.map_or(default, ToTokens::to_token_stream)
 }
 
+/// The framing of a server or of operations.
+fn framing(args: &Args, span: Span) -> TokenStream {
+    let private = args.library.at(span);
+    let default = quote_spanned!(span=> #private::LengthPrefixed);
+    or_else(args.framing.as_ref(), default)
+}
+
 /// What generated code may do.
 fn allowance(span: Span) -> TokenStream {
     quote_spanned! {span=>
@@ -139,10 +146,8 @@ fn allowance(span: Span) -> TokenStream {
 
 /// The where clause of what is implemented: that of the generics, and the bounds.
 fn where_clause(span: Span, generics: &Generics, bounds: &TokenStream) -> TokenStream {
-    let predicates = generics
-        .where_clause
-        .iter()
-        .flat_map(|clause| &clause.predicates);
+    let clause = generics.where_clause.iter();
+    let predicates = clause.flat_map(|clause| &clause.predicates);
     quote_spanned!(span=> where #(#predicates,)* #bounds)
 }
 
@@ -164,14 +169,14 @@ struct Kept<'a> {
 impl<'a> Kept<'a> {
     /// Says what each type parameter must be.
     fn new(library: &'a Library, generics: &'a Generics, place: &'a Ident, item: &str) -> Self {
-        let params = generics.type_params();
+        let bounds = generics
+            .type_params()
+            .map(|param| library.bound(&param.ident, item));
         Self {
             library,
             generics,
             place,
-            bounds: params
-                .map(|param| library.bound(&param.ident, item))
-                .collect(),
+            bounds: bounds.collect(),
             checks: Vec::new(),
         }
     }

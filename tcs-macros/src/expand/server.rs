@@ -2,16 +2,16 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
-use syn::{Expr, Path, parse_quote};
+use syn::{Expr, parse_quote};
 
 use super::{
     Kept,
     call::{call, state},
     checks::{checks, framing_check},
-    generated,
+    framing, generated,
     messages::Message,
     or_else,
-    shape::Shape,
+    shape::{Origin, declare},
     where_clause,
 };
 use crate::{
@@ -20,8 +20,9 @@ use crate::{
     errors::Errors,
     item::{Function, Module},
     model::{
+        Field,
         operations::Operations,
-        server::{CallKind, Protocol, Session},
+        server::{Protocol, Session},
     },
 };
 
@@ -35,27 +36,23 @@ pub(super) fn function(
     let (protocol, exchange) = Protocol::of_function(args, function, errors);
     let answer = errors.is_empty().then(|| {
         let request = Ident::new("request", at(protocol.place));
-        call(
-            &args.library,
-            &protocol,
-            &exchange,
-            vec![request],
-            |reply| reply,
-        )
+        call(args, &protocol, &exchange, vec![request], |reply| reply)
     });
     let server = Server {
         args,
         name,
         protocol: &protocol,
-        waits: exchange.kind != CallKind::Sync,
+        waits: exchange.waits(),
     };
-    Shape::of_function(
-        function,
+    let implementation = server.implementation(answer);
+    let origin = Origin::function(function);
+    declare(
+        &origin,
         name,
         &protocol.generics,
-        protocol.fields().collect(),
+        &protocol.fields,
+        &implementation,
     )
-    .declare(&server.implementation(answer))
 }
 
 /// Writes the type of all operations and what it implements; with stubs unless they are right.
@@ -79,13 +76,7 @@ pub(super) fn module(
         let (message, variant) = (operation.bound(span), &operation.variant);
         let arguments = operation.bound_arguments(span);
         let make = |value| quote_spanned!(span=> #reply::#variant(#value));
-        let answer = call(
-            &args.library,
-            protocol,
-            &operation.exchange,
-            arguments,
-            make,
-        );
+        let answer = call(args, protocol, &operation.exchange, arguments, make);
         quote_spanned!(span=> #request::#message => { #answer })
     });
     let span = at(&module.ident);
@@ -94,17 +85,17 @@ pub(super) fn module(
         args,
         name: &name,
         protocol,
-        waits: list
-            .iter()
-            .any(|operation| operation.exchange.kind != CallKind::Sync),
+        waits: list.iter().any(|operation| operation.exchange.waits()),
     };
-    let declared = Shape::of_module(
-        module,
+    let implementation = server.implementation(answer);
+    let origin = Origin::module(module);
+    let declared = declare(
+        &origin,
         &name,
         &protocol.generics,
-        protocol.fields().collect(),
-    )
-    .declare(&server.implementation(answer));
+        &protocol.fields,
+        &implementation,
+    );
     if is_right {
         let private = args.library.at(span);
         quote_spanned!(span=> #private::operations! { #declared })
@@ -125,28 +116,17 @@ impl Server<'_> {
     /// Writes the implementation; with stubs if there is no `answer`, an expression in which `info`,
     /// `session` and `request` are in scope, and `?` and `.await` may stand.
     fn implementation(&self, answer: Option<TokenStream>) -> TokenStream {
-        let Self {
-            args,
-            name,
-            protocol,
-            waits,
-        } = self;
-        let (span, place) = (at(*name), at(protocol.place));
+        let (args, name, protocol) = (self.args, self.name, self.protocol);
+        let (span, place) = (at(name), at(protocol.place));
         let private = args.library.at(span);
         let generics = &protocol.generics;
-        let twin = Ident::new("impl", (protocol.place).span());
+        let twin = Ident::new("impl", protocol.place.span());
         let (impl_generics, type_generics, _) = generics.split_for_impl();
         let is_right = answer.is_some();
-        let Kept {
-            bounds,
-            checks: kept,
-            ..
-        } = self.kept(is_right);
-        let where_clause = where_clause(span, generics, &bounds);
-        let framing = or_else(
-            args.framing.as_ref(),
-            quote_spanned!(span=> #private::LengthPrefixed),
-        );
+        let kept = self.kept(is_right);
+        let where_clause = where_clause(span, generics, &kept.bounds);
+        let kept = &kept.checks;
+        let framing = framing(args, span);
         let format = or_else(args.format.as_ref(), quote_spanned!(span=> #private::Plain));
         let unknown = quote_spanned!(span=> #private::Unknown);
         let request = or_else(protocol.request.as_ref(), unknown.clone());
@@ -160,17 +140,13 @@ impl Server<'_> {
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
             > + ::core::marker::Send
         };
-        let waits = (is_right && !waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
+        let waits =
+            (is_right && !self.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
         let half_close = args
             .given("half_close")
             .map(|option| quote_spanned!(at(option)=> const ENDS_AT_HALF_CLOSE: bool = true;));
         let (open_session, greeting, refuse) = if is_right {
-            let greeting = args
-                .greeting
-                .as_ref()
-                .map(|greeting| self.greeting(greeting));
-            let refuse = args.refuse.as_ref().map(|path| self.refuse(path));
-            (self.open_session(), greeting, refuse)
+            (self.open_session(), self.greeting(), self.refuse())
         } else {
             (quote_spanned!(place=> ::core::unimplemented!()), None, None)
         };
@@ -228,7 +204,7 @@ impl Server<'_> {
         let mut kept = Kept::new(&args.library, &protocol.generics, protocol.place, "State");
         if is_right {
             for state in &protocol.states {
-                kept.add(&state.borrowed, "State", "shared");
+                kept.add(&state.ty, "State", "shared");
             }
             if let Some(session) = &protocol.session {
                 kept.add(&session.ty, "Carried", "carried");
@@ -250,18 +226,18 @@ impl Server<'_> {
         quote_spanned!(at(ty)=> <#ty as #start>::start())
     }
 
-    fn greeting(&self, greeting: &Expr) -> TokenStream {
+    fn greeting(&self) -> Option<TokenStream> {
         let Self { args, protocol, .. } = self;
+        let greeting = args.greeting.as_ref()?;
         let span = at(protocol.place);
         let private = args.library.at(span);
         let scope = self.scope();
         let session = protocol
             .session
-            .as_ref()
-            .and_then(|session| session.name.as_ref());
-        let session = session.map(|name| quote_spanned!(span=> let #name = session;));
+            .iter()
+            .filter_map(|session| session.name.as_ref());
         let message = sending(args, &quote_spanned!(span=> Self::Format), greeting);
-        quote_spanned! {span=>
+        Some(quote_spanned! {span=>
             const GREETS: bool = true;
 
             fn greeting<'exchange>(
@@ -270,17 +246,18 @@ impl Server<'_> {
                 session: &'exchange mut Self::Session,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
                 #scope
-                #session
+                #(let #session = session;)*
                 ::core::option::Option::Some(#message)
             }
-        }
+        })
     }
 
-    fn refuse(&self, path: &Path) -> TokenStream {
+    fn refuse(&self) -> Option<TokenStream> {
+        let path = self.args.refuse.as_ref()?;
         let span = at(path);
         let private = self.args.library.at(span);
         let encode = self.args.library.item("Encode", path);
-        quote_spanned! {span=>
+        Some(quote_spanned! {span=>
             fn refuse<'exchange>(
                 &'exchange self,
                 refusal: &'exchange #private::Rejection,
@@ -291,7 +268,7 @@ impl Server<'_> {
                     #encode::<Self::Format>::encode(words(refusal), out)
                 }))
             }
-        }
+        })
     }
 
     /// Brings the peer and the states into the scope of an expression of the user's.
@@ -299,8 +276,8 @@ impl Server<'_> {
         let span = at(self.protocol.place);
         let peer = Ident::new("peer", Span::call_site());
         let states = self.protocol.states.iter().map(|known| {
-            let (name, borrowed, value) = (&known.field.name, &known.borrowed, state(known, span));
-            quote_spanned!(span=> let #name: &(#borrowed) = #value;)
+            let (Field { name, ty }, value) = (known, state(known, span));
+            quote_spanned!(span=> let #name: &(#ty) = #value;)
         });
         quote_spanned! {span=>
             let #peer = peer;

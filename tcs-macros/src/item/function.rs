@@ -108,10 +108,8 @@ impl Function {
                 Attribute::Server => "write `#[state] name: &Type` in a free function",
                 Attribute::Client => "each parameter of a free function becomes a field",
             };
-            errors.at(
-                &receiver.self_token,
-                format_args!("`self` is not possible: {cure}"),
-            );
+            let message = format_args!("`self` is not possible: {cure}");
+            errors.at(&receiver.self_token, message);
         }
     }
 

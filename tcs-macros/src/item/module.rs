@@ -1,9 +1,9 @@
 //! A module under an attribute: its functions are parsed, everything else stays as it is.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Attribute as Attr, Error, Item, ItemUse, LitStr, Result, Token, UseTree, Visibility, braced,
+    Attribute as Attr, Error, Item, ItemUse, Result, Token, UseTree, Visibility, braced,
     parse::{Parse, ParseStream, Parser as _},
     token,
 };
@@ -67,7 +67,7 @@ impl Parse for Module {
 
 impl Parse for Part {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        if !is_function(&input.fork()) {
+        if Function::parse_one(&input.fork()).is_err() {
             return input.parse().map(Self::Other);
         }
         let function = input.call(Function::parse_one)?;
@@ -76,23 +76,6 @@ impl Parse for Part {
             _ => Self::Helper(function),
         })
     }
-}
-
-fn is_function(input: ParseStream<'_>) -> bool {
-    if input.call(Attr::parse_outer).is_err() || input.parse::<Visibility>().is_err() {
-        return false;
-    }
-    while !input.peek(Token![fn]) {
-        let is_part = input.peek(Token![const])
-            || input.peek(Token![async])
-            || input.peek(Token![unsafe])
-            || input.peek(Token![extern])
-            || input.peek(LitStr);
-        if !is_part || input.parse::<TokenTree>().is_err() {
-            return false;
-        }
-    }
-    true
 }
 
 impl Module {
@@ -142,10 +125,8 @@ impl Module {
         }
         names.retain(|name| is_one_of(name, GENERATED));
         for name in &names {
-            errors.at(
-                name,
-                format_args!("`{name}` is generated here: give this another name"),
-            );
+            let message = format_args!("`{name}` is generated here: give this another name");
+            errors.at(name, message);
         }
         !names.is_empty()
     }

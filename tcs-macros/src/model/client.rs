@@ -133,10 +133,8 @@ impl ClientProtocol {
             errors.at(keyword, "a request is made without waiting: remove `async`");
         }
         if !matches!(closure.output, ReturnType::Default) {
-            errors.at(
-                &closure.output,
-                "the expression has its own type: remove this",
-            );
+            let cure = "the expression has its own type: remove this";
+            errors.at(&closure.output, cure);
         }
         for input in &closure.inputs {
             let becomes = "a parameter of the request becomes a field";
@@ -163,10 +161,8 @@ impl ClientProtocol {
         parameter::no_role(parameter, errors);
         let PatType { pat, ty, .. } = parameter;
         let Some(name) = parameter::name(pat) else {
-            errors.at(
-                pat,
-                "a parameter besides the reply becomes a field: give it a name",
-            );
+            let cure = "a parameter besides the reply becomes a field: give it a name";
+            errors.at(pat, cure);
             return;
         };
         self.arguments.push(name.clone());

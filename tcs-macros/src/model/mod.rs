@@ -31,10 +31,8 @@ fn message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
         Type::Reference(reference) => {
             let mut reference = reference.clone();
             if let Type::TraitObject(_) = bare(&reference.elem) {
-                errors.at(
-                    ty,
-                    format_args!("{what} has one type: name it instead of `dyn`"),
-                );
+                let message = format_args!("{what} has one type: name it instead of `dyn`");
+                errors.at(ty, message);
                 return None;
             }
             if let Some(written) = reference.lifetime.take_if(|name| name.ident == "static") {
@@ -57,10 +55,8 @@ fn message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
 fn has_one_type(ty: &Type, what: &str, errors: &mut Errors) -> bool {
     let keyword = find_impl(ty);
     if let Some(keyword) = &keyword {
-        errors.at(
-            keyword,
-            format_args!("{what} has one type: name it instead of `impl`"),
-        );
+        let message = format_args!("{what} has one type: name it instead of `impl`");
+        errors.at(keyword, message);
     }
     keyword.is_none()
 }

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
-use syn::{Generics, Meta, PatType, Type, TypePath, ext::IdentExt as _};
+use syn::{Generics, Meta, PatType, Type, ext::IdentExt as _};
 
 use super::{
     Field, message,
@@ -123,10 +123,8 @@ impl<'a> Operations<'a> {
 
 fn check_options(attribute: Attribute, args: &Args, errors: &mut Errors) {
     if let Some(name) = &args.name {
-        errors.at(
-            name,
-            "the types in a module have their names: remove this one",
-        );
+        let cure = "the types in a module have their names: remove this one";
+        errors.at(name, cure);
     }
     if let Some(option) = args.given("blocking") {
         let cure = "a function of a module says so itself: write `#[blocking]` before it";
@@ -135,10 +133,8 @@ fn check_options(attribute: Attribute, args: &Args, errors: &mut Errors) {
     if attribute == Attribute::Client {
         for option in ["server", "request", "reply"] {
             if let Some(option) = args.given(option) {
-                errors.at(
-                    option,
-                    format_args!("a module has both halves: remove `{option}`"),
-                );
+                let message = format_args!("a module has both halves: remove `{option}`");
+                errors.at(option, message);
             }
         }
     }
@@ -146,24 +142,24 @@ fn check_options(attribute: Attribute, args: &Args, errors: &mut Errors) {
 
 /// Returns whether the format is one that carries operations.
 fn check_format(args: &Args, module: &Module, errors: &mut Errors) -> bool {
-    match &args.format {
-        None if args.given("format").is_some() => false,
-        None => {
-            let cure =
-                "operations need a format: write `format = Json`, `Postcard` or `MessagePack`";
-            errors.at(&module.ident, cure);
-            false
+    let Some(format) = &args.format else {
+        if args.given("format").is_none() {
+            let cure = "write `format = Json`, `Postcard` or `MessagePack`";
+            let message = format_args!("operations need a format: {cure}");
+            errors.at(&module.ident, message);
         }
-        Some(Type::Path(TypePath { path, .. }))
-            if let Some(last) = path.segments.last()
-                && is_one_of(&last.ident, UNFIT) =>
-        {
-            let cure = "carries no operations: write `Json`, `Postcard` or `MessagePack`";
-            errors.at(path, format_args!("`{}` {cure}", last.ident));
-            false
-        }
-        Some(_) => true,
+        return false;
+    };
+    let last = match format {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    let unfit = last.filter(|last| is_one_of(&last.ident, UNFIT));
+    if let Some(last) = unfit {
+        let cure = "carries no operations: write `Json`, `Postcard` or `MessagePack`";
+        errors.at(format, format_args!("`{}` {cure}", last.ident));
     }
+    unfit.is_none()
 }
 
 /// Checks a function whose name is not looked at; returns what its messages say, if that is right.
@@ -198,14 +194,11 @@ fn check_one<'a>(
         return (exchange, None);
     };
     let reply = lifetimes::unify(&reply, "'a");
-    let types = arguments
-        .iter()
-        .map(|argument| &argument.ty)
-        .chain([&reply]);
+    let types = arguments.iter().map(|argument| &argument.ty);
     let wrong = types
-        .filter(|ty| !check_message(function, ty, errors))
-        .count();
-    if wrong > 0 {
+        .chain([&reply])
+        .filter(|ty| !check_message(function, ty, errors));
+    if wrong.count() > 0 {
         // Where the parameters occur says enough.
         exchange.generics = Generics::default();
         exchange.arguments.clear();
@@ -218,10 +211,8 @@ fn check_one<'a>(
 /// Checks the type of an argument or a reply; returns whether both ends know it.
 fn check_message(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
     if mentions(ty, &generics::names(&function.sig.generics)) {
-        errors.at(
-            ty,
-            "both ends know the messages: name the type instead of a parameter",
-        );
+        let cure = "both ends know the messages: name the type instead of a parameter";
+        errors.at(ty, cure);
         return false;
     }
     if let Some(name) = find_generated(ty.to_token_stream()) {
@@ -260,10 +251,8 @@ fn check_attributes(function: &Function, errors: &mut Errors) -> bool {
         if path.is_ident("blocking") {
             is_blocking = true;
             if !matches!(attr.meta, Meta::Path(_)) {
-                errors.at(
-                    &attr.meta,
-                    "`#[blocking]` takes nothing: write `#[blocking]`",
-                );
+                let cure = "`#[blocking]` takes nothing: write `#[blocking]`";
+                errors.at(&attr.meta, cure);
             }
             if function.is_async() {
                 let cure =

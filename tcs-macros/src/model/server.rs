@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use proc_macro2::Ident;
-use syn::{Generics, PatType, Type, TypeReference, parse_quote};
+use syn::{Generics, PatType, Type, TypeReference, TypeSlice, parse_quote};
 
 use super::{Field, has_one_type, message, output, parentheses};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     item::Function,
     lifetimes,
     parameter::{self, Role},
-    types::{bare, mentions, same},
+    types::{bare, is_named, mentions, same},
 };
 
 /// The type of a server protocol, of one function or of several.
@@ -21,7 +21,10 @@ pub(crate) struct Protocol<'a> {
     /// The function or the module: where errors belong that are about no single token.
     pub(crate) place: &'a Ident,
     pub(crate) generics: Generics,
-    pub(crate) states: Vec<State>,
+    /// The types are those that functions borrow.
+    pub(crate) states: Vec<Field>,
+    /// What the type is made of, which owns the states.
+    pub(crate) fields: Vec<Field>,
     pub(crate) session: Option<Session>,
     pub(crate) request: Option<Type>,
     pub(crate) reply: Option<Type>,
@@ -48,21 +51,11 @@ pub(crate) enum CallKind {
 pub(crate) enum Argument {
     /// What the request says, or the next part of that.
     Request,
-    State(Box<State>),
+    /// Shared by all connections; the type is that behind the `&`.
+    State(Field),
     Session(Session),
     /// Taken from the context.
     Extracted(Type),
-}
-
-/// What all connections share.
-#[derive(Clone)]
-pub(crate) struct State {
-    /// The field of the protocol.
-    pub(crate) field: Field,
-    /// The type that the function borrows.
-    pub(crate) borrowed: Type,
-    /// Whether the field owns that type through a pointer: `String` for `str`.
-    pub(crate) through: bool,
 }
 
 /// What one connection keeps.
@@ -119,61 +112,51 @@ impl<'a> Protocol<'a> {
         for exchange in exchanges {
             generics::merge(&mut generics, &exchange.generics);
         }
-        let all: Vec<&State> = exchanges
-            .iter()
-            .flat_map(|exchange| exchange.states())
-            .collect();
-        let mut states: Vec<State> = Vec::new();
-        for State {
-            field: Field { name, .. },
-            ..
-        } in &all
-        {
-            if states.iter().all(|known| known.field.name != *name) {
-                let named = all.iter().filter(|state| state.field.name == *name);
-                states.extend(usual(named, |state| &state.borrowed).map(|state| (*state).clone()));
+        let mut states: Vec<Field> = Vec::new();
+        let all = exchanges.iter().flat_map(|exchange| exchange.states());
+        for Field { name, .. } in all.clone() {
+            if states.iter().all(|known| known.name != *name) {
+                let named = all.clone().filter(|state| state.name == *name);
+                states.extend(usual(named, |state| &state.ty).cloned());
             }
         }
-        let sessions: Vec<_> = exchanges
-            .iter()
-            .filter_map(|exchange| exchange.session())
-            .collect();
-        let session = usual(sessions.iter(), |session| &session.ty);
+        let sessions = exchanges.iter().filter_map(|exchange| exchange.session());
         Self {
             place,
             generics,
+            fields: states.iter().map(owner).collect(),
             states,
-            session: session.map(|session| (*session).clone()),
+            session: usual(sessions, |session| &session.ty).cloned(),
             request: None,
             reply: None,
         }
     }
+}
 
-    pub(crate) fn fields(&self) -> impl Iterator<Item = &Field> + Clone {
-        self.states.iter().map(|state| &state.field)
-    }
+/// Returns the field that owns what functions borrow: a `String` for `str`.
+fn owner(state: &Field) -> Field {
+    let ty = match &state.ty {
+        ty if is_named(ty, "str") => parse_quote!(::std::string::String),
+        Type::Slice(TypeSlice { elem, .. }) => parse_quote!(::std::vec::Vec<#elem>),
+        Type::TraitObject(object) => parse_quote!(::std::boxed::Box<#object>),
+        ty => ty.clone(),
+    };
+    let name = state.name.clone();
+    Field { name, ty }
 }
 
 /// Returns the first of those whose type most have.
 fn usual<T>(all: impl Iterator<Item = T> + Clone, ty: impl Fn(&T) -> &Type) -> Option<T> {
     let others = all.clone();
-    let count = |one: &T| {
-        others
-            .clone()
-            .filter(|other| same(ty(other), ty(one)))
-            .count()
-    };
+    let are_same = |one: &T, other: &T| same(ty(one), ty(other));
+    let count = |one: &T| others.clone().filter(|other| are_same(one, other)).count();
     all.min_by_key(|one| Reverse(count(one)))
 }
 
 fn check_options(args: &Args, function: &Function, errors: &mut Errors) {
-    let is_session = |parameter: &PatType| {
-        parameter
-            .attrs
-            .iter()
-            .any(|attr| attr.path().is_ident("session"))
-    };
-    check_session_option(args, function.parameters().any(is_session), errors);
+    let mut attrs = function.parameters().flat_map(|parameter| &parameter.attrs);
+    let has_session = attrs.any(|attr| attr.path().is_ident("session"));
+    check_session_option(args, has_session, errors);
     if let (Some(option), true) = (args.given("blocking"), function.is_async()) {
         let cure = "`blocking` is for a plain `fn`: remove it, or the `async` of the function";
         errors.at(option, cure);
@@ -214,9 +197,14 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    pub(crate) fn states(&self) -> impl Iterator<Item = &State> + Clone {
+    /// Returns whether a request may have to wait for it.
+    pub(crate) fn waits(&self) -> bool {
+        self.kind != CallKind::Sync
+    }
+
+    pub(crate) fn states(&self) -> impl Iterator<Item = &Field> + Clone {
         self.arguments.iter().filter_map(|argument| match argument {
-            Argument::State(state) => Some(&**state),
+            Argument::State(state) => Some(state),
             _ => None,
         })
     }
@@ -231,10 +219,7 @@ impl<'a> Exchange<'a> {
     /// Adds a parameter that is not part of the request.
     pub(super) fn add(&mut self, role: Role, parameter: &PatType, errors: &mut Errors) {
         let argument = match role {
-            Role::State => {
-                let state = self.state(parameter, errors);
-                state.map(|state| Argument::State(Box::new(state)))
-            }
+            Role::State => self.check_state(parameter, errors).map(Argument::State),
             Role::Session => self.check_session(parameter, errors).map(Argument::Session),
             _ => has_one_type(&parameter.ty, "what is taken from the context", errors)
                 .then(|| Argument::Extracted(lifetimes::unify(&parameter.ty, "'exchange"))),
@@ -244,12 +229,12 @@ impl<'a> Exchange<'a> {
 
     /// Reports and returns the type parameters that occur in no state.
     pub(super) fn check_used(&mut self, errors: &mut Errors) -> Vec<Ident> {
-        let fields: Vec<_> = self.states().map(|state| state.field.clone()).collect();
+        let states: Vec<_> = self.states().cloned().collect();
         let cure = "must occur in the type of a `#[state]`: nothing else decides what it is";
-        generics::check_used(&mut self.generics, &fields, cure, errors)
+        generics::check_used(&mut self.generics, &states, cure, errors)
     }
 
-    fn state(&self, parameter: &PatType, errors: &mut Errors) -> Option<State> {
+    fn check_state(&self, parameter: &PatType, errors: &mut Errors) -> Option<Field> {
         let name = parameter::name(&parameter.pat);
         if name.is_none() {
             errors.at(&parameter.pat, "a state becomes a field: give it a name");
@@ -275,30 +260,13 @@ impl<'a> Exchange<'a> {
             errors.at(borrowed, cure);
             return None;
         }
-        let borrowed = owned(borrowed, "a state", errors);
-        let pointer = match &borrowed {
-            Type::Path(path) if path.path.is_ident("str") => {
-                Some(parse_quote!(::std::string::String))
-            }
-            Type::Slice(slice) => {
-                let elem = &slice.elem;
-                Some(parse_quote!(::std::vec::Vec<#elem>))
-            }
-            Type::TraitObject(object) => Some(parse_quote!(::std::boxed::Box<#object>)),
-            _ => None,
-        };
+        let ty = owned(borrowed, "a state", errors);
         let name = name?.clone();
-        if self.states().any(|state| state.field.name == name) {
+        if self.states().any(|state| state.name == name) {
             errors.leave_to_rustc();
             return None;
         }
-        let through = pointer.is_some();
-        let ty = pointer.unwrap_or_else(|| borrowed.clone());
-        Some(State {
-            field: Field { name, ty },
-            borrowed,
-            through,
-        })
+        Some(Field { name, ty })
     }
 
     fn check_session(&self, parameter: &PatType, errors: &mut Errors) -> Option<Session> {
@@ -310,10 +278,8 @@ impl<'a> Exchange<'a> {
         let (borrowed, mutable) = match bare(&parameter.ty) {
             Type::Reference(reference) => (lent(reference, errors), reference.mutability.is_some()),
             owned => {
-                errors.at(
-                    owned,
-                    "the connection keeps the session: borrow it with `&mut`",
-                );
+                let cure = "the connection keeps the session: borrow it with `&mut`";
+                errors.at(owned, cure);
                 (owned, false)
             }
         };
@@ -322,9 +288,7 @@ impl<'a> Exchange<'a> {
             Type::ImplTrait(_) => "a session has one type: name it instead of `impl`",
             Type::TraitObject(_) => "a session has a known size: write `&mut Box<dyn …>`",
             Type::Slice(_) => "a session has a known size: write `&mut Vec<…>`",
-            Type::Path(path) if path.path.is_ident("str") => {
-                "a session has a known size: write `&mut String`"
-            }
+            ty if is_named(ty, "str") => "a session has a known size: write `&mut String`",
             _ => "",
         };
         if !cure.is_empty() {
@@ -341,10 +305,8 @@ fn lent<'t>(reference: &'t TypeReference, errors: &mut Errors) -> &'t Type {
     if let Some(lifetime) = &reference.lifetime
         && lifetime.ident == "static"
     {
-        errors.at(
-            lifetime,
-            "it is borrowed for one exchange: remove `'static`",
-        );
+        let cure = "it is borrowed for one exchange: remove `'static`";
+        errors.at(lifetime, cure);
     }
     bare(&reference.elem)
 }
