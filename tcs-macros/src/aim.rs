@@ -84,31 +84,16 @@ impl Library {
     }
 }
 
-/// Another name for a type without parameters and lifetimes, which is then written once.
+/// Declares another name for a type without parameters and lifetimes, which is then written once;
+/// returns the declaration and the name, which covers the type from end to end.
 ///
 /// What rustc suggests for a type that is not found is the same in the declaration as in the function
 /// at `place`, whose name the alias has its span from.
-pub(crate) struct Alias {
-    pub(crate) declaration: TokenStream,
-    /// Covers the type from end to end.
-    name: TokenStream,
-}
-
-impl Alias {
-    pub(crate) fn new(place: &Ident, name: &str, number: usize, ty: &Type) -> Self {
-        let name = format!("__{name}{number}");
-        let declared = Ident::new(&name, place.span());
-        let (used, end) = (Ident::new(&name, at(ty)), at_end(ty));
-        let brackets = quote_spanned!(end=> <>);
-        Self {
-            declaration: quote_spanned!(at(ty)=> type #declared = #ty;),
-            name: quote_spanned!(end=> #used #brackets),
-        }
-    }
-}
-
-impl ToTokens for Alias {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
-        self.name.to_tokens(tokens);
-    }
+pub(crate) fn alias(place: &Ident, name: &str, ty: &Type) -> [TokenStream; 2] {
+    let (declared, used) = (Ident::new(name, place.span()), Ident::new(name, at(ty)));
+    let brackets = quote_spanned!(at_end(ty)=> <>);
+    [
+        quote_spanned!(at(ty)=> type #declared = #ty;),
+        quote_spanned!(at(ty)=> #used #brackets),
+    ]
 }

@@ -133,6 +133,30 @@ fn seeds_reach_the_expansion() {
     );
 }
 
+#[test]
+fn operation_that_is_half_typed_leaves_the_others() {
+    for half in [
+        "pub fn ad",
+        "pub fn add(on) {}",
+        "#[blocking] pub fn add(one: u8, #[state] ) {}",
+        "pub async",
+        "pe",
+        "use a::;",
+        "struct",
+    ] {
+        let whole = "pub fn list() -> u8 { 1 }";
+        for item in [
+            format!("mod m {{ {half} {whole} }}"),
+            format!("mod m {{ {whole} {half} }}"),
+        ] {
+            let output = server_protocol(tokens("format = Json"), tokens(&item)).to_string();
+            for kept in ["compile_error", "fn list", "List", "Client", "Protocol"] {
+                assert!(output.contains(kept), "{item}: {kept} is missing: {output}");
+            }
+        }
+    }
+}
+
 fn tokens(text: &str) -> TokenStream {
     TokenStream::from_str(text).expect("tokens")
 }

@@ -1,6 +1,6 @@
 //! What is asked of a type as it is written.
 
-use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
 
@@ -30,34 +30,29 @@ pub(crate) fn same(one: &impl ToTokens, other: &impl ToTokens) -> bool {
 
 /// Returns where `impl Trait` occurs in a type, if it does.
 pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
-    find(
-        ty.to_token_stream(),
-        &|token| matches!(token, TokenTree::Ident(word) if word == "impl"),
-    )
+    find(ty.to_token_stream(), &|word| word == "impl")
 }
 
 /// Returns whether one of the names occurs in a type.
 pub(crate) fn mentions(ty: &Type, names: &[Ident]) -> bool {
-    find(
-        ty.to_token_stream(),
-        &|token| matches!(token, TokenTree::Ident(word) if names.contains(word)),
-    )
-    .is_some()
+    find(ty.to_token_stream(), &|word| names.contains(word)).is_some()
+}
+
+/// Returns whether a type is written as some `Future`.
+pub(crate) fn names_future(ty: &Type) -> bool {
+    let has = |name: &str| find(ty.to_token_stream(), &|word| word == name).is_some();
+    has("Future") && (has("impl") || has("dyn"))
 }
 
 /// Returns whether an expression in braces stands anywhere in a type.
 pub(crate) fn has_block(ty: &Type) -> bool {
-    find(
-        ty.to_token_stream(),
-        &|token| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace),
-    )
-    .is_some()
+    ty.to_token_stream().to_string().contains('{')
 }
 
-/// Finds a token, also inside of groups.
-fn find(tokens: TokenStream, is_it: &dyn Fn(&TokenTree) -> bool) -> Option<TokenTree> {
+/// Finds a word, also inside of groups.
+fn find(tokens: TokenStream, is_it: &dyn Fn(&Ident) -> bool) -> Option<TokenTree> {
     tokens.into_iter().find_map(|token| match &token {
-        token if is_it(token) => Some(token.clone()),
+        TokenTree::Ident(word) => is_it(word).then_some(token),
         TokenTree::Group(group) => find(group.stream(), is_it),
         _ => None,
     })

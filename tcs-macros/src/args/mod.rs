@@ -65,7 +65,7 @@ impl Args {
             if let Err(error) = self.read_one(attribute, input, first) {
                 errors.push(error);
                 skip_to_comma(input);
-            } else if !at_end(input) {
+            } else if !ends(input) {
                 errors.push(input.error("expected `,` before this"));
                 skip_to_comma(input);
             }
@@ -100,7 +100,7 @@ impl Args {
             self.given.push(word.clone());
             return self.read_value(option, &word, input);
         }
-        let alone = at_end(input);
+        let alone = ends(input);
         let name = attribute.name();
         let message = if alone && starts_with(&text, char::is_uppercase) {
             if first {
@@ -121,11 +121,11 @@ impl Args {
 
     fn read_value(&mut self, option: &Known, word: &Ident, input: ParseStream<'_>) -> Result<()> {
         if let Value::Nothing = option.value {
-            return at_end(input)
+            return ends(input)
                 .then_some(())
                 .ok_or_else(|| input.error(option.cure()));
         }
-        if at_end(input) {
+        if ends(input) {
             return Err(needs_value(option, word));
         }
         if !input.peek(Token![=]) || input.peek(Token![==]) {
@@ -133,17 +133,13 @@ impl Args {
             return Err(input.error(format!("expected `=` behind `{name}`: {write}")));
         }
         input.parse::<Token![=]>()?;
-        if at_end(input) {
+        if ends(input) {
             return Err(needs_value(option, word));
         }
         match option.value {
             Value::Type(field) => *field(self) = Some(read_type(option, input)?),
             Value::Path(field) => *field(self) = Some(read(option, input, Path::parse_mod_style)?),
-            Value::Expression(field) => {
-                let start = input.span();
-                let value = input.parse();
-                *field(self) = Some(value.map_err(|_| Error::new(start, option.cure()))?);
-            }
+            Value::Expression(field) => *field(self) = Some(read_expression(option, input)?),
             Value::Word | Value::Nothing => read_word(option, input)?,
         }
         Ok(())
@@ -151,7 +147,7 @@ impl Args {
 }
 
 /// Returns whether an option ends here.
-fn at_end(input: ParseStream<'_>) -> bool {
+fn ends(input: ParseStream<'_>) -> bool {
     input.is_empty() || input.peek(Token![,])
 }
 
@@ -195,6 +191,21 @@ fn read_type(option: &Known, input: ParseStream<'_>) -> Result<Type> {
     Ok(value)
 }
 
+/// Reads an expression. What is wrong inside of one is told in the words of its parser.
+fn read_expression(option: &Known, input: ParseStream<'_>) -> Result<Expr> {
+    let attempt = input.fork();
+    match attempt.parse::<Expr>() {
+        Ok(_) => input.parse(),
+        Err(_) if attempt.cursor() == input.cursor() => Err(input.error(option.cure())),
+        // At the end of the input, the error would stand at the whole attribute.
+        Err(wrong) if attempt.is_empty() => {
+            let last = input.parse::<TokenStream>()?.into_iter().last();
+            Err(Error::new_spanned(last, wrong))
+        }
+        Err(wrong) => Err(wrong),
+    }
+}
+
 /// Returns whether an argument of a type is text or bytes.
 fn is_text(argument: &GenericArgument) -> bool {
     let GenericArgument::Const(Expr::Lit(literal)) = argument else {
@@ -207,7 +218,7 @@ fn is_text(argument: &GenericArgument) -> bool {
 fn read_word(option: &Known, input: ParseStream<'_>) -> Result<()> {
     let start = input.fork();
     match input.parse::<Ident>() {
-        Ok(word) if at_end(input) && option.example.ends_with(&format!("= {word}")) => Ok(()),
+        Ok(word) if ends(input) && option.example.ends_with(&format!("= {word}")) => Ok(()),
         _ => Err(quoted(option, &start)),
     }
 }
@@ -223,7 +234,7 @@ fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
 }
 
 fn skip_to_comma(input: ParseStream<'_>) {
-    while !at_end(input) {
+    while !ends(input) {
         // A token tree is what the input begins with, as it is not empty.
         if input.parse::<TokenTree>().is_err() {
             return;

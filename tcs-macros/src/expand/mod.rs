@@ -15,7 +15,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Generics, Type, parse_quote_spanned};
 
 use crate::{
-    aim::{Alias, Library, at, at_end},
+    aim::{self, Library, at, at_end},
     args::{Args, Attribute},
     errors::Errors,
     item::{Function, Module},
@@ -32,9 +32,12 @@ pub(crate) fn expand(attribute: Attribute, args: TokenStream, item: TokenStream)
     let mut errors = Errors::default();
     let args = Args::parse(attribute, args, &mut errors);
     let expanded = if Module::is_one(&item) {
-        syn::parse2(item.clone()).map(|parsed| module(attribute, args, &parsed, &mut errors))
+        syn::parse2(item.clone()).map(|mut parsed: Module| {
+            parsed.wrong.drain(..).for_each(|error| errors.push(error));
+            module(attribute, args, &parsed, &mut errors)
+        })
     } else {
-        let parsed = Function::parse(attribute, item.clone());
+        let parsed = Function::of(attribute, item.clone());
         parsed.map(|parsed| function(attribute, &args, &parsed, &mut errors))
     };
     let tokens = expanded.unwrap_or_else(|error| {
@@ -192,8 +195,9 @@ impl<'a> Kept<'a> {
             return;
         }
         self.bounds.extend(quote!(for<'tcs> #bound));
-        let alias = Alias::new(self.place, "Kept", self.checks.len(), ty);
-        let (declared, check) = (&alias.declaration, self.library.item(check, ty));
+        let name = format!("__Kept{}", self.checks.len());
+        let [declared, alias] = aim::alias(self.place, &name, ty);
+        let check = self.library.item(check, ty);
         self.checks.push(quote_spanned! {at(ty)=>
             #declared
             const _: fn() = #check::<#alias>;

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::{
     Attribute as Attr, Error, FnArg, Meta, PatType, Result, ReturnType, Safety, Signature, Token,
     Type, Visibility,
-    parse::{ParseStream, Parser as _},
+    parse::{Parse, ParseStream, Parser as _},
     parse_quote,
 };
 
@@ -21,44 +21,31 @@ pub(crate) struct Function {
     pub(crate) attrs: Vec<Attr>,
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
-    body: TokenStream,
+    /// The block or the `;`.
+    body: TokenTree,
 }
 
-impl Function {
-    /// Reads a function, or says what stands there instead of one.
-    pub(crate) fn parse(attribute: Attribute, item: TokenStream) -> Result<Self> {
-        let read = |input: ParseStream<'_>| {
-            let mut function = Self::parse_head(input)?;
-            function.body = input.parse()?;
-            Ok(function)
-        };
-        read.parse2(item.clone()).map_err(|wrong| {
-            let is_fn = |token| matches!(token, TokenTree::Ident(word) if word == "fn");
-            if item.clone().into_iter().any(is_fn) {
-                return wrong;
-            }
-            let name = attribute.name();
-            let message = format_args!(
-                "`{name}` belongs before a function: `fn greet(name: &str) -> String`"
-            );
-            Error::new(keyword(item), message)
-        })
-    }
-
-    /// Reads one of several functions.
-    pub(super) fn parse_one(input: ParseStream<'_>) -> Result<Self> {
-        let mut function = Self::parse_head(input)?;
-        function.body = input.parse::<TokenTree>()?.into();
-        Ok(function)
-    }
-
-    /// Reads what stands before the body.
-    fn parse_head(input: ParseStream<'_>) -> Result<Self> {
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
         Ok(Self {
             attrs: input.call(Attr::parse_outer)?,
             vis: input.parse()?,
             sig: input.parse()?,
-            body: TokenStream::new(),
+            body: input.parse()?,
+        })
+    }
+}
+
+impl Function {
+    /// Reads a function, or says what stands there instead of one.
+    pub(crate) fn of(attribute: Attribute, item: TokenStream) -> Result<Self> {
+        syn::parse2(item.clone()).map_err(|wrong| {
+            let is_fn = |token| matches!(token, TokenTree::Ident(word) if word == "fn");
+            if item.clone().into_iter().any(is_fn) {
+                return wrong;
+            }
+            let cure = "belongs before a function: `fn greet(name: &str) -> String`";
+            Error::new(keyword(item), format!("`{}` {cure}", attribute.name()))
         })
     }
 
@@ -89,8 +76,7 @@ impl Function {
     }
 
     pub(crate) fn has_body(&self) -> bool {
-        let is_group = |token| matches!(token, TokenTree::Group(_));
-        self.body.clone().into_iter().any(is_group)
+        matches!(self.body, TokenTree::Group(_))
     }
 
     /// Reports what no protocol function can be.

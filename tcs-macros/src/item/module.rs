@@ -1,10 +1,10 @@
 //! A module under an attribute: its functions are parsed, everything else stays as it is.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
     Attribute as Attr, Error, Item, ItemUse, Result, Token, UseTree, Visibility, braced,
-    parse::{Parse, ParseStream, Parser as _},
+    parse::{Parse, ParseStream, Parser as _, discouraged::Speculative as _},
     token,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Module {
     pub(crate) ident: Ident,
     inner: Vec<Attr>,
     items: Vec<Part>,
+    /// What is wrong with those that do not parse, which are kept as they are.
+    pub(crate) wrong: Vec<Error>,
 }
 
 /// What stands in the module.
@@ -50,9 +52,19 @@ impl Parse for Module {
         let content;
         braced!(content in input);
         let inner = content.call(Attr::parse_inner)?;
-        let mut items = Vec::new();
+        let (mut items, mut wrong) = (Vec::new(), Vec::new());
         while !content.is_empty() {
-            items.push(content.parse()?);
+            let attempt = content.fork();
+            items.push(match attempt.parse() {
+                Ok(part) => {
+                    content.advance_to(&attempt);
+                    part
+                }
+                Err(error) => {
+                    wrong.push(error);
+                    Part::Other(Item::Verbatim(skip(&content)?))
+                }
+            });
         }
         Ok(Self {
             attrs,
@@ -61,16 +73,35 @@ impl Parse for Module {
             ident,
             inner,
             items,
+            wrong,
         })
+    }
+}
+
+/// Skips what is not an item, as an editor has it while it is typed: to its body, its `;`, or to where
+/// the next item seems to begin.
+fn skip(input: ParseStream<'_>) -> Result<TokenStream> {
+    let mut skipped = TokenStream::new();
+    loop {
+        let token = input.parse::<TokenTree>()?;
+        let is_end = match &token {
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            _ => false,
+        };
+        skipped.extend([token]);
+        if is_end || input.is_empty() || input.peek(Token![pub]) || input.peek(Token![#]) {
+            return Ok(skipped);
+        }
     }
 }
 
 impl Parse for Part {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        if Function::parse_one(&input.fork()).is_err() {
+        if input.fork().parse::<Function>().is_err() {
             return input.parse().map(Self::Other);
         }
-        let function = input.call(Function::parse_one)?;
+        let function: Function = input.parse()?;
         Ok(match function.vis {
             Visibility::Public(_) => Self::Operation(function),
             _ => Self::Helper(function),
@@ -145,6 +176,7 @@ impl Module {
             ident,
             inner,
             items,
+            ..
         } = self;
         let kept = items.iter().map(|item| match (item, attribute) {
             (Part::Operation(function), Attribute::Server) => {

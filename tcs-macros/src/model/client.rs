@@ -88,11 +88,7 @@ impl ClientProtocol {
             let cure = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
             errors.at_span(parentheses(function.sig.paren_token), cure);
         }
-        let first = match function.sig.receiver() {
-            None => parameters.next(),
-            Some(_) => None,
-        };
-        self.reply = first.and_then(|parameter| {
+        self.reply = parameters.next().and_then(|parameter| {
             parameter::no_role(parameter, errors);
             let reply = message(&parameter.ty, "a reply", errors)?;
             Some(lifetimes::unify(&reply, "'exchange"))
@@ -183,10 +179,9 @@ impl ClientProtocol {
 
     fn add(&mut self, name: &Ident, ty: &Type, errors: &mut Errors) {
         let mut ty = lifetimes::unify(ty, "'a");
-        let is_unsized = is_unsized(bare(&ty));
         if !has_one_type(&ty, "a field", errors) {
             ty = parse_quote!(());
-        } else if is_unsized {
+        } else if is_unsized(bare(&ty)) {
             errors.leave_to_rustc();
             ty = parse_quote!(());
         }
@@ -213,10 +208,7 @@ fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
     let mut parameters = function
         .parameters()
         .map(|parameter| lifetimes::find(&parameter.ty));
-    let of_reply = match function.sig.receiver() {
-        None => parameters.next().unwrap_or_default(),
-        Some(_) => Vec::new(),
-    };
+    let of_reply = parameters.next().unwrap_or_default();
     let of_fields = parameters.flatten().count();
     let mut borrowed = lifetimes::find(&output);
     borrowed.retain(|found| match &found.name {

@@ -10,7 +10,7 @@ use syn::{Type, token};
 use crate::{
     errors::Errors,
     item::Function,
-    types::{bare, find_impl, is_unsized},
+    types::{bare, find_impl, is_unsized, names_future},
 };
 
 /// A parameter of a function that the type keeps, or that a message says.
@@ -66,6 +66,13 @@ fn output(function: &Function, what: &str, never: &str, errors: &mut Errors) -> 
     let output = function.output();
     if let Type::Never(_) = bare(&output) {
         errors.at(&output, format_args!("{never}: it must return"));
+        return None;
+    }
+    if names_future(&output) {
+        errors.at(
+            &output,
+            "a function that waits is an `async fn`: write it so, with what it returns",
+        );
         return None;
     }
     has_one_type(&output, what, errors).then_some(output)

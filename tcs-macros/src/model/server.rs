@@ -76,7 +76,7 @@ impl<'a> Protocol<'a> {
         let mut exchange = Exchange::new(function, args.given("blocking").is_some());
         let mut reply = check_reply(function, errors);
         let mut request = None;
-        let mut asked = function.sig.receiver().is_some();
+        let mut asked = false;
         for parameter in function.parameters() {
             match parameter::role(parameter, errors) {
                 Role::Plain if !asked => {
