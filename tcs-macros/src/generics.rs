@@ -9,8 +9,7 @@ use syn::{
 use crate::{
     errors::Errors,
     lifetimes::{Site, walk, walk_bound},
-    model::Field,
-    types::{mentions, same},
+    types::{Field, mentions, same},
 };
 
 type Bounds = Punctuated<TypeParamBound, Token![+]>;

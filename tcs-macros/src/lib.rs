@@ -12,11 +12,11 @@ mod generics;
 mod item;
 mod lifetimes;
 mod model;
-mod names;
 mod parameter;
 #[cfg(test)]
 mod tests;
 mod types;
+mod words;
 
 use proc_macro::TokenStream;
 

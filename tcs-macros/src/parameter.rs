@@ -3,7 +3,7 @@
 use proc_macro2::Ident;
 use syn::{Attribute, Meta, Pat, PatType};
 
-use crate::{args::nearest, errors::Errors, names::is_one_of};
+use crate::{args::nearest, errors::Errors, words::is_one_of};
 
 /// The attributes that Rust itself knows on a parameter.
 const BUILTIN: &[&str] = &[

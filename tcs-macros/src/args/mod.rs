@@ -11,34 +11,18 @@ use syn::{
     token,
 };
 
-pub(crate) use self::{guesses::nearest, options::Attribute};
+pub(crate) use self::{
+    guesses::nearest,
+    options::{Args, Attribute},
+};
 use self::{
     guesses::{is_far_from_all, unknown},
     options::{Known, Value},
 };
 use crate::{
-    aim::Library,
     errors::Errors,
-    names::{starts_with, upper_camel},
+    words::{starts_with, upper_camel},
 };
-
-/// What stands in the parentheses, as far as it could be read.
-#[derive(Default)]
-pub(crate) struct Args {
-    pub(crate) name: Option<Ident>,
-    pub(crate) framing: Option<Type>,
-    pub(crate) format: Option<Type>,
-    pub(crate) session: Option<Expr>,
-    pub(crate) greeting: Option<Expr>,
-    pub(crate) refuse: Option<Path>,
-    pub(crate) server: Option<Type>,
-    pub(crate) request: Option<Expr>,
-    pub(crate) reply: Option<Type>,
-    /// Where the option `crate` says that it is.
-    pub(crate) library: Library,
-    /// The options that stand there, also those whose value could not be read.
-    given: Vec<Ident>,
-}
 
 impl Args {
     /// Reads all options; a mistake in one does not hide those in others.
@@ -234,10 +218,5 @@ fn quoted(option: &Known, input: ParseStream<'_>) -> Error {
 }
 
 fn skip_to_comma(input: ParseStream<'_>) {
-    while !ends(input) {
-        // A token tree is what the input begins with, as it is not empty.
-        if input.parse::<TokenTree>().is_err() {
-            return;
-        }
-    }
+    while !ends(input) && input.parse::<TokenTree>().is_ok() {}
 }

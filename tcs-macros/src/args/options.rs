@@ -1,8 +1,27 @@
 //! The options that the attributes know.
 
+use proc_macro2::Ident;
 use syn::{Expr, Path, Type};
 
-use super::Args;
+use crate::aim::Library;
+
+/// What stands in the parentheses, as far as it could be read.
+#[derive(Default)]
+pub(crate) struct Args {
+    pub(crate) name: Option<Ident>,
+    pub(crate) framing: Option<Type>,
+    pub(crate) format: Option<Type>,
+    pub(crate) session: Option<Expr>,
+    pub(crate) greeting: Option<Expr>,
+    pub(crate) refuse: Option<Path>,
+    pub(crate) server: Option<Type>,
+    pub(crate) request: Option<Expr>,
+    pub(crate) reply: Option<Type>,
+    /// Where the option `crate` says that it is.
+    pub(crate) library: Library,
+    /// The options that stand there, also those whose value could not be read.
+    pub(super) given: Vec<Ident>,
+}
 
 /// One of the two attributes.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,8 @@ use crate::{
     aim::{Library, at, numbered},
     args::Args,
     generics,
-    model::{
-        Field,
-        server::{Argument, CallKind, Exchange, Protocol, Session},
-    },
-    types::{bare, is_unsized, same},
+    model::server::{Argument, CallKind, Exchange, Protocol, Session},
+    types::{Field, bare, is_unsized, same},
 };
 
 /// Calls the function of an exchange, with `self`, `info` and `session` in scope; what it takes of the

@@ -5,21 +5,14 @@ use quote::{ToTokens, quote_spanned};
 use syn::{Expr, ReturnType, Type};
 
 use super::{
-    Kept,
     call::turbofish,
     checks::{checks, framing_check},
-    or_else,
-    server::sending,
+    parts::{Kept, or_else, sending, where_clause},
     shape::{Origin, declare},
-    where_clause,
 };
 use crate::{
-    aim::at,
-    args::Args,
-    errors::Errors,
-    item::Function,
-    lifetimes,
-    model::{Field, client::ClientProtocol},
+    aim::at, args::Args, errors::Errors, item::Function, lifetimes, model::client::ClientProtocol,
+    types::Field,
 };
 
 /// Writes the type of a function and what it implements; with stubs unless the function is right.

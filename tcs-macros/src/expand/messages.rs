@@ -7,16 +7,17 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote_spanned};
 use syn::{Generics, Lifetime, Type, ext::IdentExt as _};
 
-use super::{allowance, framing, generated, shape::debug};
+use super::{
+    parts::{allowance, framing, generated},
+    shape::debug,
+};
 use crate::{
     aim::{Library, at},
     args::Args,
     generics::with_lifetime,
     lifetimes::borrows,
-    model::{
-        Field,
-        operations::{Operation, Operations},
-    },
+    model::operations::{Operation, Operations},
+    types::Field,
 };
 
 /// One of the two enums.

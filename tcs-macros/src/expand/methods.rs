@@ -4,16 +4,17 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
 use syn::{Lifetime, ext::IdentExt as _};
 
-use super::{framing, generated, messages::attrs};
+use super::{
+    messages::attrs,
+    parts::{framing, generated},
+};
 use crate::{
     aim::at,
     args::Args,
     item::Module,
     lifetimes::{self, borrows},
-    model::{
-        Field,
-        operations::{Operation, Operations},
-    },
+    model::operations::{Operation, Operations},
+    types::Field,
 };
 
 /// Writes `Client`.

@@ -5,23 +5,22 @@ mod checks;
 mod client;
 mod messages;
 mod methods;
+mod parts;
 mod server;
 mod shape;
 
 use std::mem;
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
-use syn::{Generics, Type, parse_quote_spanned};
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::{Type, parse_quote_spanned};
 
 use crate::{
-    aim::{self, Library, at, at_end},
+    aim::{at, at_end},
     args::{Args, Attribute},
     errors::Errors,
     item::{Function, Module},
-    lifetimes,
-    model::operations::Operations,
-    names::type_name,
+    model::{name::type_name, operations::Operations},
 };
 
 /// Expands to the item as written, followed by what is made of it, followed by what is wrong.
@@ -117,90 +116,5 @@ fn alias(name: &str, ty: &mut Type) -> TokenStream {
     quote! {
         #[allow(dead_code, reason = "what names it may be wrong")]
         pub(super) type #name = #written;
-    }
-}
-
-/// An identifier that the user's code can name.
-fn generated(name: &str) -> Ident {
-    Ident::new(name, Span::call_site())
-}
-
-/// The given type, or else the default.
-fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
-    given.map_or(default, ToTokens::to_token_stream)
-}
-
-/// The framing of a server or of operations.
-fn framing(args: &Args, span: Span) -> TokenStream {
-    let private = args.library.at(span);
-    let default = quote_spanned!(span=> #private::LengthPrefixed);
-    or_else(args.framing.as_ref(), default)
-}
-
-/// What generated code may do.
-fn allowance(span: Span) -> TokenStream {
-    quote_spanned! {span=>
-        #[allow(
-            deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
-            reason = "it is generated"
-        )]
-    }
-}
-
-/// The where clause of what is implemented: that of the generics, and the bounds.
-fn where_clause(span: Span, generics: &Generics, bounds: &TokenStream) -> TokenStream {
-    let clause = generics.where_clause.iter();
-    let predicates = clause.flat_map(|clause| &clause.predicates);
-    quote_spanned!(span=> where #(#predicates,)* #bounds)
-}
-
-/// What the types that a protocol keeps must be: the bounds of its implementation, and what checks them.
-///
-/// A bound that does not hold is an error, and taken as given by what follows from it. Where the type
-/// has no parameters, it would be one for each trait that it stands for; so there it is bound in a way that
-/// rustc does not check, and checked once. A type with a lifetime is not bound: the compiler would use that
-/// to prove that any reference is `Send`, and then demand that very lifetime of it.
-struct Kept<'a> {
-    library: &'a Library,
-    generics: &'a Generics,
-    /// The function or the module.
-    place: &'a Ident,
-    bounds: TokenStream,
-    checks: Vec<TokenStream>,
-}
-
-impl<'a> Kept<'a> {
-    /// Says what each type parameter must be.
-    fn new(library: &'a Library, generics: &'a Generics, place: &'a Ident, item: &str) -> Self {
-        let bounds = generics
-            .type_params()
-            .map(|param| library.bound(&param.ident, item));
-        Self {
-            library,
-            generics,
-            place,
-            bounds: bounds.collect(),
-            checks: Vec::new(),
-        }
-    }
-
-    /// Says what a type must be: `item` is a trait, and `check` a function that has it as a bound.
-    fn add(&mut self, ty: &Type, item: &str, check: &str) {
-        let bound = self.library.bound(ty, item);
-        if !lifetimes::find(ty).is_empty() {
-            return;
-        }
-        if !self.generics.params.is_empty() {
-            self.bounds.extend(bound);
-            return;
-        }
-        self.bounds.extend(quote!(for<'tcs> #bound));
-        let name = format!("__Kept{}", self.checks.len());
-        let [declared, alias] = aim::alias(self.place, &name, ty);
-        let check = self.library.item(check, ty);
-        self.checks.push(quote_spanned! {at(ty)=>
-            #declared
-            const _: fn() = #check::<#alias>;
-        });
     }
 }

@@ -2,17 +2,14 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
-use syn::{Expr, parse_quote};
+use syn::parse_quote;
 
 use super::{
-    Kept,
     call::{call, state},
     checks::{checks, framing_check},
-    framing, generated,
     messages::Message,
-    or_else,
+    parts::{Kept, framing, generated, or_else, sending, where_clause},
     shape::{Origin, declare},
-    where_clause,
 };
 use crate::{
     aim::at,
@@ -20,10 +17,10 @@ use crate::{
     errors::Errors,
     item::{Function, Module},
     model::{
-        Field,
         operations::Operations,
         server::{Protocol, Session},
     },
+    types::Field,
 };
 
 /// Writes the type of a function and what it implements; with stubs unless the function is right.
@@ -96,12 +93,11 @@ pub(super) fn module(
         &protocol.fields,
         &implementation,
     );
-    if is_right {
-        let private = args.library.at(span);
-        quote_spanned!(span=> #private::operations! { #declared })
-    } else {
-        declared
+    if !is_right {
+        return declared;
     }
+    let private = args.library.at(span);
+    quote_spanned!(span=> #private::operations! { #declared })
 }
 
 struct Server<'a> {
@@ -283,18 +279,5 @@ impl Server<'_> {
             let #peer = peer;
             #(#states)*
         }
-    }
-}
-
-/// An encoder that evaluates the expression as it encodes, so that what the expression borrows from
-/// its own temporaries lives long enough.
-pub(super) fn sending(args: &Args, format: &TokenStream, expression: &Expr) -> TokenStream {
-    let span = at(expression);
-    let private = args.library.at(span);
-    let encode = args.library.item("Encode", expression);
-    quote_spanned! {span=>
-        #private::sending(move |out| {
-            #encode::<#format>::encode(#expression, out)
-        })
     }
 }

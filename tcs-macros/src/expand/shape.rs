@@ -4,11 +4,11 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Generics, ext::IdentExt as _};
 
-use super::allowance;
+use super::parts::allowance;
 use crate::{
     aim::at,
     item::{Function, Module},
-    model::Field,
+    types::Field,
 };
 
 /// What a type is made of, and what it has from there.

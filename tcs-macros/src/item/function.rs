@@ -12,8 +12,8 @@ use syn::{
 use crate::{
     args::{Args, Attribute},
     errors::Errors,
-    names::starts_with,
     parameter::is_ours,
+    words::starts_with,
 };
 
 /// A function as it was written.

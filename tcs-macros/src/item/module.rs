@@ -8,11 +8,11 @@ use syn::{
     token,
 };
 
-use super::Function;
+use super::function::Function;
 use crate::{
     args::{Args, Attribute},
     errors::Errors,
-    names::is_one_of,
+    words::is_one_of,
 };
 
 /// What is generated in the module, by name.

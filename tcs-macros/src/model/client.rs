@@ -3,14 +3,14 @@
 use proc_macro2::Ident;
 use syn::{Expr, ExprClosure, Generics, Pat, PatType, ReturnType, Type, parse_quote};
 
-use super::{Field, has_one_type, message, output, parentheses};
+use super::{has_one_type, message, output};
 use crate::{
     args::Args,
     errors::Errors,
     generics,
     item::Function,
     lifetimes, parameter,
-    types::{bare, is_unsized, mentions, same},
+    types::{Field, bare, is_unsized, mentions, same},
 };
 
 /// The type of a client protocol.
@@ -86,7 +86,7 @@ impl ClientProtocol {
         let mut parameters = function.parameters();
         if function.sig.inputs.is_empty() {
             let cure = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
-            errors.at_span(parentheses(function.sig.paren_token), cure);
+            errors.at_span(function.sig.paren_token.span.join(), cure);
         }
         self.reply = parameters.next().and_then(|parameter| {
             parameter::no_role(parameter, errors);

@@ -1,24 +1,17 @@
 //! What was written, as checked: what is wrong has been reported and is left out.
 
 pub(crate) mod client;
+pub(crate) mod name;
 pub(crate) mod operations;
 pub(crate) mod server;
 
-use proc_macro2::{Ident, Span};
-use syn::{Type, token};
+use syn::Type;
 
 use crate::{
     errors::Errors,
     item::Function,
     types::{bare, find_impl, is_unsized, names_future},
 };
-
-/// A parameter of a function that the type keeps, or that a message says.
-#[derive(Clone)]
-pub(crate) struct Field {
-    pub(crate) name: Ident,
-    pub(crate) ty: Type,
-}
 
 /// Returns the type of `what` arrives, a request or a reply, unless none can be of it.
 fn message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
@@ -76,9 +69,4 @@ fn output(function: &Function, what: &str, never: &str, errors: &mut Errors) -> 
         return None;
     }
     has_one_type(&output, what, errors).then_some(output)
-}
-
-/// The parentheses of a parameter list, as something that an error can point at.
-fn parentheses(paren: token::Paren) -> Span {
-    paren.span.join()
 }

@@ -5,7 +5,7 @@ use quote::{ToTokens as _, quote_spanned};
 use syn::{Generics, Meta, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    Field, message,
+    message,
     server::{Argument, Exchange, Protocol, check_reply, check_session_option},
 };
 use crate::{
@@ -15,9 +15,9 @@ use crate::{
     generics,
     item::{Function, GENERATED, Module},
     lifetimes::{self, borrows},
-    names::{is_one_of, is_type_name, upper_camel},
     parameter::{self, Role},
-    types::mentions,
+    types::{Field, mentions},
+    words::{is_one_of, is_type_name, upper_camel},
 };
 
 /// The formats of this library that carry no enums of serde.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use proc_macro2::Ident;
 use syn::{Generics, PatType, Type, TypeReference, TypeSlice, parse_quote};
 
-use super::{Field, has_one_type, message, output, parentheses};
+use super::{has_one_type, message, output};
 use crate::{
     args::Args,
     errors::Errors,
@@ -13,7 +13,7 @@ use crate::{
     item::Function,
     lifetimes,
     parameter::{self, Role},
-    types::{bare, is_named, mentions, same},
+    types::{Field, bare, is_named, mentions, same},
 };
 
 /// The type of a server protocol, of one function or of several.
@@ -94,7 +94,7 @@ impl<'a> Protocol<'a> {
         if !asked {
             let cure =
                 "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
-            errors.at_span(parentheses(function.sig.paren_token), cure);
+            errors.at_span(function.sig.paren_token.span.join(), cure);
         }
         let unused = exchange.check_used(errors);
         request = request.filter(|ty| !mentions(ty, &unused));
