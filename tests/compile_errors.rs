@@ -81,11 +81,6 @@ fn each_mistake_is_one_error() {
             "rustc says it at each use of the server's types",
         ),
         ("several_mistakes_at_once", "they are five"),
-        ("state_of_rc", "it is neither `Send` nor `Sync`"),
-        (
-            "state_trait_object_not_sync",
-            "it is neither `Send` nor `Sync`",
-        ),
         (
             "state_unsized",
             "rustc says it at each use of the field and of the type",

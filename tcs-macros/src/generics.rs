@@ -1,29 +1,25 @@
 //! What becomes of the function's generics on its type.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::ToTokens as _;
+use proc_macro2::{Ident, Span};
 use syn::{
-    BoundLifetimes, GenericParam, Generics, Lifetime, LifetimeParam, Type, TypeParamBound,
+    BoundLifetimes, GenericParam, Generics, Lifetime, LifetimeParam, Token, TypeParamBound,
     WhereClause, WherePredicate, punctuated::Punctuated,
 };
 
 use crate::{
-    emit::Field,
     errors::Errors,
     lifetimes::{Site, walk, walk_bound},
+    types::{Field, mentions, same},
 };
+
+type Bounds = Punctuated<TypeParamBound, Token![+]>;
 
 /// The generics of the type: parameters and bounds of the function without its lifetimes, which
 /// belong to one exchange.
 ///
 /// A bound that mentions such a lifetime holds for any.
 pub(crate) fn of_type(function: &Generics) -> Generics {
-    let mut generics = Generics {
-        params: Punctuated::new(),
-        where_clause: None,
-        ..function.clone()
-    };
-    for param in &function.params {
+    let params = function.params.iter().filter_map(|param| {
         let mut param = param.clone();
         match &mut param {
             GenericParam::Type(ty) => {
@@ -35,56 +31,52 @@ pub(crate) fn of_type(function: &Generics) -> Generics {
                 value.attrs.clear();
                 value.default = None;
             }
-            GenericParam::Lifetime(_) => continue,
+            GenericParam::Lifetime(_) => return None,
         }
-        generics.params.push(param);
+        Some(param)
+    });
+    let where_clause = function.where_clause.as_ref().map(|clause| WhereClause {
+        where_token: clause.where_token,
+        predicates: clause.predicates.iter().filter_map(predicate).collect(),
+    });
+    Generics {
+        params: params.collect(),
+        where_clause,
+        ..function.clone()
     }
-    if let Some(clause) = &function.where_clause {
-        let mut predicates = Punctuated::new();
-        for pair in clause.predicates.pairs() {
-            let WherePredicate::Type(predicate) = pair.into_value() else {
-                continue;
-            };
-            let mut predicate = predicate.clone();
-            let mut of_exchange = false;
-            walk(&mut predicate.bounded_ty, &mut |site| {
-                of_exchange |= rename(site);
-            });
-            if of_exchange {
-                add_binder(&mut predicate.lifetimes);
-            }
-            predicate.bounds = for_any(&predicate.bounds);
-            if !predicate.bounds.is_empty() {
-                predicates.push(WherePredicate::Type(predicate));
-            }
-        }
-        generics.where_clause = Some(WhereClause {
-            where_token: clause.where_token,
-            predicates,
-        });
+}
+
+fn predicate(predicate: &WherePredicate) -> Option<WherePredicate> {
+    let WherePredicate::Type(predicate) = predicate else {
+        return None;
+    };
+    let mut predicate = predicate.clone();
+    let mut of_exchange = false;
+    walk(&mut predicate.bounded_ty, &mut |site| {
+        of_exchange |= rename(site);
+    });
+    if of_exchange {
+        add_binder(&mut predicate.lifetimes);
     }
-    generics
+    predicate.bounds = for_any(&predicate.bounds);
+    (!predicate.bounds.is_empty()).then_some(WherePredicate::Type(predicate))
 }
 
 /// Returns the names of the type and const parameters.
 pub(crate) fn names(generics: &Generics) -> Vec<Ident> {
-    let mut names = Vec::new();
-    for param in &generics.params {
-        match param {
-            GenericParam::Type(param) => names.push(param.ident.clone()),
-            GenericParam::Const(param) => names.push(param.ident.clone()),
-            GenericParam::Lifetime(_) => {}
-        }
-    }
-    names
+    let name = |param: &GenericParam| match param {
+        GenericParam::Type(param) => Some(param.ident.clone()),
+        GenericParam::Const(param) => Some(param.ident.clone()),
+        GenericParam::Lifetime(_) => None,
+    };
+    generics.params.iter().filter_map(name).collect()
 }
 
 /// Adds the lifetime of the fields in front.
 pub(crate) fn with_lifetime(generics: &mut Generics, lifetime: &str) {
     let lifetime = Lifetime::new(lifetime, Span::mixed_site());
-    generics
-        .params
-        .insert(0, GenericParam::Lifetime(LifetimeParam::new(lifetime)));
+    let param = GenericParam::Lifetime(LifetimeParam::new(lifetime));
+    generics.params.insert(0, param);
 }
 
 /// Reports the type parameters that occur in no field, removes them from the type, and returns them.
@@ -94,68 +86,60 @@ pub(crate) fn check_used(
     cure: &str,
     errors: &mut Errors,
 ) -> Vec<Ident> {
-    let mut used = Punctuated::new();
-    let mut unused = Vec::new();
-    for param in &generics.params {
-        match param {
-            GenericParam::Type(ty) if !occurs(&ty.ident, fields) => {
-                let name = &ty.ident;
-                errors.at(name, format_args!("`{name}` {cure}"));
-                unused.push(name.clone());
-            }
-            _ => used.push(param.clone()),
-        }
+    let is_used = |name: &Ident| {
+        let name = std::slice::from_ref(name);
+        fields.iter().any(|field| mentions(&field.ty, name))
+    };
+    let unused: Vec<Ident> = generics
+        .type_params()
+        .map(|param| param.ident.clone())
+        .filter(|name| !is_used(name))
+        .collect();
+    for name in &unused {
+        errors.at(name, format_args!("`{name}` {cure}"));
     }
     if !unused.is_empty() {
-        generics.params = used;
+        let params = std::mem::take(&mut generics.params);
+        generics.params = params
+            .into_iter()
+            .filter(|param| !matches!(param, GenericParam::Type(ty) if unused.contains(&ty.ident)))
+            .collect();
         generics.where_clause = None;
     }
     unused
 }
 
-fn occurs(name: &Ident, fields: &[Field]) -> bool {
-    for field in fields {
-        if mentions(field.ty.to_token_stream(), name) {
-            return true;
-        }
-    }
-    false
-}
-
-/// Returns whether one of the names occurs in a type.
-pub(crate) fn mentions_any(ty: &Type, names: &[Ident]) -> bool {
-    for name in names {
-        if mentions(ty.to_token_stream(), name) {
-            return true;
-        }
-    }
-    false
-}
-
-fn mentions(tokens: TokenStream, name: &Ident) -> bool {
-    for token in tokens {
-        let is_found = match token {
-            TokenTree::Ident(word) => word == *name,
-            TokenTree::Group(group) => mentions(group.stream(), name),
+/// Adds those of another function of the same type: parameters of one name are one.
+pub(crate) fn merge(ours: &mut Generics, other: &Generics) {
+    for param in &other.params {
+        let known = ours.params.iter_mut().find(|known| match (known, param) {
+            (GenericParam::Type(known), GenericParam::Type(param)) => known.ident == param.ident,
+            (GenericParam::Const(known), GenericParam::Const(param)) => known.ident == param.ident,
             _ => false,
-        };
-        if is_found {
-            return true;
+        });
+        match (known, param) {
+            (None, param) => ours.params.push(param.clone()),
+            (Some(GenericParam::Type(known)), GenericParam::Type(param)) => {
+                for bound in &param.bounds {
+                    if !known.bounds.iter().any(|known| same(known, bound)) {
+                        known.bounds.push(bound.clone());
+                    }
+                }
+            }
+            _ => {}
         }
     }
-    false
+    if let Some(clause) = &other.where_clause {
+        let predicates = clause.predicates.iter().cloned();
+        ours.make_where_clause().predicates.extend(predicates);
+    }
 }
 
 /// Returns the bounds without those on lifetimes of the function, and with `for<'exchange>` before
 /// those that mention one.
-fn for_any(
-    bounds: &Punctuated<TypeParamBound, syn::Token![+]>,
-) -> Punctuated<TypeParamBound, syn::Token![+]> {
-    let mut kept = Punctuated::new();
-    for bound in bounds {
-        if matches!(bound, TypeParamBound::Lifetime(name) if name.ident != "static") {
-            continue;
-        }
+fn for_any(bounds: &Bounds) -> Bounds {
+    let is_of_type = |bound: &&TypeParamBound| !matches!(bound, TypeParamBound::Lifetime(name) if name.ident != "static");
+    let any = bounds.iter().filter(is_of_type).map(|bound| {
         let mut bound = bound.clone();
         let mut of_exchange = false;
         walk_bound(&mut bound, &mut |site| of_exchange |= rename(site));
@@ -164,9 +148,9 @@ fn for_any(
         {
             add_binder(&mut bound.lifetimes);
         }
-        kept.push(bound);
-    }
-    kept
+        bound
+    });
+    any.collect()
 }
 
 fn rename(site: Site<'_>) -> bool {

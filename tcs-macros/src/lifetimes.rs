@@ -2,9 +2,8 @@
 
 use proc_macro2::{Ident, Span};
 use syn::{
-    AngleBracketedGenericArguments, AssocType, BoundLifetimes, GenericArgument, GenericParam,
-    Lifetime, Path, PathArguments, Token, Type, TypeParamBound, punctuated::Punctuated,
-    spanned::Spanned as _,
+    AssocType, BoundLifetimes, GenericArgument, GenericParam, Lifetime, Path, PathArguments, Token,
+    Type, TypeParamBound, punctuated::Punctuated, spanned::Spanned as _,
 };
 
 /// A place in a type where a lifetime stands, or could.
@@ -55,14 +54,9 @@ pub(crate) fn find(ty: &Type) -> Vec<Found> {
     found
 }
 
-/// Tells whether a type has a lifetime besides `'static`.
+/// Returns whether a type has a lifetime besides `'static`.
 pub(crate) fn borrows(ty: &Type) -> bool {
-    for found in find(ty) {
-        if !found.is_static() {
-            return true;
-        }
-    }
-    false
+    find(ty).iter().any(|found| !found.is_static())
 }
 
 /// Visits the lifetimes of `ty` that mean something outside of it: not those of `for<'a>`, nor the
@@ -75,8 +69,8 @@ pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
         Type::Ptr(pointer) => walk(&mut pointer.elem, visit),
         Type::Slice(slice) => walk(&mut slice.elem, visit),
         Type::Tuple(tuple) => {
-            for elem in tuple.elems.pairs_mut() {
-                walk(elem.into_value(), visit);
+            for elem in &mut tuple.elems {
+                walk(elem, visit);
             }
         }
         Type::Path(path) => {
@@ -103,8 +97,8 @@ fn walk_bounds(
     bounds: &mut Punctuated<TypeParamBound, Token![+]>,
     visit: &mut dyn FnMut(Site<'_>),
 ) {
-    for bound in bounds.pairs_mut() {
-        walk_bound(bound.into_value(), visit);
+    for bound in bounds {
+        walk_bound(bound, visit);
     }
 }
 
@@ -128,33 +122,25 @@ fn is_declared(declared: Option<&BoundLifetimes>, site: &Site<'_>) -> bool {
     let (Site::Written(lifetime), Some(declared)) = (site, declared) else {
         return false;
     };
-    for parameter in &declared.lifetimes {
-        if let GenericParam::Lifetime(parameter) = parameter
-            && parameter.lifetime.ident == lifetime.ident
-        {
-            return true;
-        }
-    }
-    false
+    declared.lifetimes.iter().any(|param| {
+        matches!(param, GenericParam::Lifetime(param) if param.lifetime.ident == lifetime.ident)
+    })
 }
 
 fn walk_path(path: &mut Path, visit: &mut dyn FnMut(Site<'_>)) {
     for segment in &mut path.segments {
-        if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {
-            walk_arguments(arguments, visit);
-        }
-    }
-}
-
-fn walk_arguments(arguments: &mut AngleBracketedGenericArguments, visit: &mut dyn FnMut(Site<'_>)) {
-    for argument in arguments.args.pairs_mut() {
-        match argument.into_value() {
-            GenericArgument::Lifetime(lifetime) => visit(Site::Written(lifetime)),
-            GenericArgument::Type(ty) | GenericArgument::AssocType(AssocType { ty, .. }) => {
-                walk(ty, visit);
+        let PathArguments::AngleBracketed(arguments) = &mut segment.arguments else {
+            continue;
+        };
+        for argument in &mut arguments.args {
+            match argument {
+                GenericArgument::Lifetime(lifetime) => visit(Site::Written(lifetime)),
+                GenericArgument::Type(ty) | GenericArgument::AssocType(AssocType { ty, .. }) => {
+                    walk(ty, visit);
+                }
+                GenericArgument::Constraint(bound) => walk_bounds(&mut bound.bounds, visit),
+                _ => {}
             }
-            GenericArgument::Constraint(constraint) => walk_bounds(&mut constraint.bounds, visit),
-            _ => {}
         }
     }
 }

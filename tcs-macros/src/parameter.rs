@@ -3,17 +3,12 @@
 use proc_macro2::Ident;
 use syn::{Attribute, Meta, Pat, PatType};
 
-use crate::{
-    errors::{Errors, nearest},
-    names::is_one_of,
-};
+use crate::{args::nearest, errors::Errors, words::is_one_of};
 
 /// The attributes that Rust itself knows on a parameter.
 const BUILTIN: &[&str] = &[
     "allow", "cfg", "cfg_attr", "deny", "doc", "expect", "forbid", "warn",
 ];
-
-const HELPERS: &[&str] = &["state", "session", "context"];
 
 /// What a parameter is declared to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,12 +24,13 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// Returns the helper attribute that says so.
-    const fn word(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::Session => "session",
-            Self::Context | Self::Plain | Self::Unclear => "context",
+    /// Returns what a helper attribute says.
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "state" => Some(Self::State),
+            "session" => Some(Self::Session),
+            "context" => Some(Self::Context),
+            _ => None,
         }
     }
 }
@@ -42,78 +38,63 @@ impl Role {
 /// Returns whether the attribute is ours to remove from the kept function: one word that Rust does
 /// not know. A misspelt helper is ours too, or rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
-    match attr.path().get_ident() {
-        Some(word) => !is_one_of(word, BUILTIN),
-        None => false,
-    }
+    attr.path()
+        .get_ident()
+        .is_some_and(|word| !is_one_of(word, BUILTIN))
 }
 
 /// Reads the helper attributes of a parameter of a server function.
 pub(crate) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
-    let mut role = Role::Plain;
+    let mut found: Option<(String, Role)> = None;
     for attr in &parameter.attrs {
         let Some(word) = attr.path().get_ident() else {
             continue;
         };
-        let said = match word.to_string().as_str() {
-            "state" => Role::State,
-            "session" => Role::Session,
-            "context" => Role::Context,
-            _ => {
-                if let Some((message, meant)) = complaint(word) {
-                    errors.at(word, message);
-                    role = meant;
-                }
-                continue;
+        let text = word.to_string();
+        let Some(role) = Role::of(&text) else {
+            if is_ours(attr) || is_cfg(attr) {
+                let (message, meant) = unknown(&text);
+                errors.at(word, message);
+                let role = meant.and_then(Role::of).unwrap_or(Role::Unclear);
+                found = Some((meant.unwrap_or_default().to_owned(), role));
             }
+            continue;
         };
         if !matches!(attr.meta, Meta::Path(_)) {
-            errors.at(
-                &attr.meta,
-                format_args!("`#[{word}]` takes nothing: write `#[{word}]`"),
-            );
+            let message = format_args!("`#[{text}]` takes nothing: write `#[{text}]`");
+            errors.at(&attr.meta, message);
         }
-        match role {
-            Role::Plain => role = said,
-            Role::Unclear => {}
-            _ if role == said => {
-                errors.at(
-                    word,
-                    format_args!("`#[{word}]` stands here twice: remove one"),
-                );
+        match &mut found {
+            None => found = Some((text, role)),
+            Some((_, Role::Unclear)) => {}
+            Some((_, first)) if *first == role => {
+                let message = format_args!("`#[{text}]` stands here twice: remove one");
+                errors.at(word, message);
             }
-            _ => {
-                let first = role.word();
-                errors.at(
-                    word,
-                    format_args!(
-                        "a parameter is `#[{first}]` or `#[{word}]`, not both: remove one"
-                    ),
-                );
-                role = Role::Unclear;
+            Some((first, unclear)) => {
+                let first = format!("a parameter is `#[{first}]` or `#[{text}]`");
+                errors.at(word, format_args!("{first}, not both: remove one"));
+                *unclear = Role::Unclear;
             }
         }
     }
-    role
+    found.map_or(Role::Plain, |(_, role)| role)
 }
 
 /// Reports any helper attribute on a parameter of a client function.
 pub(crate) fn no_role(parameter: &PatType, errors: &mut Errors) {
     for attr in &parameter.attrs {
-        if let Some(word) = attr.path().get_ident() {
-            if is_one_of(word, HELPERS) {
-                errors.at(
-                    word,
-                    format_args!("a client has no `#[{word}]`: a plain parameter becomes a field"),
-                );
-            } else if is_cfg(attr) {
-                errors.at(word, CFG);
-            } else if is_ours(attr) {
-                errors.at(
-                    word,
-                    "a parameter of a client function has no attribute: remove it",
-                );
-            }
+        let Some(word) = attr.path().get_ident() else {
+            continue;
+        };
+        if Role::of(&word.to_string()).is_some() {
+            let cure = "a plain parameter becomes a field";
+            errors.at(word, format_args!("a client has no `#[{word}]`: {cure}"));
+        } else if is_cfg(attr) {
+            errors.at(word, CFG);
+        } else if is_ours(attr) {
+            let cure = "a parameter of a client function has no attribute: remove it";
+            errors.at(word, cure);
         }
     }
 }
@@ -132,29 +113,15 @@ fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
 }
 
-/// Says what is wrong with an attribute, and what role was probably meant.
-fn complaint(word: &Ident) -> Option<(String, Role)> {
-    let text = word.to_string();
-    if text == "cfg" || text == "cfg_attr" {
-        return Some((CFG.to_owned(), Role::Unclear));
+/// Says what is wrong with an attribute, and which was probably meant.
+fn unknown(word: &str) -> (String, Option<&'static str>) {
+    if word == "cfg" || word == "cfg_attr" {
+        return (CFG.to_owned(), None);
     }
-    if BUILTIN.contains(&text.as_str()) {
-        return None;
-    }
-    let unknown = format!("unknown attribute `#[{text}]`");
-    Some(match nearest(&text, HELPERS) {
-        Some("state") => (format!("{unknown}: did you mean `#[state]`?"), Role::State),
-        Some("session") => (
-            format!("{unknown}: did you mean `#[session]`?"),
-            Role::Session,
-        ),
-        Some(_) => (
-            format!("{unknown}: did you mean `#[context]`?"),
-            Role::Context,
-        ),
-        None => (
-            format!("{unknown}: there are `#[state]`, `#[session]` and `#[context]`"),
-            Role::Unclear,
-        ),
-    })
+    let meant = nearest(word, &["state", "session", "context"]);
+    let cure = match meant {
+        Some(meant) => format!("did you mean `#[{meant}]`?"),
+        None => "there are `#[state]`, `#[session]` and `#[context]`".to_owned(),
+    };
+    (format!("unknown attribute `#[{word}]`: {cure}"), meant)
 }

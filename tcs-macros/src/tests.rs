@@ -5,7 +5,15 @@ use std::str::FromStr as _;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::{File, Item, ItemFn, ItemMod};
 
-use crate::{client::client_protocol, server::server_protocol};
+use crate::{args::Attribute, expand::expand};
+
+fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Attribute::Server, args, item)
+}
+
+fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Attribute::Client, args, item)
+}
 
 /// What the random inputs are made of: arguments, and the item under them.
 const SEEDS: &[(&str, &str)] = &[
@@ -123,6 +131,30 @@ fn seeds_reach_the_expansion() {
         output.contains("compile_error"),
         "a field has no name: {output}"
     );
+}
+
+#[test]
+fn operation_that_is_half_typed_leaves_the_others() {
+    for half in [
+        "pub fn ad",
+        "pub fn add(on) {}",
+        "#[blocking] pub fn add(one: u8, #[state] ) {}",
+        "pub async",
+        "pe",
+        "use a::;",
+        "struct",
+    ] {
+        let whole = "pub fn list() -> u8 { 1 }";
+        for item in [
+            format!("mod m {{ {half} {whole} }}"),
+            format!("mod m {{ {whole} {half} }}"),
+        ] {
+            let output = server_protocol(tokens("format = Json"), tokens(&item)).to_string();
+            for kept in ["compile_error", "fn list", "List", "Client", "Protocol"] {
+                assert!(output.contains(kept), "{item}: {kept} is missing: {output}");
+            }
+        }
+    }
 }
 
 fn tokens(text: &str) -> TokenStream {

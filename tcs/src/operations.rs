@@ -1,9 +1,9 @@
 //! What the messages of operations are read and written with; their types are generated.
 //!
 //! A request is an enum of struct variants, so that arguments have names where a format has them; a
-//! reply is an enum of newtype variants. Both are implemented here and in expansions rather than
-//! derived: so each type that is no message is one error at that type, and what a peer names that is
-//! not there is told in words.
+//! reply is an enum of newtype variants. They are implemented here and in expansions rather than
+//! derived: so each type that is not a message is one error at that type, and a peer that names what
+//! is not there is told in words.
 
 #![allow(
     missing_docs,
@@ -15,7 +15,10 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, VariantAccess, Visitor},
+    de::{
+        DeserializeSeed, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess,
+        Visitor,
+    },
     ser::SerializeStructVariant,
 };
 
@@ -30,10 +33,10 @@ use serde::{
     note = "with serde: derive `Serialize` and `Deserialize`; text and bytes are the only references that can be read"
 )]
 pub trait Argument<'de>: Sized {
-    /// Reads it from where it stands in the message.
-    fn read<R: Read<'de>>(from: R) -> Result<Self, R::Error>;
+    /// Reads it.
+    fn read<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
 
-    /// Writes it into the message.
+    /// Writes it into the request.
     fn write<W: SerializeStructVariant>(
         &self,
         name: &'static str,
@@ -44,8 +47,8 @@ pub trait Argument<'de>: Sized {
 #[diagnostic::do_not_recommend]
 impl<'de, T: Serialize + Deserialize<'de>> Argument<'de> for T {
     #[inline]
-    fn read<R: Read<'de>>(from: R) -> Result<Self, R::Error> {
-        from.read()
+    fn read<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::deserialize(from)
     }
 
     #[inline]
@@ -67,10 +70,10 @@ impl<'de, T: Serialize + Deserialize<'de>> Argument<'de> for T {
     note = "an operation is answered by its value: `Answer` is for protocols of one function"
 )]
 pub trait Returned<'de>: Sized {
-    /// Reads it from behind the operation's name.
+    /// Reads it, after the operation's name.
     fn read<A: VariantAccess<'de>>(from: A) -> Result<Self, A::Error>;
 
-    /// Writes it behind the operation's name.
+    /// Writes it after the operation's name.
     fn write<S: Serializer>(
         &self,
         number: u32,
@@ -97,67 +100,129 @@ impl<'de, T: Serialize + Deserialize<'de>> Returned<'de> for T {
     }
 }
 
-/// A place where an argument stands.
-pub trait Read<'de> {
-    type Error;
+/// A request or a reply: an enum with a variant for each operation.
+pub trait Message<'de>: Sized {
+    const NAME: &'static str;
+    const OPERATIONS: &'static [&'static str];
 
-    fn read<T: Deserialize<'de>>(self) -> Result<T, Self::Error>;
+    /// Reads what belongs to the operation of this number.
+    fn read<A: VariantAccess<'de>>(operation: usize, from: A) -> Result<Self, A::Error>;
+
+    /// Writes the operation and what belongs to it.
+    fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error>;
 }
 
-/// The next element of a message without names.
-#[derive(Debug)]
-pub struct Element<'a, A> {
-    pub list: &'a mut A,
-    pub name: &'static str,
+/// Reads a message.
+#[inline]
+pub fn read<'de, M: Message<'de>, D: Deserializer<'de>>(from: D) -> Result<M, D::Error> {
+    from.deserialize_enum(M::NAME, M::OPERATIONS, Operations(PhantomData))
 }
 
-impl<'de, A: SeqAccess<'de>> Read<'de> for Element<'_, A> {
-    type Error = A::Error;
+struct Operations<M>(PhantomData<M>);
+
+impl<'de, M: Message<'de>> Visitor<'de> for Operations<M> {
+    type Value = M;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an operation")
+    }
 
     #[inline]
-    fn read<T: Deserialize<'de>>(self) -> Result<T, A::Error> {
-        match self.list.next_element()? {
-            Some(value) => Ok(value),
-            None => Err(missing(self.name)),
+    fn visit_enum<A: EnumAccess<'de>>(self, from: A) -> Result<M, A::Error> {
+        let name = Name::<M>::of(M::OPERATIONS, Some("operation"));
+        match from.variant_seed(name)? {
+            (Some(operation), from) => M::read(operation, from),
+            (None, _) => Err(incomplete()),
         }
     }
 }
 
-/// The value behind a name.
-#[derive(Debug)]
-pub struct Value<'a, A>(pub &'a mut A);
+/// The arguments of one operation, while they are read.
+pub trait Arguments<'de>: Sized {
+    const OPERATION: &'static str;
+    const NAMES: &'static [&'static str];
 
-impl<'de, A: MapAccess<'de>> Read<'de> for Value<'_, A> {
-    type Error = A::Error;
+    /// Returns whether the argument at this place was read.
+    fn has(&self, place: usize) -> bool;
+
+    /// Reads the argument at this place.
+    fn read<D: Deserializer<'de>>(&mut self, place: usize, from: D) -> Result<(), D::Error>;
+}
+
+/// Reads arguments, into what holds none yet.
+#[inline]
+pub fn arguments<'de, T, A>(none: T, from: A) -> Result<T, A::Error>
+where
+    T: Arguments<'de>,
+    A: VariantAccess<'de>,
+{
+    from.struct_variant(T::NAMES, All(none))
+}
+
+struct All<T>(T);
+
+impl<'de, T: Arguments<'de>> Visitor<'de> for All<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the arguments of `{}`", T::OPERATION)
+    }
 
     #[inline]
-    fn read<T: Deserialize<'de>>(self) -> Result<T, A::Error> {
-        self.0.next_value()
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<T, A::Error> {
+        for (place, name) in T::NAMES.iter().enumerate() {
+            if list.next_element_seed(Slot(&mut self.0, place))?.is_none() {
+                return Err(missing(name));
+            }
+        }
+        Ok(self.0)
+    }
+
+    #[inline]
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
+        let names = T::NAMES;
+        while let Some(place) = map.next_key_seed(Name::<T>::of(names, None))? {
+            match place {
+                Some(place) if self.0.has(place) => return Err(twice(names, place)),
+                Some(place) => map.next_value_seed(Slot(&mut self.0, place))?,
+                None => {
+                    let IgnoredAny = map.next_value()?;
+                }
+            }
+        }
+        for (place, name) in names.iter().enumerate() {
+            if !self.0.has(place) {
+                self.0.read(place, Missing::new(name))?;
+            }
+        }
+        Ok(self.0)
+    }
+}
+
+/// The place of an argument.
+struct Slot<'a, T>(&'a mut T, usize);
+
+impl<'de, T: Arguments<'de>> DeserializeSeed<'de> for Slot<'_, T> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        self.0.read(self.1, from)
     }
 }
 
 /// Nothing: the message does not name the argument. One that is optional is `None` then.
-#[derive(Debug)]
-pub struct Missing<E> {
+struct Missing<E> {
     name: &'static str,
     error: PhantomData<E>,
 }
 
 impl<E> Missing<E> {
-    pub const fn new(name: &'static str) -> Self {
+    const fn new(name: &'static str) -> Self {
         Self {
             name,
             error: PhantomData,
         }
-    }
-}
-
-impl<'de, E: Error> Read<'de> for Missing<E> {
-    type Error = E;
-
-    #[cold]
-    fn read<T: Deserialize<'de>>(self) -> Result<T, E> {
-        T::deserialize(self)
     }
 }
 
@@ -183,104 +248,83 @@ fn missing<E: Error>(name: &str) -> E {
     E::custom(format_args!("the argument `{name}` is missing"))
 }
 
-/// Fails where an argument is named twice.
 #[cold]
-pub fn twice<E: Error>(name: &str) -> E {
+fn twice<E: Error>(names: &[&str], place: usize) -> E {
+    let name = names.get(place).copied().unwrap_or_default();
     E::custom(format_args!("the argument `{name}` stands there twice"))
 }
 
-/// Reads which operation is meant, as its number.
-///
-/// `number` is a function of the type, so that the compiler sees which names there are.
-#[derive(Clone, Copy, Debug)]
-pub struct Operation<F> {
-    pub count: u64,
-    pub number: F,
+/// Fails where an expansion finds what cannot be: an operation or an argument that is not there.
+#[cold]
+pub fn incomplete<E: Error>() -> E {
+    E::custom("the message is not complete")
 }
 
-impl<'de, F: Fn(&str) -> Option<u64>> DeserializeSeed<'de> for Operation<F> {
-    type Value = u64;
+/// Reads a name, or the number that stands for it in formats without names, as its place.
+///
+/// It is a type of its own for each `T` that has names, so that they are constants in its code.
+struct Name<T> {
+    names: &'static [&'static str],
+    /// What has the names, for the error about an unknown one; `None` if that is skipped.
+    what: Option<&'static str>,
+    of: PhantomData<T>,
+}
+
+impl<T> Name<T> {
+    const fn of(names: &'static [&'static str], what: Option<&'static str>) -> Self {
+        let of = PhantomData;
+        Self { names, what, of }
+    }
 
     #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<u64, D::Error> {
+    fn found<E: Error>(
+        &self,
+        place: Option<usize>,
+        name: &dyn fmt::Display,
+    ) -> Result<Option<usize>, E> {
+        match (place, self.what) {
+            (None, Some(what)) => Err(unknown(what, name)),
+            (place, _) => Ok(place),
+        }
+    }
+}
+
+impl<'de, T> DeserializeSeed<'de> for Name<T> {
+    type Value = Option<usize>;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<usize>, D::Error> {
         from.deserialize_identifier(self)
     }
 }
 
-impl<F: Fn(&str) -> Option<u64>> Visitor<'_> for Operation<F> {
-    type Value = u64;
+impl<T> Visitor<'_> for Name<T> {
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an operation")
+        f.write_str("a name")
     }
 
     #[inline]
-    fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
-        if number < self.count {
-            Ok(number)
-        } else {
-            Err(no_number(number, self.count))
-        }
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Option<usize>, E> {
+        let count = self.names.len();
+        let place = usize::try_from(number).ok().filter(|place| *place < count);
+        self.found(place, &format_args!("{number}, they end before {count}"))
     }
 
     #[inline]
-    fn visit_str<E: Error>(self, name: &str) -> Result<u64, E> {
-        match (self.number)(name) {
-            Some(number) => Ok(number),
-            None => Err(no_name(name)),
-        }
+    fn visit_str<E: Error>(self, name: &str) -> Result<Option<usize>, E> {
+        let place = self.names.iter().position(|known| *known == name);
+        self.found(place, &format_args!("`{name}`"))
     }
 
     #[inline]
-    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<u64, E> {
+    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<Option<usize>, E> {
         self.visit_str(&String::from_utf8_lossy(name))
     }
 }
 
 #[cold]
-fn no_number<E: Error>(number: u64, count: u64) -> E {
-    E::custom(format_args!(
-        "there is no operation {number}, they end before {count}"
-    ))
-}
-
-#[cold]
-fn no_name<E: Error>(name: &str) -> E {
-    E::custom(format_args!("there is no operation `{name}`"))
-}
-
-/// Reads which argument is named, as its number; `None` is one that is not known.
-#[derive(Clone, Copy, Debug)]
-pub struct Name<F>(pub F);
-
-impl<'de, F: Fn(&str) -> Option<u64>> DeserializeSeed<'de> for Name<F> {
-    type Value = Option<u64>;
-
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<u64>, D::Error> {
-        from.deserialize_identifier(self)
-    }
-}
-
-impl<F: Fn(&str) -> Option<u64>> Visitor<'_> for Name<F> {
-    type Value = Option<u64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of an argument")
-    }
-
-    #[inline]
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Option<u64>, E> {
-        Ok(Some(number))
-    }
-
-    #[inline]
-    fn visit_str<E: Error>(self, name: &str) -> Result<Option<u64>, E> {
-        Ok((self.0)(name))
-    }
-
-    #[inline]
-    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<Option<u64>, E> {
-        Ok(str::from_utf8(name).ok().and_then(|name| (self.0)(name)))
-    }
+fn unknown<E: Error>(what: &str, name: &dyn fmt::Display) -> E {
+    E::custom(format_args!("there is no {what} {name}"))
 }

@@ -19,12 +19,13 @@ use std::{
 pub use serde;
 pub use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use crate::__client as client;
 pub use crate::__operations as operations;
 pub use crate::framing::{FirstFrame, Granularity};
 pub use crate::limit::server_mistake;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::operations::{
-    Argument, Element, Missing, Name, Operation, Read, Returned, Value, twice,
+    Argument, Arguments, Message, Returned, arguments, incomplete, read as read_message,
 };
 pub use crate::{
     Address, Channel, ClientProtocol, Connection, ConnectionInfo, Context, Contract, Decode,
@@ -49,6 +50,87 @@ macro_rules! __operations {
         ::core::compile_error!(
             "operations need a format: add the feature `json`, `postcard` or `messagepack` to `tcs`"
         );
+    };
+}
+
+/// Declares the client of operations, without its methods for them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __client {
+    ($client:ident, $framing:ty, $docs:literal) => {
+        #[doc = $docs]
+        ///
+        /// Over a `Connection`, as `connect` makes it, one call follows the other, and a reply may
+        /// borrow from the connection. Over a `Channel`, as `share` makes it, many tasks call at a
+        /// time, each with a clone; a reply that borrows is processed by a closure.
+        ///
+        /// A server's greeting is waited for and dropped by the first call over a `Connection`; so call
+        /// before you `share`, or receive it yourself and hand the connection to `over`.
+        ///
+        /// A call fails as `Connection::call` does: then its result is `Err`. Otherwise it is what
+        /// the function returned, which may be a `Result` of its own.
+        #[derive(Clone, Debug)]
+        #[allow(unreachable_pub, reason = "it is as visible as the module")]
+        #[must_use]
+        pub struct $client<C = $crate::__private::Connection<$framing>> {
+            connection: C,
+        }
+
+        #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
+        impl $client {
+            /// Connects with the default options; for others, see [`over`](Self::over).
+            ///
+            /// # Errors
+            ///
+            /// Those of `ConnectOptions::connect`.
+            pub async fn connect(
+                address: impl ::core::convert::Into<$crate::__private::Address>,
+            ) -> $crate::__private::Result<Self> {
+                let connection = $crate::__private::Connection::connect(address).await?;
+                ::core::result::Result::Ok(Self { connection })
+            }
+        }
+
+        #[allow(
+            dead_code,
+            unreachable_pub,
+            clippy::missing_const_for_fn,
+            reason = "they are there for each client, and it may have something to drop"
+        )]
+        impl<C> $client<C> {
+            /// Calls over a `Connection` or a `Channel` that is there.
+            pub const fn over(connection: C) -> Self {
+                Self { connection }
+            }
+
+            /// Returns the connection.
+            #[must_use]
+            pub fn into_inner(self) -> C {
+                self.connection
+            }
+        }
+
+        #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
+        impl<S> $client<$crate::__private::Connection<$framing, S>>
+        where
+            S: $crate::__private::AsyncRead
+                + $crate::__private::AsyncWrite
+                + ::core::marker::Unpin
+                + ::core::marker::Send
+                + 'static,
+        {
+            /// Lets many tasks call, each with a clone.
+            ///
+            /// # Errors
+            ///
+            /// Those of `Connection::into_channel`.
+            pub fn share(
+                self,
+            ) -> $crate::__private::Result<$client<$crate::__private::Channel<$framing>>> {
+                let connection = self.connection.into_channel()?;
+                ::core::result::Result::Ok($client { connection })
+            }
+        }
     };
 }
 
@@ -92,18 +174,24 @@ impl<T, F: FnOnce() -> T> Future for Immediate<F> {
 pub trait State: Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Send + Sync + 'static> State for T {}
+impl<T: Send + Sync + 'static + ?Sized> State for T {}
 
-/// What a field of a client protocol must be.
+/// Checks that connections can share a type.
+pub const fn shared<T: State + ?Sized>() {}
+
+/// What a session and a field of a client protocol must be.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a field of a client protocol",
-    label = "a field must be `Send`",
-    note = "an exchange may move to another thread: use `Arc` for `Rc`"
+    message = "`{Self}` cannot move from thread to thread",
+    label = "a session, and a field of a client, must be `Send`",
+    note = "a connection, and an exchange, may move to another thread: use `Arc` for `Rc`"
 )]
 pub trait Carried: Send {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Send> Carried for T {}
+
+/// Checks that a protocol can carry a type from thread to thread.
+pub const fn carried<T: Carried>() {}
 
 /// A message of Protocol Buffers that can be read.
 ///
@@ -291,34 +379,66 @@ impl<T: Clone> Lent for T {
     }
 }
 
-/// A reply that a function which makes requests returns: what borrows is copied.
+/// The reply of a server, as a client takes it: what borrows can be taken as a copy.
+#[diagnostic::on_unimplemented(
+    message = "the server's reply is `{Self}`, which cannot be taken as `{T}`",
+    label = "not what the server replies"
+)]
+pub trait Taken<T> {}
+
+#[diagnostic::do_not_recommend]
+impl<T> Taken<T> for T {}
+#[diagnostic::do_not_recommend]
+impl<T> Taken<T> for &T {}
+#[diagnostic::do_not_recommend]
+impl<T> Taken<Vec<T>> for &[T] {}
+#[diagnostic::do_not_recommend]
+impl Taken<String> for &str {}
+#[diagnostic::do_not_recommend]
+impl Taken<String> for Cow<'_, str> {}
+
+/// Checks that the reply `R` of a server can be taken as a `T`.
+pub const fn taken<'a, R, T, Format>()
+where
+    R: Received<'a, Format, Value: Taken<T>>,
+{
+}
+
+/// Awaits what a function returned.
 ///
-/// The methods of the type come before that of the trait.
-#[derive(Debug)]
-pub struct Taken<T>(pub T);
+/// A future that is not `Send` is one error at this call, in which the function is named.
+pub const fn send<F: Future + Send>(future: F) -> F {
+    future
+}
 
-impl<T: ToOwned + ?Sized> Taken<&T> {
-    /// Returns a copy.
-    pub fn owned(self) -> T::Owned {
-        self.0.to_owned()
+/// A state as an operation has it, where most operations have it as `Usual`.
+#[diagnostic::on_unimplemented(
+    message = "another operation has a state of this name as `{Usual}`: rename one",
+    label = "a state of one name is one field of the protocol"
+)]
+pub trait SameState<Usual: ?Sized> {
+    /// Returns the state.
+    fn of(state: &Usual) -> &Self;
+}
+
+impl<T: ?Sized> SameState<T> for T {
+    fn of(state: &T) -> &T {
+        state
     }
 }
 
-impl<T: ToOwned + ?Sized> Taken<Cow<'_, T>> {
-    /// Returns the value.
-    pub fn owned(self) -> T::Owned {
-        self.0.into_owned()
-    }
+/// A session as an operation has it, where most operations have it as `Usual`.
+#[diagnostic::on_unimplemented(
+    message = "a connection has one session, which another operation has as `{Usual}`",
+    label = "put both into one struct"
+)]
+pub trait SameSession<Usual> {
+    /// Returns the session.
+    fn of(session: &mut Usual) -> &mut Self;
 }
 
-/// The other half of [`Taken`].
-pub trait AsItIs<T> {
-    /// Returns the value.
-    fn owned(self) -> T;
-}
-
-impl<T> AsItIs<T> for Taken<T> {
-    fn owned(self) -> T {
-        self.0
+impl<T> SameSession<T> for T {
+    fn of(session: &mut T) -> &mut T {
+        session
     }
 }

@@ -77,6 +77,11 @@ async fn echoed(reply: &str) -> usize {
     reply.len()
 }
 
+#[client_protocol(server = Echo, request = "a")]
+fn owned(reply: String) -> String {
+    reply
+}
+
 #[client_protocol(server = Echo, reply = String)]
 fn echo_of(name: &str) -> &str {
     name
@@ -124,5 +129,6 @@ fn main() {
     let _ = (Block, Question::new("a", 1, String::new()), Ping, Shown::new("a"));
     let _ = (Trimmed { name: "a" }, TrimmedOfServer { name: "a" });
     let _ = (PlotClient { x: 1 }, Point2::new(1));
+    let _ = Owned;
     let _ = (Quotient { by: 7 }, Echoed { name: String::new() }, EchoOf { name: "a" }, DeclaredClient);
 }

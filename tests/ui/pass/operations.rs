@@ -111,7 +111,28 @@ mod names_contract {
     }
 }
 
+/// One type by two names is one state.
+#[server_protocol(format = Json)]
+mod one_state {
+    pub struct Log(pub Vec<u8>);
+    type Same = Log;
+
+    pub fn first(#[state] log: &Log) -> usize {
+        log.0.len()
+    }
+
+    pub async fn second(#[state] log: &super::one_state::Log, #[session] sum: &mut u8) -> usize {
+        *sum += 1;
+        log.0.len()
+    }
+
+    pub fn third(#[state] log: &Same, #[session] sum: &core::primitive::u8) -> usize {
+        log.0.len() + usize::from(*sum)
+    }
+}
+
 fn main() {
+    let _ = ConcurrentServer::new(one_state::Protocol::new(one_state::Log(Vec::new())));
     let _ = ConcurrentServer::new(without_imports::Protocol);
     let _ = ConcurrentServer::new(names::Protocol);
     let debug: Box<dyn Debug + Send + Sync> = Box::new(1);

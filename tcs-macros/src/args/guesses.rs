@@ -1,0 +1,95 @@
+//! What was probably meant by a word that is not known.
+
+use super::options::Attribute;
+
+/// What servers and clients are told by methods.
+const SETTINGS: &str = "\
+    address connect_timeout drain_timeout frame_timeout half_close_timeout host idle_timeout linger \
+    max_blocking max_connections max_frame_len on_listening port reply_timeout request_timeout \
+    write_timeout";
+
+/// Says of a word that is not an option what to write instead.
+pub(super) fn unknown(attribute: Attribute, word: &str) -> String {
+    let other = attribute.other();
+    let names = names(attribute);
+    if other.option(word).is_some() {
+        format!(
+            "`{word}` is an option of `{}` only: remove it here",
+            other.name()
+        )
+    } else if SETTINGS.split(' ').any(|setting| setting == word) {
+        format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
+    } else if let Some(meant) = nearest(word, &names) {
+        format!("did you mean `{meant}`?")
+    } else {
+        format!("the options are `{}`", names.join(", "))
+    }
+}
+
+/// Returns whether a word is not like any option, and so was meant as the name.
+pub(super) fn is_far_from_all(attribute: Attribute, word: &str) -> bool {
+    attribute.other().option(word).is_none() && nearest(word, &names(attribute)).is_none()
+}
+
+fn names(attribute: Attribute) -> Vec<&'static str> {
+    attribute
+        .options()
+        .iter()
+        .map(|option| option.name)
+        .collect()
+}
+
+/// Returns the candidate that `word` was probably meant to be: of several that are as near, the first
+/// by name.
+pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let with_distance = candidates
+        .iter()
+        .map(|&candidate| (edits(word, candidate), candidate));
+    let (distance, nearest) = with_distance.min()?;
+    (distance <= 2 && distance < nearest.len() / 2).then_some(nearest)
+}
+
+/// Counts the insertions, removals and replacements that make `from` into `to`.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (number, letter) in from.chars().enumerate() {
+        let mut next = vec![number + 1];
+        for (pair, other) in row.windows(2).zip(to.chars()) {
+            let replaced = pair[0] + usize::from(letter != other);
+            let changed = pair[1].min(next[next.len() - 1]) + 1;
+            next.push(replaced.min(changed));
+        }
+        row = next;
+    }
+    row[row.len() - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_is_near_enough_to_be_meant() {
+        let options = ["framing", "format", "crate"];
+        for (word, meant) in [
+            ("framming", Some("framing")),
+            ("fromat", Some("format")),
+            ("crates", Some("crate")),
+            ("timeout", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, &options), meant, "{word}");
+        }
+    }
+
+    #[test]
+    fn edits_are_counted_both_ways() {
+        for (one, other, count) in [
+            ("", "abc", 3),
+            ("sate", "state", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!((edits(one, other), edits(other, one)), (count, count));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The options that the attributes know.
+
+use proc_macro2::Ident;
+use syn::{Expr, Path, Type};
+
+use crate::aim::Library;
+
+/// What stands in the parentheses, as far as it could be read.
+#[derive(Default)]
+pub(crate) struct Args {
+    pub(crate) name: Option<Ident>,
+    pub(crate) framing: Option<Type>,
+    pub(crate) format: Option<Type>,
+    pub(crate) session: Option<Expr>,
+    pub(crate) greeting: Option<Expr>,
+    pub(crate) refuse: Option<Path>,
+    pub(crate) server: Option<Type>,
+    pub(crate) request: Option<Expr>,
+    pub(crate) reply: Option<Type>,
+    /// Where the option `crate` says that it is.
+    pub(crate) library: Library,
+    /// The options that stand there, also those whose value could not be read.
+    pub(super) given: Vec<Ident>,
+}
+
+/// One of the two attributes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attribute {
+    Server,
+    Client,
+}
+
+/// What stands after the `=` of an option, and where it is kept.
+#[derive(Clone, Copy)]
+pub(super) enum Value {
+    Type(fn(&mut Args) -> &mut Option<Type>),
+    Expression(fn(&mut Args) -> &mut Option<Expr>),
+    Path(fn(&mut Args) -> &mut Option<Path>),
+    /// The word that the example has.
+    Word,
+    Nothing,
+}
+
+/// An option, with what a message about it shows.
+pub(super) struct Known {
+    pub(super) name: &'static str,
+    pub(super) value: Value,
+    pub(super) example: &'static str,
+}
+
+/// A table of options: the name, what the value is and where it is kept, an example.
+macro_rules! options {
+    ($($name:literal $value:ident $(($($field:tt)+))? $example:literal)*) => {
+        &[$(Known {
+            name: $name,
+            value: Value::$value $((|args| &mut args.$($field)+))?,
+            example: $example,
+        }),*]
+    };
+}
+
+const SERVER: &[Known] = options! {
+    "framing" Type(framing) "framing = Lines"
+    "format" Type(format) "format = Json"
+    "session" Expression(session) "session = User::guest()"
+    "greeting" Expression(greeting) "greeting = \"hello\""
+    "refuse" Path(refuse) "refuse = in_words"
+    "blocking" Nothing "blocking"
+    "half_close" Word "half_close = ends"
+    "crate" Path(library.0) "crate = path::to::tcs"
+};
+
+const CLIENT: &[Known] = options! {
+    "server" Type(server) "server = Greet"
+    "request" Expression(request) "request = \"Ann\""
+    "reply" Type(reply) "reply = String"
+    "framing" Type(framing) "framing = Lines"
+    "format" Type(format) "format = Json"
+    "crate" Path(library.0) "crate = path::to::tcs"
+};
+
+impl Attribute {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server_protocol",
+            Self::Client => "client_protocol",
+        }
+    }
+
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
+
+    pub(super) const fn options(self) -> &'static [Known] {
+        match self {
+            Self::Server => SERVER,
+            Self::Client => CLIENT,
+        }
+    }
+
+    pub(super) fn option(self, name: &str) -> Option<&'static Known> {
+        self.options().iter().find(|known| known.name == name)
+    }
+}
+
+impl Known {
+    /// Says what must stand after the `=`.
+    pub(super) fn cure(&self) -> String {
+        let takes = match self.value {
+            Value::Type(_) => "a type",
+            Value::Expression(_) => "an expression",
+            Value::Path(_) => "a path",
+            Value::Word => "a word",
+            Value::Nothing => "no value",
+        };
+        format!("`{}` takes {takes}: {}", self.name, self.write())
+    }
+
+    /// Says what to write.
+    pub(super) fn write(&self) -> String {
+        format!("write `{}`", self.example)
+    }
+}

@@ -1,0 +1,66 @@
+//! What is asked of a type as it is written.
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::Type;
+
+/// A parameter of a function that the type keeps, or that a message says.
+#[derive(Clone)]
+pub(crate) struct Field {
+    pub(crate) name: Ident,
+    pub(crate) ty: Type,
+}
+
+/// Returns the type without parentheses and invisible groups around it.
+pub(crate) fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => bare(&group.elem),
+        Type::Paren(paren) => bare(&paren.elem),
+        other => other,
+    }
+}
+
+/// Returns whether a type is one of those that have no known size whatever is in scope.
+pub(crate) fn is_unsized(bare: &Type) -> bool {
+    matches!(bare, Type::Slice(_) | Type::TraitObject(_)) || is_named(bare, "str")
+}
+
+/// Returns whether a type is written as this single name.
+pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
+    matches!(ty, Type::Path(path) if path.path.is_ident(name))
+}
+
+/// Returns whether both are written the same.
+pub(crate) fn same(one: &impl ToTokens, other: &impl ToTokens) -> bool {
+    one.to_token_stream().to_string() == other.to_token_stream().to_string()
+}
+
+/// Returns where `impl Trait` occurs in a type, if it does.
+pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
+    find(ty.to_token_stream(), &|word| word == "impl")
+}
+
+/// Returns whether one of the names occurs in a type.
+pub(crate) fn mentions(ty: &Type, names: &[Ident]) -> bool {
+    find(ty.to_token_stream(), &|word| names.contains(word)).is_some()
+}
+
+/// Returns whether a type is written as some `Future`.
+pub(crate) fn names_future(ty: &Type) -> bool {
+    let has = |name: &str| find(ty.to_token_stream(), &|word| word == name).is_some();
+    has("Future") && (has("impl") || has("dyn"))
+}
+
+/// Returns whether an expression in braces stands anywhere in a type.
+pub(crate) fn has_block(ty: &Type) -> bool {
+    ty.to_token_stream().to_string().contains('{')
+}
+
+/// Finds a word, also inside of groups.
+fn find(tokens: TokenStream, is_it: &dyn Fn(&Ident) -> bool) -> Option<TokenTree> {
+    tokens.into_iter().find_map(|token| match &token {
+        TokenTree::Ident(word) => is_it(word).then_some(token),
+        TokenTree::Group(group) => find(group.stream(), is_it),
+        _ => None,
+    })
+}

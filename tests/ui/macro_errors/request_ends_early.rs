@@ -1,0 +1,6 @@
+#[tcs::client_protocol(request = |name: &str| name.)]
+fn print(reply: &str) {
+    println!("{reply}");
+}
+
+fn main() {}

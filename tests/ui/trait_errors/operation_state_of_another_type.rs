@@ -1,0 +1,11 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    pub struct Log;
+    pub struct Lock;
+    pub fn add(#[state] _log: &Lock) {}
+    pub fn list(#[state] _log: &Log) {}
+    pub fn count(#[state] _log: &Log) {}
+    pub fn remove(#[state] _log: &Log) {}
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+struct Login;
+
+#[tcs::server_protocol(format = tcs::Json)]
+fn logins(_: ()) -> Vec<Lgoin> {
+    Vec::new()
+}
+
+fn main() {}
