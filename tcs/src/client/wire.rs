@@ -512,4 +512,28 @@ mod tests {
         assert_eq!(read_slowly(true).await, 1);
         assert_eq!(read_slowly(false).await, 0);
     }
+
+    #[tokio::test]
+    async fn replies_that_wait_together_answer_the_requests_before_each() {
+        let (near, mut far) = duplex(1 << 10);
+        let mut wire = Wire::new(near, 1 << 10);
+        let mut framing = LengthPrefixed;
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut in_flight = InFlight::new();
+        for _ in 0..3 {
+            let start = wire.push(&mut framing, |out| {
+                out.put(b"x");
+                Ok(())
+            });
+            in_flight.push_back(start.expect("it fits"));
+            assert!(wire.poll_flush(&mut cx).is_ready());
+            far.write_all(b"\0\0\0\x01y").await.expect("it is open");
+            assert!(wire.poll_read(&mut cx).is_ready());
+        }
+        for start in in_flight {
+            let awaited = Awaited::reply_to::<LengthPrefixed>(Some(start));
+            let next = wire.next(&mut framing, awaited);
+            assert!(matches!(next, Ok(Some(Incoming::Message(_)))), "{next:?}");
+        }
+    }
 }
