@@ -168,7 +168,10 @@ impl<S> Wire<S> {
             let input = self.replies.buffer.input(self.max_frame_len, Side::Client);
             let parsed = match framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    self.replies.note_incomplete();
+                    return Ok(None);
+                }
                 Err(error) => return Err(self.fail(Fault::Frame(error))),
             };
             let frame = self.replies.consume(&parsed.frame, parsed.consumed);
@@ -384,15 +387,18 @@ struct Replies {
     buffer: ReadBuffer,
     /// The number of bytes of requests that were sent before the next frame began to arrive.
     sent_before: u64,
-    /// The parts of the buffer that were read later than its first byte, oldest first.
+    /// The parts of the buffer that were read later than its first byte, oldest first. Usually there
+    /// are none, or one while a frame is incomplete.
     later: VecDeque<Part>,
+    /// The number of bytes read so far.
+    received: u64,
 }
 
 /// A part of the received bytes.
 #[derive(Debug)]
 struct Part {
-    /// The number of bytes from its beginning to the end of the buffer.
-    unread: usize,
+    /// The number of bytes that were read before it.
+    start: u64,
     /// The number of bytes of requests that were sent before it was read.
     sent: u64,
 }
@@ -403,6 +409,7 @@ impl Replies {
             buffer: ReadBuffer::new(),
             sent_before: 0,
             later: VecDeque::new(),
+            received: 0,
         }
     }
 
@@ -412,18 +419,19 @@ impl Replies {
     fn note_read(&mut self, unread: usize, sent: u64) {
         if unread == 0 {
             self.sent_before = sent;
-        } else {
-            self.note_part(unread, sent);
+        } else if self.later.back().map_or(self.sent_before, |last| last.sent) != sent {
+            let start = self.received;
+            self.later.push_back(Part { start, sent });
         }
+        self.received += (self.buffer.unread() - unread) as u64;
     }
 
-    #[cold]
-    fn note_part(&mut self, unread: usize, sent: u64) {
-        let read = self.buffer.unread() - unread;
-        for part in &mut self.later {
-            part.unread += read;
+    /// Notes that the unread bytes are all of one frame, so that the next one begins after them.
+    #[inline]
+    fn note_incomplete(&mut self) {
+        if !self.later.is_empty() {
+            self.later.clear();
         }
-        self.later.push_back(Part { unread: read, sent });
     }
 
     /// Takes a frame off what has arrived. Returns where its message is.
@@ -441,7 +449,7 @@ impl Replies {
     #[cold]
     fn enter_later(&mut self) {
         while let Some(part) = self.later.front()
-            && self.buffer.unread() <= part.unread
+            && self.received - self.buffer.unread() as u64 >= part.start
         {
             self.sent_before = part.sent;
             self.later.pop_front();
@@ -459,4 +467,73 @@ pub(super) type InFlight = VecDeque<u64>;
 #[inline]
 pub(super) fn write_threshold(in_flight: u64) -> u64 {
     (in_flight / 4).clamp(1024, 32 * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::LengthPrefixed;
+
+    /// Reads a message byte by byte, and sends one byte of a request before each if `sends`. Returns
+    /// the most parts that were kept apart.
+    async fn read_slowly(sends: bool) -> usize {
+        let (near, mut far) = duplex(1);
+        let mut wire = Wire::new(near, 1 << 10);
+        let mut framing = LengthPrefixed;
+        let mut cx = Context::from_waker(Waker::noop());
+        let request = |out: &mut Writer<'_>| {
+            out.put(&[0; 200]);
+            Ok(())
+        };
+        wire.push(&mut framing, request).expect("it fits");
+        let mut most = 0;
+        for byte in [[0, 0, 0, 100], [0; 4], [0; 4], [0; 4]].concat() {
+            assert!(wire.poll_flush(&mut cx).is_pending());
+            if sends {
+                far.read_u8().await.expect("it was sent");
+            }
+            far.write_u8(byte).await.expect("it is open");
+            assert!(wire.poll_read(&mut cx).is_ready());
+            most = most.max(wire.replies.later.len());
+            if sends {
+                let next = wire.next(&mut framing, Awaited::ANY);
+                assert!(matches!(next, Ok(None)));
+            }
+        }
+        most
+    }
+
+    #[tokio::test]
+    async fn message_that_arrives_slowly_takes_no_memory_for_each_read() {
+        assert_eq!(read_slowly(true).await, 1);
+        assert_eq!(read_slowly(false).await, 0);
+    }
+
+    #[tokio::test]
+    async fn replies_that_wait_together_answer_the_requests_before_each() {
+        let (near, mut far) = duplex(1 << 10);
+        let mut wire = Wire::new(near, 1 << 10);
+        let mut framing = LengthPrefixed;
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut in_flight = InFlight::new();
+        for _ in 0..3 {
+            let start = wire.push(&mut framing, |out| {
+                out.put(b"x");
+                Ok(())
+            });
+            in_flight.push_back(start.expect("it fits"));
+            assert!(wire.poll_flush(&mut cx).is_ready());
+            far.write_all(b"\0\0\0\x01y").await.expect("it is open");
+            assert!(wire.poll_read(&mut cx).is_ready());
+        }
+        for start in in_flight {
+            let awaited = Awaited::reply_to::<LengthPrefixed>(Some(start));
+            let next = wire.next(&mut framing, awaited);
+            assert!(matches!(next, Ok(Some(Incoming::Message(_)))), "{next:?}");
+        }
+    }
 }
