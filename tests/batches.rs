@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use tcs::{
-    Answer, ConcurrentServer, LengthPrefixed, Lines, Report, ServerProtocol, server_protocol,
+    Answer, ConcurrentServer, Framing, LengthPrefixed, Lines, Netstrings, Report, ServerProtocol,
+    server_protocol,
 };
 use tcs_tests::{
     BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
@@ -19,6 +20,7 @@ each_kind!(
     large_messages_pass_both_ways,
     peer_that_half_closes_gets_its_replies,
     lines_are_answered_by_lines,
+    close_sends_nothing_more,
     frame_that_follows_a_batch_has_its_limit,
 );
 each_kind!(drain_is_told_behind_a_batch);
@@ -240,6 +242,25 @@ async fn lines_are_answered_by_lines<K: Kind>(over: Over) {
     drop(peer);
     let requests = place.requests().await;
     assert_eq!((requests.received, requests.served), (6, 6));
+}
+
+async fn close_sends_nothing_more<K: Kind>(over: Over) {
+    let requests = b"one\nclose\nafter\n";
+    closes::<K, Lines>(over, requests, b"one\n").await;
+    let requests = [frame(b"one"), frame(b"close"), frame(b"after")].concat();
+    closes::<K, LengthPrefixed>(over, &requests, &frame(b"one")).await;
+    closes::<K, Netstrings>(over, b"3:one,5:close,5:after,", b"3:one,").await;
+}
+
+async fn closes<K: Kind, F: Framing>(over: Over, requests: &[u8], replies: &[u8]) {
+    let tester = tester_of::<K, F>(&gate()).shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut peer = place.peer().await;
+    within(peer.send(requests)).await;
+    assert_eq!(within(peer.rest()).await, replies);
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.received, requests.served), (2, 2));
 }
 
 async fn frame_that_follows_a_batch_has_its_limit<K: Kind>(over: Over) {

@@ -17,7 +17,7 @@ use crate::{Act, Gate, Kind, ReadyFn};
 /// | `error TEXT` | the function's `Err` |
 /// | `busy TEXT` | a refusal of that kind |
 /// | `size N` | a reply of so many bytes |
-/// | `last TEXT`, `nothing` | as `Answer` |
+/// | `last TEXT`, `nothing`, `close` | as `Answer` |
 /// | `wait TEXT` | waits at the gate, as its [`Kind`] can, then replies with the text |
 /// | `wait-panic` | waits at the gate, as its [`Kind`] can, then panics |
 /// | `count` | the number of requests in this session |
@@ -142,6 +142,7 @@ fn act(count: u32, request: &str) -> Act<Result<Reply, Rejection>> {
         "size" => Answer::Reply("x".repeat(rest.parse().expect("a size"))),
         "last" => Answer::Last(text),
         "nothing" => Answer::Nothing,
+        "close" => Answer::Close,
         "count" => Answer::Reply(count.to_string()),
         "wait" => return Act::Wait(Ok(Reply::Ordinary(Answer::Reply(text)))),
         "wait-panic" => return Act::WaitAndPanic,

@@ -34,6 +34,8 @@ pub(crate) enum Unusual {
     Last,
     /// There is no message.
     Nothing,
+    /// There is no message, and the connection closes.
+    Close,
     /// An error replaces the message.
     Error(String),
     /// An error replaces the message, and the connection closes after it.
@@ -136,6 +138,7 @@ impl WriteBuffer {
         limit: usize,
     ) -> Unusual {
         let unusual = match encoded {
+            // An ordinary message does not come here.
             Ok(Outcome::Message | Outcome::Last) => {
                 return match framing.finish(&mut self.buffer, self.whole) {
                     Ok(()) => {
@@ -146,6 +149,7 @@ impl WriteBuffer {
                 };
             }
             Ok(Outcome::Nothing) => Unusual::Nothing,
+            Ok(Outcome::Close) => Unusual::Close,
             Ok(Outcome::Error(text)) => Unusual::Error(text),
             Ok(Outcome::LastError(text)) => Unusual::LastError(text),
             Ok(Outcome::TooLarge(length)) => Unusual::Frame(beyond(length, limit)),

@@ -16,6 +16,7 @@ use super::{Encode, EncodeError, Plain, Received, Writer};
 ///     match line {
 ///         "QUIT" => Answer::Last("bye"),
 ///         "" => Answer::Nothing,
+///         "ABORT" => Answer::Close,
 ///         other => Answer::Reply(other),
 ///     }
 /// }
@@ -30,6 +31,9 @@ pub enum Answer<T> {
     /// No reply. A client that waits for one runs into its reply timeout, so this is for protocols
     /// whose peers know which requests are not answered.
     Nothing,
+    /// No reply, and the server closes the connection without another byte. Replies to earlier requests are
+    /// sent; requests behind it are not executed.
+    Close,
 }
 
 impl<Format, T: Encode<Format>> Encode<Format> for Answer<T> {
@@ -43,6 +47,11 @@ impl<Format, T: Encode<Format>> Encode<Format> for Answer<T> {
             }
             Self::Nothing => {
                 out.nothing();
+                Ok(())
+            }
+            Self::Close => {
+                out.nothing();
+                out.last();
                 Ok(())
             }
         }

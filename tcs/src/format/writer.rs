@@ -26,6 +26,7 @@ enum Kind {
     Message,
     Last,
     Nothing,
+    Close,
     Error,
     LastError,
 }
@@ -39,6 +40,8 @@ pub(crate) enum Outcome {
     Last,
     /// None.
     Nothing,
+    /// None, and the connection closes.
+    Close,
     /// The function's own error.
     Error(String),
     /// The function's own error, after which the connection closes.
@@ -115,12 +118,13 @@ impl<'a> Writer<'a> {
         self.kind = Kind::Error;
     }
 
-    /// Says that the connection closes after this message, or after the error instead of it.
+    /// Says that the connection closes after this message, or after the error instead of it, or without a
+    /// message after [`nothing`](Self::nothing).
     pub fn last(&mut self) {
         self.kind = match self.kind {
             Kind::Message | Kind::Last => Kind::Last,
             Kind::Error | Kind::LastError => Kind::LastError,
-            Kind::Nothing => Kind::Nothing,
+            Kind::Nothing | Kind::Close => Kind::Close,
         };
     }
 
@@ -146,6 +150,7 @@ impl<'a> Writer<'a> {
             Kind::Message => Outcome::Message,
             Kind::Last => Outcome::Last,
             Kind::Nothing => Outcome::Nothing,
+            Kind::Close => Outcome::Close,
             Kind::Error => Outcome::Error(text()),
             Kind::LastError => Outcome::LastError(text()),
         }

@@ -118,7 +118,7 @@ impl<P: ServerProtocol> Responder<P> {
         });
         let why = match written {
             Ok(()) | Err(Unusual::Nothing) => return Flow::Continue(()),
-            Err(Unusual::Last) => return Flow::Break(()),
+            Err(Unusual::Last | Unusual::Close) => return Flow::Break(()),
             Err(Unusual::Error(text) | Unusual::LastError(text)) => text,
             Err(Unusual::Encode(error)) => cannot_encode("greeting", &error),
             Err(Unusual::Frame(error)) => cannot_send::<P::Framing>("greeting", &error),
@@ -161,6 +161,11 @@ impl<P: ServerProtocol> Responder<P> {
             Unusual::Nothing => {
                 self.unsent.served += 1;
                 return after_response::<P::Framing>();
+            }
+            // A final rejection would say that this request was not executed.
+            Unusual::Close => {
+                self.unsent.served += 1;
+                return Flow::Break(());
             }
             Unusual::Last => {
                 self.unsent.served += 1;
@@ -495,7 +500,7 @@ impl ProtocolRejection {
         let why = match words {
             Ok(None) => return Self::None,
             Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Self::Written,
-            Ok(Some(Err(Unusual::Last))) => return Self::Last,
+            Ok(Some(Err(Unusual::Last | Unusual::Close))) => return Self::Last,
             Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
             Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
             Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
