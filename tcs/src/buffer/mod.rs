@@ -1,10 +1,5 @@
 //! The buffers of a connection: received bytes that are not consumed, and frames that are not sent.
 
-#![expect(
-    clippy::unnecessary_box_returns,
-    reason = "the box is what is passed on"
-)]
-
 mod pool;
 mod read;
 mod write;
@@ -37,10 +32,9 @@ impl BufferSlot {
     /// Returns the buffers. Takes them from the pool if the slot is empty.
     #[inline]
     pub(crate) fn checkout(&mut self) -> &mut Buffers {
-        match self.0 {
-            Some(ref mut buffers) => buffers,
-            None => self.0.insert(take_buffers()),
-        }
+        self.0.get_or_insert_with(|| {
+            pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
+        })
     }
 
     /// Reduces the memory of a waiting connection: empty buffers return to the pool, and the
@@ -95,11 +89,6 @@ thread_local! {
 }
 /// The maximum number of connections whose buffers a thread keeps: 2 MiB if none has grown.
 const KEPT_TOGETHER: usize = 64;
-
-#[inline]
-fn take_buffers() -> Box<Buffers> {
-    pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
-}
 
 /// Returns empty buffers to the pool.
 #[inline]

@@ -11,7 +11,7 @@ use super::{channel::Channel, connection::Connection, options::ConnectOptions};
 use crate::{
     Address, Error, Framing, Peer, Result,
     limit::min_frame_len,
-    runtime::{BoxFuture, Instead, inside_runtime},
+    runtime::{Instead, inside_runtime},
     socket::{connect, send_without_delay},
 };
 
@@ -91,24 +91,22 @@ impl ConnectOptions {
 
     /// Connects to the first of all addresses of a name that answers. Returns what makes the
     /// connection.
-    fn reach(
+    async fn reach(
         &self,
         address: Address,
         min_frame_len: usize,
-    ) -> BoxFuture<'_, Result<(TcpStream, Peer, Self)>> {
-        Box::pin(async move {
-            self.check(min_frame_len)?;
-            inside_runtime("connect()", Instead::Nothing)?;
-            let limit = self.connect_limit();
-            let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-            let timed_out = || Error::connect_timed_out(&address.text(), limit.unwrap_or_default());
-            let resolved = before(deadline, address.resolve()).await;
-            let addrs = resolved.ok_or_else(timed_out)??;
-            match reach_any(addrs, deadline).await {
-                Ok((stream, addr)) => Ok((stream, Peer::at(addr), self.clone())),
-                Err(error) => Err(error.unwrap_or_else(timed_out)),
-            }
-        })
+    ) -> Result<(TcpStream, Peer, Self)> {
+        self.check(min_frame_len)?;
+        inside_runtime("connect()", Instead::Nothing)?;
+        let limit = self.connect_limit();
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let timed_out = || Error::connect_timed_out(&address.text(), limit.unwrap_or_default());
+        let resolved = before(deadline, address.resolve()).await;
+        let addrs = resolved.ok_or_else(timed_out)??;
+        match reach_any(addrs, deadline).await {
+            Ok((stream, addr)) => Ok((stream, Peer::at(addr), self.clone())),
+            Err(error) => Err(error.unwrap_or_else(timed_out)),
+        }
     }
 }
 

@@ -109,6 +109,6 @@ impl<P: ClientProtocol> Client<P> {
     /// Those of [`open`](Self::open); [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
     /// runtime.
     pub fn run(self) -> Result<P::Output> {
-        block_on("open()", Builder::new_current_thread, Box::pin(self.open()))
+        block_on("open()", Builder::new_current_thread, self.open())
     }
 }

@@ -167,6 +167,10 @@ impl<'a, Format, T: Decode<'a, Format>> Received<'a, Format> for T {
 pub struct Frame<'a> {
     bytes: &'a [u8],
     /// Memory that the message may borrow from, for text that has to be rewritten.
+    #[cfg_attr(
+        not(feature = "json"),
+        expect(dead_code, reason = "only JSON rewrites text")
+    )]
     scratch: Option<&'a mut Vec<u8>>,
     value: Option<Box<dyn Any + Send>>,
 }
@@ -192,7 +196,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Lets the message borrow text that it writes to `scratch`.
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[inline]
     pub(crate) fn with_scratch(mut self, scratch: &'a mut Vec<u8>) -> Self {
         self.scratch = Some(scratch);
         self

@@ -12,7 +12,7 @@ use super::{
     spawn::SpawnConnection,
     stop::{Order, ServerHandle},
 };
-use crate::{Error, Result, runtime::BoxFuture, socket::listen};
+use crate::{Error, Result, socket::listen};
 
 /// A server that does not listen yet.
 pub(super) struct ServerPlan {
@@ -22,16 +22,14 @@ pub(super) struct ServerPlan {
 
 impl ServerPlan {
     /// Binds the port.
-    pub(super) fn bind(self) -> BoxFuture<'static, Result<BoundServer>> {
-        Box::pin(async move {
-            let addrs = self.settings.address.resolve().await?;
-            let (listener, local_addr) = listen_at_any(&addrs)?;
-            Ok(BoundServer {
-                plan: self,
-                listener,
-                local_addr,
-                handle: ServerHandle::new(),
-            })
+    pub(super) async fn bind(self) -> Result<BoundServer> {
+        let addrs = self.settings.address.resolve().await?;
+        let (listener, local_addr) = listen_at_any(&addrs)?;
+        Ok(BoundServer {
+            plan: self,
+            listener,
+            local_addr,
+            handle: ServerHandle::new(),
         })
     }
 }
@@ -106,7 +104,7 @@ impl BoundServer {
     #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         let handle = self.handle();
-        let mut report = self.serve();
+        let mut report = pin!(self.serve());
         // `stop` is dropped before the drain.
         tokio::select! {
             biased;
@@ -117,7 +115,7 @@ impl BoundServer {
     }
 
     /// Serves until the server is done or its handle stops it.
-    pub(super) fn serve(self) -> BoxFuture<'static, Result<Report>> {
+    pub(super) async fn serve(self) -> Result<Report> {
         let ServerPlan { shared, settings } = self.plan;
         shared.listener().open(self.listener);
         let max_connections = settings.open_connections();
@@ -136,10 +134,8 @@ impl BoundServer {
         if let Some(on_listening) = settings.on_listening {
             on_listening(self.local_addr);
         }
-        Box::pin(async move {
-            let until_drained = accept_then_drain(&acceptor, &self.handle, settings.drain);
-            acceptor.registry.sweeping(pin!(until_drained)).await
-        })
+        let until_drained = accept_then_drain(&acceptor, &self.handle, settings.drain);
+        acceptor.registry.sweeping(until_drained).await
     }
 }
 

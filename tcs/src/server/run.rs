@@ -17,30 +17,28 @@ use super::{
 };
 use crate::{
     Error, Result,
-    runtime::{BoxFuture, block_on, block_on_this, new_runtime},
+    runtime::{block_on, new_runtime},
 };
 
 impl ServerPlan {
     /// Serves until the server is done. The first signal stops it, the second aborts it.
-    pub(super) fn listen_until_signal(self) -> BoxFuture<'static, Result<Report>> {
-        Box::pin(async move {
-            let mut signals = Signals::catch().map_err(Error::signals)?;
-            let bound = self.bind().await?;
-            let handle = bound.handle();
-            let stop_at_signals = async {
-                signals.next().await;
-                tracing::info!("stopping; a second signal ends the server at once");
-                handle.stop();
-                signals.next().await;
-                handle.abort();
-                pending::<Infallible>().await
-            };
-            tokio::select! {
-                biased;
-                report = bound.serve() => report,
-                never = stop_at_signals => match never {},
-            }
-        })
+    pub(super) async fn listen_until_signal(self) -> Result<Report> {
+        let mut signals = Signals::catch().map_err(Error::signals)?;
+        let bound = self.bind().await?;
+        let handle = bound.handle();
+        let stop_at_signals = async {
+            signals.next().await;
+            tracing::info!("stopping; a second signal ends the server at once");
+            handle.stop();
+            signals.next().await;
+            handle.abort();
+            pending::<Infallible>().await
+        };
+        tokio::select! {
+            biased;
+            report = bound.serve() => report,
+            never = stop_at_signals => match never {},
+        }
     }
 
     /// Serves on a new runtime until the server is done or a signal stops it.
@@ -52,10 +50,10 @@ impl ServerPlan {
     /// Binds the port and serves on a new thread, with its own runtime.
     pub(super) fn start(self) -> Result<ServerThread> {
         let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
-        let bound = block_on_this(&runtime, self.bind())?;
+        let bound = runtime.block_on(self.bind())?;
         let (local_addr, handle) = (bound.local_addr(), bound.handle());
         let serve = move || {
-            let report = block_on_this(&runtime, Box::pin(bound.listen()));
+            let report = runtime.block_on(bound.listen());
             runtime.shutdown_background();
             report
         };
