@@ -167,10 +167,6 @@ impl<'a, Format, T: Decode<'a, Format>> Received<'a, Format> for T {
 pub struct Frame<'a> {
     bytes: &'a [u8],
     /// Memory that the message may borrow from, for text that has to be rewritten.
-    #[cfg_attr(
-        not(feature = "json"),
-        expect(dead_code, reason = "only JSON rewrites text")
-    )]
     scratch: Option<&'a mut Vec<u8>>,
     value: Option<Box<dyn Any + Send>>,
 }
