@@ -33,7 +33,12 @@ each_kind!(
     report_adds_up_with_a_peer_that_was_gone,
 );
 each_kind!([sync, ready_async, waiting] peer_that_asks_as_the_server_stops_is_not_reset);
-each_kind!([ready_async, waiting] drain_timeout_cuts_the_rest, handle_ends_a_drain_at_once);
+each_kind!(
+    [ready_async, waiting]
+    request_that_was_read_ahead_is_answered_during_drain,
+    drain_timeout_cuts_the_rest,
+    handle_ends_a_drain_at_once,
+);
 
 async fn server<K: Kind>(gate: &Gate) -> Running {
     let tester = tester_of::<K, LengthPrefixed>(gate);
@@ -243,6 +248,24 @@ async fn idle_peers_that_stay_open_do_not_hold_up_a_drain<K: Kind>() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!((report.requests.served, report.connections.closed), (3, 3));
     drop(peers);
+}
+
+async fn request_that_was_read_ahead_is_answered_during_drain<K: Kind>() {
+    let gate = gate();
+    let server = server::<K>(&gate).await;
+    let mut peer = server.peer().await;
+    within(peer.send(frame(b"wait work"))).await;
+    within(gate.reached()).await;
+    within(peer.send(frame(b"behind"))).await;
+    within(server.peer().await.ask("so that it was read ahead")).await;
+    server.handle().stop();
+    refuses(&server).await;
+    gate.open();
+    assert_eq!(within(peer.hear()).await, Heard::message("work"));
+    assert_eq!(within(peer.hear()).await, Heard::message("behind"));
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
+    drop(peer);
+    assert_eq!(server.finished().await.requests.served, 3);
 }
 
 /// On one thread, so that tokio does not know of the request yet when the connection notices the stop.

@@ -17,6 +17,7 @@ each_kind!(
     idle_connection_keeps_others_waiting_for_a_short_time_only,
     started_frame_has_its_own_limit,
     frame_that_is_skipped_has_the_same_limit,
+    frame_that_was_skipped_leaves_the_next_its_time,
     bytes_that_arrive_earn_a_started_frame_more_time,
     peer_that_does_not_read_is_given_up,
     peer_that_reads_slowly_is_not_given_up,
@@ -118,6 +119,23 @@ async fn frame_that_is_skipped_has_the_same_limit<K: Kind>() {
     drop(peer);
     let requests = ended(serving).await.requests;
     assert_eq!((requests.received, requests.refused), (1, 1));
+}
+
+async fn frame_that_was_skipped_leaves_the_next_its_time<K: Kind>() {
+    let (idle, frame_limit) = (Duration::from_secs(5), Duration::from_secs(30));
+    for (next, limit) in [(&b""[..], idle), (&frame(b"next")[..5], frame_limit)] {
+        let server = server::<K>().max_frame_len(100).idle_timeout(idle);
+        let (mut peer, serving) = serve(server, 1 << 16);
+        patiently(peer.send([&[0, 0, 1, 44][..], &[0; 200]].concat())).await;
+        assert_eq!(patiently(peer.hear()).await.kind(), code::TOO_LARGE);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let began = Instant::now();
+        patiently(peer.send([&[0; 100], next].concat())).await;
+        assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
+        ended_in_time(began, limit);
+        drop(peer);
+        ended(serving).await;
+    }
 }
 
 async fn bytes_that_arrive_earn_a_started_frame_more_time<K: Kind>() {

@@ -26,8 +26,8 @@ const SMALLEST: usize = 256;
 
 /// The receive buffer of a connection.
 ///
-/// It grows with the bytes that arrive, never with a length that a peer claims. It returns to the
-/// pool whenever a read has to wait and it is empty.
+/// It grows with the bytes that arrive, never with a length that a peer claims. While it is empty and a
+/// read has to wait, its memory is in the pool.
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     buffer: Vec<u8>,
@@ -399,7 +399,7 @@ pub(crate) struct ReadAhead {
 
 impl ReadAhead {
     #[inline]
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.bytes.is_empty() && !self.has_ended
     }
 

@@ -113,8 +113,10 @@ impl AcceptError {
     fn of(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         match (error.kind(), error.raw_os_error()) {
-            // EBADF, ENOTSOCK and EINVAL (it does not listen).
-            (Kind::InvalidInput, _) | (_, Some(9 | 88)) => Self::Listener,
+            // EINVAL: it does not listen.
+            (Kind::InvalidInput, _) => Self::Listener,
+            // EBADF and ENOTSOCK.
+            (_, Some(9 | 88)) if cfg!(target_os = "linux") => Self::Listener,
             (
                 Kind::ConnectionAborted
                 | Kind::ConnectionReset

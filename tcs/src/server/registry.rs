@@ -286,7 +286,8 @@ impl Registration {
     /// the server drains.
     ///
     /// Each `Pending` of a connection must pass through here, or the wait has no limit and no abort. The
-    /// exception is the yield of a spent budget, after which `Io::resume` checks for an abort.
+    /// exceptions are two yields: of a spent budget, after which `Io::resume` checks for an abort, and
+    /// before an idle connection closes.
     #[inline]
     pub(super) fn poll_stop(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Stop> {
         self.slot.deadline.store(deadline.0, Ordering::Relaxed);

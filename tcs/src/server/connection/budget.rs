@@ -55,7 +55,7 @@ impl Budget {
     pub(super) fn check_clock(&mut self, limit: u64) -> bool {
         let now = Instant::now();
         let Some(last) = self.looked.replace(now) else {
-            // When the first request was counted, no other had arrived, so the clock was not read.
+            // The first request looked like a lone one, so the clock starts only now.
             self.left = 1;
             return false;
         };

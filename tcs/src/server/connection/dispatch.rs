@@ -114,7 +114,7 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
                         Poll::Ready(Ok(Processed::Responded(flow)))
                     }
                     Poll::Pending => io
-                        .poll_meanwhile(has_ended, ahead, write, responder.unsent(), cx)
+                        .poll_while_function_waits(has_ended, ahead, write, responder.unsent(), cx)
                         .map_ok(Processed::Interrupted),
                 })
                 .await?
@@ -123,8 +123,8 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
             Step::Pause(pause) => return Ok(pause),
         };
         io.function_ended();
-        // An interrupted function is dropped before its request is answered. If its drop panicked
-        // later, the request would be answered twice.
+        // An interrupted function is dropped before its request is answered. Its drop may panic, and a
+        // panic is answered, too.
         let flow = match processed {
             Processed::Responded(flow) => flow,
             Processed::Interrupted(interrupt) => responder.interrupted(write, interrupt),
@@ -168,7 +168,7 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     if io.must_yield(|| P::Framing::TYPED || !frames.is_empty()) {
         return Step::Pause(Pause::Spent);
     }
-    let frame = match handler.next_request(responder, io, frames, write) {
+    let frame = match responder.next_request(io, frames, write) {
         Ok(frame) => frame,
         Err(pause) => return Step::Pause(pause),
     };
@@ -207,7 +207,9 @@ impl<P: ServerProtocol> Handler<P> {
             None => Flow::Continue(()),
         }
     }
+}
 
+impl<P: ServerProtocol> Responder<P> {
     /// Takes the next request off the read buffer. Handles other frames on the way.
     #[inline(always)]
     #[expect(
@@ -215,21 +217,20 @@ impl<P: ServerProtocol> Handler<P> {
         reason = "it is the loop; outlined, it costs a sixth more"
     )]
     fn next_request<'b, S>(
-        &self,
-        responder: &mut Responder<P>,
+        &mut self,
         io: &mut Io<S>,
         frames: &mut Frames<'b>,
         write: &mut WriteBuffer,
     ) -> Result<&'b [u8], Pause> {
         loop {
-            let input = frames.input(self.shared.limits.frame_len, Side::Server);
+            let input = frames.input(self.frame_len(), Side::Server);
             // Messages have an arm of their own, which lets the optimizer keep the framing's checks.
-            let parsed = match responder.framing().parse(input) {
+            let parsed = match self.framing().parse(input) {
                 Ok(Some(parsed))
                     if parsed.kind == FrameKind::Message && is_possible::<P>(&parsed, input) =>
                 {
                     let frame = frames.take(input, parsed);
-                    responder.count_received(io.tally());
+                    self.count_received(io.tally());
                     return Ok(frame);
                 }
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
@@ -237,13 +238,13 @@ impl<P: ServerProtocol> Handler<P> {
                 Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
                 unusable => {
                     let error = unusable.err().unwrap_or_else(impossible_frame);
-                    responder.bad_frame(io.tally(), write, &error, input.bytes());
+                    self.bad_frame(io.tally(), write, &error, input.bytes());
                     return Err(Pause::Close);
                 }
             };
             let (kind, length) = (parsed.kind, parsed.frame.len());
             frames.skip(parsed.consumed);
-            let flow = self.handle_other_frame(responder, io.tally(), write, kind, length);
+            let flow = self.handle_other_frame(io.tally(), write, kind, length);
             if flow.is_break() {
                 return Err(Pause::Close);
             }
@@ -262,8 +263,7 @@ impl<P: ServerProtocol> Handler<P> {
     /// message.
     #[cold]
     fn handle_other_frame(
-        &self,
-        responder: &mut Responder<P>,
+        &mut self,
         tally: &Tally,
         write: &mut WriteBuffer,
         kind: FrameKind,
@@ -272,17 +272,17 @@ impl<P: ServerProtocol> Handler<P> {
         match kind {
             FrameKind::Message | FrameKind::Control(0x80..) => Flow::Continue(()),
             FrameKind::TooLarge => {
-                responder.count_received(tally);
-                let text = too_large(length, self.shared.limits.frame_len);
+                self.count_received(tally);
+                let text = too_large(length, self.frame_len());
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
-                let flow = responder.write_rejection(write, Occasion::Request(rejection));
-                responder.close_after_first(write, flow)
+                let flow = self.write_rejection(write, Occasion::Request(rejection));
+                self.close_after_first(write, flow)
             }
             FrameKind::Control(code) => {
                 let error = FrameError::malformed(format_args!(
                     "a control frame of kind {code:#04x}, which clients do not send"
                 ));
-                responder.bad_frame(tally, write, &error, &[]);
+                self.bad_frame(tally, write, &error, &[]);
                 Flow::Break(())
             }
         }
@@ -293,7 +293,7 @@ fn impossible_frame() -> FrameError {
     FrameError::malformed("the server's framing found a frame without bytes, or beyond them")
 }
 
-/// Returns `false` for a frame that consumes no bytes, which would be found for ever, or bytes that have not
+/// Returns `false` for a frame that consumes nothing, which would be found again for ever, or more than has
 /// arrived. There are two exceptions: the rest of an oversized message may follow, and a typed message may
 /// need no bytes.
 #[inline]

@@ -1,7 +1,8 @@
 //! Waits for a request, for the peer to read, for a function, and for the peer to close.
 //!
 //! Only this module touches the stream. Each wait has a deadline: a `Pending` must have passed through
-//! [`Io::poll_stop`]. The only exception is the yield of a spent budget; see [`Io::resume`].
+//! [`Io::poll_stop`]. The exceptions are two yields: of a spent budget (see [`Io::resume`]), and before an
+//! idle connection closes.
 
 use std::{
     fmt, io,
@@ -204,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Wakeup, Gone>> {
-        let wakeup = self.poll_flush_and_fill(slot.checkout(), unsent, cx);
+        let wakeup = self.poll_flush_and_read(slot.checkout(), unsent, cx);
         if wakeup.is_pending() {
             slot.release();
         }
@@ -215,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ///
     /// Out of line, so that `poll_wakeup` is small enough for the task of the connection.
     #[inline(never)]
-    fn poll_flush_and_fill(
+    fn poll_flush_and_read(
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         unsent: &mut Unsent,
@@ -225,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if !write.is_empty() || unsent.sum() > 0 {
             ready!(self.poll_flush(write, unsent, cx))?;
         }
-        self.poll_fill(read, ahead, cx)
+        self.poll_request_bytes(read, ahead, cx)
     }
 
     /// Flushes the write buffer, and counts its responses as sent.
@@ -242,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
-        match self.poll_write(write, unsent, cx) {
+        match self.poll_send(write, unsent, cx) {
             Poll::Ready(sent) => Poll::Ready(sent.map_err(Gone::Error)),
             Poll::Pending => self.poll_stalled(write, cx),
         }
@@ -250,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `poll_flush`")]
-    fn poll_write(
+    fn poll_send(
         &mut self,
         write: &mut WriteBuffer,
         unsent: &mut Unsent,
@@ -287,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Reads once.
     #[inline]
-    fn poll_fill(
+    fn poll_request_bytes(
         &mut self,
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
@@ -296,15 +297,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if read.has_consumed() {
             self.wait_began = None;
         }
-        let has_started = read.has_started();
-        if self.registration.is_draining() && self.is_drained(has_started) {
+        let (has_started, was_skipping) = (read.has_started(), read.is_skipping());
+        let has_more = has_started || !ahead.is_empty();
+        if self.registration.is_draining() && self.is_drained(has_more) {
             return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
         match read.poll_read_after(ahead, cx, &mut self.stream) {
             Poll::Ready(Ok(())) => {
-                if !has_started {
+                // The wait for the first bytes of a frame is over, or that for the rest of a skipped one.
+                if !has_started || was_skipping && !read.is_skipping() {
                     self.wait_began = None;
                 }
                 Poll::Ready(Ok(Wakeup::Readable))
@@ -317,13 +320,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    /// Returns `true` if a draining server waits no longer: no frame has started, or it had its time.
+    /// Returns `true` if a draining server stops waiting: no frame has started, or its second is over.
     ///
     /// It is asked before each read, because a peer may never stop sending.
     #[cold]
-    fn is_drained(&mut self, has_started: bool) -> bool {
+    fn is_drained(&mut self, has_more: bool) -> bool {
         let deadline = self.drain_deadline();
-        !has_started || self.registration.has_passed(deadline)
+        !has_more || self.registration.has_passed(deadline)
     }
 
     /// Returns when a frame that has started must be complete in a drain.
@@ -369,7 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// the deadlines.
     ///
     /// Cancel safe: bytes that arrived are kept, and what was sent is not sent again.
-    pub(super) fn poll_meanwhile(
+    pub(super) fn poll_while_function_waits(
         &mut self,
         has_ended: bool,
         ahead: &mut ReadAhead,
@@ -383,18 +386,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let request_deadline = self.registration.deadline(began, limits.request);
         let mut half_close_deadline = None;
         let mut deadline = request_deadline;
-        match self.poll_write(write, unsent, cx) {
+        match self.poll_send(write, unsent, cx) {
             Poll::Ready(sent) => sent.map_err(Gone::Error)?,
             Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
         }
-        let is_half_closed = match ahead.poll_read(cx, &mut self.stream) {
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(Gone::Error(error))),
-            Poll::Ready(Ok(())) if self.ends_at_half_close => {
-                return Poll::Ready(Err(Gone::HalfClosed));
-            }
-            ended => ended.is_ready() || has_ended,
-        };
-        if is_half_closed {
+        if self.read_ahead(ahead, cx)? || has_ended {
             let began = *self.half_close_began.get_or_insert(now);
             let its_deadline = self.registration.deadline(began, limits.half_close);
             deadline = deadline.min(its_deadline);
@@ -410,6 +406,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             }
             Stop::Expired => Err(Gone::Stalled),
         })
+    }
+
+    /// Reads ahead. Returns `true` if the input has ended, and an error if the peer is gone.
+    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        match ahead.poll_read(cx, &mut self.stream) {
+            Poll::Ready(Err(error)) => Err(Gone::Error(error)),
+            Poll::Ready(Ok(())) if self.ends_at_half_close => Err(Gone::HalfClosed),
+            ended => Ok(ended.is_ready()),
+        }
     }
 
     /// Begins a new poll after a yield. Returns an error if the peer is gone, or the server ends.
@@ -436,7 +441,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it.
-    ///
     pub(super) fn poll_close(
         &mut self,
         slot: &mut BufferSlot,
@@ -479,9 +483,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         limit: Limit,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let is_sent = self.large_flush.is_none_or(|flushed| {
-            let sent = self.registration.deadline(flushed, limit);
-            self.registration.has_passed(sent)
+        let is_delivered = self.large_flush.is_none_or(|flushed| {
+            let deadline = self.registration.deadline(flushed, limit);
+            self.registration.has_passed(deadline)
         });
         let Buffers { read, .. } = slot.checkout();
         for _ in 0..LINGER_READS {
@@ -490,7 +494,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                 Poll::Ready(Ok(())) if !read.has_ended() => *end = End::Busy,
                 Poll::Ready(_) => return Poll::Ready(()),
                 // Nothing is unread, and the peer has what was sent before the connection was idle.
-                Poll::Pending if *end == End::Idle && is_sent && coop::has_budget_remaining() => {
+                Poll::Pending
+                    if *end == End::Idle && is_delivered && coop::has_budget_remaining() =>
+                {
                     return Poll::Ready(());
                 }
                 Poll::Pending => {

@@ -58,8 +58,9 @@ pub(super) struct NewConnection<S> {
 /// How a connection ended that can still send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It was waiting for a request.
+    /// It was waiting for a request, and nothing has arrived.
     Idle,
+    /// Something was sent or received just before.
     Busy,
 }
 
@@ -129,9 +130,9 @@ where
                 match poll_fn(|cx| io.poll_wakeup(buffers, responder.unsent(), cx)).await? {
                     Wakeup::Readable => {}
                     Wakeup::Stopped(why) => {
-                        let Buffers { read, write, .. } = buffers.checkout();
+                        let Buffers { read, ahead, write } = buffers.checkout();
                         responder.wait_ended(io.tally(), read, why, write);
-                        let is_idle = !read.has_started();
+                        let is_idle = !read.has_started() && ahead.is_empty();
                         return Ok(if is_idle { End::Idle } else { End::Busy });
                     }
                 }

@@ -28,8 +28,8 @@ pub(super) type Flow = ControlFlow<()>;
 
 /// Encodes and frames what is sent to a peer, and counts the responses that are not sent yet.
 ///
-/// It holds the framing, which also parses requests, because a function borrows the [`Handler`] until its
-/// reply is written. It does not hold the write buffer, because a connection that waits for a request has
+/// The framing is here, although it also parses requests: while a function runs it borrows the
+/// [`Handler`], and its reply needs the framing. It does not hold the write buffer, because a connection that waits for a request has
 /// none.
 ///
 /// [`Handler`]: super::dispatch::Handler
@@ -47,16 +47,13 @@ pub(super) struct Responder<P: ServerProtocol> {
 /// | occasion | the protocol's message | counts as a response | the connection |
 /// |---|---|---|---|
 /// | `Request` | yes | by its kind | goes on if something was written, unless the kind is final |
-/// | `BadFrame` | to peers of ours | rejected | closes |
 /// | `Unfinished` | to peers of ours | rejected | closes |
 /// | `Closing` | to peers of ours | no | closes |
 /// | `LastReply` | no: the peer would take it for one more reply | no | closes |
 #[derive(Debug)]
-pub(super) enum Occasion<'a> {
+pub(super) enum Occasion {
     /// A request is rejected, or its function failed.
     Request(Rejection),
-    /// The peer sent bytes that are not a frame. A peer of another protocol is answered in that.
-    BadFrame(&'a FrameError, PeerKind),
     /// The rest of a frame did not arrive in time.
     Unfinished(Rejection, PeerKind),
     /// The server closes the connection.
@@ -99,6 +96,11 @@ impl<P: ServerProtocol> Responder<P> {
     #[inline]
     pub(super) fn unsent(&mut self) -> &mut Unsent {
         &mut self.unsent
+    }
+
+    #[inline]
+    pub(super) fn frame_len(&self) -> usize {
+        self.shared.limits.frame_len
     }
 
     #[inline]
@@ -156,7 +158,7 @@ impl<P: ServerProtocol> Responder<P> {
     /// Responds to a request with something other than one ordinary reply.
     #[cold]
     fn respond_unusual(&mut self, write: &mut WriteBuffer, unusual: Unusual) -> Flow {
-        const LAST: Occasion<'static> = Occasion::LastReply("this was the last reply");
+        const LAST: Occasion = Occasion::LastReply("this was the last reply");
         let why = match unusual {
             Unusual::Nothing => {
                 self.unsent.served += 1;
@@ -187,11 +189,7 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Writes a rejection as its [`Occasion`] requires.
     #[cold]
-    pub(super) fn write_rejection(
-        &mut self,
-        write: &mut WriteBuffer,
-        occasion: Occasion<'_>,
-    ) -> Flow {
+    pub(super) fn write_rejection(&mut self, write: &mut WriteBuffer, occasion: Occasion) -> Flow {
         let (rejection, may_use_message) = match occasion {
             Occasion::Request(rejection) if !rejection.kind().is_final() => {
                 return self.reject_request(write, &rejection);
@@ -199,10 +197,6 @@ impl<P: ServerProtocol> Responder<P> {
             Occasion::Request(rejection) => {
                 self.unsent.count(rejection.kind());
                 (rejection, true)
-            }
-            Occasion::BadFrame(error, peer) => {
-                self.reject_bad_frame(write, error, peer);
-                return Flow::Break(());
             }
             Occasion::Unfinished(rejection, peer) => {
                 self.unsent.rejected += 1;
@@ -350,7 +344,7 @@ impl<P: ServerProtocol> Responder<P> {
         } else {
             peer_kind(tally, unread)
         };
-        let _: Flow = self.write_rejection(write, Occasion::BadFrame(error, peer));
+        self.reject_bad_frame(write, error, peer);
     }
 
     /// Responds to a request whose function was dropped while it waited.
@@ -370,7 +364,9 @@ impl<P: ServerProtocol> Responder<P> {
                 );
                 let _: Flow =
                     self.write_rejection(write, failed_request(RejectionKind::TimedOut, text));
-                Flow::Break(())
+                // *Timed out* is not final.
+                let closes = "the time after the end of the input is over";
+                self.write_rejection(write, Occasion::LastReply(closes))
             }
             // Not counted: it is among the requests that were cut.
             Interrupt::Aborted => {
@@ -419,7 +415,7 @@ impl<P: ServerProtocol> Responder<P> {
                 ))
             }
         };
-        let unread = read.input(self.shared.limits.frame_len, Side::Server);
+        let unread = read.input(self.frame_len(), Side::Server);
         let peer = peer_kind(tally, unread.bytes());
         let _: Flow = self.write_rejection(
             write,
@@ -490,7 +486,7 @@ fn peer_kind(tally: &Tally, unread: &[u8]) -> PeerKind {
     PeerKind::Ours
 }
 
-fn failed_request(kind: RejectionKind, text: impl Into<String>) -> Occasion<'static> {
+fn failed_request(kind: RejectionKind, text: impl Into<String>) -> Occasion {
     Occasion::Request(Rejection::new(kind, text))
 }
 
