@@ -11,7 +11,12 @@ use super::{
     shape::{Origin, declare},
 };
 use crate::{
-    aim::at, args::Args, errors::Errors, item::Function, lifetimes, model::client::ClientProtocol,
+    aim::{at, twin},
+    args::Args,
+    errors::Errors,
+    item::Function,
+    lifetimes,
+    model::client::ClientProtocol,
     types::Field,
 };
 
@@ -30,13 +35,8 @@ pub(super) fn function(
     };
     let implementation = client.implementation(name, errors.is_empty());
     let origin = Origin::function(function);
-    declare(
-        &origin,
-        name,
-        &protocol.generics,
-        &protocol.fields,
-        &implementation,
-    )
+    let (generics, fields) = (&protocol.generics, &protocol.fields);
+    declare(&origin, name, generics, fields, &implementation)
 }
 
 struct Client<'a> {
@@ -72,7 +72,7 @@ impl Client<'_> {
         let alias = args.server.iter().filter(|server| self.has_alias(server));
         let alias = alias.map(|server| quote_spanned!(span=> type __Server = #server;));
         let generics = &protocol.generics;
-        let twin = Ident::new("impl", function.sig.ident.span());
+        let twin = twin("impl", &function.sig.ident);
         let (impl_generics, type_generics, _) = generics.split_for_impl();
         let kept = self.kept(is_right);
         let where_clause = where_clause(span, generics, &kept.bounds);
