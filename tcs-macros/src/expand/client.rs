@@ -172,13 +172,19 @@ impl Client<'_> {
         let span = at(ident);
         let arguments = &protocol.arguments;
         let received = Ident::new("reply", at(reply));
-        let wait = function.is_async().then(|| quote_spanned!(span=> .await));
         let turbofish = turbofish(&protocol.generics, span);
         let taken = self.taken(reply);
         let prepare_request = self.request(request);
+        let call = quote_spanned!(span=> #ident #turbofish (#received, #(self.#arguments,)*));
+        let private = self.args.library.at(span);
+        let value = if function.is_async() {
+            quote_spanned!(span=> #private::send(#call).await)
+        } else {
+            call
+        };
         let process_reply = quote_spanned! {span=>
             #taken
-            async move { #ident #turbofish (#received, #(self.#arguments,)*) #wait }
+            async move { #value }
         };
         (prepare_request, process_reply)
     }
