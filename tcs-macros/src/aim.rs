@@ -9,6 +9,10 @@
 //!
 //! - A user's type that is repeated keeps its tokens and their spans. A type that is not found is then
 //!   one error, wherever it stands.
+//! - For a type that is not found, rustc suggests a type parameter after the token before the generics of
+//!   the item. `impl` and `new` are therefore twins ([`twin`]) of the function's name: what is suggested
+//!   for the implementation is then what is suggested for the function. A type inside `f::<…>` has another
+//!   suggestion; it gets an [`alias`], declared at the function's name.
 //! - A trait that a type must have is named the same way in each place, up to the names of lifetimes,
 //!   and from the type's first token to its last ([`Library::item`]). It is a trait of the library that
 //!   stands for all bounds, so that one error says it instead of one for each of them, and that says in
@@ -35,6 +39,11 @@ pub(crate) fn at(tokens: &(impl ToTokens + ?Sized)) -> Span {
 pub(crate) fn at_end(tokens: &(impl ToTokens + ?Sized)) -> Span {
     let last = tokens.to_token_stream().into_iter().last();
     Span::mixed_site().located_at(last.map_or_else(Span::call_site, |token| token.span()))
+}
+
+/// A word of ours at the place of a name of the user's, with the user's hygiene.
+pub(crate) fn twin(word: &str, name: &Ident) -> Ident {
+    Ident::new(word, name.span())
 }
 
 /// The name of one of several.
@@ -90,7 +99,7 @@ impl Library {
 /// What rustc suggests for a type that is not found is the same in the declaration as in the function
 /// at `place`, whose name the alias has its span from.
 pub(crate) fn alias(place: &Ident, name: &str, ty: &Type) -> [TokenStream; 2] {
-    let (declared, used) = (Ident::new(name, place.span()), Ident::new(name, at(ty)));
+    let (declared, used) = (twin(name, place), Ident::new(name, at(ty)));
     let brackets = quote_spanned!(at_end(ty)=> <>);
     [
         quote_spanned!(at(ty)=> type #declared = #ty;),

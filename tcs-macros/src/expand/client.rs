@@ -11,7 +11,12 @@ use super::{
     shape::{Origin, declare},
 };
 use crate::{
-    aim::at, args::Args, errors::Errors, item::Function, lifetimes, model::client::ClientProtocol,
+    aim::{at, twin},
+    args::Args,
+    errors::Errors,
+    item::Function,
+    lifetimes,
+    model::client::ClientProtocol,
     types::Field,
 };
 
@@ -30,13 +35,8 @@ pub(super) fn function(
     };
     let implementation = client.implementation(name, errors.is_empty());
     let origin = Origin::function(function);
-    declare(
-        &origin,
-        name,
-        &protocol.generics,
-        &protocol.fields,
-        &implementation,
-    )
+    let (generics, fields) = (&protocol.generics, &protocol.fields);
+    declare(&origin, name, generics, fields, &implementation)
 }
 
 struct Client<'a> {
@@ -72,7 +72,7 @@ impl Client<'_> {
         let alias = args.server.iter().filter(|server| self.has_alias(server));
         let alias = alias.map(|server| quote_spanned!(span=> type __Server = #server;));
         let generics = &protocol.generics;
-        let twin = Ident::new("impl", function.sig.ident.span());
+        let twin = twin("impl", &function.sig.ident);
         let (impl_generics, type_generics, _) = generics.split_for_impl();
         let kept = self.kept(is_right);
         let where_clause = where_clause(span, generics, &kept.bounds);
@@ -172,13 +172,19 @@ impl Client<'_> {
         let span = at(ident);
         let arguments = &protocol.arguments;
         let received = Ident::new("reply", at(reply));
-        let wait = function.is_async().then(|| quote_spanned!(span=> .await));
         let turbofish = turbofish(&protocol.generics, span);
         let taken = self.taken(reply);
         let prepare_request = self.request(request);
+        let call = quote_spanned!(span=> #ident #turbofish (#received, #(self.#arguments,)*));
+        let private = self.args.library.at(span);
+        let value = if function.is_async() {
+            quote_spanned!(span=> #private::send(#call).await)
+        } else {
+            call
+        };
         let process_reply = quote_spanned! {span=>
             #taken
-            async move { #ident #turbofish (#received, #(self.#arguments,)*) #wait }
+            async move { #value }
         };
         (prepare_request, process_reply)
     }

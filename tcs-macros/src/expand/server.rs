@@ -12,7 +12,7 @@ use super::{
     shape::{Origin, declare},
 };
 use crate::{
-    aim::at,
+    aim::{at, twin},
     args::Args,
     errors::Errors,
     item::{Function, Module},
@@ -43,13 +43,8 @@ pub(super) fn function(
     };
     let implementation = server.implementation(answer);
     let origin = Origin::function(function);
-    declare(
-        &origin,
-        name,
-        &protocol.generics,
-        &protocol.fields,
-        &implementation,
-    )
+    let (generics, fields) = (&protocol.generics, &protocol.fields);
+    declare(&origin, name, generics, fields, &implementation)
 }
 
 /// Writes the type of all operations and what it implements; with stubs unless they are right.
@@ -86,13 +81,8 @@ pub(super) fn module(
     };
     let implementation = server.implementation(answer);
     let origin = Origin::module(module);
-    let declared = declare(
-        &origin,
-        &name,
-        &protocol.generics,
-        &protocol.fields,
-        &implementation,
-    );
+    let (generics, fields) = (&protocol.generics, &protocol.fields);
+    let declared = declare(&origin, &name, generics, fields, &implementation);
     if !is_right {
         return declared;
     }
@@ -116,7 +106,7 @@ impl Server<'_> {
         let (span, place) = (at(name), at(protocol.place));
         let private = args.library.at(span);
         let generics = &protocol.generics;
-        let twin = Ident::new("impl", protocol.place.span());
+        let twin = twin("impl", protocol.place);
         let (impl_generics, type_generics, _) = generics.split_for_impl();
         let is_right = answer.is_some();
         let kept = self.kept(is_right);

@@ -1,12 +1,12 @@
 //! What both attributes add beside the function: the type, `new` and `Debug`.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Generics, ext::IdentExt as _};
 
 use super::parts::allowance;
 use crate::{
-    aim::at,
+    aim::{at, twin},
     item::{Function, Module},
     types::Field,
 };
@@ -14,7 +14,7 @@ use crate::{
 /// What a type is made of, and what it has from there.
 pub(super) struct Origin {
     /// Where the function or the module has its name.
-    place: Span,
+    place: Ident,
     vis: TokenStream,
     attrs: TokenStream,
     /// What the fields are parameters of.
@@ -30,7 +30,7 @@ impl Origin {
         });
         let shared = function.shared_attrs();
         Self {
-            place: ident.span(),
+            place: ident.clone(),
             vis: function.vis.to_token_stream(),
             attrs: quote!(#docs #shared),
             what: "the function",
@@ -41,7 +41,7 @@ impl Origin {
         let ident = module.ident.unraw();
         let docs = format!(" The protocol of the operations of `{ident}`, which a server serves.");
         Self {
-            place: ident.span(),
+            place: ident,
             vis: module.vis_inside(),
             attrs: quote!(#[doc = #docs]),
             what: "the operations",
@@ -93,7 +93,7 @@ fn new_function(
     fields: &[Field],
 ) -> TokenStream {
     let (span, vis) = (at(name), &origin.vis);
-    let [twin, new] = ["impl", "new"].map(|word| Ident::new(word, origin.place));
+    let [twin, new] = ["impl", "new"].map(|word| twin(word, &origin.place));
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let names = fields.iter().map(|field| &field.name);
     let parameters = fields
