@@ -105,22 +105,28 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
     let has_ended = frames.has_ended();
     let mut scratch = Vec::new();
     loop {
-        let processed = match step(handler, responder, io, frames, write, &mut scratch) {
-            Step::Call(function) => {
-                let mut function = pin!(function);
-                poll_fn(|cx| match function.as_mut().poll(cx) {
-                    Poll::Ready(result) => {
-                        let flow = responder.respond(write, result);
-                        Poll::Ready(Ok(Processed::Responded(flow)))
-                    }
-                    Poll::Pending => io
-                        .poll_while_function_waits(has_ended, ahead, write, responder.unsent(), cx)
-                        .map_ok(Processed::Interrupted),
-                })
-                .await?
-            }
-            Step::Rejected(flow) => Processed::Responded(flow),
-            Step::Pause(pause) => return Ok(pause),
+        let processed = {
+            // Nothing else may hold the future, or the task would have room for two.
+            let mut function = pin!(
+                match step(handler, responder, io, frames, write, &mut scratch) {
+                    Step::Call(function) => function,
+                    Step::Rejected(flow) => match pause_after(responder, write, flow) {
+                        Some(pause) => return Ok(pause),
+                        None => continue,
+                    },
+                    Step::Pause(pause) => return Ok(pause),
+                }
+            );
+            poll_fn(|cx| match function.as_mut().poll(cx) {
+                Poll::Ready(result) => {
+                    let flow = responder.respond(write, result);
+                    Poll::Ready(Ok(Processed::Responded(flow)))
+                }
+                Poll::Pending => io
+                    .poll_while_function_waits(has_ended, ahead, write, responder.unsent(), cx)
+                    .map_ok(Processed::Interrupted),
+            })
+            .await?
         };
         io.function_ended();
         // An interrupted function is dropped before its request is answered. Its drop may panic, and a

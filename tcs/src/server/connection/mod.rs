@@ -291,4 +291,43 @@ mod tests {
         assert_eq!(registry.report().connections.closed, 1);
         assert_eq!(permits.available_permits(), 1);
     }
+
+    /// Keeps this many bytes while it waits.
+    struct Keeps<const N: usize>;
+
+    impl<const N: usize> ServerProtocol for Keeps<N> {
+        type Framing = LengthPrefixed;
+        type Format = Plain;
+        type Session = ();
+        type Request<'a> = ();
+        type Reply<'a> = usize;
+
+        fn open_session(&self, _peer: &Peer) {}
+
+        async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<usize, Rejection> {
+            let block = [0_u8; N];
+            yield_now().await;
+            Ok(block.len())
+        }
+    }
+
+    fn task_size<const N: usize>() -> usize {
+        let settings = Settings::new::<Concurrent>();
+        let registration = Registry::new(settings.limits).register();
+        let new = NewConnection {
+            stream: join(tokio::io::empty(), sink()),
+            close: CloseKind::Drop,
+            info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
+            registration,
+            permit: None,
+        };
+        let shared = Arc::new(Shared::new(Keeps::<N>, settings.limits, false));
+        size_of_val(&Connection::open(shared, new).serve())
+    }
+
+    #[test]
+    fn task_has_room_for_the_future_of_its_function_once() {
+        let more = task_size::<110_000>() - task_size::<100_000>();
+        assert!(more < 11_000, "{more}");
+    }
 }
