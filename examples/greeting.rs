@@ -29,7 +29,7 @@
 //! last word, when it is stopped, say. It is not all of SMTP, and sends no mail. Mail servers insist on
 //! `\r\n` at the end of a line, which would be `framing = CrlfLines`; `nc` sends `\n`.
 
-use tcs::{Answer, ConcurrentServer, Lines, Rejection, RejectionKind, server_protocol};
+use tcs::{ConcurrentServer, Lines, Rejection, RejectionKind, Response, server_protocol};
 
 /// A mail is not longer than this, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -44,7 +44,7 @@ struct Mail {
 }
 
 #[server_protocol(framing = Lines, greeting = "220 mail.example is ready", refuse = in_words)]
-fn dialogue(line: &str, #[session] mail: &mut Mail) -> Result<Answer<String>, String> {
+fn dialogue(line: &str, #[session] mail: &mut Mail) -> Result<Response<String>, String> {
     if mail.text.is_some() {
         return mail.take(line);
     }
@@ -71,15 +71,15 @@ fn dialogue(line: &str, #[session] mail: &mut Mail) -> Result<Answer<String>, St
             "250 ok".to_owned()
         }
         "NOOP" => "250 ok".to_owned(),
-        "QUIT" => return Ok(Answer::Last("221 goodbye".to_owned())),
+        "QUIT" => return Ok(Response::ReplyAndClose("221 goodbye".to_owned())),
         _ => return Err(format!("there is no command {verb:?}")),
     };
-    Ok(Answer::Reply(reply))
+    Ok(Response::Reply(reply))
 }
 
 impl Mail {
     /// Takes a line of the text, which is not answered but for the last.
-    fn take(&mut self, line: &str) -> Result<Answer<String>, String> {
+    fn take(&mut self, line: &str) -> Result<Response<String>, String> {
         let text = self.text.get_or_insert_default();
         if line != "." {
             // A dot at the start of a line is doubled by the sender (RFC 5321, section 4.5.2).
@@ -89,7 +89,7 @@ impl Mail {
                 text.push_str(line);
                 text.push('\n');
             }
-            return Ok(Answer::Nothing);
+            return Ok(Response::NoReply);
         }
         let Self { from, to, text } = std::mem::take(self);
         let (from, text) = (from.unwrap_or_default(), text.unwrap_or_default());
@@ -97,7 +97,7 @@ impl Mail {
             return Err("the mail is too long".to_owned());
         }
         print!("from {from} to {}:\n{text}", to.join(", "));
-        Ok(Answer::Reply("250 taken".to_owned()))
+        Ok(Response::Reply("250 taken".to_owned()))
     }
 }
 

@@ -24,7 +24,7 @@ use std::{
 };
 
 use tcs::{
-    Answer, ConcurrentServer, Decode, DecodeError, Delimited, Frame, Plain, Rejection, delimiter,
+    ConcurrentServer, Decode, DecodeError, Delimited, Frame, Plain, Rejection, Response, delimiter,
     server_protocol,
 };
 
@@ -68,7 +68,7 @@ fn report(
     message: Message,
     #[session] device: &mut Device,
     #[state] all: &AtomicU64,
-) -> Answer<f64> {
+) -> Response<f64> {
     #[expect(clippy::cast_precision_loss, reason = "no device lives that long")]
     let number = |count: u64| count as f64;
     match message {
@@ -76,19 +76,19 @@ fn report(
             device.count += 1;
             device.mean += (reading - device.mean) / number(device.count);
             all.fetch_add(1, Relaxed);
-            Answer::Nothing
+            Response::NoReply
         }
-        Message::Count => Answer::Reply(number(device.count)),
-        Message::Mean => Answer::Reply(device.mean),
-        Message::All => Answer::Reply(number(all.load(Relaxed))),
+        Message::Count => Response::Reply(number(device.count)),
+        Message::Mean => Response::Reply(device.mean),
+        Message::All => Response::Reply(number(all.load(Relaxed))),
     }
 }
 
 /// A device waits for no reply to a reading, so it is told nothing, and goes on. Unless it is named,
 /// the connection would close, as the next reply would be taken for this one.
-fn complain(refusal: &Rejection) -> Answer<&'static str> {
+fn complain(refusal: &Rejection) -> Response<&'static str> {
     println!("{refusal}");
-    Answer::Nothing
+    Response::NoReply
 }
 
 fn main() -> tcs::Result<()> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tcs::{
-    Answer, ConcurrentServer, Framing, LengthPrefixed, Lines, Netstrings, Report, ServerProtocol,
+    ConcurrentServer, Framing, LengthPrefixed, Lines, Netstrings, Report, Response, ServerProtocol,
     server_protocol,
 };
 use tcs_tests::{
@@ -294,11 +294,11 @@ async fn drain_is_told_behind_a_batch<K: Kind>() {
 }
 
 #[server_protocol]
-fn doubt(request: &str) -> Answer<Result<&str, &str>> {
+fn doubt(request: &str) -> Response<Result<&str, &str>> {
     match request {
-        "error" => Answer::Reply(Err("no")),
-        "last" => Answer::Last(Err("never")),
-        other => Answer::Reply(Ok(other)),
+        "error" => Response::Reply(Err("no")),
+        "last" => Response::ReplyAndClose(Err("never")),
+        other => Response::Reply(Ok(other)),
     }
 }
 

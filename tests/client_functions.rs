@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 
 use tcs::{
-    Answer, ConcurrentServer, Connection, Contract, Decode, DecodeError, Frame, LengthPrefixed,
-    Plain, client_protocol, server_protocol,
+    ConcurrentServer, Connection, Contract, Decode, DecodeError, Frame, LengthPrefixed, Plain,
+    Response, client_protocol, server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, within};
 use tokio::{
@@ -138,7 +138,7 @@ impl Contract for Declared {
     type Framing = LengthPrefixed;
     type Format = Plain;
     type Request<'a> = &'a str;
-    type Reply<'a> = Result<Answer<u8>, String>;
+    type Reply<'a> = Result<Response<u8>, String>;
 }
 
 #[client_protocol(server = Parse, request = |number: u32| &format!("{number}"))]

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tcs::{
-    Answer, Carry, Codec, ConcurrentServer, Context, Peer, Rejection, ServerProtocol,
+    Carry, Codec, ConcurrentServer, Context, Peer, Rejection, Response, ServerProtocol,
     server_protocol,
 };
 use tcs_tests::{
@@ -144,13 +144,13 @@ async fn items_need_no_bytes_of_their_own(over: Over) {
 }
 
 #[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>)]
-fn book(entry: Entry, #[session] total: &mut i64) -> Answer<Balance> {
+fn book(entry: Entry, #[session] total: &mut i64) -> Response<Balance> {
     match entry {
         Entry::Add(number) => *total += number,
         Entry::Total => {}
-        Entry::Quit => return Answer::Last(Balance(*total)),
+        Entry::Quit => return Response::ReplyAndClose(Balance(*total)),
     }
-    Answer::Reply(Balance(*total))
+    Response::Reply(Balance(*total))
 }
 
 async fn each_connection_has_a_codec_of_its_own(over: Over) {
@@ -243,21 +243,21 @@ async fn greeting_passes_through_the_codec(over: Over) {
 }
 
 #[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>)]
-async fn wait(Carry(entry): Carry<Entry>) -> Answer<Balance> {
+async fn wait(Carry(entry): Carry<Entry>) -> Response<Balance> {
     tokio::task::yield_now().await;
     match entry {
-        Entry::Add(number) => Answer::Reply(Balance(number)),
-        Entry::Total => Answer::Nothing,
-        Entry::Quit => Answer::Last(Balance(0)),
+        Entry::Add(number) => Response::Reply(Balance(number)),
+        Entry::Total => Response::NoReply,
+        Entry::Quit => Response::ReplyAndClose(Balance(0)),
     }
 }
 
 #[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>, blocking)]
-fn block(entry: Entry) -> Answer<Balance> {
+fn block(entry: Entry) -> Response<Balance> {
     match entry {
-        Entry::Add(number) => Answer::Reply(Balance(number)),
-        Entry::Total => Answer::Nothing,
-        Entry::Quit => Answer::Last(Balance(0)),
+        Entry::Add(number) => Response::Reply(Balance(number)),
+        Entry::Total => Response::NoReply,
+        Entry::Quit => Response::ReplyAndClose(Balance(0)),
     }
 }
 

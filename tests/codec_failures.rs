@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tcs::{
-    Answer, Codec, ConcurrentServer, Context, Encode, Peer, Rejection, RejectionKind,
+    Codec, ConcurrentServer, Context, Encode, Peer, Rejection, RejectionKind, Response,
     ServerProtocol, server::Requests, server_protocol,
 };
 use tcs_tests::{
@@ -87,12 +87,12 @@ fn worded(entry: Entry) -> Result<Balance, String> {
     book(entry)
 }
 
-fn in_words(refusal: &Rejection) -> Answer<Balance> {
+fn in_words(refusal: &Rejection) -> Response<Balance> {
     match refusal.kind() {
-        RejectionKind::Error => Answer::Reply(Balance(1_000)),
-        RejectionKind::Failed => Answer::Reply(Balance(2_000)),
-        kind if kind.is_final() => Answer::Reply(Balance(3_000)),
-        _ => Answer::Nothing,
+        RejectionKind::Error => Response::Reply(Balance(1_000)),
+        RejectionKind::Failed => Response::Reply(Balance(2_000)),
+        kind if kind.is_final() => Response::Reply(Balance(3_000)),
+        _ => Response::NoReply,
     }
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    Answer, Callable, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed,
-    Lines, MessagePack, Postcard, Protobuf, RejectionKind, ServerProtocol, client_protocol,
+    Callable, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed, Lines,
+    MessagePack, Postcard, Protobuf, RejectionKind, Response, ServerProtocol, client_protocol,
     server_protocol,
 };
 use tcs_tests::{Heard, client::chain, frame, raw_server::RawServer, start, within};
@@ -293,8 +293,8 @@ fn buy(reply: Result<Receipt<'_>, Refused>) -> Result<u16, Refused> {
 }
 
 #[server_protocol(format = Json)]
-fn last(left: u8) -> Answer<Result<u8, Refused>> {
-    Answer::Last(left.checked_sub(1).ok_or(Refused::SoldOut { left }))
+fn last(left: u8) -> Response<Result<u8, Refused>> {
+    Response::ReplyAndClose(left.checked_sub(1).ok_or(Refused::SoldOut { left }))
 }
 
 #[tokio::test]

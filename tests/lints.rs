@@ -59,7 +59,7 @@
 
 use std::sync::Mutex;
 
-use tcs::{Answer, Encode, FromContext, Peer, client_protocol, server_protocol};
+use tcs::{Encode, FromContext, Peer, Response, client_protocol, server_protocol};
 
 #[server_protocol]
 fn private(name: &str) -> String {
@@ -85,7 +85,7 @@ pub async fn everything<'n, T>(
     #[state] list: &[T],
     #[session] seen: &mut String,
     _peer: &Peer,
-) -> Result<Answer<&'n str>, String>
+) -> Result<Response<&'n str>, String>
 where
     T: std::fmt::Debug + ToString,
 {
@@ -94,7 +94,7 @@ where
     }
     seen.push_str(prefix);
     let _ = list;
-    Ok(Answer::Last(name))
+    Ok(Response::ReplyAndClose(name))
 }
 
 /// Needs its states only for the options.

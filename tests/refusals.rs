@@ -3,8 +3,8 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use tcs::{
-    Answer, ConcurrentServer, ConnectionInfo, Context, Encode, FromContext, Lines, Peer, Plain,
-    Raw, Rejection, RejectionKind, ServerProtocol, server::Requests, server_protocol,
+    ConcurrentServer, ConnectionInfo, Context, Encode, FromContext, Lines, Peer, Plain, Raw,
+    Rejection, RejectionKind, Response, ServerProtocol, server::Requests, server_protocol,
 };
 use tcs_tests::{
     Act, Count, Counting, Gate, Kind, Over, Place, each_kind, gate, over_both, start, within,
@@ -240,8 +240,8 @@ fn once_wrong(number: u32) -> u32 {
     number
 }
 
-fn last_words(_: &Rejection) -> Answer<&'static str> {
-    Answer::Last("bye")
+fn last_words(_: &Rejection) -> Response<&'static str> {
+    Response::ReplyAndClose("bye")
 }
 
 async fn words_can_be_the_last(over: Over) {
@@ -255,8 +255,8 @@ fn listen(number: u32) -> u32 {
     number
 }
 
-fn nothing(_: &Rejection) -> Answer<&'static str> {
-    Answer::Nothing
+fn nothing(_: &Rejection) -> Response<&'static str> {
+    Response::NoReply
 }
 
 async fn words_can_be_none(over: Over) {

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, time::Duration};
 
 use tcs::{
-    Answer, ConcurrentServer, Context, Encode, Lines, OnceServer, Peer, Plain, Rejection,
+    ConcurrentServer, Context, Encode, Lines, OnceServer, Peer, Plain, Rejection, Response,
     ServerProtocol, server::Requests,
 };
 use tcs_tests::{Act, Gate, Kind, Over, Place, each_kind, gate, start, within};
@@ -85,7 +85,7 @@ impl<K: Kind, W: Words> ServerProtocol for Halve<K, W> {
     type Format = Plain;
     type Session = ();
     type Request<'a> = u32;
-    type Reply<'a> = Answer<Result<u32, &'static str>>;
+    type Reply<'a> = Response<Result<u32, &'static str>>;
 
     fn open_session(&self, _peer: &Peer) {}
 
@@ -108,9 +108,9 @@ impl<K: Kind, W: Words> ServerProtocol for Halve<K, W> {
     ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send {
         K::process(context.info, &self.gate, move || {
             Act::Return(Ok(match number {
-                0 => Answer::Last(Ok(0)),
-                number if number % 2 == 0 => Answer::Reply(Ok(number / 2)),
-                _ => Answer::Reply(Err("odd")),
+                0 => Response::ReplyAndClose(Ok(0)),
+                number if number % 2 == 0 => Response::Reply(Ok(number / 2)),
+                _ => Response::Reply(Err("odd")),
             }))
         })
     }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tcs::{
-    Answer, ConcurrentServer, ConnectionInfo, Context, Decode, DecodeError, Frame, FromContext,
-    LengthPrefixed, Lines, Peer, Plain, Rejection, ServerProtocol, server_protocol,
+    ConcurrentServer, ConnectionInfo, Context, Decode, DecodeError, Frame, FromContext,
+    LengthPrefixed, Lines, Peer, Plain, Rejection, Response, ServerProtocol, server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, start, within};
 use tokio::task::yield_now;
@@ -92,10 +92,10 @@ async fn nothing_is_an_empty_message() {
 }
 
 #[server_protocol]
-fn parse(text: &str) -> Result<Answer<u8>, std::num::ParseIntError> {
+fn parse(text: &str) -> Result<Response<u8>, std::num::ParseIntError> {
     Ok(match text.parse()? {
-        0 => Answer::Last(0),
-        number => Answer::Reply(number),
+        0 => Response::ReplyAndClose(0),
+        number => Response::Reply(number),
     })
 }
 

@@ -213,11 +213,11 @@ pub use format::MessagePack;
 pub use format::Postcard;
 #[cfg(feature = "protobuf")]
 pub use format::Protobuf;
-pub use format::{
-    Answer, Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, Plain, Received, Writer,
-};
 #[cfg(feature = "codec")]
 pub use format::{Carry, Item};
+pub use format::{
+    Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, Plain, Received, Response, Writer,
+};
 #[cfg(feature = "codec")]
 pub use framing::Codec;
 pub use framing::{

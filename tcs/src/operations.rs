@@ -67,7 +67,7 @@ impl<'de, T: Serialize + Deserialize<'de>> Argument<'de> for T {
     label = "not both `Serialize` and `Deserialize`",
     note = "the server writes a reply and the client reads it: derive both",
     note = "text and bytes are the only references that can be read: return a copy, or a type with a lifetime",
-    note = "an operation is answered by its value: `Answer` is for protocols of one function"
+    note = "an operation is answered by its value: `Response` is for protocols of one function"
 )]
 pub trait Returned<'de>: Sized {
     /// Reads it, after the operation's name.

@@ -126,8 +126,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// text of [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as the reply. With
     /// one, a refusal in place of a reply is answered by the message, and the connection goes on.
     /// After a final refusal ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
-    /// [`Answer::Last`](crate::Answer::Last) closes it in any case, and
-    /// [`Answer::Nothing`](crate::Answer::Nothing) sends nothing.
+    /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose) closes it in any case, and
+    /// [`Response::NoReply`](crate::Response::NoReply) sends nothing.
     ///
     /// This method is not called for a peer that speaks another protocol (HTTP, TLS, SSH), nor if
     /// the connection ends as planned, after the last reply. A panic here, or a message that cannot

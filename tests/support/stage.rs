@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tcs::{Answer, Json, server_protocol};
+use tcs::{Json, Response, server_protocol};
 use tokio::{sync::Semaphore, task::yield_now};
 
 use crate::{Gate, gate};
@@ -109,15 +109,15 @@ pub fn sync_hold<'a>(request: &'a str, #[state] stage: &Stage) -> &'a str {
 
 /// Says nothing to `hold`, so that nothing is sent that could fail.
 #[server_protocol]
-pub fn silent_hold<'a>(request: &'a str, #[state] stage: &Stage) -> Answer<&'a str> {
+pub fn silent_hold<'a>(request: &'a str, #[state] stage: &Stage) -> Response<&'a str> {
     let entered = stage.enter();
     if request == "hold" {
         stage.block();
         entered.returns();
-        return Answer::Nothing;
+        return Response::NoReply;
     }
     entered.returns();
-    Answer::Reply(request)
+    Response::Reply(request)
 }
 
 #[server_protocol]

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, panic::panic_any, sync::Arc};
 
 use tcs::{
-    Answer, Context, Encode, EncodeError, Framing, Peer, Plain, Rejection, ServerProtocol, Writer,
+    Context, Encode, EncodeError, Framing, Peer, Plain, Rejection, Response, ServerProtocol, Writer,
 };
 
 use crate::{Act, Gate, Kind, ReadyFn};
@@ -17,7 +17,7 @@ use crate::{Act, Gate, Kind, ReadyFn};
 /// | `error TEXT` | the function's `Err` |
 /// | `busy TEXT` | a refusal of that kind |
 /// | `size N` | a reply of so many bytes |
-/// | `last TEXT`, `nothing`, `close` | as `Answer` |
+/// | `last TEXT`, `nothing`, `close` | as `Response` |
 /// | `wait TEXT` | waits at the gate, as its [`Kind`] can, then replies with the text |
 /// | `wait-panic` | waits at the gate, as its [`Kind`] can, then panics |
 /// | `count` | the number of requests in this session |
@@ -94,7 +94,7 @@ impl Count for Counting {
 /// Any of the tester's replies.
 #[derive(Debug)]
 pub enum Reply {
-    Ordinary(Answer<String>),
+    Ordinary(Response<String>),
     Error(String),
 }
 
@@ -139,14 +139,14 @@ fn act(count: u32, request: &str) -> Act<Result<Reply, Rejection>> {
         "bomb" => panic_any(Bomb),
         "error" => return Act::Return(Ok(Reply::Error(text))),
         "busy" => return Act::Return(Err(Rejection::busy(text))),
-        "size" => Answer::Reply("x".repeat(rest.parse().expect("a size"))),
-        "last" => Answer::Last(text),
-        "nothing" => Answer::Nothing,
-        "close" => Answer::Close,
-        "count" => Answer::Reply(count.to_string()),
-        "wait" => return Act::Wait(Ok(Reply::Ordinary(Answer::Reply(text)))),
+        "size" => Response::Reply("x".repeat(rest.parse().expect("a size"))),
+        "last" => Response::ReplyAndClose(text),
+        "nothing" => Response::NoReply,
+        "close" => Response::Close,
+        "count" => Response::Reply(count.to_string()),
+        "wait" => return Act::Wait(Ok(Reply::Ordinary(Response::Reply(text)))),
         "wait-panic" => return Act::WaitAndPanic,
-        _ => Answer::Reply(request.to_owned()),
+        _ => Response::Reply(request.to_owned()),
     };
     Act::Return(Ok(Reply::Ordinary(answer)))
 }

@@ -38,7 +38,7 @@ const FULL: usize = 64 * 1024;
 /// At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight. Dropping a
 /// pipeline before all replies are received closes the connection, so that no reply reaches another
 /// caller. Do not use pipelines with a protocol that leaves requests without a reply
-/// ([`Answer::Nothing`](crate::Answer::Nothing)): replies carry no ids, so the next one would be taken
+/// ([`Response::NoReply`](crate::Response::NoReply)): replies carry no ids, so the next one would be taken
 /// for the missing one.
 ///
 /// # Examples

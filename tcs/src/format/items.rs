@@ -5,7 +5,7 @@ use std::{cell::Cell, fmt, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{Answer, Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Response, Writer};
 use crate::Codec;
 
 /// A type whose values are messages of a [`Codec`].
@@ -159,7 +159,7 @@ where
     }
 }
 
-impl<'a, C: Decoder, T: Received<'a, Codec<C>>> Received<'a, Codec<C>> for Answer<T> {
+impl<'a, C: Decoder, T: Received<'a, Codec<C>>> Received<'a, Codec<C>> for Response<T> {
     type Value = T::Value;
 }
 

@@ -22,7 +22,7 @@ use super::{
 /// | `Result<T, E>` | `{"Ok":…}` or `{"Err":…}`: a value on both ends, see below |
 /// | floats | so that they can be read exactly; `null` where they are not finite |
 /// | `&[u8]`, `Vec<u8>` | an array of numbers; only `Vec<u8>` is read from one |
-/// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
+/// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// No newline stands in a message, since JSON writes those in text as `\n`. So it can be
 /// combined with [`framing = Lines`](crate::Lines), which makes *JSON lines*. That has no form of its own
@@ -70,7 +70,7 @@ use super::{
 ///
 /// A `Result` is a value like any other: the client gets it as the reply, and its error is of
 /// the type that the function returned. So a call returns `Result<Result<T, E>, tcs::Error>`. To have the
-/// last reply of a connection say one, return `Answer<Result<T, E>>`; `Result<Answer<T>, E>` is for
+/// last reply of a connection say one, return `Response<Result<T, E>>`; `Result<Response<T>, E>` is for
 /// [`Plain`](crate::Plain) only.
 ///
 /// # What is borrowed

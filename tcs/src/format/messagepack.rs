@@ -24,7 +24,7 @@ use super::{
 /// | `Option<T>`, `()` | the value or nil; nil. `Some(None)` of an `Option<Option<T>>` is nil as well, so it arrives as `None` |
 /// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: a value on both ends |
 /// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well |
-/// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
+/// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// Its messages are bytes of all values, so they need a framing that says how many follow, such as the
 /// default, [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings): with lines and delimiters,
@@ -50,7 +50,7 @@ use super::{
 /// # Results
 ///
 /// A `Result` is a value like any other: the client gets it as the reply, so a call returns
-/// `Result<Result<T, E>, tcs::Error>`. The last reply of a connection is an `Answer<Result<T, E>>`.
+/// `Result<Result<T, E>, tcs::Error>`. The last reply of a connection is a `Response<Result<T, E>>`.
 ///
 /// # What is borrowed
 ///

@@ -2,7 +2,6 @@
 
 use std::{any::Any, fmt};
 
-mod answer;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod guard;
 #[cfg(feature = "codec")]
@@ -16,11 +15,11 @@ mod plain;
 mod postcard;
 #[cfg(feature = "protobuf")]
 mod protobuf;
+mod response;
 #[cfg(all(test, feature = "json", feature = "messagepack", feature = "postcard"))]
 mod samples;
 mod writer;
 
-pub use answer::Answer;
 #[cfg(feature = "codec")]
 pub use items::{Carry, Item};
 #[cfg(feature = "json")]
@@ -32,6 +31,7 @@ pub use plain::Plain;
 pub use postcard::Postcard;
 #[cfg(feature = "protobuf")]
 pub use protobuf::Protobuf;
+pub use response::Response;
 pub(crate) use writer::Outcome;
 pub use writer::Writer;
 
@@ -65,7 +65,7 @@ use crate::{Framing, rejection::Escaped};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message in the format `{Format}`",
     label = "no `Encode<{Format}>`",
-    note = "`Plain` sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Answer` of them",
+    note = "`Plain` sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Response` of them",
     note = "with serde: derive `Serialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
     note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Encode`",
     note = "a `Codec<C>` sends what `C` has an `Encoder` for, if it is a `tcs::Item`; `tcs::Carry` makes one of any type"
@@ -152,7 +152,7 @@ where
     })
 }
 
-/// What a caller sees of a reply: `T` of an [`Answer<T>`] and, in [`Plain`], of a `Result<T, E>`,
+/// What a caller sees of a reply: `T` of a [`Response<T>`] and, in [`Plain`], of a `Result<T, E>`,
 /// whose error arrives as a refusal; any other type as it is.
 pub trait Received<'a, Format> {
     /// What is decoded.

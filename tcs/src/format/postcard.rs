@@ -39,7 +39,7 @@ use super::{
 /// | `Option<T>` | 0, or 1 and the value |
 /// | `Result<T, E>` | 0 and the value, or 1 and the error: a value on both ends |
 /// | `()` | nothing |
-/// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
+/// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// Its messages are bytes of all values, so they need a framing that says how many follow, such as the
 /// default, [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings): with lines and delimiters,
@@ -67,7 +67,7 @@ use super::{
 /// # Results
 ///
 /// A `Result` is a value like any other: the client gets it as the reply, so a call returns
-/// `Result<Result<T, E>, tcs::Error>`. The last reply of a connection is an `Answer<Result<T, E>>`.
+/// `Result<Result<T, E>, tcs::Error>`. The last reply of a connection is a `Response<Result<T, E>>`.
 ///
 /// # What is borrowed
 ///

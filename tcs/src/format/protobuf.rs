@@ -15,7 +15,7 @@ use crate::__private::Built;
 /// | `T: prost::Message` | as <https://protobuf.dev/programming-guides/encoding> says, without a length before it |
 /// | `()` | an empty message |
 /// | `String`, `Vec<u8>`, `bool`, `u32`, … | the wrapper messages of `google.protobuf`, such as `StringValue` |
-/// | [`Answer<T>`](crate::Answer) | `T`, which is also what the caller reads |
+/// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// ```
 /// use tcs::{Protobuf, server_protocol};

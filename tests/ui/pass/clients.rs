@@ -1,6 +1,6 @@
 //! What a client function may be.
 
-use tcs::{Answer, Contract, LengthPrefixed, Lines, Plain, client_protocol, server_protocol};
+use tcs::{Response, Contract, LengthPrefixed, Lines, Plain, client_protocol, server_protocol};
 
 #[client_protocol(request = "Ann")]
 fn print_reply(reply: &str) {
@@ -48,8 +48,8 @@ fn shown(name: &str) -> Result<&str, std::convert::Infallible> {
 }
 
 #[server_protocol(framing = Lines)]
-fn divide(request: u32) -> Result<Answer<u32>, &'static str> {
-    100_u32.checked_div(request).map(Answer::Reply).ok_or("by zero")
+fn divide(request: u32) -> Result<Response<u32>, &'static str> {
+    100_u32.checked_div(request).map(Response::Reply).ok_or("by zero")
 }
 
 #[server_protocol]

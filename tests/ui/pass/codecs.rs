@@ -1,14 +1,14 @@
 //! Codecs as framing and format, in the forms that messages can have.
 
 use bytes::{Bytes, BytesMut};
-use tcs::{Answer, Carry, Codec, Contract, client_protocol, server_protocol};
+use tcs::{Response, Carry, Codec, Contract, client_protocol, server_protocol};
 use tokio_util::codec::{LengthDelimitedCodec, LinesCodec};
 
 type Text = Codec<LinesCodec>;
 
 #[server_protocol(framing = Text, format = Codec<LinesCodec>)]
-fn borrows<'a>(line: String, #[state] text: &'a str) -> Result<Answer<&'a str>, String> {
-    if line.is_empty() { Err(line) } else { Ok(Answer::Last(text)) }
+fn borrows<'a>(line: String, #[state] text: &'a str) -> Result<Response<&'a str>, String> {
+    if line.is_empty() { Err(line) } else { Ok(Response::ReplyAndClose(text)) }
 }
 
 #[server_protocol(framing = Codec<LengthDelimitedCodec>, format = Codec<LengthDelimitedCodec>)]
@@ -41,7 +41,7 @@ impl Contract for Lines {
     type Framing = Text;
     type Format = Text;
     type Request<'a> = &'a str;
-    type Reply<'a> = Answer<Result<String, u8>>;
+    type Reply<'a> = Response<Result<String, u8>>;
 }
 
 async fn call(mut connection: tcs::Connection<Text>) -> tcs::Result<String> {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use serde::{Deserialize, Serialize};
-use tcs::{Answer, Json, Lines, MessagePack, Postcard, Protobuf, client_protocol, server_protocol};
+use tcs::{Response, Json, Lines, MessagePack, Postcard, Protobuf, client_protocol, server_protocol};
 
 #[derive(Deserialize, Serialize)]
 pub struct Order<'a> {
@@ -37,8 +37,8 @@ async fn from_session<'s>(number: u8, #[session] seen: &'s mut Vec<u8>) -> &'s [
 }
 
 #[server_protocol(format = MessagePack)]
-fn bytes(raw: &[u8]) -> Answer<&[u8]> {
-    Answer::Last(raw)
+fn bytes(raw: &[u8]) -> Response<&[u8]> {
+    Response::ReplyAndClose(raw)
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -48,8 +48,8 @@ pub struct Number {
 }
 
 #[server_protocol(format = Protobuf)]
-fn negated(number: Number) -> Answer<Number> {
-    Answer::Reply(Number { value: -number.value })
+fn negated(number: Number) -> Response<Number> {
+    Response::Reply(Number { value: -number.value })
 }
 
 #[client_protocol(server = Negated, request = |value: i64| Number { value })]

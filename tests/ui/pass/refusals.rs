@@ -1,6 +1,6 @@
 //! Each form of a function that words refusals.
 
-use tcs::{Answer, Lines, Raw, Rejection, RejectionKind, server_protocol};
+use tcs::{Response, Lines, Raw, Rejection, RejectionKind, server_protocol};
 
 #[server_protocol(framing = Lines, refuse = text)]
 fn borrowed(_: ()) {}
@@ -24,11 +24,11 @@ async fn method(_: (), #[session] _count: &mut u32) {}
 struct Words;
 
 impl Words {
-    fn of(refusal: &Rejection) -> Answer<&'static str> {
+    fn of(refusal: &Rejection) -> Response<&'static str> {
         match refusal.kind() {
-            RejectionKind::Idle => Answer::Last("bye"),
-            RejectionKind::Error => Answer::Nothing,
-            _ => Answer::Reply("sorry"),
+            RejectionKind::Idle => Response::ReplyAndClose("bye"),
+            RejectionKind::Error => Response::NoReply,
+            _ => Response::Reply("sorry"),
         }
     }
 }

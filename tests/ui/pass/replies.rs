@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Display};
 
-use tcs::{Answer, server_protocol};
+use tcs::{Response, server_protocol};
 
 pub struct Names(Vec<String>);
 
@@ -53,13 +53,13 @@ async fn boxed_error(request: &str) -> Result<usize, Box<dyn Display>> {
 }
 
 #[server_protocol]
-fn last(request: &str) -> Answer<&str> {
-    Answer::Last(request)
+fn last(request: &str) -> Response<&str> {
+    Response::ReplyAndClose(request)
 }
 
 #[server_protocol]
-fn fallible_answer(request: &str) -> Result<Answer<u8>, std::num::ParseIntError> {
-    request.parse().map(Answer::Reply)
+fn fallible_answer(request: &str) -> Result<Response<u8>, std::num::ParseIntError> {
+    request.parse().map(Response::Reply)
 }
 
 fn main() {

@@ -6,6 +6,6 @@ impl tokio_util::codec::Decoder for C {
 }
 
 #[tcs::server_protocol(framing = tcs::Codec<C>, format = tcs::Codec<C>)]
-fn listen(_: u8) -> tcs::Answer<tcs::NoMessage> { tcs::Answer::Nothing }
+fn listen(_: u8) -> tcs::Response<tcs::NoMessage> { tcs::Response::NoReply }
 
 fn main() {}

@@ -1,8 +1,8 @@
-use tcs::{Answer, Json, server_protocol};
+use tcs::{Response, Json, server_protocol};
 
 #[server_protocol(format = Json)]
-fn place(count: u32) -> Result<Answer<u32>, String> {
-    Ok(Answer::Last(count))
+fn place(count: u32) -> Result<Response<u32>, String> {
+    Ok(Response::ReplyAndClose(count))
 }
 
 fn main() {}

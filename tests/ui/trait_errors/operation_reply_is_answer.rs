@@ -1,6 +1,6 @@
 #[tcs::server_protocol(format = tcs::Json)]
 mod bank {
-    pub fn add(one: u8) -> tcs::Answer<u8> { tcs::Answer::Last(one) }
+    pub fn add(one: u8) -> tcs::Response<u8> { tcs::Response::ReplyAndClose(one) }
 }
 
 fn main() {

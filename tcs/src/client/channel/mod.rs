@@ -43,7 +43,7 @@ mod shared;
 /// in it for both directions.
 ///
 /// Do not use channels with a protocol that leaves requests without a reply
-/// ([`Answer::Nothing`](crate::Answer::Nothing)): replies carry no ids, so the next one would be taken
+/// ([`Response::NoReply`](crate::Response::NoReply)): replies carry no ids, so the next one would be taken
 /// for the missing one.
 ///
 /// # Examples

@@ -222,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Wakeup, Gone>> {
-        // Replies without bytes (`Answer::Nothing`) are counted by a flush as well.
+        // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || unsent.sum() > 0 {
             ready!(self.poll_flush(write, unsent, cx))?;
         }

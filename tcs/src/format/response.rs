@@ -9,43 +9,43 @@ use super::{Encode, EncodeError, Plain, Received, Writer};
 /// # Examples
 ///
 /// ```
-/// use tcs::{Answer, Lines, server_protocol};
+/// use tcs::{Response, Lines, server_protocol};
 ///
 /// #[server_protocol(framing = Lines)]
-/// fn talk(line: &str) -> Answer<&str> {
+/// fn talk(line: &str) -> Response<&str> {
 ///     match line {
-///         "QUIT" => Answer::Last("bye"),
-///         "" => Answer::Nothing,
-///         "ABORT" => Answer::Close,
-///         other => Answer::Reply(other),
+///         "QUIT" => Response::ReplyAndClose("bye"),
+///         "" => Response::NoReply,
+///         "ABORT" => Response::Close,
+///         other => Response::Reply(other),
 ///     }
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "there are no other ways to answer")]
-pub enum Answer<T> {
+pub enum Response<T> {
     /// A reply.
     Reply(T),
     /// A reply, after which the server closes the connection; requests behind it are not executed.
-    Last(T),
+    ReplyAndClose(T),
     /// No reply. A client that waits for one runs into its reply timeout, so this is for protocols
     /// whose peers know which requests are not answered.
-    Nothing,
+    NoReply,
     /// No reply, and the server closes the connection without another byte. Replies to earlier requests are
     /// sent; requests behind it are not executed.
     Close,
 }
 
-impl<Format, T: Encode<Format>> Encode<Format> for Answer<T> {
+impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         match self {
             Self::Reply(reply) => reply.encode(out),
-            Self::Last(reply) => {
+            Self::ReplyAndClose(reply) => {
                 reply.encode(out)?;
                 out.last();
                 Ok(())
             }
-            Self::Nothing => {
+            Self::NoReply => {
                 out.nothing();
                 Ok(())
             }
@@ -61,7 +61,7 @@ impl<Format, T: Encode<Format>> Encode<Format> for Answer<T> {
 // One implementation per format: a blanket one would conflict with that for all `Decode` types.
 macro_rules! received {
     ($format:ty) => {
-        impl<'a, T: Received<'a, $format>> Received<'a, $format> for Answer<T> {
+        impl<'a, T: Received<'a, $format>> Received<'a, $format> for Response<T> {
             type Value = T::Value;
         }
     };
