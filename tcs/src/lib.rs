@@ -191,7 +191,6 @@ mod limit;
 mod operations;
 mod panics;
 mod protocol;
-mod race;
 mod rejection;
 mod runtime;
 pub mod server;

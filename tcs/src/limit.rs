@@ -1,4 +1,4 @@
-//! What the settings take, and what none of them may be.
+//! What no setting may be.
 
 use crate::{Error, Framing, ServerProtocol};
 

@@ -1,4 +1,4 @@
-//! Whose runtime things run on.
+//! What depends on the runtime: which one it is, and how tasks wait on it.
 
 use std::{
     pin::pin,
@@ -7,6 +7,7 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
+    sync::Notify,
     task::yield_now,
 };
 
@@ -49,6 +50,17 @@ pub(crate) fn block_on<T>(
 pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
     // tokio keeps the waker at the first poll, so the future need not live on.
     let _: Poll<()> = pin!(yield_now()).poll(cx);
+}
+
+/// Waits until `condition` returns `true`. It is checked again after each notification of `changed`.
+pub(crate) async fn wait_until(changed: &Notify, condition: impl Fn() -> bool) {
+    loop {
+        let notified = changed.notified();
+        if condition() {
+            return;
+        }
+        notified.await;
+    }
 }
 
 /// Builds a runtime for the method `called`. Fails inside a runtime; the error names `instead`.

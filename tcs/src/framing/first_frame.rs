@@ -13,8 +13,8 @@ use crate::Rejection;
 
 /// Any framing, with detection of other protocols in the first bytes of a connection.
 ///
-/// A server delivers the first frame only when the bytes cannot be another protocol: the bytes up
-/// to the frame's end, or those after it if the frame's own do not decide. The decision is a
+/// A server delivers the first frame only once the bytes cannot be another protocol. The frame's own
+/// bytes decide if they can, and otherwise the bytes after it. The decision is a
 /// function of the bytes alone. It does not depend on how the network, or an attacker, split them
 /// into reads.
 ///
@@ -41,7 +41,7 @@ enum Stage {
     /// The framing has returned this, and more bytes decide whether it counts.
     ///
     /// It is kept, because a framing may change its state with each frame, and so never parses the
-    /// same frame twice. It is boxed, because it is rare, and each idle connection has room for it.
+    /// same frame twice, unless its result depends on the bytes alone (`LengthPrefixed`). It is boxed, because it is rare, and each idle connection has room for it.
     Held(Box<Found>),
     /// Detection is over.
     Past,
@@ -177,7 +177,7 @@ fn judge_opted_out(input: Unparsed<'_>, parsed: Parsed) -> Verdict {
         return Verdict::Final(parsed);
     }
     match Notice::of_server(input.bytes()) {
-        Some(notice) if notice.is_about_framing() => said(notice),
+        Some(notice) if notice.is_about_framing() => notice_verdict(notice),
         _ if matches!(parsed, Ok(None)) => Verdict::Incomplete,
         _ => Verdict::Final(parsed),
     }
@@ -185,10 +185,10 @@ fn judge_opted_out(input: Unparsed<'_>, parsed: Parsed) -> Verdict {
 
 /// Decides about a framing's result for the first bytes of a connection.
 fn judge(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
-    if let Err(error) = no_first_bytes(input, granularity) {
+    if let Err(error) = check_first_bytes(input, granularity) {
         let parsed = match input.side() {
             Side::Server => Err(error),
-            Side::Client => of_a_server(input, Err(error)),
+            Side::Client => name_protocol(input, Err(error)),
         };
         return Verdict::Final(parsed);
     }
@@ -197,26 +197,28 @@ fn judge(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdi
         && granularity != Granularity::LengthPrefixed
         && let Some(notice) = Notice::of_server(input.bytes())
     {
-        return said(notice);
+        return notice_verdict(notice);
     }
     match (input.side(), parsed) {
         (Side::Server, Ok(None)) => incomplete(input, granularity),
         (Side::Server, Ok(Some(frame))) if frame.kind != FrameKind::TooLarge => {
             complete(input, granularity, frame)
         }
-        (Side::Server, Ok(Some(frame))) => no_message(input, Ok(frame)),
-        (Side::Server, Err(error)) => no_message(input, Err(error)),
+        (Side::Server, Ok(Some(frame))) => hold_if_unsure(input, Ok(frame)),
+        (Side::Server, Err(error)) => hold_if_unsure(input, Err(error)),
         (Side::Client, Ok(None)) => Verdict::Incomplete,
-        (Side::Client, parsed) => Verdict::Final(of_a_server(input, parsed)),
+        (Side::Client, parsed) => Verdict::Final(name_protocol(input, parsed)),
     }
 }
 
 /// Decides about bytes that are not a complete frame.
 fn incomplete(input: Unparsed<'_>, granularity: Granularity) -> Verdict {
     match Sniff::of(input.bytes()) {
-        Sniff::Clear(protocol) => other(protocol),
+        Sniff::Clear(protocol) => other_protocol_verdict(protocol),
         // A line can be long text. Its end shows whether it is a request line.
-        Sniff::LongPath if granularity != Granularity::Lines => other(OtherProtocol::Http),
+        Sniff::LongPath if granularity != Granularity::Lines => {
+            other_protocol_verdict(OtherProtocol::Http)
+        }
         // Fewer than four bytes can still be text in place of a length.
         Sniff::None
             if granularity != Granularity::LengthPrefixed || input.bytes().len() >= HEADER =>
@@ -234,24 +236,24 @@ fn complete(input: Unparsed<'_>, granularity: Granularity, frame: ParsedFrame) -
     let bytes = input.bytes();
     let own = bytes.get(..frame.consumed).unwrap_or(bytes);
     match Sniff::of(own) {
-        Sniff::Clear(protocol) => other(protocol),
+        Sniff::Clear(protocol) => other_protocol_verdict(protocol),
         Sniff::LongPath if granularity != Granularity::Lines || is_http_request_line(own) => {
-            other(OtherProtocol::Http)
+            other_protocol_verdict(OtherProtocol::Http)
         }
         Sniff::None | Sniff::LongPath => Verdict::Final(Ok(Some(frame))),
         Sniff::Maybe if !is_telling(own) || granularity == Granularity::AtOnce => {
             Verdict::Final(Ok(Some(frame)))
         }
-        Sniff::Maybe => no_message(input, Ok(frame)),
+        Sniff::Maybe => hold_if_unsure(input, Ok(frame)),
     }
 }
 
 /// Decides only when the bytes are, or cannot be, another protocol, or the input has ended;
 /// otherwise holds the result.
-fn no_message(input: Unparsed<'_>, found: Found) -> Verdict {
+fn hold_if_unsure(input: Unparsed<'_>, found: Found) -> Verdict {
     match Sniff::of(input.bytes()) {
-        Sniff::Clear(protocol) => other(protocol),
-        Sniff::LongPath => other(OtherProtocol::Http),
+        Sniff::Clear(protocol) => other_protocol_verdict(protocol),
+        Sniff::LongPath => other_protocol_verdict(OtherProtocol::Http),
         Sniff::Maybe if input.arrival() != Arrival::Ended => Verdict::Hold(found),
         Sniff::None | Sniff::Maybe => Verdict::Final(found.map(Some)),
     }
@@ -259,18 +261,18 @@ fn no_message(input: Unparsed<'_>, found: Found) -> Verdict {
 
 /// Decides about what a server of this library says to a peer that speaks another framing, or
 /// another protocol. Most framings would take it for a reply.
-fn said(notice: Notice) -> Verdict {
+fn notice_verdict(notice: Notice) -> Verdict {
     let text = format_args!("the server answers that it {notice}");
     Verdict::Final(Err(FrameError::malformed(text)))
 }
 
-fn other(protocol: OtherProtocol) -> Verdict {
+fn other_protocol_verdict(protocol: OtherProtocol) -> Verdict {
     Verdict::Final(Err(FrameError::other_protocol(protocol)))
 }
 
 /// Adds the protocol that the server seems to speak to an error. A framing that takes any bytes as
 /// a reply has no such error.
-fn of_a_server(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
+fn name_protocol(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
     let Some(protocol) = of_server(input.bytes()) else {
         return parsed;
     };
@@ -287,7 +289,7 @@ fn of_a_server(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
 /// Refuses bytes that cannot begin a line, or a frame with a length of four bytes.
 ///
 /// People mistake these two for each other. All other bytes are left to the framing.
-fn no_first_bytes(input: Unparsed<'_>, granularity: Granularity) -> Result<(), FrameError> {
+fn check_first_bytes(input: Unparsed<'_>, granularity: Granularity) -> Result<(), FrameError> {
     match granularity {
         Granularity::Lines => refuse_length(input),
         Granularity::LengthPrefixed => refuse_text(input),

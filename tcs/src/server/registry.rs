@@ -29,7 +29,7 @@ use super::{
     config::{Limit, Limits},
     report::{Report, Tally},
 };
-use crate::race::until;
+use crate::runtime::wait_until;
 
 /// The open connections of one server.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Registry {
         let tick = Duration::from_millis(self.tick);
         let mut clock = Duration::ZERO;
         loop {
-            until(&self.changed, &|| !self.lock().slots.is_empty()).await;
+            wait_until(&self.changed, || !self.lock().slots.is_empty()).await;
             let began = Instant::now();
             sleep(tick).await;
             clock += began.elapsed().min(tick * SLACK);
@@ -167,11 +167,11 @@ impl Registry {
         let is_empty = || self.lock().slots.is_empty();
         tokio::select! {
             biased;
-            () = until(&self.changed, &is_empty) => {}
+            () = wait_until(&self.changed, is_empty) => {}
             _ = hurry => {
                 self.abort();
                 // Connections that are still open after the grace period are in the report.
-                let _: Result<(), _> = timeout(GRACE, until(&self.changed, &is_empty)).await;
+                let _: Result<(), _> = timeout(GRACE, wait_until(&self.changed, is_empty)).await;
             }
         }
         self.report()
