@@ -40,7 +40,7 @@
 //! ready, and yields to other connections, timers and signals. So the first replies to many
 //! requests do not wait for the last, and a peer that never stops sending does not starve others. A
 //! single call is never interrupted: run a function that computes for long under `blocking`.
-
+//!
 //! # Memory
 //!
 //! Buffers grow with the bytes that arrive. A buffer beyond 128 KiB is freed when its connection waits, but glibc

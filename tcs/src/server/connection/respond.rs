@@ -29,8 +29,8 @@ pub(super) type Flow = ControlFlow<()>;
 /// Encodes and frames what is sent to a peer, and counts the responses that are not sent yet.
 ///
 /// The framing is here, although it also parses requests: while a function runs it borrows the
-/// [`Handler`], and its reply needs the framing. It does not hold the write buffer, because a connection that waits for a request has
-/// none.
+/// [`Handler`], and its reply needs the framing. The write buffer is not here, because a connection that
+/// waits for a request has none.
 ///
 /// [`Handler`]: super::dispatch::Handler
 pub(super) struct Responder<P: ServerProtocol> {
