@@ -276,3 +276,20 @@ async fn request_refused_before_it_is_all_sent_is_sent_to_its_end() {
             .expect("the server saw what it expects"),
     );
 }
+
+#[tokio::test]
+async fn pipeline_with_nothing_in_flight_is_not_full() {
+    let (mut connection, mut peer) = memory(64);
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    let large = "x".repeat(100_000);
+    tokio::select! {
+        biased;
+        _ = pipeline.send(&large) => panic!("nobody reads it"),
+        () = tokio::task::yield_now() => {}
+    }
+    assert!(pipeline.is_full());
+    within(peer.send(control(0x03, "too large"))).await;
+    receive(&mut pipeline).await.expect_err("a refusal");
+    assert_eq!(pipeline.in_flight(), 0);
+    assert!(!pipeline.is_full(), "`receive` has nothing to wait for");
+}

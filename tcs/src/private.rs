@@ -6,14 +6,7 @@
     reason = "expansions make and match them"
 )]
 
-use std::{
-    borrow::Cow,
-    fmt,
-    marker::PhantomData,
-    pin::Pin,
-    str::FromStr,
-    task::{self, Poll},
-};
+use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr};
 
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use serde;
@@ -132,34 +125,6 @@ macro_rules! __client {
             }
         }
     };
-}
-
-/// A future that is ready when it is first polled: it then calls a function that does not wait.
-///
-/// Unlike [`std::future::Ready`] it does not hold the result, which therefore need not be `Send`.
-#[derive(Debug)]
-#[must_use = "it does nothing until it is polled"]
-pub struct Immediate<F>(Option<F>);
-
-/// Calls a function that does not wait, when it is polled.
-#[inline]
-pub const fn immediate<T, F: FnOnce() -> T>(function: F) -> Immediate<F> {
-    Immediate(Some(function))
-}
-
-// The function is moved out of it, so nothing is pinned.
-impl<F> Unpin for Immediate<F> {}
-
-impl<T, F: FnOnce() -> T> Future for Immediate<F> {
-    type Output = T;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, _cx: &mut task::Context<'_>) -> Poll<T> {
-        match self.0.take() {
-            Some(function) => Poll::Ready(function()),
-            None => Poll::Pending,
-        }
-    }
 }
 
 /// What a field must be for its protocol to serve connections on any thread.

@@ -82,7 +82,7 @@ impl WriteBuffer {
     }
 
     #[inline]
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
@@ -194,6 +194,18 @@ impl WriteBuffer {
             self.clear();
         }
         Poll::Ready(Ok(sent))
+    }
+
+    /// Removes the bytes that were sent, if they are many. Otherwise a buffer to which frames are added while
+    /// others wait would keep all that was ever sent.
+    pub(crate) fn remove_sent(&mut self) {
+        if self.sent > FULL {
+            // One byte stays: it tells `poll_flush` that the stream must be flushed.
+            let removed = self.sent - 1;
+            self.buffer.drain(..removed);
+            self.sent = 1;
+            self.whole -= removed;
+        }
     }
 
     /// Drops the buffered frames.

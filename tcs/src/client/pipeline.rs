@@ -203,7 +203,8 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// and when 64 KiB each of requests and of replies wait, because the server sends replies before
     /// it reads on.
     pub fn is_full(&self) -> bool {
-        self.in_flight() >= self.connection.options.in_flight() || self.waiting() >= FULL
+        let in_flight = self.in_flight();
+        in_flight >= self.connection.options.in_flight() || in_flight > 0 && self.waiting() >= FULL
     }
 
     /// Returns the number of bytes that wait to be sent.

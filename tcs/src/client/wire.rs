@@ -349,6 +349,9 @@ impl Requests {
         let written = self.written();
         let flushed = self.buffer.poll_flush(cx, stream);
         self.sent = written - self.waiting() as u64;
+        if flushed.is_pending() {
+            self.buffer.remove_sent();
+        }
         flushed.map_ok(|_| self.buffer.give_back())
     }
 
@@ -535,5 +538,30 @@ mod tests {
             let next = wire.next(&mut framing, awaited);
             assert!(matches!(next, Ok(Some(Incoming::Message(_)))), "{next:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn requests_that_were_sent_leave_the_buffer_though_others_always_wait() {
+        let (near, mut far) = duplex(1_000);
+        let mut wire = Wire::new(near, 1 << 10);
+        let mut framing = LengthPrefixed;
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut taken = [0; 1_000];
+        for _ in 0..1_000 {
+            // The pipe takes part in the budget of tasks.
+            tokio::task::yield_now().await;
+            let request = |out: &mut Writer<'_>| {
+                out.put(&[0; 996]);
+                Ok(())
+            };
+            wire.push(&mut framing, request).expect("it fits");
+            if wire.poll_flush(&mut cx).is_pending() {
+                far.read_exact(&mut taken).await.expect("it was sent");
+            }
+        }
+        assert!(wire.requests.waiting() > 0);
+        let kept = wire.requests.buffer.capacity();
+        assert!(kept < 300_000, "{kept}");
+        assert_eq!(wire.sent() + wire.requests.waiting() as u64, 1_000_000);
     }
 }

@@ -173,6 +173,7 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Takes `bytes` as the bytes of one message.
+    #[inline]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -182,6 +183,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Returns the bytes.
+    #[inline]
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -209,6 +211,7 @@ impl<'a> Frame<'a> {
     /// # Errors
     ///
     /// When it is not UTF-8; the error says where.
+    #[inline]
     pub fn text(&self) -> Result<&'a str, DecodeError> {
         str::from_utf8(self.bytes).map_err(|source| {
             DecodeError::new(format_args!(

@@ -183,6 +183,7 @@ plain_decode! {
 }
 
 impl<'a, const N: usize> Decode<'a, Plain> for &'a [u8; N] {
+    #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         frame.bytes().try_into().map_err(|_| {
             DecodeError::new(format_args!(
@@ -194,6 +195,7 @@ impl<'a, const N: usize> Decode<'a, Plain> for &'a [u8; N] {
 }
 
 impl<const N: usize> Decode<'_, Plain> for [u8; N] {
+    #[inline]
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
         <&Self as Decode<'_, Plain>>::decode(frame).copied()
     }

@@ -329,13 +329,13 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         let registry = Registry::new(settings.limits);
         let registration = registry.register();
         let blocking = settings.blocking();
-        let new = NewConnection {
+        let new = Box::new(NewConnection {
             stream,
             close: CloseKind::Shutdown,
             info: ConnectionInfo::of(Peer::unnamed(), None, registration.id(), blocking),
             registration,
             permit: None,
-        };
+        });
         let mut connection = Connection::open(shared, new);
         registry.sweeping(pin!(connection.serve())).await;
         // The connection ends when it is dropped, so the report is made after that.

@@ -25,7 +25,7 @@ impl<P: ServerProtocol> SpawnConnection for Shared<P> {
     }
 
     fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<TcpStream>>, span: Span) {
-        let task = async move { Connection::open(self, *new).serve().await };
+        let task = async move { Connection::open(self, new).serve().await };
         tokio::spawn(task.instrument(span));
     }
 }

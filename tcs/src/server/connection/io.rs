@@ -21,7 +21,6 @@ use super::{
         registry::{Deadline, Registration, Stop, Time},
         report::{Tally, Unsent},
     },
-    End,
     budget::Budget,
 };
 use crate::{
@@ -122,6 +121,15 @@ pub(super) enum Interrupt {
     HalfClosed,
     /// The server ends at once.
     Aborted,
+}
+
+/// How a connection ended that can still send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It was waiting for a request, and nothing has arrived.
+    Idle,
+    /// Something was sent or received just before.
+    Busy,
 }
 
 /// The next step of closing a connection.

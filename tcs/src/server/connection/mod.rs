@@ -26,7 +26,7 @@ mod respond;
 pub(super) use io::CloseKind;
 
 use dispatch::{Handler, Pause, process_ready, process_waiting};
-use io::{CloseStage, Gone, Io, Wakeup};
+use io::{CloseStage, End, Gone, Io, Wakeup};
 use respond::{Flow, Responder};
 
 /// One connection of a server.
@@ -55,22 +55,17 @@ pub(super) struct NewConnection<S> {
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-/// How a connection ended that can still send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// It was waiting for a request, and nothing has arrived.
-    Idle,
-    /// Something was sent or received just before.
-    Busy,
-}
-
 impl<P, S> Connection<P, S>
 where
     P: ServerProtocol,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     /// Opens the session of a new connection.
-    pub(super) fn open(shared: Arc<Shared<P>>, new: NewConnection<S>) -> Self {
+    #[expect(
+        clippy::boxed_local,
+        reason = "the box is how it came, and is freed here"
+    )]
+    pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection<S>>) -> Self {
         const {
             assert_no_mistake(server_mistake::<P>());
         }
@@ -272,13 +267,13 @@ mod tests {
         };
         let id = registration.id();
         let shared = Arc::new(Shared::new(Silent, settings.limits, false));
-        let new = NewConnection {
+        let new = Box::new(NewConnection {
             stream: join(socket, sink()),
             close: CloseKind::Drop,
             info: ConnectionInfo::of(Peer::unnamed(), None, id, settings.blocking()),
             registration,
             permit: Arc::clone(&permits).try_acquire_owned().ok(),
-        };
+        });
         let mut connection = Connection::open(shared, new);
         connection.serve().await;
         drop(connection);
@@ -314,13 +309,13 @@ mod tests {
     fn task_size<const N: usize>() -> usize {
         let settings = Settings::new::<Concurrent>();
         let registration = Registry::new(settings.limits).register();
-        let new = NewConnection {
+        let new = Box::new(NewConnection {
             stream: join(tokio::io::empty(), sink()),
             close: CloseKind::Drop,
             info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
             registration,
             permit: None,
-        };
+        });
         let shared = Arc::new(Shared::new(Keeps::<N>, settings.limits, false));
         size_of_val(&Connection::open(shared, new).serve())
     }
