@@ -1,7 +1,7 @@
 //! The attributes of `tcs`; use them through that crate, where they are documented.
 //!
-//! What was written is parsed (`args`, `item`), checked, collecting every mistake (`model`), and expanded,
-//! which cannot fail (`expand`). A function is checked as one exchange, and a module of functions as
+//! What was written is parsed (`args`, `item`), checked, collecting every mistake (`model`), and expanded
+//! (`expand`). A function is checked as one exchange, and a module of functions as
 //! several; both make one type. How errors reach the right place is said in `aim`.
 
 mod aim;

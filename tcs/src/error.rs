@@ -39,7 +39,7 @@ pub enum ErrorKind {
     Runtime,
     /// The server was ended at once, without draining.
     Interrupted,
-    /// Nobody listens there, or cannot be reached.
+    /// Nothing listens at the address, or it cannot be reached.
     Connect,
     /// The connect or the reply timeout is over.
     TimedOut,

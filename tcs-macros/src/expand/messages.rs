@@ -1,4 +1,4 @@
-//! Writes the request and the reply of all operations, and how they are read and written; cannot fail.
+//! Writes the request and the reply of all operations, and how they are read and written.
 //!
 //! What reads an argument or a reply, and what writes it, name one trait in the same words, so that a
 //! type that is not a message is one error.

@@ -1,4 +1,4 @@
-//! Writes the client with a method for each operation; cannot fail.
+//! Writes the client with a method for each operation.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};

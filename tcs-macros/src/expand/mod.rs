@@ -1,4 +1,4 @@
-//! Writes what was checked; this cannot fail.
+//! Writes the items of a model. The last checks, of names and options together, happen here as well.
 
 mod call;
 mod checks;

@@ -61,7 +61,7 @@ impl Fault {
         }
     }
 
-    /// Returns the error of a request in flight, if nothing of it was sent; or of a wait for a greeting.
+    /// Returns the error of a request of which nothing was sent. A wait for a greeting counts as one.
     fn of_unsent(&self, peer: &Peer) -> Error {
         match self {
             // A final rejection holds for all that was not answered before it.

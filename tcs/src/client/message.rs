@@ -35,7 +35,7 @@ impl Incoming {
     }
 }
 
-/// Returns what a frame means that is not a message within the limit. Returns `None` for a notice.
+/// Classifies a frame that is not an ordinary message. Returns `None` for a notice.
 #[cold]
 pub(super) fn unusual(
     buffer: &ReadBuffer,

@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// A timer for many waits, one after the other, nearly all of which end before their time.
 ///
 /// It stays set to the deadline of an earlier wait, and is set anew only when it goes off too early
-/// for this one. So a wait costs a look at the clock, and not that a timer is made and dropped.
+/// for this one. So a wait costs one look at the clock, instead of creating and dropping a timer.
 #[derive(Debug)]
 pub(super) struct Timer(Option<Armed>);
 
@@ -72,7 +72,8 @@ impl Timer {
             },
         };
         let Armed { sleep, .. } = self.0.insert(armed);
-        // A task that has done enough for now must not be taken for one that the timer wakes.
+        // With its budget used up, `Sleep` would wake the task at once instead of registering the
+        // timer.
         Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx)
     }
 }

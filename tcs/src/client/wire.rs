@@ -39,7 +39,7 @@ pub(super) struct Wire<S> {
     half_close: bool,
     /// The error that ended sending. What still arrives may tell more.
     unsent: Option<io::Error>,
-    /// The error that ended receiving. What has arrived before it counts.
+    /// The error that ended receiving. Messages that arrived before it are still delivered.
     unread: Option<io::Error>,
     /// Why the connection carries nothing more, once a method has returned [`Failed`].
     fault: Option<Fault>,
@@ -51,8 +51,8 @@ pub(super) struct Wire<S> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed;
 
-/// What a message that arrives can be: the number of bytes of requests that must have been sent
-/// before it began to arrive.
+/// The number of bytes of requests that must have been sent before a message began to arrive, for the
+/// message to be accepted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited(u64);
 
@@ -135,7 +135,8 @@ impl<S> Wire<S> {
     #[cold]
     pub(super) fn end(&mut self) -> Failed {
         let fault = match (self.unsent.take(), self.unread.take()) {
-            // A peer that closes while it is sent something may be seen to fail at both.
+            // If the peer closes while requests are sent, both directions can fail. The error of
+            // sending is reported.
             (Some(source), _) => Fault::Write(source),
             (None, Some(source)) => Fault::Read(source),
             (None, None) => Fault::Closed,

@@ -20,7 +20,7 @@ pub struct Writer<'a> {
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
-/// What is written, without what would have to be dropped: a writer then stays in registers.
+/// The kind of outcome, without owned data: the writer then has no destructor and stays in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Message,

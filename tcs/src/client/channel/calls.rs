@@ -53,11 +53,11 @@ enum Stage {
     Open,
     /// Its reply is to come, and nobody waits for it.
     Abandoned,
-    /// Its reply is to come too late, and its caller has to look.
+    /// Its reply will come too late. The caller has not collected that yet.
     Late,
-    /// Its reply is in the buffer of the slot, and its caller has to look.
+    /// Its reply is in the buffer of the slot. The caller has not collected it yet.
     Replied,
-    /// These are other outcomes, for which its caller has to look.
+    /// Other outcomes that the caller has not collected yet.
     Rejected(RejectionKind),
     TooLarge,
     Failed,

@@ -79,8 +79,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     /// Reads, hands out what has arrived, and writes what was queued, until it would have to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
         loop {
-            // What has arrived is handed out before more is read. But before anything is sent, what
-            // is there already is read, so that it is not taken for a reply.
+            // Hand out what has arrived before reading more, but read before sending: a message that is
+            // already there must not pass for a reply. Only what a full buffer leaves in the socket can.
             let reads = take(&mut self.is_new) || !self.has_replies;
             self.has_replies |= reads && self.wire.poll_read(cx).is_ready();
             let is_idle = reads && !self.has_replies;
@@ -105,7 +105,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     fn serve_callers(&mut self, cx: &Context<'_>) -> Result<Next, Failed> {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
-        // Those who were let run have asked, and that is sent first.
+        // The callers that ran meanwhile have queued requests. Send those before handing out more
+        // replies.
         let has_requests = self.has_yielded && state.queue.waiting() > 0;
         if self.has_replies && !has_requests {
             self.has_replies = false;
@@ -130,7 +131,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 }
                 first = calls.first();
                 if first.is_some_and(|first| first >= enough) {
-                    // Those who have these replies ask again before the others have theirs.
+                    // Stop here, so that these callers can send again while the others still wait.
                     self.has_replies = true;
                     break;
                 }
@@ -146,8 +147,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         if self.wire.requests.waiting() > 0 {
             next = Next::Send;
         } else if state.calls.settled() > 0 && !self.has_yielded {
-            // Those who have just got their replies may have further requests for the same write. And
-            // where more replies have arrived than one read takes, the server has work meanwhile.
+            // Callers that just got replies often ask again at once. Yield, so that their requests join
+            // this write.
             next = Next::Yield;
         } else if state.queue.waiting() > 0 {
             self.wire.requests.take(&mut state.queue);

@@ -98,7 +98,8 @@ impl<F: Framing> Shared<F> {
 
     /// Unlocks the state. If there is room, notifies one of the callers that wait for it.
     ///
-    /// It notifies one at a time: a second one could find the room taken, and would lose its place.
+    /// One at a time: a second caller might find no room left, and would then lose its place in the
+    /// queue.
     #[inline]
     pub(super) fn unlock(&self, mut state: MutexGuard<'_, State<F>>) {
         let is_waited_for = state.waiting > 0 && !state.is_offered;
