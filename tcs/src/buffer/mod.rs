@@ -32,9 +32,18 @@ impl BufferSlot {
     /// Returns the buffers. Takes them from the pool if the slot is empty.
     #[inline]
     pub(crate) fn checkout(&mut self) -> &mut Buffers {
-        self.0.get_or_insert_with(|| {
-            pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
-        })
+        match self.0 {
+            Some(ref mut buffers) => buffers,
+            None => self.fill(),
+        }
+    }
+
+    /// Takes buffers from the pool. Out of line, so that `checkout` is inlined.
+    #[inline(never)]
+    fn fill(&mut self) -> &mut Buffers {
+        let buffers = pool::take_from(&TOGETHER);
+        self.0
+            .insert(buffers.unwrap_or_else(|| Box::new(Buffers::new())))
     }
 
     /// Reduces the memory of a waiting connection: empty buffers return to the pool, and the

@@ -196,7 +196,8 @@ impl ReadBuffer {
     }
 
     /// Like `poll_read`, but first takes the bytes that were read ahead.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `poll_read`")]
     pub(crate) fn poll_read_after<S: AsyncRead + Unpin>(
         &mut self,
         ahead: &mut ReadAhead,

@@ -306,8 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             self.wait_began = None;
         }
         let (has_started, was_skipping) = (read.has_started(), read.is_skipping());
-        let has_more = has_started || !ahead.is_empty();
-        if self.registration.is_draining() && self.is_drained(has_more) {
+        if self.registration.is_draining() && self.is_drained(has_started || !ahead.is_empty()) {
             return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
