@@ -211,14 +211,22 @@ impl Settings {
 impl Limits {
     /// Returns the shortest time limit. It sets the interval between sweeps.
     pub(super) fn shortest(&self) -> Limit {
-        let shortest =
-            (self.idle.min(self.frame).min(self.request)).min(self.half_close.min(self.write));
-        // `linger` may be zero, which means no wait.
-        if self.linger.is_zero() {
-            shortest
-        } else {
-            shortest.min(self.linger)
-        }
+        let Self {
+            frame_len: _,
+            idle,
+            frame,
+            request,
+            half_close,
+            write,
+            linger,
+            poll_nanos: _,
+        } = *self;
+        [idle, frame, request, half_close, write, linger]
+            .into_iter()
+            // `linger` may be zero, which means no wait.
+            .filter(|limit| !limit.is_zero())
+            .min()
+            .unwrap_or(Limit::NONE)
     }
 }
 
