@@ -204,22 +204,6 @@ mod tests {
     };
     use crate::{Context, LengthPrefixed, Peer, Plain, Rejection, server::Concurrent};
 
-    struct Silent;
-
-    impl ServerProtocol for Silent {
-        type Framing = LengthPrefixed;
-        type Format = Plain;
-        type Session = ();
-        type Request<'a> = ();
-        type Reply<'a> = ();
-
-        fn open_session(&self, _peer: &Peer) {}
-
-        async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
-            Ok(())
-        }
-    }
-
     /// An input without bytes. When it is closed, it notes what its connection still holds.
     struct Socket {
         registry: Arc<Registry>,
@@ -266,7 +250,7 @@ mod tests {
             closed: Arc::clone(&closed),
         };
         let id = registration.id();
-        let shared = Arc::new(Shared::new(Silent, settings.limits, false));
+        let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
         let new = Box::new(NewConnection {
             stream: join(socket, sink()),
             close: CloseKind::Drop,
