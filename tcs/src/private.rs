@@ -235,7 +235,7 @@ pub const fn needs_words<F: Framing>() {
     );
 }
 
-/// Two types, of which the macro asks what it cannot see.
+/// Two types, for questions about them that a macro cannot answer.
 ///
 /// The constants of the type come before those of the traits, where their types hold.
 #[derive(Debug)]

@@ -72,9 +72,9 @@ fn methods(
 /// What a method calls over.
 #[derive(Clone, Copy)]
 enum Over {
-    /// A `Connection`, of which the reply may borrow.
+    /// A `Connection`. The reply may borrow from it.
     Connection,
-    /// A `Channel`, of which it cannot: a closure processes it.
+    /// A `Channel`. The reply cannot borrow from it, so a closure processes the reply.
     Channel,
 }
 

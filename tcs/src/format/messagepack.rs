@@ -59,8 +59,8 @@ use super::{
 ///
 /// # Errors
 ///
-/// What cannot be read is refused as a *bad request* that names the place (`/2/0`: in element 2, counted
-/// from 0, of which element 0), as is anything behind the value, what nests deeper than
+/// What cannot be read is refused as a *bad request* that names the place (`/2/0` is element 0
+/// of element 2, counted from 0), as is anything after the value, what nests deeper than
 /// 128 levels (of lists, structs, enums, options, …), and a list that claims more elements than its
 /// message has bytes.
 ///

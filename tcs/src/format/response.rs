@@ -26,13 +26,13 @@ use super::{Encode, EncodeError, Plain, Received, Writer};
 pub enum Response<T> {
     /// A reply.
     Reply(T),
-    /// A reply, after which the server closes the connection; requests behind it are not executed.
+    /// A reply, after which the server closes the connection. Later requests are not executed.
     ReplyAndClose(T),
     /// No reply. A client that waits for one runs into its reply timeout, so this is for protocols
     /// whose peers know which requests are not answered.
     NoReply,
     /// No reply, and the server closes the connection without another byte. Replies to earlier requests are
-    /// sent; requests behind it are not executed.
+    /// sent. Later requests are not executed.
     Close,
 }
 

@@ -64,7 +64,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// Integers of every size, of which most would otherwise be large.
+/// Integers of every size. Without the shift, most would be large.
 fn numbers() -> impl Strategy<Value = Vec<u32>> {
     vec(
         (any::<u32>(), 0..32_u32).prop_map(|(number, shift)| number >> shift),
@@ -122,7 +122,7 @@ pub(super) enum Nest {
 }
 
 impl Nest {
-    /// Returns one of so many enums.
+    /// Returns a value of `levels` enums, one inside the other.
     pub(super) fn of(levels: usize) -> Self {
         (1..levels).fold(Self::End, |inner, _| Self::In(Box::new(inner)))
     }

@@ -46,7 +46,7 @@ pub(crate) enum Outcome {
     Error(String),
     /// The function's own error, after which the connection closes.
     LastError(String),
-    /// A message beyond the limit; it has at least so many bytes.
+    /// A message beyond the limit. It has at least this many bytes.
     TooLarge(usize),
 }
 
@@ -84,8 +84,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns the buffer, to append exactly so many bytes to. Returns `None` if they are too many, or
-    /// more than there is memory for.
+    /// Returns the buffer, to append exactly `length` bytes. Returns `None` if that is too many, or more
+    /// than there is memory for.
     #[inline]
     pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         match self.room.checked_sub(length) {
@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
         self.kind = Kind::Nothing;
     }
 
-    /// Tells whether the outcome is an ordinary message.
+    /// Returns `true` if the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
         self.kind == Kind::Message && self.excessive == 0
@@ -157,7 +157,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Returns `true` if so many bytes can be appended.
+/// Returns `true` if `length` bytes can be appended.
 #[inline]
 fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
     length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
