@@ -34,16 +34,8 @@ impl BufferSlot {
     pub(crate) fn checkout(&mut self) -> &mut Buffers {
         match self.0 {
             Some(ref mut buffers) => buffers,
-            None => self.fill(),
+            None => self.0.insert(take_buffers()),
         }
-    }
-
-    /// Takes buffers from the pool. Out of line, so that `checkout` is inlined.
-    #[inline(never)]
-    fn fill(&mut self) -> &mut Buffers {
-        let buffers = pool::take_from(&TOGETHER);
-        self.0
-            .insert(buffers.unwrap_or_else(|| Box::new(Buffers::new())))
     }
 
     /// Reduces the memory of a waiting connection: empty buffers return to the pool, and the
@@ -98,6 +90,13 @@ thread_local! {
 }
 /// The maximum number of connections whose buffers a thread keeps: 2 MiB if none has grown.
 const KEPT_TOGETHER: usize = 64;
+
+/// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
+#[inline(never)]
+#[expect(clippy::unnecessary_box_returns, reason = "the pool keeps boxes")]
+fn take_buffers() -> Box<Buffers> {
+    pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
+}
 
 /// Returns empty buffers to the pool.
 #[inline]

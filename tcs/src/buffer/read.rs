@@ -187,12 +187,16 @@ impl ReadBuffer {
     /// Drops the bytes that have arrived of a frame that was already handled.
     #[cold]
     fn skip_arrived(&mut self) {
-        // Nothing else was unread, so these bytes are at the front. `start` stays 0, so that
-        // `has_consumed` does not take them for a frame.
+        // Nothing else was unread, so these bytes are at the front.
         let skipped = self.skip.min(self.buffer.len());
         self.skip -= skipped;
         self.skipped += skipped;
-        self.buffer.drain(..skipped);
+        if self.skip > 0 {
+            self.buffer.clear();
+        } else {
+            // `has_consumed` reports the frame, now that all of it was taken off.
+            self.start = skipped;
+        }
     }
 
     /// Like `poll_read`, but first takes the bytes that were read ahead.
@@ -207,21 +211,24 @@ impl ReadBuffer {
         if ahead.is_empty() {
             return self.poll_read(cx, stream);
         }
-        Poll::Ready(self.append(&take(ahead)))
+        Poll::Ready(self.take_ahead(ahead))
     }
 
+    /// Takes as many of the bytes that were read ahead as there is room for.
+    ///
+    /// The buffer does not grow for them: a larger one would make larger batches from then on, whose first
+    /// reply waits for the last.
     #[cold]
-    fn append(&mut self, ahead: &ReadAhead) -> io::Result<()> {
+    fn take_ahead(&mut self, ahead: &mut ReadAhead) -> io::Result<()> {
         self.make_room()?;
-        self.buffer.try_reserve(ahead.bytes.len())?;
-        self.buffer.extend_from_slice(&ahead.bytes);
-        self.arrival = if ahead.has_ended {
-            Arrival::Ended
-        } else if ahead.bytes.len() >= READ_AHEAD {
-            Arrival::Filled
-        } else {
-            Arrival::Paused
-        };
+        let room = self.buffer.capacity() - self.buffer.len();
+        let taken = room.min(ahead.bytes.len());
+        self.buffer.extend(ahead.bytes.drain(..taken));
+        // More may have arrived since.
+        self.arrival = Arrival::Filled;
+        if ahead.bytes.is_empty() && take(ahead).has_ended {
+            self.arrival = Arrival::Ended;
+        }
         if self.skip > 0 {
             self.skip_arrived();
         }
@@ -582,11 +589,27 @@ mod tests {
         assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
         assert_eq!(ahead.bytes.len(), READ_AHEAD);
         let mut buffer = ReadBuffer::new();
-        assert!(
-            buffer
-                .poll_read_after(&mut ahead, &mut cx, &mut near)
-                .is_ready()
-        );
-        assert_eq!(buffer.arrival, Arrival::Filled);
+        for rest in [48 * 1024, 32 * 1024, 16 * 1024, 0] {
+            let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut near);
+            assert!(read.is_ready());
+            assert_eq!(ahead.bytes.len(), rest);
+            assert_eq!(buffer.arrival, Arrival::Filled);
+            assert_eq!(buffer.capacity(), NEW_CAPACITY, "it does not grow");
+            buffer.consume(&(0..0), NEW_CAPACITY);
+        }
+    }
+
+    #[test]
+    fn end_that_was_read_ahead_is_told_with_the_last_of_the_bytes() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::default());
+        let sent = vec![b'x'; NEW_CAPACITY + 1];
+        assert!(ahead.poll_read(&mut cx, &mut &sent[..]).is_ready());
+        for (length, has_ended) in [(NEW_CAPACITY, false), (1, true)] {
+            let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut &b"never"[..]);
+            assert!(read.is_ready());
+            assert_eq!((buffer.unread(), buffer.has_ended()), (length, has_ended));
+            buffer.consume(&(0..0), length);
+        }
     }
 }

@@ -33,13 +33,9 @@ pub(crate) enum Unusual {
     /// The message is in the buffer, and the connection closes after it.
     Last,
     /// There is no message.
-    Nothing,
-    /// There is no message, and the connection closes.
-    Close,
+    Nothing { closes: bool },
     /// An error replaces the message.
-    Error(String),
-    /// An error replaces the message, and the connection closes after it.
-    LastError(String),
+    Error { text: String, closes: bool },
     /// The format cannot encode the message.
     Encode(EncodeError),
     /// The framing cannot carry the message.
@@ -47,10 +43,6 @@ pub(crate) enum Unusual {
 }
 
 impl WriteBuffer {
-    pub(crate) const fn new() -> Self {
-        Self::over(Vec::new())
-    }
-
     pub(super) const fn over(buffer: Vec<u8>) -> Self {
         Self {
             buffer,
@@ -117,16 +109,19 @@ impl WriteBuffer {
         }
         let encoded = encode(&mut writer);
         if encoded.is_err() || !writer.is_message() {
-            let outcome = writer.into_outcome();
-            return Err(self.unusual(framing, encoded.map(|()| outcome), limit));
+            let closes = writer.closes();
+            let outcome = encoded.map(|()| writer.into_outcome());
+            return Err(self.unusual(framing, outcome, closes, limit));
         }
-        match framing.finish(&mut self.buffer, self.whole) {
-            Ok(()) => {
-                self.whole = self.buffer.len();
-                Ok(())
-            }
-            Err(error) => Err(self.unsendable(error)),
-        }
+        self.finish(framing).map_err(|error| self.unsendable(error))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `message`")]
+    fn finish<F: Framing>(&mut self, framing: &mut F) -> Result<(), FrameError> {
+        framing.finish(&mut self.buffer, self.whole)?;
+        self.whole = self.buffer.len();
+        Ok(())
     }
 
     /// Handles every outcome except an ordinary message.
@@ -134,25 +129,21 @@ impl WriteBuffer {
     fn unusual<F: Framing>(
         &mut self,
         framing: &mut F,
-        encoded: Result<Outcome, EncodeError>,
+        outcome: Result<Outcome, EncodeError>,
+        closes: bool,
         limit: usize,
     ) -> Unusual {
-        let unusual = match encoded {
+        let unusual = match outcome {
             // An ordinary message does not come here.
-            Ok(Outcome::Message | Outcome::Last) => {
-                return match framing.finish(&mut self.buffer, self.whole) {
-                    Ok(()) => {
-                        self.whole = self.buffer.len();
-                        Unusual::Last
-                    }
-                    Err(error) => self.unsendable(error),
-                };
+            Ok(Outcome::Message) => match self.finish(framing) {
+                Ok(()) => Unusual::Last,
+                Err(error) => Unusual::Frame(error),
+            },
+            Ok(Outcome::Nothing) => Unusual::Nothing { closes },
+            Ok(Outcome::Error(text)) => Unusual::Error { text, closes },
+            Ok(Outcome::TooLarge(length)) => {
+                Unusual::Frame(FrameError::unsendable(too_large(length, limit)))
             }
-            Ok(Outcome::Nothing) => Unusual::Nothing,
-            Ok(Outcome::Close) => Unusual::Close,
-            Ok(Outcome::Error(text)) => Unusual::Error(text),
-            Ok(Outcome::LastError(text)) => Unusual::LastError(text),
-            Ok(Outcome::TooLarge(length)) => Unusual::Frame(beyond(length, limit)),
             Err(error) => Unusual::Encode(error),
         };
         self.buffer.truncate(self.whole);
@@ -221,11 +212,6 @@ impl WriteBuffer {
             pool::give(&mut self.buffer);
         }
     }
-}
-
-#[cold]
-fn beyond(length: usize, limit: usize) -> FrameError {
-    FrameError::unsendable(too_large(length, limit))
 }
 
 impl Drop for WriteBuffer {

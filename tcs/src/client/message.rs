@@ -57,10 +57,8 @@ pub(super) fn unusual(
 #[cold]
 pub(super) fn no_request(unusual: Unusual) -> Error {
     match unusual {
-        Unusual::Last | Unusual::Nothing | Unusual::Close => {
-            Error::encode(EncodeError::new("there is none"))
-        }
-        Unusual::Error(text) | Unusual::LastError(text) => Error::encode(EncodeError::new(text)),
+        Unusual::Last | Unusual::Nothing { .. } => Error::encode(EncodeError::new("there is none")),
+        Unusual::Error { text, .. } => Error::encode(EncodeError::new(text)),
         Unusual::Encode(source) => Error::encode(source),
         Unusual::Frame(source) => Error::unsendable(source),
     }

@@ -304,9 +304,9 @@ pub(super) struct Requests {
 
 impl Requests {
     /// Creates a queue whose first request begins at `sent`.
-    pub(super) const fn new(sent: u64) -> Self {
+    pub(super) fn new(sent: u64) -> Self {
         Self {
-            buffer: WriteBuffer::new(),
+            buffer: WriteBuffer::default(),
             sent,
         }
     }

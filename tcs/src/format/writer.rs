@@ -14,21 +14,20 @@ pub struct Writer<'a> {
     /// How many bytes a message has that grew beyond its limit; 0 for any other.
     excessive: usize,
     kind: Kind,
+    /// Whether the connection closes afterwards.
+    closes: bool,
     /// Where an error's text begins in the buffer, and ends.
     text: (usize, usize),
     /// What makes bytes of messages that are values.
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
-/// The kind of outcome, without owned data: the writer then has no destructor and stays in registers.
+/// The kind of an [`Outcome`], without owned data: the writer then has no destructor and stays in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Message,
-    Last,
     Nothing,
-    Close,
     Error,
-    LastError,
 }
 
 /// What came of writing a message.
@@ -36,16 +35,10 @@ enum Kind {
 pub(crate) enum Outcome {
     /// A message.
     Message,
-    /// A message, after which the connection closes.
-    Last,
     /// None.
     Nothing,
-    /// None, and the connection closes.
-    Close,
     /// The function's own error.
     Error(String),
-    /// The function's own error, after which the connection closes.
-    LastError(String),
     /// A message beyond the limit. It has at least this many bytes.
     TooLarge(usize),
 }
@@ -60,6 +53,7 @@ impl<'a> Writer<'a> {
             limit,
             excessive: 0,
             kind: Kind::Message,
+            closes: false,
             text: (0, 0),
             encoder: None,
         }
@@ -121,11 +115,7 @@ impl<'a> Writer<'a> {
     /// Says that the connection closes after this message, or after the error instead of it, or without a
     /// message after [`nothing`](Self::nothing).
     pub fn last(&mut self) {
-        self.kind = match self.kind {
-            Kind::Message | Kind::Last => Kind::Last,
-            Kind::Error | Kind::LastError => Kind::LastError,
-            Kind::Nothing | Kind::Close => Kind::Close,
-        };
+        self.closes = true;
     }
 
     /// Says that there is no message: nothing is sent.
@@ -136,7 +126,12 @@ impl<'a> Writer<'a> {
     /// Returns `true` if the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        self.kind == Kind::Message && self.excessive == 0
+        self.kind == Kind::Message && !self.closes && self.excessive == 0
+    }
+
+    /// Returns `true` if the connection closes afterwards.
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
     }
 
     #[cold]
@@ -146,13 +141,10 @@ impl<'a> Writer<'a> {
             String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
         };
         match self.kind {
-            Kind::Message | Kind::Last if self.excessive > 0 => Outcome::TooLarge(self.excessive),
+            Kind::Message if self.excessive > 0 => Outcome::TooLarge(self.excessive),
             Kind::Message => Outcome::Message,
-            Kind::Last => Outcome::Last,
             Kind::Nothing => Outcome::Nothing,
-            Kind::Close => Outcome::Close,
             Kind::Error => Outcome::Error(text()),
-            Kind::LastError => Outcome::LastError(text()),
         }
     }
 }

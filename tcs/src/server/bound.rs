@@ -97,25 +97,6 @@ impl BoundServer {
     /// Dropping the future closes the listener and cuts every connection.
     #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(self) -> Result<Report> {
-        self.serve().await
-    }
-
-    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready.
-    #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
-    pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
-        let handle = self.handle();
-        let mut report = pin!(self.serve());
-        // `stop` is dropped before the drain.
-        tokio::select! {
-            biased;
-            _ = stop => handle.stop(),
-            report = &mut report => return report,
-        }
-        report.await
-    }
-
-    /// Serves until the server is done or its handle stops it.
-    pub(super) async fn serve(self) -> Result<Report> {
         let ServerPlan { shared, settings } = self.plan;
         shared.listener().open(self.listener);
         let max_connections = settings.open_connections();
@@ -136,6 +117,20 @@ impl BoundServer {
         }
         let until_drained = accept_then_drain(&acceptor, &self.handle, settings.drain);
         acceptor.registry.sweeping(until_drained).await
+    }
+
+    /// Like [`listen`](Self::listen), but drains as soon as `stop` is ready.
+    #[must_use = "a server does nothing until it is awaited: write `.listen_until(…).await`"]
+    pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
+        let handle = self.handle();
+        let mut report = pin!(self.listen());
+        // `stop` is dropped before the drain.
+        tokio::select! {
+            biased;
+            _ = stop => handle.stop(),
+            report = &mut report => return report,
+        }
+        report.await
     }
 }
 

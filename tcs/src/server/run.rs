@@ -36,7 +36,7 @@ impl ServerPlan {
         };
         tokio::select! {
             biased;
-            report = bound.serve() => report,
+            report = bound.listen() => report,
             never = stop_at_signals => match never {},
         }
     }

@@ -5,14 +5,16 @@
 //! idle connection closes.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    task::coop,
+    task::{coop, yield_now},
 };
 
 use super::{
@@ -130,17 +132,6 @@ pub(super) enum End {
     Idle,
     /// Something was sent or received just before.
     Busy,
-}
-
-/// The next step of closing a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CloseStage {
-    /// Sends what is written.
-    Flush,
-    /// Tells the peer that this was all.
-    Shutdown,
-    /// Waits until the peer closes, too.
-    Linger,
 }
 
 /// How long a started frame may take to complete once a drain has begun.
@@ -305,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if read.has_consumed() {
             self.wait_began = None;
         }
-        let (has_started, was_skipping) = (read.has_started(), read.is_skipping());
+        let has_started = read.has_started();
         if self.registration.is_draining() && self.is_drained(has_started || !ahead.is_empty()) {
             return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
         }
@@ -313,8 +304,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         // late.
         match read.poll_read_after(ahead, cx, &mut self.stream) {
             Poll::Ready(Ok(())) => {
-                // The wait for the first bytes of a frame is over, or that for the rest of a skipped one.
-                if !has_started || was_skipping && !read.is_skipping() {
+                // The wait for the first bytes of a frame is over.
+                if !has_started {
                     self.wait_began = None;
                 }
                 Poll::Ready(Ok(Wakeup::Readable))
@@ -448,35 +439,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// Flushes the write buffer, and closes the stream so that the peer receives it.
-    pub(super) fn poll_close(
+    pub(super) async fn close(
         &mut self,
         slot: &mut BufferSlot,
         unsent: &mut Unsent,
-        end: &mut End,
-        stage: &mut CloseStage,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Gone>> {
-        let Buffers { read, write, .. } = slot.checkout();
-        if *stage == CloseStage::Flush {
-            ready!(self.poll_flush(write, unsent, cx))?;
-            if read.has_ended() && self.close == CloseKind::Drop {
-                return Poll::Ready(Ok(()));
-            }
-            self.wait_began = None;
-            *stage = CloseStage::Shutdown;
+        mut end: End,
+    ) -> Result<(), Gone> {
+        if end == End::Idle {
+            // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
+            // unread bytes is reset, and the peer would lose what is sent here.
+            yield_now().await;
         }
-        let limits = *self.registration.limits();
-        if *stage == CloseStage::Shutdown {
-            if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
-                ready!(self.poll_limit(limits.write, cx));
-            }
-            if read.has_ended() || limits.linger.is_zero() {
-                return Poll::Ready(Ok(()));
-            }
-            self.wait_began = None;
-            *stage = CloseStage::Linger;
+        poll_fn(|cx| self.poll_flush(&mut slot.checkout().write, unsent, cx)).await?;
+        let has_ended = slot.checkout().read.has_ended();
+        if has_ended && self.close == CloseKind::Drop {
+            return Ok(());
         }
-        self.poll_linger(slot, end, limits.linger, cx).map(Ok)
+        self.wait_began = None;
+        poll_fn(|cx| self.poll_shutdown(cx)).await;
+        if !has_ended && !self.registration.limits().linger.is_zero() {
+            self.wait_began = None;
+            poll_fn(|cx| self.poll_linger(slot, &mut end, cx)).await;
+        }
+        Ok(())
+    }
+
+    /// Tells the peer that this was all. An error says that it is gone.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
+            return self.poll_limit(self.registration.limits().write, cx);
+        }
+        Poll::Ready(())
     }
 
     /// Waits until the peer closes. Does not wait if the connection was idle and nothing has arrived since.
@@ -487,9 +480,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         &mut self,
         slot: &mut BufferSlot,
         end: &mut End,
-        limit: Limit,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
+        let limit = self.registration.limits().linger;
         let is_delivered = self.large_flush.is_none_or(|flushed| {
             let deadline = self.registration.deadline(flushed, limit);
             self.registration.has_passed(deadline)

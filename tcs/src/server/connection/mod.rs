@@ -26,7 +26,7 @@ mod respond;
 pub(super) use io::CloseKind;
 
 use dispatch::{Handler, Pause, process_ready, process_waiting};
-use io::{CloseStage, End, Gone, Io, Wakeup};
+use io::{End, Gone, Io, Wakeup};
 use respond::{Flow, Responder};
 
 /// One connection of a server.
@@ -86,7 +86,8 @@ where
 
     /// Serves the connection until it ends. The caller then drops it.
     pub(super) async fn serve(&mut self) {
-        let mut flow = self.greet();
+        let write = &mut self.buffers.checkout().write;
+        let mut flow = self.handler.greet(&mut self.responder, write);
         let ended = loop {
             if flow.is_break() {
                 break Ok(End::Busy);
@@ -102,7 +103,10 @@ where
             }
         };
         let closed = match ended {
-            Ok(end) => self.close(end).await,
+            Ok(end) => {
+                let unsent = self.responder.unsent();
+                self.io.close(&mut self.buffers, unsent, end).await
+            }
             Err(gone) => Err(gone),
         };
         if let Err(gone) = closed {
@@ -112,27 +116,24 @@ where
 
     /// Processes requests until the connection ends.
     async fn run(&mut self) -> Result<End, Gone> {
-        let Self {
-            handler,
-            responder,
-            buffers,
-            has_unprocessed,
-            io,
-            ..
-        } = self;
         loop {
-            if !take(has_unprocessed) {
-                match poll_fn(|cx| io.poll_wakeup(buffers, responder.unsent(), cx)).await? {
+            if !take(&mut self.has_unprocessed) {
+                let wakeup = poll_fn(|cx| {
+                    self.io
+                        .poll_wakeup(&mut self.buffers, self.responder.unsent(), cx)
+                });
+                match wakeup.await? {
                     Wakeup::Readable => {}
                     Wakeup::Stopped(why) => {
-                        let Buffers { read, ahead, write } = buffers.checkout();
-                        responder.wait_ended(io.tally(), read, why, write);
+                        let Buffers { read, ahead, write } = self.buffers.checkout();
+                        self.responder.wait_ended(self.io.tally(), read, why, write);
                         let is_idle = !read.has_started() && ahead.is_empty();
                         return Ok(if is_idle { End::Idle } else { End::Busy });
                     }
                 }
             }
-            let Buffers { read, ahead, write } = buffers.checkout();
+            let (handler, responder, io) = (&mut self.handler, &mut self.responder, &mut self.io);
+            let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
             let mut frames = read.frames();
             loop {
@@ -157,30 +158,12 @@ where
         }
     }
 
-    /// Writes the greeting.
-    fn greet(&mut self) -> Flow {
-        let write = &mut self.buffers.checkout().write;
-        self.handler.greet(&mut self.responder, write)
-    }
-
     /// Responds to the request whose function panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
         self.has_unprocessed = true;
         self.io.function_ended();
         let write = &mut self.buffers.checkout().write;
         self.responder.panicked(self.io.tally(), write, payload)
-    }
-
-    /// Sends what is written, and closes.
-    async fn close(&mut self, mut end: End) -> Result<(), Gone> {
-        if end == End::Idle {
-            // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
-            // unread bytes is reset, and the peer would lose what is sent here.
-            yield_now().await;
-        }
-        let (slot, unsent) = (&mut self.buffers, self.responder.unsent());
-        let mut stage = CloseStage::Flush;
-        poll_fn(|cx| self.io.poll_close(slot, unsent, &mut end, &mut stage, cx)).await
     }
 }
 

@@ -119,9 +119,9 @@ impl<P: ServerProtocol> Responder<P> {
             greeting.encode(out)
         });
         let why = match written {
-            Ok(()) | Err(Unusual::Nothing) => return Flow::Continue(()),
-            Err(Unusual::Last | Unusual::Close) => return Flow::Break(()),
-            Err(Unusual::Error(text) | Unusual::LastError(text)) => text,
+            Ok(()) | Err(Unusual::Nothing { closes: false }) => return Flow::Continue(()),
+            Err(Unusual::Last | Unusual::Nothing { closes: true }) => return Flow::Break(()),
+            Err(Unusual::Error { text, .. }) => text,
             Err(Unusual::Encode(error)) => cannot_encode("greeting", &error),
             Err(Unusual::Frame(error)) => cannot_send::<P::Framing>("greeting", &error),
         };
@@ -158,33 +158,35 @@ impl<P: ServerProtocol> Responder<P> {
     /// Responds to a request with something other than one ordinary reply.
     #[cold]
     fn respond_unusual(&mut self, write: &mut WriteBuffer, unusual: Unusual) -> Flow {
-        const LAST: Occasion = Occasion::LastReply("this was the last reply");
         let why = match unusual {
-            Unusual::Nothing => {
+            Unusual::Nothing { closes: false } => {
                 self.unsent.served += 1;
                 return after_response::<P::Framing>();
             }
             // A final rejection would say that this request was not executed.
-            Unusual::Close => {
+            Unusual::Nothing { closes: true } => {
                 self.unsent.served += 1;
                 return Flow::Break(());
             }
             Unusual::Last => {
                 self.unsent.served += 1;
-                return self.write_rejection(write, LAST);
+                None
             }
-            Unusual::Error(text) => {
-                return self.write_rejection(write, Occasion::Request(Rejection::error(text)));
+            Unusual::Error { text, closes } => {
+                let flow = self.write_rejection(write, Occasion::Request(Rejection::error(text)));
+                if !closes || flow.is_break() {
+                    return flow;
+                }
+                None
             }
-            Unusual::LastError(text) => {
-                self.write_rejection(write, Occasion::Request(Rejection::error(text)))?;
-                return self.write_rejection(write, LAST);
-            }
-            Unusual::Encode(error) => cannot_encode("reply", &error),
-            Unusual::Frame(error) => cannot_send::<P::Framing>("reply", &error),
+            Unusual::Encode(error) => Some(cannot_encode("reply", &error)),
+            Unusual::Frame(error) => Some(cannot_send::<P::Framing>("reply", &error)),
         };
-        let failed = Rejection::new(RejectionKind::Failed, why);
-        self.write_rejection(write, Occasion::Request(failed))
+        let occasion = match why {
+            Some(why) => failed_request(RejectionKind::Failed, why),
+            None => Occasion::LastReply("this was the last reply"),
+        };
+        self.write_rejection(write, occasion)
     }
 
     /// Writes a rejection as its [`Occasion`] requires.
@@ -210,21 +212,6 @@ impl<P: ServerProtocol> Responder<P> {
             self.write_protocol_rejection(write, &rejection);
         }
         Flow::Break(())
-    }
-
-    /// Answers bytes that are not a frame: another protocol in its own terms, a peer of ours as for any
-    /// other rejection.
-    fn reject_bad_frame(&mut self, write: &mut WriteBuffer, error: &FrameError, peer: PeerKind) {
-        self.unsent.rejected += 1;
-        let is_told = write.append(|out| self.framing.answer_error(out, error))
-            || peer == PeerKind::Ours
-                && self.write_protocol_rejection(write, &error.rejection())
-                    != ProtocolRejection::None;
-        if is_told {
-            tracing::debug!(%error, "the peer sent no valid frame");
-        } else {
-            tracing::info!(%error, "closing, as this framing cannot say why");
-        }
     }
 
     /// Responds to a request with a rejection, or closes the connection if nothing can be written.
@@ -321,15 +308,14 @@ impl<P: ServerProtocol> Responder<P> {
     #[inline]
     pub(super) fn close_after_first(&mut self, write: &mut WriteBuffer, flow: Flow) -> Flow {
         if flow.is_continue() && self.shared.is_once {
-            return self.write_rejection(
-                write,
-                Occasion::LastReply("this server answers one request"),
-            );
+            let last = Occasion::LastReply("this server answers one request");
+            return self.write_rejection(write, last);
         }
         flow
     }
 
-    /// Closes a connection whose bytes are not frames.
+    /// Answers bytes that are not a frame: another protocol in its own terms, a peer of ours as for any
+    /// other rejection. The connection then closes.
     #[cold]
     pub(super) fn bad_frame(
         &mut self,
@@ -339,12 +325,17 @@ impl<P: ServerProtocol> Responder<P> {
         unread: &[u8],
     ) {
         self.count_received(tally);
-        let peer = if error.is_other_protocol() {
-            PeerKind::Other
+        self.unsent.rejected += 1;
+        let is_ours = !error.is_other_protocol() && peer_kind(tally, unread) == PeerKind::Ours;
+        let is_told = write.append(|out| self.framing.answer_error(out, error))
+            || is_ours
+                && self.write_protocol_rejection(write, &error.rejection())
+                    != ProtocolRejection::None;
+        if is_told {
+            tracing::debug!(%error, "the peer sent no valid frame");
         } else {
-            peer_kind(tally, unread)
-        };
-        self.reject_bad_frame(write, error, peer);
+            tracing::info!(%error, "closing, as this framing cannot say why");
+        }
     }
 
     /// Responds to a request whose function was dropped while it waited.
@@ -417,14 +408,12 @@ impl<P: ServerProtocol> Responder<P> {
         };
         let unread = read.input(self.frame_len(), Side::Server);
         let peer = peer_kind(tally, unread.bytes());
-        let _: Flow = self.write_rejection(
-            write,
-            if is_request {
-                Occasion::Unfinished(rejection, peer)
-            } else {
-                Occasion::Closing(rejection, peer)
-            },
-        );
+        let occasion = if is_request {
+            Occasion::Unfinished
+        } else {
+            Occasion::Closing
+        };
+        let _: Flow = self.write_rejection(write, occasion(rejection, peer));
         if why == WaitEnd::OutOfMemory {
             // *Busy* is not final.
             let closes = Occasion::LastReply("the rest of the frame was not read");
@@ -495,9 +484,9 @@ impl ProtocolRejection {
     fn of(words: thread::Result<Option<Result<(), Unusual>>>, rejection: &Rejection) -> Self {
         let why = match words {
             Ok(None) => return Self::None,
-            Ok(Some(Ok(()) | Err(Unusual::Nothing))) => return Self::Written,
-            Ok(Some(Err(Unusual::Last | Unusual::Close))) => return Self::Last,
-            Ok(Some(Err(Unusual::Error(text) | Unusual::LastError(text)))) => text,
+            Ok(Some(Ok(()) | Err(Unusual::Nothing { closes: false }))) => return Self::Written,
+            Ok(Some(Err(Unusual::Last | Unusual::Nothing { closes: true }))) => return Self::Last,
+            Ok(Some(Err(Unusual::Error { text, .. }))) => text,
             Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
             Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
             Err(payload) => format!("panic: {}", panic_text(payload)),
