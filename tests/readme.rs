@@ -1,25 +1,30 @@
-//! The README shows what there is, and what it says is so.
+//! The README and the pages of `docs` show what there is, and what they say is so.
 //!
-//! Its programs are compiled as documentation tests of the crate as well.
+//! The programs of the README are compiled as documentation tests of the crate as well.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tcs_tests::process::{Process, connect, port_1234};
 
 const README: &str = include_str!("../README.md");
+const TOUR: &str = include_str!("../docs/tour.md");
+const TARPC: &str = include_str!("../docs/tarpc.md");
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
 
-/// A fenced block: its language, and its text.
-fn blocks() -> Vec<(&'static str, &'static str)> {
-    let fenced = README.split("```").skip(1).step_by(2);
+/// Returns the fenced blocks of a page: the language and the text of each.
+fn blocks(page: &'static str) -> Vec<(&'static str, &'static str)> {
+    let fenced = page.split("```").skip(1).step_by(2);
     fenced
         .map(|block| block.split_once('\n').expect("a language"))
         .collect()
 }
 
-/// The text of the first block after the one with the text `before`.
-fn block_after(before: &str) -> Vec<&'static str> {
-    let blocks = blocks();
+/// Returns the lines of the first block after the one with the text `before`.
+fn block_after(page: &'static str, before: &str) -> Vec<&'static str> {
+    let blocks = blocks(page);
     let place = blocks.iter().position(|(_, text)| *text == before);
     let (_, text) = blocks[place.unwrap_or_else(|| panic!("no block {before:?}")) + 1];
     text.lines().collect()
@@ -27,34 +32,50 @@ fn block_after(before: &str) -> Vec<&'static str> {
 
 #[test]
 fn programs_are_those_of_the_examples() {
-    let programs = [
-        include_str!("../examples/greet_server.rs"),
-        include_str!("../examples/greet_client.rs"),
-        include_str!("../examples/count.rs"),
-        include_str!("../examples/world.rs"),
-        include_str!("../benches/peers/examples/world.rs"),
-        include_str!("../examples/lines.rs"),
+    let world = include_str!("../examples/world.rs");
+    let pages = [
+        (
+            README,
+            vec![
+                include_str!("../examples/greet_server.rs"),
+                include_str!("../examples/greet_client.rs"),
+            ],
+        ),
+        (
+            TOUR,
+            vec![
+                include_str!("../examples/count.rs"),
+                world,
+                include_str!("../examples/lines.rs"),
+            ],
+        ),
+        (
+            TARPC,
+            vec![world, include_str!("../benches/peers/examples/world.rs")],
+        ),
     ];
-    let programs: Vec<_> = programs
-        .iter()
-        .map(|program| {
-            let header = program.lines().take_while(|line| !line.is_empty());
-            let header: usize = header.map(|line| line.len() + 1).sum();
-            &program[header + 1..]
-        })
-        .collect();
-    let shown: Vec<_> = blocks()
-        .into_iter()
-        .filter(|(language, _)| language.starts_with("rust"))
-        .map(|(_, text)| text)
-        .collect();
-    assert_eq!(shown, programs);
+    for (page, programs) in pages {
+        let programs: Vec<_> = programs
+            .iter()
+            .map(|program| {
+                let header = program.lines().take_while(|line| !line.is_empty());
+                let header: usize = header.map(|line| line.len() + 1).sum();
+                &program[header + 1..]
+            })
+            .collect();
+        let shown: Vec<_> = blocks(page)
+            .into_iter()
+            .filter(|(language, _)| language.starts_with("rust"))
+            .map(|(_, text)| text)
+            .collect();
+        assert_eq!(shown, programs);
+    }
 }
 
 #[test]
 fn server_and_client_have_at_most_ten_lines() {
     for name in ["greet", "print_reply"] {
-        let blocks = blocks();
+        let blocks = blocks(README);
         let function = format!("\nfn {name}(");
         let (_, text) = blocks
             .iter()
@@ -65,25 +86,67 @@ fn server_and_client_have_at_most_ten_lines() {
     }
 }
 
+/// Returns the pages that people read.
+fn pages(root: &Path) -> Vec<PathBuf> {
+    let entries = ["", "docs", "docs/decisions", "benches"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder"));
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// Returns the anchor that GitHub gives to a heading.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.replace(' ', "-");
+    kept.chars()
+        .filter(|it| it.is_alphanumeric() || "-_".contains(*it))
+        .collect()
+}
+
 #[test]
-fn files_it_names_exist() {
+fn links_and_files_of_each_page_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let links = README.split("](").skip(1);
-    let links = links.map(|rest| rest.split(')').next().expect("its end"));
-    let code = README.split('`').skip(1).step_by(2);
-    let named = code.filter(|code| code.starts_with("examples/"));
     let mut found = 0;
-    for name in links.chain(named) {
-        assert!(root.join(name).exists(), "{name}");
-        found += 1;
+    for page in pages(&root) {
+        let text = fs::read_to_string(&page).expect("a page");
+        let code = text.split('`').skip(1).step_by(2);
+        for name in code.filter(|code| code.starts_with("examples/")) {
+            assert!(root.join(name).exists(), "{}: {name}", page.display());
+            found += 1;
+        }
+        let links = text.split("](").skip(1);
+        for link in links.map(|rest| rest.split(')').next().expect("its end")) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().expect("a folder").join(file),
+            };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !place.is_empty() {
+                let target = fs::read_to_string(&target).expect("a page");
+                let mut headings = target.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|heading| anchor(heading) == place),
+                    "{}: {link}",
+                    page.display()
+                );
+            }
+            found += 1;
+        }
     }
-    assert!(found >= 4, "only {found}");
+    assert!(found >= 30, "only {found}");
 }
 
 #[tokio::test]
 async fn hello_prints_what_is_shown() {
     let printed = Process::example("hello").finished().await.succeeded();
-    assert_eq!(printed, block_after("cargo run --example hello\n"));
+    assert_eq!(printed, block_after(README, "cargo run --example hello\n"));
 }
 
 #[tokio::test]
@@ -94,7 +157,10 @@ async fn client_prints_what_is_shown() {
     let client = Process::example("greet_client");
     let program = include_str!("../examples/greet_client.rs");
     let (_, program) = program.split_once("\n\n").expect("a header");
-    assert_eq!(client.finished().await.succeeded(), block_after(program));
+    assert_eq!(
+        client.finished().await.succeeded(),
+        block_after(README, program)
+    );
     server.interrupt().await;
     server.finished().await.succeeded();
 }
@@ -113,7 +179,7 @@ async fn nc_prints_what_is_shown() {
     let server = Process::example("lines");
     drop(connect(ADDRESS).await);
     let printed = Process::start("sh", ["-c", COMMAND]).finished().await;
-    assert_eq!(printed.succeeded(), block_after(COMMAND));
+    assert_eq!(printed.succeeded(), block_after(TOUR, COMMAND));
     server.interrupt().await;
     server.finished().await.succeeded();
 }

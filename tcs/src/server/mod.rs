@@ -50,7 +50,7 @@
 //! If the system has no memory for a large buffer, as with `ulimit -v`, that ends a request or a connection, as above.
 //! An allocation that fails anywhere else, also in your code and for the values that it takes, ends the process.
 
-// The design: ARCHITECTURE.md, "From the socket to the function and back".
+// The design: ARCHITECTURE.md, "The life of a server's connection".
 
 mod acceptor;
 mod bound;

@@ -1,4 +1,11 @@
 //! A connection that many tasks share.
+//!
+//! 1. A call takes a slot, encodes its request into the shared queue, leaves its waker, and wakes the driver
+//!    if that waits ([`call`]): one lock, no allocation.
+//! 2. The driver reads, copies each reply into the slot of its call, takes the queued requests, unlocks, wakes
+//!    the callers, and sends ([`driver`]).
+//! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
+//!    ([`reply`]).
 
 use std::{fmt, sync::Arc};
 

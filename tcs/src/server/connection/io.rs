@@ -138,6 +138,9 @@ pub(super) enum End {
 const DRAINED_FRAME: Limit = Limit::of(1);
 /// A deadline moves by a second for each of this many bytes of a frame that arrive, or of replies that
 /// the peer takes.
+///
+/// If the clock restarted with each byte instead, a peer that transfers a byte now and then could hold its
+/// connection forever.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
 /// How many reads of a closing connection are discarded within one poll.

@@ -1,6 +1,14 @@
 //! The loop of a connection: wait for bytes, process every complete request, flush, and wait again.
 //!
-//! ARCHITECTURE.md has the files that a request passes, and a table of why the loop pauses.
+//! ARCHITECTURE.md lists the files that a request passes through. The loop stops taking requests when:
+//!
+//! | event | then it |
+//! |---|---|
+//! | no complete frame is left ([`Pause::NeedMore`]) | flushes, and reads again in the same poll |
+//! | 64 KiB wait to be sent ([`Pause::Full`]) | flushes, and goes on |
+//! | the budget of the poll is spent ([`Pause::Spent`]) | flushes, yields to other tasks, and goes on |
+//! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
+//! | the connection ends ([`Pause::Close`]) | flushes, and closes |
 
 use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, task::Poll};
 
