@@ -7,7 +7,7 @@ def call(server, request):
         (frame,) = struct.unpack(f"{length}s", server.recv(length, socket.MSG_WAITALL))
         if header[0] < 0x80: return frame.decode()
         if frame[0] < 0x80:  # not a notice; from 0x40 on, nothing follows
-            text = f"refused ({frame[0]:#04x}): {frame[1:].decode()}"
+            text = f"rejected ({frame[0]:#04x}): {frame[1:].decode()}"
             return text if frame[0] < 0x40 else sys.exit(text)
     sys.exit("the server has closed the connection")
 

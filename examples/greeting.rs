@@ -25,7 +25,7 @@
 //! 221 goodbye
 //! ```
 //!
-//! What the server cannot take is refused in the same manner: `500 …` for a command, and `421 …` as its
+//! What the server cannot take is rejected in the same manner: `500 …` for a command, and `421 …` as its
 //! last word, when it is stopped, say. It is not all of SMTP, and sends no mail. Mail servers insist on
 //! `\r\n` at the end of a line, which would be `framing = CrlfLines`; `nc` sends `\n`.
 
@@ -43,7 +43,7 @@ struct Mail {
     text: Option<String>,
 }
 
-#[server_protocol(framing = Lines, greeting = "220 mail.example is ready", refuse = in_words)]
+#[server_protocol(framing = Lines, greeting = "220 mail.example is ready", reject_with = in_words)]
 fn dialogue(line: &str, #[session] mail: &mut Mail) -> Result<Response<String>, String> {
     if mail.text.is_some() {
         return mail.take(line);
@@ -84,7 +84,7 @@ impl Mail {
         if line != "." {
             // A dot at the start of a line is doubled by the sender (RFC 5321, section 4.5.2).
             let line = line.strip_prefix('.').unwrap_or(line);
-            // What is too long is read to its end, and then refused.
+            // What is too long is read to its end, and then rejected.
             if text.len() <= LONGEST {
                 text.push_str(line);
                 text.push('\n');
@@ -112,10 +112,10 @@ fn path(text: &str, before: &str) -> Result<String, String> {
         .ok_or_else(|| format!("it has the form {before}<name@host>"))
 }
 
-/// Says a refusal as SMTP does (RFC 5321, section 4.2).
-fn in_words(refusal: &Rejection) -> String {
-    let text = refusal.text();
-    match refusal.kind() {
+/// Says a rejection as SMTP does (RFC 5321, section 4.2).
+fn in_words(rejection: &Rejection) -> String {
+    let text = rejection.text();
+    match rejection.kind() {
         RejectionKind::Error | RejectionKind::BadRequest => format!("500 {text}"),
         kind if kind.is_final() => format!("421 {text}"),
         _ => format!("451 {text}"),

@@ -63,7 +63,7 @@ struct Device {
     mean: f64,
 }
 
-#[server_protocol(framing = Delimited<{ delimiter(b";") }>, refuse = complain)]
+#[server_protocol(framing = Delimited<{ delimiter(b";") }>, reject_with = complain)]
 fn report(
     message: Message,
     #[session] device: &mut Device,
@@ -86,8 +86,8 @@ fn report(
 
 /// A device waits for no reply to a reading, so it is told nothing, and goes on. Unless it is named,
 /// the connection would close, as the next reply would be taken for this one.
-fn complain(refusal: &Rejection) -> Response<&'static str> {
-    println!("{refusal}");
+fn complain(rejection: &Rejection) -> Response<&'static str> {
+    println!("{rejection}");
     Response::NoReply
 }
 

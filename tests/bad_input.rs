@@ -14,7 +14,7 @@ use tcs_tests::{
 each_kind!(
     over_both:
     text_that_is_not_utf8_is_a_bad_request,
-    frame_cut_in_the_middle_is_refused,
+    frame_cut_in_the_middle_is_rejected,
     unterminated_last_line_is_never_executed,
     garbage_ends_its_connection_only,
     http_request_is_answered_in_its_own_terms,
@@ -22,13 +22,13 @@ each_kind!(
     text_at_a_length_prefixed_port_is_told_what_to_do,
     length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do,
     reply_with_the_delimiter_in_it_ends_the_connection,
-    control_frames_of_servers_are_refused_from_clients,
+    control_frames_of_servers_are_rejected_from_clients,
 );
 over_both!(
     error_with_the_delimiter_in_it_is_escaped,
     error_that_cannot_be_sent_is_a_failure,
     reply_without_a_form_is_a_failure_whose_reason_stays_here,
-    request_is_refused_when_what_its_function_needs_is_missing,
+    request_is_rejected_when_what_its_function_needs_is_missing,
     random_bytes_end_their_connection_only,
 );
 
@@ -68,7 +68,7 @@ async fn text_that_is_not_utf8_is_a_bad_request<K: Kind>(over: Over) {
     assert_eq!(within(peer.hear()).await, Heard::message("behind"));
     drop(peer);
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.refused), (1, 1));
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 
     let mut place = lines::<K>(over).await;
     let mut peer = place.peer().await;
@@ -76,10 +76,10 @@ async fn text_that_is_not_utf8_is_a_bad_request<K: Kind>(over: Over) {
     assert_eq!(within(peer.rest()).await, b"before\n");
     drop(peer);
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.refused), (1, 1));
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
-async fn frame_cut_in_the_middle_is_refused<K: Kind>(over: Over) {
+async fn frame_cut_in_the_middle_is_rejected<K: Kind>(over: Over) {
     let mut place = prefixed::<K>(over).await;
     let request = frame(b"whole");
     for count in 1..request.len() {
@@ -97,7 +97,7 @@ async fn frame_cut_in_the_middle_is_refused<K: Kind>(over: Over) {
         assert_eq!(within(peer.hear()).await, Heard::End);
     }
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.refused), (8, 8));
+    assert_eq!((requests.served, requests.rejected), (8, 8));
 }
 
 async fn unterminated_last_line_is_never_executed<K: Kind>(over: Over) {
@@ -107,7 +107,7 @@ async fn unterminated_last_line_is_never_executed<K: Kind>(over: Over) {
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"whole\n");
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.refused), (1, 1));
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
 async fn garbage_ends_its_connection_only<K: Kind>(over: Over) {
@@ -141,7 +141,7 @@ async fn garbage_ends_its_connection_only<K: Kind>(over: Over) {
     }
     drop(other);
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.refused), (4, 3));
+    assert_eq!((requests.served, requests.rejected), (4, 3));
 }
 
 async fn http_request_is_answered_in_its_own_terms<K: Kind>(over: Over) {
@@ -172,7 +172,7 @@ async fn http_request_is_answered_in_its_own_terms<K: Kind>(over: Over) {
         two.requests().await,
         three.requests().await,
     ] {
-        assert_eq!((requests.received, requests.refused), (1, 1));
+        assert_eq!((requests.received, requests.rejected), (1, 1));
     }
 }
 
@@ -189,7 +189,7 @@ async fn nothing_behind_an_http_request_line_is_executed<K: Kind>(over: Over) {
     assert!(within(peer.rest()).await.starts_with(b"HTTP/1.1 400"));
     drop(peer);
     let requests = place.requests().await;
-    assert_eq!((requests.received, requests.refused), (1, 1));
+    assert_eq!((requests.received, requests.rejected), (1, 1));
 
     // However long the line is.
     let mut place = lines::<K>(over).await;
@@ -200,7 +200,7 @@ async fn nothing_behind_an_http_request_line_is_executed<K: Kind>(over: Over) {
     assert!(within(peer.rest()).await.starts_with(b"HTTP/1.1 400"));
     drop(peer);
     let requests = place.requests().await;
-    assert_eq!((requests.received, requests.refused), (1, 1));
+    assert_eq!((requests.received, requests.rejected), (1, 1));
 
     // Later lines of the same form are text as any other.
     let mut place = lines::<K>(over).await;
@@ -229,7 +229,7 @@ async fn text_at_a_length_prefixed_port_is_told_what_to_do<K: Kind>(over: Over) 
     within(peer.send("hi")).await;
     within(peer.finish()).await;
     assert!(within(peer.rest()).await.starts_with(b"This port expects"));
-    assert_eq!(place.requests().await.refused, 6);
+    assert_eq!(place.requests().await.rejected, 6);
 }
 
 async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(over: Over) {
@@ -246,7 +246,7 @@ async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let requests = place.requests().await;
-    assert_eq!((requests.received, requests.refused), (1, 1));
+    assert_eq!((requests.received, requests.rejected), (1, 1));
 }
 
 async fn reply_with_the_delimiter_in_it_ends_the_connection<K: Kind>(over: Over) {
@@ -304,7 +304,7 @@ fn address(_request: &str, addr: SocketAddr) -> String {
     addr.ip().to_string()
 }
 
-async fn request_is_refused_when_what_its_function_needs_is_missing(over: Over) {
+async fn request_is_rejected_when_what_its_function_needs_is_missing(over: Over) {
     let mut place = Place::new(over, || ConcurrentServer::new(Address)).await;
     let mut peer = place.peer().await;
     for _ in 0..2 {
@@ -323,10 +323,10 @@ async fn request_is_refused_when_what_its_function_needs_is_missing(over: Over) 
         Over::Tcp => (2, 0),
         Over::Memory => (0, 2),
     };
-    assert_eq!((requests.served, requests.refused), expected);
+    assert_eq!((requests.served, requests.rejected), expected);
 }
 
-async fn control_frames_of_servers_are_refused_from_clients<K: Kind>(over: Over) {
+async fn control_frames_of_servers_are_rejected_from_clients<K: Kind>(over: Over) {
     let mut place = prefixed::<K>(over).await;
     let mut peer = place.peer().await;
     within(peer.send([control(code::ERROR, "no"), frame(b"behind")].concat())).await;
@@ -339,7 +339,7 @@ async fn control_frames_of_servers_are_refused_from_clients<K: Kind>(over: Over)
     );
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    assert_eq!(place.requests().await.refused, 1);
+    assert_eq!(place.requests().await.rejected, 1);
 }
 
 async fn random_bytes_end_their_connection_only(over: Over) {

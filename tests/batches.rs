@@ -276,7 +276,7 @@ async fn frame_that_follows_a_batch_has_its_limit<K: Kind>(over: Over) {
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
 async fn drain_is_told_behind_a_batch<K: Kind>() {

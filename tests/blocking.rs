@@ -74,7 +74,7 @@ async fn functions_beyond_max_blocking_wait_their_turn() {
     blocked(&mut first, &dam, 1).await;
     let mut second = server.peer().await;
     within(second.send(frame(b"second"))).await;
-    // A connection that is accepted later and refused at once shows that the second was read.
+    // A connection that is accepted later and rejected at once shows that the second was read.
     let mut third = server.peer().await;
     within(third.send(frame(b"\xff"))).await;
     assert_eq!(within(third.hear()).await.kind(), 0x02);
@@ -84,7 +84,7 @@ async fn functions_beyond_max_blocking_wait_their_turn() {
     assert_eq!(within(second.hear()).await, Heard::message("second"));
     drop((first, second, third));
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
 #[tokio::test]

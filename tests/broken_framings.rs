@@ -134,19 +134,23 @@ fn ends_its_connection<K: Kind, M: Mistake>() {
         // A server that spins may answer for ever.
         let mut peer = peer.take(1_000);
         peer.read_to_end(&mut heard).expect("the server closes");
-        let refusal = heard.strip_prefix(frame(b"first").as_slice());
-        let refusal = refusal.expect("the reply before the mistake");
-        let [0x80, 0, _, length, kind, text @ ..] = refusal else {
-            panic!("no refusal: {refusal:?}");
+        let rejection = heard.strip_prefix(frame(b"first").as_slice());
+        let rejection = rejection.expect("the reply before the mistake");
+        let [0x80, 0, _, length, kind, text @ ..] = rejection else {
+            panic!("no rejection: {rejection:?}");
         };
         assert_eq!(*kind, code::PROTOCOL_ERROR);
-        assert_eq!(usize::from(*length), 1 + text.len(), "more than a refusal");
+        assert_eq!(
+            usize::from(*length),
+            1 + text.len(),
+            "more than a rejection"
+        );
     }
     server.stop();
     let report = server.finished();
     let requests = report.requests;
     assert_eq!(
-        (requests.served, requests.refused, requests.failed),
+        (requests.served, requests.rejected, requests.failed),
         (2, 2, 0),
         "{report}"
     );

@@ -122,7 +122,7 @@ async fn a_quarter_of_the_callers_asks_again_before_the_others_have_their_replie
 }
 
 #[tokio::test]
-async fn refusal_in_the_middle_is_that_of_one_call() {
+async fn rejection_in_the_middle_is_that_of_one_call() {
     let (channel, mut peer) = memory(1 << 10);
     let calls = ["one", "two", "three"].map(|request| call(&channel, request));
     for request in ["one", "two", "three"] {
@@ -132,8 +132,8 @@ async fn refusal_in_the_middle_is_that_of_one_call() {
     let [first, second, third] = calls;
     assert_eq!(first.reply().await, "1");
     let error = second.error().await;
-    assert_eq!(error.execution(), Execution::Refused);
-    let kind = error.refusal().map(tcs::Rejection::kind);
+    assert_eq!(error.execution(), Execution::Rejected);
+    let kind = error.rejection().map(tcs::Rejection::kind);
     assert_eq!(kind, Some(RejectionKind::Busy));
     assert_eq!(third.reply().await, "3");
 }

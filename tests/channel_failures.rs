@@ -24,7 +24,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn final_refusal_leaves_all_open_calls_unexecuted() {
+async fn final_rejection_leaves_all_open_calls_unexecuted() {
     let (channel, mut peer) = memory(64);
     let long = "x".repeat(60);
     let calls = ["one", "two", &long, "not sent"].map(|request| call(&channel, request));
@@ -33,8 +33,8 @@ async fn final_refusal_leaves_all_open_calls_unexecuted() {
     let [first, others @ ..] = calls;
     assert_eq!(first.reply().await, "1");
     for other in others {
-        let refused = (ErrorKind::Refused, Execution::Refused);
-        assert_eq!(info(other).await, refused);
+        let rejected = (ErrorKind::Rejected, Execution::Rejected);
+        assert_eq!(info(other).await, rejected);
     }
     let error = call(&channel, "later").error().await;
     assert_eq!(
@@ -103,7 +103,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
     for (said, told) in [
         (
             control(0x43, "too large"),
-            (ErrorKind::Refused, Execution::Refused),
+            (ErrorKind::Rejected, Execution::Rejected),
         ),
         (Vec::new(), (ErrorKind::Closed, Execution::Unknown)),
     ] {

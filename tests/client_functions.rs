@@ -185,9 +185,9 @@ async fn client_of_a_server_sees_its_reply_without_wrapping() {
             .expect("replies"),
         7
     );
-    let refused = within(connection.exchange(Parsed { number: 300 })).await;
-    let refused = refused.expect_err("300 is no u8");
-    assert!(refused.refusal().is_some(), "{refused}");
+    let rejected = within(connection.exchange(Parsed { number: 300 })).await;
+    let rejected = rejected.expect_err("300 is no u8");
+    assert!(rejected.rejection().is_some(), "{rejected}");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ fn told(reply: String) -> String {
 }
 
 #[server_protocol(greeting = "ready")]
-fn refused(text: &str) -> String {
+fn rejected(text: &str) -> String {
     text.to_owned()
 }
 
@@ -146,34 +146,34 @@ async fn channel_has_no_greeting_that_was_not_received_before() {
 }
 
 #[tokio::test]
-async fn final_refusal_in_place_of_the_greeting_is_told() {
+async fn final_rejection_in_place_of_the_greeting_is_told() {
     let (addr, server) = RawServer::once(|mut peer| async move {
         within(peer.send(control(0x40, "later"))).await;
     })
     .await;
     let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-    let error = within(connection.call::<Refused>("one")).await;
-    let error = error.expect_err("it is refused");
-    let kind = error.refusal().map(Rejection::kind);
+    let error = within(connection.call::<Rejected>("one")).await;
+    let error = error.expect_err("it is rejected");
+    let kind = error.rejection().map(Rejection::kind);
     assert_eq!(kind, Some(RejectionKind::GoingAway));
-    assert_eq!(error.execution(), Execution::Refused);
+    assert_eq!(error.execution(), Execution::Rejected);
     within(server).await.expect("it heard what it expects");
 }
 
 #[tokio::test]
-async fn refusal_in_place_of_the_greeting_is_told_once() {
+async fn rejection_in_place_of_the_greeting_is_told_once() {
     let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
     let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
     within(peer.send(control(0x04, "not now"))).await;
-    let error = within(connection.call::<Refused>("one")).await;
-    let error = error.expect_err("it is refused");
+    let error = within(connection.call::<Rejected>("one")).await;
+    let error = error.expect_err("it is rejected");
     assert_eq!(
-        error.refusal().map(Rejection::kind),
+        error.rejection().map(Rejection::kind),
         Some(RejectionKind::Busy)
     );
     let call = tokio::spawn(async move {
-        let reply = connection.call::<Refused>("two").await;
+        let reply = connection.call::<Rejected>("two").await;
         reply.expect("a reply")
     });
     assert_eq!(within(peer.hear()).await, Heard::message("two"));

@@ -314,5 +314,5 @@ async fn codec_can_be_chosen_by_the_protocol(over: Over) {
     assert_eq!(within(peer.rest()).await, b"ok\nempty\n");
     drop(peer);
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }

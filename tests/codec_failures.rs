@@ -16,16 +16,16 @@ use tokio_util::codec::{AnyDelimiterCodec, Decoder, Encoder, LinesCodec};
 
 over_both!(
     bytes_that_are_no_item_close_the_connection,
-    stream_that_ends_within_an_item_is_refused,
+    stream_that_ends_within_an_item_is_rejected,
     reply_that_cannot_be_encoded_closes_the_connection,
     error_has_no_form_and_closes_the_connection,
-    refusals_are_worded_in_items,
+    rejections_are_worded_in_items,
     peer_of_another_protocol_sees_no_item,
     item_beyond_the_limit_closes_the_connection,
     reply_beyond_the_limit_closes_the_connection,
     codec_that_panics_ends_its_connection_only,
     started_item_has_a_limit,
-    protocol_by_hand_with_two_codecs_refuses_everything,
+    protocol_by_hand_with_two_codecs_rejects_everything,
 );
 
 /// Sends bytes and returns all that is said until the end, and what was counted.
@@ -57,14 +57,14 @@ async fn bytes_that_are_no_item_close_the_connection(over: Over) {
     let sent = [&entry(&Entry::Add(1))[..], b"x", &entry(&Entry::Add(2))].concat();
     let (said, requests) = all(over, || ConcurrentServer::new(Book), &sent).await;
     assert_eq!(said, balance(1, 1));
-    assert_eq!((requests.served, requests.refused), (1, 1));
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
-async fn stream_that_ends_within_an_item_is_refused(over: Over) {
+async fn stream_that_ends_within_an_item_is_rejected(over: Over) {
     let sent = [&entry(&Entry::Add(1))[..], b"a\0\0"].concat();
     let (said, requests) = all(over, || ConcurrentServer::new(Book), &sent).await;
     assert_eq!(said, balance(1, 1));
-    assert_eq!((requests.served, requests.refused), (1, 1));
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
 async fn reply_that_cannot_be_encoded_closes_the_connection(over: Over) {
@@ -82,13 +82,13 @@ async fn error_has_no_form_and_closes_the_connection(over: Over) {
     assert_eq!((requests.served, requests.failed), (1, 1));
 }
 
-#[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>, refuse = in_words)]
+#[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>, reject_with = in_words)]
 fn worded(entry: Entry) -> Result<Balance, String> {
     book(entry)
 }
 
-fn in_words(refusal: &Rejection) -> Response<Balance> {
-    match refusal.kind() {
+fn in_words(rejection: &Rejection) -> Response<Balance> {
+    match rejection.kind() {
         RejectionKind::Error => Response::Reply(Balance(1_000)),
         RejectionKind::Failed => Response::Reply(Balance(2_000)),
         kind if kind.is_final() => Response::Reply(Balance(3_000)),
@@ -96,7 +96,7 @@ fn in_words(refusal: &Rejection) -> Response<Balance> {
     }
 }
 
-async fn refusals_are_worded_in_items(over: Over) {
+async fn rejections_are_worded_in_items(over: Over) {
     let sent = [Entry::Total, Entry::Add(-1), Entry::Quit, Entry::Add(2)];
     let sent: Vec<u8> = sent.iter().flat_map(entry).chain(*b"x").collect();
     let (said, requests) = all(over, || ConcurrentServer::new(Worded), &sent).await;
@@ -104,7 +104,7 @@ async fn refusals_are_worded_in_items(over: Over) {
     let expected = expected.map(|(number, total)| balance(number, total));
     assert_eq!(said, expected.concat());
     assert_eq!(
-        (requests.served, requests.failed, requests.refused),
+        (requests.served, requests.failed, requests.rejected),
         (2, 2, 1)
     );
 }
@@ -117,7 +117,7 @@ async fn peer_of_another_protocol_sees_no_item(over: Over) {
     ] {
         let (said, requests) = all(over, || ConcurrentServer::new(Worded), foreign).await;
         assert_eq!(said, b"");
-        assert_eq!((requests.received, requests.refused), (1, 1));
+        assert_eq!((requests.received, requests.rejected), (1, 1));
     }
 }
 
@@ -131,7 +131,7 @@ async fn item_beyond_the_limit_closes_the_connection(over: Over) {
     for sent in ["a\n12345678901234567890\nb\n", "a\n123456789012345678901"] {
         let (said, requests) = all(over, server, sent.as_bytes()).await;
         assert_eq!(said, b"aa\n");
-        assert_eq!((requests.served, requests.refused), (1, 1));
+        assert_eq!((requests.served, requests.rejected), (1, 1));
     }
 }
 
@@ -192,7 +192,7 @@ impl ServerProtocol for Two {
 
     fn open_session(&self, _peer: &Peer) {}
 
-    fn refuse<'a>(&'a self, _refusal: &'a Rejection) -> Option<impl Encode<Self::Format>> {
+    fn reject_with<'a>(&'a self, _rejection: &'a Rejection) -> Option<impl Encode<Self::Format>> {
         Some("sorry")
     }
 
@@ -205,11 +205,11 @@ impl ServerProtocol for Two {
     }
 }
 
-async fn protocol_by_hand_with_two_codecs_refuses_everything(over: Over) {
+async fn protocol_by_hand_with_two_codecs_rejects_everything(over: Over) {
     let server = || ConcurrentServer::new(std::sync::Arc::new(Two));
     let (said, requests) = all(over, server, b"a\nb\n").await;
     assert_eq!(said, b"");
-    assert_eq!((requests.received, requests.refused), (1, 1));
+    assert_eq!((requests.received, requests.rejected), (1, 1));
 }
 
 async fn started_item_has_a_limit(over: Over) {
@@ -220,5 +220,5 @@ async fn started_item_has_a_limit(over: Over) {
     within(peer.send(b"a\0\0")).await;
     assert_eq!(within(peer.rest()).await, balance(1, 3_000));
     drop(peer);
-    assert_eq!(place.requests().await.refused, 1);
+    assert_eq!(place.requests().await.rejected, 1);
 }

@@ -18,7 +18,7 @@ each_kind!(
     idle_connection_is_told_and_closed_at_once,
     connections_are_told_in_whatever_order_others_have_ended,
     started_frame_may_finish_during_drain,
-    started_frame_that_does_not_finish_is_refused_within_a_second_or_two,
+    started_frame_that_does_not_finish_is_rejected_within_a_second_or_two,
     peer_that_never_stops_to_send_does_not_hold_up_a_drain,
     peer_that_keeps_sending_hears_its_last_reply,
     idle_peers_that_stay_open_do_not_hold_up_a_drain,
@@ -127,7 +127,7 @@ async fn started_frame_may_finish_during_drain<K: Kind>() {
     assert_eq!(server.finished().await.requests.served, 3);
 }
 
-async fn started_frame_that_does_not_finish_is_refused_within_a_second_or_two<K: Kind>() {
+async fn started_frame_that_does_not_finish_is_rejected_within_a_second_or_two<K: Kind>() {
     let server = server::<K>(&gate()).await;
     let mut peer = server.peer().await;
     within(peer.ask("hello")).await;
@@ -143,7 +143,7 @@ async fn started_frame_that_does_not_finish_is_refused_within_a_second_or_two<K:
     );
     drop(peer);
     let requests = server.finished().await.requests;
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
 async fn peer_that_never_stops_to_send_does_not_hold_up_a_drain<K: Kind>() {
@@ -375,14 +375,14 @@ async fn drain_without_control_frames_just_closes<K: Kind>() {
 
 async fn report_adds_up_with_what_the_peers_saw<K: Kind>() {
     let server = server::<K>(&gate()).await;
-    let (mut answered, mut failed, mut refused) = (0, 0, 0);
+    let (mut answered, mut failed, mut rejected) = (0, 0, 0);
     for _ in 0..5 {
         let mut peer = server.peer().await;
         for request in ["a", "error b", "panic c", "busy d", "size 9"] {
             match within(peer.ask(request)).await {
                 Heard::Message(_) | Heard::Control(code::ERROR, _) => answered += 1,
                 Heard::Control(code::FAILED, _) => failed += 1,
-                Heard::Control(code::BUSY, _) => refused += 1,
+                Heard::Control(code::BUSY, _) => rejected += 1,
                 other => panic!("{other:?}"),
             }
         }
@@ -390,10 +390,10 @@ async fn report_adds_up_with_what_the_peers_saw<K: Kind>() {
     let report: Report = server.stopped().await;
     let requests = report.requests;
     assert_eq!(
-        (requests.served, requests.failed, requests.refused),
-        (answered, failed, refused)
+        (requests.served, requests.failed, requests.rejected),
+        (answered, failed, rejected)
     );
-    assert_eq!((answered, failed, refused), (15, 5, 5));
+    assert_eq!((answered, failed, rejected), (15, 5, 5));
     assert_eq!(report.connections.accepted, 5);
 }
 

@@ -77,7 +77,7 @@ async fn greet_client_without_a_server_says_so() {
     let finished = Process::example("greet_client").finished().await;
     assert!(!finished.status.success(), "{finished:?}");
     assert!(finished.stderr.contains("127.0.0.1:1234"), "{finished:?}");
-    assert!(finished.stderr.contains("refused"), "{finished:?}");
+    assert!(finished.stderr.contains("rejected"), "{finished:?}");
 }
 
 #[tokio::test]
@@ -113,8 +113,8 @@ async fn greeting_holds_the_dialogue_of_its_header() {
     assert_eq!(server.line().await, "from ann@example to bob@example:");
     assert_eq!(server.line().await, "Hello, Bob!");
 
-    let refused = "DATA\nEXPN\n\u{fffd}\nMAIL ann\nquit\nNOOP\n";
-    let said = ask(connect(ADDRESS).await, refused).await;
+    let rejected = "DATA\nEXPN\n\u{fffd}\nMAIL ann\nquit\nNOOP\n";
+    let said = ask(connect(ADDRESS).await, rejected).await;
     let said: Vec<&str> = said.lines().collect();
     assert_eq!(
         said,
@@ -187,7 +187,7 @@ async fn graceful_finishes_what_it_began() {
     assert_eq!(
         server.finished().await.succeeded(),
         [
-            "requests received: 1 (1 served, 0 failed, 0 refused, 0 cut); connections accepted: 1 (1 closed, 0 cut)"
+            "requests received: 1 (1 served, 0 failed, 0 rejected, 0 cut); connections accepted: 1 (1 closed, 0 cut)"
         ]
     );
 }

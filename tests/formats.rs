@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    Callable, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed, Lines,
+    CallContract, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed, Lines,
     MessagePack, Postcard, Protobuf, RejectionKind, Response, ServerProtocol, client_protocol,
     server_protocol,
 };
@@ -151,17 +151,20 @@ async fn server_says<P: ServerProtocol>(protocol: P, exchanges: &Exchanges) {
     let mut peer = server.peer().await;
     let [good, reply] = exchanges.good;
     let (wrong, reason) = exchanges.wrong;
-    let [refused, refusal] = exchanges.refused;
+    let [refused, rejection] = exchanges.refused;
     within(peer.send([frame(good), frame(wrong), frame(refused)].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::Message(reply.to_vec()));
     assert_eq!(
         within(peer.hear()).await,
         Heard::Control(0x02, reason.to_owned())
     );
-    assert_eq!(within(peer.hear()).await, Heard::Message(refusal.to_vec()));
+    assert_eq!(
+        within(peer.hear()).await,
+        Heard::Message(rejection.to_vec())
+    );
     drop(peer);
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
 #[tokio::test]
@@ -213,11 +216,11 @@ async fn client_hears<P>(exchanges: &Exchanges, wrong: &'static [u8], reason: &s
 where
     P: Contract<Framing = LengthPrefixed>,
     for<'a> P:
-        Contract<Request<'a> = Order<'a>> + Callable<Value<'a> = Result<Receipt<'a>, Refused>>,
+        Contract<Request<'a> = Order<'a>> + CallContract<Value<'a> = Result<Receipt<'a>, Refused>>,
 {
     let [request, reply] = exchanges.good;
-    let refusal = exchanges.refused[1];
-    let replies = [reply, refusal, wrong];
+    let rejection = exchanges.refused[1];
+    let replies = [reply, rejection, wrong];
     let (mut connection, server) = raw(replies.map(|reply| [request, reply]).to_vec()).await;
     let reply = within(connection.call::<P>(tea())).await.expect("a reply");
     assert_eq!(

@@ -170,7 +170,7 @@ fn bytes<F>(message: impl Encode<F>) -> Vec<u8> {
     buffer
 }
 
-/// Fails unless a message that claims more than it holds is refused before much is allocated.
+/// Fails unless a message that claims more than it holds is rejected before much is allocated.
 #[track_caller]
 fn claims_cost_nothing<F, T: for<'a> Decode<'a, F> + Debug>(message: &[u8]) {
     let (_, bytes) = allocated(|| T::decode(Frame::new(message)).expect_err("it claims too much"));

@@ -1,10 +1,10 @@
-//! A message of as many bytes as may be passes in each format, and one byte more is refused.
+//! A message of as many bytes as may be passes in each format, and one byte more is rejected.
 
 use std::cmp::Ordering;
 
 use tcs::{
-    Callable, ConcurrentServer, ConnectOptions, Contract, ErrorKind, LengthPrefixed, RejectionKind,
-    ServerProtocol, server_protocol,
+    CallContract, ConcurrentServer, ConnectOptions, Contract, ErrorKind, LengthPrefixed,
+    RejectionKind, ServerProtocol, server_protocol,
 };
 use tcs_tests::{Heard, client::chain, frame, raw_server::RawServer, start, within};
 
@@ -44,7 +44,7 @@ async fn limits_hold<Longer, Text>(longer: Longer, text: fn(usize) -> Vec<u8>)
 where
     Longer: ServerProtocol,
     for<'a> Text:
-        Contract<Framing = LengthPrefixed, Request<'a> = String> + Callable<Value<'a> = String>,
+        Contract<Framing = LengthPrefixed, Request<'a> = String> + CallContract<Value<'a> = String>,
 {
     let too_large = format!(
         "a message of {} bytes exceeds `max_frame_len` of {LIMIT} bytes",
@@ -60,8 +60,8 @@ where
             // The request is not too large, and its reply is.
             Ordering::Equal => assert_eq!(heard.kind(), RejectionKind::Failed.code(), "{heard:?}"),
             Ordering::Greater => {
-                let refusal = Heard::Control(RejectionKind::TooLarge.code(), too_large.clone());
-                assert_eq!(heard, refusal);
+                let rejection = Heard::Control(RejectionKind::TooLarge.code(), too_large.clone());
+                assert_eq!(heard, rejection);
             }
         }
     }

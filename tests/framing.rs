@@ -2,7 +2,7 @@
 //! with a second implementation. What is particular to one of them is in `framing_rules.rs`.
 
 use proptest::prelude::*;
-use tcs::{Arrival, Framing, Raw, Side, Unparsed};
+use tcs::{Framing, Raw, ReadState, Side, Unparsed};
 use tcs_tests::{
     cutting::{Found, every_split_gives, messages, pieces, read, write, write_one},
     every_framing,
@@ -68,12 +68,12 @@ fn agrees_with_naive<F: Framing>(naive: Naive, stream: &[u8]) {
 }
 
 fn never_panics<F: Framing>(first: &[u8], then: &[u8]) {
-    for arrival in [Arrival::Filled, Arrival::Paused, Arrival::Ended] {
+    for read_state in [ReadState::MaybeMore, ReadState::Idle, ReadState::Eof] {
         for side in SIDES {
             for limit in [0, 10, usize::MAX] {
                 let mut framing = F::default();
                 for bytes in [first, &[first, then].concat(), then] {
-                    drop(framing.parse(Unparsed::new(bytes, limit, side, arrival)));
+                    drop(framing.parse(Unparsed::new(bytes, limit, side, read_state)));
                 }
             }
         }
@@ -106,8 +106,8 @@ fn limits_hold<F: Framing>(naive: Naive) {
                     assert_eq!((found, error), (expected, None));
                 } else {
                     let skipped = found == [Found::TooLarge(length)] && error.is_none();
-                    let refused = found.is_empty() && error.is_some();
-                    assert!(skipped || refused, "{found:?} {error:?}");
+                    let rejected = found.is_empty() && error.is_some();
+                    assert!(skipped || rejected, "{found:?} {error:?}");
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! The messages of every format come through every framing that can carry them, however the stream
-//! is split; and what a framing cannot carry is refused by it.
+//! is split; and what a framing cannot carry is rejected by it.
 
 use std::{collections::BTreeMap, fmt::Debug};
 

@@ -3,8 +3,9 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use tcs::{
-    Arrival, CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
-    ParsedFrame, Prefixed, Raw, Rejection, RejectionKind, Side, Unparsed, UntilEof, delimiter,
+    CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
+    ParsedFrame, Prefixed, Raw, ReadState, Rejection, RejectionKind, Side, Unparsed, UntilEof,
+    delimiter,
     prefix::{BigEndian, IncludesHeader},
 };
 use tcs_tests::{
@@ -21,10 +22,10 @@ type DotLines = Delimited<{ delimiter(b"\r\n.\r\n") }>;
 fn endless<F: Framing>(start: &[u8], byte: u8) -> (usize, FrameError) {
     let (mut framing, mut unread) = (F::default(), start.to_vec());
     loop {
-        let input = Unparsed::new(&unread, LIMIT, Side::Server, Arrival::Paused);
+        let input = Unparsed::new(&unread, LIMIT, Side::Server, ReadState::Idle);
         match framing.parse(input) {
             Ok(None) if unread.len() < 10 * LIMIT => unread.push(byte),
-            Ok(None) => panic!("{} bytes are not refused", unread.len()),
+            Ok(None) => panic!("{} bytes are not rejected", unread.len()),
             Ok(Some(cut)) => panic!("a frame without an end: {cut:?}"),
             Err(error) => return (unread.len() - start.len(), error),
         }
@@ -32,7 +33,7 @@ fn endless<F: Framing>(start: &[u8], byte: u8) -> (usize, FrameError) {
 }
 
 #[test]
-fn endless_message_is_refused_at_the_first_byte_too_many() {
+fn endless_message_is_rejected_at_the_first_byte_too_many() {
     let too_large = "a message of 65 bytes exceeds `max_frame_len` of 64 bytes";
     for (count, error) in [
         endless::<Lines>(b"", b'x'),
@@ -48,21 +49,21 @@ fn endless_message_is_refused_at_the_first_byte_too_many() {
 }
 
 #[test]
-fn endless_number_is_refused_at_the_first_digit_too_many() {
+fn endless_number_is_rejected_at_the_first_digit_too_many() {
     // 256 is four times the limit.
     for (start, count) in [(&b"25"[..], 1), (b"26", 1), (b"257", 0), (b"9", 2)] {
         let (found, error) = endless::<Netstrings>(start, b'9');
         assert_eq!(found, count, "{error}");
         assert!(error.to_string().contains("exceeds `max_frame_len`"));
     }
-    let input = Unparsed::new(&[b'9'; 100], usize::MAX, Side::Server, Arrival::Paused);
+    let input = Unparsed::new(&[b'9'; 100], usize::MAX, Side::Server, ReadState::Idle);
     assert!(
         Netstrings::default()
             .parse(input)
             .is_ok_and(|cut| cut.is_none())
     );
     let colon = [&[b'9'; 100][..], b":"].concat();
-    let input = Unparsed::new(&colon, usize::MAX, Side::Server, Arrival::Paused);
+    let input = Unparsed::new(&colon, usize::MAX, Side::Server, ReadState::Idle);
     assert!(Netstrings::default().parse(input).is_err());
 }
 
@@ -72,10 +73,10 @@ fn bytes_are_searched_once_however_they_arrive() {
         const LENGTH: usize = 1 << 20;
         let (mut framing, bytes) = (F::default(), [&vec![byte; LENGTH][..], end].concat());
         for length in 1..bytes.len() {
-            let input = Unparsed::new(&bytes[..length], LENGTH, Side::Server, Arrival::Paused);
+            let input = Unparsed::new(&bytes[..length], LENGTH, Side::Server, ReadState::Idle);
             assert_eq!(framing.parse(input), Ok(None));
         }
-        let input = Unparsed::new(&bytes, LENGTH, Side::Server, Arrival::Paused);
+        let input = Unparsed::new(&bytes, LENGTH, Side::Server, ReadState::Idle);
         assert_eq!(
             framing.parse(input),
             Ok(Some(ParsedFrame::message(0..LENGTH, bytes.len())))
@@ -150,13 +151,14 @@ fn length_says_at_most_what_it_can() {
 
 #[test]
 fn until_eof_waits_for_the_end() {
-    let cut = |side, arrival| UntilEof::default().parse(Unparsed::new(b"ab", LIMIT, side, arrival));
+    let cut =
+        |side, read_state| UntilEof::default().parse(Unparsed::new(b"ab", LIMIT, side, read_state));
     for side in [Side::Server, Side::Client] {
-        for arrival in [Arrival::Filled, Arrival::Paused] {
-            assert_eq!(cut(side, arrival), Ok(None));
+        for read_state in [ReadState::MaybeMore, ReadState::Idle] {
+            assert_eq!(cut(side, read_state), Ok(None));
         }
         assert_eq!(
-            cut(side, Arrival::Ended),
+            cut(side, ReadState::Eof),
             Ok(Some(ParsedFrame::message(0..2, 2)))
         );
     }
@@ -168,7 +170,7 @@ fn until_eof_waits_for_the_end() {
 fn message_is_skipped_up_to_four_times_the_limit() {
     for (length, skipped) in [(4 * LIMIT, true), (4 * LIMIT + 1, false)] {
         let header = u32::try_from(length).expect("small").to_be_bytes();
-        let input = Unparsed::new(&header, LIMIT, Side::Server, Arrival::Paused);
+        let input = Unparsed::new(&header, LIMIT, Side::Server, ReadState::Idle);
         let cut = LengthPrefixed::default().parse(input);
         if skipped {
             assert_eq!(cut, Ok(Some(ParsedFrame::too_large(length, 4 + length))));
@@ -185,10 +187,10 @@ fn message_is_skipped_up_to_four_times_the_limit() {
 fn control_frames_are_told_from_messages() {
     let bytes = control(0x41, "tea");
     for at in 0..bytes.len() {
-        let input = Unparsed::new(&bytes[..at], LIMIT, Side::Client, Arrival::Paused);
+        let input = Unparsed::new(&bytes[..at], LIMIT, Side::Client, ReadState::Idle);
         assert_eq!(LengthPrefixed::default().parse(input), Ok(None), "{at}");
     }
-    let input = Unparsed::new(&bytes, LIMIT, Side::Client, Arrival::Paused);
+    let input = Unparsed::new(&bytes, LIMIT, Side::Client, ReadState::Idle);
     assert_eq!(
         LengthPrefixed::default().parse(input),
         Ok(Some(ParsedFrame::control(0x41, 5..8, 8)))
@@ -206,34 +208,36 @@ fn control_frame_has_at_most_4096_bytes() {
 
     for length in [0, 4_097] {
         let header = (length | 1_u32 << 31).to_be_bytes();
-        let input = Unparsed::new(&header, LIMIT, Side::Client, Arrival::Paused);
+        let input = Unparsed::new(&header, LIMIT, Side::Client, ReadState::Idle);
         assert!(LengthPrefixed::default().parse(input).is_err(), "{length}");
     }
 }
 
 #[test]
 fn raw_request_is_what_has_arrived() {
-    let cut =
-        |bytes, side, arrival| Raw::default().parse(Unparsed::new(bytes, LIMIT, side, arrival));
+    let cut = |bytes, side, read_state| {
+        Raw::default().parse(Unparsed::new(bytes, LIMIT, side, read_state))
+    };
     let all = Ok(Some(ParsedFrame::message(0..2, 2)));
-    assert_eq!(cut(b"ab", Side::Server, Arrival::Filled), Ok(None));
-    assert_eq!(cut(b"ab", Side::Server, Arrival::Paused), all);
-    assert_eq!(cut(b"ab", Side::Server, Arrival::Ended), all);
-    assert_eq!(cut(b"", Side::Server, Arrival::Ended), Ok(None));
+    assert_eq!(cut(b"ab", Side::Server, ReadState::MaybeMore), Ok(None));
+    assert_eq!(cut(b"ab", Side::Server, ReadState::Idle), all);
+    assert_eq!(cut(b"ab", Side::Server, ReadState::Eof), all);
+    assert_eq!(cut(b"", Side::Server, ReadState::Eof), Ok(None));
     const { assert!(!Raw::PERSISTENT) };
 }
 
 #[test]
 fn raw_reply_is_everything_until_the_end() {
-    let cut =
-        |bytes, arrival| Raw::default().parse(Unparsed::new(bytes, LIMIT, Side::Client, arrival));
-    assert_eq!(cut(b"ab", Arrival::Paused), Ok(None));
+    let cut = |bytes, read_state| {
+        Raw::default().parse(Unparsed::new(bytes, LIMIT, Side::Client, read_state))
+    };
+    assert_eq!(cut(b"ab", ReadState::Idle), Ok(None));
     assert_eq!(
-        cut(b"ab", Arrival::Ended),
+        cut(b"ab", ReadState::Eof),
         Ok(Some(ParsedFrame::message(0..2, 2)))
     );
     assert_eq!(
-        cut(b"", Arrival::Ended),
+        cut(b"", ReadState::Eof),
         Ok(Some(ParsedFrame::message(0..0, 0)))
     );
 }

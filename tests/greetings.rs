@@ -36,7 +36,7 @@ impl<K: Kind> ServerProtocol for Echoing<K> {
     type Request<'a> = &'a str;
     type Reply<'a> = &'a str;
 
-    const GREETS: bool = true;
+    const HAS_GREETING: bool = true;
 
     fn open_session(&self, _peer: &Peer) {}
 

@@ -16,7 +16,7 @@ each_kind!(
     once_ignores_connections_that_end_before_a_request_byte,
     once_ignores_connections_that_stay_idle,
     once_executes_no_second_request,
-    once_returns_when_its_request_is_refused_or_fails,
+    once_returns_when_its_request_is_rejected_or_fails,
     once_answers_one_request_over_any_stream,
     iterative_serves_the_second_although_the_first_sits_idle,
     raw_has_one_exchange_per_connection,
@@ -116,7 +116,7 @@ async fn no_second_request(server: Running) {
     assert_eq!(server.finished().await.requests.received, 1);
 }
 
-async fn once_returns_when_its_request_is_refused_or_fails<K: Kind>() {
+async fn once_returns_when_its_request_is_rejected_or_fails<K: Kind>() {
     for (request, kind) in [
         (frame(b"\xff"), code::BAD_REQUEST),
         (frame(b"busy x"), code::BUSY),

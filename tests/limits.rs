@@ -98,7 +98,7 @@ async fn started_frame_has_its_own_limit<K: Kind>() {
     ended_in_time(began, Duration::from_secs(30));
     drop(peer);
     let requests = ended(serving).await.requests;
-    assert_eq!((requests.received, requests.refused), (1, 1));
+    assert_eq!((requests.received, requests.rejected), (1, 1));
 }
 
 async fn frame_that_is_skipped_has_the_same_limit<K: Kind>() {
@@ -118,7 +118,7 @@ async fn frame_that_is_skipped_has_the_same_limit<K: Kind>() {
     ended_in_time(began, Duration::from_secs(30));
     drop(peer);
     let requests = ended(serving).await.requests;
-    assert_eq!((requests.received, requests.refused), (1, 1));
+    assert_eq!((requests.received, requests.rejected), (1, 1));
 }
 
 async fn frame_that_was_skipped_leaves_the_next_its_time<K: Kind>() {

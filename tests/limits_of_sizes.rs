@@ -8,7 +8,7 @@ use tcs_tests::{
 use tokio::task::JoinHandle;
 
 each_kind!(
-    request_beyond_the_limit_is_refused_in_its_place,
+    request_beyond_the_limit_is_rejected_in_its_place,
     reply_beyond_the_limit_is_a_failure_in_its_place,
     request_beyond_the_limit_ends_a_connection_without_control_frames,
     notices_are_skipped,
@@ -22,7 +22,7 @@ async fn ended(serving: JoinHandle<Report>) -> Report {
     within(serving).await.expect("no panic")
 }
 
-async fn request_beyond_the_limit_is_refused_in_its_place<K: Kind>() {
+async fn request_beyond_the_limit_is_rejected_in_its_place<K: Kind>() {
     let (mut peer, serving) = serve(server::<K>().max_frame_len(100), 1 << 16);
     for (length, fits) in [(99, true), (100, true), (101, false), (400, false)] {
         let request = "y".repeat(length);
@@ -52,7 +52,7 @@ async fn request_beyond_the_limit_is_refused_in_its_place<K: Kind>() {
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let requests = ended(serving).await.requests;
-    assert_eq!((requests.served, requests.refused), (6, 3));
+    assert_eq!((requests.served, requests.rejected), (6, 3));
 }
 
 async fn reply_beyond_the_limit_is_a_failure_in_its_place<K: Kind>() {
@@ -86,14 +86,14 @@ async fn request_beyond_the_limit_ends_a_connection_without_control_frames<K: Ki
     assert_eq!(within(peer.rest()).await, b"0123456789\n");
     drop(peer);
     let requests = ended(serving).await.requests;
-    assert_eq!((requests.served, requests.refused), (1, 1));
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 
     let server = ConcurrentServer::new(tester_of::<K, Raw>(&gate())).max_frame_len(10);
     let (mut peer, serving) = serve(server, 1 << 16);
     within(peer.send("0123456789a")).await;
     assert_eq!(within(peer.rest()).await, b"");
     drop(peer);
-    assert_eq!(ended(serving).await.requests.refused, 1);
+    assert_eq!(ended(serving).await.requests.rejected, 1);
 }
 
 async fn notices_are_skipped<K: Kind>() {

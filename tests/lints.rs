@@ -136,9 +136,9 @@ pub fn blocked(text: String, #[state] small: &u8, #[state] path: &std::path::Pat
     text.len() + path.as_os_str().len() + usize::from(*small)
 }
 
-/// Words its refusals.
-#[server_protocol(framing = tcs::Lines, refuse = in_words)]
-pub fn refused(name: &str) -> &str {
+/// Words its rejections.
+#[server_protocol(framing = tcs::Lines, reject_with = in_words)]
+pub fn rejected(name: &str) -> &str {
     name
 }
 
@@ -147,15 +147,15 @@ pub fn refused(name: &str) -> &str {
 /// # Errors
 ///
 /// Never.
-#[server_protocol(framing = Text, format = Text, refuse = in_words)]
+#[server_protocol(framing = Text, format = Text, reject_with = in_words)]
 pub fn carried(line: String) -> Result<String, String> {
     Ok(line)
 }
 
 type Text = tcs::Codec<tokio_util::codec::LinesCodec>;
 
-fn in_words(refusal: &tcs::Rejection) -> &str {
-    refusal.text()
+fn in_words(rejection: &tcs::Rejection) -> &str {
+    rejection.text()
 }
 
 /// Asks a codec.
@@ -200,7 +200,7 @@ pub fn question_of_server(name: &str) -> &str {
 pub struct Shared;
 
 /// Several operations.
-#[server_protocol(format = tcs::Json, framing = tcs::Lines, session = *start, greeting = start, refuse = in_words)]
+#[server_protocol(format = tcs::Json, framing = tcs::Lines, session = *start, greeting = start, reject_with = in_words)]
 pub mod several {
     use super::{Peer, Shared, in_words};
 

@@ -80,7 +80,7 @@ async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
     ] {
         within(peer.send(frame(request.as_bytes()))).await;
         let Heard::Control(heard, text) = within(peer.hear()).await else {
-            panic!("a refusal");
+            panic!("a rejection");
         };
         assert_eq!(heard, kind);
         assert_eq!(text.contains("[2J"), kind == 0x04, "{text}");
@@ -136,7 +136,7 @@ fn too_much(_: &str) -> String {
 async fn log_names_a_framing_that_carries_what_this_one_cannot() {
     let log = Log::default();
     let _logging = tracing::subscriber::set_default(log.clone());
-    let hint = "; `LengthPrefixed` carries any bytes, and `refuse` tells the peer";
+    let hint = "; `LengthPrefixed` carries any bytes, and `reject_with` tells the peer";
     says(TwoLines, "1\n", b"").await;
     says(TwoParts, "1;", b"").await;
     says(ThreeBytes, "1234", b"").await;

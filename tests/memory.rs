@@ -173,6 +173,6 @@ async fn left_behind<K: Kind>() -> usize {
     told(last, "the server is stopping").await;
     drop(peers);
     let report = server.finished().await;
-    assert_eq!(report.requests.refused, STALLED as u64);
+    assert_eq!(report.requests.rejected, STALLED as u64);
     left
 }

@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    Callable, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed, MessagePack,
-    Postcard, ServerProtocol, server_protocol,
+    CallContract, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed,
+    MessagePack, Postcard, ServerProtocol, server_protocol,
 };
 use tcs_tests::{Heard, client::chain, code, frame, raw_server::RawServer, start, within};
 
@@ -67,8 +67,8 @@ takers! {
     lean_links: Vec<Link>, Postcard;
 }
 
-/// Fails unless a server refuses the message and goes on.
-async fn server_refuses<P: ServerProtocol>(protocol: P, message: &[u8]) {
+/// Fails unless a server rejects the message and goes on.
+async fn server_rejects<P: ServerProtocol>(protocol: P, message: &[u8]) {
     let server = start(ConcurrentServer::new(protocol)).await;
     let mut peer = server.peer().await;
     for _ in 0..2 {
@@ -81,10 +81,10 @@ async fn server_refuses<P: ServerProtocol>(protocol: P, message: &[u8]) {
     server.stopped().await;
 }
 
-/// Fails unless a client refuses the reply and goes on.
-async fn client_refuses<P>(request: fn() -> P::Request<'static>, message: &[u8])
+/// Fails unless a client rejects the reply and goes on.
+async fn client_rejects<P>(request: fn() -> P::Request<'static>, message: &[u8])
 where
-    P: Callable + Contract<Framing = LengthPrefixed>,
+    P: CallContract + Contract<Framing = LengthPrefixed>,
     for<'a> P::Value<'a>: std::fmt::Debug,
 {
     let reply = frame(message);
@@ -112,46 +112,46 @@ fn deep(before: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn server_refuses_json_that_nests_without_a_byte() {
-    server_refuses(JsonLink, b"1").await;
-    server_refuses(JsonTransparent, b"1").await;
-    server_refuses(JsonTurn, b"1").await;
-    server_refuses(JsonHolder, br#"{"link":1}"#).await;
-    server_refuses(JsonChoice, br#"{"Link":1}"#).await;
-    server_refuses(JsonLinks, b"[null,1]").await;
+async fn server_rejects_json_that_nests_without_a_byte() {
+    server_rejects(JsonLink, b"1").await;
+    server_rejects(JsonTransparent, b"1").await;
+    server_rejects(JsonTurn, b"1").await;
+    server_rejects(JsonHolder, br#"{"link":1}"#).await;
+    server_rejects(JsonChoice, br#"{"Link":1}"#).await;
+    server_rejects(JsonLinks, b"[null,1]").await;
 }
 
 #[tokio::test]
-async fn server_refuses_message_pack_that_nests_without_a_byte() {
-    server_refuses(PackedLink, b"\x01").await;
-    server_refuses(PackedTransparent, b"\x01").await;
-    server_refuses(PackedTurn, b"\x01").await;
-    server_refuses(PackedHolder, b"\x81\xa4link\x01").await;
-    server_refuses(PackedChoice, b"\x81\xa4Link\x01").await;
-    server_refuses(PackedLinks, b"\x92\xc0\x01").await;
+async fn server_rejects_message_pack_that_nests_without_a_byte() {
+    server_rejects(PackedLink, b"\x01").await;
+    server_rejects(PackedTransparent, b"\x01").await;
+    server_rejects(PackedTurn, b"\x01").await;
+    server_rejects(PackedHolder, b"\x81\xa4link\x01").await;
+    server_rejects(PackedChoice, b"\x81\xa4Link\x01").await;
+    server_rejects(PackedLinks, b"\x92\xc0\x01").await;
 }
 
 #[tokio::test]
-async fn server_refuses_postcard_that_nests_by_single_bytes() {
-    server_refuses(LeanLink, &deep(b"")).await;
-    server_refuses(LeanTransparent, &deep(b"")).await;
-    server_refuses(LeanTurn, &deep(b"")).await;
-    server_refuses(LeanHolder, &deep(b"")).await;
-    server_refuses(LeanChoice, &deep(b"\0")).await;
-    server_refuses(LeanLinks, &deep(b"\x02\0")).await;
+async fn server_rejects_postcard_that_nests_by_single_bytes() {
+    server_rejects(LeanLink, &deep(b"")).await;
+    server_rejects(LeanTransparent, &deep(b"")).await;
+    server_rejects(LeanTurn, &deep(b"")).await;
+    server_rejects(LeanHolder, &deep(b"")).await;
+    server_rejects(LeanChoice, &deep(b"\0")).await;
+    server_rejects(LeanLinks, &deep(b"\x02\0")).await;
 }
 
 #[tokio::test]
-async fn client_refuses_replies_that_nest_without_end() {
+async fn client_rejects_replies_that_nest_without_end() {
     let holder = || Holder {
         link: Transparent { next: None },
     };
-    client_refuses::<JsonLink>(|| Link(None), b"1").await;
-    client_refuses::<JsonHolder>(holder, br#"{"link":1}"#).await;
-    client_refuses::<PackedLink>(|| Link(None), b"\x01").await;
-    client_refuses::<PackedHolder>(holder, b"\x81\xa4link\x01").await;
-    client_refuses::<LeanLink>(|| Link(None), &deep(b"")).await;
-    client_refuses::<LeanHolder>(holder, &deep(b"")).await;
+    client_rejects::<JsonLink>(|| Link(None), b"1").await;
+    client_rejects::<JsonHolder>(holder, br#"{"link":1}"#).await;
+    client_rejects::<PackedLink>(|| Link(None), b"\x01").await;
+    client_rejects::<PackedHolder>(holder, b"\x81\xa4link\x01").await;
+    client_rejects::<LeanLink>(|| Link(None), &deep(b"")).await;
+    client_rejects::<LeanHolder>(holder, &deep(b"")).await;
 }
 
 /// A list whose links are options in structs, as one would write it.

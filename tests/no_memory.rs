@@ -101,7 +101,7 @@ async fn message_without_memory_for_it_ends_no_process() {
     assert_eq!(within(peer.ask("abc")).await, Heard::message("3"));
     drop(peer);
     let requests = receiving.stopped().await.requests;
-    assert_eq!((requests.served, requests.refused), (1, 1));
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 
     // The same where the framing cannot say so.
     let mut peer = receiving_lines.peer().await;
@@ -117,7 +117,7 @@ async fn message_without_memory_for_it_ends_no_process() {
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"3\n");
     let requests = receiving_lines.stopped().await.requests;
-    assert_eq!((requests.served, requests.refused), (1, 1));
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 
     // A reply that its server has no memory for.
     let mut peer = sending.peer().await;

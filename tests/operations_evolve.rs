@@ -79,12 +79,12 @@ versions!(Json, json_old, json_new, json_contract);
 versions!(MessagePack, packed_old, packed_new, packed_contract);
 versions!(Postcard, lean_old, lean_new, lean_contract);
 
-/// Refused by the server as a bad request that says this.
-fn refused(error: &Error) -> String {
-    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
-    let refusal = error.refusal().expect("it was refused");
-    assert_eq!(refusal.kind(), RejectionKind::BadRequest);
-    refusal.text().to_owned()
+/// Rejected by the server as a bad request that says this.
+fn rejected(error: &Error) -> String {
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
+    let rejection = error.rejection().expect("it was rejected");
+    assert_eq!(rejection.kind(), RejectionKind::BadRequest);
+    rejection.text().to_owned()
 }
 
 fn tea() -> Item {
@@ -130,7 +130,7 @@ macro_rules! self_describing {
                 .await
                 .expect_err("it is not there");
             assert!(
-                refused(&error).ends_with("there is no operation `remove`"),
+                rejected(&error).ends_with("there is no operation `remove`"),
                 "{error:?}"
             );
             assert_eq!(within(new.list(None)).await.expect("a reply"), [""; 0]);
@@ -159,7 +159,7 @@ async fn postcard_operations_are_added_at_the_end() {
         .await
         .expect_err("it is another message");
     assert!(
-        refused(&error).starts_with("the Postcard is wrong at byte "),
+        rejected(&error).starts_with("the Postcard is wrong at byte "),
         "{error:?}"
     );
     drop(old);
@@ -172,7 +172,7 @@ async fn postcard_operations_are_added_at_the_end() {
     let error = within(new.remove("tea"))
         .await
         .expect_err("it is not there");
-    let text = refused(&error);
+    let text = rejected(&error);
     assert!(
         text.ends_with("there is no operation 2, they end before 2"),
         "{text}"
@@ -182,7 +182,7 @@ async fn postcard_operations_are_added_at_the_end() {
         .await
         .expect_err("it is another message");
     assert!(
-        refused(&error).ends_with("the value ends here, and more follows"),
+        rejected(&error).ends_with("the value ends here, and more follows"),
         "{error:?}"
     );
     drop(new);
@@ -282,7 +282,7 @@ async fn client_writes_arguments_by_name_and_knows_its_reply() {
             ErrorKind::Reply,
             "the JSON is wrong in line 1, column 9: there is no operation `listed`",
         ),
-        (ErrorKind::Refused, "bad request: no"),
+        (ErrorKind::Rejected, "bad request: no"),
     ] {
         let error = within(client.list()).await.expect_err("no reply of this");
         assert_eq!((error.kind(), &*chain(&error)[1]), (kind, text));

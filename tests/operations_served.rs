@@ -113,12 +113,12 @@ async fn states_are_shared_by_operations_and_sessions_by_requests() {
 }
 
 #[tokio::test]
-async fn what_is_extracted_refuses_its_operation_alone() {
+async fn what_is_extracted_rejects_its_operation_alone() {
     let server = serve().await;
     let mut peer = server.peer().await;
     within(peer.send(frame(br#"{"known":{}}"#))).await;
-    let refusal = Heard::Control(0x04, "nobody is known".to_owned());
-    assert_eq!(within(peer.hear()).await, refusal);
+    let rejection = Heard::Control(0x04, "nobody is known".to_owned());
+    assert_eq!(within(peer.hear()).await, rejection);
     says(&mut peer, r#"{"thread":{}}"#, r#"{"thread":true}"#).await;
     says(
         &mut peer,
@@ -128,7 +128,7 @@ async fn what_is_extracted_refuses_its_operation_alone() {
     .await;
     drop(peer);
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn panic_fails_its_request() {
 }
 
 /// Its options see what the module sees, and the types in them what is around it.
-#[server_protocol(format = Json, framing = Lines, session = *start, greeting = start, refuse = in_words)]
+#[server_protocol(format = Json, framing = Lines, session = *start, greeting = start, reject_with = in_words)]
 mod optional {
     use super::{AtomicU64, Rejection};
 
@@ -155,8 +155,8 @@ mod optional {
         unused.load(super::Relaxed)
     }
 
-    fn in_words(refusal: &Rejection) -> String {
-        refusal.to_string()
+    fn in_words(rejection: &Rejection) -> String {
+        rejection.to_string()
     }
 }
 

@@ -10,9 +10,9 @@ use std::{
 use proptest::prelude::*;
 use tcs::{
     __private::FirstFrame,
-    Arrival, ConcurrentServer, Connection, CrlfLines, Delimited, ErrorKind, Fixed, FrameError,
-    Framing, LengthPrefixed, Lines, Netstrings, ParsedFrame, Plain, Prefixed, Raw, Side, Unparsed,
-    UntilEof, delimiter,
+    ConcurrentServer, Connection, CrlfLines, Delimited, ErrorKind, Fixed, FrameError, Framing,
+    LengthPrefixed, Lines, Netstrings, ParsedFrame, Plain, Prefixed, Raw, ReadState, Side,
+    Unparsed, UntilEof, delimiter,
     prefix::{IncludesHeader, LittleEndian},
     server::Requests,
 };
@@ -183,7 +183,7 @@ async fn are_told<F: Framing>() {
     }
     let requests = server.stopped().await.requests;
     let count = STRANGERS.len() as u64;
-    assert_eq!((requests.received, requests.refused), (count, count));
+    assert_eq!((requests.received, requests.rejected), (count, count));
 }
 
 /// Reads what each of them says, cut in two and in pieces of few bytes: no part of it is ever taken for a
@@ -198,7 +198,7 @@ fn are_recognised_in_pieces<F: Framing>() {
             for limit in [1 << 20, 8_000] {
                 let (found, error) = read::<F>(Side::Server, &pieces, limit);
                 assert!(found.is_empty(), "{name}: {found:?} in {pieces:?}");
-                let error = error.expect("it is refused").to_string();
+                let error = error.expect("it is rejected").to_string();
                 assert_eq!(error, expected, "{pieces:?}");
             }
         }
@@ -285,7 +285,7 @@ async fn execute_nothing_in_pieces<F: Framing>() {
         for Stranger { says, name, .. } in STRANGERS {
             for size in [1, 2, 3, 5, 16] {
                 let (_, requests) = serve_in_pieces::<F>(over, size, says).await;
-                let counts = (requests.received, requests.refused, requests.served);
+                let counts = (requests.received, requests.rejected, requests.served);
                 assert_eq!(counts, (1, 1, 0), "{name} in pieces of {size}");
             }
         }
@@ -451,10 +451,10 @@ async fn messages_in_the_pieces_of_a_path_are_not_executed() {
         for size in [1, 2, 16, 1 << 20] {
             let (told, requests) = serve_in_pieces::<Fixed<16>>(over, size, &path).await;
             assert_eq!(told, BAD_REQUEST, "in pieces of {size}");
-            assert_eq!((requests.received, requests.refused), (1, 1));
+            assert_eq!((requests.received, requests.rejected), (1, 1));
             let (told, requests) = serve_in_pieces::<Growing>(over, size, &path).await;
             assert_eq!(told, BAD_REQUEST, "in pieces of {size}");
-            assert_eq!((requests.received, requests.refused), (1, 1));
+            assert_eq!((requests.received, requests.rejected), (1, 1));
         }
     }
 }
@@ -478,7 +478,7 @@ async fn pieces_that_are_sent_one_by_one_are_recognised() {
     }
     let requests = server.stopped().await.requests;
     let count = STRANGERS.len() as u64;
-    assert_eq!((requests.received, requests.refused), (count, count));
+    assert_eq!((requests.received, requests.rejected), (count, count));
 }
 
 /// A line may be long text, so it is judged at its end.
@@ -517,7 +517,7 @@ async fn framing_that_opts_out_is_left_alone() {
             let says = b"GET / HTTP/1.1\nSSH-2.0-x\n";
             let (heard, requests) = serve_in_pieces::<OptedOut>(over, size, says).await;
             assert_eq!(heard, says, "in pieces of {size}");
-            assert_eq!((requests.served, requests.refused), (2, 0));
+            assert_eq!((requests.served, requests.rejected), (2, 0));
         }
     }
 }
@@ -539,20 +539,23 @@ async fn messages_in_a_path_are_not_executed() {
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"GET /path;");
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.refused), (1, 3));
+    assert_eq!((requests.served, requests.rejected), (1, 3));
 }
 
 /// What is found in bytes after which more may follow.
-fn first<F: Framing>(bytes: &[u8], arrival: Arrival) -> Result<Option<ParsedFrame>, FrameError> {
-    let input = Unparsed::new(bytes, 1 << 20, Side::Server, arrival);
+fn first<F: Framing>(
+    bytes: &[u8],
+    read_state: ReadState,
+) -> Result<Option<ParsedFrame>, FrameError> {
+    let input = Unparsed::new(bytes, 1 << 20, Side::Server, read_state);
     FirstFrame::<F>::default().parse(input)
 }
 
 /// Reads the first message at once if `then` is empty, and otherwise when `then` follows, or nothing
 /// more.
 fn is_message<F: Framing>(bytes: &[u8], then: &[u8]) {
-    let at_once = first::<F>(bytes, Arrival::Paused);
-    let Ok(Some(message)) = first::<F>(bytes, Arrival::Ended) else {
+    let at_once = first::<F>(bytes, ReadState::Idle);
+    let Ok(Some(message)) = first::<F>(bytes, ReadState::Eof) else {
         panic!("{bytes:?} is no message");
     };
     if then.is_empty() {
@@ -563,10 +566,10 @@ fn is_message<F: Framing>(bytes: &[u8], then: &[u8]) {
     let mut framing = FirstFrame::<F>::default();
     let both = [bytes, then].concat();
     for length in bytes.len()..both.len() {
-        let input = Unparsed::new(&both[..length], 1 << 20, Side::Server, Arrival::Paused);
+        let input = Unparsed::new(&both[..length], 1 << 20, Side::Server, ReadState::Idle);
         assert_eq!(framing.parse(input), Ok(None), "{bytes:?}");
     }
-    let input = Unparsed::new(&both, 1 << 20, Side::Server, Arrival::Paused);
+    let input = Unparsed::new(&both, 1 << 20, Side::Server, ReadState::Idle);
     assert_eq!(framing.parse(input), Ok(Some(message)), "{bytes:?}");
 }
 
@@ -610,9 +613,9 @@ fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
     is_message::<Growing>(b"GET /", b" HTTP/2");
     // At the end of the input, the framing is not asked again.
     let mut framing = FirstFrame::<Growing>::default();
-    for arrival in [Arrival::Paused, Arrival::Ended] {
-        let input = Unparsed::new(b"GET /", 1 << 20, Side::Server, arrival);
-        let message = (arrival == Arrival::Ended).then(|| ParsedFrame::message(0..5, 5));
+    for read_state in [ReadState::Idle, ReadState::Eof] {
+        let input = Unparsed::new(b"GET /", 1 << 20, Side::Server, read_state);
+        let message = (read_state == ReadState::Eof).then(|| ParsedFrame::message(0..5, 5));
         assert_eq!(framing.parse(input), Ok(message));
     }
 }
@@ -621,10 +624,11 @@ fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
 #[test]
 fn error_waits_until_it_is_clear_what_the_peer_speaks() {
     let mut framing = FirstFrame::<Netstrings>::default();
-    let mut parse =
-        |bytes: &[u8], arrival| framing.parse(Unparsed::new(bytes, 1 << 20, Side::Server, arrival));
-    assert_eq!(parse(b"GET /", Arrival::Paused), Ok(None));
-    let error = parse(b"GET /", Arrival::Ended).expect_err("no netstring");
+    let mut parse = |bytes: &[u8], read_state| {
+        framing.parse(Unparsed::new(bytes, 1 << 20, Side::Server, read_state))
+    };
+    assert_eq!(parse(b"GET /", ReadState::Idle), Ok(None));
+    let error = parse(b"GET /", ReadState::Eof).expect_err("no netstring");
     assert_eq!(
         error.to_string(),
         "`G` where a netstring has the digits of a length"

@@ -21,7 +21,7 @@ each_kind!(
     over_both:
     panic_is_the_failure_of_its_request_only,
     panic_with_a_session_ends_the_connection,
-    panic_where_no_refusal_can_be_told_ends_the_connection,
+    panic_where_no_rejection_can_be_told_ends_the_connection,
     connection_that_survived_a_panic_has_its_limits,
     payload_that_panics_as_it_is_dropped_is_one_answer,
     payload_that_panics_ends_a_connection_with_a_session,
@@ -31,7 +31,7 @@ each_kind!(
     session_that_panics_as_it_is_dropped_harms_no_other_connection,
 );
 
-over_both!(payload_of_the_words_for_a_refusal_ends_its_connection_only);
+over_both!(payload_of_the_words_for_a_rejection_ends_its_connection_only);
 
 fn failed() -> Heard {
     Heard::Control(code::FAILED, "the function panicked".to_owned())
@@ -72,7 +72,7 @@ async fn panic_with_a_session_ends_the_connection<K: Kind>(over: Over) {
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
-async fn panic_where_no_refusal_can_be_told_ends_the_connection<K: Kind>(over: Over) {
+async fn panic_where_no_rejection_can_be_told_ends_the_connection<K: Kind>(over: Over) {
     let tester = tester_of::<K, Lines>(&gate()).shared();
     let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
     let mut peer = place.peer().await;
@@ -170,7 +170,7 @@ async fn session_that_panics_as_it_is_dropped_harms_no_other_connection<K: Kind>
     assert_eq!((report.requests.served, report.connections.closed), (5, 4));
 }
 
-#[server_protocol(framing = Lines, refuse = explode)]
+#[server_protocol(framing = Lines, reject_with = explode)]
 fn double(number: u32) -> u32 {
     number * 2
 }
@@ -179,7 +179,7 @@ fn explode(_: &Rejection) -> &'static str {
     panic_any(Bomb)
 }
 
-async fn payload_of_the_words_for_a_refusal_ends_its_connection_only(over: Over) {
+async fn payload_of_the_words_for_a_rejection_ends_its_connection_only(over: Over) {
     let mut place = Place::new(over, || ConcurrentServer::new(Double)).await;
     let mut other = place.peer().await;
     let mut peer = place.peer().await;
@@ -189,7 +189,7 @@ async fn payload_of_the_words_for_a_refusal_ends_its_connection_only(over: Over)
     assert_eq!(within(other.receive(2)).await, b"6\n");
     drop((peer, other));
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
 /// Panics as its second connection opens, and as the third is greeted.

@@ -65,16 +65,16 @@ async fn requests_are_sent_in_one_write() {
 }
 
 #[tokio::test]
-async fn refusal_in_the_middle_stands_for_one_reply() {
+async fn rejection_in_the_middle_stands_for_one_reply() {
     let (mut connection, mut peer) = memory(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", "three"]).await;
     within(pipeline.flush()).await;
     within(peer.send([frame(b"1"), control(0x04, "not now"), frame(b"3")].concat())).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
-    let error = receive(&mut pipeline).await.expect_err("a refusal");
-    assert_eq!(error.execution(), Execution::Refused);
-    assert_eq!(error.refusal().expect("a refusal").text(), "not now");
+    let error = receive(&mut pipeline).await.expect_err("a rejection");
+    assert_eq!(error.execution(), Execution::Rejected);
+    assert_eq!(error.rejection().expect("a rejection").text(), "not now");
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "3");
     assert_eq!(pipeline.in_flight(), 0);
 }
@@ -252,7 +252,7 @@ async fn lines_are_pipelined_as_well() {
 }
 
 #[tokio::test]
-async fn request_refused_before_it_is_all_sent_is_sent_to_its_end() {
+async fn request_rejected_before_it_is_all_sent_is_sent_to_its_end() {
     let (mut connection, mut peer) = memory(64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &[&"x".repeat(1_000)]).await;
@@ -265,8 +265,8 @@ async fn request_refused_before_it_is_all_sent_is_sent_to_its_end() {
         within(peer.send(frame(b"2"))).await;
         peer
     });
-    let error = receive(&mut pipeline).await.expect_err("a refusal");
-    let kind = error.refusal().map(tcs::Rejection::kind);
+    let error = receive(&mut pipeline).await.expect_err("a rejection");
+    let kind = error.rejection().map(tcs::Rejection::kind);
     assert_eq!(kind, Some(RejectionKind::TooLarge));
     send(&mut pipeline, &["two"]).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
@@ -289,7 +289,7 @@ async fn pipeline_with_nothing_in_flight_is_not_full() {
     }
     assert!(pipeline.is_full());
     within(peer.send(control(0x03, "too large"))).await;
-    receive(&mut pipeline).await.expect_err("a refusal");
+    receive(&mut pipeline).await.expect_err("a rejection");
     assert_eq!(pipeline.in_flight(), 0);
     assert!(!pipeline.is_full(), "`receive` has nothing to wait for");
 }

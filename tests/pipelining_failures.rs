@@ -14,7 +14,7 @@ use tcs_tests::{
 use tokio::io::DuplexStream;
 
 #[tokio::test]
-async fn final_refusal_leaves_all_that_is_open_unexecuted() {
+async fn final_rejection_leaves_all_that_is_open_unexecuted() {
     let (mut connection, mut peer) = memory(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
@@ -23,8 +23,8 @@ async fn final_refusal_leaves_all_that_is_open_unexecuted() {
     within(peer.send([frame(b"1"), control(0x40, "stopping")].concat())).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
     for _ in 0..2 {
-        let refused = (ErrorKind::Refused, Execution::Refused);
-        assert_eq!(info(receive(&mut pipeline).await), refused);
+        let rejected = (ErrorKind::Rejected, Execution::Rejected);
+        assert_eq!(info(receive(&mut pipeline).await), rejected);
     }
     assert!(within(pipeline.receive()).await.expect("fine").is_none());
     let error = within(pipeline.send("later")).await.expect_err("it ended");
@@ -83,8 +83,8 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
     for (said, told, message) in [
         (
             control(0x43, "too large"),
-            (ErrorKind::Refused, Execution::Refused),
-            "unnamed peer refused the request",
+            (ErrorKind::Rejected, Execution::Rejected),
+            "unnamed peer rejected the request",
         ),
         (
             Vec::new(),

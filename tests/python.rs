@@ -23,7 +23,7 @@ fn greeting(reply: &str) -> String {
 /// The report of a server that so many peers asked once each, and that served them all.
 fn served(peers: u64) -> String {
     format!(
-        "requests received: {peers} ({peers} served, 0 failed, 0 refused, 0 cut); connections accepted: {peers} ({peers} closed, 0 cut)"
+        "requests received: {peers} ({peers} served, 0 failed, 0 rejected, 0 cut); connections accepted: {peers} ({peers} closed, 0 cut)"
     )
 }
 
@@ -86,7 +86,7 @@ fn client_of_the_specification_is_short() {
 }
 
 #[tokio::test]
-async fn client_of_the_specification_is_served_and_goes_on_after_refusals() {
+async fn client_of_the_specification_is_served_and_goes_on_after_rejections() {
     let server = start(ConcurrentServer::new(Double)).await;
     let requests = ["1", "4000000000", "x", "", "21"];
     let client = python_client(server.addr(), &requests);
@@ -94,20 +94,20 @@ async fn client_of_the_specification_is_served_and_goes_on_after_refusals() {
         client.finished().await.succeeded(),
         [
             "2",
-            "refused (0x01): that is too much",
-            "refused (0x02): `x` is no u32: invalid digit found in string",
-            "refused (0x02): `` is no u32: cannot parse integer from empty string",
+            "rejected (0x01): that is too much",
+            "rejected (0x02): `x` is no u32: invalid digit found in string",
+            "rejected (0x02): `` is no u32: cannot parse integer from empty string",
             "42"
         ]
     );
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.served, requests.refused), (3, 2));
+    assert_eq!((requests.served, requests.rejected), (3, 2));
 }
 
 #[tokio::test]
 async fn client_of_the_specification_skips_notices_and_sees_the_end() {
     for (last, complaint) in [
-        (control(0x40, "later"), "refused (0x40): later\n"),
+        (control(0x40, "later"), "rejected (0x40): later\n"),
         (Vec::new(), "the server has closed the connection\n"),
     ] {
         let (addr, server) = RawServer::once(async move |mut peer| {

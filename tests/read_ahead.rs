@@ -2,7 +2,9 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use tcs::{Arrival, ConcurrentServer, FrameError, Framing, LengthPrefixed, ParsedFrame, Unparsed};
+use tcs::{
+    ConcurrentServer, FrameError, Framing, LengthPrefixed, ParsedFrame, ReadState, Unparsed,
+};
 use tcs_tests::{
     Heard, Kind, Over, Place, RawPeer, each_kind, frame, gate, patiently, tester_of, within,
 };
@@ -79,7 +81,7 @@ struct UntilPause;
 impl Framing for UntilPause {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let length = input.bytes().len();
-        let is_complete = length > 0 && input.arrival() != Arrival::Filled;
+        let is_complete = length > 0 && input.read_state() != ReadState::MaybeMore;
         Ok(is_complete.then(|| ParsedFrame::message(0..length, length)))
     }
 

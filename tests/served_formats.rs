@@ -158,7 +158,7 @@ async fn says<F: Framing, M: Spoken>(limit: usize, sent: &[u8]) -> (Vec<u8>, Req
     let serving = tokio::spawn(server.serve_stream(far));
     let mut peer = RawPeer::over(near);
     within(peer.send(sent)).await;
-    // A refusal may have been there first.
+    // A rejection may have been there first.
     within(peer.try_finish()).await.ok();
     let said = within(peer.rest()).await;
     let report = within(serving).await.expect("no panic").expect("it served");
@@ -177,15 +177,15 @@ async fn server_keeps_its_limits<F: Framing, M: Spoken>(naive: Naive) {
     }
     // The request is not too large, and its reply is.
     let (said, requests) = says::<F, M>(LIMIT, &message(LIMIT)).await;
-    assert!(is_refusal(&said), "{said:?}");
+    assert!(is_rejection(&said), "{said:?}");
     assert_eq!((requests.received, requests.failed), (1, 1));
     let (said, requests) = says::<F, M>(LIMIT, &message(LIMIT + 1)).await;
-    assert!(is_refusal(&said), "{said:?}");
-    assert_eq!((requests.received, requests.refused), (1, 1));
+    assert!(is_rejection(&said), "{said:?}");
+    assert_eq!((requests.received, requests.rejected), (1, 1));
 }
 
 /// A control frame has the highest bit of its length set, and no message here is so long.
-fn is_refusal(said: &[u8]) -> bool {
+fn is_rejection(said: &[u8]) -> bool {
     said.first().is_none_or(|byte| *byte == 0x80)
 }
 

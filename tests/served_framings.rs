@@ -30,7 +30,7 @@ async fn says<F: Framing>(request: &[u8]) -> (Vec<u8>, tcs::server::Requests) {
     let server = start(server).await;
     let mut peer = server.peer().await;
     within(peer.send(request)).await;
-    // A refusal may have been there first.
+    // A rejection may have been there first.
     within(peer.try_finish()).await.ok();
     let said = within(peer.rest()).await;
     (said, server.stopped().await.requests)
@@ -44,7 +44,7 @@ async fn server_keeps_its_limits<F: Framing>(naive: Naive) {
         assert_eq!(requests.served, 1);
     }
     let (_, requests) = says::<F>(&encoded(naive, LIMIT + 1)).await;
-    assert_eq!((requests.received, requests.refused), (1, 1));
+    assert_eq!((requests.received, requests.rejected), (1, 1));
 
     let size = |size: usize| (naive.encode)(format!("size {size}").as_bytes()).expect("text");
     let (said, _) = says::<F>(&size(LIMIT)).await;

@@ -78,9 +78,9 @@ async fn longer(Pair(a, b): Pair<'_>) -> Cow<'_, str> {
 
 #[tokio::test]
 async fn reply_borrows_from_a_request_type_of_the_user() {
-    let [reply, refusal] = hear(Longer, ["a bb", "ab"]).await;
+    let [reply, rejection] = hear(Longer, ["a bb", "ab"]).await;
     assert_eq!(reply, message("bb"));
-    assert_eq!(refusal, Heard::Control(2, "no pair".to_owned()));
+    assert_eq!(rejection, Heard::Control(2, "no pair".to_owned()));
 }
 
 #[server_protocol]
@@ -103,8 +103,8 @@ fn parse(text: &str) -> Result<Response<u8>, std::num::ParseIntError> {
 async fn result_and_answer_say_what_they_mean() {
     let heard = hear(Parse, ["7", "x", "0", "8"]).await;
     let error = Heard::Control(1, "invalid digit found in string".to_owned());
-    let [seven, refused, zero, after] = heard;
-    assert_eq!([seven, refused, zero], [message("7"), error, message("0")]);
+    let [seven, rejected, zero, after] = heard;
+    assert_eq!([seven, rejected, zero], [message("7"), error, message("0")]);
     assert_eq!(after.kind(), 0x40, "{after:?}");
 }
 
@@ -197,7 +197,7 @@ async fn extracted(request: &str, peer: &Peer, Even(port): Even, info: &Connecti
 }
 
 #[tokio::test]
-async fn what_is_extracted_comes_from_the_connection_or_refuses() {
+async fn what_is_extracted_comes_from_the_connection_or_rejects() {
     for (port, expected) in [
         (8, Ok("a 127.0.0.1:8 8 0".to_owned())),
         (7, Err(Rejection::busy("odd"))),

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, iter};
 
 use tcs::{
     __private::FirstFrame,
-    Arrival, CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, ParsedFrame,
-    Prefixed, Raw, Rejection, RejectionKind, Side, Unparsed, UntilEof, delimiter,
+    CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed,
+    Raw, ReadState, Rejection, RejectionKind, Side, Unparsed, UntilEof, delimiter,
     prefix::{IncludesHeader, LittleEndian},
 };
 use tcs_tests::{
@@ -14,7 +14,7 @@ use tcs_tests::{
     vectors::{WIRE, bytes, lines, names, shown},
 };
 
-/// The names of the kinds that a vector refuses with.
+/// The names of the kinds that a vector rejects with.
 const KINDS: [(&str, RejectionKind); 10] = [
     ("error", RejectionKind::Error),
     ("bad-request", RejectionKind::BadRequest),
@@ -120,8 +120,8 @@ async fn second_implementation_sees_what_differs() {
             r#"server reads "A\r\n.\r\r\n.\r\n" = message "B"#,
         ),
         (
-            r#"refuse idle "300 s" = 80 00 00 06 41"#,
-            r#"refuse idle "300 s" = 80 00 00 06 42"#,
+            r#"reject idle "300 s" = 80 00 00 06 41"#,
+            r#"reject idle "300 s" = 80 00 00 06 42"#,
         ),
         ("u32 300 = ac 02", "u32 300 = ac 03"),
         ("u8 128 = cc 80", "u8 128 = d0 80"),
@@ -167,12 +167,12 @@ fn each_kind_has_a_row_and_vectors() {
         let code = kind.code();
         let row = format!("| `{code:02x}` | {} |", name.replace('-', " "));
         assert!(WIRE.contains(&row), "{row}");
-        assert!(WIRE.contains(&format!("\nrefuse {name} ")), "{name}");
+        assert!(WIRE.contains(&format!("\nreject {name} ")), "{name}");
         assert!(WIRE.contains(&format!("control {code:02x} ")), "{name}");
     }
     let reserved = [(0x07, 0x3f), (0x3f, 0x3f), (0x44, 0x40), (0x7f, 0x40)];
     for (code, read_as) in reserved {
-        let kind = RejectionKind::from_code(code).expect("a refusal");
+        let kind = RejectionKind::from_code(code).expect("a rejection");
         assert_eq!(kind.code(), read_as, "{code:02x}");
     }
     for notice in [0x80, 0xff] {
@@ -228,7 +228,7 @@ fn outcome<F: Framing>(given: &str, limit: usize) -> String {
     match verb {
         "send" => send::<F>(rest),
         "request" => request_end::<F>(rest),
-        "refuse" => refuse::<F>(rest),
+        "reject" => reject::<F>(rest),
         "server" => read::<F>(Side::Server, rest, limit),
         "client" => read::<F>(Side::Client, rest, limit),
         other => panic!("unknown verb {other}"),
@@ -252,7 +252,7 @@ fn send<F: Framing>(message: &str) -> String {
     out.extend(bytes(message));
     match framing.finish(&mut out, 6) {
         Ok(()) => {
-            let found = read_split::<F>(Side::Client, &[&out[6..]], Arrival::Ended, 8 << 20);
+            let found = read_split::<F>(Side::Client, &[&out[6..]], ReadState::Eof, 8 << 20);
             let message = shown(&bytes(message));
             assert_eq!(found, format!("message {message}"), "it is read again");
             shown(&out[6..])
@@ -261,8 +261,8 @@ fn send<F: Framing>(message: &str) -> String {
     }
 }
 
-fn refuse<F: Framing>(refusal: &str) -> String {
-    let (name, text) = refusal.split_once(' ').expect("a text");
+fn reject<F: Framing>(rejection: &str) -> String {
+    let (name, text) = rejection.split_once(' ').expect("a text");
     let (_, kind) = KINDS.iter().find(|kind| kind.0 == name).expect("a kind");
     let text = String::from_utf8(bytes(text)).expect("UTF-8");
     let mut out = Vec::new();
@@ -272,32 +272,33 @@ fn refuse<F: Framing>(refusal: &str) -> String {
 
 fn read<F: Framing>(side: Side, what: &str, limit: usize) -> String {
     let what = what.strip_prefix("reads ").expect("`reads`");
-    let (what, arrival) = match what.rsplit_once(' ') {
-        Some((what, "end")) => (what, Arrival::Ended),
-        Some((what, "filled")) => (what, Arrival::Filled),
-        _ => (what, Arrival::Paused),
+    let (what, read_state) = match what.rsplit_once(' ') {
+        Some((what, "end")) => (what, ReadState::Eof),
+        Some((what, "filled")) => (what, ReadState::MaybeMore),
+        _ => (what, ReadState::Idle),
     };
     let bytes = bytes(what);
-    let found = read_split::<F>(side, &[&bytes], arrival, limit);
+    let found = read_split::<F>(side, &[&bytes], read_state, limit);
     // A message that is too large is skipped, or at the end an error; and what a client adds to an
     // error is a guess from what has arrived.
-    let is_settled = (side, arrival) == (Side::Server, Arrival::Paused) || !found.contains("error");
+    let is_settled =
+        (side, read_state) == (Side::Server, ReadState::Idle) || !found.contains("error");
     if F::PERSISTENT && is_settled {
         // However the bytes are split, what is found is the same.
         let each: Vec<_> = bytes.chunks(1).collect();
-        assert_eq!(read_split::<F>(side, &each, arrival, limit), found);
+        assert_eq!(read_split::<F>(side, &each, read_state, limit), found);
     }
     found
 }
 
 /// Reads pieces, of which only the last may be the end.
-fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: Arrival, limit: usize) -> String {
+fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: usize) -> String {
     let mut framing = FirstFrame::<F>::default();
     let mut found = Vec::new();
     let (mut unread, mut skipped) = (Vec::new(), 0);
     for (number, piece) in pieces.iter().enumerate() {
         let is_last = number + 1 == pieces.len();
-        let arrival = if is_last { last } else { Arrival::Paused };
+        let read_state = if is_last { last } else { ReadState::Idle };
         unread.extend_from_slice(piece);
         loop {
             let passed_over = skipped.min(unread.len());
@@ -307,7 +308,7 @@ fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: Arrival, limit: us
             if skipped > 0 || done {
                 break;
             }
-            let input = Unparsed::new(&unread, limit, side, arrival);
+            let input = Unparsed::new(&unread, limit, side, read_state);
             match framing.parse(input) {
                 Ok(Some(cut)) => {
                     let (shown, consumed) = detect(&cut, &unread);

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn what_is_no_request_is_rejected() {
         for text in [
             "",
             "\n",

@@ -29,7 +29,7 @@ use tokio_util::codec::AnyDelimiterCodec;
 /// The messages are what the codec makes of them: `Bytes` in, text out.
 type Sums = Codec<AnyDelimiterCodec>;
 
-#[server_protocol(framing = Sums, format = Sums, refuse = in_words)]
+#[server_protocol(framing = Sums, format = Sums, reject_with = in_words)]
 fn add(sum: Bytes) -> Result<String, String> {
     let mut total: i64 = 0;
     for term in sum.split(|byte| *byte == b'+') {
@@ -43,9 +43,9 @@ fn add(sum: Bytes) -> Result<String, String> {
     Ok(total.to_string())
 }
 
-/// The codec has no form for a refusal, so it is worded as a message.
-fn in_words(refusal: &Rejection) -> &str {
-    refusal.text()
+/// The codec has no form for a rejection, so it is worded as a message.
+fn in_words(rejection: &Rejection) -> &str {
+    rejection.text()
 }
 
 fn main() -> tcs::Result<()> {

@@ -184,7 +184,7 @@ impl<'a, Session> Context<'a, Session> {
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`"
 )]
 pub trait FromContext<'a>: Sized {
-    /// Takes the value from the connection, or refuses the request.
+    /// Takes the value from the connection, or rejects the request.
     fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection>;
 }
 
@@ -200,7 +200,7 @@ impl<'a> FromContext<'a> for &'a ConnectionInfo {
     }
 }
 
-/// Returns the peer's address. Refuses the request if the transport has none.
+/// Returns the peer's address. Rejects the request if the transport has none.
 impl FromContext<'_> for SocketAddr {
     fn from_context(info: &ConnectionInfo) -> Result<Self, Rejection> {
         info.peer().addr().ok_or_else(|| {

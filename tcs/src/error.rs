@@ -45,8 +45,8 @@ pub enum ErrorKind {
     TimedOut,
     /// The server closed the connection before it replied.
     Closed,
-    /// The server refused the request; [`Error::refusal`] has its reason.
-    Refused,
+    /// The server rejected the request; [`Error::rejection`] has its reason.
+    Rejected,
     /// The request cannot be sent in its format or framing.
     Request,
     /// As many requests are in flight as may be: a reply must be received first.
@@ -70,7 +70,7 @@ pub enum Execution {
     /// It was not sent: it was certainly not executed.
     NotSent,
     /// The server turned it away: it was certainly not executed.
-    Refused,
+    Rejected,
     /// It was executed, at least in part, and failed.
     Failed,
     /// It was sent, and what became of it is not known.
@@ -124,8 +124,8 @@ impl Error {
         self.0.execution
     }
 
-    /// Returns the server's reason, if it refused the request.
-    pub fn refusal(&self) -> Option<&Rejection> {
+    /// Returns the server's reason, if it rejected the request.
+    pub fn rejection(&self) -> Option<&Rejection> {
         self.0.source.as_ref()?.downcast_ref()
     }
 
@@ -252,14 +252,14 @@ impl Error {
         // An error of the function is an answer. Only the other kinds turn a request away.
         let message = match source.kind() {
             RejectionKind::Error => format!("{peer} answered with an error"),
-            _ => format!("{peer} refused the request"),
+            _ => format!("{peer} rejected the request"),
         };
         let execution = match source.kind() {
-            kind if kind.is_unexecuted() => Execution::Refused,
+            kind if kind.is_unexecuted() => Execution::Rejected,
             RejectionKind::Unknown => Execution::Unknown,
             _ => Execution::Failed,
         };
-        let error = Self::of(peer, ErrorKind::Refused, message).because(source);
+        let error = Self::of(peer, ErrorKind::Rejected, message).because(source);
         error.with_execution(execution)
     }
 
@@ -339,7 +339,7 @@ mod tests {
         io::Error::other("cause")
     }
 
-    fn refused() -> Error {
+    fn rejected() -> Error {
         Error::rejected(&Peer::unnamed(), Rejection::busy("later\n"))
     }
 
@@ -352,11 +352,11 @@ mod tests {
 
     #[test]
     fn error_shows_one_level_and_its_chain_on_one_line() {
-        let error = refused();
-        assert_eq!(error.to_string(), "unnamed peer refused the request");
+        let error = rejected();
+        assert_eq!(error.to_string(), "unnamed peer rejected the request");
         assert_eq!(
             format!("{error:?}"),
-            "unnamed peer refused the request: busy: later\\n"
+            "unnamed peer rejected the request: busy: later\\n"
         );
     }
 
@@ -498,18 +498,18 @@ mod tests {
         let unknown = |kind, shown| (kind, Execution::Unknown, shown);
         let told = [
             (
-                ErrorKind::Refused,
-                Execution::Refused,
-                "unnamed peer refused the request: busy: cause",
+                ErrorKind::Rejected,
+                Execution::Rejected,
+                "unnamed peer rejected the request: busy: cause",
             ),
             (
-                ErrorKind::Refused,
+                ErrorKind::Rejected,
                 Execution::Failed,
                 "unnamed peer answered with an error: error: cause",
             ),
             unknown(
-                ErrorKind::Refused,
-                "unnamed peer refused the request: unknown refusal: cause",
+                ErrorKind::Rejected,
+                "unnamed peer rejected the request: unknown rejection: cause",
             ),
             unknown(
                 ErrorKind::TimedOut,

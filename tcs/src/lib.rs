@@ -43,14 +43,14 @@
 //!
 //! | server | connections at a time | returns when | for |
 //! |---|---|---|---|
-//! | [`OnceServer`] | one request, then the listener is gone | that request is answered or refused | a callback, a hand-over, a test |
+//! | [`OnceServer`] | one request, then the listener is gone | that request is answered or rejected | a callback, a hand-over, a test |
 //! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or a resource that only one may use |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
 //! # Which framing when
 //!
 //! Two programs of this library use the default, [`LengthPrefixed`], which can say why a request was
-//! refused. People at `nc` want [`Lines`]. For what exists already there are [`CrlfLines`],
+//! rejected. People at `nc` want [`Lines`]. For what exists already there are [`CrlfLines`],
 //! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`], [`UntilEof`], [`Raw`] for the Python library, and
 //! `Codec<C>` for codecs of `tokio_util`: [`Framing`] has a table of them, and of what they cannot say.
 //!
@@ -80,7 +80,7 @@
 //! # Limits
 //!
 //! Every wait and every size has one; [`Server`](server::Server) documents each with its setting.
-//! What exceeds a limit is refused with a text that names it, where the framing can carry one.
+//! What exceeds a limit is rejected with a text that names it, where the framing can carry one.
 //!
 //! | setting | default | limits |
 //! |---|---|---|
@@ -107,7 +107,7 @@
 //!
 //! A function's own errors are its `Err`: over [`LengthPrefixed`] the client sees them as an
 //! [`Error`] with a [`Rejection`], over other framings their text is the reply, unless the protocol
-//! words refusals itself (`refuse = …`). A panic is the failure
+//! words rejections itself (`reject_with = …`). A panic is the failure
 //! of its request; its text stays on the server.
 //!
 //! # Cancel safety
@@ -220,11 +220,12 @@ pub use format::{
 #[cfg(feature = "codec")]
 pub use framing::Codec;
 pub use framing::{
-    Arrival, CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
-    OtherProtocol, ParsedFrame, Prefixed, Raw, Side, Unparsed, UntilEof, delimiter, prefix,
+    CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
+    OtherProtocol, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
+    prefix,
     prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian},
 };
-pub use protocol::{Callable, ClientProtocol, Contract, OwnedCallable, ServerProtocol};
+pub use protocol::{CallContract, CallOwned, ClientProtocol, Contract, ServerProtocol};
 pub use rejection::{Rejection, RejectionKind};
 pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};
 #[doc = include_str!("attributes/client_protocol.md")]

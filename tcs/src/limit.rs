@@ -5,7 +5,7 @@ use crate::{Error, Framing, ServerProtocol};
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
 
-/// Refuses settings that are zero where that makes no sense.
+/// Rejects settings that are zero where that makes no sense.
 pub(crate) fn check_zero(settings: &[(&'static str, bool)]) -> Result<(), Error> {
     for (setting, is_zero) in settings {
         if *is_zero {
@@ -16,7 +16,7 @@ pub(crate) fn check_zero(settings: &[(&'static str, bool)]) -> Result<(), Error>
     Ok(())
 }
 
-/// Refuses a `max_frame_len` that `LengthPrefixed` could not tell from text.
+/// Rejects a `max_frame_len` that `LengthPrefixed` could not tell from text.
 pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
     if length > MAX_FRAME_LEN {
         let reason = format_args!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)");
@@ -25,7 +25,7 @@ pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a `max_frame_len` below what every message of a framing has.
+/// Rejects a `max_frame_len` below what every message of a framing has.
 pub(crate) fn check_min_frame_len(length: usize, least: usize) -> Result<(), Error> {
     if length < least {
         let reason = format_args!("is {length} bytes, and a message of this framing has {least}");
@@ -34,7 +34,7 @@ pub(crate) fn check_min_frame_len(length: usize, least: usize) -> Result<(), Err
     Ok(())
 }
 
-/// Returns what every message of a framing has; refuses to compile one with wrong parameters.
+/// Returns what every message of a framing has; does not compile for one with wrong parameters.
 pub(crate) const fn min_frame_len<F: Framing>() -> usize {
     const {
         assert_parameters::<F>();

@@ -227,11 +227,11 @@ where
     }
 }
 
-/// Fails, before the program runs, for a framing that tells refusals itself.
+/// Fails, before the program runs, for a framing that tells rejections itself.
 pub const fn needs_words<F: Framing>() {
     assert!(
         !F::HAS_REJECTION_FRAME,
-        "this framing tells refusals by itself: remove `refuse`"
+        "this framing tells rejections by itself: remove `reject_with`"
     );
 }
 

@@ -11,7 +11,7 @@ use crate::{
 ///
 /// [`#[server_protocol]`](crate::server_protocol) implements this trait from a function. Implement
 /// it by hand for a reply type chosen per request, a framing that depends on the protocol's value,
-/// or refusals of any kind:
+/// or rejections of any kind:
 ///
 /// ```
 /// use tcs::{Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
@@ -104,11 +104,11 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// [`greeting`](Self::greeting) must return `Some` if and only if this is `true`.
     ///
     /// Default: `false`.
-    const GREETS: bool = false;
+    const HAS_GREETING: bool = false;
 
     /// Returns the message to send when a connection opens.
     ///
-    /// Default: `None`. If you override this, set [`GREETS`](Self::GREETS) to `true`.
+    /// Default: `None`. If you override this, set [`HAS_GREETING`](Self::HAS_GREETING) to `true`.
     fn greeting<'a>(
         &'a self,
         peer: &'a Peer,
@@ -118,22 +118,22 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
-    /// Returns the message to send for a refusal, if the framing has no frame for refusals.
+    /// Returns the message to send for a rejection, if the framing has no frame for rejections.
     ///
     /// Default: `None`.
     ///
     /// Without such a message, the connection closes once earlier replies are delivered, and the
     /// text of [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as the reply. With
-    /// one, a refusal in place of a reply is answered by the message, and the connection goes on.
-    /// After a final refusal ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
+    /// one, a rejection in place of a reply is answered by the message, and the connection goes on.
+    /// After a final rejection ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
     /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose) closes it in any case, and
     /// [`Response::NoReply`](crate::Response::NoReply) sends nothing.
     ///
     /// This method is not called for a peer that speaks another protocol (HTTP, TLS, SSH), nor if
     /// the connection ends as planned, after the last reply. A panic here, or a message that cannot
     /// be sent, closes the connection.
-    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Self::Format>> {
-        let _ = refusal;
+    fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Self::Format>> {
+        let _ = rejection;
         None::<NoMessage>
     }
 
@@ -198,7 +198,7 @@ macro_rules! forward_server_protocol {
                 P::open_session(self, peer)
             }
 
-            const GREETS: bool = P::GREETS;
+            const HAS_GREETING: bool = P::HAS_GREETING;
 
             fn greeting<'a>(
                 &'a self,
@@ -208,8 +208,8 @@ macro_rules! forward_server_protocol {
                 P::greeting(self, peer, session)
             }
 
-            fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Self::Format>> {
-                P::refuse(self, refusal)
+            fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Self::Format>> {
+                P::reject_with(self, rejection)
             }
 
             fn process_request<'a>(
@@ -276,7 +276,7 @@ pub trait ClientProtocol: Sized + Send {
     /// Whether the server begins with a greeting. If `true`, the client waits for it and drops it.
     ///
     /// Default: `false`.
-    const GREETS: bool = false;
+    const HAS_GREETING: bool = false;
 
     /// Returns the request.
     fn prepare_request(&self) -> impl Encode<Self::Format>;
@@ -322,8 +322,8 @@ pub trait Contract {
     type Request<'a>;
     /// The reply.
     type Reply<'a>;
-    /// Whether every connection begins with a greeting. See [`ServerProtocol::GREETS`].
-    const GREETS: bool = false;
+    /// Whether every connection begins with a greeting. See [`ServerProtocol::HAS_GREETING`].
+    const HAS_GREETING: bool = false;
 }
 
 impl<P: ServerProtocol> Contract for P {
@@ -331,7 +331,7 @@ impl<P: ServerProtocol> Contract for P {
     type Format = P::Format;
     type Request<'a> = P::Request<'a>;
     type Reply<'a> = P::Reply<'a>;
-    const GREETS: bool = P::GREETS;
+    const HAS_GREETING: bool = P::HAS_GREETING;
 }
 
 /// A [`Contract`] whose requests can be encoded and whose replies can be decoded.
@@ -343,7 +343,7 @@ impl<P: ServerProtocol> Contract for P {
     label = "no request of this protocol can be sent",
     note = "the request of a called protocol has `Encode`, its reply `Decode`"
 )]
-pub trait Callable: Contract {
+pub trait CallContract: Contract {
     /// The reply as the caller receives it.
     type Value<'a>: Decode<'a, Self::Format>;
 
@@ -351,7 +351,7 @@ pub trait Callable: Contract {
     fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError>;
 }
 
-impl<P: Contract> Callable for P
+impl<P: Contract> CallContract for P
 where
     for<'a> P::Request<'a>: Encode<P::Format>,
     for<'a> P::Reply<'a>: Received<'a, P::Format>,
@@ -363,7 +363,7 @@ where
     }
 }
 
-/// A [`Callable`] whose replies borrow nothing, so that they outlive the receive buffer.
+/// A [`CallContract`] whose replies borrow nothing, so that they outlive the receive buffer.
 ///
 /// It spares users of [`Channel::call`](crate::Channel::call) the higher-ranked bounds.
 #[doc(hidden)]
@@ -372,7 +372,7 @@ where
     label = "its reply is not owned",
     note = "where a reply borrows, `Channel::call_with` processes it, and `Connection::call` returns it"
 )]
-pub trait OwnedCallable: Callable {
+pub trait CallOwned: CallContract {
     /// The reply as the caller receives it.
     type Owned;
 
@@ -380,7 +380,7 @@ pub trait OwnedCallable: Callable {
     fn decode_owned(frame: Frame<'_>) -> Result<Self::Owned, DecodeError>;
 }
 
-impl<P: Callable> OwnedCallable for P
+impl<P: CallContract> CallOwned for P
 where
     P::Value<'static>: for<'a> Decode<'a, P::Format>,
 {

@@ -5,10 +5,10 @@ use std::{fmt, fmt::Write as _};
 /// A request or a connection that was turned away, and the reason the peer is told.
 ///
 /// [`ServerProtocol::process_request`](crate::ServerProtocol::process_request) and
-/// [`FromContext`](crate::FromContext) return it to refuse a request; on the client it is found by
-/// [`Error::refusal`](crate::Error::refusal). Over a framing with control frames
+/// [`FromContext`](crate::FromContext) return it to reject a request; on the client it is found by
+/// [`Error::rejection`](crate::Error::rejection). Over a framing with control frames
 /// ([`LengthPrefixed`](crate::LengthPrefixed)) it travels as one; over the others the protocol words
-/// it ([`refuse`](crate::ServerProtocol::refuse)), or else the connection closes, except that the text
+/// it ([`reject_with`](crate::ServerProtocol::reject_with)), or else the connection closes, except that the text
 /// of [`RejectionKind::Error`] is sent as the reply.
 ///
 /// `Display` escapes control characters, because the text may come from a peer.
@@ -92,12 +92,12 @@ impl RejectionKind {
 
     /// Tells whether this is the last that is said on a connection.
     ///
-    /// Whatever was not answered before a final refusal was not executed and never will be.
+    /// Whatever was not answered before a final rejection was not executed and never will be.
     pub const fn is_final(self) -> bool {
         self.code() >= 0x40
     }
 
-    /// Tells whether a request that was refused like this was certainly not executed.
+    /// Tells whether a request that was rejected like this was certainly not executed.
     pub const fn is_unexecuted(self) -> bool {
         self.is_final() || matches!(self, Self::BadRequest | Self::TooLarge | Self::Busy)
     }
@@ -112,7 +112,7 @@ impl fmt::Display for RejectionKind {
             Self::Busy => "busy",
             Self::TimedOut => "timed out",
             Self::Failed => "failed",
-            Self::Unknown => "unknown refusal",
+            Self::Unknown => "unknown rejection",
             Self::GoingAway => "going away",
             Self::Idle => "idle",
             Self::TooManyConnections => "too many connections",
@@ -122,7 +122,7 @@ impl fmt::Display for RejectionKind {
 }
 
 impl Rejection {
-    /// Creates a refusal of `kind` with a text for the peer.
+    /// Creates a rejection of `kind` with a text for the peer.
     ///
     /// On the wire the text is cut to 4,095 bytes.
     pub fn new(kind: RejectionKind, text: impl Into<String>) -> Self {
@@ -230,14 +230,14 @@ mod tests {
 
     #[test]
     fn text_of_a_peer_is_escaped() {
-        let refusal = Rejection::error("a\u{1b}[31m\nb\u{202e}");
-        assert_eq!(refusal.to_string(), "error: a\\u{1b}[31m\\nb\\u{202e}");
+        let rejection = Rejection::error("a\u{1b}[31m\nb\u{202e}");
+        assert_eq!(rejection.to_string(), "error: a\\u{1b}[31m\\nb\\u{202e}");
         assert_eq!(Escaped(b"ab\xff\r", 10).to_string(), "ab\\xff\\r");
         assert_eq!(Escaped(b"abcdef", 3).to_string(), "abc…");
     }
 
     #[test]
-    fn refusal_is_one_pointer() {
+    fn rejection_is_one_pointer() {
         assert_eq!(size_of::<Rejection>(), size_of::<usize>());
     }
 }

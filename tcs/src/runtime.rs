@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{Error, Result};
 
-/// Refuses to go on where there is no runtime.
+/// Returns an error if there is no runtime.
 pub(crate) fn inside_runtime(called: &'static str, instead: Instead) -> Result<()> {
     if Handle::try_current().is_ok() {
         return Ok(());

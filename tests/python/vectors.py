@@ -96,10 +96,10 @@ def check_framing(framing, limit, given, expected):
     match verb:
         case "send":
             check_send(framing, read_bytes(rest), expected)
-        case "refuse":
+        case "reject":
             kind, text = rest.split(" ", 1)
-            refusal = framing.refuse(KINDS[kind], read_bytes(text).decode())
-            agree("it becomes", refusal, maybe_bytes(expected))
+            rejection = framing.reject(KINDS[kind], read_bytes(text).decode())
+            agree("it becomes", rejection, maybe_bytes(expected))
         case "request":
             agree("it ends with half-close", framing.half_close, expected == "half-close")
         case "server" | "client":
@@ -143,7 +143,7 @@ def check_read(framing, server, limit, given, expected):
                     raise Differs(f"it finds {found!r} and no error")
                 why, answer = rest[1:].rsplit('", answered ', 1)
                 name = found.args[0] if found.args else None
-                agree("it answers", framing.reject(name, why), maybe_bytes(answer))
+                agree("it answers", framing.answer_error(name, why), maybe_bytes(answer))
                 return
             case "message":
                 part = ("message", read_bytes(rest))

@@ -1,6 +1,6 @@
 //! Framings without a connection: what they find in bytes that arrive in pieces.
 
-use tcs::{__private::FirstFrame, Arrival, FrameError, Framing, ParsedFrame, Side, Unparsed};
+use tcs::{__private::FirstFrame, FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed};
 
 /// What stood in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +29,9 @@ pub fn read<F: Framing>(
     let ended: &[u8] = &[];
     let arrivals = pieces
         .iter()
-        .map(|piece| (*piece, Arrival::Paused))
-        .chain([(ended, Arrival::Ended)]);
-    for (piece, arrival) in arrivals {
+        .map(|piece| (*piece, ReadState::Idle))
+        .chain([(ended, ReadState::Eof)]);
+    for (piece, read_state) in arrivals {
         unread.extend_from_slice(piece);
         loop {
             let skipped = usize::min(skip, unread.len());
@@ -42,7 +42,7 @@ pub fn read<F: Framing>(
             if skip > 0 || (unread.is_empty() && !found.is_empty()) {
                 break;
             }
-            match framing.parse(Unparsed::new(&unread, limit, side, arrival)) {
+            match framing.parse(Unparsed::new(&unread, limit, side, read_state)) {
                 Ok(Some(cut)) => {
                     let (what, consumed) = taken(&cut, &unread);
                     found.push(what);

@@ -74,7 +74,7 @@ pub fn adds_up(report: &Report) {
     let (requests, connections) = (report.requests, report.connections);
     assert_eq!(
         requests.received,
-        requests.served + requests.failed + requests.refused + requests.cut,
+        requests.served + requests.failed + requests.rejected + requests.cut,
         "{report}"
     );
     assert_eq!(

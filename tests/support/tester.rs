@@ -15,7 +15,7 @@ use crate::{Act, Gate, Kind, ReadyFn};
 /// | `panic TEXT` | it panics with the text |
 /// | `bomb` | it panics with a [`Bomb`] |
 /// | `error TEXT` | the function's `Err` |
-/// | `busy TEXT` | a refusal of that kind |
+/// | `busy TEXT` | a rejection of that kind |
 /// | `size N` | a reply of so many bytes |
 /// | `last TEXT`, `nothing`, `close` | as `Response` |
 /// | `wait TEXT` | waits at the gate, as its [`Kind`] can, then replies with the text |

@@ -13,7 +13,7 @@ pub(crate) struct Args {
     pub(crate) format: Option<Type>,
     pub(crate) session: Option<Expr>,
     pub(crate) greeting: Option<Expr>,
-    pub(crate) refuse: Option<Path>,
+    pub(crate) reject_with: Option<Path>,
     pub(crate) server: Option<Type>,
     pub(crate) request: Option<Expr>,
     pub(crate) reply: Option<Type>,
@@ -64,7 +64,7 @@ const SERVER: &[Known] = options! {
     "format" Type(format) "format = Json"
     "session" Expression(session) "session = User::guest()"
     "greeting" Expression(greeting) "greeting = \"hello\""
-    "refuse" Path(refuse) "refuse = in_words"
+    "reject_with" Path(reject_with) "reject_with = in_words"
     "blocking" Nothing "blocking"
     "half_close" Word "half_close = ends"
     "crate" Path(library.0) "crate = path::to::tcs"

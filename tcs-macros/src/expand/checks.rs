@@ -26,7 +26,7 @@ pub(super) fn checks(args: &Args, generics: &Generics, framing_of: &TokenStream)
     let or_default = |given: Option<TokenStream>, name: &str, place: &dyn ToTokens| {
         given.unwrap_or_else(|| args.library.item(name, place))
     };
-    if let Some(path) = &args.refuse {
+    if let Some(path) = &args.reject_with {
         let private = args.library.at(at(path));
         let framing = or_default(framing.clone(), "LengthPrefixed", path);
         tokens

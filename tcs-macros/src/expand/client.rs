@@ -66,8 +66,8 @@ impl Client<'_> {
         let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
         let format = self.option("Format", args.format.as_ref(), "Plain");
         let greets = args.server.as_ref().map(|server| {
-            let greets = self.of_server(server, &quote_spanned!(span=> GREETS), server);
-            quote_spanned!(span=> const GREETS: bool = #greets;)
+            let greets = self.of_server(server, &quote_spanned!(span=> HAS_GREETING), server);
+            quote_spanned!(span=> const HAS_GREETING: bool = #greets;)
         });
         let alias = args.server.iter().filter(|server| self.has_alias(server));
         let alias = alias.map(|server| quote_spanned!(span=> type __Server = #server;));

@@ -166,7 +166,7 @@ fn implementations(
                     type Format = #format;
                     type Request<#exchange> = #request;
                     type Reply<#exchange> = #reply;
-                    const GREETS: bool = #greets;
+                    const HAS_GREETING: bool = #greets;
                 }
 
                 #(#arguments)*

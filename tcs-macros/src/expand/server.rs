@@ -131,8 +131,8 @@ impl Server<'_> {
         let half_close = args
             .given("half_close")
             .map(|option| quote_spanned!(at(option)=> const ENDS_AT_HALF_CLOSE: bool = true;));
-        let (open_session, greeting, refuse) = if is_right {
-            (self.open_session(), self.greeting(), self.refuse())
+        let (open_session, greeting, reject_with) = if is_right {
+            (self.open_session(), self.greeting(), self.reject_with())
         } else {
             (quote_spanned!(place=> ::core::unimplemented!()), None, None)
         };
@@ -164,7 +164,7 @@ impl Server<'_> {
 
                 #greeting
 
-                #refuse
+                #reject_with
 
                 #half_close
 
@@ -224,7 +224,7 @@ impl Server<'_> {
             .filter_map(|session| session.name.as_ref());
         let message = sending(args, &quote_spanned!(span=> Self::Format), greeting);
         Some(quote_spanned! {span=>
-            const GREETS: bool = true;
+            const HAS_GREETING: bool = true;
 
             fn greeting<'exchange>(
                 &'exchange self,
@@ -238,20 +238,20 @@ impl Server<'_> {
         })
     }
 
-    fn refuse(&self) -> Option<TokenStream> {
-        let path = self.args.refuse.as_ref()?;
+    fn reject_with(&self) -> Option<TokenStream> {
+        let path = self.args.reject_with.as_ref()?;
         let span = at(path);
         let private = self.args.library.at(span);
         let encode = self.args.library.item("Encode", path);
         Some(quote_spanned! {span=>
-            fn refuse<'exchange>(
+            fn reject_with<'exchange>(
                 &'exchange self,
-                refusal: &'exchange #private::Rejection,
+                rejection: &'exchange #private::Rejection,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
                 const { #private::needs_words::<Self::Framing>() }
                 let words: fn(&'exchange #private::Rejection) -> _ = #path;
                 ::core::option::Option::Some(#private::sending(move |out| {
-                    #encode::<Self::Format>::encode(words(refusal), out)
+                    #encode::<Self::Format>::encode(words(rejection), out)
                 }))
             }
         })

@@ -245,7 +245,7 @@ fn check_attributes(function: &Function, errors: &mut Errors) -> bool {
     for attr in &function.attrs {
         let path = attr.path();
         if path.is_ident("cfg") {
-            let cure = "both ends know the same operations: remove the `#[cfg]`, or refuse inside";
+            let cure = "both ends know the same operations: remove the `#[cfg]`, or reject inside";
             errors.at(path, cure);
         }
         if path.is_ident("blocking") {

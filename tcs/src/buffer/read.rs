@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::pool::{self, NEW_CAPACITY};
-use crate::{Arrival, ParsedFrame, Side, Unparsed, runtime::wake_after_others};
+use crate::{ParsedFrame, ReadState, Side, Unparsed, runtime::wake_after_others};
 
 /// From this capacity on, a buffer grows by half instead of doubling. A frame of 16 MiB then fits
 /// into the memory that `malloc` keeps for reuse (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
@@ -37,7 +37,7 @@ pub(crate) struct ReadBuffer {
     skip: usize,
     /// The number of such bytes dropped so far.
     skipped: usize,
-    arrival: Arrival,
+    read_state: ReadState,
 }
 
 impl ReadBuffer {
@@ -51,7 +51,7 @@ impl ReadBuffer {
             start: 0,
             skip: 0,
             skipped: 0,
-            arrival: Arrival::Paused,
+            read_state: ReadState::Idle,
         }
     }
 
@@ -59,7 +59,7 @@ impl ReadBuffer {
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'_> {
         let unread = self.frame(self.start..self.buffer.len());
-        Unparsed::new(unread, limit, side, self.arrival)
+        Unparsed::new(unread, limit, side, self.read_state)
     }
 
     /// Returns the unread bytes, to take frames off them.
@@ -67,7 +67,7 @@ impl ReadBuffer {
     pub(crate) fn frames(&mut self) -> Frames<'_> {
         Frames {
             bytes: &self.buffer,
-            arrival: self.arrival,
+            read_state: self.read_state,
             start: &mut self.start,
             skip: &mut self.skip,
             skipped: &mut self.skipped,
@@ -121,10 +121,10 @@ impl ReadBuffer {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.arrival == Arrival::Ended
+        self.read_state == ReadState::Eof
     }
 
-    /// Reads once. On `Ready`, bytes were appended or `arrival` changed.
+    /// Reads once. On `Ready`, bytes were appended or `read_state` changed.
     ///
     /// Takes a buffer from the pool. Returns it if the read is pending and the buffer is empty.
     ///
@@ -156,14 +156,14 @@ impl ReadBuffer {
     ) -> Poll<io::Result<()>> {
         self.make_room()?;
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
-        if read.is_pending() && self.arrival == Arrival::Filled {
+        if read.is_pending() && self.read_state == ReadState::MaybeMore {
             return self.unsure(cx);
         }
         let read = ready!(read)?;
-        self.arrival = match read {
-            0 => Arrival::Ended,
-            _ if self.buffer.len() == self.buffer.capacity() => Arrival::Filled,
-            _ => Arrival::Paused,
+        self.read_state = match read {
+            0 => ReadState::Eof,
+            _ if self.buffer.len() == self.buffer.capacity() => ReadState::MaybeMore,
+            _ => ReadState::Idle,
         };
         if self.skip > 0 {
             self.skip_arrived();
@@ -180,7 +180,7 @@ impl ReadBuffer {
             return Poll::Pending;
         }
         // The last read filled the buffer exactly.
-        self.arrival = Arrival::Paused;
+        self.read_state = ReadState::Idle;
         Poll::Ready(Ok(()))
     }
 
@@ -225,9 +225,9 @@ impl ReadBuffer {
         let taken = room.min(ahead.bytes.len());
         self.buffer.extend(ahead.bytes.drain(..taken));
         // More may have arrived since.
-        self.arrival = Arrival::Filled;
+        self.read_state = ReadState::MaybeMore;
         if ahead.bytes.is_empty() && take(ahead).has_ended {
-            self.arrival = Arrival::Ended;
+            self.read_state = ReadState::Eof;
         }
         if self.skip > 0 {
             self.skip_arrived();
@@ -268,7 +268,7 @@ impl ReadBuffer {
         self.start = 0;
         self.skip = 0;
         self.skipped = 0;
-        self.arrival = Arrival::Paused;
+        self.read_state = ReadState::Idle;
     }
 
     /// Returns the number of unread bytes.
@@ -326,7 +326,7 @@ impl Drop for ReadBuffer {
 #[derive(Debug)]
 pub(crate) struct Frames<'a> {
     bytes: &'a [u8],
-    arrival: Arrival,
+    read_state: ReadState,
     start: &'a mut usize,
     skip: &'a mut usize,
     skipped: &'a mut usize,
@@ -336,7 +336,7 @@ impl<'a> Frames<'a> {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
-        Unparsed::new(self.unread(), limit, side, self.arrival)
+        Unparsed::new(self.unread(), limit, side, self.read_state)
     }
 
     /// Takes a frame that has arrived off `input`. Returns its message, or nothing if the range of the
@@ -366,7 +366,7 @@ impl<'a> Frames<'a> {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.arrival == Arrival::Ended
+        self.read_state == ReadState::Eof
     }
 
     #[inline]
@@ -482,9 +482,12 @@ mod tests {
     fn a_read_that_fills_the_buffer_and_the_end_are_told() {
         let mut read = ReadBuffer::new();
         fill(&mut read, &vec![b'x'; 1 << 20]);
-        assert_eq!(read.input(1, Side::Server).arrival(), Arrival::Filled);
+        assert_eq!(
+            read.input(1, Side::Server).read_state(),
+            ReadState::MaybeMore
+        );
         fill(&mut read, b"y");
-        assert_eq!(read.input(1, Side::Server).arrival(), Arrival::Paused);
+        assert_eq!(read.input(1, Side::Server).read_state(), ReadState::Idle);
         fill(&mut read, b"");
         assert!(read.has_ended());
     }
@@ -512,9 +515,9 @@ mod tests {
             .await
             .expect("the pipe is open");
         assert!(read.poll_fill(&mut cx, &mut near).is_ready());
-        assert_eq!(read.arrival, Arrival::Filled);
+        assert_eq!(read.read_state, ReadState::MaybeMore);
         assert!(read.poll_fill(&mut cx, &mut near).is_ready());
-        assert_eq!(read.arrival, Arrival::Paused);
+        assert_eq!(read.read_state, ReadState::Idle);
         assert!(read.poll_fill(&mut cx, &mut near).is_pending());
     }
 
@@ -529,7 +532,7 @@ mod tests {
             .expect("the pipe is open");
         poll_fn(|cx| {
             assert!(read.poll_fill(cx, &mut near).is_ready());
-            assert_eq!(read.arrival, Arrival::Filled);
+            assert_eq!(read.read_state, ReadState::MaybeMore);
             while let Poll::Ready(restore) = coop::poll_proceed(cx) {
                 restore.made_progress();
             }
@@ -593,7 +596,7 @@ mod tests {
             let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut near);
             assert!(read.is_ready());
             assert_eq!(ahead.bytes.len(), rest);
-            assert_eq!(buffer.arrival, Arrival::Filled);
+            assert_eq!(buffer.read_state, ReadState::MaybeMore);
             assert_eq!(buffer.capacity(), NEW_CAPACITY, "it does not grow");
             buffer.consume(&(0..0), NEW_CAPACITY);
         }

@@ -20,7 +20,7 @@ use super::{
     wire::{Awaited, Failed, InFlight, Wire},
 };
 use crate::{
-    Callable, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer, Result,
+    CallContract, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer, Result,
     Writer, framing::FirstFrame, limit::assert_parameters,
 };
 
@@ -108,7 +108,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ///
     /// # Errors
     ///
-    /// By [`ErrorKind`](crate::ErrorKind): `Refused` with the server's reason, `Request` and `Reply`
+    /// By [`ErrorKind`](crate::ErrorKind): `Rejected` with the server's reason, `Request` and `Reply`
     /// for messages that cannot be encoded or decoded, `TimedOut`, `Closed`, `Io`, and `Broken` or
     /// `Closed` after an earlier failure. [`Error::execution`] returns whether the request can have
     /// been executed.
@@ -121,7 +121,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         P: ClientProtocol<Framing = F>,
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.round_trip(P::GREETS, request).await?;
+        let reply = self.round_trip(P::HAS_GREETING, request).await?;
         let (reply, peer) = self.read::<P::Format, _>(reply)?;
         Ok(protocol.process_reply(peer, reply).await)
     }
@@ -130,12 +130,12 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// borrow from the connection.
     ///
     /// If the function returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`. Its
-    /// `Err` arrives as an [`Error`] with a [`refusal`](Error::refusal). A framing without control
+    /// `Err` arrives as an [`Error`] with a [`rejection`](Error::rejection). A framing without control
     /// frames cannot tell the two apart: the text of an `Err` is then read as a `T`.
     ///
     /// For a protocol made by `#[client_protocol]`, use [`exchange`](Self::exchange).
     ///
-    /// If the protocol has a [greeting](crate::Contract::GREETS), the first call waits for it and drops
+    /// If the protocol has a [greeting](crate::Contract::HAS_GREETING), the first call waits for it and drops
     /// it. To get it, [`receive`](Self::receive) it before. Each of the two waits takes at most the
     /// reply timeout.
     ///
@@ -148,10 +148,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Dropping the future closes the connection.
     pub async fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
     where
-        P: Callable<Framing = F>,
+        P: CallContract<Framing = F>,
     {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.round_trip(P::GREETS, encode).await?;
+        let reply = self.round_trip(P::HAS_GREETING, encode).await?;
         self.read::<P::Format, _>(reply).map(|(reply, _)| reply)
     }
 
@@ -164,10 +164,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         take_out: impl FnOnce(P::Value<'c>) -> Option<T>,
     ) -> Result<T>
     where
-        P: Callable<Framing = F>,
+        P: CallContract<Framing = F>,
     {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.round_trip(P::GREETS, encode).await?;
+        let reply = self.round_trip(P::HAS_GREETING, encode).await?;
         let (reply, peer) = self.read::<P::Format, _>(reply)?;
         take_out(reply).ok_or_else(|| super::message::mixed_up(peer))
     }

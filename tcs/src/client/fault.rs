@@ -108,8 +108,8 @@ mod tests {
         let faults = [
             (
                 Fault::Ended(rejection()),
-                Execution::Refused,
-                Execution::Refused,
+                Execution::Rejected,
+                Execution::Rejected,
             ),
             (Fault::Closed, sent, unsent),
             (

@@ -17,7 +17,7 @@ use super::{
     fault::{Fault, LEFT},
     wire::{Failed, write_threshold},
 };
-use crate::{Callable, Contract, Error, Framing, Result};
+use crate::{CallContract, Contract, Error, Framing, Result};
 
 /// If this many bytes cannot be sent, `send` waits. If this many bytes of replies are there, it does
 /// not read more.
@@ -31,7 +31,7 @@ const FULL: usize = 64 * 1024;
 /// [`flush`](Self::flush) sends them at any time.
 ///
 /// Each request has exactly one result: a reply, or an error. A
-/// [`Refused`](crate::ErrorKind::Refused) request does not affect the others, unless the refusal is
+/// [`Rejected`](crate::ErrorKind::Rejected) request does not affect the others, unless the rejection is
 /// final. If the connection ends, every request in flight gets an error with its own
 /// [`execution`](crate::Error::execution).
 ///
@@ -103,7 +103,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// A framing with one exchange per connection ([`Raw`](crate::Raw)) does not compile.
     pub fn pipeline<P>(&mut self) -> Pipeline<'_, P, S>
     where
-        P: Callable<Framing = F>,
+        P: CallContract<Framing = F>,
     {
         const {
             assert!(
@@ -120,7 +120,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 }
 
-impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
+impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Adds a request to those that are in flight.
     ///
     /// This method waits in two cases: for a greeting, and while 64 KiB of requests wait to be sent. It
@@ -142,7 +142,7 @@ impl<P: Callable, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let connection = &mut *self.connection;
         connection.check_open()?;
         if connection.in_flight.is_empty() {
-            connection.await_greeting(P::GREETS).await?;
+            connection.await_greeting(P::HAS_GREETING).await?;
             connection.ensure_idle().await?;
         }
         if self.is_full() {

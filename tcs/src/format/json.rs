@@ -26,8 +26,8 @@ use super::{
 ///
 /// No newline stands in a message, since JSON writes those in text as `\n`. So it can be
 /// combined with [`framing = Lines`](crate::Lines), which makes *JSON lines*. That has no form of its own
-/// for refusals, so `refuse = in_json` with
-/// `fn in_json(refusal: &Rejection) -> Result<(), String> { Err(refusal.to_string()) }` lets a peer whose request
+/// for rejections, so `reject_with = in_json` with
+/// `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string()) }` lets a peer whose request
 /// is no JSON know, and go on.
 ///
 /// ```

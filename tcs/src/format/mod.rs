@@ -153,7 +153,7 @@ where
 }
 
 /// What a caller sees of a reply: `T` of a [`Response<T>`] and, in [`Plain`], of a `Result<T, E>`,
-/// whose error arrives as a refusal; any other type as it is.
+/// whose error arrives as a rejection; any other type as it is.
 pub trait Received<'a, Format> {
     /// What is decoded.
     type Value: Decode<'a, Format>;

@@ -21,7 +21,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
 /// | integers, floats, `bool`, IP and socket addresses | as `Display` writes them | as `FromStr` reads them, nothing before or behind |
 /// | `()` | an empty message | an empty message |
 /// | `fmt::Arguments` | as text, straight into the send buffer | – |
-/// | `Result<T, E>` | `T`, or `E`'s text as an error | `T`; an error arrives as a [refusal](crate::Rejection) |
+/// | `Result<T, E>` | `T`, or `E`'s text as an error | `T`; an error arrives as a [rejection](crate::Rejection) |
 ///
 /// A type of your own with `Display` and `FromStr` joins them by [`plain!`](crate::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

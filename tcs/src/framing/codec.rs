@@ -11,7 +11,7 @@ use tokio_util::codec::Decoder;
 
 use super::{
     Framing,
-    parse::{Arrival, FrameError, ParsedFrame, Unparsed},
+    parse::{FrameError, ParsedFrame, ReadState, Unparsed},
 };
 
 /// A codec of [`tokio_util`](tokio_util::codec) as a framing: its messages are values, not bytes.
@@ -24,8 +24,8 @@ use super::{
 /// - If the decoder fails, the connection closes with a protocol error, and the text of the
 ///   decoder's error is logged. If the encoder fails, so does the request, as for any reply that
 ///   cannot be sent.
-/// - The framing has no form for refusals: the connection closes, also after an `Err` of the
-///   function, unless the protocol encodes refusals itself (`refuse = …`).
+/// - The framing has no form for rejections: the connection closes, also after an `Err` of the
+///   function, unless the protocol encodes rejections itself (`reject_with = …`).
 /// - When the peer has closed its half, the codec decides about the remaining bytes:
 ///   [`decode_eof`](Decoder::decode_eof) may make a last message of them.
 /// - `max_frame_len` bounds the bytes that the decoder takes for one item, and the bytes that it
@@ -151,9 +151,9 @@ where
         let unseen = input.bytes().get(arrived.len()..).unwrap_or_default();
         arrived.extend_from_slice(unseen);
         let before = arrived.len();
-        let decoded = match input.arrival() {
-            Arrival::Ended => codec.decode_eof(arrived),
-            Arrival::Filled | Arrival::Paused => codec.decode(arrived),
+        let decoded = match input.read_state() {
+            ReadState::Eof => codec.decode_eof(arrived),
+            ReadState::MaybeMore | ReadState::Idle => codec.decode(arrived),
         };
         *item = decoded.map_err(FrameError::malformed)?;
         // A codec takes bytes from the front. Bytes that it may have put there are not input.
@@ -210,12 +210,12 @@ mod tests {
         let mut framing = Codec::<C>::default();
         let mut items = Vec::new();
         let mut unread: Vec<u8> = Vec::new();
-        let ended = [(&[][..], Arrival::Ended)];
-        let pieces = pieces.iter().map(|piece| (*piece, Arrival::Paused));
-        for (piece, arrival) in pieces.chain(ended) {
+        let ended = [(&[][..], ReadState::Eof)];
+        let pieces = pieces.iter().map(|piece| (*piece, ReadState::Idle));
+        for (piece, read_state) in pieces.chain(ended) {
             unread.extend_from_slice(piece);
             loop {
-                let input = Unparsed::new(&unread, limit, Side::Server, arrival);
+                let input = Unparsed::new(&unread, limit, Side::Server, read_state);
                 match framing.parse(input) {
                     Ok(None) => break,
                     Ok(Some(cut)) => {

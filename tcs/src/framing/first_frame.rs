@@ -6,7 +6,9 @@ use super::{
     Framing,
     length_prefixed::HEADER,
     other_protocol::{Notice, OtherProtocol},
-    parse::{Arrival, FrameError, FrameKind, Granularity, ParsedFrame, Side, Unparsed, too_large},
+    parse::{
+        FrameError, FrameKind, Granularity, ParsedFrame, ReadState, Side, Unparsed, too_large,
+    },
     signatures::{Sniff, is_http_request_line, is_telling, of_server, of_text},
 };
 use crate::Rejection;
@@ -81,8 +83,8 @@ impl<F: Framing> FirstFrame<F> {
     /// even where the call does not happen.
     #[cold]
     #[inline(never)]
-    fn first(&mut self, bytes: &[u8], limit: usize, side: Side, arrival: Arrival) -> Parsed {
-        let input = Unparsed::new(bytes, limit, side, arrival);
+    fn first(&mut self, bytes: &[u8], limit: usize, side: Side, read_state: ReadState) -> Parsed {
+        let input = Unparsed::new(bytes, limit, side, read_state);
         let parsed = match mem::replace(&mut self.stage, Stage::Incomplete) {
             Stage::Held(found) => found.map(Some),
             Stage::Incomplete | Stage::Past => self.framing.parse(input),
@@ -130,7 +132,7 @@ impl<F: Framing> Framing for FirstFrame<F> {
     fn parse(&mut self, input: Unparsed<'_>) -> Parsed {
         if !matches!(self.stage, Stage::Past) {
             let (bytes, limit) = (input.bytes(), input.limit());
-            let first = self.first(bytes, limit, input.side(), input.arrival())?;
+            let first = self.first(bytes, limit, input.side(), input.read_state())?;
             // The result of this framing depends on the bytes alone, so it can parse a message
             // again. The compiler then sees that no message comes from a call, and keeps the parts
             // of a message in registers. This saves an eighth of the instructions of a small
@@ -254,7 +256,7 @@ fn hold_if_unsure(input: Unparsed<'_>, found: Found) -> Verdict {
     match Sniff::of(input.bytes()) {
         Sniff::Clear(protocol) => other_protocol_verdict(protocol),
         Sniff::LongPath => other_protocol_verdict(OtherProtocol::Http),
-        Sniff::Maybe if input.arrival() != Arrival::Ended => Verdict::Hold(found),
+        Sniff::Maybe if input.read_state() != ReadState::Eof => Verdict::Hold(found),
         Sniff::None | Sniff::Maybe => Verdict::Final(found.map(Some)),
     }
 }
@@ -286,21 +288,21 @@ fn name_protocol(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
     }
 }
 
-/// Refuses bytes that cannot begin a line, or a frame with a length of four bytes.
+/// Rejects bytes that cannot begin a line, or a frame with a length of four bytes.
 ///
 /// People mistake these two for each other. All other bytes are left to the framing.
 fn check_first_bytes(input: Unparsed<'_>, granularity: Granularity) -> Result<(), FrameError> {
     match granularity {
-        Granularity::Lines => refuse_length(input),
-        Granularity::LengthPrefixed => refuse_text(input),
+        Granularity::Lines => reject_length(input),
+        Granularity::LengthPrefixed => reject_text(input),
         Granularity::AtOnce | Granularity::Bytes => Ok(()),
     }
 }
 
-/// Refuses a length in place of a line of text.
+/// Rejects a length in place of a line of text.
 ///
 /// Text has no zero byte, and the length of a message below 16 MiB begins with one.
-fn refuse_length(input: Unparsed<'_>) -> Result<(), FrameError> {
+fn reject_length(input: Unparsed<'_>) -> Result<(), FrameError> {
     if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
         return Err(FrameError::with_notice(
             Notice::ExpectsLines,
@@ -310,11 +312,11 @@ fn refuse_length(input: Unparsed<'_>) -> Result<(), FrameError> {
     Ok(())
 }
 
-/// Refuses text in place of a length.
+/// Rejects text in place of a length.
 ///
 /// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
 /// so it is not a length. The first four bytes decide, or the first line if it is shorter.
-fn refuse_text(input: Unparsed<'_>) -> Result<(), FrameError> {
+fn reject_text(input: Unparsed<'_>) -> Result<(), FrameError> {
     let bytes = input.bytes();
     if !matches!(bytes.first(), Some(b' '..=b'~')) {
         return Ok(());
@@ -324,7 +326,7 @@ fn refuse_text(input: Unparsed<'_>) -> Result<(), FrameError> {
     let line = start.split_inclusive(|byte| *byte == b'\n').next();
     let start = line.unwrap_or_default();
     let complete =
-        start.len() == HEADER || start.ends_with(b"\n") || input.arrival() == Arrival::Ended;
+        start.len() == HEADER || start.ends_with(b"\n") || input.read_state() == ReadState::Eof;
     let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
     if !complete || !start.iter().all(printable) {
         return Ok(());

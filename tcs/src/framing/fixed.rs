@@ -8,7 +8,7 @@ use super::{
 /// Messages of exactly `N` bytes, with nothing between them: for devices and records.
 ///
 /// A message of another size cannot be sent. There are no control frames: the text of a function's
-/// error is sent as the reply, which must have `N` bytes, and after any other refusal the
+/// error is sent as the reply, which must have `N` bytes, and after any other rejection the
 /// connection closes. The compiler checks that `N` is more than 0. `bind` and connecting check that
 /// it is at most `max_frame_len`.
 ///
@@ -39,7 +39,7 @@ use super::{
 /// Pass binary numbers as arrays: `fn double(word: &[u8; 8]) -> [u8; 8]` with
 /// `u64::from_le_bytes(*word)` and `to_le_bytes()`. A `u64` itself would be its decimal digits in
 /// [`Plain`](crate::Plain). The text of a function's error has another length, so errors need
-/// `refuse = …` to become a message.
+/// `reject_with = …` to become a message.
 ///
 /// A message has at least one byte, so this does not compile:
 ///

@@ -2,17 +2,17 @@
 
 use super::{
     Framing,
-    parse::{Arrival, FrameError, Granularity, ParsedFrame, Unparsed, beyond_limit},
+    parse::{FrameError, Granularity, ParsedFrame, ReadState, Unparsed, beyond_limit},
 };
 use crate::Rejection;
 
 /// The default framing: a `u32` length in big-endian order, then the message.
 ///
-/// Bit 31 of the length marks a control frame, which carries a refusal instead of a message. So a
-/// client gets the reason of a refusal, and never takes it for a reply. A foreign client without
+/// Bit 31 of the length marks a control frame, which carries a rejection instead of a message. So a
+/// client gets the reason of a rejection, and never takes it for a reply. A foreign client without
 /// control frames sees an impossible length. `WIRE.md` specifies the framing, with test vectors.
 ///
-/// A message beyond `max_frame_len` is refused in its place, and the connection goes on, if it is
+/// A message beyond `max_frame_len` is rejected in its place, and the connection goes on, if it is
 /// at most four times too large. If it is larger, the connection closes.
 ///
 /// # Examples
@@ -66,7 +66,7 @@ impl Framing for LengthPrefixed {
         let length = header as usize;
         // One comparison for both: the header of a control frame is beyond every limit.
         if length > input.limit().min(MAX_LENGTH) {
-            let unusual = unusual(bytes, input.limit(), input.arrival(), header)?;
+            let unusual = unusual(bytes, input.limit(), input.read_state(), header)?;
             return Ok(unusual.map(Unusual::parsed));
         }
         if rest.len() < length {
@@ -145,12 +145,12 @@ fn unsendable(length: usize) -> FrameError {
 fn unusual(
     bytes: &[u8],
     limit: usize,
-    arrival: Arrival,
+    read_state: ReadState,
     header: u32,
 ) -> Result<Option<Unusual>, FrameError> {
     let length = (header & !CONTROL) as usize;
     if header & CONTROL == 0 {
-        let skipped = beyond_limit(length, limit, arrival, HEADER + length)?;
+        let skipped = beyond_limit(length, limit, read_state, HEADER + length)?;
         return Ok(skipped.map(|_| Unusual::TooLarge(length)));
     }
     if !(1..=MAX_CONTROL).contains(&length) {
@@ -161,7 +161,7 @@ fn unusual(
     let end = HEADER + length;
     match bytes.get(HEADER) {
         Some(kind) if bytes.len() >= end => Ok(Some(Unusual::Control(*kind, end))),
-        _ if arrival == Arrival::Ended => Err(FrameError::truncated()),
+        _ if read_state == ReadState::Eof => Err(FrameError::truncated()),
         _ => Ok(None),
     }
 }

@@ -11,9 +11,9 @@ use super::{
 ///
 /// A carriage return before the line feed is dropped when reading. `\n` is written. A message that
 /// contains a line feed, or ends with a carriage return, cannot be sent. There are no control
-/// frames: the text of a function's error is sent as the reply, and after any other refusal the
-/// connection closes, unless the protocol encodes refusals itself (`refuse = …`). A last line
-/// without its line feed is refused and never executed, because it may be half of one. A peer that
+/// frames: the text of a function's error is sent as the reply, and after any other rejection the
+/// connection closes, unless the protocol encodes rejections itself (`reject_with = …`). A last line
+/// without its line feed is rejected and never executed, because it may be half of one. A peer that
 /// begins with a length is answered with a control frame, and nothing is executed.
 ///
 /// If each line must end with `\r\n`, use [`CrlfLines`].
@@ -51,7 +51,7 @@ pub struct Lines {
 /// end took it for a line end and the other did not, a peer could smuggle requests past any program
 /// between them. A `\r` without a `\n` after it is an ordinary byte. A message that contains `\n`
 /// cannot be sent. The rest is as with [`Lines`]: there are no control frames, and a last line
-/// without its end is refused.
+/// without its end is rejected.
 ///
 /// # Examples
 ///
@@ -93,7 +93,7 @@ impl Framing for Lines {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        refuse_line_feed(out, start)?;
+        reject_line_feed(out, start)?;
         if out.get(start..).is_some_and(|line| line.ends_with(b"\r")) {
             return Err(carriage_return());
         }
@@ -113,7 +113,7 @@ impl Framing for CrlfLines {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        refuse_line_feed(out, start)?;
+        reject_line_feed(out, start)?;
         out.extend_from_slice(b"\r\n");
         Ok(())
     }
@@ -176,7 +176,7 @@ fn carriage_return() -> FrameError {
 }
 
 /// Returns an error if a message is more than one line.
-fn refuse_line_feed(out: &[u8], start: usize) -> Result<(), FrameError> {
+fn reject_line_feed(out: &[u8], start: usize) -> Result<(), FrameError> {
     if memchr(b'\n', out.get(start..).unwrap_or_default()).is_some() {
         return Err(FrameError::unsendable(
             "the message contains a line feed, which would end it early",

@@ -32,7 +32,7 @@ pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use netstrings::Netstrings;
 pub use other_protocol::OtherProtocol;
-pub use parse::{Arrival, FrameError, Granularity, ParsedFrame, Side, Unparsed};
+pub use parse::{FrameError, Granularity, ParsedFrame, ReadState, Side, Unparsed};
 pub use prefix::Prefixed;
 pub use unframed::{Raw, UntilEof};
 
@@ -142,7 +142,7 @@ pub trait Framing: Default + Send + Sync + 'static {
     /// Whether [`reject`](Self::reject) can write every rejection.
     ///
     /// If `true`, the protocol's own function for rejections would never be called, so
-    /// `#[server_protocol(refuse = …)]` does not compile.
+    /// `#[server_protocol(reject_with = …)]` does not compile.
     const HAS_REJECTION_FRAME: bool = false;
 
     /// Whether a server detects other protocols in the first bytes of a connection.

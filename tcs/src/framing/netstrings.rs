@@ -9,9 +9,9 @@ use crate::rejection::Escaped;
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
 ///
 /// [D. J. Bernstein specified](https://cr.yp.to/proto/netstrings.txt) them; QMTP and SCGI use them.
-/// A length has no leading zeros. A number beyond four times `max_frame_len` is refused at its
+/// A length has no leading zeros. A number beyond four times `max_frame_len` is rejected at its
 /// first digit too many. There are no control frames: the text of a function's error is sent as the
-/// reply, and after any other refusal the connection closes.
+/// reply, and after any other rejection the connection closes.
 ///
 /// # Examples
 ///
@@ -87,7 +87,7 @@ fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
                     return Err(FrameError::too_large(length, limit));
                 };
                 if length > limit {
-                    return beyond_limit(length, limit, input.arrival(), end + 1);
+                    return beyond_limit(length, limit, input.read_state(), end + 1);
                 }
                 return match bytes.get(end) {
                     Some(b',') => Ok(Some(ParsedFrame::message(start..end, end + 1))),

@@ -18,7 +18,7 @@ use std::fmt;
 ///         None => Ok(()),
 ///     }
 /// }
-/// # let input = |bytes| Unparsed::new(bytes, 100, tcs::Side::Server, tcs::Arrival::Paused);
+/// # let input = |bytes| Unparsed::new(bytes, 100, tcs::Side::Server, tcs::ReadState::Idle);
 /// # assert!(check(input(b"Ann")).is_ok());
 /// let error = check(input(b"GET / HTTP/1.1\r\n")).expect_err("it is a browser");
 /// assert_eq!(error.to_string(), "that looks like HTTP");

@@ -18,13 +18,13 @@ pub enum Side {
 /// The state of the input after the bytes at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "framings match on all of it")]
-pub enum Arrival {
+pub enum ReadState {
     /// The last read filled its buffer, so there may be more already.
-    Filled,
+    MaybeMore,
     /// Nothing more has arrived yet.
-    Paused,
+    Idle,
     /// Nothing more will arrive: the peer has closed its sending half.
-    Ended,
+    Eof,
 }
 
 /// The units in which a framing takes bytes off a stream, as far as the detection of other
@@ -50,19 +50,19 @@ pub struct Unparsed<'a> {
     bytes: &'a [u8],
     limit: usize,
     side: Side,
-    arrival: Arrival,
+    read_state: ReadState,
 }
 
 impl<'a> Unparsed<'a> {
     /// Creates an input of `bytes` that arrived at `side`, with a limit of `limit` bytes for a
     /// frame.
     #[inline]
-    pub const fn new(bytes: &'a [u8], limit: usize, side: Side, arrival: Arrival) -> Self {
+    pub const fn new(bytes: &'a [u8], limit: usize, side: Side, read_state: ReadState) -> Self {
         Self {
             bytes,
             limit,
             side,
-            arrival,
+            read_state,
         }
     }
 
@@ -86,8 +86,8 @@ impl<'a> Unparsed<'a> {
 
     /// Returns the state of the input after these bytes.
     #[inline]
-    pub const fn arrival(&self) -> Arrival {
-        self.arrival
+    pub const fn read_state(&self) -> ReadState {
+        self.read_state
     }
 
     /// Returns the result of [`Framing::parse`](super::Framing::parse) for an incomplete frame.
@@ -97,8 +97,8 @@ impl<'a> Unparsed<'a> {
     /// Returns an error if the peer has closed its half in the middle of a frame.
     #[inline]
     pub fn unfinished(&self) -> Result<Option<ParsedFrame>, FrameError> {
-        match (self.arrival, self.bytes.len()) {
-            (Arrival::Ended, 1..) => Err(FrameError::truncated()),
+        match (self.read_state, self.bytes.len()) {
+            (ReadState::Eof, 1..) => Err(FrameError::truncated()),
             _ => Ok(None),
         }
     }
@@ -262,11 +262,11 @@ pub(super) const SKIPPED: usize = 4;
 pub(super) fn beyond_limit(
     length: usize,
     limit: usize,
-    arrival: Arrival,
+    read_state: ReadState,
     consumed: usize,
 ) -> Result<Option<ParsedFrame>, FrameError> {
     let skippable = length <= limit.saturating_mul(SKIPPED);
-    if skippable && arrival != Arrival::Ended {
+    if skippable && read_state != ReadState::Eof {
         return Ok(Some(ParsedFrame::too_large(length, consumed)));
     }
     Err(FrameError::too_large(length, limit))

@@ -19,7 +19,7 @@ use super::{
 /// is `Prefixed<u32>`.
 ///
 /// Messages use the whole range of the length, so there are no control frames: the text of a
-/// function's error is sent as the reply, and after any other refusal the connection closes. A
+/// function's error is sent as the reply, and after any other rejection the connection closes. A
 /// message that is too long for the length cannot be sent. Between two programs of this library,
 /// [`LengthPrefixed`](super::LengthPrefixed) carries more: it has control frames.
 ///
@@ -173,7 +173,7 @@ impl<W: Width, O: Order, L: LengthOf> Framing for Prefixed<W, O, L> {
         };
         if length > input.limit() {
             let consumed = W::BYTES.saturating_add(length);
-            return beyond_limit(length, input.limit(), input.arrival(), consumed);
+            return beyond_limit(length, input.limit(), input.read_state(), consumed);
         }
         if rest.len() < length {
             return input.unfinished();

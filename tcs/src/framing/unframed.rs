@@ -2,15 +2,15 @@
 
 use super::{
     Framing,
-    parse::{Arrival, FrameError, Granularity, ParsedFrame, Side, Unparsed},
+    parse::{FrameError, Granularity, ParsedFrame, ReadState, Side, Unparsed},
 };
 
 /// The bytes that arrive at once are the message, as with the Python teaching library, and toys.
 ///
 /// One exchange per connection. The request is the bytes that have arrived when the server wakes,
 /// unchanged. So a request that is sent in pieces with pauses is cut after the first piece. The
-/// reply is everything until the server closes. A refusal cannot be sent: the connection closes,
-/// unless the protocol encodes refusals itself (`refuse = …`).
+/// reply is everything until the server closes. A rejection cannot be sent: the connection closes,
+/// unless the protocol encodes rejections itself (`reject_with = …`).
 ///
 /// A message never waits for more bytes. So with this framing alone, the detection of another
 /// protocol depends on the pieces: the bytes that have arrived are judged by themselves.
@@ -45,7 +45,7 @@ pub struct Raw;
 /// `nc -N` speaks this with a file. It is close to finger and whois, whose clients send a line and
 /// read until the server closes. One exchange per connection: the client sends its request and
 /// closes its sending half, the server replies and closes. A message has at most `max_frame_len`
-/// bytes. If no byte precedes the end, there is no request. A reply may be empty. A refusal cannot
+/// bytes. If no byte precedes the end, there is no request. A reply may be empty. A rejection cannot
 /// be sent: the connection closes.
 ///
 /// A file that begins like an HTTP request, or like the other protocols of
@@ -83,12 +83,11 @@ impl Framing for Raw {
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_empty = input.bytes().is_empty();
-        let is_complete = match (input.side(), input.arrival()) {
-            (Side::Server, Arrival::Filled) | (Side::Client, Arrival::Filled | Arrival::Paused) => {
-                false
-            }
-            (Side::Server, Arrival::Paused | Arrival::Ended) => !is_empty,
-            (Side::Client, Arrival::Ended) => true,
+        let is_complete = match (input.side(), input.read_state()) {
+            (Side::Server, ReadState::MaybeMore)
+            | (Side::Client, ReadState::MaybeMore | ReadState::Idle) => false,
+            (Side::Server, ReadState::Idle | ReadState::Eof) => !is_empty,
+            (Side::Client, ReadState::Eof) => true,
         };
         everything(input, is_complete)
     }
@@ -106,7 +105,7 @@ impl Framing for UntilEof {
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_message = !input.bytes().is_empty() || input.side() == Side::Client;
-        everything(input, input.arrival() == Arrival::Ended && is_message)
+        everything(input, input.read_state() == ReadState::Eof && is_message)
     }
 
     fn begin(&mut self, _out: &mut Vec<u8>) {}

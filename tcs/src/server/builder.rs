@@ -86,7 +86,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets the maximum length of a message in bytes, in both directions.
     ///
-    /// A larger request is refused. A larger reply is replaced by a failure. Memory is allocated
+    /// A larger request is rejected. A larger reply is replaced by a failure. Memory is allocated
     /// only for bytes that have arrived, never for a length that a peer claims.
     /// [`bind`](Self::bind) rejects zero, more than 512 MiB, and less than the framing's shortest
     /// message ([`Fixed`](crate::Fixed)). Default: 8 MiB.

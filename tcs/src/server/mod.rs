@@ -3,7 +3,7 @@
 //!
 //! | type | connections at a time | returns when |
 //! |---|---|---|
-//! | [`OnceServer`] | one, for one request; connections that end before its first byte are ignored | that request is answered or refused |
+//! | [`OnceServer`] | one, for one request; connections that end before its first byte are ignored | that request is answered or rejected |
 //! | [`IterativeServer`] | one; others wait in the backlog | stopped |
 //! | [`ConcurrentServer`] | up to [`max_connections`](Server::max_connections), each in its own task | stopped |
 //!
@@ -11,7 +11,7 @@
 //!
 //! | error | ends |
 //! |---|---|
-//! | a request that cannot be decoded, is too large, or is refused; a panic of the function | the request, and the connection if the framing cannot report the error |
+//! | a request that cannot be decoded, is too large, or is rejected; a panic of the function | the request, and the connection if the framing cannot report the error |
 //! | malformed frames, an expired limit, a reset | the connection |
 //! | no memory for a large request | the connection; the peer receives *busy* |
 //! | no memory for a large reply | the request, which failed |

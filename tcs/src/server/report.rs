@@ -8,7 +8,7 @@ use std::{
 
 /// The report of a server, from its start to its end.
 ///
-/// The numbers add up: `received = served + failed + refused + cut` for requests, and
+/// The numbers add up: `received = served + failed + rejected + cut` for requests, and
 /// `accepted = closed + cut` for connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,8 +30,8 @@ pub struct Requests {
     /// Failed: the function panicked or exceeded the request timeout, or the framing could not
     /// carry its reply. The peer received a failure, if the framing can carry one.
     pub failed: u64,
-    /// Refused: invalid, too large, or rejected by the protocol or an extractor.
-    pub refused: u64,
+    /// Invalid, too large, or turned away by the protocol or an extractor.
+    pub rejected: u64,
     /// Started, but the reply was not sent, because the drain timeout expired or the peer was gone.
     /// Replies that were to leave in one write count together.
     pub cut: u64,
@@ -55,12 +55,12 @@ impl fmt::Display for Report {
         let connections = &self.connections;
         write!(
             f,
-            "requests received: {} ({} served, {} failed, {} refused, {} cut); \
+            "requests received: {} ({} served, {} failed, {} rejected, {} cut); \
              connections accepted: {} ({} closed, {} cut)",
             requests.received,
             requests.served,
             requests.failed,
-            requests.refused,
+            requests.rejected,
             requests.cut,
             connections.accepted,
             connections.closed,
@@ -75,7 +75,7 @@ impl AddAssign for Requests {
         self.received += other.received;
         self.served += other.served;
         self.failed += other.failed;
-        self.refused += other.refused;
+        self.rejected += other.rejected;
         self.cut += other.cut;
     }
 }
@@ -119,13 +119,13 @@ impl Tally {
     /// Returns the totals. Requests received and not answered count as cut.
     pub(super) fn requests(&self) -> Requests {
         let (received, served) = (self.received.load(Relaxed), self.served.load(Relaxed));
-        let (failed, refused) = (self.failed.load(Relaxed), self.rejected.load(Relaxed));
+        let (failed, rejected) = (self.failed.load(Relaxed), self.rejected.load(Relaxed));
         Requests {
             received,
             served,
             failed,
-            refused,
-            cut: received.saturating_sub(served + failed + refused),
+            rejected,
+            cut: received.saturating_sub(served + failed + rejected),
         }
     }
 }

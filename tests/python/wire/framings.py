@@ -74,15 +74,15 @@ class Framing:
             raise error
         return found
 
-    def refuse(self, code, text):
+    def reject(self, code, text):
         if not self.has_control:
             return None
         text = text.encode()[:4095].decode(errors="ignore").encode()
         return struct.pack(">IB", 1 << 31 | 1 + len(text), code) + text
 
-    def reject(self, name, why):
+    def answer_error(self, name, why):
         """Returns the last words to a peer that speaks something else, or breaks the framing."""
-        return other_protocols.answer(name) or self.refuse(0x43, why)
+        return other_protocols.answer(name) or self.reject(0x43, why)
 
 
 class Counted(Framing):
@@ -109,7 +109,7 @@ class LengthPrefixed(Counted):
 
     def cut(self, data, reading):
         if reading.first:
-            self.refuse_text(data, reading)
+            self.reject_text(data, reading)
         if len(data) < 4:
             return wait(data, reading)
         (header,) = struct.unpack(">I", data[:4])
@@ -125,7 +125,7 @@ class LengthPrefixed(Counted):
             raise Broken
         return ("control", kind, data[5 : 4 + length]), 4 + length
 
-    def refuse_text(self, data, reading):
+    def reject_text(self, data, reading):
         start = data[: min(4, data.find(b"\n") + 1 or 4)]
         is_text = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
         whole = len(start) == 4 or b"\n" in start or reading.ended

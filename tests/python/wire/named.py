@@ -82,7 +82,7 @@ class Json(Named):
     @classmethod
     def read(cls, kind, data):
         try:
-            value = json.loads(text_of(data), object_pairs_hook=Map, parse_constant=cls.refuse)
+            value = json.loads(text_of(data), object_pairs_hook=Map, parse_constant=cls.reject)
         except json.JSONDecodeError:
             raise Wrong from None
         value = cls.shape(kind, value)
@@ -93,7 +93,7 @@ class Json(Named):
         return value
 
     @staticmethod
-    def refuse(_):
+    def reject(_):
         raise Wrong
 
 

@@ -16,13 +16,13 @@ async fn carries<T: Send + Sync + 'static>(bytes: Carry<BytesMut>, #[state] _of:
     Carry(bytes.0.freeze())
 }
 
-#[server_protocol(framing = Text, format = Text, greeting = "hello", refuse = in_words)]
+#[server_protocol(framing = Text, format = Text, greeting = "hello", reject_with = in_words)]
 fn worded(line: String) -> String {
     line
 }
 
-fn in_words(refusal: &tcs::Rejection) -> &str {
-    refusal.text()
+fn in_words(rejection: &tcs::Rejection) -> &str {
+    rejection.text()
 }
 
 #[client_protocol(server = Worded, request = "hello".to_owned())]

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::{call::Call, driver::Driver, shared::Shared};
 use super::{connection::Connection, message::decode};
 use crate::{
-    Callable, ClientProtocol, Encode as _, Error, Frame, Framing, LengthPrefixed, OwnedCallable,
+    CallContract, CallOwned, ClientProtocol, Encode as _, Error, Frame, Framing, LengthPrefixed,
     Peer, Result, Writer,
     runtime::{Instead, inside_runtime},
 };
@@ -114,9 +114,11 @@ impl<F: Framing> Channel<F> {
     /// Dropping the future drops the reply. Whether the request is executed is then unknown.
     pub async fn call<P>(&self, request: P::Request<'_>) -> Result<P::Owned>
     where
-        P: OwnedCallable<Framing = F>,
+        P: CallOwned<Framing = F>,
     {
-        let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
+        let mut call = Call::new(&self.handle.0, P::HAS_GREETING, |out| {
+            P::encode(request, out)
+        })?;
         if !call.at_once().await? {
             call.in_turn().await?;
         }
@@ -155,9 +157,11 @@ impl<F: Framing> Channel<F> {
         process: impl FnOnce(P::Value<'_>) -> T,
     ) -> Result<T>
     where
-        P: Callable<Framing = F>,
+        P: CallContract<Framing = F>,
     {
-        let mut call = Call::new(&self.handle.0, P::GREETS, |out| P::encode(request, out))?;
+        let mut call = Call::new(&self.handle.0, P::HAS_GREETING, |out| {
+            P::encode(request, out)
+        })?;
         if !call.at_once().await? {
             call.in_turn().await?;
         }
@@ -175,7 +179,7 @@ impl<F: Framing> Channel<F> {
         process: impl FnOnce(P::Value<'_>) -> Option<T>,
     ) -> Result<T>
     where
-        P: Callable<Framing = F>,
+        P: CallContract<Framing = F>,
     {
         let output = self.call_with::<P, _>(request, process).await?;
         output.ok_or_else(|| super::message::mixed_up(self.peer()))
@@ -196,7 +200,7 @@ impl<F: Framing> Channel<F> {
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = {
-            let mut call = Call::new(&self.handle.0, P::GREETS, request)?;
+            let mut call = Call::new(&self.handle.0, P::HAS_GREETING, request)?;
             if !call.at_once().await? {
                 call.in_turn().await?;
             }

@@ -42,7 +42,7 @@ pub(super) struct Responder<P: ServerProtocol> {
 /// Why a rejection is written. It decides how the rejection is encoded and counted.
 ///
 /// A rejection is written as the framing's rejection frame. Where the framing has none, it is written as
-/// the protocol's message for it (`ServerProtocol::refuse`), if there is one:
+/// the protocol's message for it (`ServerProtocol::reject_with`), if there is one:
 ///
 /// | occasion | the protocol's message | counts as a response | the connection |
 /// |---|---|---|---|
@@ -207,7 +207,7 @@ impl<P: ServerProtocol> Responder<P> {
             Occasion::Closing(rejection, peer) => (rejection, peer == PeerKind::Ours),
             Occasion::LastReply(why) => (going_away(why), false),
         };
-        tracing::debug!(refusal = %rejection, "closing the connection");
+        tracing::debug!(%rejection, "closing the connection");
         if !write.append(|out| self.framing.reject(out, &rejection)) && may_use_message {
             self.write_protocol_rejection(write, &rejection);
         }
@@ -255,7 +255,7 @@ impl<P: ServerProtocol> Responder<P> {
         } = self;
         let worded = catch_unwind(AssertUnwindSafe(|| {
             write.prepare();
-            let words = shared.protocol.refuse(rejection)?;
+            let words = shared.protocol.reject_with(rejection)?;
             Some(write.message(framing, shared.limits.frame_len, |out| words.encode(out)))
         }));
         if worded.is_err() {
@@ -286,7 +286,7 @@ impl<P: ServerProtocol> Responder<P> {
             })
         });
         if sent.is_err() {
-            tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; word it with `refuse`");
+            tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; word it with `reject_with`");
             self.unsent.failed += 1;
             return Flow::Break(());
         }
@@ -492,7 +492,7 @@ impl ProtocolRejection {
             Err(payload) => format!("panic: {}", panic_text(payload)),
         };
         let why = Escaped(why.as_bytes(), why.len());
-        tracing::error!(reason = %rejection, %why, "`refuse` did not produce a message that can be sent");
+        tracing::error!(reason = %rejection, %why, "`reject_with` did not produce a message that can be sent");
         Self::Failed
     }
 }
@@ -524,7 +524,9 @@ fn cannot_send<F: Framing>(what: &str, error: &FrameError) -> String {
     if F::HAS_REJECTION_FRAME {
         tracing::error!("{text}");
     } else {
-        tracing::error!("{text}; `LengthPrefixed` carries any bytes, and `refuse` tells the peer");
+        tracing::error!(
+            "{text}; `LengthPrefixed` carries any bytes, and `reject_with` tells the peer"
+        );
     }
     text
 }

@@ -1,4 +1,4 @@
-#[tcs::server_protocol(refuse = sorry)]
+#[tcs::server_protocol(reject_with = sorry)]
 fn greet(name: &str) -> String {
     name.to_owned()
 }

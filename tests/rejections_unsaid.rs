@@ -1,4 +1,4 @@
-//! Where a protocol's words for a refusal are not said, and what becomes of the connection.
+//! Where a protocol's words for a rejection are not said, and what becomes of the connection.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -16,50 +16,50 @@ each_kind!(
     words_that_cannot_be_sent_close_the_connection,
     words_about_an_error_that_cannot_be_sent_are_its_failure,
     last_reply_is_the_last_word,
-    greeting_is_no_refusal,
+    greeting_is_no_rejection,
 );
 each_kind!(once_server_says_its_reply_and_nothing_else);
 
-/// How a protocol words its refusals.
+/// How a protocol words its rejections.
 trait Words: 'static {
     const GREETING: Option<&'static str> = None;
 
-    fn of(refusal: &Rejection) -> String;
+    fn of(rejection: &Rejection) -> String;
 }
 
 /// Adds to what is said, so that any call would be seen.
 struct InALine;
 
 impl Words for InALine {
-    fn of(refusal: &Rejection) -> String {
-        format!("-{}", refusal.kind())
+    fn of(rejection: &Rejection) -> String {
+        format!("-{}", rejection.kind())
     }
 }
 
 struct InTwoLines;
 
 impl Words for InTwoLines {
-    fn of(refusal: &Rejection) -> String {
-        format!("-{}\n{}", refusal.kind(), refusal.text())
+    fn of(rejection: &Rejection) -> String {
+        format!("-{}\n{}", rejection.kind(), rejection.text())
     }
 }
 
 struct Panics;
 
 impl Words for Panics {
-    fn of(refusal: &Rejection) -> String {
-        panic!("on purpose: {refusal}")
+    fn of(rejection: &Rejection) -> String {
+        panic!("on purpose: {rejection}")
     }
 }
 
-/// Words its refusals in a line, but its greeting is none.
+/// Words its rejections in a line, but its greeting is none.
 struct GreetsInTwoLines;
 
 impl Words for GreetsInTwoLines {
     const GREETING: Option<&'static str> = Some("two\nlines");
 
-    fn of(refusal: &Rejection) -> String {
-        InALine::of(refusal)
+    fn of(rejection: &Rejection) -> String {
+        InALine::of(rejection)
     }
 }
 
@@ -89,14 +89,14 @@ impl<K: Kind, W: Words> ServerProtocol for Halve<K, W> {
 
     fn open_session(&self, _peer: &Peer) {}
 
-    const GREETS: bool = W::GREETING.is_some();
+    const HAS_GREETING: bool = W::GREETING.is_some();
 
     fn greeting<'a>(&'a self, _peer: &'a Peer, _session: &'a mut ()) -> Option<impl Encode<Plain>> {
         W::GREETING
     }
 
-    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Plain>> {
-        Some(W::of(refusal))
+    fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Plain>> {
+        Some(W::of(rejection))
     }
 
     const WAITS: bool = K::WAITS;
@@ -141,7 +141,7 @@ async fn peer_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
     for foreign in [b"GET / HTTP/1.1\r\n\r\n", long.as_bytes(), &hello] {
         let (said, requests) = all(over, server, foreign).await;
         assert!(!said.contains("-protocol error"), "{said}");
-        assert_eq!((requests.received, requests.refused), (1, 1));
+        assert_eq!((requests.received, requests.rejected), (1, 1));
     }
 }
 
@@ -150,7 +150,7 @@ async fn beginning_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
     for foreign in [b"GET /index HT".as_slice(), b"\x16\x03\x01", b"SSH-2.0"] {
         let (said, requests) = all(over, server, foreign).await;
         assert_eq!(said, "");
-        assert_eq!((requests.received, requests.refused), (1, 1));
+        assert_eq!((requests.received, requests.rejected), (1, 1));
     }
     // Somebody who has spoken the protocol before is no stranger.
     let (said, _) = all(over, server, b"2\nGET /index HT").await;
@@ -160,7 +160,7 @@ async fn beginning_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
 async fn words_that_panic_close_the_connection<K: Kind>(over: Over) {
     let (said, requests) = all(over, server::<K, Panics>, b"2\nx\n4\n").await;
     assert_eq!(said, "1\n");
-    assert_eq!((requests.received, requests.refused), (2, 1));
+    assert_eq!((requests.received, requests.rejected), (2, 1));
     // Also where the words are the last ones.
     let server = || server::<K, Panics>().idle_timeout(Duration::from_millis(50));
     let (said, requests) = all(over, server, b"2\n").await;
@@ -170,7 +170,7 @@ async fn words_that_panic_close_the_connection<K: Kind>(over: Over) {
 async fn words_that_cannot_be_sent_close_the_connection<K: Kind>(over: Over) {
     let (said, requests) = all(over, server::<K, InTwoLines>, b"2\nx\n4\n").await;
     assert_eq!(said, "1\n");
-    assert_eq!((requests.received, requests.refused), (2, 1));
+    assert_eq!((requests.received, requests.rejected), (2, 1));
 }
 
 async fn words_about_an_error_that_cannot_be_sent_are_its_failure<K: Kind>(over: Over) {
@@ -185,7 +185,7 @@ async fn last_reply_is_the_last_word<K: Kind>(over: Over) {
     assert_eq!((requests.received, requests.served), (2, 2));
 }
 
-async fn greeting_is_no_refusal<K: Kind>(over: Over) {
+async fn greeting_is_no_rejection<K: Kind>(over: Over) {
     let (said, requests) = all(over, server::<K, GreetsInTwoLines>, b"").await;
     assert_eq!((said.as_str(), requests.received), ("-going away\n", 0));
 }

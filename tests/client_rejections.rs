@@ -1,4 +1,4 @@
-//! What a server refuses, its client is told, and may go on if the server does.
+//! What a server rejects, its client is told, and may go on if the server does.
 
 use tcs::{Connection, ErrorKind, Execution, RejectionKind};
 use tcs_tests::{
@@ -10,12 +10,12 @@ use tcs_tests::{
 };
 
 #[tokio::test]
-async fn refusals_are_errors_that_tell_the_reason() {
+async fn rejections_are_errors_that_tell_the_reason() {
     let kinds = [
         (0x01, RejectionKind::Error, Execution::Failed),
-        (0x02, RejectionKind::BadRequest, Execution::Refused),
-        (0x03, RejectionKind::TooLarge, Execution::Refused),
-        (0x04, RejectionKind::Busy, Execution::Refused),
+        (0x02, RejectionKind::BadRequest, Execution::Rejected),
+        (0x03, RejectionKind::TooLarge, Execution::Rejected),
+        (0x04, RejectionKind::Busy, Execution::Rejected),
         (0x05, RejectionKind::TimedOut, Execution::Failed),
         (0x06, RejectionKind::Failed, Execution::Failed),
         (0x3e, RejectionKind::Unknown, Execution::Unknown),
@@ -33,13 +33,16 @@ async fn refusals_are_errors_that_tell_the_reason() {
     for (_, kind, execution) in kinds {
         let error = within(connection.call::<Prefixed>("x"))
             .await
-            .expect_err("a refusal");
+            .expect_err("a rejection");
         assert_eq!(
             (error.kind(), error.execution()),
-            (ErrorKind::Refused, execution)
+            (ErrorKind::Rejected, execution)
         );
-        let refusal = error.refusal().expect("it was refused");
-        assert_eq!((refusal.kind(), refusal.text()), (kind, "a\n\u{1b}reason"));
+        let rejection = error.rejection().expect("it was rejected");
+        assert_eq!(
+            (rejection.kind(), rejection.text()),
+            (kind, "a\n\u{1b}reason")
+        );
         assert_eq!(
             chain(&error),
             [
@@ -61,7 +64,7 @@ async fn refusals_are_errors_that_tell_the_reason() {
 }
 
 #[tokio::test]
-async fn final_refusal_ends_the_connection_and_is_remembered() {
+async fn final_rejection_ends_the_connection_and_is_remembered() {
     let (addr, server) = RawServer::once(|mut peer| async move {
         within(peer.send(control(0x41, "too quiet"))).await;
         peer
@@ -78,7 +81,7 @@ async fn final_refusal_ends_the_connection_and_is_remembered() {
         .expect_err("it has ended");
     assert_eq!(
         (error.kind(), error.execution()),
-        (ErrorKind::Refused, Execution::Refused)
+        (ErrorKind::Rejected, Execution::Rejected)
     );
     let error = within(connection.call::<Prefixed>("x"))
         .await
@@ -97,7 +100,7 @@ async fn final_refusal_ends_the_connection_and_is_remembered() {
 }
 
 #[tokio::test]
-async fn refusal_is_heard_although_the_request_is_not_all_sent() {
+async fn rejection_is_heard_although_the_request_is_not_all_sent() {
     let (addr, server) = RawServer::once(|mut peer| async move {
         within(peer.receive(4)).await;
         within(peer.send(control(0x43, "too large"))).await;
@@ -108,9 +111,9 @@ async fn refusal_is_heard_although_the_request_is_not_all_sent() {
     let mut connection = within(Connection::connect(addr)).await.expect("it listens");
     let error = within(connection.call::<Prefixed>(&large))
         .await
-        .expect_err("a refusal");
+        .expect_err("a rejection");
     assert_eq!(
-        error.refusal().expect("refused").kind(),
+        error.rejection().expect("rejected").kind(),
         RejectionKind::ProtocolError
     );
     drop(
@@ -121,7 +124,7 @@ async fn refusal_is_heard_although_the_request_is_not_all_sent() {
 }
 
 #[tokio::test]
-async fn refusal_is_heard_although_the_server_has_closed_before_the_request_is_all_sent() {
+async fn rejection_is_heard_although_the_server_has_closed_before_the_request_is_all_sent() {
     let (near, far) = tokio::io::duplex(64);
     let server = tokio::spawn(async move {
         let mut peer = RawPeer::over(far);
@@ -130,9 +133,9 @@ async fn refusal_is_heard_although_the_server_has_closed_before_the_request_is_a
     });
     let mut connection = Connection::over(near);
     let error = within(connection.call::<Prefixed>(&"x".repeat(1_000))).await;
-    let error = error.expect_err("a refusal");
+    let error = error.expect_err("a rejection");
     assert_eq!(
-        error.refusal().expect("refused").kind(),
+        error.rejection().expect("rejected").kind(),
         RejectionKind::ProtocolError
     );
     within(server)
@@ -141,7 +144,7 @@ async fn refusal_is_heard_although_the_server_has_closed_before_the_request_is_a
 }
 
 #[tokio::test]
-async fn request_is_sent_whole_although_it_is_refused_early() {
+async fn request_is_sent_whole_although_it_is_rejected_early() {
     let (tell, told) = tokio::sync::oneshot::channel();
     let (addr, server) = RawServer::once(|mut peer| async move {
         let header = within(peer.receive(4)).await;
@@ -158,9 +161,9 @@ async fn request_is_sent_whole_although_it_is_refused_early() {
     let mut connection = within(Connection::connect(addr)).await.expect("it listens");
     let error = within(connection.call::<Prefixed>(&large))
         .await
-        .expect_err("a refusal");
+        .expect_err("a rejection");
     assert_eq!(
-        error.refusal().expect("refused").kind(),
+        error.rejection().expect("rejected").kind(),
         RejectionKind::TooLarge
     );
     within(told).await.expect("all of it was received");
@@ -181,6 +184,6 @@ async fn request_is_sent_whole_although_it_is_refused_early() {
 fn said(kind: RejectionKind) -> &'static str {
     match kind {
         RejectionKind::Error => "answered with an error",
-        _ => "refused the request",
+        _ => "rejected the request",
     }
 }

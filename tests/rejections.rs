@@ -1,4 +1,4 @@
-//! Refusals in the words of the protocol, where the framing has no form for them.
+//! Rejections in the words of the protocol, where the framing has no form for them.
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tcs_tests::{
 
 each_kind!(
     over_both:
-    connection_goes_on_behind_a_refused_request,
+    connection_goes_on_behind_a_rejected_request,
     error_of_the_function_is_worded_and_counts_as_served,
     panic_is_worded,
     session_that_was_lost_is_the_last_word,
@@ -25,14 +25,14 @@ each_kind!(idle_connection_is_told_that_the_server_stops);
 each_kind!([ready_async, waiting] over_both: function_that_takes_too_long_is_worded);
 over_both!(
     words_of_a_function_are_those_that_it_names,
-    refusal_of_what_is_extracted_is_worded,
+    rejection_of_what_is_extracted_is_worded,
     one_exchange_ends_with_the_words,
     words_can_be_the_last,
     words_can_be_none,
 );
 
-fn in_words(refusal: &Rejection) -> String {
-    format!("-{}: {}", refusal.kind(), refusal.text())
+fn in_words(rejection: &Rejection) -> String {
+    format!("-{}: {}", rejection.kind(), rejection.text())
 }
 
 /// Doubles a number, unless it is told to do something else.
@@ -60,8 +60,8 @@ impl<K: Kind, S: Count> ServerProtocol for Double<K, S> {
         S::default()
     }
 
-    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Plain>> {
-        Some(in_words(refusal))
+    fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Plain>> {
+        Some(in_words(rejection))
     }
 
     const WAITS: bool = K::WAITS;
@@ -97,12 +97,12 @@ async fn all<P: ServerProtocol>(
     (said, place.requests().await)
 }
 
-async fn connection_goes_on_behind_a_refused_request<K: Kind>(over: Over) {
+async fn connection_goes_on_behind_a_rejected_request<K: Kind>(over: Over) {
     let server = doubling::<K>;
     let (said, requests) = all(over, server, "1\nx\n2\n").await;
-    let refused = "-bad request: `x` is no i32: invalid digit found in string";
-    assert_eq!(said, format!("2\n{refused}\n4\n"));
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    let rejected = "-bad request: `x` is no i32: invalid digit found in string";
+    assert_eq!(said, format!("2\n{rejected}\n4\n"));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
 async fn error_of_the_function_is_worded_and_counts_as_served<K: Kind>(over: Over) {
@@ -133,7 +133,7 @@ async fn session_that_was_lost_is_the_last_word<K: Kind>(over: Over) {
     assert_eq!((requests.received, requests.failed), (2, 1));
 }
 
-#[server_protocol(framing = Lines, refuse = in_words)]
+#[server_protocol(framing = Lines, reject_with = in_words)]
 fn tally(line: &str, #[session] count: &mut u32) -> u32 {
     assert_ne!(line, "panic");
     *count += 1;
@@ -170,13 +170,13 @@ impl FromContext<'_> for Rare {
     }
 }
 
-#[server_protocol(framing = Lines, refuse = in_words)]
+#[server_protocol(framing = Lines, reject_with = in_words)]
 fn take(_line: &str, _rare: Rare) {}
 
-async fn refusal_of_what_is_extracted_is_worded(over: Over) {
+async fn rejection_of_what_is_extracted_is_worded(over: Over) {
     let (said, requests) = all(over, || ConcurrentServer::new(Take), "a\nb\n").await;
     assert_eq!(said, "-busy: none is left\n-busy: none is left\n");
-    assert_eq!(requests.refused, 2);
+    assert_eq!(requests.rejected, 2);
 }
 
 async fn idle_connection_hears_the_last_word<K: Kind>(over: Over) {
@@ -200,7 +200,7 @@ async fn started_line_that_does_not_end_is_worded<K: Kind>(over: Over) {
     let expected = "-idle: the frame was not complete after 50ms (`frame_timeout`)\n";
     assert_eq!(said, expected.as_bytes());
     drop(peer);
-    assert_eq!(place.requests().await.refused, 1);
+    assert_eq!(place.requests().await.rejected, 1);
 }
 
 async fn bytes_that_make_no_sense_are_worded<K: Kind>(over: Over) {
@@ -217,11 +217,11 @@ async fn bytes_that_make_no_sense_are_worded<K: Kind>(over: Over) {
     ] {
         let (said, requests) = all(over, server, &sent).await;
         assert_eq!(said, format!("2\n-protocol error: {why}\n"));
-        assert_eq!((requests.served, requests.refused), (1, 1));
+        assert_eq!((requests.served, requests.rejected), (1, 1));
     }
 }
 
-#[server_protocol(framing = Raw, refuse = in_words)]
+#[server_protocol(framing = Raw, reject_with = in_words)]
 fn halve(number: u32) -> u32 {
     number / 2
 }
@@ -232,10 +232,10 @@ async fn one_exchange_ends_with_the_words(over: Over) {
         said,
         "-bad request: `x` is no u32: invalid digit found in string"
     );
-    assert_eq!(requests.refused, 1);
+    assert_eq!(requests.rejected, 1);
 }
 
-#[server_protocol(framing = Lines, refuse = last_words)]
+#[server_protocol(framing = Lines, reject_with = last_words)]
 fn once_wrong(number: u32) -> u32 {
     number
 }
@@ -247,10 +247,10 @@ fn last_words(_: &Rejection) -> Response<&'static str> {
 async fn words_can_be_the_last(over: Over) {
     let (said, requests) = all(over, || ConcurrentServer::new(OnceWrong), "1\nx\n2\n").await;
     assert_eq!(said, "1\nbye\n");
-    assert_eq!((requests.received, requests.refused), (2, 1));
+    assert_eq!((requests.received, requests.rejected), (2, 1));
 }
 
-#[server_protocol(framing = Lines, refuse = nothing)]
+#[server_protocol(framing = Lines, reject_with = nothing)]
 fn listen(number: u32) -> u32 {
     number
 }
@@ -262,7 +262,7 @@ fn nothing(_: &Rejection) -> Response<&'static str> {
 async fn words_can_be_none(over: Over) {
     let (said, requests) = all(over, || ConcurrentServer::new(Listen), "1\nx\n2\n").await;
     assert_eq!(said, "1\n2\n");
-    assert_eq!((requests.served, requests.refused), (2, 1));
+    assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
 /// Words what it can.
@@ -277,8 +277,8 @@ impl<K: Kind> ServerProtocol for ByHand<K> {
 
     fn open_session(&self, _peer: &Peer) {}
 
-    fn refuse<'a>(&'a self, refusal: &'a Rejection) -> Option<impl Encode<Plain>> {
-        (refusal.kind() == RejectionKind::Busy).then(|| format!("-BUSY {}", refusal.text()))
+    fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Plain>> {
+        (rejection.kind() == RejectionKind::Busy).then(|| format!("-BUSY {}", rejection.text()))
     }
 
     const WAITS: bool = K::WAITS;
@@ -302,7 +302,7 @@ async fn words_of_a_protocol_by_hand_are_optional<K: Kind>(over: Over) {
     let server = || ConcurrentServer::new(Arc::new(ByHand::<K>(gate(), PhantomData)));
     let (said, requests) = all(over, server, "busy\nerror\nbad\nbusy\n").await;
     assert_eq!(said, "-BUSY later\nmy error\n");
-    assert_eq!((requests.served, requests.refused), (1, 2));
+    assert_eq!((requests.served, requests.rejected), (1, 2));
 }
 
 async fn idle_connection_is_told_that_the_server_stops<K: Kind>() {
