@@ -259,8 +259,6 @@ impl Framing for Paired {
         Ok(Some(ParsedFrame::message(0..end, end + 1)))
     }
 
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
     fn finish(&mut self, out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
         self.written += 1;
         out.push(b'\n');

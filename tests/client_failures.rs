@@ -101,7 +101,7 @@ async fn reply_that_is_none_says_why() {
         (
             b"HTTP/1.1 400 Bad Request\r\n".to_vec(),
             "sent no valid frame",
-            "the server sent text (`HTTP`) where a length stands: it does not speak \
+            "the server sent text (`HTTP`) where a length is expected: it does not speak \
              length-prefixed frames; that looks like HTTP"
                 .to_owned(),
         ),

@@ -48,12 +48,6 @@ impl Framing for Threes {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         sized(input, 3)
     }
-
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
-    fn finish(&mut self, _out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
-        Ok(())
-    }
 }
 
 impl Framing for Growing {
@@ -61,12 +55,6 @@ impl Framing for Growing {
         let parsed = sized(input, 5 + self.0)?;
         self.0 += usize::from(parsed.is_some());
         Ok(parsed)
-    }
-
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
-    fn finish(&mut self, _out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
-        Ok(())
     }
 }
 
@@ -79,8 +67,6 @@ impl Framing for OptedOut {
             None => input.unfinished(),
         }
     }
-
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn finish(&mut self, out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
         out.push(b'\n');

@@ -84,12 +84,6 @@ impl Framing for UntilPause {
         let is_complete = length > 0 && input.read_state() != ReadState::MaybeMore;
         Ok(is_complete.then(|| ParsedFrame::message(0..length, length)))
     }
-
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
-    fn finish(&mut self, _out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
-        Ok(())
-    }
 }
 
 async fn message_that_ends_with_a_pause_is_read_to_its_end<K: Kind>() {

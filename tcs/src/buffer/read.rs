@@ -344,7 +344,7 @@ impl<'a> Frames<'a> {
     #[inline]
     pub(crate) fn take(&mut self, input: Unparsed<'a>, parsed: ParsedFrame) -> &'a [u8] {
         *self.start += parsed.consumed;
-        match input.bytes().get(parsed.frame) {
+        match input.bytes().get(parsed.payload) {
             Some(message) => message,
             None => nothing(),
         }

@@ -175,13 +175,18 @@ impl<S> Wire<S> {
                 }
                 Err(error) => return Err(self.fail(Fault::Frame(error))),
             };
-            let frame = self.replies.consume(&parsed.frame, parsed.consumed);
+            let frame = self.replies.consume(&parsed.payload, parsed.consumed);
             let incoming = if parsed.kind == FrameKind::Message {
                 Incoming::Message(frame)
             } else {
                 // The parts, because a whole frame would have to be put into memory for this call,
                 // even where the call does not happen.
-                match unusual(&self.replies.buffer, parsed.kind, parsed.frame.len(), frame) {
+                match unusual(
+                    &self.replies.buffer,
+                    parsed.kind,
+                    parsed.payload.len(),
+                    frame,
+                ) {
                     Some(Incoming::Rejection(rejection)) if rejection.kind().is_final() => {
                         return Err(self.fail(Fault::Ended(rejection)));
                     }

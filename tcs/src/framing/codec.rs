@@ -1,10 +1,6 @@
 //! Codecs of `tokio_util` as framings.
 
-use std::{
-    any::Any,
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+use std::{any::Any, fmt};
 
 use bytes::{Buf as _, BytesMut};
 use tokio_util::codec::Decoder;
@@ -69,11 +65,6 @@ use super::{
 /// }
 /// # fn main() { std::hint::black_box(share as fn(_)); }
 /// ```
-// The `Mutex` is never locked. It makes this `Sync`, though the state is only reached through
-// `&mut`.
-pub struct Codec<C: Decoder>(Mutex<State<C>>);
-
-/// The codec of one connection, and the data between it and the connection's buffers.
 ///
 /// A handwritten protocol with a codec as its framing alone cannot use it, and does not compile:
 ///
@@ -102,8 +93,8 @@ pub struct Codec<C: Decoder>(Mutex<State<C>>);
 ///
 /// drop(ConcurrentServer::new(Half).run());
 /// ```
-struct State<C: Decoder> {
-    codec: C,
+pub struct Codec<C: Decoder> {
+    inner: C,
     /// The decoder's own copy of the connection's unread bytes.
     arrived: BytesMut,
     /// A decoded item that is not taken yet.
@@ -114,15 +105,11 @@ impl<C: Decoder> Codec<C> {
     /// Creates a framing with a codec other than the default one, for
     /// [`ServerProtocol::framing`](crate::ServerProtocol::framing).
     pub fn new(codec: C) -> Self {
-        Self(Mutex::new(State {
-            codec,
+        Self {
+            inner: codec,
             arrived: BytesMut::new(),
             item: None,
-        }))
-    }
-
-    fn state(&mut self) -> &mut State<C> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 }
 
@@ -143,11 +130,11 @@ where
     const DETECTS_OTHER_PROTOCOLS: bool = false;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let State {
-            codec,
+        let Self {
+            inner: codec,
             arrived,
             item,
-        } = self.state();
+        } = self;
         let unseen = input.bytes().get(arrived.len()..).unwrap_or_default();
         arrived.extend_from_slice(unseen);
         let before = arrived.len();
@@ -164,9 +151,10 @@ where
             return Err(FrameError::too_large(length, input.limit()));
         }
         if arrived.is_empty() {
+            // An idle connection holds no memory.
             *arrived = BytesMut::new();
         }
-        match (&item, taken) {
+        match (item, taken) {
             (Some(_), taken) => Ok(Some(ParsedFrame::message(0..0, taken))),
             (None, 0) => Ok(None),
             // The decoder keeps the bytes that it has taken, so the connection must drop them.
@@ -174,18 +162,12 @@ where
         }
     }
 
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
-    fn finish(&mut self, _out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
-        Ok(())
-    }
-
     fn take_value(&mut self) -> Option<Box<dyn Any + Send>> {
-        Some(Box::new(self.state().item.take()?))
+        Some(Box::new(self.item.take()?))
     }
 
     fn encoder(&mut self) -> Option<&mut (dyn Any + Send + 'static)> {
-        Some(&mut self.state().codec)
+        Some(&mut self.inner)
     }
 }
 
@@ -220,14 +202,14 @@ mod tests {
                     Ok(None) => break,
                     Ok(Some(cut)) => {
                         unread.drain(..cut.consumed);
-                        items.extend(framing.state().item.take().map(|item| format!("{item:?}")));
+                        items.extend(framing.item.take().map(|item| format!("{item:?}")));
                     }
                     Err(error) => return (items, Some(error.to_string())),
                 }
-                assert_eq!(framing.state().arrived, unread);
+                assert_eq!(framing.arrived, unread);
             }
             if unread.is_empty() {
-                assert_eq!(framing.state().arrived.capacity(), 0);
+                assert_eq!(framing.arrived.capacity(), 0);
             }
         }
         (items, None)

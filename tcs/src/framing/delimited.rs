@@ -59,34 +59,20 @@ pub const fn delimiter(bytes: &[u8]) -> u128 {
         "a delimiter has at least one byte: write `delimiter(b\";\")`"
     );
     assert!(bytes.len() <= LONGEST, "a delimiter has at most 15 bytes");
-    // The first byte of the number is the length. The delimiter follows.
-    let mut number = bytes.len() as u128;
-    let (mut rest, mut places) = (bytes, LONGEST);
-    while places > 0 {
-        number <<= 8;
-        if let [first, behind @ ..] = rest {
-            number |= *first as u128;
-            rest = behind;
-        }
-        places -= 1;
+    let mut packed = [0; LONGEST + 1];
+    let [length, rest @ ..] = &mut packed;
+    #[expect(clippy::cast_possible_truncation, reason = "it is at most 15")]
+    {
+        *length = bytes.len() as u8;
     }
-    number
-}
-
-/// An unpacked delimiter.
-struct Delimiter {
-    /// The length, then the bytes.
-    bytes: [u8; LONGEST + 1],
+    rest.split_at_mut(bytes.len()).0.copy_from_slice(bytes);
+    u128::from_be_bytes(packed)
 }
 
 impl<const D: u128> Delimited<D> {
-    const DELIMITER: Delimiter = Delimiter {
-        bytes: D.to_be_bytes(),
-    };
-
     fn delimiter() -> &'static [u8] {
-        let [count, bytes @ ..] = &const { Self::DELIMITER }.bytes;
-        bytes.get(..usize::from(*count)).unwrap_or_default()
+        let [length, bytes @ ..] = const { &D.to_be_bytes() };
+        bytes.get(..usize::from(*length)).unwrap_or_default()
     }
 }
 
@@ -103,10 +89,23 @@ impl<const D: u128> Framing for Delimited<D> {
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        next(&mut self.searched, Self::delimiter(), input)
+        let (bytes, limit) = (input.bytes(), input.limit());
+        let delimiter = Self::delimiter();
+        let unread = bytes.get(self.searched..).unwrap_or_default();
+        let end = find(unread, delimiter).map(|at| self.searched + at);
+        // The last bytes may be a part of the delimiter.
+        let open = (bytes.len() + 1).saturating_sub(delimiter.len());
+        let length = end.unwrap_or(open);
+        if length > limit {
+            return Err(FrameError::too_large(length, limit));
+        }
+        let Some(end) = end else {
+            self.searched = open;
+            return input.unfinished();
+        };
+        self.searched = 0;
+        Ok(Some(ParsedFrame::message(0..end, end + delimiter.len())))
     }
-
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let delimiter = Self::delimiter();
@@ -121,27 +120,4 @@ impl<const D: u128> Framing for Delimited<D> {
             "the message contains its delimiter `{shown}`, or ends with a part of it"
         )))
     }
-}
-
-#[inline]
-fn next(
-    searched: &mut usize,
-    delimiter: &[u8],
-    input: Unparsed<'_>,
-) -> Result<Option<ParsedFrame>, FrameError> {
-    let (bytes, limit) = (input.bytes(), input.limit());
-    let unread = bytes.get(*searched..).unwrap_or_default();
-    let end = find(unread, delimiter).map(|at| *searched + at);
-    // The last bytes may be a part of the delimiter.
-    let open = (bytes.len() + 1).saturating_sub(delimiter.len());
-    let length = end.unwrap_or(open);
-    if length > limit {
-        return Err(FrameError::too_large(length, limit));
-    }
-    let Some(end) = end else {
-        *searched = open;
-        return input.unfinished();
-    };
-    *searched = 0;
-    Ok(Some(ParsedFrame::message(0..end, end + delimiter.len())))
 }

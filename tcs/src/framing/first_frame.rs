@@ -6,19 +6,16 @@ use super::{
     Framing,
     length_prefixed::HEADER,
     other_protocol::{Notice, OtherProtocol},
-    parse::{
-        FrameError, FrameKind, Granularity, ParsedFrame, ReadState, Side, Unparsed, too_large,
-    },
+    parse::{FrameError, FrameKind, Granularity, ParsedFrame, ReadState, Side, Unparsed},
     signatures::{Sniff, is_http_request_line, is_telling, of_server, of_text},
 };
-use crate::Rejection;
+use crate::{Rejection, rejection::Escaped};
 
 /// Any framing, with detection of other protocols in the first bytes of a connection.
 ///
 /// A server delivers the first frame only once the bytes cannot be another protocol. The frame's own
-/// bytes decide if they can, and otherwise the bytes after it. The decision is a
-/// function of the bytes alone. It does not depend on how the network, or an attacker, split them
-/// into reads.
+/// bytes decide if they can, and otherwise the bytes after it. The decision is a function of the
+/// bytes alone. It does not depend on how the network, or an attacker, split them into reads.
 ///
 /// At a client, what a server of this library says to a peer of another framing is an error, and an
 /// error about the first bytes names the protocol that the server seems to speak.
@@ -32,19 +29,16 @@ pub struct FirstFrame<F> {
 
 type Parsed = Result<Option<ParsedFrame>, FrameError>;
 
-/// The result of a framing other than an incomplete frame.
-type Found = Result<ParsedFrame, FrameError>;
-
 /// The progress of a connection.
 #[derive(Debug)]
 enum Stage {
-    /// The first frame is not complete.
-    Incomplete,
-    /// The framing has returned this, and more bytes decide whether it counts.
+    /// The first frame is not delivered.
     ///
-    /// It is kept, because a framing may change its state with each frame, and so never parses the
-    /// same frame twice, unless its result depends on the bytes alone (`LengthPrefixed`). It is boxed, because it is rare, and each idle connection has room for it.
-    Held(Box<Found>),
+    /// If the framing has returned it, or an error, more bytes decide whether that counts. It is
+    /// kept, because a framing may change its state with each frame, and so never parses the same
+    /// frame twice, unless its result depends on the bytes alone (`LengthPrefixed`). It is boxed,
+    /// because it is rare, and each idle connection has room for it.
+    First(Option<Box<Result<ParsedFrame, FrameError>>>),
     /// Detection is over.
     Past,
 }
@@ -53,10 +47,8 @@ enum Stage {
 enum Verdict {
     /// The result counts, and detection is over.
     Final(Parsed),
-    /// No frame is complete, and more bytes can show another protocol.
-    Incomplete,
-    /// More bytes decide.
-    Hold(Found),
+    /// More bytes decide. If there is a frame or an error, it is held until then.
+    Wait(Parsed),
 }
 
 impl<F: Framing> FirstFrame<F> {
@@ -64,7 +56,7 @@ impl<F: Framing> FirstFrame<F> {
     pub const fn new(framing: F) -> Self {
         Self {
             framing,
-            stage: Stage::Incomplete,
+            stage: Stage::First(None),
         }
     }
 
@@ -85,23 +77,23 @@ impl<F: Framing> FirstFrame<F> {
     #[inline(never)]
     fn first(&mut self, bytes: &[u8], limit: usize, side: Side, read_state: ReadState) -> Parsed {
         let input = Unparsed::new(bytes, limit, side, read_state);
-        let parsed = match mem::replace(&mut self.stage, Stage::Incomplete) {
-            Stage::Held(found) => found.map(Some),
-            Stage::Incomplete | Stage::Past => self.framing.parse(input),
+        let parsed = match mem::replace(&mut self.stage, Stage::First(None)) {
+            Stage::First(Some(held)) => held.map(Some),
+            Stage::First(None) | Stage::Past => self.framing.parse(input),
         };
-        let verdict = if F::DETECTS_OTHER_PROTOCOLS {
-            judge(input, F::GRANULARITY, parsed)
-        } else {
-            judge_opted_out(input, parsed)
+        let verdict = match (side, F::DETECTS_OTHER_PROTOCOLS) {
+            (Side::Server, true) => judge_request(input, F::GRANULARITY, parsed),
+            (Side::Server, false) => Verdict::Final(parsed),
+            (Side::Client, true) => judge_reply(input, F::GRANULARITY, parsed),
+            (Side::Client, false) => judge_opted_out_reply(input, parsed),
         };
         match verdict {
             Verdict::Final(parsed) => {
                 self.stage = Stage::Past;
                 parsed
             }
-            Verdict::Incomplete => Ok(None),
-            Verdict::Hold(found) => {
-                self.stage = Stage::Held(Box::new(found));
+            Verdict::Wait(parsed) => {
+                self.stage = Stage::First(parsed.transpose().map(Box::new));
                 Ok(None)
             }
         }
@@ -173,91 +165,72 @@ impl<F: Framing> Framing for FirstFrame<F> {
 
 // The code below depends on no framing. It is compiled with this library, not with each program.
 
-/// Decides about the result of a framing that opts out of detection.
-fn judge_opted_out(input: Unparsed<'_>, parsed: Parsed) -> Verdict {
-    if input.side() == Side::Server {
-        return Verdict::Final(parsed);
-    }
-    match Notice::of_server(input.bytes()) {
-        Some(notice) if notice.is_about_framing() => notice_verdict(notice),
-        _ if matches!(parsed, Ok(None)) => Verdict::Incomplete,
-        _ => Verdict::Final(parsed),
-    }
-}
-
-/// Decides about a framing's result for the first bytes of a connection.
-fn judge(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
+/// Decides about a server's first frame.
+fn judge_request(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
     if let Err(error) = check_first_bytes(input, granularity) {
-        let parsed = match input.side() {
-            Side::Server => Err(error),
-            Side::Client => name_protocol(input, Err(error)),
-        };
-        return Verdict::Final(parsed);
+        return Verdict::Final(Err(error));
     }
-    if input.side() == Side::Client
-        // In this framing, that one is a control frame, and no text is taken for a frame.
-        && granularity != Granularity::LengthPrefixed
-        && let Some(notice) = Notice::of_server(input.bytes())
-    {
-        return notice_verdict(notice);
-    }
-    match (input.side(), parsed) {
-        (Side::Server, Ok(None)) => incomplete(input, granularity),
-        (Side::Server, Ok(Some(frame))) if frame.kind != FrameKind::TooLarge => {
-            complete(input, granularity, frame)
+    let bytes = input.bytes();
+    let sniff = match &parsed {
+        Ok(Some(frame)) if frame.kind != FrameKind::TooLarge => {
+            sniff_frame(bytes, frame.consumed, granularity)
         }
-        (Side::Server, Ok(Some(frame))) => hold_if_unsure(input, Ok(frame)),
-        (Side::Server, Err(error)) => hold_if_unsure(input, Err(error)),
-        (Side::Client, Ok(None)) => Verdict::Incomplete,
-        (Side::Client, parsed) => Verdict::Final(name_protocol(input, parsed)),
-    }
-}
-
-/// Decides about bytes that are not a complete frame.
-fn incomplete(input: Unparsed<'_>, granularity: Granularity) -> Verdict {
-    match Sniff::of(input.bytes()) {
-        Sniff::Clear(protocol) => other_protocol_verdict(protocol),
+        _ => Sniff::of(bytes),
+    };
+    let is_incomplete = matches!(parsed, Ok(None));
+    match sniff {
+        Sniff::Clear(protocol) => Verdict::Final(Err(FrameError::other_protocol(protocol))),
         // A line can be long text. Its end shows whether it is a request line.
-        Sniff::LongPath if granularity != Granularity::Lines => {
-            other_protocol_verdict(OtherProtocol::Http)
+        Sniff::LongPath if is_incomplete && granularity == Granularity::Lines => {
+            Verdict::Wait(parsed)
         }
+        Sniff::LongPath => Verdict::Final(Err(FrameError::other_protocol(OtherProtocol::Http))),
+        Sniff::Maybe if input.read_state() != ReadState::Eof => Verdict::Wait(parsed),
         // Fewer than four bytes can still be text in place of a length.
         Sniff::None
-            if granularity != Granularity::LengthPrefixed || input.bytes().len() >= HEADER =>
+            if is_incomplete
+                && granularity == Granularity::LengthPrefixed
+                && bytes.len() < HEADER =>
         {
-            Verdict::Final(Ok(None))
+            Verdict::Wait(parsed)
         }
-        _ => Verdict::Incomplete,
+        Sniff::None | Sniff::Maybe => Verdict::Final(parsed),
     }
 }
 
-/// Decides about a complete frame, by its own bytes if they suffice.
+/// Classifies a complete frame, by its own bytes if they suffice.
 ///
 /// The bytes after it may count only if the connection is certain to wait for them.
-fn complete(input: Unparsed<'_>, granularity: Granularity, frame: ParsedFrame) -> Verdict {
-    let bytes = input.bytes();
-    let own = bytes.get(..frame.consumed).unwrap_or(bytes);
+fn sniff_frame(bytes: &[u8], length: usize, granularity: Granularity) -> Sniff {
+    let own = bytes.get(..length).unwrap_or(bytes);
     match Sniff::of(own) {
-        Sniff::Clear(protocol) => other_protocol_verdict(protocol),
-        Sniff::LongPath if granularity != Granularity::Lines || is_http_request_line(own) => {
-            other_protocol_verdict(OtherProtocol::Http)
+        Sniff::LongPath if granularity == Granularity::Lines && !is_http_request_line(own) => {
+            Sniff::None
         }
-        Sniff::None | Sniff::LongPath => Verdict::Final(Ok(Some(frame))),
-        Sniff::Maybe if !is_telling(own) || granularity == Granularity::AtOnce => {
-            Verdict::Final(Ok(Some(frame)))
-        }
-        Sniff::Maybe => hold_if_unsure(input, Ok(frame)),
+        Sniff::Maybe if is_telling(own) && granularity != Granularity::AtOnce => Sniff::of(bytes),
+        Sniff::Maybe => Sniff::None,
+        sniff => sniff,
     }
 }
 
-/// Decides only when the bytes are, or cannot be, another protocol, or the input has ended;
-/// otherwise holds the result.
-fn hold_if_unsure(input: Unparsed<'_>, found: Found) -> Verdict {
-    match Sniff::of(input.bytes()) {
-        Sniff::Clear(protocol) => other_protocol_verdict(protocol),
-        Sniff::LongPath => other_protocol_verdict(OtherProtocol::Http),
-        Sniff::Maybe if input.read_state() != ReadState::Eof => Verdict::Hold(found),
-        Sniff::None | Sniff::Maybe => Verdict::Final(found.map(Some)),
+/// Decides about a client's first frame.
+fn judge_reply(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
+    let parsed = check_first_bytes(input, granularity).and(parsed);
+    // In this framing, a notice is a control frame, and no text is taken for a frame.
+    let can_be_notice = granularity != Granularity::LengthPrefixed;
+    match Notice::of_server(input.bytes()).filter(|_| can_be_notice) {
+        Some(notice) => notice_verdict(notice),
+        None if matches!(parsed, Ok(None)) => Verdict::Wait(parsed),
+        None => Verdict::Final(name_protocol(input, parsed)),
+    }
+}
+
+/// Decides about a client's first frame in a framing that opts out of detection.
+fn judge_opted_out_reply(input: Unparsed<'_>, parsed: Parsed) -> Verdict {
+    match Notice::of_server(input.bytes()) {
+        Some(notice) if notice.is_about_framing() => notice_verdict(notice),
+        _ if matches!(parsed, Ok(None)) => Verdict::Wait(parsed),
+        _ => Verdict::Final(parsed),
     }
 }
 
@@ -268,80 +241,70 @@ fn notice_verdict(notice: Notice) -> Verdict {
     Verdict::Final(Err(FrameError::malformed(text)))
 }
 
-fn other_protocol_verdict(protocol: OtherProtocol) -> Verdict {
-    Verdict::Final(Err(FrameError::other_protocol(protocol)))
-}
-
 /// Adds the protocol that the server seems to speak to an error. A framing that takes any bytes as
 /// a reply has no such error.
 fn name_protocol(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
     let Some(protocol) = of_server(input.bytes()) else {
         return parsed;
     };
-    match parsed {
-        Err(error) => Err(error.looking_like(protocol)),
+    let error = match parsed {
+        Err(error) => error,
         Ok(Some(frame)) if frame.kind == FrameKind::TooLarge => {
-            let error = FrameError::malformed(too_large(frame.frame.len(), input.limit()));
-            Err(error.looking_like(protocol))
+            FrameError::too_large(frame.payload.len(), input.limit())
         }
-        parsed => parsed,
-    }
+        parsed => return parsed,
+    };
+    Err(error.looking_like(protocol))
 }
 
-/// Rejects bytes that cannot begin a line, or a frame with a length of four bytes.
+/// Rejects text where a length is expected, and a length where a line is expected.
 ///
-/// People mistake these two for each other. All other bytes are left to the framing.
+/// People mistake these two framings for each other. All other bytes are left to the framing.
 fn check_first_bytes(input: Unparsed<'_>, granularity: Granularity) -> Result<(), FrameError> {
-    match granularity {
-        Granularity::Lines => reject_length(input),
-        Granularity::LengthPrefixed => reject_text(input),
-        Granularity::AtOnce | Granularity::Bytes => Ok(()),
+    match (granularity, input.side()) {
+        // Text has no zero byte, and the length of a message below 16 MiB begins with one.
+        (Granularity::Lines, Side::Server) if input.bytes().starts_with(&[0]) => {
+            Err(FrameError::with_notice(
+                Notice::ExpectsLines,
+                "that looks like length-prefixed frames, and this port expects lines of text",
+            ))
+        }
+        (Granularity::LengthPrefixed, side) => match text_start(input) {
+            Some(start) => Err(text_error(start, side)),
+            None => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
-/// Rejects a length in place of a line of text.
-///
-/// Text has no zero byte, and the length of a message below 16 MiB begins with one.
-fn reject_length(input: Unparsed<'_>) -> Result<(), FrameError> {
-    if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
-        return Err(FrameError::with_notice(
-            Notice::ExpectsLines,
-            "that looks like length-prefixed frames, and this port expects lines of text",
-        ));
-    }
-    Ok(())
-}
-
-/// Rejects text in place of a length.
+/// Returns the first four bytes, or the first line if it is shorter, if they are text.
 ///
 /// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
-/// so it is not a length. The first four bytes decide, or the first line if it is shorter.
-fn reject_text(input: Unparsed<'_>) -> Result<(), FrameError> {
+/// so text is not a length.
+fn text_start(input: Unparsed<'_>) -> Option<&[u8]> {
     let bytes = input.bytes();
-    if !matches!(bytes.first(), Some(b' '..=b'~')) {
-        return Ok(());
-    }
     let start = bytes.get(..HEADER).unwrap_or(bytes);
     // Bytes after a line end may not have arrived, so the result must not depend on them.
-    let line = start.split_inclusive(|byte| *byte == b'\n').next();
-    let start = line.unwrap_or_default();
-    let complete =
-        start.len() == HEADER || start.ends_with(b"\n") || input.read_state() == ReadState::Eof;
-    let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
-    if !complete || !start.iter().all(printable) {
-        return Ok(());
+    let line = start.split_inclusive(|byte| *byte == b'\n').next()?;
+    let is_complete =
+        line.len() == HEADER || line.ends_with(b"\n") || input.read_state() == ReadState::Eof;
+    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
+    let begins_printable = matches!(line.first(), Some(b' '..=b'~'));
+    (is_complete && begins_printable && line.iter().all(is_text)).then_some(line)
+}
+
+fn text_error(start: &[u8], side: Side) -> FrameError {
+    if side == Side::Client {
+        let seen = Escaped(start, HEADER);
+        return FrameError::malformed(format_args!(
+            "the server sent text (`{seen}`) where a length is expected: it does not speak length-prefixed frames"
+        ));
     }
-    if input.side() == Side::Client {
-        let seen = crate::rejection::Escaped(start, HEADER);
-        return Err(FrameError::malformed(format_args!(
-            "the server sent text (`{seen}`) where a length stands: it does not speak length-prefixed frames"
-        )));
-    }
-    Err(match of_text(start) {
+    match of_text(start) {
         Some(protocol) => FrameError::other_protocol(protocol),
         None => FrameError::with_notice(
             Notice::ExpectsLength,
             "that looks like text, and this port expects length-prefixed frames",
         ),
-    })
+    }
 }

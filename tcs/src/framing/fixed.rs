@@ -69,8 +69,6 @@ impl<const N: usize> Framing for Fixed<N> {
         Ok(Some(ParsedFrame::message(0..N, N)))
     }
 
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let length = out.len().saturating_sub(start);
         if length == N {

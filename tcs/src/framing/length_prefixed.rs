@@ -2,7 +2,7 @@
 
 use super::{
     Framing,
-    parse::{FrameError, Granularity, ParsedFrame, ReadState, Unparsed, beyond_limit},
+    parse::{FrameError, FrameKind, Granularity, ParsedFrame, ReadState, Unparsed, beyond_limit},
 };
 use crate::Rejection;
 
@@ -66,8 +66,10 @@ impl Framing for LengthPrefixed {
         let length = header as usize;
         // One comparison for both: the header of a control frame is beyond every limit.
         if length > input.limit().min(MAX_LENGTH) {
-            let unusual = unusual(bytes, input.limit(), input.read_state(), header)?;
-            return Ok(unusual.map(Unusual::parsed));
+            let other = other_frame(bytes, input.limit(), input.read_state(), header)?;
+            // It is no message. The filter tells the compiler, which then does not check again what
+            // it knows about messages.
+            return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
         }
         if rest.len() < length {
             return input.unfinished();
@@ -110,26 +112,6 @@ impl Framing for LengthPrefixed {
     }
 }
 
-/// A frame that is not a message within the limit.
-///
-/// This is a separate type, so that the compiler sees that messages do not come from here, and does
-/// not check again the properties it has found.
-enum Unusual {
-    /// A control frame: its kind and its end.
-    Control(u8, usize),
-    /// A message of this many bytes, beyond the limit.
-    TooLarge(usize),
-}
-
-impl Unusual {
-    fn parsed(self) -> ParsedFrame {
-        match self {
-            Self::Control(kind, end) => ParsedFrame::control(kind, HEADER + 1..end, end),
-            Self::TooLarge(length) => ParsedFrame::too_large(length, HEADER + length),
-        }
-    }
-}
-
 #[cold]
 fn unsendable(length: usize) -> FrameError {
     FrameError::unsendable(format_args!(
@@ -137,30 +119,31 @@ fn unsendable(length: usize) -> FrameError {
     ))
 }
 
-/// Parses a frame that is not a message within the limit.
+/// Parses a frame that is not a message within the limit: a control frame, or a message beyond it.
 ///
 /// Takes the parts of the input: a whole one would have to be put into memory for this call, even
 /// where the call does not happen.
 #[cold]
-fn unusual(
+fn other_frame(
     bytes: &[u8],
     limit: usize,
     read_state: ReadState,
     header: u32,
-) -> Result<Option<Unusual>, FrameError> {
+) -> Result<Option<ParsedFrame>, FrameError> {
     let length = (header & !CONTROL) as usize;
+    let end = HEADER + length;
     if header & CONTROL == 0 {
-        let skipped = beyond_limit(length, limit, read_state, HEADER + length)?;
-        return Ok(skipped.map(|_| Unusual::TooLarge(length)));
+        return beyond_limit(length, limit, read_state, end);
     }
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
             "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
         )));
     }
-    let end = HEADER + length;
     match bytes.get(HEADER) {
-        Some(kind) if bytes.len() >= end => Ok(Some(Unusual::Control(*kind, end))),
+        Some(kind) if bytes.len() >= end => {
+            Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end)))
+        }
         _ if read_state == ReadState::Eof => Err(FrameError::truncated()),
         _ => Ok(None),
     }

@@ -42,7 +42,8 @@ use super::{
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lines {
-    search: LineSearch,
+    /// The number of bytes at the start of the input that contain no line feed.
+    searched: usize,
 }
 
 /// Text up to `\r\n`, as SMTP, FTP, IRC and most Internet protocols prescribe.
@@ -79,7 +80,8 @@ pub struct Lines {
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CrlfLines {
-    search: LineSearch,
+    /// The number of bytes at the start of the input that contain no line feed.
+    searched: usize,
 }
 
 impl Framing for Lines {
@@ -87,15 +89,16 @@ impl Framing for Lines {
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        self.search.next_line(input, LineEnd::LineFeed)
+        let line = next_line(input, &mut self.searched)?;
+        Ok(line.map(|(length, end)| ParsedFrame::message(0..length, end)))
     }
 
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        reject_line_feed(out, start)?;
+        check_is_one_line(out, start)?;
         if out.get(start..).is_some_and(|line| line.ends_with(b"\r")) {
-            return Err(carriage_return());
+            return Err(FrameError::unsendable(
+                "the message ends with a carriage return, which a reader would drop",
+            ));
         }
         out.push(b'\n');
         Ok(())
@@ -107,62 +110,43 @@ impl Framing for CrlfLines {
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        self.search.next_line(input, LineEnd::CrLf)
+        match next_line(input, &mut self.searched)? {
+            Some((length, end)) if length + b"\r\n".len() > end => Err(line_feed_alone()),
+            line => Ok(line.map(|(length, end)| ParsedFrame::message(0..length, end))),
+        }
     }
 
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        reject_line_feed(out, start)?;
+        check_is_one_line(out, start)?;
         out.extend_from_slice(b"\r\n");
         Ok(())
     }
 }
 
-/// The end of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineEnd {
-    /// A line feed, with or without a carriage return before it.
-    LineFeed,
-    /// A carriage return and a line feed, and nothing else.
-    CrLf,
-}
-
-/// A search for the next line end. It scans each byte once.
-#[derive(Clone, Copy, Debug, Default)]
-struct LineSearch {
-    /// The number of bytes at the start of the input that contain no line feed.
-    searched: usize,
-}
-
-impl LineSearch {
-    #[inline]
-    fn next_line(
-        &mut self,
-        input: Unparsed<'_>,
-        end: LineEnd,
-    ) -> Result<Option<ParsedFrame>, FrameError> {
-        let Self { searched } = self;
-        let bytes = input.bytes();
-        let unread = bytes.get(*searched..).unwrap_or_default();
-        let line_feed = memchr(b'\n', unread).map(|at| *searched + at);
-        let known = bytes
-            .get(..line_feed.unwrap_or(bytes.len()))
-            .unwrap_or(bytes);
-        let line = known.strip_suffix(b"\r").unwrap_or(known);
-        if line.len() > input.limit() {
-            return Err(FrameError::too_large(line.len(), input.limit()));
-        }
-        let Some(line_feed) = line_feed else {
-            *searched = bytes.len();
-            return input.unfinished();
-        };
-        if end == LineEnd::CrLf && line.len() == line_feed {
-            return Err(line_feed_alone());
-        }
-        *searched = 0;
-        Ok(Some(ParsedFrame::message(0..line.len(), line_feed + 1)))
+/// Returns the length of the text before the next line feed, without a carriage return at its end,
+/// and the position after the line feed.
+///
+/// Begins after `searched` bytes, and keeps their number there, so that each byte is searched once.
+#[inline]
+fn next_line(
+    input: Unparsed<'_>,
+    searched: &mut usize,
+) -> Result<Option<(usize, usize)>, FrameError> {
+    let bytes = input.bytes();
+    let unread = bytes.get(*searched..).unwrap_or_default();
+    let line_feed = memchr(b'\n', unread).map(|at| *searched + at);
+    let end = line_feed.unwrap_or(bytes.len());
+    let known = bytes.get(..end).unwrap_or(bytes);
+    let line = known.strip_suffix(b"\r").unwrap_or(known);
+    if line.len() > input.limit() {
+        return Err(FrameError::too_large(line.len(), input.limit()));
     }
+    let Some(line_feed) = line_feed else {
+        *searched = bytes.len();
+        return input.unfinished().map(|_| None);
+    };
+    *searched = 0;
+    Ok(Some((line.len(), line_feed + 1)))
 }
 
 #[cold]
@@ -170,13 +154,7 @@ fn line_feed_alone() -> FrameError {
     FrameError::malformed("a line that ends with `\\n` alone; here a line ends with `\\r\\n`")
 }
 
-#[cold]
-fn carriage_return() -> FrameError {
-    FrameError::unsendable("the message ends with a carriage return, which a reader would drop")
-}
-
-/// Returns an error if a message is more than one line.
-fn reject_line_feed(out: &[u8], start: usize) -> Result<(), FrameError> {
+fn check_is_one_line(out: &[u8], start: usize) -> Result<(), FrameError> {
     if memchr(b'\n', out.get(start..).unwrap_or_default()).is_some() {
         return Err(FrameError::unsendable(
             "the message contains a line feed, which would end it early",

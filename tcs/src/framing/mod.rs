@@ -103,8 +103,6 @@ use crate::Rejection;
 ///         input.unfinished()
 ///     }
 ///
-///     fn begin(&mut self, _out: &mut Vec<u8>) {}
-///
 ///     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
 ///         match out.len() - start {
 ///             8 => Ok(()),
@@ -118,7 +116,7 @@ use crate::Rejection;
     label = "no `Framing`",
     note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<u16>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
-pub trait Framing: Default + Send + Sync + 'static {
+pub trait Framing: Default + Send + 'static {
     /// Whether a connection has any number of exchanges, one after the other.
     ///
     /// If `false`, a connection has one exchange, and the end of the connection ends the reply.
@@ -177,14 +175,25 @@ pub trait Framing: Default + Send + Sync + 'static {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError>;
 
     /// Appends the bytes that precede a message.
-    fn begin(&mut self, out: &mut Vec<u8>);
+    ///
+    /// Default: none.
+    #[inline]
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
 
     /// Completes the message that began when `out` had the length `start`.
+    ///
+    /// Default: the message is sent as it is.
     ///
     /// # Errors
     ///
     /// Returns an error if this framing cannot carry the message. The caller removes it.
-    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError>;
+    #[inline]
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let _ = (out, start);
+        Ok(())
+    }
 
     /// Appends a frame with the reason why the peer gets no reply.
     ///

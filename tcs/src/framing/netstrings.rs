@@ -44,10 +44,27 @@ const DIGITS: usize = 20;
 
 impl Framing for Netstrings {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        next(input)
+        let (bytes, limit) = (input.bytes(), input.limit());
+        let mut length = 0_usize;
+        for (at, byte) in bytes.iter().enumerate() {
+            match *byte {
+                b':' if at > 0 => return message(input, at + 1, length),
+                b'0'..=b'9' if at == 1 && length == 0 => {
+                    return Err(FrameError::malformed("a length that begins with a zero"));
+                }
+                digit @ b'0'..=b'9' => {
+                    let value = usize::from(digit - b'0');
+                    length = length.saturating_mul(10).saturating_add(value);
+                    if length > limit.saturating_mul(SKIPPED) {
+                        return Err(FrameError::too_large(length, limit));
+                    }
+                }
+                other if at == 0 => return Err(wrong("the digits of a length", other)),
+                other => return Err(wrong("a digit or `:` in a length", other)),
+            }
+        }
+        input.unfinished()
     }
-
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let mut length = out.len().saturating_sub(start);
@@ -75,42 +92,24 @@ impl Framing for Netstrings {
     }
 }
 
-fn next(input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-    let (bytes, limit) = (input.bytes(), input.limit());
-    let most = limit.saturating_mul(SKIPPED);
-    let mut length = 0_usize;
-    for (at, byte) in bytes.iter().enumerate() {
-        match *byte {
-            b':' if at > 0 => {
-                let start = at + 1;
-                let Some(end) = start.checked_add(length).filter(|end| *end < usize::MAX) else {
-                    return Err(FrameError::too_large(length, limit));
-                };
-                if length > limit {
-                    return beyond_limit(length, limit, input.read_state(), end + 1);
-                }
-                return match bytes.get(end) {
-                    Some(b',') => Ok(Some(ParsedFrame::message(start..end, end + 1))),
-                    Some(other) => Err(wrong("`,` behind the message", *other)),
-                    None => input.unfinished(),
-                };
-            }
-            // Only zero itself begins with a zero.
-            digit @ b'0'..=b'9' if at != 1 || length > 0 => {
-                let value = usize::from(digit - b'0');
-                length = length.saturating_mul(10).saturating_add(value);
-                if length > most {
-                    return Err(FrameError::too_large(length, limit));
-                }
-            }
-            other if at == 0 => return Err(wrong("the digits of a length", other)),
-            b'0'..=b'9' => {
-                return Err(FrameError::malformed("a length that begins with a zero"));
-            }
-            other => return Err(wrong("a digit or `:` in a length", other)),
-        }
+/// Returns the message of `length` bytes that begins at `start`.
+fn message(
+    input: Unparsed<'_>,
+    start: usize,
+    length: usize,
+) -> Result<Option<ParsedFrame>, FrameError> {
+    let limit = input.limit();
+    let Some(end) = start.checked_add(length).filter(|end| *end < usize::MAX) else {
+        return Err(FrameError::too_large(length, limit));
+    };
+    if length > limit {
+        return beyond_limit(length, limit, input.read_state(), end + 1);
     }
-    input.unfinished()
+    match input.bytes().get(end) {
+        Some(b',') => Ok(Some(ParsedFrame::message(start..end, end + 1))),
+        Some(other) => Err(wrong("`,` after the message", *other)),
+        None => input.unfinished(),
+    }
 }
 
 #[cold]

@@ -108,7 +108,8 @@ impl<'a> Unparsed<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedFrame {
     pub(crate) kind: FrameKind,
-    pub(crate) frame: Range<usize>,
+    /// The bytes without prefix or delimiter: those of the message, or of the text of a control frame.
+    pub(crate) payload: Range<usize>,
     pub(crate) consumed: usize,
 }
 
@@ -117,19 +118,19 @@ pub struct ParsedFrame {
 pub(crate) enum FrameKind {
     /// A request or a reply.
     Message,
-    /// A control frame of this kind. `frame` is its text.
+    /// A control frame of this kind.
     Control(u8),
-    /// A message beyond the limit, which is skipped. `frame` would be its bytes.
+    /// A message beyond the limit, which is skipped. Only the length of `payload` counts.
     TooLarge,
 }
 
 impl ParsedFrame {
-    /// Creates a message from the position of its bytes and the length of the whole frame.
+    /// Creates a message whose bytes are at `payload`. The whole frame has `consumed` bytes.
     #[inline]
-    pub const fn message(frame: Range<usize>, consumed: usize) -> Self {
+    pub const fn message(payload: Range<usize>, consumed: usize) -> Self {
         Self {
             kind: FrameKind::Message,
-            frame,
+            payload,
             consumed,
         }
     }
@@ -140,7 +141,7 @@ impl ParsedFrame {
     pub const fn control(kind: u8, text: Range<usize>, consumed: usize) -> Self {
         Self {
             kind: FrameKind::Control(kind),
-            frame: text,
+            payload: text,
             consumed,
         }
     }
@@ -153,7 +154,7 @@ impl ParsedFrame {
     pub const fn too_large(length: usize, consumed: usize) -> Self {
         Self {
             kind: FrameKind::TooLarge,
-            frame: 0..length,
+            payload: 0..length,
             consumed,
         }
     }

@@ -3,7 +3,7 @@
 //! This module has the parameters of [`Prefixed`]: the [`Width`] of the length, the [`Order`] of
 //! its bytes, and the part of the frame that it counts ([`LengthOf`]).
 
-use std::{fmt, marker::PhantomData};
+use std::marker::PhantomData;
 
 use super::{
     Framing,
@@ -49,40 +49,38 @@ use super::{
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Prefixed<W, O = BigEndian, L = ExcludesHeader> {
-    parameters: PhantomData<Parameters<W, O, L>>,
+    parameters: PhantomData<(W, O, L)>,
 }
 
-/// The parameters are types without values.
-type Parameters<W, O, L> = fn() -> (W, O, L);
-
 /// The most significant byte of a length comes first: network order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct BigEndian;
 
 /// The least significant byte of a length comes first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct LittleEndian;
 
 /// The length counts the message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ExcludesHeader;
 
 /// The length counts the whole frame: itself and the message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct IncludesHeader;
 
-/// The width of a length: `u8`, `u16` or `u32`.
+/// The width of a length: that of `u8`, `u16` or `u32`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no width of a length",
     label = "no `Width`",
     note = "the widths of a `Prefixed` length are `u8`, `u16` and `u32`"
 )]
-pub trait Width: sealed::Width {}
+pub trait Width: Default + Send + 'static {}
 
 /// The order of the bytes of a length: [`BigEndian`] or [`LittleEndian`].
 #[diagnostic::on_unimplemented(
@@ -90,7 +88,12 @@ pub trait Width: sealed::Width {}
     label = "no `Order`",
     note = "the orders of a `Prefixed` length are `BigEndian` and `LittleEndian`"
 )]
-pub trait Order: sealed::Order {}
+pub trait Order: Default + Send + 'static {
+    /// Whether the least significant byte comes first.
+    ///
+    /// Default: `false`.
+    const IS_LITTLE: bool = false;
+}
 
 /// The part of a frame that a length counts: the message ([`ExcludesHeader`]), or the whole frame
 /// ([`IncludesHeader`]).
@@ -99,64 +102,51 @@ pub trait Order: sealed::Order {}
     label = "no `LengthOf`",
     note = "the length in a `Prefixed` frame is that of the message, `ExcludesHeader`, or of the whole frame, `IncludesHeader`"
 )]
-pub trait LengthOf: sealed::LengthOf {}
-
-#[expect(unnameable_types, reason = "nobody else implements them")]
-mod sealed {
-    use std::fmt;
-
-    pub trait Width: fmt::Debug + 'static {
-        const BYTES: usize;
-        const MAX: usize;
-    }
-
-    pub trait Order: fmt::Debug + 'static {
-        const IS_LITTLE: bool;
-    }
-
-    pub trait LengthOf: fmt::Debug + 'static {
-        const ITSELF: bool;
-    }
+pub trait LengthOf: Default + Send + 'static {
+    /// Whether the length counts itself, too.
+    ///
+    /// Default: `false`.
+    const COUNTS_ITSELF: bool = false;
 }
 
-macro_rules! widths {
-    ($($width:ty),*) => {
-        $(
-            impl Width for $width {}
-            impl sealed::Width for $width {
-                const BYTES: usize = size_of::<$width>();
-                const MAX: usize = <$width>::MAX as usize;
-            }
-        )*
-    };
-}
-widths!(u8, u16, u32);
+impl Width for u8 {}
+impl Width for u16 {}
+impl Width for u32 {}
 
 impl Order for BigEndian {}
-impl sealed::Order for BigEndian {
-    const IS_LITTLE: bool = false;
-}
-
-impl Order for LittleEndian {}
-impl sealed::Order for LittleEndian {
+impl Order for LittleEndian {
     const IS_LITTLE: bool = true;
 }
 
 impl LengthOf for ExcludesHeader {}
-impl sealed::LengthOf for ExcludesHeader {
-    const ITSELF: bool = false;
+impl LengthOf for IncludesHeader {
+    const COUNTS_ITSELF: bool = true;
 }
 
-impl LengthOf for IncludesHeader {}
-impl sealed::LengthOf for IncludesHeader {
-    const ITSELF: bool = true;
+impl<W: Width, O: Order, L: LengthOf> Prefixed<W, O, L> {
+    /// The length of a length in bytes.
+    const HEADER: usize = size_of::<W>();
+
+    /// The number of its own bytes that a length counts.
+    const COUNTED: usize = if L::COUNTS_ITSELF { Self::HEADER } else { 0 };
+
+    /// The largest number that fits.
+    const MAX: usize = usize::MAX >> (8 * (size_of::<usize>() - Self::HEADER));
+
+    #[cold]
+    fn unsendable(length: usize) -> FrameError {
+        let most = Self::MAX - Self::COUNTED;
+        let bits = Self::HEADER * 8;
+        FrameError::unsendable(format_args!(
+            "a message of {length} bytes exceeds the {most} that a length of {bits} bits can say"
+        ))
+    }
 }
 
 impl<W: Width, O: Order, L: LengthOf> Framing for Prefixed<W, O, L> {
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let bytes = input.bytes();
-        let Some((header, rest)) = bytes.split_at_checked(W::BYTES) else {
+        let Some((header, rest)) = input.bytes().split_at_checked(Self::HEADER) else {
             return input.unfinished();
         };
         let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
@@ -168,78 +158,39 @@ impl<W: Width, O: Order, L: LengthOf> Framing for Prefixed<W, O, L> {
         let Some(length) = number.checked_sub(Self::COUNTED) else {
             return Err(FrameError::malformed(format_args!(
                 "a length of {number}, which counts its own {} bytes",
-                W::BYTES
+                Self::HEADER
             )));
         };
+        let end = Self::HEADER.saturating_add(length);
         if length > input.limit() {
-            let consumed = W::BYTES.saturating_add(length);
-            return beyond_limit(length, input.limit(), input.read_state(), consumed);
+            return beyond_limit(length, input.limit(), input.read_state(), end);
         }
         if rest.len() < length {
             return input.unfinished();
         }
-        let end = W::BYTES + length;
-        Ok(Some(ParsedFrame::message(W::BYTES..end, end)))
+        Ok(Some(ParsedFrame::message(Self::HEADER..end, end)))
     }
 
     #[inline]
     fn begin(&mut self, out: &mut Vec<u8>) {
-        for _ in 0..W::BYTES {
-            out.push(0);
-        }
+        out.resize(out.len() + Self::HEADER, 0);
     }
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let length = out.len().saturating_sub(start + W::BYTES);
+        let end = start + Self::HEADER;
+        let length = out.len().saturating_sub(end);
         let number = length + Self::COUNTED;
-        if number > W::MAX {
+        if number > Self::MAX {
             return Err(Self::unsendable(length));
         }
-        let header = out.get_mut(start..start + W::BYTES).unwrap_or_default();
-        let little = number.to_le_bytes();
-        for (place, byte) in header.iter_mut().zip(little) {
+        let header = out.get_mut(start..end).unwrap_or_default();
+        for (place, byte) in header.iter_mut().zip(number.to_le_bytes()) {
             *place = byte;
         }
         if !O::IS_LITTLE {
             header.reverse();
         }
         Ok(())
-    }
-}
-
-impl<W: Width, O: Order, L: LengthOf> Prefixed<W, O, L> {
-    /// The number of its own bytes that a length counts.
-    const COUNTED: usize = if L::ITSELF { W::BYTES } else { 0 };
-
-    #[cold]
-    fn unsendable(length: usize) -> FrameError {
-        let most = W::MAX - Self::COUNTED;
-        let bits = W::BYTES * 8;
-        FrameError::unsendable(format_args!(
-            "a message of {length} bytes exceeds the {most} that a length of {bits} bits can say"
-        ))
-    }
-}
-
-impl<W, O, L> Default for Prefixed<W, O, L> {
-    fn default() -> Self {
-        Self {
-            parameters: PhantomData,
-        }
-    }
-}
-
-impl<W, O, L> Clone for Prefixed<W, O, L> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<W, O, L> Copy for Prefixed<W, O, L> {}
-
-impl<W, O, L> fmt::Debug for Prefixed<W, O, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prefixed").finish_non_exhaustive()
     }
 }

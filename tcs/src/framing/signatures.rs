@@ -1,7 +1,9 @@
 //! Detection of protocols by the first bytes of a connection.
 //!
-//! Each function depends only on a limited number of bytes, however many have arrived. A result of
-//! [`Sniff::None`] or [`Sniff::Clear`] is final: it stays the same, whatever bytes follow.
+//! Each function depends only on a limited number of bytes, however many have arrived. A result other
+//! than [`Sniff::Maybe`] is final: it stays the same, whatever bytes follow.
+
+use std::ops::RangeInclusive;
 
 use super::other_protocol::OtherProtocol;
 
@@ -20,17 +22,7 @@ pub(super) enum Sniff {
 
 /// The methods of RFC 9110 and RFC 5789. A web page can choose others, but the browser then sends
 /// OPTIONS first.
-const METHODS: [&[u8]; 9] = [
-    b"GET ",
-    b"HEAD ",
-    b"POST ",
-    b"PUT ",
-    b"DELETE ",
-    b"CONNECT ",
-    b"OPTIONS ",
-    b"TRACE ",
-    b"PATCH ",
-];
+const METHODS: &str = "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ";
 
 /// A path of this many bytes is one, although its end has not arrived. A browser sends more than
 /// that in its first packet.
@@ -54,21 +46,31 @@ const SIGNATURES: [(&[u8], OtherProtocol); 8] = [
 impl Sniff {
     /// Classifies the first bytes of a client.
     pub(super) fn of(bytes: &[u8]) -> Self {
-        let mut sniff = Self::None;
-        for seen in &[
-            http(bytes, LONG_PATH),
-            tls(bytes),
-            resp(bytes),
-            signature(bytes),
-        ] {
-            match seen {
+        let mut result = Self::None;
+        for (_, sniff) in sniffs(bytes) {
+            match sniff {
                 Self::None => {}
-                Self::Maybe => sniff = *seen,
-                Self::LongPath | Self::Clear(_) => return *seen,
+                Self::Maybe => result = sniff,
+                Self::LongPath | Self::Clear(_) => return sniff,
             }
         }
-        sniff
+        result
     }
+}
+
+/// Compares the first bytes of a client with each protocol.
+fn sniffs(bytes: &[u8]) -> impl Iterator<Item = (OtherProtocol, Sniff)> {
+    let signatures = SIGNATURES.iter().map(|(signature, protocol)| {
+        let sniff = expect(bytes, signature, *protocol);
+        (*protocol, sniff)
+    });
+    [
+        (OtherProtocol::Http, http(bytes, LONG_PATH)),
+        (OtherProtocol::Tls, tls(bytes)),
+        (OtherProtocol::Redis, resp(bytes)),
+    ]
+    .into_iter()
+    .chain(signatures)
 }
 
 impl OtherProtocol {
@@ -114,31 +116,23 @@ pub(super) fn is_http_request_line(line: &[u8]) -> bool {
 
 /// Guesses the protocol of a client that has sent text where none is valid.
 pub(super) fn of_text(start: &[u8]) -> Option<OtherProtocol> {
-    let is = |signature: &[u8]| signature.get(..4) == Some(start);
-    if METHODS.iter().any(|method| is(method)) {
-        return Some(OtherProtocol::Http);
-    }
-    if let Some((_, protocol)) = SIGNATURES.iter().find(|(signature, _)| is(signature)) {
-        return Some(*protocol);
-    }
-    (resp(start) == Sniff::Maybe).then_some(OtherProtocol::Redis)
+    let mut sniffs = sniffs(start).filter(|_| is_telling(start));
+    sniffs.find_map(|(protocol, sniff)| (sniff != Sniff::None).then_some(protocol))
 }
 
 /// Guesses the protocol of a server whose first bytes are not a frame.
 pub(super) fn of_server(bytes: &[u8]) -> Option<OtherProtocol> {
-    let starts = |starts: &[&[u8]]| starts.iter().any(|start| bytes.starts_with(start));
-    if starts(&[b"HTTP"]) {
-        return Some(OtherProtocol::Http);
+    match bytes {
+        [b'H', b'T', b'T', b'P', ..] => Some(OtherProtocol::Http),
+        [b'S', b'S', b'H', b'-', ..] => Some(OtherProtocol::Ssh),
+        // `-ERR`, `-NOAUTH`, `-DENIED`.
+        [b'-', b'E', b'R', b'R', ..]
+        | [b'-', b'N', b'O', b'A', ..]
+        | [b'-', b'D', b'E', b'N', ..] => Some(OtherProtocol::Redis),
+        // An alert, which a server sends to a client that does not speak TLS (RFC 8446, section 5.1).
+        [0x15, 3, 0..=4, 0, 2, ..] => Some(OtherProtocol::Tls),
+        _ => None,
     }
-    if starts(&[b"SSH-"]) {
-        return Some(OtherProtocol::Ssh);
-    }
-    if starts(&[b"-ERR", b"-NOA", b"-DEN"]) {
-        return Some(OtherProtocol::Redis);
-    }
-    // An alert, which a server sends to a client that does not speak TLS (RFC 8446, section 5.1).
-    (starts(&[b"\x15\x03"]) && matches!(bytes.get(2..5), Some([0..=4, 0, 2])))
-        .then_some(OtherProtocol::Tls)
 }
 
 /// Compares the bytes that have arrived with the expected ones.
@@ -152,16 +146,6 @@ fn expect(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Sniff {
     }
 }
 
-fn signature(bytes: &[u8]) -> Sniff {
-    for (signature, protocol) in &SIGNATURES {
-        let sniff = expect(bytes, signature, *protocol);
-        if sniff != Sniff::None {
-            return sniff;
-        }
-    }
-    Sniff::None
-}
-
 /// Returns the length of the prefix of `wanted` bytes, at most `most`.
 fn run(bytes: &[u8], most: usize, wanted: fn(u8) -> bool) -> usize {
     let bytes = bytes.get(..most).unwrap_or(bytes);
@@ -172,8 +156,8 @@ fn run(bytes: &[u8], most: usize, wanted: fn(u8) -> bool) -> usize {
 /// `METHOD target HTTP/1.` (RFC 9112, section 3).
 fn http(bytes: &[u8], long: usize) -> Sniff {
     let method = METHODS
-        .iter()
-        .find(|method| expect(bytes, method, OtherProtocol::Http) != Sniff::None);
+        .split_inclusive(' ')
+        .find(|method| expect(bytes, method.as_bytes(), OtherProtocol::Http) != Sniff::None);
     let Some(method) = method else {
         return Sniff::None;
     };
@@ -190,19 +174,26 @@ fn http(bytes: &[u8], long: usize) -> Sniff {
 
 /// A TLS record with a whole client hello (RFC 8446, sections 4 and 5.1).
 fn tls(bytes: &[u8]) -> Sniff {
-    const SHORTEST: usize = 11;
-    let start = bytes.get(..SHORTEST).unwrap_or(bytes);
-    let fits = start.iter().enumerate().all(|(at, byte)| match at {
-        0 => *byte == 0x16,
-        // Two versions. Their second bytes count from SSL 3.0 to TLS 1.3.
-        1 | 9 => *byte == 3,
-        2 | 10 => *byte <= 4,
-        5 => *byte == 1,
-        6 => *byte == 0,
-        // The lengths.
-        _ => true,
-    });
-    let agree = match start {
+    // The type, the version and the length of the record; the type, the length and the version of
+    // the hello. The second bytes of versions count from SSL 3.0 to TLS 1.3.
+    const START: [RangeInclusive<u8>; 11] = [
+        0x16..=0x16,
+        3..=3,
+        0..=4,
+        0..=255,
+        0..=255,
+        1..=1,
+        0..=0,
+        0..=255,
+        0..=255,
+        3..=3,
+        0..=4,
+    ];
+    let fits = bytes
+        .iter()
+        .zip(&START)
+        .all(|(byte, range)| range.contains(byte));
+    let agree = match bytes {
         [_, _, _, record_high, record_low, _, _, high, low, ..] => {
             let record = u16::from_be_bytes([*record_high, *record_low]);
             let hello = u16::from_be_bytes([*high, *low]);
@@ -210,9 +201,9 @@ fn tls(bytes: &[u8]) -> Sniff {
         }
         _ => true,
     };
-    match start.len() {
+    match bytes.len() {
         _ if !fits || !agree => Sniff::None,
-        SHORTEST => Sniff::Clear(OtherProtocol::Tls),
+        11.. => Sniff::Clear(OtherProtocol::Tls),
         _ => Sniff::Maybe,
     }
 }

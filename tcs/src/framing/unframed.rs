@@ -82,20 +82,11 @@ impl Framing for Raw {
     const GRANULARITY: Granularity = Granularity::AtOnce;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let is_empty = input.bytes().is_empty();
-        let is_complete = match (input.side(), input.read_state()) {
-            (Side::Server, ReadState::MaybeMore)
-            | (Side::Client, ReadState::MaybeMore | ReadState::Idle) => false,
-            (Side::Server, ReadState::Idle | ReadState::Eof) => !is_empty,
-            (Side::Client, ReadState::Eof) => true,
+        let is_complete = match input.side() {
+            Side::Server => input.read_state() != ReadState::MaybeMore && !input.bytes().is_empty(),
+            Side::Client => input.read_state() == ReadState::Eof,
         };
         everything(input, is_complete)
-    }
-
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
-    fn finish(&mut self, _out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
-        Ok(())
     }
 }
 
@@ -106,12 +97,6 @@ impl Framing for UntilEof {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_message = !input.bytes().is_empty() || input.side() == Side::Client;
         everything(input, input.read_state() == ReadState::Eof && is_message)
-    }
-
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
-    fn finish(&mut self, _out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
-        Ok(())
     }
 }
 

@@ -248,7 +248,7 @@ impl<P: ServerProtocol> Responder<P> {
                     return Err(Pause::Close);
                 }
             };
-            let (kind, length) = (parsed.kind, parsed.frame.len());
+            let (kind, length) = (parsed.kind, parsed.payload.len());
             frames.skip(parsed.consumed);
             let flow = self.handle_other_frame(io.tally(), write, kind, length);
             if flow.is_break() {
