@@ -1,4 +1,4 @@
-//! Where to listen and where to connect.
+//! The addresses that servers listen at and clients connect to.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,13 +7,14 @@ use crate::Error;
 /// A host and a port: `"localhost:7000"`, `("localhost", 7000)`, `"[::1]:7000"` or a
 /// [`SocketAddr`].
 ///
-/// A text without a port, `"localhost"`, leaves the port unchanged. A host that is only a number, such as
-/// `"7000"` or `"127.1"`, is an error: resolvers take it for an IPv4 address. Errors are returned when the
-/// address is used.
+/// A text without a port, such as `"localhost"`, leaves the port unchanged. A host that is only a
+/// number, such as `"7000"` or `"127.1"`, is an error, because resolvers take it for an IPv4 address.
+/// Errors are returned when the address is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     host: String,
     port: Option<u16>,
+    /// What is wrong with the text that this was made from. It is an error when the address is used.
     problem: Option<&'static str>,
 }
 
@@ -21,23 +22,20 @@ pub struct Address {
 pub(crate) const DEFAULT_PORT: u16 = 1234;
 
 impl Address {
-    /// 127.0.0.1:1234.
+    /// Returns 127.0.0.1:1234.
     pub(crate) fn localhost() -> Self {
         ("127.0.0.1", DEFAULT_PORT).into()
     }
 
-    /// Takes over another address; the port only if that names one.
+    /// Replaces the host, and the port if `other` has one.
     pub(crate) fn replace(&mut self, other: Self) {
         let port = other.port.or(self.port);
         *self = Self { port, ..other };
     }
 
     pub(crate) fn set_host(&mut self, host: String) {
-        *self = Self {
-            host,
-            port: self.port,
-            problem: None,
-        };
+        self.host = host;
+        self.problem = None;
     }
 
     pub(crate) fn set_port(&mut self, port: u16) {
@@ -72,39 +70,14 @@ impl Address {
 
 impl From<&str> for Address {
     fn from(text: &str) -> Self {
-        let problem = |reason| Self {
-            host: text.to_owned(),
-            port: None,
-            problem: Some(reason),
-        };
-        if text.contains("://") {
-            return problem("that is a URL; write `host:port`");
-        }
-        let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
-            Some(None) => return problem("`[` without `]`"),
-            Some(Some((host, ""))) => (host, None),
-            Some(Some((host, rest))) => match rest.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None => return problem("only a port may follow `]`"),
-            },
-            // An IPv6 address without brackets has several colons, and no port.
-            None => match text.split_once(':') {
-                Some((host, port)) if !port.contains(':') => (host, Some(port)),
-                _ => (text, None),
-            },
-        };
-        if host.is_empty() {
-            return problem("there is no host");
-        }
-        let port = match port.map(str::parse) {
-            None => None,
-            Some(Ok(port)) => Some(port),
-            Some(Err(_)) => return problem("the port is no number from 0 to 65535"),
+        let (host, port, problem) = match split(text) {
+            Ok((host, port)) => (host, port, None),
+            Err(problem) => (text, None, Some(problem)),
         };
         Self {
             host: host.to_owned(),
             port,
-            problem: None,
+            problem,
         }
     }
 }
@@ -140,6 +113,33 @@ impl<H: Into<String>> From<(H, u16)> for Address {
             problem: None,
         }
     }
+}
+
+/// Splits a text into host and port. The error is what is wrong with it.
+fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
+    if text.contains("://") {
+        return Err("that is a URL; write `host:port`");
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']').ok_or("`[` without `]`")? {
+            (host, "") => (host, None),
+            (host, rest) => {
+                let port = rest.strip_prefix(':');
+                (host, Some(port.ok_or("only a port may follow `]`")?))
+            }
+        },
+        // An IPv6 address without brackets has several colons, and no port.
+        None => match text.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (text, None),
+        },
+    };
+    if host.is_empty() {
+        return Err("there is no host");
+    }
+    let port = port.map(str::parse).transpose();
+    let port = port.map_err(|_| "the port is no number from 0 to 65535")?;
+    Ok((host, port))
 }
 
 /// Returns what is wrong with a host that is a number, but not an IPv4 address in four parts.

@@ -56,12 +56,8 @@ impl ConnectionInfo {
     /// Creates the properties of a connection without a server, for tests that call a protocol
     /// directly.
     pub fn new(peer: Peer) -> Self {
-        Self::of(
-            peer,
-            None,
-            0,
-            Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-        )
+        let unlimited = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        Self::of(peer, None, 0, unlimited)
     }
 
     pub(crate) fn of(

@@ -1,4 +1,4 @@
-//! What can go wrong, for those who call this library.
+//! The error of all functions that you call in this library.
 
 use std::{error::Error as StdError, fmt, io, net::SocketAddr, time::Duration};
 
@@ -7,73 +7,73 @@ use crate::{DecodeError, EncodeError, FrameError, Peer, Rejection, RejectionKind
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a server or a client could not do its work.
+/// An error of a server or a client.
 ///
-/// `Display` shows one level; `Debug` shows the chain of causes on one line, because that is what
-/// `fn main() -> tcs::Result<()>` prints.
+/// `Display` writes the error without its causes. `Debug` adds the causes on the same line, because
+/// `fn main() -> tcs::Result<()>` prints that.
 pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
     execution: Execution,
-    /// The address that was listened on, or the server.
+    /// The server, or the address to listen on.
     peer: Option<Peer>,
-    /// What happened, without the cause.
+    /// The text of `Display`.
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What an [`Error`] is about.
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting has a value that makes no sense.
+    /// A setting has an invalid value.
     Setting,
-    /// An address cannot be read, or a name not resolved.
+    /// An address is invalid, or its name cannot be resolved.
     Resolve,
-    /// The server cannot listen: the port is in use, say.
+    /// The server cannot listen, for example because the port is in use.
     Listen,
     /// The listener stopped working.
     Accept,
-    /// There is no tokio runtime where one is needed, or one where none may be, or it cannot start.
+    /// A tokio runtime is missing, cannot start, or is there although the method brings its own.
     Runtime,
-    /// The server was ended at once, without draining.
+    /// The server was stopped without draining.
     Interrupted,
     /// Nothing listens at the address, or it cannot be reached.
     Connect,
-    /// The connect or the reply timeout is over.
+    /// The connect timeout or the reply timeout has expired.
     TimedOut,
     /// The server closed the connection before it replied.
     Closed,
-    /// The server rejected the request; [`Error::rejection`] has its reason.
+    /// The server rejected the request. [`Error::rejection`] returns the reason.
     Rejected,
-    /// The request cannot be sent in its format or framing.
+    /// The request cannot be encoded, or its framing cannot carry it.
     Request,
-    /// As many requests are in flight as may be: a reply must be received first.
+    /// The maximum number of requests is in flight. Receive a reply first.
     Full,
-    /// The reply is not what was expected.
+    /// The reply is not a frame, or cannot be decoded.
     Reply,
-    /// The connection cannot be used any more, because of an earlier failure, or because the server
-    /// said something that was not asked for.
+    /// The connection was closed by this side, because of an earlier failure or a message that answers
+    /// no request.
     Broken,
     /// The operating system reported an error on the connection.
     Io,
 }
 
-/// Whether a request that failed can have been executed.
+/// Whether the server has executed a request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "callers decide on retries by it and must see all"
+    reason = "callers decide about retries and must handle each case"
 )]
 pub enum Execution {
-    /// It was not sent: it was certainly not executed.
+    /// It was not sent, so it was certainly not executed.
     NotSent,
-    /// The server turned it away: it was certainly not executed.
+    /// The server rejected it, so it was certainly not executed.
     Rejected,
     /// It was executed, at least in part, and failed.
     Failed,
-    /// It was sent, and what became of it is not known.
+    /// It was sent, and may have been executed.
     Unknown,
 }
 
@@ -89,7 +89,7 @@ impl Error {
         }))
     }
 
-    /// Creates an error about a peer, whose message begins or goes on with its name.
+    /// Creates an error about a peer. The message names it.
     #[cold]
     fn of(peer: &Peer, kind: ErrorKind, message: String) -> Self {
         let mut error = Self::new(kind, message);
@@ -112,24 +112,24 @@ impl Error {
         self.with_execution(Execution::Unknown)
     }
 
-    /// Returns what this error is about.
+    /// Returns the kind of this error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Returns whether the request that failed can have been executed.
+    /// Returns whether the server has executed the request that failed.
     ///
-    /// Errors of a server are [`Execution::NotSent`].
+    /// For errors without a request, such as those of a server, it is [`Execution::NotSent`].
     pub fn execution(&self) -> Execution {
         self.0.execution
     }
 
-    /// Returns the server's reason, if it rejected the request.
+    /// Returns the reason of the server, if it rejected the request.
     pub fn rejection(&self) -> Option<&Rejection> {
         self.0.source.as_ref()?.downcast_ref()
     }
 
-    /// Returns the address that was listened on or connected to, if there is one.
+    /// Returns the address of the server, or the address to listen on, if there is one.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer.as_ref()?.addr()
     }
@@ -221,7 +221,7 @@ impl Error {
         Self::of(peer, ErrorKind::TimedOut, message)
     }
 
-    /// Nothing arrived, and no request was sent.
+    /// For a client that waits for a message without a request.
     pub(crate) fn said_nothing(peer: &Peer, limit: Duration) -> Self {
         let message = format!("{peer} said nothing within {limit:?} (`reply_timeout`)");
         Self::of(peer, ErrorKind::TimedOut, message)
@@ -249,7 +249,7 @@ impl Error {
     }
 
     pub(crate) fn rejected(peer: &Peer, source: Rejection) -> Self {
-        // An error of the function is an answer. Only the other kinds turn a request away.
+        // The function has executed the request, so its error is an answer.
         let message = match source.kind() {
             RejectionKind::Error => format!("{peer} answered with an error"),
             _ => format!("{peer} rejected the request"),

@@ -31,91 +31,92 @@
 //! # }
 //! ```
 //!
-//! Before a module of functions, [`#[server_protocol]`](macro@server_protocol#a-module-of-functions-several-operations)
+//! On a module of functions, [`#[server_protocol]`](macro@server_protocol#a-module-of-functions-several-operations)
 //! makes one protocol of all of them, and a client with a method for each.
 //!
-//! The attributes implement two traits, [`ServerProtocol`] and [`ClientProtocol`], which can be
-//! implemented by hand as well. A protocol names a [`Framing`], which cuts messages out of the
-//! byte stream, and a format, in which they become bytes ([`Encode`], [`Decode`]). The defaults are
+//! The attributes implement two traits, [`ServerProtocol`] and [`ClientProtocol`], which you can also
+//! implement by hand. A protocol names a [`Framing`], which splits the byte stream into messages, and a
+//! format, which encodes and decodes messages ([`Encode`], [`Decode`]). The defaults are
 //! [`LengthPrefixed`] and [`Plain`].
 //!
 //! # Which server when
 //!
 //! | server | connections at a time | returns when | for |
 //! |---|---|---|---|
-//! | [`OnceServer`] | one request, then the listener is gone | that request is answered or rejected | a callback, a hand-over, a test |
+//! | [`OnceServer`] | one request, then the listener is closed | that request is answered or rejected | a callback, a hand-over, a test |
 //! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or a resource that only one may use |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
 //! # Which framing when
 //!
-//! Two programs of this library use the default, [`LengthPrefixed`], which can say why a request was
-//! rejected. People at `nc` want [`Lines`]. For what exists already there are [`CrlfLines`],
-//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`], [`UntilEof`], [`Raw`] for the Python library, and
-//! `Codec<C>` for codecs of `tokio_util`: [`Framing`] has a table of them, and of what they cannot say.
+//! Between two programs of this library, use the default, [`LengthPrefixed`]: it tells the client why a
+//! request was rejected. For people at `nc`, use [`Lines`]. For existing protocols, there are
+//! [`CrlfLines`], [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`], [`UntilEof`], [`Raw`] for the Python
+//! library, and `Codec<C>` for codecs of `tokio_util`. [`Framing`] has a table of them, and says what
+//! they cannot tell the client.
 //!
 //! # Which client when
 //!
 //! | client | connections | in flight | for |
 //! |---|---|---|---|
-//! | [`Client`] | one for each exchange | 1 | a command, a question now and then |
-//! | [`Connection`] | one that is kept | 1, or many with a [`Pipeline`] | one task that asks in turn, or much at once |
+//! | [`Client`] | one for each exchange | 1 | a command, an occasional request |
+//! | [`Connection`] | one that is kept | 1, or many with a [`Pipeline`] | one task that sends one request after the other, or many at once |
 //! | [`Channel`] | one that is kept | many, of many tasks | an application |
 //!
 //! # Stopping
 //!
-//! `run()` brings a runtime and owns the process: Ctrl-C and SIGTERM stop the server, a second
-//! signal ends it at once. [`start()`](server::Server::start) serves on a thread of its own, beside a
-//! program that is not `async`, until that stops it. `listen().await` runs on your runtime and leaves
-//! signals alone; there a [`ServerHandle`](server::ServerHandle) or a future
-//! ([`listen_until`](server::Server::listen_until)) stops it, and
-//! [`listen_until_signal`](server::Server::listen_until_signal) does with signals as `run()`.
+//! `run()` starts a runtime and handles signals: Ctrl-C and SIGTERM stop the server, and a second signal
+//! ends it at once. [`start()`](server::Server::start) serves on a thread of its own, for a program that
+//! is not `async`, until the program stops it. `listen().await` runs on your runtime and handles no
+//! signals. A [`ServerHandle`](server::ServerHandle) or a future
+//! ([`listen_until`](server::Server::listen_until)) stops it there, and
+//! [`listen_until_signal`](server::Server::listen_until_signal) handles signals as `run()` does.
 //!
-//! A server that is stopped drains: it accepts nothing more, tells idle connections *going away*,
-//! gives a started frame a second, answers what is in flight, and cuts the rest after the drain
-//! timeout. Idle connections are closed at once, without waiting for their peers to close, unless
-//! something is unread ([`linger`](server::Server::linger)). The [`Report`] says what became of
-//! everything.
+//! A server that is stopped drains: it accepts no more connections, sends *going away* to idle ones,
+//! waits up to a second for the rest of a started frame, and answers the requests in flight. After the
+//! drain timeout, it aborts the rest. Idle connections are closed at once, without waiting for their
+//! peers to close, unless something is unread ([`linger`](server::Server::linger)). The [`Report`] counts
+//! the requests and the connections by their outcome.
 //!
 //! # Limits
 //!
-//! Every wait and every size has one; [`Server`](server::Server) documents each with its setting.
-//! What exceeds a limit is rejected with a text that names it, where the framing can carry one.
+//! Every wait and every size has a limit. [`Server`](server::Server) documents each with its setting.
+//! What exceeds a limit is rejected with a text that names the limit, if the framing can carry it.
 //!
 //! | setting | default | limits |
 //! |---|---|---|
 //! | [`max_frame_len`](server::Server::max_frame_len) | 8 MiB | a message, both ways |
-//! | [`max_connections`](server::Server::max_connections) | 1,024, or what the descriptor limit leaves | connections that are open |
-//! | [`max_blocking`](server::Server::max_blocking) | 512 | `blocking` functions that run |
+//! | [`max_connections`](server::Server::max_connections) | 1,024, or what the descriptor limit leaves | open connections |
+//! | [`max_blocking`](server::Server::max_blocking) | 512 | `blocking` functions that run at the same time |
 //! | [`idle_timeout`](server::Server::idle_timeout) | 300 s; iterative 5 s; once 30 s | the wait for a request |
 //! | [`frame_timeout`](server::Server::frame_timeout) | 30 s + 1 s per 64 KiB that arrived | the rest of a started frame |
 //! | [`request_timeout`](server::Server::request_timeout) | none | a function |
 //! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | functions that wait, for a peer that has closed its sending half |
 //! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly |
 //! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
-//! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the end of a stopped server |
-//! | [`connect_timeout`](ConnectOptions::connect_timeout) | 5 s | a client's connecting |
+//! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the drain of a stopped server |
+//! | [`connect_timeout`](ConnectOptions::connect_timeout) | 5 s | a client's connection attempt |
 //! | [`reply_timeout`](ConnectOptions::reply_timeout) | 30 s | a client's exchange |
 //! | [`max_in_flight`](ConnectOptions::max_in_flight) | 1,024 | a client's requests that wait for replies |
 //!
 //! # Errors
 //!
-//! [`Error`] is for those who call this library: its [`kind`](Error::kind) says what it is about,
-//! and its [`execution`](Error::execution) whether a request that failed can have been executed.
-//! What goes wrong with one connection is told to its peer and logged with `tracing`, and ends
-//! nothing else: see [`server`].
+//! The functions of this library return an [`Error`]. It has a [`kind`](Error::kind), and an
+//! [`execution`](Error::execution), which says whether a request that failed was executed. An error on
+//! one connection of a server is sent to its peer, logged with `tracing`, and affects no other
+//! connection: see [`server`].
 //!
-//! A function's own errors are its `Err`: over [`LengthPrefixed`] the client sees them as an
-//! [`Error`] with a [`Rejection`], over other framings their text is the reply, unless the protocol
-//! words rejections itself (`reject_with = …`). A panic is the failure
-//! of its request; its text stays on the server.
+//! The `Err` of a protocol function reaches the client as an [`Error`] with a [`Rejection`] if the
+//! framing is [`LengthPrefixed`]. With other framings, its text is the reply, unless the protocol
+//! encodes rejections itself (`reject_with = …`). A panic fails its request. Its text stays on the
+//! server.
 //!
 //! # Cancel safety
 //!
-//! Each `async fn` says what dropping its future does. In short: a dropped server closes its
-//! listener and cuts its connections; a dropped [`call`](Connection::call) closes its connection, so
-//! that a reply never reaches another caller, while the other calls of a [`Channel`] go on; a
-//! protocol function is dropped where it waits when
+//! Each `async fn` documents what dropping its future does. In short: a dropped server closes its
+//! listener and aborts its connections. A dropped [`call`](Connection::call) closes its connection, so
+//! that a reply never reaches another caller. A dropped call of a [`Channel`] affects no other call. A
+//! protocol function that waits is dropped when
 //!
 //! - the peer resets the connection;
 //! - the peer has closed its sending half and
@@ -128,19 +129,20 @@
 //!
 //! # Features
 //!
-//! None is on by default. Each brings a format, which is a type at the root of this crate, and the crates
-//! that it needs; `codec` brings `Codec`, any codec of `tokio_util` as framing and format:
+//! No feature is enabled by default. Each adds a format, which is a type at the root of this crate, and
+//! the crates that it needs. `codec` adds `Codec`, which makes any codec of `tokio_util` a framing and a
+//! format:
 //!
 //! | feature | format | messages | for |
 //! |---|---|---|---|
-//! | – | [`Plain`] | text, bytes, and what has `Display` and `FromStr` | text, and bytes that are ready |
+//! | – | [`Plain`] | text, bytes, and types with `Display` and `FromStr` | text, and bytes that are encoded already |
 //! | `json` | `Json` | serde's types | people, browsers, any language |
 //! | `postcard` | `Postcard` | serde's types | programs in Rust: the fewest bytes and instructions |
 //! | `messagepack` | `MessagePack` | serde's types | any language, with fewer bytes than JSON |
 //! | `protobuf` | `Protobuf` | `prost`'s messages | contracts in `.proto` files |
-//! | `codec` | `Codec<C>` | the codec's items | codecs that exist already |
+//! | `codec` | `Codec<C>` | the codec's items | existing codecs |
 //!
-//! With `cargo add tcs --features json`, and serde with its feature `derive`, a type of yours is a message:
+//! With `cargo add tcs --features json`, and serde with its feature `derive`, your own type is a message:
 //!
 #![cfg_attr(feature = "json", doc = "```")]
 #![cfg_attr(not(feature = "json"), doc = "```ignore")]
@@ -161,9 +163,9 @@
 //!
 //! # What is not stable
 //!
-//! Before 1.0, a change of the second version number may change anything; `CHANGELOG.md` says what.
-//! The wire of [`LengthPrefixed`] is specified in `WIRE.md`, and its reserved kinds will be filled
-//! without changing what is there. The hidden module `__private` is for the attributes alone.
+//! Before 1.0, a change of the second version number may break programs. `CHANGELOG.md` lists the
+//! changes. `WIRE.md` specifies the wire format of [`LengthPrefixed`]. Its reserved kinds will get a
+//! meaning without changing the others. The hidden module `__private` is only for the attributes.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -1,40 +1,35 @@
-//! What no setting may be.
+//! Checks of settings, and of the parameters of framings.
 
 use crate::{Error, Framing, ServerProtocol};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
 
-/// Rejects settings that are zero where that makes no sense.
+/// Returns an error if a setting is zero that must not be.
 pub(crate) fn check_zero(settings: &[(&'static str, bool)]) -> Result<(), Error> {
-    for (setting, is_zero) in settings {
-        if *is_zero {
+    match settings.iter().find(|(_, is_zero)| *is_zero) {
+        Some((setting, _)) => {
             let reason = "is zero, which leaves no room for anything";
-            return Err(Error::setting(setting, reason));
+            Err(Error::setting(setting, reason))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Rejects a `max_frame_len` that `LengthPrefixed` could not tell from text.
-pub(crate) fn check_max_frame_len(length: usize) -> Result<(), Error> {
-    if length > MAX_FRAME_LEN {
-        let reason = format_args!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)");
-        return Err(Error::setting("max_frame_len", reason));
-    }
-    Ok(())
+/// Returns an error if `max_frame_len` is so large that `LengthPrefixed` could not tell a length
+/// from text, or smaller than the `least` bytes that every message of a framing has.
+pub(crate) fn check_max_frame_len(length: usize, least: usize) -> Result<(), Error> {
+    let reason = if length > MAX_FRAME_LEN {
+        format!("is {length} bytes; the most is {MAX_FRAME_LEN} (512 MiB)")
+    } else if length < least {
+        format!("is {length} bytes, and a message of this framing has {least}")
+    } else {
+        return Ok(());
+    };
+    Err(Error::setting("max_frame_len", reason))
 }
 
-/// Rejects a `max_frame_len` below what every message of a framing has.
-pub(crate) fn check_min_frame_len(length: usize, least: usize) -> Result<(), Error> {
-    if length < least {
-        let reason = format_args!("is {length} bytes, and a message of this framing has {least}");
-        return Err(Error::setting("max_frame_len", reason));
-    }
-    Ok(())
-}
-
-/// Returns what every message of a framing has; does not compile for one with wrong parameters.
+/// Returns the minimum length of a message. Does not compile for a framing with wrong parameters.
 pub(crate) const fn min_frame_len<F: Framing>() -> usize {
     const {
         assert_parameters::<F>();
@@ -42,23 +37,23 @@ pub(crate) const fn min_frame_len<F: Framing>() -> usize {
     F::MIN_FRAME_LEN
 }
 
-/// Returns what is wrong with the parameters of a protocol's framing, or with its use.
-pub const fn server_mistake<P: ServerProtocol>() -> Option<&'static str> {
+/// Returns the error in how a protocol uses its framing, if there is one.
+pub const fn framing_error<P: ServerProtocol>() -> Option<&'static str> {
     if P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE {
         return Some("`half_close = ends` would end every request of this framing");
     }
     P::Framing::PARAMETER_ERROR
 }
 
-/// Stops the compiler at a framing with wrong parameters.
+/// Does not compile for a framing with wrong parameters.
 pub(crate) const fn assert_parameters<F: Framing>() {
-    assert_no_mistake(F::PARAMETER_ERROR);
+    assert_no_error(F::PARAMETER_ERROR);
 }
 
-/// Stops the compiler at a mistake.
-#[expect(clippy::panic, reason = "it is called by the compiler alone")]
-pub(crate) const fn assert_no_mistake(mistake: Option<&'static str>) {
-    if let Some(mistake) = mistake {
-        panic!("{}", mistake);
+/// Panics with the text of the error, if there is one. The compiler shows it.
+#[expect(clippy::panic, reason = "only the compiler calls it")]
+pub(crate) const fn assert_no_error(error: Option<&'static str>) {
+    if let Some(error) = error {
+        panic!("{}", error);
     }
 }

@@ -10,9 +10,9 @@ use std::{
 /// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Polls a future. Returns a panic as an error.
+/// Polls a future. Returns the payload of a panic as an error.
 ///
-/// After a panic, data that the future borrows may be half changed. The caller must mend or drop
+/// After a panic, data that the future borrows may be changed in part. The caller must repair or drop
 /// it, and must not poll the future again.
 pub(crate) fn poll_caught<F: Future>(
     future: Pin<&mut F>,
@@ -28,20 +28,16 @@ pub(crate) fn poll_caught<F: Future>(
 ///
 /// A payload can have any type, so dropping it can panic as well. That panic is caught.
 pub(crate) fn panic_text(payload: Payload) -> String {
-    let text = match payload.downcast_ref::<String>() {
-        Some(text) => text.clone(),
-        None => match payload.downcast_ref::<&str>() {
-            Some(text) => (*text).to_owned(),
-            None => "no text".to_owned(),
-        },
-    };
+    let formatted = payload.downcast_ref::<String>().map(String::as_str);
+    let text = formatted.or_else(|| payload.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("no text").to_owned();
     dispose(payload);
     text
 }
 
 #[expect(
     clippy::mem_forget,
-    reason = "to drop what panics as it is dropped would not end"
+    reason = "it panics when it is dropped, and so may the payload of that panic"
 )]
 fn dispose(payload: Payload) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -15,7 +15,7 @@ pub use tokio::io::{AsyncRead, AsyncWrite};
 pub use crate::__client as client;
 pub use crate::__operations as operations;
 pub use crate::framing::{FirstFrame, Granularity};
-pub use crate::limit::server_mistake;
+pub use crate::limit::framing_error;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::operations::{
     Argument, Arguments, Message, Returned, arguments, incomplete, read as read_message,

@@ -1,15 +1,17 @@
-//! What is said instead of a reply.
+//! Why a request or a connection was turned away.
 
 use std::{fmt, fmt::Write as _};
 
-/// A request or a connection that was turned away, and the reason the peer is told.
+/// The reason why a request or a connection was turned away.
 ///
-/// [`ServerProtocol::process_request`](crate::ServerProtocol::process_request) and
-/// [`FromContext`](crate::FromContext) return it to reject a request; on the client it is found by
-/// [`Error::rejection`](crate::Error::rejection). Over a framing with control frames
-/// ([`LengthPrefixed`](crate::LengthPrefixed)) it travels as one; over the others the protocol words
-/// it ([`reject_with`](crate::ServerProtocol::reject_with)), or else the connection closes, except that the text
-/// of [`RejectionKind::Error`] is sent as the reply.
+/// A server returns it from [`process_request`](crate::ServerProtocol::process_request) or
+/// [`FromContext`](crate::FromContext). A client finds it with
+/// [`Error::rejection`](crate::Error::rejection).
+///
+/// A framing with control frames ([`LengthPrefixed`](crate::LengthPrefixed)) carries it. With any
+/// other framing, the peer gets what the protocol's
+/// [`reject_with`](crate::ServerProtocol::reject_with) makes of it. Without that, the text of a
+/// [`RejectionKind::Error`] is sent as the reply, and any other kind closes the connection.
 ///
 /// `Display` escapes control characters, because the text may come from a peer.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,58 +23,47 @@ struct Inner {
     text: String,
 }
 
-/// The kinds of control frames that turn something away; `WIRE.md` has their codes.
+/// The kinds of rejections. The numbers are their codes in `WIRE.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum RejectionKind {
-    /// `0x01`: the function returned `Err`; it was executed.
-    Error,
-    /// `0x02`: the request could not be decoded; it was not executed.
-    BadRequest,
-    /// `0x03`: the request is larger than the server's `max_frame_len`; it was not executed.
-    TooLarge,
-    /// `0x04`: the server cannot take the request now; it was not executed.
-    Busy,
-    /// `0x05`: the function took too long and was cut; how far it came is unknown.
-    TimedOut,
-    /// `0x06`: the function panicked or was cut, or its reply could not be sent.
-    Failed,
-    /// `0x3f`, and any other code below `0x40` that is not known: it stands for one reply, and
-    /// whether the request was executed is unknown.
-    Unknown,
-    /// `0x40`, final: the server is stopping.
-    GoingAway,
-    /// `0x41`, final: nothing arrived for as long as the server waits.
-    Idle,
-    /// `0x42`, final: the server has as many connections as it takes. For servers that turn peers
-    /// away; those of this library let them wait in the backlog.
-    TooManyConnections,
-    /// `0x43`, final: what arrived is not the protocol of this port.
-    ProtocolError,
+    /// The function returned `Err`. It was executed.
+    Error = 0x01,
+    /// The request could not be decoded. It was not executed.
+    BadRequest = 0x02,
+    /// The request is larger than the server's `max_frame_len`. It was not executed.
+    TooLarge = 0x03,
+    /// The server cannot take the request now. It was not executed.
+    Busy = 0x04,
+    /// The function took too long and was dropped. It may have been executed in part.
+    TimedOut = 0x05,
+    /// The function panicked or was dropped, or its reply could not be sent.
+    Failed = 0x06,
+    /// Any other code below `0x40`. It takes the place of one reply, and the request may have been
+    /// executed.
+    Unknown = 0x3f,
+    /// The server is stopping. This kind is final, as are all below.
+    GoingAway = 0x40,
+    /// Nothing arrived within the server's `idle_timeout`.
+    Idle = 0x41,
+    /// The server has its maximum number of connections. A server of this library does not send
+    /// it: its peers wait in the backlog.
+    TooManyConnections = 0x42,
+    /// The bytes that arrived are not the protocol of this port.
+    ProtocolError = 0x43,
 }
 
 impl RejectionKind {
     /// Returns the code of this kind on the wire.
     pub const fn code(self) -> u8 {
-        match self {
-            Self::Error => 0x01,
-            Self::BadRequest => 0x02,
-            Self::TooLarge => 0x03,
-            Self::Busy => 0x04,
-            Self::TimedOut => 0x05,
-            Self::Failed => 0x06,
-            Self::Unknown => 0x3f,
-            Self::GoingAway => 0x40,
-            Self::Idle => 0x41,
-            Self::TooManyConnections => 0x42,
-            Self::ProtocolError => 0x43,
-        }
+        self as u8
     }
 
     /// Returns the kind that `code` means to a reader, or `None` for a notice (`0x80` to `0xff`).
     ///
-    /// A code below `0x40` that is not known is [`Unknown`](Self::Unknown); one from there to `0x7f`
-    /// is final all the same.
+    /// Any other code below `0x40` is [`Unknown`](Self::Unknown). Any other code from `0x40` to
+    /// `0x7f` is [`GoingAway`](Self::GoingAway), because it is final all the same.
     pub const fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             0x01 => Self::Error,
@@ -90,14 +81,14 @@ impl RejectionKind {
         })
     }
 
-    /// Tells whether this is the last that is said on a connection.
+    /// Returns `true` if the connection closes after a rejection of this kind.
     ///
-    /// Whatever was not answered before a final rejection was not executed and never will be.
+    /// A request that was not answered before a final rejection was not executed and never will be.
     pub const fn is_final(self) -> bool {
-        self.code() >= 0x40
+        self.code() >= Self::GoingAway.code()
     }
 
-    /// Tells whether a request that was rejected like this was certainly not executed.
+    /// Returns `true` if a request that gets this rejection was certainly not executed.
     pub const fn is_unexecuted(self) -> bool {
         self.is_final() || matches!(self, Self::BadRequest | Self::TooLarge | Self::Busy)
     }
@@ -176,8 +167,8 @@ impl fmt::Debug for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// Shows bytes of a peer: control characters and what is not UTF-8 escaped, and not more than so
-/// many bytes of them.
+/// Shows the bytes of a peer, up to a number of them. Escapes control characters, and bytes that are
+/// not UTF-8.
 pub(crate) struct Escaped<'a>(pub(crate) &'a [u8], pub(crate) usize);
 
 impl fmt::Display for Escaped<'_> {
@@ -190,19 +181,12 @@ impl fmt::Display for Escaped<'_> {
                 if c.is_control()
                     || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
                 {
-                    match c {
-                        '\t' => f.write_str("\\t")?,
-                        '\n' => f.write_str("\\n")?,
-                        '\r' => f.write_str("\\r")?,
-                        _ => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                    }
+                    write!(f, "{}", c.escape_default())?;
                 } else {
                     f.write_char(c)?;
                 }
             }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
+            write!(f, "{}", chunk.invalid().escape_ascii())?;
         }
         if shown.len() < bytes.len() {
             f.write_str("…")?;

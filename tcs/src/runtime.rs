@@ -1,4 +1,4 @@
-//! What depends on the runtime: which one it is, and how tasks wait on it.
+//! The tokio runtime: whether there is one, and how tasks wait on it.
 
 use std::{
     pin::pin,
@@ -25,14 +25,16 @@ pub(crate) fn inside_runtime(called: &'static str, instead: Instead) -> Result<(
     Err(Error::outside_runtime(called, instead))
 }
 
-/// What to call where there is no runtime.
+/// What to call instead if there is no runtime.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Instead {
     Run,
     Nothing,
 }
 
-/// Waits for a future on a new runtime, for `run()`. Fails inside a runtime; the error names `instead`.
+/// Runs a future on a new runtime, for `run()`.
+///
+/// Returns an error inside a runtime, which tells the caller to call `instead`.
 pub(crate) fn block_on<T>(
     instead: &'static str,
     builder: fn() -> Builder,
@@ -40,19 +42,21 @@ pub(crate) fn block_on<T>(
 ) -> Result<T> {
     let runtime = new_runtime("run()", instead, builder)?;
     let output = runtime.block_on(future);
-    // Neither a function that blocks its thread nor a lookup that outlived the connect timeout may
-    // keep the process.
+    // To drop the runtime would wait for functions that block their thread, and for lookups that go on
+    // after the connect timeout.
     runtime.shutdown_background();
     output
 }
 
-/// Wakes this task after tokio has polled the I/O driver, the timers and other tasks.
+/// Wakes this task once tokio has polled the I/O driver, the timers and other tasks.
+///
+/// A task that wakes itself can run again before them.
 pub(crate) fn wake_after_others(cx: &mut Context<'_>) {
-    // tokio keeps the waker at the first poll, so the future need not live on.
+    // tokio keeps the waker at the first poll, so the future can be dropped.
     let _: Poll<()> = pin!(yield_now()).poll(cx);
 }
 
-/// Waits until `condition` returns `true`. It is checked again after each notification of `changed`.
+/// Waits until `condition` returns `true`. Checks it again after each notification of `changed`.
 pub(crate) async fn wait_until(changed: &Notify, condition: impl Fn() -> bool) {
     loop {
         let notified = changed.notified();
@@ -63,7 +67,9 @@ pub(crate) async fn wait_until(changed: &Notify, condition: impl Fn() -> bool) {
     }
 }
 
-/// Builds a runtime for the method `called`. Fails inside a runtime; the error names `instead`.
+/// Builds a runtime for the method `called`.
+///
+/// Returns an error inside a runtime, which tells the caller to call `instead`.
 pub(crate) fn new_runtime(
     called: &'static str,
     instead: &'static str,

@@ -1,21 +1,19 @@
-//! What both ends set on their sockets.
+//! The sockets of both ends.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-};
+use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// So many peers may wait until they are accepted. Linux lets those of a larger burst try again, a second
-/// later, and tokio's 128 are few for that. The operating system may allow fewer: `net.core.somaxconn`
-/// on Linux, see listen(2).
+/// The number of peers that can wait until they are accepted. Linux makes the peers of a larger burst
+/// try again a second later, and tokio's default of 128 is small for a burst. The operating system may
+/// allow fewer: `net.core.somaxconn` on Linux, see listen(2).
 const BACKLOG: u32 = 1024;
 
 /// Listens at an address.
 pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket_for(addr)?;
-    // A server that is started anew gets its port back at once; on Windows, that could be another's.
+    // A server that restarts gets its port back at once. On Windows, the option would let it take the
+    // port of another server.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
@@ -24,7 +22,7 @@ pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 
 /// Connects to an address.
 ///
-/// Cancel safe: a connection that was begun is closed.
+/// Cancel safe: dropping the future closes the socket.
 pub(crate) async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     socket_for(addr)?.connect(addr).await
 }
@@ -36,15 +34,14 @@ fn socket_for(addr: SocketAddr) -> io::Result<TcpSocket> {
     }
 }
 
-/// Returns an IPv4 address as such: a listener on `[::]` sees it as `::ffff:127.0.0.1`.
-pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
-        IpAddr::V6(_) => addr,
-    }
+/// Returns an IPv4 address in its own form. A listener on `[::]` sees it as `::ffff:127.0.0.1`.
+pub(crate) fn canonical(mut addr: SocketAddr) -> SocketAddr {
+    addr.set_ip(addr.ip().to_canonical());
+    addr
 }
 
-/// Sends each part of a stream as soon as it is written.
+/// Turns off Nagle's algorithm. Replies are written in batches already, so to wait for more to send
+/// would only delay them.
 pub(crate) fn send_without_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");

@@ -144,7 +144,7 @@ impl Server<'_> {
         };
         let framing_of = quote_spanned!(span=> <#name as #private::ServerProtocol>::Framing);
         let checks = is_right.then(|| checks(args, generics, &framing_of));
-        let mistake = quote_spanned!(span=> #private::server_mistake::<#name>);
+        let mistake = quote_spanned!(span=> #private::framing_error::<#name>);
         let framing_check = framing_check(args, generics, &mistake);
         quote_spanned! {span=>
             #framing_check

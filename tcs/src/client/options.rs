@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Result,
-    limit::{check_max_frame_len, check_min_frame_len, check_zero},
+    limit::{check_max_frame_len, check_zero},
 };
 
 /// How a client connects and how long it waits.
@@ -90,8 +90,7 @@ impl ConnectOptions {
     /// Returns an error for values that make no sense, with a framing whose messages have at least
     /// `min_frame_len` bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<()> {
-        check_max_frame_len(self.max_frame_len)?;
-        check_min_frame_len(self.max_frame_len, min_frame_len)?;
+        check_max_frame_len(self.max_frame_len, min_frame_len)?;
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
             ("max_in_flight", self.max_in_flight == 0),

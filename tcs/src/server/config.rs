@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Address, Error,
-    limit::{check_max_frame_len, check_min_frame_len, check_zero},
+    limit::{check_max_frame_len, check_zero},
 };
 
 /// Descriptors reserved for the rest of the program.
@@ -203,8 +203,7 @@ impl Settings {
             ("half_close_timeout", limits.half_close.is_zero()),
             ("write_timeout", limits.write.is_zero()),
         ])?;
-        check_max_frame_len(limits.frame_len)?;
-        check_min_frame_len(limits.frame_len, min_frame_len)
+        check_max_frame_len(limits.frame_len, min_frame_len)
     }
 }
 

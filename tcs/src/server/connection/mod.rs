@@ -22,7 +22,7 @@ use super::{registry::Registration, shared::Shared};
 use crate::{
     ConnectionInfo, ServerProtocol,
     buffer::{BufferSlot, Buffers},
-    limit::{assert_no_mistake, server_mistake},
+    limit::{assert_no_error, framing_error},
     panics::{Payload, poll_caught},
 };
 
@@ -75,7 +75,7 @@ where
     )]
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection<S>>) -> Self {
         const {
-            assert_no_mistake(server_mistake::<P>());
+            assert_no_error(framing_error::<P>());
         }
         Self {
             handler: Handler::new(Arc::clone(&shared), new.info),
