@@ -22,7 +22,7 @@ pub(super) fn unknown(attribute: Attribute, word: &str) -> String {
     } else if let Some(meant) = nearest(word, &names) {
         format!("did you mean `{meant}`?")
     } else {
-        format!("the options are `{}`", names.join(", "))
+        format!("options: `{}`", names.join(", "))
     }
 }
 
