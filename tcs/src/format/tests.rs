@@ -1,4 +1,4 @@
-//! Values of every kind that serde knows, for the tests of its formats.
+//! Values of every kind that serde knows, and what the tests of its formats do with them.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};
 
