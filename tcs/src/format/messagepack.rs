@@ -130,6 +130,7 @@ mod tests {
     use std::borrow::Cow;
 
     use proptest::prelude::*;
+    use serde::{Deserialize, Deserializer};
 
     use super::MessagePack;
     use crate::format::tests::{
@@ -229,6 +230,28 @@ mod tests {
             refused::<MessagePack, u8>(b"\x01\x02"),
             "the MessagePack is wrong: bytes are left behind the value"
         );
+    }
+
+    /// Reads a list of `bool`, or nothing.
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Lenient(#[serde(deserialize_with = "or_nothing")] Vec<bool>);
+
+    fn or_nothing<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<bool>, D::Error> {
+        Ok(Deserialize::deserialize(deserializer).unwrap_or_default())
+    }
+
+    #[test]
+    fn path_of_an_error_stays_short_after_errors_that_a_type_ignored() {
+        let lists = [b"\x92\xdc\x03\xe8".as_slice(), &b"\x91\x01".repeat(1_000)].concat();
+        let bytes = [lists.as_slice(), b"\xc3"].concat();
+        let nothing = (0..1_000).map(|_| Lenient(Vec::new())).collect();
+        assert_eq!(
+            read::<MessagePack, (Vec<Lenient>, bool)>(&bytes),
+            Ok((nothing, true))
+        );
+        let bytes = [lists.as_slice(), b"\x91\x01"].concat();
+        let refusal = refused::<MessagePack, (Vec<Lenient>, Vec<bool>)>(&bytes);
+        assert!(refusal.contains("wrong at /1/0") && refusal.len() < 100);
     }
 
     #[test]

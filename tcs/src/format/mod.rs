@@ -49,9 +49,11 @@ pub use writer::Writer;
 ///
 /// Implement it for a type of your own, or declare a type with `Display` and `FromStr` with
 /// [`plain!`](crate::plain). Types with serde's `Serialize` and messages of `prost` have it for the formats
-/// that the [features](crate#features) enable. A format of your own is a type of your own; messages of
-/// other crates then need a wrapper (`Cbor<T>`), as Rust allows neither a blanket
-/// implementation nor one for foreign types.
+/// that the [features](crate#features) enable.
+///
+/// A format of your own is a type of your own. You can implement this trait in it for a type of any crate
+/// (`impl Encode<Cbor> for String`), but not for all types that have another trait, such as `Serialize`. For
+/// these, define a wrapper (`AsCbor<T>`).
 ///
 /// A value may be a message in several formats. If you call [`encode`](Self::encode) yourself, name the
 /// format: `Encode::<Plain>::encode(text, out)`.

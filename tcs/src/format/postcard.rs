@@ -339,7 +339,11 @@ write_parts! {
 
 #[cfg(all(test, feature = "json", feature = "messagepack"))]
 mod tests {
-    use std::{borrow::Cow, fmt::Debug};
+    use std::{
+        borrow::Cow,
+        cell::Cell,
+        fmt::{self, Debug, Display},
+    };
 
     use proptest::prelude::*;
     use serde::{Deserialize, Serialize};
@@ -411,6 +415,62 @@ mod tests {
             }
         }
         assert_eq!(sent::<Postcard, _>(Shown("añb")), b"\x06a\xc3\xb1b-1");
+    }
+
+    #[test]
+    fn text_that_changes_between_two_displays_is_written_once() {
+        struct Counting(Cell<usize>);
+        impl Display for Counting {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.set(self.0.get() + 1);
+                f.write_str(&"x".repeat(self.0.get()))
+            }
+        }
+        impl Serialize for Counting {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        let bytes = sent::<Postcard, _>((Counting(Cell::new(0)), 7_u8));
+        assert_eq!(read::<Postcard, _>(&bytes), Ok(("x", 7_u8)));
+    }
+
+    #[test]
+    fn text_whose_display_fails_has_no_form() {
+        struct Broken;
+        impl Display for Broken {
+            fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Err(fmt::Error)
+            }
+        }
+        impl Serialize for Broken {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        assert_eq!(
+            unsent::<Postcard, _>(Broken),
+            "it has no form in Postcard: its `Display` returned an error"
+        );
+    }
+
+    #[test]
+    fn lists_of_values_without_bytes_claim_no_more_than_the_message_has() {
+        assert_eq!(read::<Postcard, _>(b"\x01\x01"), Ok((vec![()], vec![()])));
+        let claims = |bytes| refused::<Postcard, (Vec<()>, Vec<()>)>(bytes);
+        for bytes in [
+            b"\x02\x01".as_slice(),
+            b"\x01\x02",
+            b"\x80\x80\x80\x80\x10\0",
+        ] {
+            assert!(claims(bytes).ends_with("which is more than its bytes"));
+        }
+    }
+
+    #[test]
+    fn values_without_bytes_are_no_claim_if_they_are_in_the_type() {
+        assert_eq!(sent::<Postcard, _>(((), [(); 3])), b"");
+        assert_eq!(read::<Postcard, ((), [(); 3])>(b""), Ok(((), [(); 3])));
     }
 
     #[test]
