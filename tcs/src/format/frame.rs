@@ -73,7 +73,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-// Not inlined: what makes a frame can then stay in registers.
+// Outlined, so that `text` is small enough to be inlined.
 #[cold]
 #[inline(never)]
 fn not_utf8(source: Utf8Error) -> DecodeError {

@@ -84,15 +84,12 @@ impl<'a> Writer<'a> {
     #[inline]
     pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         self.length = self.length.saturating_add(length);
-        if self.length > self.limit {
-            return None;
+        if self.length <= self.limit && has_capacity(self.buffer, length) {
+            return Some(self.buffer);
         }
-        if !has_capacity(self.buffer, length) {
-            // Nothing fits from here on, so that no part of the message follows a gap.
-            self.limit = 0;
-            return None;
-        }
-        Some(self.buffer)
+        // Nothing fits from here on, so that no part of the message follows a gap.
+        self.limit = 0;
+        None
     }
 
     /// Declares that the function has failed. The error replaces the message.
