@@ -1,6 +1,6 @@
 //! What a message is decoded from.
 
-use std::{any::Any, fmt, str::Utf8Error};
+use std::{any::Any, fmt};
 
 use super::DecodeError;
 use crate::rejection::Escaped;
@@ -52,7 +52,10 @@ impl<'a> Frame<'a> {
     /// Returns an error if the bytes are not UTF-8. It says where.
     #[inline]
     pub fn text(&self) -> Result<&'a str, DecodeError> {
-        str::from_utf8(self.bytes).map_err(not_utf8)
+        str::from_utf8(self.bytes).map_err(|source| {
+            let valid = source.valid_up_to();
+            DecodeError::new(format_args!("the text is not UTF-8 after byte {valid}"))
+        })
     }
 
     /// Returns the value that the framing made of the message
@@ -71,14 +74,6 @@ impl<'a> Frame<'a> {
     pub fn excerpt(&self) -> impl fmt::Display + use<'a> {
         Escaped(self.bytes, 64)
     }
-}
-
-// Outlined, so that `text` is small enough to be inlined.
-#[cold]
-#[inline(never)]
-fn not_utf8(source: Utf8Error) -> DecodeError {
-    let valid = source.valid_up_to();
-    DecodeError::new(format_args!("the text is not UTF-8 after byte {valid}"))
 }
 
 impl fmt::Debug for Frame<'_> {

@@ -233,11 +233,14 @@ mod tests {
     }
 
     /// Reads a list of `bool`, or nothing.
-    #[derive(Debug, PartialEq, Deserialize)]
-    struct Lenient(#[serde(deserialize_with = "or_nothing")] Vec<bool>);
+    #[derive(Debug, PartialEq)]
+    struct Lenient(Vec<bool>);
 
-    fn or_nothing<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<bool>, D::Error> {
-        Ok(Deserialize::deserialize(deserializer).unwrap_or_default())
+    impl<'a> Deserialize<'a> for Lenient {
+        fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+            let list = Deserialize::deserialize(deserializer);
+            Ok(Self(list.unwrap_or_default()))
+        }
     }
 
     #[test]

@@ -13,10 +13,7 @@ use postcard::{
 use serde::{
     Deserialize, Serialize,
     de::value::Error as WriteError,
-    ser::{
-        self, Error as _, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
-        SerializeTuple, SerializeTupleStruct, SerializeTupleVariant,
-    },
+    ser::{self, Error as _},
 };
 
 use super::{
@@ -301,7 +298,7 @@ impl<F: ser_flavors::Flavor> ser::Serializer for &mut Writing<F> {
 
 macro_rules! write_parts {
     ($($trait:ident { $($method:ident($($name:ident)?)),+ }$(, $skip_field:ident)?;)+) => {$(
-        impl<F: ser_flavors::Flavor> $trait for &mut Writing<F> {
+        impl<F: ser_flavors::Flavor> ser::$trait for &mut Writing<F> {
             type Ok = ();
             type Error = WriteError;
 

@@ -1,6 +1,6 @@
 //! Responses other than one ordinary reply.
 
-use super::{Encode, EncodeError, Plain, Received, Writer};
+use super::{Encode, EncodeError, Received, Writer};
 
 /// The return type of a protocol function that can close the connection, or send no reply.
 ///
@@ -59,19 +59,18 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
 
 // One implementation for each format, because one for all formats would conflict with that of all `Decode` types.
 macro_rules! received {
-    ($format:ty) => {
-        impl<'a, T: Received<'a, $format>> Received<'a, $format> for Response<T> {
+    ($($(#[$feature:meta])? $format:ident),+ $(,)?) => {$(
+        $(#[$feature])?
+        impl<'a, T: Received<'a, super::$format>> Received<'a, super::$format> for Response<T> {
             type Value = T::Value;
         }
-    };
+    )+};
 }
 
-received!(Plain);
-#[cfg(feature = "json")]
-received!(super::Json);
-#[cfg(feature = "messagepack")]
-received!(super::MessagePack);
-#[cfg(feature = "postcard")]
-received!(super::Postcard);
-#[cfg(feature = "protobuf")]
-received!(super::Protobuf);
+received! {
+    Plain,
+    #[cfg(feature = "json")] Json,
+    #[cfg(feature = "messagepack")] MessagePack,
+    #[cfg(feature = "postcard")] Postcard,
+    #[cfg(feature = "protobuf")] Protobuf,
+}

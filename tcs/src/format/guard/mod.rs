@@ -88,6 +88,12 @@ impl<'de> Guard<'de> {
         }
     }
 
+    /// Limits a size hint to the number of elements that there can be, because types allocate for it.
+    #[inline]
+    fn limit(&self, hint: Option<usize>) -> Option<usize> {
+        hint.map(|count| count.min(self.length))
+    }
+
     #[cold]
     fn too_deep<E: Error>(&self) -> E {
         let most = self.max_depth;

@@ -65,12 +65,6 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
         self.guard.trace.add_element(self.depth, self.next);
         ReadError::Format(error)
     }
-
-    /// Limits a size hint to the number of elements that there can be, because types allocate for it.
-    #[inline]
-    fn limit(&self, hint: Option<usize>) -> Option<usize> {
-        hint.map(|count| count.min(self.guard.length))
-    }
 }
 
 macro_rules! deserialize {
@@ -219,7 +213,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guarded<'_, 'de, A> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.limit(self.inner.size_hint())
+        self.guard.limit(self.inner.size_hint())
     }
 }
 
@@ -250,7 +244,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guarded<'_, 'de, A> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.limit(self.inner.size_hint())
+        self.guard.limit(self.inner.size_hint())
     }
 }
 
