@@ -51,9 +51,9 @@ pub use writer::Writer;
 /// [`plain!`](crate::plain). Types with serde's `Serialize` and messages of `prost` have it for the formats
 /// that the [features](crate#features) enable.
 ///
-/// A format of your own is a type of your own. You can implement this trait in it for a type of any crate
-/// (`impl Encode<Cbor> for String`), but not for all types that have another trait, such as `Serialize`. For
-/// these, define a wrapper (`AsCbor<T>`).
+/// A format of your own is a type of your own. You can implement this trait for a type of any crate
+/// (`impl Encode<Cbor> for String`), but not for all types with another trait, such as `Serialize`. Define
+/// a wrapper for these (`AsCbor<T>`).
 ///
 /// A value may be a message in several formats. If you call [`encode`](Self::encode) yourself, name the
 /// format: `Encode::<Plain>::encode(text, out)`.
@@ -171,7 +171,7 @@ where
     T: Decode<'a, Format>,
     F: Framing,
 {
-    // The attributes check the same with a better error. This is for protocols without an attribute.
+    // The attributes check this as well, with a better error. This is for protocols without an attribute.
     const {
         assert!(
             T::IS_VALUE == F::TYPED,

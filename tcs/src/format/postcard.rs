@@ -118,15 +118,12 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
         let bytes = frame.bytes();
         let guard = Guard::new(bytes.len(), DEPTH);
         let mut deserializer = Deserializer::from_flavor(Input(bytes));
-        let read = guard.read(&mut deserializer);
+        let value = guard.read(&mut deserializer);
         let rest = deserializer.finalize().unwrap_or_default();
-        match read {
+        let place = bytes.len() - rest.len();
+        match value {
             Ok(value) if rest.is_empty() => Ok(value),
-            read => Err(unreadable(
-                read.err().as_ref(),
-                &guard,
-                bytes.len() - rest.len(),
-            )),
+            value => Err(unreadable(value.err().as_ref(), &guard, place)),
         }
     }
 }
@@ -154,8 +151,8 @@ fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeE
 
 /// The bytes of a message that are not read yet.
 ///
-/// The slice of the crate also says how many bytes are left, and limits what lists may claim by that. The guard does so,
-/// with an error that says why.
+/// The crate's own type withholds the length of a list that claims more than the bytes that are left. The
+/// guard needs the length, because a list of values that take no bytes never ends too early.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> de_flavors::Flavor<'a> for Input<'a> {
@@ -282,8 +279,8 @@ impl<F: ser_flavors::Flavor> ser::Serializer for &mut Writing<F> {
 
     /// Writes a value as the text that it displays.
     ///
-    /// The crate formats the value twice, first to count its bytes. A value that displays something else the second
-    /// time would then be a message that cannot be read.
+    /// The crate would format the value twice, first to count its bytes. If the value displayed something else
+    /// the second time, the message could not be read.
     fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), WriteError> {
         let mut text = String::new();
         write!(text, "{value}")
@@ -308,7 +305,6 @@ macro_rules! write_parts {
                 $($name: &'static str,)?
                 value: &T,
             ) -> Result<(), WriteError> {
-                $(let _ = $name;)?
                 value.serialize(&mut **self)
             })+
 

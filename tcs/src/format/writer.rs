@@ -4,8 +4,8 @@ use std::{any::Any, fmt, io, ops::Range};
 
 /// The end of a send buffer, where one message is written.
 ///
-/// A message that grows beyond `max_frame_len` is counted, but no longer stored, and dropped in the end. So writing
-/// never fails: with [`write!`], you can ignore the result.
+/// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So writing never
+/// fails: with [`write!`], you can ignore the result.
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     limit: usize,

@@ -9,8 +9,8 @@ use serde::de::Error;
 pub(in crate::format) enum ReadError<E> {
     /// The error of the format.
     Format(E),
-    /// The text of an error that a type returned. It is in a box in a box, so that results of small values fit
-    /// into registers.
+    /// The text of an error that a type returned. The outer box makes it one word, so that results of small
+    /// values fit into registers.
     Type(Box<Box<str>>),
 }
 
@@ -42,8 +42,8 @@ impl<E: Error> Error for ReadError<E> {
 /// What is known about the error of a message besides the error of the format.
 #[derive(Default)]
 pub(in crate::format) struct Trace {
-    /// The elements that the error is in, from the innermost to the outermost: for each, the number of levels
-    /// that may be inside of it, and its index.
+    /// The elements that the error is in, from the innermost to the outermost. Each has the number of levels
+    /// that may follow, and its index.
     path: RefCell<Vec<(u32, usize)>>,
     /// The text of the last error that the guard or a type returned.
     reason: RefCell<Option<Box<str>>>,
@@ -71,7 +71,8 @@ impl Trace {
     /// Adds an element that the error is in.
     pub(super) fn add_element(&self, depth: u32, index: usize) {
         let mut path = self.path.borrow_mut();
-        // An element that is not around the last one begins another error. A type has ignored the one before.
+        // An element that does not contain the last one begins another error. A type has ignored the one before,
+        // and could otherwise make the path as long as the message.
         if path.last().is_some_and(|(last, _)| *last >= depth) {
             path.clear();
         }

@@ -11,14 +11,14 @@ use super::{Guard, ReadError};
 /// A part of serde's reading under guard: a deserializer or an access of the format, or a visitor or a
 /// seed of the type.
 ///
-/// The two sides hand each other what they wrap, so the wrapper wraps all that passes through it.
-/// The errors of the format become a [`ReadError`] on the way to the type, and back on the way to the format.
+/// Format and type hand such parts to each other. The wrapper wraps every part that passes through it, so that
+/// it is between them on all levels. An error of the format becomes a [`ReadError`] on its way to the type.
 pub(super) struct Guarded<'g, 'de, T> {
     inner: T,
     guard: &'g Guard<'de>,
     /// The number of levels that may follow.
     depth: u32,
-    /// Whether the length of a list is a claim of the message. It is not if it is a part of the type.
+    /// Whether the length of a list is a claim of the message, and not a part of the type.
     is_claim: bool,
     /// The index of the next element of a list or entry of a map.
     next: usize,
@@ -39,9 +39,10 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
     /// Wraps another part, on the same level.
     #[inline]
     fn wrap<U>(&self, inner: U) -> Guarded<'g, 'de, U> {
-        let mut part = Guarded::new(inner, self.guard);
-        part.depth = self.depth;
-        part
+        Guarded {
+            depth: self.depth,
+            ..Guarded::new(inner, self.guard)
+        }
     }
 
     /// Lets the type visit `value`, which is one level deeper.
@@ -51,11 +52,13 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
         value: U,
         visit: impl FnOnce(T, Guarded<'g, 'de, U>) -> Result<R, ReadError<E>>,
     ) -> Result<R, E> {
-        let mut value = self.wrap(value);
-        match self.depth.checked_sub(1) {
-            Some(depth) => value.depth = depth,
-            None => return Err(self.guard.too_deep()),
-        }
+        let Some(depth) = self.depth.checked_sub(1) else {
+            return Err(self.guard.too_deep());
+        };
+        let value = Guarded {
+            depth,
+            ..self.wrap(value)
+        };
         visit(self.inner, value).map_err(|error| self.guard.trace.format_error(error))
     }
 
