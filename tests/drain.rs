@@ -46,7 +46,7 @@ async fn server<K: Kind>(gate: &Gate) -> Running {
 }
 
 /// Waits until the listener is closed.
-async fn refuses(server: &Running) {
+async fn rejects(server: &Running) {
     while TcpStream::connect(server.addr()).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -60,7 +60,7 @@ async fn request_in_flight_is_answered_during_drain<K: Kind>() {
     within(gate.reached()).await;
 
     server.handle().stop();
-    within(refuses(&server)).await;
+    within(rejects(&server)).await;
     gate.open();
     assert_eq!(within(peer.hear()).await, Heard::message("work"));
     assert_eq!(within(peer.hear()).await, Heard::message("behind"));
@@ -259,7 +259,7 @@ async fn request_that_was_read_ahead_is_answered_during_drain<K: Kind>() {
     within(peer.send(frame(b"behind"))).await;
     within(server.peer().await.ask("so that it was read ahead")).await;
     server.handle().stop();
-    refuses(&server).await;
+    rejects(&server).await;
     gate.open();
     assert_eq!(within(peer.hear()).await, Heard::message("work"));
     assert_eq!(within(peer.hear()).await, Heard::message("behind"));
@@ -313,7 +313,7 @@ async fn handle_ends_a_drain_at_once<K: Kind>() {
     within(peer.send(frame(b"wait"))).await;
     within(gate.reached()).await;
     handle.stop();
-    within(refuses(&server)).await;
+    within(rejects(&server)).await;
     handle.abort();
     let error = server.result().await.expect_err("it was interrupted");
     assert_eq!(error.kind(), ErrorKind::Interrupted);

@@ -26,37 +26,37 @@ struct Receipt<'a> {
 }
 
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
-enum Refused {
+enum Rejected {
     SoldOut { left: u8 },
 }
 
-fn order<'a>(order: &Order<'a>) -> Result<Receipt<'a>, Refused> {
+fn order<'a>(order: &Order<'a>) -> Result<Receipt<'a>, Rejected> {
     match order.count {
         0..10 => Ok(Receipt {
             item: order.item,
             cents: 250 * u16::from(order.count),
         }),
-        _ => Err(Refused::SoldOut { left: 9 }),
+        _ => Err(Rejected::SoldOut { left: 9 }),
     }
 }
 
 #[server_protocol(format = Json)]
-fn json_order(message: Order<'_>) -> Result<Receipt<'_>, Refused> {
+fn json_order(message: Order<'_>) -> Result<Receipt<'_>, Rejected> {
     order(&message)
 }
 
 #[server_protocol(format = Json, framing = Lines)]
-fn json_lines(message: Order<'_>) -> Result<Receipt<'_>, Refused> {
+fn json_lines(message: Order<'_>) -> Result<Receipt<'_>, Rejected> {
     order(&message)
 }
 
 #[server_protocol(format = Postcard)]
-fn lean(message: Order<'_>) -> Result<Receipt<'_>, Refused> {
+fn lean(message: Order<'_>) -> Result<Receipt<'_>, Rejected> {
     order(&message)
 }
 
 #[server_protocol(format = MessagePack)]
-fn packed(message: Order<'_>) -> Result<Receipt<'_>, Refused> {
+fn packed(message: Order<'_>) -> Result<Receipt<'_>, Rejected> {
     order(&message)
 }
 
@@ -79,14 +79,14 @@ enum Is {
     #[prost(uint64, tag = "1")]
     Cents(u64),
     #[prost(string, tag = "2")]
-    Refused(String),
+    Rejected(String),
 }
 
 #[server_protocol(format = Protobuf)]
 async fn proto(order: ProtoOrder) -> Outcome {
     let is = match order.count {
         0..10 => Is::Cents(250 * u64::from(order.count)),
-        _ => Is::Refused(format!("{} is sold out", order.item)),
+        _ => Is::Rejected(format!("{} is sold out", order.item)),
     };
     Outcome { is: Some(is) }
 }
@@ -94,7 +94,7 @@ async fn proto(order: ProtoOrder) -> Outcome {
 /// Two requests, what answers them, and one that is wrong with the reason; in bytes of one format.
 struct Exchanges {
     good: [&'static [u8]; 2],
-    refused: [&'static [u8]; 2],
+    rejected: [&'static [u8]; 2],
     wrong: (&'static [u8], &'static str),
 }
 
@@ -103,7 +103,7 @@ const JSON: Exchanges = Exchanges {
         br#"{"item":"tea","note":"\n","count":2}"#,
         br#"{"Ok":{"item":"tea","cents":500}}"#,
     ],
-    refused: [
+    rejected: [
         br#"{"count": 10, "more": [1], "note": "", "item": "tea"}"#,
         br#"{"Err":{"SoldOut":{"left":9}}}"#,
     ],
@@ -115,7 +115,7 @@ const JSON: Exchanges = Exchanges {
 
 const POSTCARD: Exchanges = Exchanges {
     good: [b"\x03tea\x01\n\x02", b"\x00\x03tea\xf4\x03"],
-    refused: [b"\x03tea\x00\x0a", b"\x01\x00\x09"],
+    rejected: [b"\x03tea\x00\x0a", b"\x01\x00\x09"],
     wrong: (
         b"\x03tea\x09\n",
         "the Postcard is wrong at byte 5: it ends too early",
@@ -127,7 +127,7 @@ const MESSAGE_PACK: Exchanges = Exchanges {
         b"\x83\xa4item\xa3tea\xa4note\xa1\n\xa5count\x02",
         b"\x81\xa2Ok\x82\xa4item\xa3tea\xa5cents\xcd\x01\xf4",
     ],
-    refused: [
+    rejected: [
         b"\x84\xa5count\xcc\x0a\xa4more\x91\x01\xa4note\xa0\xa4item\xa3tea",
         b"\x81\xa3Err\x81\xa7SoldOut\x81\xa4left\x09",
     ],
@@ -139,7 +139,7 @@ const MESSAGE_PACK: Exchanges = Exchanges {
 
 const PROTOBUF: Exchanges = Exchanges {
     good: [b"\x0a\x03tea\x10\x02", b"\x08\xf4\x03"],
-    refused: [b"\x1a\x01x\x10\x0a\x0a\x03tea", b"\x12\x0ftea is sold out"],
+    rejected: [b"\x1a\x01x\x10\x0a\x0a\x03tea", b"\x12\x0ftea is sold out"],
     wrong: (
         b"\x0a\x03te\xff",
         "the Protobuf is wrong: ProtoOrder.item: invalid string value: data is not UTF-8 encoded",
@@ -151,8 +151,8 @@ async fn server_says<P: ServerProtocol>(protocol: P, exchanges: &Exchanges) {
     let mut peer = server.peer().await;
     let [good, reply] = exchanges.good;
     let (wrong, reason) = exchanges.wrong;
-    let [refused, rejection] = exchanges.refused;
-    within(peer.send([frame(good), frame(wrong), frame(refused)].concat())).await;
+    let [rejected, rejection] = exchanges.rejected;
+    within(peer.send([frame(good), frame(wrong), frame(rejected)].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::Message(reply.to_vec()));
     assert_eq!(
         within(peer.hear()).await,
@@ -216,10 +216,10 @@ async fn client_hears<P>(exchanges: &Exchanges, wrong: &'static [u8], reason: &s
 where
     P: Contract<Framing = LengthPrefixed>,
     for<'a> P:
-        Contract<Request<'a> = Order<'a>> + CallContract<Value<'a> = Result<Receipt<'a>, Refused>>,
+        Contract<Request<'a> = Order<'a>> + CallContract<Value<'a> = Result<Receipt<'a>, Rejected>>,
 {
     let [request, reply] = exchanges.good;
-    let rejection = exchanges.refused[1];
+    let rejection = exchanges.rejected[1];
     let replies = [reply, rejection, wrong];
     let (mut connection, server) = raw(replies.map(|reply| [request, reply]).to_vec()).await;
     let reply = within(connection.call::<P>(tea())).await.expect("a reply");
@@ -231,7 +231,7 @@ where
         })
     );
     let reply = within(connection.call::<P>(tea())).await.expect("a reply");
-    assert_eq!(reply, Err(Refused::SoldOut { left: 9 }));
+    assert_eq!(reply, Err(Rejected::SoldOut { left: 9 }));
     let error = within(connection.call::<P>(tea()))
         .await
         .expect_err("a wrong reply");
@@ -266,7 +266,7 @@ async fn client_writes_and_reads_each_format() {
     let [request, reply] = PROTOBUF.good;
     let exchanges = [
         [request, reply],
-        [request, PROTOBUF.refused[1]],
+        [request, PROTOBUF.rejected[1]],
         [request, b"\x09"],
     ];
     let (mut connection, server) = raw(exchanges.to_vec()).await;
@@ -274,7 +274,7 @@ async fn client_writes_and_reads_each_format() {
         item: "tea".to_owned(),
         count: 2,
     };
-    for expected in [Is::Cents(500), Is::Refused("tea is sold out".to_owned())] {
+    for expected in [Is::Cents(500), Is::Rejected("tea is sold out".to_owned())] {
         let reply = within(connection.call::<Proto>(order()))
             .await
             .expect("a reply");
@@ -291,13 +291,13 @@ async fn client_writes_and_reads_each_format() {
 }
 
 #[client_protocol(server = JsonOrder, request = |count: u8| Order { item: "tea", note: "".into(), count })]
-fn buy(reply: Result<Receipt<'_>, Refused>) -> Result<u16, Refused> {
+fn buy(reply: Result<Receipt<'_>, Rejected>) -> Result<u16, Rejected> {
     reply.map(|receipt| receipt.cents)
 }
 
 #[server_protocol(format = Json)]
-fn last(left: u8) -> Response<Result<u8, Refused>> {
-    Response::ReplyAndClose(left.checked_sub(1).ok_or(Refused::SoldOut { left }))
+fn last(left: u8) -> Response<Result<u8, Rejected>> {
+    Response::ReplyAndClose(left.checked_sub(1).ok_or(Rejected::SoldOut { left }))
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ async fn results_are_values_on_both_ends() {
     let bought = within(connection.exchange(Buy { count: 10 }))
         .await
         .expect("a reply");
-    assert_eq!(bought, Err(Refused::SoldOut { left: 9 }));
+    assert_eq!(bought, Err(Rejected::SoldOut { left: 9 }));
     drop(connection);
     server.stopped().await;
 }
@@ -355,7 +355,7 @@ async fn channel_and_pipeline_speak_a_format() {
 #[tokio::test]
 async fn last_answer_is_what_it_holds() {
     let server = start(ConcurrentServer::new(Last)).await;
-    for (left, expected) in [(1, Ok(0)), (0, Err(Refused::SoldOut { left: 0 }))] {
+    for (left, expected) in [(1, Ok(0)), (0, Err(Rejected::SoldOut { left: 0 }))] {
         let mut connection = within(Connection::connect(server.addr()))
             .await
             .expect("it listens");

@@ -4,31 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{DEPTH, Guard},
-    shortened,
+    guard::{DEPTH, Guard, shortened},
 };
 
 /// JSON, with the feature `json`: for people, for browsers, and for any other language.
 ///
-/// A message is one JSON value, without white space between its parts. Every type with serde's
-/// `Serialize` can be sent, and every one with `Deserialize` be read.
+/// A message is one JSON value, without white space between its parts. Types with serde's `Serialize` can be
+/// sent, and types with `Deserialize` can be received.
 ///
 /// | type | as JSON |
 /// |---|---|
-/// | a struct, a map | an object; keys that are no text, a number, a character or a `bool` have no form |
+/// | a struct, a map | an object; a key must be text, a number, a character or a `bool` |
 /// | a tuple, a list | an array |
 /// | an enum | `"Unit"`, `{"Newtype":1}`, `{"Tuple":[1,2]}`, `{"Struct":{"a":1}}` |
-/// | `Option<T>`, `()` | the value or `null`; `null`. `Some(None)` of an `Option<Option<T>>` is `null` as well, so it arrives as `None` |
+/// | `Option<T>`, `()` | the value or `null`; `null`. `Some(None)` and `Some(())` are `null` as well, and arrive as `None` |
 /// | `Result<T, E>` | `{"Ok":…}` or `{"Err":…}`: a value on both ends, see below |
-/// | floats | so that they can be read exactly; `null` where they are not finite |
+/// | floats | as many digits as it takes to read them exactly; `null` if they are not finite, which cannot be read as a float |
 /// | `&[u8]`, `Vec<u8>` | an array of numbers; only `Vec<u8>` is read from one |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
-/// No newline stands in a message, since JSON writes those in text as `\n`. So it can be
-/// combined with [`framing = Lines`](crate::Lines), which makes *JSON lines*. That has no form of its own
-/// for rejections, so `reject_with = in_json` with
-/// `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string()) }` lets a peer whose request
-/// is no JSON know, and go on.
+/// A message contains no newline, because JSON escapes those in text as `\n`. So you can combine it with
+/// [`framing = Lines`](crate::Lines), which makes *JSON lines*. That framing cannot send a rejection. With
+/// `reject_with = in_json` and
+/// `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string()) }`, a peer whose request
+/// is not JSON is told so, and the connection goes on.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -47,47 +46,49 @@ use super::{
 /// }
 ///
 /// #[derive(Serialize)]
-/// enum Refused {
+/// enum Rejected {
 ///     SoldOut,
 /// }
 ///
 /// #[server_protocol(format = Json)]
-/// fn sell(order: Order<'_>) -> Result<Receipt<'_>, Refused> {
+/// fn sell(order: Order<'_>) -> Result<Receipt<'_>, Rejected> {
 ///     match order.count {
 ///         0..100 => Ok(Receipt { item: order.item, cents: 250 * u64::from(order.count) }),
-///         _ => Err(Refused::SoldOut),
+///         _ => Err(Rejected::SoldOut),
 ///     }
 /// }
 /// ```
 ///
 /// # Floats
 ///
-/// `serde_json` reads some of them with an error in the last bit. Where that matters, enable its feature
-/// `float_roundtrip` in your own `Cargo.toml`; it makes reading slower (by 6 % for a message
+/// `serde_json` reads some floats with an error in the last bit. If that matters, enable its feature
+/// `float_roundtrip` in your own `Cargo.toml`. It makes reading slower (by 6 % for a message
 /// without any float).
 ///
 /// # Results
 ///
-/// A `Result` is a value like any other: the client gets it as the reply, and its error is of
-/// the type that the function returned. So a call returns `Result<Result<T, E>, tcs::Error>`. To have the
-/// last reply of a connection say one, return `Response<Result<T, E>>`; `Result<Response<T>, E>` is for
-/// [`Plain`](crate::Plain) only.
+/// A `Result` is a value like any other. The client receives it as the reply, with the error type
+/// of the function, so a call returns `Result<Result<T, E>, tcs::Error>`. To close the connection after a reply,
+/// return a `Response<Result<T, E>>`. `Result<Response<T>, E>` is for [`Plain`](crate::Plain) only.
 ///
 /// # What is borrowed
 ///
-/// `&str` is borrowed from the receive buffer. Where the text has an escape (`\"`, `\n`, `\u00e9`), it is
-/// copied without it, and borrowed from the copy. In a field, `Cow<str>` is borrowed with
-/// `#[serde(borrow)]`, and copied without it. [`Decode::decode`] has no place for copies: if you call it
-/// yourself, it refuses a `&str` with an escape.
+/// `&str` is borrowed from the receive buffer. Text with an escape (`\"`, `\n`, `\u00e9`) is copied without
+/// the escape, and borrowed from the copy. `Cow<str>` in a field is borrowed with
+/// `#[serde(borrow)]`, and copied without it. If you call [`Decode::decode`] yourself, there is no memory for copies, and a
+/// `&str` with an escape is an error.
 ///
 /// # Errors
 ///
-/// What cannot be read is refused as a *bad request* that names line and column, as is anything but
-/// white space behind the value, and what nests deeper than 128 levels. Fields that the type does not
-/// know are skipped, unless it has `#[serde(deny_unknown_fields)]`.
+/// A server rejects a request as a *bad request*, with line and column, if:
 ///
-/// Types with `#[serde(untagged)]` or `#[serde(flatten)]` are read within serde, where nothing limits how deep
-/// they nest. Such a type must not hold itself by an `Option` alone: reading the message `1` as
+/// - it is not a value of the type, or more than white space follows the value
+/// - it nests deeper than 128 levels of lists and objects, or 256 with options
+///
+/// Fields that the type does not have are skipped, unless the type has `#[serde(deny_unknown_fields)]`.
+///
+/// serde reads types with `#[serde(untagged)]` or `#[serde(flatten)]` itself, without a limit of levels.
+/// Such a type must not contain itself by an `Option` alone: to read the message `1` as
 /// `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }` overflows the stack, which ends the
 /// process. Put the link into a field, as in `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,56 +98,38 @@ pub enum Json {}
 impl<T: Serialize> Encode<Json> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        serde_json::to_writer(out, &self).map_err(no_form)
+        serde_json::to_writer(out, &self)
+            .map_err(|error| EncodeError::new(format_args!("it has no form in JSON: {error}")))
     }
 }
 
 impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
     #[inline]
     fn decode(mut frame: Frame<'a>) -> Result<Self, DecodeError> {
-        let mut guard = guard(&frame);
-        if let Some(scratch) = frame.take_scratch() {
-            guard = guard.with_scratch(scratch);
-        }
-        read(&frame, &guard)
+        let bytes = frame.bytes();
+        // `serde_json` itself limits lists and objects to 128 levels. Options, which take no bytes, may be
+        // between them.
+        let guard = Guard::new(bytes.len(), 2 * DEPTH).with_scratch(frame.take_scratch());
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let value = guard.read(&mut deserializer).map_err(unreadable)?;
+        deserializer.end().map_err(unreadable)?;
+        Ok(value)
     }
 }
 
-/// `serde_json` limits lists and objects to 128 levels. Options, which take no bytes, may be between
-/// them.
-#[inline]
-fn guard<'a>(frame: &Frame<'a>) -> Guard<'a> {
-    Guard::new(frame.bytes().len(), 2 * DEPTH)
-}
-
-#[inline]
-fn read<'a, T: Deserialize<'a>>(frame: &Frame<'a>, guard: &Guard<'a>) -> Result<T, DecodeError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(frame.bytes());
-    let value = guard.read(&mut deserializer).map_err(wrong)?;
-    deserializer.end().map_err(wrong)?;
-    Ok(value)
-}
-
 #[cold]
 #[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn no_form(error: serde_json::Error) -> EncodeError {
-    EncodeError::new(format_args!("it has no form in JSON: {error}"))
-}
-
-#[cold]
-#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn wrong(error: serde_json::Error) -> DecodeError {
+fn unreadable(error: serde_json::Error) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let text = text.trim_end_matches(&format!(" at line {line} column {column}"));
+    let reason = text.trim_end_matches(&format!(" at line {line} column {column}"));
     DecodeError::new(format_args!(
         "the JSON is wrong in line {line}, column {column}: {}",
-        shortened(text)
+        shortened(reason)
     ))
 }
 
-#[cfg(test)]
-#[cfg(all(feature = "messagepack", feature = "postcard"))]
+#[cfg(all(test, feature = "messagepack", feature = "postcard"))]
 mod tests {
     use std::{borrow::Cow, collections::BTreeMap};
 
@@ -157,9 +140,9 @@ mod tests {
         Decode, Encode, Frame, Writer,
         format::{
             Outcome,
-            samples::{
+            tests::{
                 Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything,
-                is_read_whole, lies_in, read, refused, sent, unsent,
+                is_read_whole, lies_in, read, rejected, sent, unsent,
             },
         },
     };
@@ -243,7 +226,7 @@ mod tests {
         let value = read::<Json, Borrowing<'_>>(bytes).expect("it is right");
         assert!(matches!(value.note, Cow::Owned(note) if note == "é"));
         assert_eq!(
-            refused::<Json, Borrowing<'_>>(br#"{"name":"A\n","note":""}"#),
+            rejected::<Json, Borrowing<'_>>(br#"{"name":"A\n","note":""}"#),
             "the JSON is wrong in line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string"
         );
     }
@@ -280,38 +263,39 @@ mod tests {
 
     #[test]
     fn what_does_not_decode_says_where_and_why() {
-        for (refusal, expected) in [
+        for (rejection, expected) in [
             (
-                refused::<Json, u8>(b""),
+                rejected::<Json, u8>(b""),
                 "1, column 0: EOF while parsing a value",
             ),
             (
-                refused::<Json, u8>(b"\n 1 2"),
+                rejected::<Json, u8>(b"\n 1 2"),
                 "2, column 4: trailing characters",
             ),
             (
-                refused::<Json, u8>(b"300"),
+                rejected::<Json, u8>(b"300"),
                 "1, column 3: invalid value: integer `300`, expected u8",
             ),
             (
-                refused::<Json, Kind>(b"\"a\\u001b[2J\""),
+                rejected::<Json, Kind>(b"\"a\\u001b[2J\""),
                 "1, column 12: unknown variant `a\\u{1b}[2J`, expected one of `Unit`, `One`, `Two`, `Named`",
             ),
             (
-                refused::<Json, String>(b"\"a\xff\""),
+                rejected::<Json, String>(b"\"a\xff\""),
                 "1, column 3: invalid unicode code point",
             ),
         ] {
-            assert_eq!(refusal, format!("the JSON is wrong in line {expected}"));
+            assert_eq!(rejection, format!("the JSON is wrong in line {expected}"));
         }
         let long = format!("\"{}\"", "x".repeat(100_000));
-        let refusal = refused::<Json, Kind>(long.as_bytes());
+        let rejection = rejected::<Json, Kind>(long.as_bytes());
         assert!(
-            refusal.starts_with("the JSON is wrong in line 1, column 100002: unknown variant `xxx")
+            rejection
+                .starts_with("the JSON is wrong in line 1, column 100002: unknown variant `xxx")
         );
         assert!(
-            refusal.ends_with("xxx…") && refusal.len() < 350,
-            "{refusal}"
+            rejection.ends_with("xxx…") && rejection.len() < 350,
+            "{rejection}"
         );
     }
 
@@ -320,14 +304,14 @@ mod tests {
         let enums = |levels| r#"{"In":"#.repeat(levels) + "\"End\"" + &"}".repeat(levels);
         assert!(read::<Json, Nest>(enums(100).as_bytes()).is_ok());
         assert!(
-            refused::<Json, Nest>(enums(100_000).as_bytes()).ends_with("recursion limit exceeded")
+            rejected::<Json, Nest>(enums(100_000).as_bytes()).ends_with("recursion limit exceeded")
         );
         let lists = "[".repeat(1_000_000);
-        assert!(refused::<Json, Lists>(lists.as_bytes()).ends_with("recursion limit exceeded"));
+        assert!(rejected::<Json, Lists>(lists.as_bytes()).ends_with("recursion limit exceeded"));
         assert!(read::<Json, Chain>(b"null").is_ok());
         let too_deep = "it nests deeper than 256 levels";
-        assert!(refused::<Json, Chain>(b"1").ends_with(too_deep));
-        assert!(refused::<Json, (u8, Option<Chain>)>(b"[1,true]").ends_with(too_deep));
+        assert!(rejected::<Json, Chain>(b"1").ends_with(too_deep));
+        assert!(rejected::<Json, (u8, Option<Chain>)>(b"[1,true]").ends_with(too_deep));
     }
 
     #[test]

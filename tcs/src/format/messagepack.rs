@@ -1,34 +1,35 @@
 //! `MessagePack`, by `rmp-serde`.
 
-use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error, encode};
+use std::borrow::Cow;
+
+use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{DEPTH, Guard},
-    shortened,
+    guard::{DEPTH, Guard, shortened},
 };
 
-/// `MessagePack`, with the feature `messagepack`: JSON's model in fewer bytes, for any language.
+/// `MessagePack`, with the feature `messagepack`: the data model of JSON in fewer bytes, for any language.
 ///
-/// The format is specified at <https://msgpack.org>. Every type with serde's `Serialize` can be sent, and
-/// every one with `Deserialize` be read.
+/// The format is specified at <https://msgpack.org>. Types with serde's `Serialize` can be sent, and types with
+/// `Deserialize` can be received.
 ///
 /// | type | as `MessagePack` |
 /// |---|---|
 /// | integers, floats, `bool`, text | as they are, each with its type |
-/// | a struct | a map with the names of its fields, so that other languages read a dictionary, and fields may be added. An array in their order is read as well |
+/// | a struct | a map with the names of its fields, so that other languages read a dictionary, and fields can be added. An array in the order of the fields is read as well |
 /// | `&[u8]`, `Vec<u8>`, `Cow<[u8]>` | `bin`; `Vec<u8>` is read from an array as well |
 /// | a tuple, another list | an array |
-/// | an enum | the variant's name, or a map of the name to what the variant holds |
-/// | `Option<T>`, `()` | the value or nil; nil. `Some(None)` of an `Option<Option<T>>` is nil as well, so it arrives as `None` |
+/// | an enum | the name of the variant, or a map from the name to what the variant holds |
+/// | `Option<T>`, `()` | the value or nil; nil. `Some(None)` and `Some(())` are nil as well, and arrive as `None` |
 /// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: a value on both ends |
-/// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well |
+/// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well. As a `u128`, a negative integer wraps around |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
-/// Its messages are bytes of all values, so they need a framing that says how many follow, such as the
-/// default, [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings): with lines and delimiters,
-/// some messages cannot be sent.
+/// A message may contain any byte, so use a framing that sends the length, such as the default,
+/// [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings). With lines and delimiters, some messages
+/// cannot be sent.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -49,23 +50,28 @@ use super::{
 ///
 /// # Results
 ///
-/// A `Result` is a value like any other: the client gets it as the reply, so a call returns
-/// `Result<Result<T, E>, tcs::Error>`. The last reply of a connection is a `Response<Result<T, E>>`.
+/// A `Result` is a value like any other. The client receives it as the reply, so a call returns
+/// `Result<Result<T, E>, tcs::Error>`. To close the connection after a reply, return a `Response<Result<T, E>>`.
 ///
 /// # What is borrowed
 ///
-/// `&str` and `&[u8]` are borrowed from the receive buffer. In a field, `Cow<str>` is so with
+/// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
 ///
 /// # Errors
 ///
-/// What cannot be read is refused as a *bad request* that names the place (`/2/0` is element 0
-/// of element 2, counted from 0), as is anything after the value, what nests deeper than
-/// 128 levels (of lists, structs, enums, options, …), and a list that claims more elements than its
-/// message has bytes.
+/// A server rejects a request as a *bad request*, with the path of the element (`/2/0` is element 0
+/// of element 2, counted from 0), if:
 ///
-/// Types with `#[serde(untagged)]` or `#[serde(flatten)]` are read within serde, where nothing limits how deep
-/// they nest. Such a type must not hold itself by an `Option` alone: reading the message `1` as
+/// - it is not a value of the type, or bytes follow the value
+/// - it nests deeper than 128 levels of lists, maps, structs, enums and options
+/// - its lists and maps claim more elements than the message has bytes
+///
+/// To encode a list that begins with a `u8` and continues with another type is an error. This can happen with
+/// `#[serde(untagged)]` only.
+///
+/// serde reads types with `#[serde(untagged)]` or `#[serde(flatten)]` itself, without a limit of levels.
+/// Such a type must not contain itself by an `Option` alone: to read the message `1` as
 /// `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }` overflows the stack, which ends the
 /// process. Put the link into a field, as in `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +85,9 @@ impl<T: Serialize> Encode<MessagePack> for T {
         let mut serializer = Serializer::new(out)
             .with_struct_map()
             .with_bytes(BytesMode::ForceIterables);
-        self.serialize(&mut serializer).map_err(no_form)
+        self.serialize(&mut serializer).map_err(|error| {
+            EncodeError::new(format_args!("it has no form in MessagePack: {error}"))
+        })
     }
 }
 
@@ -91,55 +99,43 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
         let mut deserializer = Deserializer::from_read_ref(bytes);
         let value = guard
             .read(&mut deserializer)
-            .map_err(|error| wrong(&error, &guard))?;
-        // It does not tell what is left; but whoever reads on at the end is told of that first.
+            .map_err(|error| unreadable(&error, &guard))?;
+        // The crate does not say whether bytes are left. But to read on fails like this only at the end.
         match bool::deserialize(&mut deserializer) {
             Err(Error::InvalidMarkerRead(_)) => Ok(value),
-            _ => Err(too_long()),
+            _ => Err(DecodeError::new(
+                "the MessagePack is wrong: bytes are left behind the value",
+            )),
         }
     }
 }
 
 #[cold]
-#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn no_form(error: encode::Error) -> EncodeError {
-    EncodeError::new(format_args!("it has no form in MessagePack: {error}"))
-}
-
-#[cold]
-fn too_long() -> DecodeError {
-    DecodeError::new("the MessagePack is wrong: bytes are left behind the value")
-}
-
-#[cold]
-fn wrong(error: &Error, guard: &Guard<'_>) -> DecodeError {
-    let reason = match error {
-        Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".to_owned(),
-        Error::TypeMismatch(marker) => format!("{marker:?} is not what is expected here"),
-        Error::OutOfRange => "a number is too large for its type".to_owned(),
-        Error::LengthMismatch(_) => "a list or map has another length than its type".to_owned(),
-        Error::DepthLimitExceeded => "it nests too deep".to_owned(),
-        Error::Utf8Error(_) => "a text is not UTF-8".to_owned(),
-        error => error.to_string(),
+fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
+    let path = guard.trace().path();
+    let reason: Cow<'_, str> = match error {
+        Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".into(),
+        Error::TypeMismatch(marker) => format!("{marker:?} is not what is expected here").into(),
+        Error::OutOfRange => "a number is too large for its type".into(),
+        Error::LengthMismatch(_) => "a list or map has another length than its type".into(),
+        Error::Utf8Error(_) => "a text is not UTF-8".into(),
+        error => error.to_string().into(),
     };
-    DecodeError::new(format_args!(
-        "the MessagePack is wrong at {}: {}",
-        guard.path(),
-        shortened(&reason)
-    ))
+    let reason = shortened(&reason);
+    DecodeError::new(format_args!("the MessagePack is wrong at {path}: {reason}"))
 }
 
-#[cfg(test)]
-#[cfg(all(feature = "json", feature = "postcard"))]
+#[cfg(all(test, feature = "json", feature = "postcard"))]
 mod tests {
     use std::borrow::Cow;
 
     use proptest::prelude::*;
+    use serde::{Deserialize, Deserializer};
 
     use super::MessagePack;
-    use crate::format::samples::{
+    use crate::format::tests::{
         Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
-        lies_in, read, refused, sent, unsent,
+        lies_in, read, rejected, sent, unsent,
     };
 
     proptest! {
@@ -209,31 +205,56 @@ mod tests {
 
     #[test]
     fn what_does_not_decode_says_where_and_why() {
-        for (refusal, expected) in [
-            (refused::<MessagePack, u8>(b""), "/: it ends too early"),
+        for (rejection, expected) in [
+            (rejected::<MessagePack, u8>(b""), "/: it ends too early"),
             (
-                refused::<MessagePack, (u8, Vec<u8>)>(b"\x92\x01\x92\x01"),
+                rejected::<MessagePack, (u8, Vec<u8>)>(b"\x92\x01\x92\x01"),
                 "/1/1: it ends too early",
             ),
             (
-                refused::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
+                rejected::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
                 "/1: FixStr(1) is not what is expected here",
             ),
             (
-                refused::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
+                rejected::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
                 "/0: unknown variant `a\\u{1b}[2J`, expected one of `Unit`, `One`, `Two`, `Named`",
             ),
             (
-                refused::<MessagePack, Vec<u8>>(b"\xdd\xff\xff\xff\xff\x01"),
+                rejected::<MessagePack, Vec<u8>>(b"\xdd\xff\xff\xff\xff\x01"),
                 "/: it claims 4294967295 elements, which is more than its bytes",
             ),
         ] {
-            assert_eq!(refusal, format!("the MessagePack is wrong at {expected}"));
+            assert_eq!(rejection, format!("the MessagePack is wrong at {expected}"));
         }
         assert_eq!(
-            refused::<MessagePack, u8>(b"\x01\x02"),
+            rejected::<MessagePack, u8>(b"\x01\x02"),
             "the MessagePack is wrong: bytes are left behind the value"
         );
+    }
+
+    /// Reads a list of `bool`, or nothing.
+    #[derive(Debug, PartialEq)]
+    struct Lenient(Vec<bool>);
+
+    impl<'a> Deserialize<'a> for Lenient {
+        fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+            let list = Deserialize::deserialize(deserializer);
+            Ok(Self(list.unwrap_or_default()))
+        }
+    }
+
+    #[test]
+    fn path_of_an_error_stays_short_after_errors_that_a_type_ignored() {
+        let lists = [b"\x92\xdc\x03\xe8".as_slice(), &b"\x91\x01".repeat(1_000)].concat();
+        let bytes = [lists.as_slice(), b"\xc3"].concat();
+        let nothing = (0..1_000).map(|_| Lenient(Vec::new())).collect();
+        assert_eq!(
+            read::<MessagePack, (Vec<Lenient>, bool)>(&bytes),
+            Ok((nothing, true))
+        );
+        let bytes = [lists.as_slice(), b"\x91\x01"].concat();
+        let rejection = rejected::<MessagePack, (Vec<Lenient>, Vec<bool>)>(&bytes);
+        assert!(rejection.contains("wrong at /1/0") && rejection.len() < 100);
     }
 
     #[test]
@@ -241,18 +262,18 @@ mod tests {
         let too_deep = "it nests deeper than 128 levels";
         let enums = |levels| sent::<MessagePack, _>(Nest::of(levels));
         assert_eq!(read::<MessagePack, Nest>(&enums(128)), Ok(Nest::of(128)));
-        assert!(refused::<MessagePack, Nest>(&enums(129)).ends_with(too_deep));
-        assert!(refused::<MessagePack, Nest>(&b"\x81\xa2In".repeat(100_000)).ends_with(too_deep));
+        assert!(rejected::<MessagePack, Nest>(&enums(129)).ends_with(too_deep));
+        assert!(rejected::<MessagePack, Nest>(&b"\x81\xa2In".repeat(100_000)).ends_with(too_deep));
         // An option of an option is not told apart from it, so this takes one byte.
-        assert!(refused::<MessagePack, Chain>(b"\x01").ends_with(too_deep));
-        assert!(refused::<MessagePack, Lists>(&b"\x91".repeat(100_000)).ends_with(too_deep));
+        assert!(rejected::<MessagePack, Chain>(b"\x01").ends_with(too_deep));
+        assert!(rejected::<MessagePack, Lists>(&b"\x91".repeat(100_000)).ends_with(too_deep));
         // Nothing is nested here but what no field wants.
         let unknown = [
             b"\x83\xa4name\xa1a\xa4note\xa1b\xa1x".as_slice(),
             &b"\x91".repeat(100_000),
         ]
         .concat();
-        assert!(refused::<MessagePack, Borrowing<'_>>(&unknown).ends_with(too_deep));
+        assert!(rejected::<MessagePack, Borrowing<'_>>(&unknown).ends_with(too_deep));
     }
 
     #[test]

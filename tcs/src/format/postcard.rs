@@ -1,39 +1,42 @@
 //! Postcard, by the crate of that name.
 //!
-//! The crate drops the texts of errors and writes a value whose fields are partly left out, so
-//! [`Output`] stands before its serializer. The guard stands before its deserializer.
+//! The crate drops the texts of errors, and it writes structs with fields that are left out, which nobody
+//! can read. So values pass through a [`Writing`] on their way to its serializer, and through the guard on
+//! their way from its deserializer.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use postcard::{Deserializer, Error, Serializer, de_flavors, ser_flavors};
+use postcard::{
+    Deserializer, Error, Serializer, de_flavors,
+    ser_flavors::{self, io::WriteFlavor},
+};
 use serde::{
     Deserialize, Serialize,
-    ser::{
-        self, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-        SerializeTupleStruct, SerializeTupleVariant,
-    },
+    de::value::Error as WriteError,
+    ser::{self, Error as _},
 };
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{DEPTH, Guard},
-    shortened,
+    guard::{DEPTH, Guard, shortened},
 };
 
-/// Postcard, with the feature `postcard`: the leanest format, between programs in Rust.
+/// Postcard, with the feature `postcard`: the most compact format, for programs in Rust.
 ///
-/// It writes values one after the other, without names or types: both ends must have the same
-/// ones, so that a field can be added only together with a new message. The format is specified at
-/// <https://postcard.jamesmunns.com/wire-format>. Every type with serde's `Serialize` can be sent, and
-/// every one with `Deserialize` be read, as long as the message need not say what it is: neither
-/// `#[serde(untagged)]`, `#[serde(tag = …)]`, `#[serde(flatten)]` nor `serde_json::Value` can be read.
-/// Nor can what is left out be told from what follows, see [below](#fields-that-are-left-out).
+/// A message is its values, one after the other, without names or types. So both ends need the same types, and
+/// to add a field is to change the protocol. The format is specified at
+/// <https://postcard.jamesmunns.com/wire-format>.
+///
+/// Types with serde's `Serialize` can be sent, and types with `Deserialize` can be received. The exceptions are
+/// types that have to look at the message to know what follows: `#[serde(untagged)]`, `#[serde(tag = …)]`,
+/// `#[serde(flatten)]` and `serde_json::Value` cannot be received. Neither can a struct with
+/// [fields that are left out](#fields-that-are-left-out).
 ///
 /// | type | in bytes |
 /// |---|---|
 /// | integers of 16 bits and more | 7 bits in a byte, the lowest first; signed ones in zigzag |
 /// | `u8`, `i8`, `bool`, floats | as they are, little-endian |
-/// | text, `&[u8]`, lists, maps | the count, then the elements |
+/// | text, `&[u8]`, lists, maps | the number of elements, then the elements |
 /// | structs, tuples | the fields |
 /// | an enum | the number of the variant, then its fields |
 /// | `Option<T>` | 0, or 1 and the value |
@@ -41,9 +44,9 @@ use super::{
 /// | `()` | nothing |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
-/// Its messages are bytes of all values, so they need a framing that says how many follow, such as the
-/// default, [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings): with lines and delimiters,
-/// some messages cannot be sent.
+/// A message may contain any byte, so use a framing that sends the length, such as the default,
+/// [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings). With lines and delimiters, some messages
+/// cannot be sent.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -66,32 +69,36 @@ use super::{
 ///
 /// # Results
 ///
-/// A `Result` is a value like any other: the client gets it as the reply, so a call returns
-/// `Result<Result<T, E>, tcs::Error>`. The last reply of a connection is a `Response<Result<T, E>>`.
+/// A `Result` is a value like any other. The client receives it as the reply, so a call returns
+/// `Result<Result<T, E>, tcs::Error>`. To close the connection after a reply, return a `Response<Result<T, E>>`.
 ///
 /// # What is borrowed
 ///
-/// `&str` and `&[u8]` are borrowed from the receive buffer. In a field, `Cow<str>` is so with
+/// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
 ///
 /// # Fields that are left out
 ///
-/// A value with a field that `#[serde(skip_serializing_if = …)]` leaves out has no form: the reader would
-/// take what follows for that field. These are left out without a sign, so do not use them:
+/// To encode a value whose field `#[serde(skip_serializing_if = …)]` leaves out is an error, because the reader
+/// would take the value that follows for that field. Other attributes leave values out in a way that this library cannot
+/// detect, so do not use them:
 ///
-/// - `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` on a field; `#[serde(skip)]`, which is
-///   both, is all right
-/// - `#[serde(skip_serializing_if = …)]` on a field without a name
-/// - `#[serde(skip)]` or `#[serde(skip_deserializing)]` on a variant that is not the last: the writer counts
-///   it, and the reader does not
+/// - `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` on a field. `#[serde(skip)]`, which is
+///   both, is fine.
+/// - `#[serde(skip_serializing_if = …)]` on a field without a name.
+/// - `#[serde(skip)]` or `#[serde(skip_deserializing)]` on a variant that is not the last one: the sender counts
+///   it, and the receiver does not.
 ///
 /// # Errors
 ///
-/// What cannot be read is refused as a *bad request* that names the byte, as is anything behind the
-/// value, and what nests deeper than 128 levels (of lists, structs, enums, options, …). So are lists that
-/// claim more elements than the message has bytes: honest ones of values that take no bytes,
-/// as `Vec<()>`, can do so as well. A list or map that does not know its length before it is
-/// written has no form.
+/// A server rejects a request as a *bad request*, with the number of the byte, if:
+///
+/// - it is not a value of the type, or bytes follow the value
+/// - it nests deeper than 128 levels of lists, maps, structs, enums and options
+/// - its lists and maps claim more elements than the message has bytes. So a list of values that take no bytes, such as
+///   `Vec<()>`, cannot be long
+///
+/// To encode a list or a map that does not know its length in advance is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 pub enum Postcard {}
@@ -99,10 +106,9 @@ pub enum Postcard {}
 impl<T: Serialize> Encode<Postcard> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        let mut output = Output(Serializer {
-            output: Appended(out),
-        });
-        self.serialize(&mut output).map_err(no_form)
+        let output = WriteFlavor::new(out);
+        self.serialize(&mut Writing(Serializer { output }))
+            .map_err(|error| EncodeError::new(format_args!("it has no form in Postcard: {error}")))
     }
 }
 
@@ -111,25 +117,21 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
         let guard = Guard::new(bytes.len(), DEPTH);
-        let mut deserializer = Deserializer::from_flavor(Unread(bytes));
-        let read = guard.read(&mut deserializer);
-        let left = deserializer.finalize().unwrap_or_default();
-        match read {
-            Ok(value) if left.is_empty() => Ok(value),
-            read => Err(wrong(read.err().as_ref(), &guard, bytes.len() - left.len())),
+        let mut deserializer = Deserializer::from_flavor(Input(bytes));
+        let value = guard.read(&mut deserializer);
+        let rest = deserializer.finalize().unwrap_or_default();
+        let place = bytes.len() - rest.len();
+        match value {
+            Ok(value) if rest.is_empty() => Ok(value),
+            value => Err(unreadable(value.err().as_ref(), &guard, place)),
         }
     }
 }
 
+/// Returns the error for bytes that cannot be read beyond `place`.
 #[cold]
-#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn no_form(failure: Failure) -> EncodeError {
-    EncodeError::new(format_args!("it has no form in Postcard: {failure}"))
-}
-
-#[cold]
-fn wrong(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
-    let said = guard.reason();
+fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
+    let recorded = guard.trace().reason();
     let reason = match error {
         None => "the value ends here, and more follows",
         Some(Error::DeserializeUnexpectedEnd) => "it ends too early",
@@ -139,7 +141,7 @@ fn wrong(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError 
         Some(Error::DeserializeBadUtf8) => "a text is not UTF-8",
         Some(Error::DeserializeBadOption) => "an option is neither 0 nor 1",
         Some(Error::WontImplement) => "the type asks what comes, which Postcard does not say",
-        Some(_) => said.as_deref().unwrap_or("it is not what is expected"),
+        Some(_) => recorded.as_deref().unwrap_or("it is not what is expected"),
     };
     DecodeError::new(format_args!(
         "the Postcard is wrong at byte {place}: {}",
@@ -147,28 +149,28 @@ fn wrong(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError 
     ))
 }
 
-/// The bytes of a message that are not read yet. Unlike those of the crate, they leave it to the
-/// guard to judge how many elements a list claims.
-struct Unread<'a>(&'a [u8]);
+/// The bytes of a message that are not read yet.
+///
+/// The crate's own type withholds the length of a list that claims more than the bytes that are left. The
+/// guard needs the length, because a list of values that take no bytes never ends too early.
+struct Input<'a>(&'a [u8]);
 
-impl<'a> de_flavors::Flavor<'a> for Unread<'a> {
+impl<'a> de_flavors::Flavor<'a> for Input<'a> {
     type Remainder = &'a [u8];
     type Source = &'a [u8];
 
     #[inline]
     fn pop(&mut self) -> postcard::Result<u8> {
-        let (first, rest) = self
-            .0
-            .split_first()
-            .ok_or(Error::DeserializeUnexpectedEnd)?;
+        let split = self.0.split_first();
+        let (first, rest) = split.ok_or(Error::DeserializeUnexpectedEnd)?;
         self.0 = rest;
         Ok(*first)
     }
 
     #[inline]
     fn try_take_n(&mut self, count: usize) -> postcard::Result<&'a [u8]> {
-        let taken = self.0.split_at_checked(count);
-        let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
+        let split = self.0.split_at_checked(count);
+        let (taken, rest) = split.ok_or(Error::DeserializeUnexpectedEnd)?;
         self.0 = rest;
         Ok(taken)
     }
@@ -178,77 +180,45 @@ impl<'a> de_flavors::Flavor<'a> for Unread<'a> {
     }
 }
 
-/// Appends to a message.
-struct Appended<'w, 'a>(&'w mut Writer<'a>);
-
-impl ser_flavors::Flavor for Appended<'_, '_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.put(&[byte]);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.put(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// Why a value cannot be written.
-#[derive(Debug)]
-struct Failure(Box<str>);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        shortened(&self.0).fmt(f)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl ser::Error for Failure {
-    #[cold]
-    fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self(reason.to_string().into())
-    }
-}
-
-impl From<Error> for Failure {
-    #[cold]
-    fn from(error: Error) -> Self {
-        match error {
-            Error::SerializeSeqLengthUnknown => {
-                Self("a list or map does not know its length".into())
-            }
-            Error::CollectStrError => Self("a value cannot be shown as text".into()),
-            error => Self(error.to_string().into()),
+/// Converts an error of the crate to one that keeps texts.
+#[cold]
+fn write_error(error: Error) -> WriteError {
+    match error {
+        Error::SerializeSeqLengthUnknown => {
+            WriteError::custom("a list or map does not know its length")
         }
+        error => WriteError::custom(error),
     }
 }
 
-/// The serializer of the crate, which gets single values and the beginnings of others. Their parts
-/// come back to this one.
-struct Output<F: ser_flavors::Flavor>(Serializer<F>);
+/// The serializer of the crate, which writes what takes bytes: single values, and the beginnings of
+/// lists, maps, options and enums. All that is inside of another value passes through this.
+struct Writing<F: ser_flavors::Flavor>(Serializer<F>);
 
-macro_rules! serialize {
-    ($($method:ident($($name:ident: $type:ty),*);)+) => {$(
+/// Methods that write a value, or the beginning of one.
+macro_rules! write_value {
+    ($($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
         #[inline]
-        fn $method(self, $($name: $type),*) -> Result<(), Failure> {
-            Ok(self.0.$method($($name),*)?)
+        fn $method(self, $($name: $type),*) -> Result<(), WriteError> {
+            self.0.$method($($name),*).map_err(write_error)
         }
     )+};
 }
 
-impl<F: ser_flavors::Flavor> ser::Serializer for &mut Output<F> {
+/// Methods that begin a value with parts, and what they write before the first part.
+macro_rules! begin {
+    ($($method:ident($($name:ident: $type:ty),*) $(=> $first:ident($($argument:ident),*))?),+ $(,)?) => {$(
+        #[inline]
+        fn $method(self, $($name: $type),*) -> Result<Self, WriteError> {
+            $(self.0.$first($($argument),*).map_err(write_error)?;)?
+            Ok(self)
+        }
+    )+};
+}
+
+impl<F: ser_flavors::Flavor> ser::Serializer for &mut Writing<F> {
     type Ok = ();
-    type Error = Failure;
+    type Error = WriteError;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
@@ -257,40 +227,33 @@ impl<F: ser_flavors::Flavor> ser::Serializer for &mut Output<F> {
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
 
-    serialize! {
-        serialize_bool(value: bool);
-        serialize_i8(value: i8);
-        serialize_i16(value: i16);
-        serialize_i32(value: i32);
-        serialize_i64(value: i64);
-        serialize_i128(value: i128);
-        serialize_u8(value: u8);
-        serialize_u16(value: u16);
-        serialize_u32(value: u32);
-        serialize_u64(value: u64);
-        serialize_u128(value: u128);
-        serialize_f32(value: f32);
-        serialize_f64(value: f64);
-        serialize_char(value: char);
-        serialize_str(value: &str);
-        serialize_bytes(value: &[u8]);
-        serialize_none();
-        serialize_unit();
-        serialize_unit_struct(name: &'static str);
-        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str);
+    write_value! {
+        serialize_bool(value: bool), serialize_char(value: char),
+        serialize_i8(value: i8), serialize_i16(value: i16), serialize_i32(value: i32),
+        serialize_i64(value: i64), serialize_i128(value: i128),
+        serialize_u8(value: u8), serialize_u16(value: u16), serialize_u32(value: u32),
+        serialize_u64(value: u64), serialize_u128(value: u128),
+        serialize_f32(value: f32), serialize_f64(value: f64),
+        serialize_str(value: &str), serialize_bytes(value: &[u8]),
+        serialize_none(), serialize_unit(), serialize_unit_struct(name: &'static str),
+        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str),
     }
 
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
-    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), Failure> {
-        Ok(self.0.collect_str(value)?)
+    begin! {
+        serialize_seq(length: Option<usize>) => serialize_seq(length),
+        serialize_map(length: Option<usize>) => serialize_map(length),
+        serialize_tuple(_length: usize),
+        serialize_tuple_struct(_name: &'static str, _length: usize),
+        serialize_struct(_name: &'static str, _length: usize),
+        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, _length: usize)
+            => serialize_unit_variant(name, index, variant),
+        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, _length: usize)
+            => serialize_unit_variant(name, index, variant),
     }
 
     #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Failure> {
-        self.0.serialize_u8(1)?;
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), WriteError> {
+        self.0.serialize_u8(1).map_err(write_error)?;
         value.serialize(self)
     }
 
@@ -299,7 +262,7 @@ impl<F: ser_flavors::Flavor> ser::Serializer for &mut Output<F> {
         self,
         _name: &'static str,
         value: &T,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteError> {
         value.serialize(self)
     }
 
@@ -310,91 +273,54 @@ impl<F: ser_flavors::Flavor> ser::Serializer for &mut Output<F> {
         index: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), Failure> {
-        self.0.serialize_unit_variant(name, index, variant)?;
-        value.serialize(self)
+    ) -> Result<(), WriteError> {
+        value.serialize(self.serialize_tuple_variant(name, index, variant, 1)?)
     }
 
-    #[inline]
-    fn serialize_seq(self, length: Option<usize>) -> Result<Self, Failure> {
-        self.0.serialize_seq(length)?;
-        Ok(self)
+    /// Writes a value as the text that it displays.
+    ///
+    /// The crate would format the value twice, first to count its bytes. If the value displayed something else
+    /// the second time, the message could not be read.
+    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), WriteError> {
+        let mut text = String::new();
+        write!(text, "{value}")
+            .map_err(|_| WriteError::custom("its `Display` returned an error"))?;
+        self.serialize_str(&text)
     }
 
-    #[inline]
-    fn serialize_tuple(self, _length: usize) -> Result<Self, Failure> {
-        Ok(self)
-    }
-
-    #[inline]
-    fn serialize_tuple_struct(self, _name: &'static str, _length: usize) -> Result<Self, Failure> {
-        Ok(self)
-    }
-
-    #[inline]
-    fn serialize_tuple_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        _length: usize,
-    ) -> Result<Self, Failure> {
-        self.0.serialize_unit_variant(name, index, variant)?;
-        Ok(self)
-    }
-
-    #[inline]
-    fn serialize_map(self, length: Option<usize>) -> Result<Self, Failure> {
-        self.0.serialize_map(length)?;
-        Ok(self)
-    }
-
-    #[inline]
-    fn serialize_struct(self, _name: &'static str, _length: usize) -> Result<Self, Failure> {
-        Ok(self)
-    }
-
-    #[inline]
-    fn serialize_struct_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        length: usize,
-    ) -> Result<Self, Failure> {
-        self.serialize_tuple_variant(name, index, variant, length)
+    fn is_human_readable(&self) -> bool {
+        false
     }
 }
 
-macro_rules! parts {
+macro_rules! write_parts {
     ($($trait:ident { $($method:ident($($name:ident)?)),+ }$(, $skip_field:ident)?;)+) => {$(
-        impl<F: ser_flavors::Flavor> $trait for &mut Output<F> {
+        impl<F: ser_flavors::Flavor> ser::$trait for &mut Writing<F> {
             type Ok = ();
-            type Error = Failure;
+            type Error = WriteError;
 
             $(#[inline]
             fn $method<T: Serialize + ?Sized>(
                 &mut self,
                 $($name: &'static str,)?
                 value: &T,
-            ) -> Result<(), Failure> {
-                $(let _ = $name;)?
+            ) -> Result<(), WriteError> {
                 value.serialize(&mut **self)
             })+
 
-            $(fn $skip_field(&mut self, name: &'static str) -> Result<(), Failure> {
-                Err(ser::Error::custom(format_args!("it leaves out the field `{name}`")))
+            $(fn $skip_field(&mut self, name: &'static str) -> Result<(), WriteError> {
+                Err(WriteError::custom(format_args!("it leaves out the field `{name}`")))
             })?
 
             #[inline]
-            fn end(self) -> Result<(), Failure> {
+            fn end(self) -> Result<(), WriteError> {
                 Ok(())
             }
         }
     )+};
 }
 
-parts! {
+write_parts! {
     SerializeSeq { serialize_element() };
     SerializeTuple { serialize_element() };
     SerializeTupleStruct { serialize_field() };
@@ -404,10 +330,13 @@ parts! {
     SerializeStructVariant { serialize_field(_name) }, skip_field;
 }
 
-#[cfg(test)]
-#[cfg(all(feature = "json", feature = "messagepack"))]
+#[cfg(all(test, feature = "json", feature = "messagepack"))]
 mod tests {
-    use std::{borrow::Cow, fmt::Debug};
+    use std::{
+        borrow::Cow,
+        cell::Cell,
+        fmt::{self, Debug, Display},
+    };
 
     use proptest::prelude::*;
     use serde::{Deserialize, Serialize};
@@ -417,9 +346,9 @@ mod tests {
         Encode, Writer,
         format::{
             Outcome,
-            samples::{
+            tests::{
                 Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything,
-                is_read_whole, lies_in, read, refused, sent, unsent,
+                is_read_whole, lies_in, read, rejected, sent, unsent,
             },
         },
     };
@@ -482,6 +411,62 @@ mod tests {
     }
 
     #[test]
+    fn text_that_changes_between_two_displays_is_written_once() {
+        struct Counting(Cell<usize>);
+        impl Display for Counting {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.set(self.0.get() + 1);
+                f.write_str(&"x".repeat(self.0.get()))
+            }
+        }
+        impl Serialize for Counting {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        let bytes = sent::<Postcard, _>((Counting(Cell::new(0)), 7_u8));
+        assert_eq!(read::<Postcard, _>(&bytes), Ok(("x", 7_u8)));
+    }
+
+    #[test]
+    fn text_whose_display_fails_has_no_form() {
+        struct Broken;
+        impl Display for Broken {
+            fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Err(fmt::Error)
+            }
+        }
+        impl Serialize for Broken {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        assert_eq!(
+            unsent::<Postcard, _>(Broken),
+            "it has no form in Postcard: its `Display` returned an error"
+        );
+    }
+
+    #[test]
+    fn lists_of_values_without_bytes_claim_no_more_than_the_message_has() {
+        assert_eq!(read::<Postcard, _>(b"\x01\x01"), Ok((vec![()], vec![()])));
+        let claims = |bytes| rejected::<Postcard, (Vec<()>, Vec<()>)>(bytes);
+        for bytes in [
+            b"\x02\x01".as_slice(),
+            b"\x01\x02",
+            b"\x80\x80\x80\x80\x10\0",
+        ] {
+            assert!(claims(bytes).ends_with("which is more than its bytes"));
+        }
+    }
+
+    #[test]
+    fn values_without_bytes_are_no_claim_if_they_are_in_the_type() {
+        assert_eq!(sent::<Postcard, _>(((), [(); 3])), b"");
+        assert_eq!(read::<Postcard, ((), [(); 3])>(b""), Ok(((), [(); 3])));
+    }
+
+    #[test]
     fn text_is_borrowed() {
         let bytes = sent::<Postcard, _>(("Ann", Cow::Borrowed("a\nb"), b"xyz".as_slice()));
         let (value, raw) = read::<Postcard, (Borrowing<'_>, &[u8])>(&bytes).expect("it is right");
@@ -513,72 +498,75 @@ mod tests {
 
     #[test]
     fn what_does_not_decode_says_where_and_why() {
-        for (refusal, expected) in [
+        for (rejection, expected) in [
             (
-                refused::<Postcard, (u8, u16)>(b"\x01"),
+                rejected::<Postcard, (u8, u16)>(b"\x01"),
                 "byte 1: it ends too early",
             ),
             (
-                refused::<Postcard, u8>(b"\x01\x02"),
+                rejected::<Postcard, u8>(b"\x01\x02"),
                 "byte 1: the value ends here, and more follows",
             ),
             (
-                refused::<Postcard, (u8, bool)>(b"\x01\x02"),
+                rejected::<Postcard, (u8, bool)>(b"\x01\x02"),
                 "byte 2: a `bool` is neither 0 nor 1",
             ),
             (
-                refused::<Postcard, Option<u8>>(b"\x02"),
+                rejected::<Postcard, Option<u8>>(b"\x02"),
                 "byte 1: an option is neither 0 nor 1",
             ),
             (
-                refused::<Postcard, &str>(b"\x01\xff"),
+                rejected::<Postcard, &str>(b"\x01\xff"),
                 "byte 2: a text is not UTF-8",
             ),
             (
-                refused::<Postcard, String>(b"\x01\xff"),
+                rejected::<Postcard, String>(b"\x01\xff"),
                 "byte 2: a text is not UTF-8",
             ),
             (
-                refused::<Postcard, char>(b"\x02ab"),
+                rejected::<Postcard, char>(b"\x02ab"),
                 "byte 3: a `char` is not one character",
             ),
             (
-                refused::<Postcard, u16>(b"\xff\xff\x04"),
+                rejected::<Postcard, u16>(b"\xff\xff\x04"),
                 "byte 3: an integer is too large for its type",
             ),
             (
-                refused::<Postcard, u32>(b"\xff\xff\xff\xff\x10\0\0"),
+                rejected::<Postcard, u32>(b"\xff\xff\xff\xff\x10\0\0"),
                 "byte 5: an integer is too large for its type",
             ),
             (
-                refused::<Postcard, (u8, u64)>(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0"),
+                rejected::<Postcard, (u8, u64)>(
+                    b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0",
+                ),
                 "byte 11: an integer is too large for its type",
             ),
             (
-                refused::<Postcard, (u8, u64)>(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff"),
+                rejected::<Postcard, (u8, u64)>(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff"),
                 "byte 9: it ends too early",
             ),
             (
-                refused::<Postcard, Vec<u8>>(b"\xff\xff\xff\xff\x0f"),
+                rejected::<Postcard, Vec<u8>>(b"\xff\xff\xff\xff\x0f"),
                 "byte 5: it claims 4294967295 elements, which is more than its bytes",
             ),
             (
-                refused::<Postcard, Kind>(b"\x04"),
+                rejected::<Postcard, Kind>(b"\x04"),
                 "byte 1: invalid value: integer `4`, expected variant index 0 <= i < 4",
             ),
             (
-                refused::<Postcard, Vec<(u8, Even)>>(b"\x01\x09\x03"),
+                rejected::<Postcard, Vec<(u8, Even)>>(b"\x01\x09\x03"),
                 "byte 3: 3 is odd\\n",
             ),
             (
-                refused::<Postcard, std::net::IpAddr>(b"\x02"),
+                rejected::<Postcard, std::net::IpAddr>(b"\x02"),
                 "byte 1: invalid value: integer `2`, expected `V4` or `V6`",
             ),
         ] {
-            assert_eq!(refusal, format!("the Postcard is wrong at {expected}"));
+            assert_eq!(rejection, format!("the Postcard is wrong at {expected}"));
         }
         assert!(
-            refused::<Postcard, serde_json::Value>(b"\x01").contains("which Postcard does not say")
+            rejected::<Postcard, serde_json::Value>(b"\x01")
+                .contains("which Postcard does not say")
         );
     }
 
@@ -589,11 +577,13 @@ mod tests {
             Ok(Nest::of(128))
         );
         let too_deep = "it nests deeper than 128 levels";
-        assert!(refused::<Postcard, Nest>(&sent::<Postcard, _>(Nest::of(129))).ends_with(too_deep));
+        assert!(
+            rejected::<Postcard, Nest>(&sent::<Postcard, _>(Nest::of(129))).ends_with(too_deep)
+        );
         let deep = b"\x01".repeat(1 << 20);
-        assert!(refused::<Postcard, Nest>(&deep).ends_with(too_deep));
-        assert!(refused::<Postcard, Chain>(&deep).ends_with(too_deep));
-        assert!(refused::<Postcard, Lists>(&deep).ends_with(too_deep));
+        assert!(rejected::<Postcard, Nest>(&deep).ends_with(too_deep));
+        assert!(rejected::<Postcard, Chain>(&deep).ends_with(too_deep));
+        assert!(rejected::<Postcard, Lists>(&deep).ends_with(too_deep));
     }
 
     #[test]

@@ -2,17 +2,17 @@
 
 use prost::Message;
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer, shortened};
-use crate::__private::Built;
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
+use crate::{__private::Built, rejection::Escaped};
 
-/// Protocol Buffers, with the feature `protobuf`: messages that are declared once for many languages.
+/// Protocol Buffers, with the feature `protobuf`: messages that you declare once, for many languages.
 ///
-/// Its messages are the types that `prost` makes of `.proto` files, or that derive `prost::Message`. They
-/// are sent by value, and own what they hold.
+/// The messages are types with `prost::Message`, which `prost` generates from `.proto` files or derives. They
+/// are sent by value and own what they contain.
 ///
 /// | type | in bytes |
 /// |---|---|
-/// | `T: prost::Message` | as <https://protobuf.dev/programming-guides/encoding> says, without a length before it |
+/// | `T: prost::Message` | as specified at <https://protobuf.dev/programming-guides/encoding>, without a length before it |
 /// | `()` | an empty message |
 /// | `String`, `Vec<u8>`, `bool`, `u32`, … | the wrapper messages of `google.protobuf`, such as `StringValue` |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
@@ -39,14 +39,14 @@ use crate::__private::Built;
 ///     #[prost(uint64, tag = "1")]
 ///     Cents(u64),
 ///     #[prost(string, tag = "2")]
-///     Refused(String),
+///     Rejected(String),
 /// }
 ///
 /// #[server_protocol(format = Protobuf)]
 /// fn sell(order: Order) -> Outcome {
 ///     let is = match order.count {
 ///         0..100 => Is::Cents(250 * u64::from(order.count)),
-///         _ => Is::Refused(format!("{} is sold out", order.item)),
+///         _ => Is::Rejected(format!("{} is sold out", order.item)),
 ///     };
 ///     Outcome { is: Some(is) }
 /// }
@@ -55,14 +55,14 @@ use crate::__private::Built;
 /// # Results
 ///
 /// Protocol Buffers have no `Result`. A function that can fail returns a message with a `oneof`, as above.
-/// To refuse a request outright, as [`Plain`](crate::Plain) does with `Err`, implement
+/// To reject a request, as [`Plain`](crate::Plain) does with `Err`, implement
 /// [`ServerProtocol`](crate::ServerProtocol) by hand and return a [`Rejection`](crate::Rejection).
 ///
 /// # Errors
 ///
-/// What cannot be read is refused as a *bad request* that names message and field (the innermost first), as is what nests deeper
-/// than 100 levels. Fields that the type does not know are skipped, and those that are missing
-/// have their defaults. A message that is too large is refused before anything of it is written.
+/// A server rejects a request as a *bad request*, with the names of messages and fields (the innermost first),
+/// if it is not such a message or nests deeper than 100 levels. Unknown fields are skipped, and missing
+/// fields have their defaults. A message beyond `max_frame_len` is an error before any of it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("prost", "protocol buffers"))]
@@ -83,16 +83,18 @@ impl<T: Message> Encode<Protobuf> for T {
 impl<T: Built> Decode<'_, Protobuf> for T {
     #[inline]
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
-        <Self as Message>::decode(frame.bytes()).map_err(wrong)
+        <Self as Message>::decode(frame.bytes()).map_err(unreadable)
     }
 }
 
 #[cold]
 #[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn wrong(error: prost::DecodeError) -> DecodeError {
+fn unreadable(error: prost::DecodeError) -> DecodeError {
     let text = error.to_string();
-    let text = text.trim_start_matches("failed to decode Protobuf message: ");
-    DecodeError::new(format_args!("the Protobuf is wrong: {}", shortened(text)))
+    let reason = text.trim_start_matches("failed to decode Protobuf message: ");
+    // The names of a hundred levels may be long.
+    let reason = Escaped(reason.as_bytes(), 256);
+    DecodeError::new(format_args!("the Protobuf is wrong: {reason}"))
 }
 
 #[cfg(test)]
@@ -217,13 +219,13 @@ mod tests {
             })
         };
         assert_eq!(read(&nested(100).encode_to_vec()), Ok(nested(100)));
-        let refusal = read(&nested(101).encode_to_vec()).expect_err("too deep");
+        let rejection = read(&nested(101).encode_to_vec()).expect_err("too deep");
         assert!(
-            refusal.contains("Tree.children: Tree.children"),
-            "{refusal}"
+            rejection.contains("Tree.children: Tree.children"),
+            "{rejection}"
         );
         // Groups that no field wants.
-        let refusal = read(&b"\x7b".repeat(100_000)).expect_err("too deep");
-        assert!(refusal.contains("recursion limit reached"), "{refusal}");
+        let rejection = read(&b"\x7b".repeat(100_000)).expect_err("too deep");
+        assert!(rejection.contains("recursion limit reached"), "{rejection}");
     }
 }

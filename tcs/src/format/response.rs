@@ -1,10 +1,10 @@
-//! A reply that says more than its value.
+//! Responses other than one ordinary reply.
 
-use super::{Encode, EncodeError, Plain, Received, Writer};
+use super::{Encode, EncodeError, Received, Writer};
 
-/// What a protocol function returns to close the connection after a reply, or to send none.
+/// The return type of a protocol function that can close the connection, or send no reply.
 ///
-/// Callers see `T`.
+/// The caller receives `T`.
 ///
 /// # Examples
 ///
@@ -22,17 +22,17 @@ use super::{Encode, EncodeError, Plain, Received, Writer};
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "there are no other ways to answer")]
+#[expect(clippy::exhaustive_enums, reason = "there are no other responses")]
 pub enum Response<T> {
-    /// A reply.
+    /// A reply, after which the connection goes on.
     Reply(T),
     /// A reply, after which the server closes the connection. Later requests are not executed.
     ReplyAndClose(T),
-    /// No reply. A client that waits for one runs into its reply timeout, so this is for protocols
-    /// whose peers know which requests are not answered.
+    /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
+    /// whose peers know which requests get no reply.
     NoReply,
-    /// No reply, and the server closes the connection without another byte. Replies to earlier requests are
-    /// sent. Later requests are not executed.
+    /// No reply, and the server closes the connection without another byte. It sends the replies to earlier
+    /// requests. Later requests are not executed.
     Close,
 }
 
@@ -41,38 +41,36 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
         match self {
             Self::Reply(reply) => reply.encode(out),
             Self::ReplyAndClose(reply) => {
-                reply.encode(out)?;
                 out.last();
-                Ok(())
+                reply.encode(out)
             }
             Self::NoReply => {
                 out.nothing();
                 Ok(())
             }
             Self::Close => {
-                out.nothing();
                 out.last();
+                out.nothing();
                 Ok(())
             }
         }
     }
 }
 
-// One implementation per format: a blanket one would conflict with that for all `Decode` types.
+// One implementation for each format, because one for all formats would conflict with that of all `Decode` types.
 macro_rules! received {
-    ($format:ty) => {
-        impl<'a, T: Received<'a, $format>> Received<'a, $format> for Response<T> {
+    ($($(#[$feature:meta])? $format:ident),+ $(,)?) => {$(
+        $(#[$feature])?
+        impl<'a, T: Received<'a, super::$format>> Received<'a, super::$format> for Response<T> {
             type Value = T::Value;
         }
-    };
+    )+};
 }
 
-received!(Plain);
-#[cfg(feature = "json")]
-received!(super::Json);
-#[cfg(feature = "messagepack")]
-received!(super::MessagePack);
-#[cfg(feature = "postcard")]
-received!(super::Postcard);
-#[cfg(feature = "protobuf")]
-received!(super::Protobuf);
+received! {
+    Plain,
+    #[cfg(feature = "json")] Json,
+    #[cfg(feature = "messagepack")] MessagePack,
+    #[cfg(feature = "postcard")] Postcard,
+    #[cfg(feature = "protobuf")] Protobuf,
+}

@@ -1,28 +1,25 @@
-//! Where a message is written.
+//! What a message is encoded to.
 
-use std::{any::Any, fmt, io};
+use std::{any::Any, fmt, io, ops::Range};
 
-/// The end of the connection's send buffer, while one message is written to it.
+/// The end of a send buffer, where one message is written.
 ///
-/// A message that grows beyond `max_frame_len` is dropped, and the rest of it is not stored. Write
-/// text with [`write!`]: the `fmt::Write` methods never fail.
+/// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So writing never
+/// fails: with [`write!`], you can ignore the result.
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
-    /// How many more bytes the message may have, of how many.
-    room: usize,
     limit: usize,
-    /// How many bytes a message has that grew beyond its limit; 0 for any other.
-    excessive: usize,
+    /// The length of the message so far. If it exceeds `limit`, the message is not in the buffer.
+    length: usize,
     kind: Kind,
     /// Whether the connection closes afterwards.
     closes: bool,
-    /// Where an error's text begins in the buffer, and ends.
-    text: (usize, usize),
-    /// What makes bytes of messages that are values.
+    /// The place of an error's text in the buffer. It is not a `String`, because without a destructor, the
+    /// writer stays in registers.
+    error: Range<usize>,
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
-/// The kind of an [`Outcome`], without owned data: the writer then has no destructor and stays in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Message,
@@ -30,36 +27,35 @@ enum Kind {
     Error,
 }
 
-/// What came of writing a message.
+/// The outcome of writing a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// A message.
     Message,
-    /// None.
+    /// No message.
     Nothing,
-    /// The function's own error.
+    /// The error of the function.
     Error(String),
     /// A message beyond the limit. It has at least this many bytes.
     TooLarge(usize),
 }
 
 impl<'a> Writer<'a> {
-    /// Appends to `buffer` one message of at most `limit` bytes.
+    /// Creates a writer that appends one message of at most `limit` bytes to `buffer`.
     #[inline]
-    pub fn new(buffer: &'a mut Vec<u8>, limit: usize) -> Self {
+    pub const fn new(buffer: &'a mut Vec<u8>, limit: usize) -> Self {
         Self {
             buffer,
-            room: limit,
             limit,
-            excessive: 0,
+            length: 0,
             kind: Kind::Message,
             closes: false,
-            text: (0, 0),
+            error: 0..0,
             encoder: None,
         }
     }
 
-    /// Sets what makes bytes of values.
+    /// Adds the encoder of the framing.
     #[inline]
     pub(crate) fn set_encoder(&mut self, encoder: &'a mut (dyn Any + Send + 'static)) {
         self.encoder = Some(encoder);
@@ -78,47 +74,36 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns the buffer, to append exactly `length` bytes. Returns `None` if that is too many, or more
-    /// than there is memory for.
+    /// Returns the buffer, for `length` bytes to be appended. Returns `None` if the message is beyond the limit or
+    /// there is no memory for it.
     #[inline]
     pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
-        match self.room.checked_sub(length) {
-            Some(room) if has_capacity(self.buffer, length) => {
-                self.room = room;
-                Some(self.buffer)
-            }
-            _ => {
-                self.exceed(length);
-                None
-            }
+        self.length = self.length.saturating_add(length);
+        if self.length <= self.limit && has_capacity(self.buffer, length) {
+            return Some(self.buffer);
         }
-    }
-
-    /// Counts what does not fit.
-    fn exceed(&mut self, length: usize) {
-        self.excessive += self.limit - self.room + length;
-        // Nothing fits from here on, so that no part stands where an earlier one is missing.
+        // Nothing fits from here on, so that no part of the message follows a gap.
         self.limit = 0;
-        self.room = 0;
+        None
     }
 
-    /// Says that the function's answer is an error, instead of a message.
+    /// Declares that the function has failed. The error replaces the message.
     ///
-    /// A framing with control frames sends it as one; the others send the text as the reply.
+    /// A framing with control frames sends it as such a frame. Other framings send the text as the reply.
     pub fn error(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(error.to_string().as_bytes());
-        self.text = (start, self.buffer.len());
+        self.error = start..self.buffer.len();
         self.kind = Kind::Error;
     }
 
-    /// Says that the connection closes after this message, or after the error instead of it, or without a
-    /// message after [`nothing`](Self::nothing).
+    /// Declares that the connection closes after this message or error, or without one after
+    /// [`nothing`](Self::nothing).
     pub fn last(&mut self) {
         self.closes = true;
     }
 
-    /// Says that there is no message: nothing is sent.
+    /// Declares that there is no message. Nothing is sent.
     pub fn nothing(&mut self) {
         self.kind = Kind::Nothing;
     }
@@ -126,25 +111,24 @@ impl<'a> Writer<'a> {
     /// Returns `true` if the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        self.kind == Kind::Message && !self.closes && self.excessive == 0
+        self.kind == Kind::Message && !self.closes && self.length <= self.limit
     }
 
     /// Returns `true` if the connection closes afterwards.
-    pub(crate) fn closes(&self) -> bool {
+    pub(crate) const fn closes(&self) -> bool {
         self.closes
     }
 
     #[cold]
     pub(crate) fn into_outcome(self) -> Outcome {
-        let text = || {
-            let text = self.buffer.get(self.text.0..self.text.1);
-            String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
-        };
         match self.kind {
-            Kind::Message if self.excessive > 0 => Outcome::TooLarge(self.excessive),
+            Kind::Message if self.length > self.limit => Outcome::TooLarge(self.length),
             Kind::Message => Outcome::Message,
             Kind::Nothing => Outcome::Nothing,
-            Kind::Error => Outcome::Error(text()),
+            Kind::Error => {
+                let text = self.buffer.get(self.error).unwrap_or_default();
+                Outcome::Error(String::from_utf8_lossy(text).into_owned())
+            }
         }
     }
 }
@@ -155,7 +139,7 @@ fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
     length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
 }
 
-/// The system may refuse the memory for a large message. That must not end the process.
+/// Grows the buffer. The system may refuse the memory for a large message, which must not end the process.
 #[cold]
 fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
     buffer.try_reserve(length).is_ok()
@@ -164,8 +148,8 @@ fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
 impl fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer")
-            .field("room", &self.room)
             .field("limit", &self.limit)
+            .field("length", &self.length)
             .finish_non_exhaustive()
     }
 }
@@ -177,7 +161,7 @@ impl fmt::Write for Writer<'_> {
     }
 }
 
-/// For encoders that write to one; it never fails.
+/// For encoders that need an `io::Write`. Writing never fails.
 impl io::Write for Writer<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -214,6 +198,28 @@ mod tests {
             };
             assert_eq!(outcome, expected);
             assert_eq!(buffer.len(), 6 + if fits { length } else { 0 });
+        }
+    }
+
+    #[test]
+    fn connection_closes_whenever_the_last_message_is_declared() {
+        type Step = fn(&mut Writer<'_>);
+        let error: Step = |out| out.error("no");
+        for (step, expected) in [
+            (error, Outcome::Error("no".to_owned())),
+            (|out| out.nothing(), Outcome::Nothing),
+            (|out| out.put(b"a"), Outcome::Message),
+        ] {
+            let last: Step = |out| out.last();
+            for steps in [[step, last], [last, step]] {
+                let mut buffer = Vec::new();
+                let mut writer = Writer::new(&mut buffer, 10);
+                for step in steps {
+                    step(&mut writer);
+                }
+                assert!(writer.closes() && !writer.is_message());
+                assert_eq!(writer.into_outcome(), expected);
+            }
         }
     }
 

@@ -1,59 +1,59 @@
-//! A wrapper of serde's deserializers that limits what a peer's message may cost.
+//! A wrapper of serde's deserializers that limits what the message of a peer may cost.
 //!
-//! It limits how deep values nest, because a few kilobytes, or one byte for `struct
-//! Link(Option<Box<Link>>)`, could overflow the stack otherwise, which ends the process. It limits how
-//! many elements lists may claim. It lets text be borrowed that a format had to rewrite. And it
-//! knows what formats do not tell: in which element an error is, and what a type said.
+//! - It limits how deep values nest. A few kilobytes, or one byte for
+//!   `struct Link(Option<Box<Link>>)`, could otherwise overflow the stack, which ends the process.
+//! - It limits how many elements lists may claim. A few bytes could otherwise claim billions of elements,
+//!   and elements such as `()` take no bytes.
+//! - It lends memory for text that a format had to rewrite, so that such text can be borrowed as well.
+//! - It records what some formats do not report: the element that an error is in, and the text of an error
+//!   that a type returned.
 
-use std::{
-    cell::{Cell, RefCell},
-    fmt,
-};
+use std::{cell::Cell, fmt};
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::{Deserialize, Deserializer, de::Error};
 
-mod elements;
+mod error;
 mod scratch;
-mod values;
+mod wrapper;
 
-use scratch::Scratch;
+use self::{
+    error::{ReadError, Trace},
+    scratch::Scratch,
+    wrapper::Guarded,
+};
+use crate::rejection::Escaped;
 
-/// How many lists, maps, structs, enums and options a message may have inside one another.
+/// The limit of levels: lists, maps, structs, enums and options inside one another.
 pub(super) const DEPTH: u32 = 128;
 
-/// What is known while one message is read.
+/// The limits of one message, and what is known about its error.
 pub(super) struct Guard<'de> {
-    /// The length of the message in bytes, which is the most elements that it can have.
+    /// The length of the message in bytes.
     length: usize,
-    /// How many levels may be inside one another.
-    depth: u32,
-    /// How many elements all lists together may still claim.
-    claims: Cell<usize>,
-    /// The elements in which an error is, from the innermost outwards.
-    path: RefCell<Vec<usize>>,
-    /// What the guard or a type said last against the message.
-    reason: RefCell<Option<Box<str>>>,
+    max_depth: u32,
+    /// The number of elements that the lists of the message may still claim. It begins with the
+    /// length of the message, because elements take a byte at least, with few exceptions.
+    unclaimed: Cell<usize>,
     scratch: Scratch<'de>,
+    trace: Trace,
 }
 
 impl<'de> Guard<'de> {
-    /// Guards a message of `length` bytes, whose values may nest `depth` levels deep.
+    /// Guards a message of `length` bytes, whose values may nest `max_depth` levels deep.
     #[inline]
-    pub(super) fn new(length: usize, depth: u32) -> Self {
+    pub(super) fn new(length: usize, max_depth: u32) -> Self {
         Self {
             length,
-            depth,
-            claims: Cell::new(length),
-            path: RefCell::default(),
-            reason: RefCell::default(),
+            max_depth,
+            unclaimed: Cell::new(length),
             scratch: Scratch::default(),
+            trace: Trace::default(),
         }
     }
 
-    /// Lets text be borrowed from `memory` that cannot be borrowed from the message.
+    /// Adds memory from which the value may borrow text that the format had to rewrite, if there is any.
     #[cfg(feature = "json")]
-    #[inline]
-    pub(super) fn with_scratch(mut self, memory: &'de mut Vec<u8>) -> Self {
+    pub(super) fn with_scratch(mut self, memory: Option<&'de mut Vec<u8>>) -> Self {
         self.scratch = Scratch::new(memory, self.length);
         self
     }
@@ -64,130 +64,49 @@ impl<'de> Guard<'de> {
         &self,
         inner: D,
     ) -> Result<T, D::Error> {
-        let guarded = Guarded {
-            inner,
-            guard: self,
-            depth: self.depth,
-            is_counted: false,
-        };
-        T::deserialize(guarded).map_err(|failure| self.lower(failure))
+        T::deserialize(Guarded::new(inner, self)).map_err(|error| self.trace.format_error(error))
     }
 
-    /// Returns what the guard or a type said last against the message.
-    #[cfg(feature = "postcard")]
-    pub(super) fn reason(&self) -> Option<Box<str>> {
-        self.reason.take()
+    /// Returns what is known about the error that `read` has returned.
+    #[cfg(any(feature = "messagepack", feature = "postcard"))]
+    pub(super) const fn trace(&self) -> &Trace {
+        &self.trace
     }
 
-    /// Returns in which element of which element an error is: `/2/0`; `/` is the whole.
-    #[cfg(feature = "messagepack")]
-    pub(super) fn path(&self) -> String {
-        let path = self.path.borrow();
-        let indices: Vec<_> = path.iter().rev().map(ToString::to_string).collect();
-        format!("/{}", indices.join("/"))
-    }
-
-    #[cold]
-    fn failed_in(&self, index: usize) {
-        self.path.borrow_mut().push(index);
-    }
-
-    #[cold]
-    fn refuse<E: Error>(&self, reason: fmt::Arguments<'_>) -> E {
-        self.lower(Failure::custom(reason))
-    }
-
-    /// Returns the error of the format for one of a type, whose text is kept.
-    #[cold]
-    fn lower<E: Error>(&self, failure: Failure<E>) -> E {
-        match failure {
-            Failure::Format(error) => error,
-            Failure::Type(reason) => {
-                let error = E::custom(&reason);
-                self.reason.replace(Some(*reason));
-                error
-            }
-        }
-    }
-}
-
-/// Why a value cannot be read.
-#[derive(Debug)]
-pub(super) enum Failure<E> {
-    /// What the format said.
-    Format(E),
-    /// What the type said. In a box, so that results of small values fit into registers.
-    Type(Box<Box<str>>),
-}
-
-impl<E: fmt::Display> fmt::Display for Failure<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Format(error) => error.fmt(f),
-            Self::Type(reason) => reason.fmt(f),
-        }
-    }
-}
-
-impl<E: Error> std::error::Error for Failure<E> {}
-
-impl<E: Error> Error for Failure<E> {
-    #[cold]
-    fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self::Type(Box::new(reason.to_string().into()))
-    }
-}
-
-/// A deserializer, or something that one hands on or takes, under guard.
-pub(super) struct Guarded<'g, 'de, T> {
-    inner: T,
-    guard: &'g Guard<'de>,
-    /// How many levels may follow.
-    depth: u32,
-    /// Whether the message says how many elements a list has, and not its type.
-    is_counted: bool,
-}
-
-impl<'g, 'de, T> Guarded<'g, 'de, T> {
-    /// Wraps another one in the place of this.
+    /// Reserves the elements that a list claims.
     #[inline]
-    const fn with<U>(&self, inner: U) -> Guarded<'g, 'de, U> {
-        Guarded {
-            inner,
-            guard: self.guard,
-            depth: self.depth,
-            is_counted: false,
-        }
-    }
-
-    /// Takes the part out, and wraps another one, a level deeper.
-    #[inline]
-    fn enter<U, E: Error>(self, inner: U) -> Result<(T, Guarded<'g, 'de, U>), E> {
-        let Some(depth) = self.depth.checked_sub(1) else {
-            let most = self.guard.depth;
-            return Err(self
-                .guard
-                .refuse(format_args!("it nests deeper than {most} levels")));
-        };
-        let deeper = Guarded {
-            depth,
-            ..self.with(inner)
-        };
-        Ok((self.inner, deeper))
-    }
-
-    /// Refuses a list that claims more elements than there can be.
-    #[inline]
-    fn check<E: Error>(&self, claimed: Option<usize>) -> Result<(), E> {
-        let claimed = claimed.filter(|_| self.is_counted).unwrap_or_default();
-        match self.guard.claims.get().checked_sub(claimed) {
+    fn claim<E: Error>(&self, count: Option<usize>) -> Result<(), E> {
+        let count = count.unwrap_or_default();
+        match self.unclaimed.get().checked_sub(count) {
             Some(left) => {
-                self.guard.claims.set(left);
+                self.unclaimed.set(left);
                 Ok(())
             }
-            None => Err(self.guard.refuse(format_args!(
-                "it claims {claimed} elements, which is more than its bytes"
+            None => Err(self.reject_with(format_args!(
+                "it claims {count} elements, which is more than its bytes"
             ))),
         }
     }
+
+    /// Limits a size hint to the number of elements that there can be, because types allocate for it.
+    #[inline]
+    fn limit(&self, hint: Option<usize>) -> Option<usize> {
+        hint.map(|count| count.min(self.length))
+    }
+
+    #[cold]
+    fn too_deep<E: Error>(&self) -> E {
+        let most = self.max_depth;
+        self.reject_with(format_args!("it nests deeper than {most} levels"))
+    }
+
+    #[cold]
+    fn reject_with<E: Error>(&self, reason: fmt::Arguments<'_>) -> E {
+        self.trace.format_error(ReadError::custom(reason))
+    }
+}
+
+/// Shortens the text of an error, which may quote much of the message of a peer.
+pub(super) fn shortened(text: &str) -> impl fmt::Display + '_ {
+    Escaped(text.as_bytes(), 256)
 }

@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 
-/// Where text is put that a format had to rewrite, such as `"Zo\u00eb"`, so that it can be borrowed
-/// like any other.
+/// Holds copies of text that a format had to rewrite, such as `"Zo\u00eb"`, so that a value can borrow
+/// it like any other text.
 ///
-/// Text gets shorter when it is rewritten, so the length of the message is enough for all of it. The
-/// memory is taken when the first text needs it.
+/// Rewritten text is shorter, so the length of the message is enough for all copies. The memory is
+/// taken for the first copy, because most messages need none.
 #[derive(Default)]
 pub(super) struct Scratch<'a> {
     unused: Cell<Option<&'a mut Vec<u8>>>,
@@ -15,42 +15,32 @@ pub(super) struct Scratch<'a> {
 }
 
 impl<'a> Scratch<'a> {
+    /// Creates a scratch for the text of a message of `length` bytes.
     #[cfg(feature = "json")]
-    pub(super) fn new(memory: &'a mut Vec<u8>, length: usize) -> Self {
+    pub(super) fn new(memory: Option<&'a mut Vec<u8>>, length: usize) -> Self {
         Self {
-            unused: Cell::new(Some(memory)),
+            unused: Cell::new(memory),
             length,
             free: Cell::default(),
         }
     }
 
     /// Returns a copy of `text` that lives as long as the memory. Returns `None` without memory.
-    #[inline]
-    pub(super) fn keep(&self, text: &str) -> Option<&'a str> {
-        str::from_utf8(self.keep_bytes(text.as_bytes())?).ok()
+    pub(super) fn copy_text(&self, text: &str) -> Option<&'a str> {
+        str::from_utf8(self.copy(text.as_bytes())?).ok()
     }
 
-    /// Like `keep`, for bytes.
-    #[inline]
-    pub(super) fn keep_bytes(&self, bytes: &[u8]) -> Option<&'a [u8]> {
-        if self.length == 0 {
-            None
-        } else {
-            self.copy(bytes)
-        }
-    }
-
-    #[cold]
-    fn copy(&self, bytes: &[u8]) -> Option<&'a [u8]> {
+    /// Returns a copy of `bytes` that lives as long as the memory. Returns `None` without memory.
+    pub(super) fn copy(&self, bytes: &[u8]) -> Option<&'a [u8]> {
         if let Some(memory) = self.unused.take() {
             memory.clear();
             memory.try_reserve_exact(self.length).ok()?;
             memory.resize(self.length, 0);
             self.free.set(memory);
         }
-        let (kept, free) = self.free.take().split_at_mut_checked(bytes.len())?;
-        kept.copy_from_slice(bytes);
+        let (copy, free) = self.free.take().split_at_mut_checked(bytes.len())?;
+        copy.copy_from_slice(bytes);
         self.free.set(free);
-        Some(kept)
+        Some(copy)
     }
 }

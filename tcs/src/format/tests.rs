@@ -1,11 +1,11 @@
-//! Values of every kind that serde knows, for the tests of its formats.
+//! Values of every kind that serde knows, and what the tests of its formats do with them.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};
 
 use proptest::{collection::vec, prelude::*, string::string_regex};
 use serde::{Deserialize, Serialize};
 
-use super::{Decode, Encode, Frame, Outcome, Writer};
+use super::{Decode, Encode, Frame, Json, MessagePack, Outcome, Postcard, Writer};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Everything {
@@ -178,17 +178,17 @@ pub(super) fn read<'a, F, T: Decode<'a, F>>(bytes: &'a [u8]) -> Result<T, String
 }
 
 #[track_caller]
-pub(super) fn refused<'a, F, T: Decode<'a, F> + Debug>(bytes: &'a [u8]) -> String {
+pub(super) fn rejected<'a, F, T: Decode<'a, F> + Debug>(bytes: &'a [u8]) -> String {
     read::<F, T>(bytes).expect_err("it is wrong")
 }
 
-/// Fails unless a message that is cut short anywhere, or has a byte too many, is refused.
+/// Fails unless a message that is cut short anywhere, or has a byte too many, is rejected.
 #[track_caller]
 pub(super) fn is_read_whole<F, T: for<'a> Decode<'a, F> + Debug>(message: &[u8], more: u8) {
     for length in 0..message.len() {
-        refused::<F, T>(message.get(..length).unwrap_or_default());
+        rejected::<F, T>(message.get(..length).unwrap_or_default());
     }
-    refused::<F, T>(&[message, &[more]].concat());
+    rejected::<F, T>(&[message, &[more]].concat());
 }
 
 /// Fails unless the text of `part` is borrowed from `whole`.
@@ -198,4 +198,138 @@ pub(super) fn lies_in(part: &str, whole: &[u8]) {
         whole.as_ptr_range().contains(&part.as_ptr()),
         "{part:?} is a copy"
     );
+}
+
+/// What serde's attributes make of a type.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Attributed<'a> {
+    #[serde(borrow)]
+    untagged: Vec<Untagged<'a>>,
+    internal: Internal,
+    adjacent: Adjacent,
+    #[serde(with = "as_text")]
+    with: u32,
+    keys: BTreeMap<i32, bool>,
+    names: BTreeMap<&'a str, u8>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged<'a> {
+    Number(u64),
+    Text(&'a str),
+    List(Vec<Self>),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Internal {
+    Point { x: i64 },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "is")]
+enum Adjacent {
+    Pair(u8, f64),
+}
+
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the shape that serde calls"
+    )]
+    pub(super) fn serialize<S: Serializer>(number: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<u32, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+fn attributed() -> Attributed<'static> {
+    use Untagged::{List, Number, Text};
+    Attributed {
+        untagged: vec![Text("\u{e9}\n"), List(vec![Number(u64::MAX), Text("")])],
+        internal: Internal::Point { x: i64::MIN },
+        adjacent: Adjacent::Pair(7, -0.0),
+        with: 90_000,
+        keys: BTreeMap::from([(-1, true), (i32::MAX, false)]),
+        names: BTreeMap::from([("a\"b", 1)]),
+        rest: BTreeMap::from([("other".to_owned(), 5)]),
+    }
+}
+
+#[test]
+fn types_with_attributes_of_serde_come_back() {
+    let bytes = sent::<MessagePack, _>(attributed());
+    assert_eq!(read::<MessagePack, _>(&bytes), Ok(attributed()));
+    let (bytes, mut scratch) = (sent::<Json, _>(attributed()), Vec::new());
+    let frame = Frame::new(&bytes).with_scratch(&mut scratch);
+    assert_eq!(Decode::<Json>::decode(frame), Ok(attributed()));
+    assert_eq!(
+        unsent::<Postcard, _>(attributed()),
+        "it has no form in Postcard: a list or map does not know its length"
+    );
+    assert_eq!(
+        read::<Postcard, _>(&sent::<Postcard, _>(attributed().keys)),
+        Ok(attributed().keys)
+    );
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_refused() {
+    for number in ["1e400", "-1", "0.5", "256", "1e2", "\"1\"", "01", "NaN"] {
+        rejected::<Json, u8>(number.as_bytes());
+    }
+    rejected::<Json, f64>(b"1e400");
+    rejected::<Json, u128>(b"340282366920938463463374607431768211456");
+    rejected::<Json, i64>(b"9223372036854775808");
+    rejected::<MessagePack, u8>(b"\xcd\x01\x00");
+    rejected::<MessagePack, u64>(b"\xff");
+    rejected::<MessagePack, i64>(b"\xcf\x80\0\0\0\0\0\0\0");
+}
+
+#[test]
+fn floats_that_are_not_finite_come_back_in_binary() {
+    for float in [f64::NAN, -f64::NAN, f64::INFINITY] {
+        let bits = |read: Result<f64, String>| read.expect("a float").to_bits();
+        let bytes = sent::<Postcard, _>(float);
+        assert_eq!(bits(read::<Postcard, _>(&bytes)), float.to_bits());
+        let bytes = sent::<MessagePack, _>(float);
+        assert_eq!(bits(read::<MessagePack, _>(&bytes)), float.to_bits());
+    }
+    rejected::<Json, f64>(&sent::<Json, _>(f64::NAN));
+}
+
+#[test]
+fn field_that_comes_twice_is_refused() {
+    let twice = rejected::<Json, Borrowing<'_>>(br#"{"name":"a","note":"b","name":"c"}"#);
+    assert!(twice.ends_with("duplicate field `name`"), "{twice}");
+    let twice = rejected::<MessagePack, Borrowing<'_>>(b"\x82\xa4name\xa1a\xa4name\xa1b");
+    assert!(twice.ends_with("duplicate field `name`"), "{twice}");
+}
+
+#[test]
+fn bytes_are_borrowed_only_from_bytes() {
+    rejected::<Json, &[u8]>(b"[97]");
+    rejected::<MessagePack, &[u8]>(b"\x91\x61");
+    assert_eq!(read::<Json, &[u8]>(b"\"ab\""), Ok(b"ab".as_slice()));
+    assert_eq!(read::<MessagePack, &[u8]>(b"\xa2ab"), Ok(b"ab".as_slice()));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_no_panic(text in "([\\[\\]{}\",:0-9eE.+ -]|[a-z]|\\\\u[0-9a-f]{0,4}|true|null){0,40}") {
+        let mut scratch = Vec::new();
+        let frame = Frame::new(text.as_bytes()).with_scratch(&mut scratch);
+        drop(<Vec<Untagged<'_>> as Decode<'_, Json>>::decode(frame));
+        drop(read::<Json, Everything>(text.as_bytes()));
+        drop(read::<Json, serde_json::Value>(text.as_bytes()));
+    }
 }

@@ -1,4 +1,4 @@
-//! The items of codecs, which are values until a codec makes bytes of them.
+//! The format of codecs, whose messages are values. The codec of the framing makes bytes of them.
 
 use std::{cell::Cell, fmt, sync::Arc};
 
@@ -6,12 +6,12 @@ use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Response, Writer};
-use crate::Codec;
+use crate::framing::Codec;
 
 /// A type whose values are messages of a [`Codec`].
 ///
-/// It has no methods: the codec does the work. Text, bytes, numbers, and tuples, lists and options
-/// of anything are items already. For a type of your own, say so:
+/// It has no methods, because the codec does the work. Text, bytes and numbers are items, and so are tuples, lists
+/// and options of any type. A type of your own becomes one like this:
 ///
 /// ```
 /// enum Command {
@@ -22,7 +22,7 @@ use crate::Codec;
 /// impl tcs::Item for Command {}
 /// ```
 ///
-/// For a type of another crate, Rust does not allow that; [`Carry`] carries it.
+/// Rust does not allow this for a type of another crate. Use [`Carry`] for it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known as an item of a codec",
     label = "no `Item`",
@@ -30,7 +30,7 @@ use crate::Codec;
 )]
 pub trait Item {}
 
-/// A message of a [`Codec`] whose type another crate has made.
+/// A message of a [`Codec`] whose type is defined in another crate.
 ///
 /// # Examples
 ///
@@ -73,21 +73,10 @@ macro_rules! items {
     ($($type:ty),+ $(,)?) => {$(impl Item for $type {})+};
 }
 
-items!(
-    (),
-    bool,
-    char,
-    str,
-    f32,
-    f64,
-    String,
-    Box<str>,
-    Bytes,
-    BytesMut
-);
-items!(
-    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize
-);
+items! {
+    (), bool, char, str, String, Box<str>, Bytes, BytesMut, f32, f64,
+    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize,
+}
 
 impl<T> Item for [T] {}
 impl<T> Item for Vec<T> {}
@@ -99,6 +88,41 @@ impl<A, B> Item for (A, B) {}
 impl<A, B, C> Item for (A, B, C) {}
 impl<T: Item + ?Sized> Item for &T {}
 
+/// The error of a protocol without attribute that has one codec as its framing and another one as its
+/// format.
+const MISMATCH: &str = "the format is another codec than the framing";
+
+thread_local! {
+    /// The buffer that codecs write to. They need a `BytesMut`, and the send buffer is a `Vec<u8>`.
+    static SCRATCH: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// A larger scratch buffer is freed after use.
+const MAX_KEPT: usize = 64 * 1024;
+
+impl<C, T> Encode<Codec<C>> for Carry<T>
+where
+    C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
+{
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let Some(codec) = out.encoder::<C>() else {
+            return Err(EncodeError::new(MISMATCH));
+        };
+        // It is taken, not borrowed: a codec may itself encode an item of another codec on this thread.
+        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        scratch.clear();
+        let encoded = codec.encode(self.0, &mut scratch);
+        if encoded.is_ok() {
+            out.put(&scratch);
+        }
+        if scratch.capacity() <= MAX_KEPT {
+            // This fails while the thread ends, which drops the buffer.
+            let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+        }
+        encoded.map_err(EncodeError::new)
+    }
+}
+
 #[diagnostic::do_not_recommend]
 impl<C, T> Encode<Codec<C>> for T
 where
@@ -106,16 +130,7 @@ where
     C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
 {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        encode::<C, _>(self, out)
-    }
-}
-
-impl<C, T> Encode<Codec<C>> for Carry<T>
-where
-    C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
-{
-    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        encode::<C, _>(self.0, out)
+        Encode::<Codec<C>>::encode(Carry(self), out)
     }
 }
 
@@ -134,6 +149,19 @@ where
     }
 }
 
+impl<C, T> Decode<'_, Codec<C>> for Carry<T>
+where
+    T: Send + 'static,
+    C: Decoder<Item = T> + Send + 'static,
+{
+    const IS_VALUE: bool = true;
+
+    fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
+        let item = frame.into_value();
+        item.map(Self).ok_or_else(|| DecodeError::new(MISMATCH))
+    }
+}
+
 #[diagnostic::do_not_recommend]
 impl<C, T> Decode<'_, Codec<C>> for T
 where
@@ -143,19 +171,7 @@ where
     const IS_VALUE: bool = true;
 
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
-        item::<C>(frame)
-    }
-}
-
-impl<C, T> Decode<'_, Codec<C>> for Carry<T>
-where
-    T: Send + 'static,
-    C: Decoder<Item = T> + Send + 'static,
-{
-    const IS_VALUE: bool = true;
-
-    fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
-        item::<C>(frame).map(Self)
+        <Carry<T> as Decode<'_, Codec<C>>>::decode(frame).map(|Carry(item)| item)
     }
 }
 
@@ -165,46 +181,4 @@ impl<'a, C: Decoder, T: Received<'a, Codec<C>>> Received<'a, Codec<C>> for Respo
 
 impl<'a, C: Decoder, T: Received<'a, Codec<C>>, E> Received<'a, Codec<C>> for Result<T, E> {
     type Value = T::Value;
-}
-
-/// What is wrong with a protocol, made by hand, that has one codec as its framing and another as its
-/// format.
-const MISFIT: &str = "the format is another codec than the framing";
-
-/// Takes what the codec of the connection has decoded.
-fn item<C>(frame: Frame<'_>) -> Result<C::Item, DecodeError>
-where
-    C: Decoder<Item: Send> + Send + 'static,
-{
-    frame.into_value().ok_or_else(|| DecodeError::new(MISFIT))
-}
-
-thread_local! {
-    /// Where codecs write, because they cannot write to the connection's own buffer.
-    static SCRATCH: Cell<BytesMut> = Cell::new(BytesMut::new());
-}
-
-/// A scratch buffer that grew beyond this is freed.
-const KEPT: usize = 64 * 1024;
-
-/// Lets the codec of the connection make bytes of an item.
-fn encode<C, T>(item: T, out: &mut Writer<'_>) -> Result<(), EncodeError>
-where
-    C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
-{
-    let Some(codec) = out.encoder::<C>() else {
-        return Err(EncodeError::new(MISFIT));
-    };
-    // A codec that encodes with the help of another connection's finds an empty one.
-    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    scratch.clear();
-    let encoded = codec.encode(item, &mut scratch);
-    if encoded.is_ok() {
-        out.put(&scratch);
-    }
-    if scratch.capacity() <= KEPT {
-        // At the end of a thread there may be none.
-        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
-    }
-    encoded.map_err(EncodeError::new)
 }
