@@ -356,7 +356,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     pub(super) async fn ensure_idle(&mut self) -> Result<()> {
         let poll = |connection: &mut Self, cx: &mut Context<'_>| {
             let wire = connection.wire.as_mut().map_err(|_| Failed)?;
-            Poll::Ready(wire.check_idle(cx, &mut connection.framing))
+            match wire.poll_receive(cx, &mut connection.framing, Awaited::NOTHING) {
+                Poll::Ready(received) => Poll::Ready(received.map(drop)),
+                Poll::Pending => Poll::Ready(Ok(())),
+            }
         };
         let idle = self.in_time(poll).await;
         idle.map_err(|Failed| self.error_of(UNSENT))

@@ -59,7 +59,7 @@ impl Awaited {
     /// Any message, such as a greeting.
     pub(super) const ANY: Self = Self(0);
     /// No message: no request is in flight.
-    const NOTHING: Self = Self(u64::MAX);
+    pub(super) const NOTHING: Self = Self(u64::MAX);
 
     /// Accepts the reply to the request at `start`, the oldest in flight.
     ///
@@ -193,25 +193,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if self.poll_read(cx).is_pending() {
                 let _: Poll<()> = self.poll_flush(cx);
                 return Poll::Pending;
-            }
-        }
-    }
-
-    /// Fails the connection if a message has arrived while no request is in flight, or if the server
-    /// has closed the connection. Never waits.
-    pub(super) fn check_idle<F: Framing>(
-        &mut self,
-        cx: &mut Context<'_>,
-        framing: &mut F,
-    ) -> Result<(), Failed> {
-        loop {
-            // Never returns a message: any is a failure here.
-            self.next_incoming(framing, Awaited::NOTHING)?;
-            if self.has_ended() {
-                return Err(self.fail_ended());
-            }
-            if self.poll_read(cx).is_pending() {
-                return Ok(());
             }
         }
     }

@@ -86,11 +86,7 @@ where
         let limit = shared.options.max_frame_len;
         let start = state.queue.push(&mut state.framing, limit, encode)?;
         self.number = Some(state.calls.open(start, waker));
-        let driver = state.driver.take();
-        drop(guard);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        Shared::unlock_and_wake_driver(guard);
         Ok(true)
     }
 

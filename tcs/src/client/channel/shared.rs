@@ -82,11 +82,7 @@ impl<F: Framing> Shared<F> {
     pub(super) fn leave(&self) {
         let mut state = self.lock();
         state.is_left = true;
-        let driver = state.driver.take();
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        Self::unlock_and_wake_driver(state);
     }
 
     /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`] and
@@ -96,6 +92,16 @@ impl<F: Framing> Shared<F> {
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unlocks the state, and wakes the driver if it waits for a request.
+    #[inline]
+    pub(super) fn unlock_and_wake_driver(mut state: MutexGuard<'_, State<F>>) {
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 
     /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
