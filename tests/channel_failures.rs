@@ -170,6 +170,25 @@ async fn late_call_ends_alone_while_the_server_replies_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn short_timeout_ends_at_most_an_eighth_or_a_millisecond_late() {
+    for millis in [1, 2, 3, 5, 7, 8, 12, 15, 100] {
+        let limit = Duration::from_millis(millis);
+        let options = ConnectOptions::new().reply_timeout(limit);
+        let (channel, _peer) = memory_with(&options, 1 << 10);
+        let began = tokio::time::Instant::now();
+        let error = call(&channel, "one").error().await;
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let passed = began.elapsed();
+        // Timers are rounded up to milliseconds.
+        let late = Duration::from_millis(millis.div_ceil(8));
+        assert!(
+            (limit..=limit + late).contains(&passed),
+            "{passed:?} instead of {limit:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn silent_server_is_taken_for_dead() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
     let (channel, mut peer) = memory_with(&options, 64);

@@ -32,7 +32,7 @@ async fn server_that_closes_before_its_reply_is_an_error() {
             assert_eq!(
                 chain(&error),
                 [
-                    format!("{addr} sent no valid frame"),
+                    format!("cannot read what {addr} sent"),
                     "the connection ended in the middle of a frame".to_owned()
                 ]
             );
@@ -100,19 +100,19 @@ async fn reply_that_is_none_says_why() {
         ),
         (
             b"HTTP/1.1 400 Bad Request\r\n".to_vec(),
-            "sent no valid frame",
+            "cannot read what",
             "the server sent text (`HTTP`) where a length is expected: it does not speak \
              length-prefixed frames; that looks like HTTP"
                 .to_owned(),
         ),
         (
             frame(&[b'x'; 101]),
-            "sent no valid frame",
+            "cannot read what",
             "a message of 101 bytes exceeds `max_frame_len` of 100 bytes".to_owned(),
         ),
         (
             1_000_u32.to_be_bytes().to_vec(),
-            "sent no valid frame",
+            "cannot read what",
             "a message of 1000 bytes exceeds `max_frame_len` of 100 bytes".to_owned(),
         ),
     ];

@@ -97,7 +97,7 @@ async fn answer_that_the_server_expects_another_framing_is_no_reply() {
     assert_eq!(
         chain(&error.expect_err("no reply")),
         [
-            "unnamed peer sent no valid frame",
+            "cannot read what unnamed peer sent",
             "the server answers that it expects length-prefixed frames"
         ]
     );
@@ -180,7 +180,10 @@ async fn reply_that_cannot_be_decoded_ends_the_connection() {
     );
     assert_eq!(
         chain(&error),
-        ["unnamed peer sent no valid frame", "number 2 instead of 1"]
+        [
+            "cannot read what unnamed peer sent",
+            "number 2 instead of 1"
+        ]
     );
     server.await.expect("no panic");
     let error = within(connection.call::<Book>(Entry::Total)).await;

@@ -10,12 +10,16 @@ use tcs::{
     ConcurrentServer, ConnectOptions, Encode, EncodeError, ErrorKind, Execution, Lines, Plain,
     ServerProtocol, Writer, server_protocol,
 };
-use tcs_tests::{Heard, RawPeer, code, raw_server::RawServer, start, within};
+use tcs_tests::{Heard, RawPeer, code, frame, raw_server::RawServer, start, within};
 
 /// How much memory may be taken beside what the process has when it is limited.
 const SPARE: u64 = 24 << 20;
 /// More than that, and within `max_frame_len`.
 const LARGE: usize = 64 << 20;
+/// A message that fits into memory once, but not twice.
+const HALF: usize = 120 * PIECE.len();
+/// More than `HALF` takes while the buffer that it is read into grows, and less than twice `HALF`.
+const HOLE: usize = 14 << 20;
 static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
 #[server_protocol]
@@ -66,6 +70,21 @@ fn limit_memory() {
     rlimit::Resource::AS
         .set(pages * 4096 + SPARE, hard)
         .expect("lower than it was");
+}
+
+/// Takes all memory that there is, except for one block of so many bytes.
+fn take_all_but(bytes: usize) -> Vec<Vec<u8>> {
+    let reserve = |bytes| {
+        let mut block = Vec::new();
+        block.try_reserve_exact(bytes).ok().map(|()| block)
+    };
+    let hole: Vec<u8> = reserve(bytes).expect("there is more");
+    let mut taken = Vec::with_capacity(1_000);
+    for size in [4 << 20, 1 << 20] {
+        taken.extend(std::iter::from_fn(|| reserve(size)));
+    }
+    drop(hole);
+    taken
 }
 
 /// Sends a message, until the other end does not take more.
@@ -148,5 +167,28 @@ async fn message_without_memory_for_it_ends_no_process() {
         (ErrorKind::Io, Execution::Unknown)
     );
     drop(connection);
+    within(server).await.expect("it heard what it expected");
+
+    // A reply that a channel can receive, but not copy for its caller.
+    let (addr, server) = RawServer::once(async |mut peer| {
+        assert_eq!(within(peer.hear()).await, Heard::message("abc"));
+        within(peer.send(u32::try_from(HALF).expect("it fits").to_be_bytes())).await;
+        for _ in 0..HALF / PIECE.len() {
+            within(peer.send(&PIECE)).await;
+        }
+        assert_eq!(within(peer.hear()).await, Heard::message("def"));
+        within(peer.send(frame(b"ghi"))).await;
+    })
+    .await;
+    let channel = within(options.channel(addr)).await.expect("it listens");
+    let taken = take_all_but(HOLE);
+    let error = within(channel.call_with::<Echo, _>(b"abc", <[u8]>::len)).await;
+    assert_eq!(
+        format!("{:?}", error.expect_err("no memory")),
+        format!("cannot read what {addr} sent: there is no memory for a message of {HALF} bytes")
+    );
+    drop(taken);
+    let length = within(channel.call_with::<Echo, _>(b"def", <[u8]>::len)).await;
+    assert_eq!(length.expect("a reply"), 3);
     within(server).await.expect("it heard what it expected");
 }

@@ -199,3 +199,29 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     assert_eq!(info(receive(&mut pipeline).await), no_reply);
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "3");
 }
+
+#[tokio::test]
+async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let mut peer = RawPeer::over(far);
+    let options = ConnectOptions::new().max_frame_len(100_000);
+    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    send(&mut pipeline, &["one"]).await;
+    within(pipeline.flush()).await;
+    let reply = frame(&vec![b'x'; 300_000]);
+    within(peer.send(&reply[..4])).await;
+    let error = receive(&mut pipeline).await.expect_err("too large");
+    assert_eq!(error.kind(), ErrorKind::Reply);
+    // More than fits into the pipe, so that it waits for the server, which first sends the rest.
+    send(&mut pipeline, &[&"y".repeat(10_000)]).await;
+    let server = tokio::spawn(async move {
+        within(peer.send(&reply[4..])).await;
+        within(peer.receive(4 + 3 + 4 + 10_000)).await;
+        peer
+    });
+    within(pipeline.flush()).await;
+    let mut peer = within(server).await.expect("all was sent");
+    within(peer.send(frame(b"2"))).await;
+    assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
+}

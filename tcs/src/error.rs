@@ -270,7 +270,7 @@ impl Error {
     }
 
     pub(crate) fn no_frame(peer: &Peer, source: FrameError) -> Self {
-        let message = format!("{peer} sent no valid frame");
+        let message = format!("cannot read what {peer} sent");
         let error = Self::of(peer, ErrorKind::Reply, message).because(source);
         error.unknown()
     }
@@ -523,7 +523,10 @@ mod tests {
                 ErrorKind::Reply,
                 "cannot read the reply of unnamed peer: cause",
             ),
-            unknown(ErrorKind::Reply, "unnamed peer sent no valid frame: cause"),
+            unknown(
+                ErrorKind::Reply,
+                "cannot read what unnamed peer sent: cause",
+            ),
             unknown(
                 ErrorKind::Broken,
                 "the connection to unnamed peer was lost: why",

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{channel::Channel, connection::Connection, options::ConnectOptions};
+use super::{channel::Channel, connection::Connection, options::ConnectOptions, timer::LONGEST};
 use crate::{
     Address, Error, Framing, Peer, Result,
     limit::min_frame_len,
@@ -18,8 +18,8 @@ use crate::{
 impl<F: Framing> Connection<F> {
     /// Connects with the default [`ConnectOptions`].
     ///
-    /// The framing `F` follows from what the connection is used for, so the compiler asks for a type
-    /// until there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
+    /// The compiler infers the framing `F` from the first use of the connection. It asks for a type until
+    /// there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
     ///
     /// # Errors
     ///
@@ -27,7 +27,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: a connection that was begun is closed.
+    /// Safe: dropping the future closes the connection.
     pub async fn connect(address: impl Into<Address>) -> Result<Self> {
         ConnectOptions::new().connect(address).await
     }
@@ -42,7 +42,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: a connection that was begun is closed.
+    /// Safe: dropping the future closes the connection.
     pub async fn connect(address: impl Into<Address>) -> Result<Self> {
         ConnectOptions::new().channel(address).await
     }
@@ -54,19 +54,19 @@ impl ConnectOptions {
     /// # Errors
     ///
     /// [`Resolve`](crate::ErrorKind::Resolve), [`Connect`](crate::ErrorKind::Connect) or
-    /// [`TimedOut`](crate::ErrorKind::TimedOut); [`Setting`](crate::ErrorKind::Setting) for a value
-    /// that makes no sense.
+    /// [`TimedOut`](crate::ErrorKind::TimedOut); [`Setting`](crate::ErrorKind::Setting) for an invalid
+    /// value.
     ///
     /// # Cancel safety
     ///
-    /// Safe: a connection that was begun is closed.
+    /// Safe: dropping the future closes the connection.
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
-        let reached = self.reach(address.into(), min_frame_len::<F>()).await;
-        let (stream, peer, options) = reached?;
-        Ok(Connection::new(stream, peer, options))
+        let connected = self.connect_stream(address.into(), min_frame_len::<F>());
+        let (stream, peer) = connected.await?;
+        Ok(Connection::new(stream, peer, self.clone()))
     }
 
-    /// Connects, as [`connect`](Self::connect) does, for many tasks.
+    /// Connects like [`connect`](Self::connect), and returns a connection that many tasks can share.
     ///
     /// # Errors
     ///
@@ -74,67 +74,60 @@ impl ConnectOptions {
     ///
     /// # Cancel safety
     ///
-    /// Safe: a connection that was begun is closed.
+    /// Safe: dropping the future closes the connection.
     pub async fn channel<F: Framing>(&self, address: impl Into<Address>) -> Result<Channel<F>> {
         self.connect(address).await?.into_channel()
     }
 
-    /// Speaks over a stream that is connected already: a Unix socket, a pipe in memory.
+    /// Creates a connection over a connected stream, such as a Unix socket or a pipe in memory.
     ///
     /// # Errors
     ///
-    /// [`Setting`](crate::ErrorKind::Setting) for a value that makes no sense.
+    /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
     pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
         self.check(min_frame_len::<F>())?;
         Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
     }
 
-    /// Connects to the first of all addresses of a name that answers. Returns what makes the
-    /// connection.
-    async fn reach(
+    /// Connects to the first address of `address` that answers. Returns the stream and its peer.
+    ///
+    /// Not generic, so that it is compiled once for all framings.
+    async fn connect_stream(
         &self,
         address: Address,
         min_frame_len: usize,
-    ) -> Result<(TcpStream, Peer, Self)> {
+    ) -> Result<(TcpStream, Peer)> {
         self.check(min_frame_len)?;
         inside_runtime("connect()", Instead::Nothing)?;
-        let limit = self.connect_limit();
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let timed_out = || Error::connect_timed_out(&address.text(), limit.unwrap_or_default());
-        let resolved = before(deadline, address.resolve()).await;
-        let addrs = resolved.ok_or_else(timed_out)??;
-        match reach_any(addrs, deadline).await {
-            Ok((stream, addr)) => Ok((stream, Peer::at(addr), self.clone())),
+        let limit = self.connect_timeout.unwrap_or(LONGEST).min(LONGEST);
+        let deadline = Instant::now() + limit;
+        let timed_out = || Error::connect_timed_out(&address.text(), limit);
+        let resolved = timeout_at(deadline, address.resolve()).await;
+        let addrs = resolved.map_err(|_| timed_out())??;
+        match connect_any(addrs, deadline).await {
+            Ok((stream, addr)) => Ok((stream, Peer::at(addr))),
             Err(error) => Err(error.unwrap_or_else(timed_out)),
         }
     }
 }
 
-/// Waits for `future` until `deadline`, if there is one. Returns `None` if it passes.
-async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, future).await.ok(),
-        None => Some(future.await),
-    }
-}
-
-/// Connects to the first of `addrs` that answers. `None` is a timeout.
-async fn reach_any(
+/// Connects to the first of `addrs` that answers. If there is no error, none has answered in time.
+async fn connect_any(
     addrs: Vec<SocketAddr>,
-    deadline: Option<Instant>,
+    deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), Option<Error>> {
     let mut failure = None;
     let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
     for addr in addrs {
         let now = Instant::now();
-        let share = deadline.map(|end| now + end.saturating_duration_since(now) / left);
-        failure = match before(share, connect(addr)).await {
-            Some(Ok(stream)) => {
+        let share = deadline.saturating_duration_since(now) / left;
+        failure = match timeout_at(now + share, connect(addr)).await {
+            Ok(Ok(stream)) => {
                 send_without_delay(&stream);
                 return Ok((stream, addr));
             }
-            Some(Err(source)) => Some(Error::connect(addr, source)),
-            None => None,
+            Ok(Err(source)) => Some(Error::connect(addr, source)),
+            Err(_) => None,
         };
         left = left.saturating_sub(1).max(1);
     }
@@ -161,7 +154,7 @@ mod tests {
         drop(first);
         let connect = async |addrs: &[SocketAddr]| {
             let deadline = Instant::now() + Duration::from_secs(20);
-            reach_any(addrs.to_vec(), Some(deadline)).await
+            connect_any(addrs.to_vec(), deadline).await
         };
         let (_, reached) = connect(&[dead, alive, too]).await.expect("it listens");
         assert_eq!(reached, alive);
@@ -173,7 +166,9 @@ mod tests {
     async fn connection_sends_without_delay() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it listens");
-        let (stream, _) = reach_any(vec![addr], None).await.expect("it listens");
+        let (stream, _) = connect_any(vec![addr], Instant::now() + LONGEST)
+            .await
+            .expect("it listens");
         assert!(stream.nodelay().expect("TCP has it"));
     }
 }

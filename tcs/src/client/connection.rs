@@ -1,6 +1,7 @@
-//! A connection that is kept.
+//! A connection for many exchanges.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     ops::Range,
@@ -14,24 +15,31 @@ use tokio::{
 
 use super::{
     fault::{DROPPED, Dead, Fault, LEFT},
-    message::{Incoming, take},
+    message::Incoming,
     options::ConnectOptions,
     timer::Timer,
-    wire::{Awaited, Failed, InFlight, Wire},
+    wire::{Awaited, Failed, Wire},
 };
 use crate::{
     CallContract, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer, Result,
-    Writer, framing::FirstFrame, limit::assert_parameters,
+    Writer, format::read, framing::FirstFrame, limit::assert_parameters,
 };
+
+/// The position of what was not sent.
+const UNSENT: u64 = u64::MAX;
+/// The largest scratch buffer that is kept, as in the pool of buffers: after a large reply, a
+/// connection must not hold its memory.
+const LARGEST_SCRATCH: usize = 128 * 1024;
 
 /// A connection to a server, for any number of exchanges, one after the other.
 ///
-/// Its framing `F` follows from what is first said on it, so that mixing framings does not compile.
+/// The compiler infers the framing `F` from the first protocol that is used on the connection, so
+/// mixing framings does not compile.
 ///
-/// A reply never reaches another caller. If the reply timeout passes, or the future of an exchange is
-/// dropped, the connection is closed, and the next use returns an error that says so. A message
-/// answers only a request that was sent before the message began to arrive. Any other message closes
-/// the connection as well. Take a greeting with [`receive`](Self::receive).
+/// A reply never reaches another caller. The connection is closed if the reply timeout passes, if the
+/// future of an exchange is dropped, or if a message arrives that answers no request. The next use
+/// then returns an error that gives the reason. A message answers only a request that was sent before
+/// the message began to arrive. To receive a greeting, call [`receive`](Self::receive).
 ///
 /// # Examples
 ///
@@ -59,18 +67,18 @@ pub struct Connection<F, S = TcpStream> {
     /// The open connection, or why it is closed.
     pub(super) wire: Result<Wire<S>, Dead>,
     pub(super) framing: FirstFrame<F>,
-    /// The requests of a pipeline, or the one of a call. If there are any when the next exchange
-    /// begins, a pipeline was forgotten.
-    pub(super) in_flight: InFlight,
+    /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
+    /// are left when the next exchange begins, a pipeline was forgotten.
+    pub(super) in_flight: VecDeque<u64>,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
-    /// Whether the server has said something before it was asked.
+    /// Whether a message was received without a request.
     is_greeted: bool,
     /// Whether a request was made.
     is_used: bool,
     /// Limits the wait for a reply.
     timer: Timer,
-    /// Where replies borrow text that their format had to rewrite.
+    /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
 }
 
@@ -80,9 +88,9 @@ impl<F: Framing, S> Connection<F, S> {
             assert_parameters::<F>();
         }
         Self {
-            wire: Ok(Wire::new(stream, options.frame_len())),
+            wire: Ok(Wire::new(stream, options.max_frame_len)),
             framing: FirstFrame::default(),
-            in_flight: InFlight::new(),
+            in_flight: VecDeque::new(),
             peer,
             options,
             is_greeted: false,
@@ -92,52 +100,52 @@ impl<F: Framing, S> Connection<F, S> {
         }
     }
 
-    /// Speaks over a stream that is connected already, with the default [`ConnectOptions`].
+    /// Creates a connection over a connected stream, with the default [`ConnectOptions`].
     pub fn over(stream: S) -> Self {
         Self::new(stream, Peer::unnamed(), ConnectOptions::new())
     }
 
-    /// Returns the server's end.
+    /// Returns the server's end of the connection.
     pub const fn peer(&self) -> &Peer {
         &self.peer
     }
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
-    /// Sends the protocol's request and returns what it makes of the reply.
+    /// Sends the request of `protocol`, and returns what the protocol makes of the reply.
     ///
     /// # Errors
     ///
-    /// By [`ErrorKind`](crate::ErrorKind): `Rejected` with the server's reason, `Request` and `Reply`
-    /// for messages that cannot be encoded or decoded, `TimedOut`, `Closed`, `Io`, and `Broken` or
-    /// `Closed` after an earlier failure. [`Error::execution`] returns whether the request can have
-    /// been executed.
+    /// By [`ErrorKind`](crate::ErrorKind): `Rejected` with the server's reason; `Request` or `Reply` for
+    /// a message that cannot be encoded or decoded; `TimedOut`, `Closed` or `Io`; and `Broken` or
+    /// `Closed` after an earlier failure. [`Error::execution`] returns whether the request may have been
+    /// executed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection, unless the reply was already being processed.
+    /// Dropping the future closes the connection, unless the reply is already being processed.
     pub async fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self.round_trip(P::HAS_GREETING, request).await?;
-        let (reply, peer) = self.read::<P::Format, _>(reply)?;
+        let (reply, peer) = self.decode::<P::Format, _>(reply)?;
         Ok(protocol.process_reply(peer, reply).await)
     }
 
-    /// Sends a request of the protocol `P`, named by `call::<P>`, and returns the reply, which may
-    /// borrow from the connection.
+    /// Sends a request of the protocol `P`, named as in `call::<P>`, and returns the reply. The reply
+    /// may borrow from the connection.
     ///
-    /// If the function returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`. Its
-    /// `Err` arrives as an [`Error`] with a [`rejection`](Error::rejection). A framing without control
-    /// frames cannot tell the two apart: the text of an `Err` is then read as a `T`.
+    /// If the function returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`. An `Err`
+    /// arrives as an [`Error`] with a [`rejection`](Error::rejection). A framing without control frames
+    /// cannot distinguish the two: the text of an `Err` is then read as a `T`.
     ///
     /// For a protocol made by `#[client_protocol]`, use [`exchange`](Self::exchange).
     ///
     /// If the protocol has a [greeting](crate::Contract::HAS_GREETING), the first call waits for it and drops
-    /// it. To get it, [`receive`](Self::receive) it before. Each of the two waits takes at most the
-    /// reply timeout.
+    /// it. To get the greeting, call [`receive`](Self::receive) first. The wait for the greeting and the
+    /// wait for the reply take at most the reply timeout each.
     ///
     /// # Errors
     ///
@@ -152,7 +160,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let reply = self.round_trip(P::HAS_GREETING, encode).await?;
-        self.read::<P::Format, _>(reply).map(|(reply, _)| reply)
+        self.decode::<P::Format, _>(reply).map(|(reply, _)| reply)
     }
 
     /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all.
@@ -168,11 +176,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let reply = self.round_trip(P::HAS_GREETING, encode).await?;
-        let (reply, peer) = self.read::<P::Format, _>(reply)?;
-        take_out(reply).ok_or_else(|| super::message::mixed_up(peer))
+        let (reply, peer) = self.decode::<P::Format, _>(reply)?;
+        take_out(reply).ok_or_else(|| super::message::wrong_operation(peer))
     }
 
-    /// Receives a message that was not asked for: a server's greeting, before the first request.
+    /// Receives a message without a request, such as a server's greeting before the first request.
     ///
     /// # Examples
     ///
@@ -199,12 +207,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         T: Decode<'a, Format>,
     {
         let message = self.receive_message().await?;
-        self.read::<Format, _>(message).map(|(message, _)| message)
+        self.decode::<Format, _>(message)
+            .map(|(message, _)| message)
     }
 
-    /// Waits for the greeting, if there is one and nothing was received yet.
+    /// Waits for the greeting, if the protocol has one and this is the first exchange.
     pub(super) async fn await_greeting(&mut self, greets: bool) -> Result<()> {
-        // With one exchange, all that arrives is the one reply, the greeting as well.
+        // With a framing of one exchange, whatever arrives is the reply, including a greeting.
         let has_greeting = greets && F::PERSISTENT;
         if has_greeting && self.is_fresh() {
             self.receive_message().await?;
@@ -214,66 +223,61 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Receives a message without a request.
     async fn receive_message(&mut self) -> Result<Range<usize>> {
-        self.check()?;
-        let mut exchange = Exchange::begin(self);
-        let received = exchange
-            .connection
-            .in_time(|connection, cx| match &mut connection.wire {
-                Ok(wire) => wire.poll_receive(cx, &mut connection.framing, Awaited::ANY),
-                Err(_) => Poll::Ready(Err(Failed)),
-            })
-            .await;
-        exchange.is_over = true;
-        drop(exchange);
+        self.begin_exchange()?;
+        let poll = |connection: &mut Self, cx: &mut Context<'_>| {
+            let wire = connection.wire.as_mut().map_err(|_| Failed)?;
+            wire.poll_receive(cx, &mut connection.framing, Awaited::ANY)
+        };
+        let received = self.exchange_in_time(poll).await;
         self.is_greeted = true;
-        match received {
-            Ok(incoming) => incoming.into_message(&self.peer, self.options.frame_len()),
-            Err(Failed) => Err(self.error_unsent()),
-        }
+        self.found(received, UNSENT)
     }
 
-    /// Sends a request, and returns where its reply is in the read buffer.
+    /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
     async fn round_trip(
         &mut self,
         greets: bool,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<Range<usize>> {
-        self.check()?;
+        self.begin_exchange()?;
         self.await_greeting(greets).await?;
         if !F::PERSISTENT && self.is_used {
             self.close(Fault::Broken(
                 "its framing has one exchange per connection, and that was done",
             ));
-            self.check()?;
+            self.begin_exchange()?;
         }
         let start = self.send(encode)?;
-        let mut exchange = Exchange::begin(self);
         let mut reply = None;
-        let received = exchange
-            .connection
-            .in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply))
-            .await;
-        exchange.is_over = true;
-        drop(exchange);
+        let received =
+            self.exchange_in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply));
+        let received = received.await;
+        self.found(received, start)
+    }
+
+    /// Returns where a message is in the read buffer, or the error of the request at `start`.
+    #[inline]
+    fn found(&self, received: Result<Incoming, Failed>, start: u64) -> Result<Range<usize>> {
         match received {
-            Ok(incoming) => incoming.into_message(&self.peer, self.options.frame_len()),
+            Ok(incoming) => incoming.into_message(&self.peer, self.options.max_frame_len),
             Err(Failed) => Err(self.error_of(start)),
         }
     }
 
-    /// Waits for the reply to the oldest request in flight.
+    /// Waits for the reply to the oldest request in flight, which it removes.
     #[inline]
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Failed>> {
-        match &mut self.wire {
-            Ok(wire) => wire.poll_reply(cx, &mut self.framing, &mut self.in_flight),
-            Err(_) => Poll::Ready(Err(Failed)),
-        }
+        let wire = self.wire.as_mut().map_err(|_| Failed)?;
+        let awaited = Awaited::reply_to::<F>(self.in_flight.front().copied());
+        let incoming = ready!(wire.poll_receive(cx, &mut self.framing, awaited))?;
+        self.in_flight.pop_front();
+        Poll::Ready(Ok(incoming))
     }
 
-    /// Waits until the request is sent and its reply is there.
+    /// Waits until the reply has arrived and the whole request is sent.
     ///
-    /// A server may reply before it has read the whole request, and goes on reading. The next
-    /// request must not run into the rest of this one.
+    /// A server may reply before it has read the whole request. If the rest were not sent, the server
+    /// would read the next request as a part of this one.
     #[inline]
     fn poll_exchanged(
         &mut self,
@@ -293,32 +297,33 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         Poll::Ready(Ok(incoming))
     }
 
-    /// Adds a request to those in flight, without sending it. Returns its position.
+    /// Queues a request, which is then in flight. Returns its position.
     #[inline]
     pub(super) fn send(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<u64> {
         let Ok(wire) = &mut self.wire else {
-            return Err(self.error_unsent());
+            return Err(self.error_of(UNSENT));
         };
-        let start = wire.push(&mut self.framing, encode)?;
+        let limit = self.options.max_frame_len;
+        let start = wire.queue.push(&mut self.framing, limit, encode)?;
         self.in_flight.push_back(start);
         self.is_used = true;
         Ok(start)
     }
 
-    /// Polls until ready, for at most the reply timeout. Closes the connection if that passes, or if
-    /// the connection fails.
+    /// Polls until ready, for at most the reply timeout. Closes the connection if the timeout passes,
+    /// or if the connection fails.
     ///
-    /// What is there at the first poll needs no clock.
-    pub(super) async fn in_time<T>(
+    /// Does not read the clock if the first poll is ready.
+    pub(super) fn in_time<T>(
         &mut self,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
-    ) -> Result<T, Failed> {
-        let limit = self.options.reply();
+    ) -> impl Future<Output = Result<T, Failed>> {
+        let limit = self.options.reply_timeout;
         let mut deadline = None;
-        poll_fn(|cx| match poll(self, cx) {
+        poll_fn(move |cx| match poll(self, cx) {
             Poll::Ready(Ok(output)) => Poll::Ready(Ok(output)),
             Poll::Ready(Err(Failed)) => {
                 self.close_failed();
@@ -330,43 +335,58 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 Poll::Ready(Err(Failed))
             }
         })
-        .await
     }
 
-    /// Closes the connection if the server has said something that was not asked for, or has ended
-    /// it. Never waits.
+    /// Like [`in_time`](Self::in_time), but dropping the future closes the connection.
+    async fn exchange_in_time(
+        &mut self,
+        poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Failed>>,
+    ) -> Result<Incoming, Failed> {
+        let mut exchange = Exchange {
+            connection: self,
+            is_over: false,
+        };
+        let received = exchange.connection.in_time(poll).await;
+        exchange.is_over = true;
+        received
+    }
+
+    /// Closes the connection if a message has arrived while no request is in flight, or if the server
+    /// has closed the connection. Never waits.
     pub(super) async fn ensure_idle(&mut self) -> Result<()> {
-        let idle = poll_fn(|cx| {
-            let Ok(wire) = &mut self.wire else {
-                return Poll::Ready(Err(Failed));
-            };
-            let idle = wire.check_idle(cx, &mut self.framing);
-            if idle.is_err() {
-                self.close_failed();
+        let poll = |connection: &mut Self, cx: &mut Context<'_>| {
+            let wire = connection.wire.as_mut().map_err(|_| Failed)?;
+            match wire.poll_receive(cx, &mut connection.framing, Awaited::NOTHING) {
+                Poll::Ready(received) => Poll::Ready(received.map(drop)),
+                Poll::Pending => Poll::Ready(Ok(())),
             }
-            Poll::Ready(idle)
-        });
-        idle.await.map_err(|Failed| self.error_unsent())
+        };
+        let idle = self.in_time(poll).await;
+        idle.map_err(|Failed| self.error_of(UNSENT))
     }
 
-    /// Reads the message at `range`. Returns it with the peer, which cannot be borrowed besides.
+    /// Decodes the message at `range`. Returns it with the peer, because the message borrows all of
+    /// `self`.
     #[inline]
-    pub(super) fn read<'a, Format, T>(&'a mut self, range: Range<usize>) -> Result<(T, &'a Peer)>
+    pub(super) fn decode<'a, Format, T>(&'a mut self, range: Range<usize>) -> Result<(T, &'a Peer)>
     where
         T: Decode<'a, Format>,
     {
+        self.scratch.clear();
+        self.scratch.shrink_to(LARGEST_SCRATCH);
         let bytes = match &self.wire {
             Ok(wire) => wire.message(range),
             Err(_) => &[],
         };
-        let message =
-            take::<Format, _, _>(&self.peer, bytes, &mut self.scratch, &mut self.framing)?;
-        Ok((message, &self.peer))
+        match read(bytes, &mut self.scratch, &mut self.framing) {
+            Ok(message) => Ok((message, &self.peer)),
+            Err(source) => Err(Error::decode(&self.peer, source)),
+        }
     }
 }
 
 impl<F, S> Connection<F, S> {
-    /// Closes the connection if a pipeline was forgotten with replies to come.
+    /// Closes the connection if a pipeline was dropped or forgotten with requests in flight.
     #[inline]
     pub(super) fn close_if_left(&mut self) {
         if !self.in_flight.is_empty() {
@@ -375,37 +395,37 @@ impl<F, S> Connection<F, S> {
         }
     }
 
-    /// Returns an error if no exchange can begin.
+    /// Prepares the connection for an exchange. Returns an error if the connection is closed.
     #[inline]
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(super) fn begin_exchange(&mut self) -> Result<()> {
         self.close_if_left();
         self.check_open()
     }
 
-    /// Returns an error if nothing more can be asked.
+    /// Returns an error if the connection is closed.
     #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         match &self.wire {
             Ok(_) => Ok(()),
-            Err(dead) => Err(dead.fault.of_later(&self.peer)),
+            Err(dead) => Err(dead.fault.later_error(&self.peer)),
         }
     }
 
-    /// Returns `true` if nothing was received and nothing asked.
+    /// Returns `true` if no request was made and no greeting received.
     pub(super) fn is_fresh(&self) -> bool {
         !self.is_greeted && !self.is_used
     }
 
-    /// Closes the connection at once, unless it is closed. Its buffers are freed.
+    /// Closes the connection, unless it is closed already. Frees its buffers.
     #[cold]
     pub(super) fn close(&mut self, fault: Fault) {
         if let Ok(wire) = &self.wire {
-            let sent = wire.sent();
+            let sent = wire.queue.sent();
             self.wire = Err(Dead { fault, sent });
         }
     }
 
-    /// Closes a connection whose wire has failed.
+    /// Closes the connection after its wire has failed.
     #[cold]
     fn close_failed(&mut self) {
         if let Ok(wire) = &mut self.wire {
@@ -418,36 +438,20 @@ impl<F, S> Connection<F, S> {
     #[cold]
     pub(super) fn error_of(&self, start: u64) -> Error {
         match &self.wire {
-            Err(dead) => dead.of(start, &self.peer),
+            Err(dead) => dead.error_of(start, &self.peer),
             Ok(_) => Error::closed(&self.peer),
         }
     }
-
-    /// Returns the error of what waited without a request, or could not be sent.
-    #[cold]
-    fn error_unsent(&self) -> Error {
-        self.error_of(u64::MAX)
-    }
 }
 
-/// An exchange. If it is dropped before its end, it closes the connection.
+/// An exchange. Dropping it before it is over closes the connection.
 struct Exchange<'a, F, S> {
     connection: &'a mut Connection<F, S>,
     is_over: bool,
 }
 
-impl<'a, F, S> Exchange<'a, F, S> {
-    const fn begin(connection: &'a mut Connection<F, S>) -> Self {
-        Self {
-            connection,
-            is_over: false,
-        }
-    }
-}
-
 impl<F, S> Drop for Exchange<'_, F, S> {
     fn drop(&mut self) {
-        self.connection.in_flight.clear();
         if !self.is_over {
             self.connection.close(Fault::Broken(DROPPED));
         }
@@ -460,5 +464,24 @@ impl<F, S> fmt::Debug for Connection<F, S> {
             .field("peer", &self.peer)
             .field("closed", &self.wire.as_ref().err())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::{LengthPrefixed, Plain};
+
+    #[tokio::test]
+    async fn scratch_of_a_large_reply_is_freed_by_the_next() {
+        let (near, mut far) = duplex(64);
+        let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
+        connection.scratch = vec![b'x'; 1 << 20];
+        far.write_all(b"\0\0\0\x02hi").await.expect("it is open");
+        let message = connection.receive::<&str, Plain>().await;
+        assert_eq!(message.expect("a message"), "hi");
+        assert!(connection.scratch.capacity() <= LARGEST_SCRATCH);
     }
 }

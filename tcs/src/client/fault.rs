@@ -1,17 +1,17 @@
-//! Why a connection has ended, and the error of each request.
+//! Why a connection has failed, and the error of each of its requests.
 
 use std::{io, time::Duration};
 
 use crate::{Error, Execution, FrameError, Peer, Rejection};
 
-/// A connection is closed because its server said something that was not asked for.
+/// The reason of [`Fault::Broken`] if the server sends a message that answers no request.
 pub(super) const UNEXPECTED: &str = "the server said something that was not asked for";
-/// A connection is closed because a pipeline was dropped, or forgotten, too early.
+/// The reason of [`Fault::Broken`] if a pipeline is dropped or forgotten with requests in flight.
 pub(super) const LEFT: &str = "a pipeline was left before it had received all replies";
-/// A connection is closed because the future of an exchange was dropped.
+/// The reason of [`Fault::Broken`] if the future of an exchange is dropped.
 pub(super) const DROPPED: &str = "an earlier exchange was not awaited to its end";
 
-/// Why a connection has ended.
+/// Why a connection has failed.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The server has sent a final rejection.
@@ -23,33 +23,33 @@ pub(super) enum Fault {
     Frame(FrameError),
     /// Nothing has arrived for this long.
     Silent(Duration),
-    /// This side has closed the connection, for this reason.
+    /// The client has closed the connection, for this reason.
     Broken(&'static str),
 }
 
-/// A connection that is closed.
+/// A failed connection.
 #[derive(Debug)]
 pub(super) struct Dead {
     pub(super) fault: Fault,
-    /// The number of bytes of requests that were sent before.
+    /// The number of bytes of requests that were sent before it failed.
     pub(super) sent: u64,
 }
 
 impl Dead {
-    /// Returns the error of a request that was in flight and begins at `start`.
+    /// Returns the error of a request that begins at `start` and was in flight.
     #[cold]
-    pub(super) fn of(&self, start: u64, peer: &Peer) -> Error {
+    pub(super) fn error_of(&self, start: u64, peer: &Peer) -> Error {
         if start < self.sent {
-            self.fault.of_sent(peer)
+            self.fault.sent_error(peer)
         } else {
-            self.fault.of_unsent(peer)
+            self.fault.unsent_error(peer)
         }
     }
 }
 
 impl Fault {
-    /// Returns the error of a request in flight, if at least a part of it was sent.
-    fn of_sent(&self, peer: &Peer) -> Error {
+    /// Returns the error of a request in flight of which at least a part was sent.
+    fn sent_error(&self, peer: &Peer) -> Error {
         match self {
             Self::Ended(rejection) => Error::rejected(peer, rejection.clone()),
             Self::Closed => Error::closed(peer),
@@ -61,20 +61,22 @@ impl Fault {
         }
     }
 
-    /// Returns the error of a request of which nothing was sent. A wait for a greeting counts as one.
-    fn of_unsent(&self, peer: &Peer) -> Error {
+    /// Returns the error of a request in flight of which nothing was sent, or of a wait for a greeting.
+    fn unsent_error(&self, peer: &Peer) -> Error {
         match self {
-            // A final rejection holds for all that was not answered before it.
-            Self::Ended(_) => self.of_sent(peer),
-            Self::Frame(_) => self.of_sent(peer).with_execution(Execution::NotSent),
+            // A final rejection applies to every request without a reply.
+            Self::Ended(_) => self.sent_error(peer),
+            Self::Frame(_) => self.sent_error(peer).with_execution(Execution::NotSent),
             Self::Silent(limit) => Error::said_nothing(peer, *limit),
-            Self::Closed | Self::Read(_) | Self::Write(_) | Self::Broken(_) => self.of_later(peer),
+            Self::Closed | Self::Read(_) | Self::Write(_) | Self::Broken(_) => {
+                self.later_error(peer)
+            }
         }
     }
 
-    /// Returns the error of a request that is made afterwards.
+    /// Returns the error of a request that is made after the failure.
     #[cold]
-    pub(super) fn of_later(&self, peer: &Peer) -> Error {
+    pub(super) fn later_error(&self, peer: &Peer) -> Error {
         match self {
             Self::Ended(rejection) => Error::ended(peer, rejection.clone()),
             Self::Closed => Error::gone(peer),
@@ -88,7 +90,7 @@ impl Fault {
     }
 }
 
-/// Copies an error of the operating system, because each request gets its own.
+/// Copies an I/O error, which is not `Clone`, because each request gets its own.
 fn clone_io_error(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
@@ -125,9 +127,9 @@ mod tests {
         let peer = Peer::unnamed();
         for (fault, sent, unsent) in faults {
             let told = [
-                fault.of_sent(&peer),
-                fault.of_unsent(&peer),
-                fault.of_later(&peer),
+                fault.sent_error(&peer),
+                fault.unsent_error(&peer),
+                fault.later_error(&peer),
             ];
             assert_eq!(
                 told.map(|error| error.execution()),

@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use crate::{
-    Decode, EncodeError, Error, Frame, FrameError, Framing, Peer, Rejection, RejectionKind, Result,
+    Decode, EncodeError, Error, Frame, FrameError, Peer, Rejection, RejectionKind, Result,
     buffer::{ReadBuffer, Unusual},
-    format::read,
     framing::FrameKind,
 };
 
@@ -21,41 +20,48 @@ pub(super) enum Incoming {
 }
 
 impl Incoming {
-    /// Returns the place of the message, or the error of the caller.
+    /// Classifies a frame. Returns `None` for a notice.
+    ///
+    /// Takes the parts of the frame: a whole one would have to be put into memory for this call, even
+    /// where the call does not happen.
+    #[cold]
+    pub(super) fn from_unusual(
+        buffer: &ReadBuffer,
+        kind: FrameKind,
+        length: usize,
+        frame: Range<usize>,
+    ) -> Option<Self> {
+        match kind {
+            FrameKind::Message => Some(Self::Message(frame)),
+            FrameKind::TooLarge => Some(Self::TooLarge(length)),
+            FrameKind::Control(code) => {
+                let kind = RejectionKind::from_code(code)?;
+                let text = String::from_utf8_lossy(buffer.frame(frame));
+                Some(Self::Rejection(Rejection::new(kind, text)))
+            }
+        }
+    }
+
+    /// Returns the place of the message, or the error of the request.
     #[inline]
     pub(super) fn into_message(self, peer: &Peer, max_frame_len: usize) -> Result<Range<usize>> {
         match self {
             Self::Message(range) => Ok(range),
-            Self::TooLarge(length) => {
-                let source = FrameError::too_large(length, max_frame_len);
-                Err(Error::no_frame(peer, source))
-            }
+            Self::TooLarge(length) => Err(too_large(peer, length, max_frame_len)),
             Self::Rejection(rejection) => Err(Error::rejected(peer, rejection)),
         }
     }
 }
 
-/// Classifies a frame that is not an ordinary message. Returns `None` for a notice.
+/// Returns the error for a reply beyond the limit, or beyond the memory that there is.
 #[cold]
-pub(super) fn unusual(
-    buffer: &ReadBuffer,
-    kind: FrameKind,
-    length: usize,
-    frame: Range<usize>,
-) -> Option<Incoming> {
-    match kind {
-        FrameKind::Message => Some(Incoming::Message(frame)),
-        FrameKind::TooLarge => Some(Incoming::TooLarge(length)),
-        FrameKind::Control(code) => {
-            let kind = RejectionKind::from_code(code)?;
-            let text = String::from_utf8_lossy(buffer.frame(frame));
-            Some(Incoming::Rejection(Rejection::new(kind, text)))
-        }
-    }
+pub(super) fn too_large(peer: &Peer, length: usize, max_frame_len: usize) -> Error {
+    Error::no_frame(peer, FrameError::too_large(length, max_frame_len))
 }
 
+/// Returns the error for a request that is not in the buffer.
 #[cold]
-pub(super) fn no_request(unusual: Unusual) -> Error {
+pub(super) fn not_encoded(unusual: Unusual) -> Error {
     match unusual {
         Unusual::Last | Unusual::Nothing { .. } => Error::encode(EncodeError::new("there is none")),
         Unusual::Error { text, .. } => Error::encode(EncodeError::new(text)),
@@ -64,8 +70,8 @@ pub(super) fn no_request(unusual: Unusual) -> Error {
     }
 }
 
-/// Reads a reply. It may also borrow what its format writes into `scratch`.
-pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(
+/// Decodes a reply, which may also borrow what its format writes to `scratch`.
+pub(super) fn decode_bytes<'a, Format, T: Decode<'a, Format>>(
     peer: &Peer,
     frame: &'a [u8],
     scratch: &'a mut Vec<u8>,
@@ -73,24 +79,10 @@ pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(
     T::decode(Frame::new(frame).with_scratch(scratch)).map_err(|source| Error::decode(peer, source))
 }
 
-/// Reads the reply that the framing has parsed last.
-pub(super) fn take<'a, Format, T, F>(
-    peer: &Peer,
-    frame: &'a [u8],
-    scratch: &'a mut Vec<u8>,
-    framing: &mut F,
-) -> Result<T>
-where
-    T: Decode<'a, Format>,
-    F: Framing,
-{
-    read(frame, scratch, framing).map_err(|source| Error::decode(peer, source))
-}
-
 /// Returns the error for the reply of another operation.
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 #[cold]
-pub(super) fn mixed_up(peer: &Peer) -> Error {
+pub(super) fn wrong_operation(peer: &Peer) -> Error {
     let source = crate::DecodeError::new("the reply is that of another operation");
     Error::decode(peer, source)
 }

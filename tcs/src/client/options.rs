@@ -1,4 +1,4 @@
-//! The settings of a connection, each once.
+//! The settings of a connection.
 
 use std::time::Duration;
 
@@ -28,17 +28,17 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `connect` or `over` uses them"]
 pub struct ConnectOptions {
-    connect: Option<Duration>,
-    reply: Option<Duration>,
-    max_frame_len: usize,
-    max_in_flight: usize,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) reply_timeout: Option<Duration>,
+    pub(super) max_frame_len: usize,
+    pub(super) max_in_flight: usize,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
-            connect: Some(Duration::from_secs(5)),
-            reply: Some(Duration::from_secs(30)),
+            connect_timeout: Some(Duration::from_secs(5)),
+            reply_timeout: Some(Duration::from_secs(30)),
             max_frame_len: 8 << 20,
             max_in_flight: 1_024,
         }
@@ -46,32 +46,35 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Creates the options with all defaults.
+    /// Creates options with the defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Limits how long connecting may take, for all addresses of a name together. Each address gets an
-    /// equal part of the time that is left. `None` leaves the limit to the operating system.
-    /// Default: 5 s.
+    /// Limits how long connecting may take.
+    ///
+    /// The limit is for all addresses of a name together: each gets an equal part of the time that is
+    /// left. With `None`, only the limits of the operating system apply. Connecting returns an error for
+    /// zero. Default: 5 s.
     pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.connect = limit.into();
+        self.connect_timeout = limit.into();
         self
     }
 
-    /// Limits how long an exchange may take, from the first byte sent to the last received.
+    /// Limits how long an exchange may take, from the first byte sent to the last byte received.
     ///
     /// When the limit passes, the connection is closed, so that the reply never reaches another caller.
     /// A [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits forever.
-    /// Default: 30 s.
+    /// Connecting returns an error for zero. Default: 30 s.
     pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.reply = limit.into();
+        self.reply_timeout = limit.into();
         self
     }
 
-    /// Limits the bytes of a message, in both directions. Connecting returns an error for zero, for more
-    /// than 512 MiB, and for less than the minimum of the framing, such as [`Fixed`](crate::Fixed).
-    /// Default: 8 MiB.
+    /// Limits the size of a message in bytes, in both directions.
+    ///
+    /// Connecting returns an error for zero, for more than 512 MiB, and for less than the minimum of a
+    /// framing such as [`Fixed`](crate::Fixed). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.max_frame_len = bytes;
         self
@@ -87,33 +90,20 @@ impl ConnectOptions {
         self
     }
 
-    /// Returns an error for values that make no sense, with a framing whose messages have at least
-    /// `min_frame_len` bytes.
+    /// Returns an error for invalid values. The messages of the framing have at least `min_frame_len`
+    /// bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<()> {
         check_max_frame_len(self.max_frame_len, min_frame_len)?;
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
             ("max_in_flight", self.max_in_flight == 0),
-            ("connect_timeout", self.connect == Some(Duration::ZERO)),
-            ("reply_timeout", self.reply == Some(Duration::ZERO)),
+            (
+                "connect_timeout",
+                self.connect_timeout == Some(Duration::ZERO),
+            ),
+            ("reply_timeout", self.reply_timeout == Some(Duration::ZERO)),
         ];
         check_zero(&zero)
-    }
-
-    pub(super) const fn connect_limit(&self) -> Option<Duration> {
-        self.connect
-    }
-
-    pub(super) const fn reply(&self) -> Option<Duration> {
-        self.reply
-    }
-
-    pub(super) const fn frame_len(&self) -> usize {
-        self.max_frame_len
-    }
-
-    pub(super) const fn in_flight(&self) -> usize {
-        self.max_in_flight
     }
 }
 
@@ -124,9 +114,9 @@ mod tests {
     #[test]
     fn everything_is_limited_by_default() {
         let options = ConnectOptions::new();
-        assert_eq!(options.connect, Some(Duration::from_secs(5)));
-        assert_eq!(options.reply(), Some(Duration::from_secs(30)));
-        assert_eq!(options.frame_len(), 8 << 20);
-        assert_eq!(options.in_flight(), 1_024);
+        assert_eq!(options.connect_timeout, Some(Duration::from_secs(5)));
+        assert_eq!(options.reply_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(options.max_frame_len, 8 << 20);
+        assert_eq!(options.max_in_flight, 1_024);
     }
 }

@@ -1,4 +1,4 @@
-//! Many requests in flight on one connection.
+//! A connection with many requests in flight.
 
 use std::{
     fmt,
@@ -14,20 +14,19 @@ use tokio::{
 
 use super::{
     connection::Connection,
-    fault::{Fault, LEFT},
     wire::{Failed, write_threshold},
 };
 use crate::{CallContract, Contract, Error, Framing, Result};
 
-/// If this many bytes cannot be sent, `send` waits. If this many bytes of replies are there, it does
-/// not read more.
+/// While this many bytes of requests wait to be sent, `send` waits. It stops reading when this many
+/// bytes of replies have arrived.
 const FULL: usize = 64 * 1024;
 
-/// Many requests in flight on one [`Connection`], whose replies come in the order of the requests.
+/// Many requests in flight on one [`Connection`]. Replies come in the order of the requests.
 ///
-/// [`send`](Self::send) collects requests, and sends them when they are a quarter of the bytes in
-/// flight, but at least 1 KiB and at most 32 KiB. So both ends work at the same time.
-/// [`receive`](Self::receive) sends all of them when it has to wait for a reply.
+/// [`send`](Self::send) collects requests. It sends them once they are a quarter of the bytes in
+/// flight, but at least 1 KiB and at most 32 KiB, so that both ends work at the same time.
+/// [`receive`](Self::receive) sends all of them before it waits for a reply, and
 /// [`flush`](Self::flush) sends them at any time.
 ///
 /// Each request has exactly one result: a reply, or an error. A
@@ -37,7 +36,9 @@ const FULL: usize = 64 * 1024;
 ///
 /// At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight. Dropping a
 /// pipeline before all replies are received closes the connection, so that no reply reaches another
-/// caller. Do not use pipelines with a protocol that leaves requests without a reply
+/// caller.
+///
+/// Do not use pipelines with a protocol that leaves requests without a reply
 /// ([`Response::NoReply`](crate::Response::NoReply)): replies carry no ids, so the next one would be taken
 /// for the missing one.
 ///
@@ -92,15 +93,15 @@ const FULL: usize = 64 * 1024;
 /// ```
 #[must_use = "a pipeline does nothing until a request is sent"]
 pub struct Pipeline<'c, P: Contract, S = TcpStream> {
-    // All state is the connection's, so that nothing is lost if this is forgotten.
+    // All state is in the connection, so that nothing is lost if the pipeline is forgotten.
     connection: &'c mut Connection<P::Framing, S>,
     marker: PhantomData<fn() -> P>,
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
-    /// Begins to send requests of the protocol `P` without waiting for each reply.
+    /// Creates a pipeline, which sends requests of the protocol `P` without waiting for each reply.
     ///
-    /// A framing with one exchange per connection ([`Raw`](crate::Raw)) does not compile.
+    /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::Raw)).
     pub fn pipeline<P>(&mut self) -> Pipeline<'_, P, S>
     where
         P: CallContract<Framing = F>,
@@ -111,7 +112,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 "this framing has one exchange per connection, so it has no pipelines"
             );
         }
-        // The first `send` returns the error.
+        // If this closes the connection, the first `send` returns the error.
         self.close_if_left();
         Pipeline {
             connection: self,
@@ -121,17 +122,19 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 }
 
 impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
-    /// Adds a request to those that are in flight.
+    /// Adds a request to those in flight.
     ///
-    /// This method waits in two cases: for a greeting, and while 64 KiB of requests wait to be sent. It
-    /// reads meanwhile, so that a server that replies before it reads on does not block it.
+    /// This method waits in two cases: for a greeting, and while 64 KiB of requests wait to be sent. In
+    /// the second case it also reads, because a server may stop reading until its replies are read. Each
+    /// wait takes at most the reply timeout, after which the connection is closed.
     ///
     /// # Errors
     ///
-    /// If this method returns an error, the request is not in flight. The kinds are
-    /// [`Full`](crate::ErrorKind::Full) if the pipeline [`is_full`](Self::is_full); `Request` if the
-    /// request cannot be encoded; `Broken` or `Closed` if nothing more can be sent. The errors of
-    /// requests in flight are returned by [`receive`](Self::receive).
+    /// After an error, the request is not in flight. The kinds are [`Full`](crate::ErrorKind::Full) if
+    /// the pipeline [`is_full`](Self::is_full), `Request` if the request cannot be encoded, and `Broken` or
+    /// `Closed` if nothing more can be sent. Waiting for a greeting has the errors of
+    /// [`Connection::receive`]. The errors of requests in flight are returned by
+    /// [`receive`](Self::receive).
     ///
     /// # Cancel safety
     ///
@@ -146,7 +149,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             connection.ensure_idle().await?;
         }
         if self.is_full() {
-            return Err(Error::full(self.connection.options.in_flight()));
+            return Err(Error::full(self.connection.options.max_in_flight));
         }
         self.connection.send(|out| P::encode(request, out))?;
         self.send_early().await;
@@ -157,8 +160,8 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::call`], for the oldest request in flight, which then no longer is. This
-    /// method waits for at most the reply timeout.
+    /// Those of [`Connection::call`], for the oldest request, which is then no longer in flight. If no
+    /// reply arrives within the reply timeout, the connection is closed.
     ///
     /// # Cancel safety
     ///
@@ -173,58 +176,59 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             connection.in_flight.pop_front();
             return Err(connection.error_of(start));
         };
-        let limit = connection.options.frame_len();
+        let limit = connection.options.max_frame_len;
         let reply = incoming.into_message(&connection.peer, limit)?;
-        let (reply, _) = connection.read::<P::Format, _>(reply)?;
+        let (reply, _) = connection.decode::<P::Format, _>(reply)?;
         Ok(Some(reply))
     }
 
-    /// Sends what was collected.
+    /// Sends the collected requests, without waiting for replies.
     ///
     /// Call this before you wait for something other than [`receive`](Self::receive), which sends by
-    /// itself. It waits for no reply. If 64 KiB of replies arrive before all is sent, it returns early,
-    /// and the pipeline [`is_full`](Self::is_full) until replies are received.
+    /// itself. If 64 KiB of replies arrive first, this method returns early, and the pipeline
+    /// [`is_full`](Self::is_full) until replies are received.
+    ///
+    /// If the server does not read, this method waits for at most the reply timeout and then closes the
+    /// connection. It returns no error: [`receive`](Self::receive) returns that of each request.
     ///
     /// # Cancel safety
     ///
-    /// Safe: what was not sent is sent later.
+    /// Safe: requests that were not sent are sent later.
     pub async fn flush(&mut self) {
         self.make_room().await;
     }
 
-    /// Returns the number of requests in flight: those whose results were not received yet.
+    /// Returns the number of requests in flight, whose results were not received yet.
     pub fn in_flight(&self) -> usize {
         self.connection.in_flight.len()
     }
 
     /// Returns `true` if a reply must be received before another request can be sent.
     ///
-    /// That is so when [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight,
-    /// and when 64 KiB each of requests and of replies wait, because the server sends replies before
-    /// it reads on.
+    /// A pipeline is full if [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in
+    /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
         let in_flight = self.in_flight();
-        in_flight >= self.connection.options.in_flight() || in_flight > 0 && self.waiting() >= FULL
+        in_flight >= self.connection.options.max_in_flight
+            || in_flight > 0 && self.waiting() >= FULL
     }
 
     /// Returns the number of bytes that wait to be sent.
     #[inline]
     fn waiting(&self) -> usize {
-        match &self.connection.wire {
-            Ok(wire) => wire.requests.waiting(),
-            Err(_) => 0,
-        }
+        let wire = self.connection.wire.as_ref();
+        wire.map_or(0, |wire| wire.queue.waiting())
     }
 
-    /// Sends what was collected, if it is enough for a write of its own.
+    /// Sends the collected requests if they are enough for a write of their own.
     #[inline]
     async fn send_early(&mut self) {
         let Ok(wire) = &mut self.connection.wire else {
             return;
         };
-        let written = wire.requests.written();
+        let written = wire.queue.written();
         let first = self.connection.in_flight.front().unwrap_or(&written);
-        let waiting = wire.requests.waiting();
+        let waiting = wire.queue.waiting();
         if waiting >= FULL {
             self.make_room().await;
         } else if waiting as u64 >= write_threshold(written - first) {
@@ -236,20 +240,18 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         }
     }
 
-    /// Waits until what was collected is sent, or enough replies are there to be received.
+    /// Waits until the collected requests are sent, or 64 KiB of replies have arrived.
     async fn make_room(&mut self) {
-        // `receive` returns the error.
+        // `receive` returns the error of each request.
         let _: Result<(), Failed> = self.connection.in_time(Connection::poll_room).await;
     }
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        let Ok(wire) = &mut self.wire else {
-            return Poll::Ready(Err(Failed));
-        };
+        let wire = self.wire.as_mut().map_err(|_| Failed)?;
         loop {
-            if wire.poll_flush(cx).is_ready() || wire.arrived() >= FULL {
+            if wire.poll_flush(cx).is_ready() || wire.unread() >= FULL {
                 return Poll::Ready(Ok(()));
             }
             ready!(wire.poll_read(cx));
@@ -259,10 +261,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
 impl<P: Contract, S> Drop for Pipeline<'_, P, S> {
     fn drop(&mut self) {
-        if !self.connection.in_flight.is_empty() {
-            self.connection.in_flight.clear();
-            self.connection.close(Fault::Broken(LEFT));
-        }
+        self.connection.close_if_left();
     }
 }
 

@@ -1,8 +1,8 @@
-//! Timers: one that is kept from one wait to the next, and one for all calls of a channel.
+//! A timer that is kept from one wait to the next.
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -11,22 +11,20 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// The number of ticks in a reply timeout. A call that has seen more of them begin is late.
-pub(super) const TICKS: u32 = 8;
-/// No wait is longer than this, so that each can be added to the clock.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
+/// The longest wait, a year: adding it to the clock does not overflow.
+pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-/// A timer for many waits, one after the other, nearly all of which end before their time.
+/// A timer for many waits, one after the other, most of which end before their deadline.
 ///
-/// It stays set to the deadline of an earlier wait, and is set anew only when it goes off too early
-/// for this one. So a wait costs one look at the clock, instead of creating and dropping a timer.
+/// It stays set to the deadline of an earlier wait, and is reset only if it fires before the current
+/// deadline. So a wait reads the clock once, instead of creating and dropping a timer.
 #[derive(Debug)]
 pub(super) struct Timer(Option<Armed>);
 
 #[derive(Debug)]
 struct Armed {
     sleep: Pin<Box<Sleep>>,
-    /// Whom it wakes.
+    /// Wakes the task that waited last.
     waker: Waker,
 }
 
@@ -35,10 +33,10 @@ impl Timer {
         Self(None)
     }
 
-    /// Waits for as long as `limit`, which it returns, from its first poll with this `deadline`, or
-    /// without end.
+    /// Waits for `limit`, and returns it. Without a limit, waits forever.
     ///
-    /// What is there before the first poll needs no clock. No limit may be shorter than one before.
+    /// The wait starts with the first poll, which sets `deadline`. No limit may be shorter than an
+    /// earlier one.
     #[inline]
     pub(super) fn poll_limit(
         &mut self,
@@ -53,9 +51,9 @@ impl Timer {
         self.poll_until(deadline, cx).map(|()| limit)
     }
 
-    /// Waits for `deadline`, which must not be earlier than any before.
-    pub(super) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        // Another task may belong to another runtime, so it gets a timer of its own.
+    /// Waits until `deadline`, which must not be earlier than any deadline before.
+    fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        // Another task gets a new timer, because it may belong to another runtime.
         let kept = self.0.take().filter(|it| it.waker.will_wake(cx.waker()));
         let armed = match kept {
             Some(armed) if !armed.sleep.is_elapsed() => {
@@ -72,56 +70,9 @@ impl Timer {
             },
         };
         let Armed { sleep, .. } = self.0.insert(armed);
-        // With its budget used up, `Sleep` would wake the task at once instead of registering the
-        // timer.
+        // Without `unconstrained`, a `Sleep` in a task that has used up its budget wakes the task at
+        // once instead of registering the timer.
         Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx)
-    }
-}
-
-/// A timer that goes off again and again while it is started, eight times in a reply timeout.
-///
-/// After a pause of the whole process it goes on as if there had been none.
-#[derive(Debug)]
-pub(super) struct Ticker {
-    period: Option<Duration>,
-    timer: Timer,
-    /// The next tick, unless it is stopped.
-    next: Option<Instant>,
-}
-
-impl Ticker {
-    pub(super) fn new(limit: Option<Duration>) -> Self {
-        let period = |limit: Duration| (limit / TICKS).clamp(Duration::from_millis(1), LONGEST);
-        Self {
-            period: limit.map(period),
-            timer: Timer::new(),
-            next: None,
-        }
-    }
-
-    /// Starts it, unless it runs.
-    pub(super) fn start(&mut self) {
-        if self.next.is_none() {
-            self.set();
-        }
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.next = None;
-    }
-
-    /// Waits for the next tick.
-    pub(super) fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(next) = self.next else {
-            return Poll::Pending;
-        };
-        ready!(self.timer.poll_until(next, cx));
-        self.set();
-        Poll::Ready(())
-    }
-
-    fn set(&mut self) {
-        self.next = self.period.map(|period| Instant::now() + period);
     }
 }
 
@@ -224,27 +175,5 @@ mod tests {
         assert_eq!(task.0.load(Relaxed), 0);
         advance(SECOND).await;
         assert_eq!(task.0.load(Relaxed), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn ticks_come_while_it_runs() {
-        let start = Instant::now();
-        let mut ticker = Ticker::new(Some(Duration::from_secs(8)));
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(ticker.poll_tick(&mut cx).is_pending());
-        for second in 1..20 {
-            ticker.start();
-            poll_fn(|cx| ticker.poll_tick(cx)).await;
-            assert_eq!(start.elapsed().as_secs(), second);
-        }
-        ticker.stop();
-        advance(Duration::from_secs(9)).await;
-        assert!(ticker.poll_tick(&mut cx).is_pending());
-        ticker.start();
-        assert!(ticker.poll_tick(&mut cx).is_pending());
-
-        let mut never = Ticker::new(None);
-        never.start();
-        assert!(never.poll_tick(&mut cx).is_pending());
     }
 }

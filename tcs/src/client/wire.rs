@@ -1,10 +1,10 @@
-//! A connection's state machine, under `Connection`, `Pipeline` and `Channel`.
+//! The state machine of a connection, on which `Connection`, `Pipeline` and `Channel` are built.
 //!
-//! [`Wire`] sends requests and finds what answers them. It has no clock and knows no callers: how
-//! long to wait and whom to wake is up to those who use it.
+//! [`Wire`] sends requests and matches messages with them. It has no clock and does not know its
+//! callers: its users decide how long to wait and whom to wake.
 //!
-//! A request is known by where it begins in the bytes of all requests of the connection. This
-//! position says whether any of it was sent, and whether a message can be its reply.
+//! A request is identified by its position: where it begins in the bytes of all requests of the
+//! connection. The position shows whether any of it was sent, and whether a message can be its reply.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     fault::{Fault, UNEXPECTED},
-    message::{Incoming, no_request, unusual},
+    message::{Incoming, not_encoded},
 };
 use crate::{
     EncodeError, Framing, Result, Side, Writer,
@@ -26,45 +26,44 @@ use crate::{
     framing::FrameKind,
 };
 
-/// A stream, its buffers, and what is known about both directions.
+/// A stream with its buffers and the state of both directions.
 ///
-/// The framing is passed to each method, because a channel's callers and its driver share one.
+/// The framing is passed to each method, because the callers of a channel and its driver share one.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     stream: S,
     max_frame_len: usize,
-    pub(super) requests: Requests,
+    /// The requests that wait to be sent.
+    pub(super) queue: SendQueue,
     replies: Replies,
-    /// Whether the sending half is to be closed after the request.
-    half_close: bool,
-    /// The error that ended sending. What still arrives may tell more.
-    unsent: Option<io::Error>,
+    /// The error that ended sending. The server may still send the reason.
+    write_error: Option<io::Error>,
     /// The error that ended receiving. Messages that arrived before it are still delivered.
-    unread: Option<io::Error>,
-    /// Why the connection carries nothing more, once a method has returned [`Failed`].
+    read_error: Option<io::Error>,
+    /// Why the connection failed. Set before a method returns [`Failed`].
     fault: Option<Fault>,
 }
 
 /// The connection has failed. The reason is in [`Wire::take_fault`].
 ///
-/// It has no size: results that carry the reason would cost each reply 50 to 80 instructions.
+/// It is zero-sized: results with the reason in them would cost each reply 50 to 80 instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed;
 
-/// The number of bytes of requests that must have been sent before a message began to arrive, for the
-/// message to be accepted.
+/// Which messages are accepted: those that began to arrive after this many bytes of requests were
+/// sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited(u64);
 
 impl Awaited {
-    /// Anything, such as a greeting.
+    /// Any message, such as a greeting.
     pub(super) const ANY: Self = Self(0);
-    /// Nothing: no request is in flight.
-    const NOTHING: Self = Self(u64::MAX);
+    /// No message: no request is in flight.
+    pub(super) const NOTHING: Self = Self(u64::MAX);
 
-    /// Returns what can arrive while the request at `start` is the oldest in flight.
+    /// Accepts the reply to the request at `start`, the oldest in flight.
     ///
-    /// If a framing has one exchange, then all that arrives is the one reply.
+    /// With a framing of one exchange, whatever arrives is the one reply.
     #[inline]
     pub(super) const fn reply_to<F: Framing>(start: Option<u64>) -> Self {
         match start {
@@ -80,63 +79,44 @@ impl<S> Wire<S> {
         Self {
             stream,
             max_frame_len,
-            requests: Requests::new(0),
+            queue: SendQueue::new(0),
             replies: Replies::new(),
-            half_close: false,
-            unsent: None,
-            unread: None,
+            write_error: None,
+            read_error: None,
             fault: None,
         }
     }
 
-    /// Adds a request to those that wait to be sent. Returns its position.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "outlined, it costs a tenth of a call")]
-    pub(super) fn push<F: Framing>(
-        &mut self,
-        framing: &mut F,
-        encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<u64> {
-        let start = self.requests.push(framing, self.max_frame_len, encode)?;
-        self.half_close = F::HALF_CLOSE;
-        Ok(start)
-    }
-
-    /// Returns the number of bytes of all requests that were sent.
-    #[inline]
-    pub(super) const fn sent(&self) -> u64 {
-        self.requests.sent()
-    }
-
-    /// Returns the bytes of a message that has arrived, until the next read.
+    /// Returns the bytes of a message. The range is valid until the next read.
     #[inline]
     pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
         self.replies.buffer.frame(range)
     }
 
     /// Returns the number of bytes that have arrived and are in no message yet.
-    pub(super) fn arrived(&self) -> usize {
-        self.replies.buffer.arrived_of_frame()
+    pub(super) fn unread(&self) -> usize {
+        self.replies.buffer.unread()
     }
 
     /// Returns `true` if nothing more arrives.
     #[inline]
     pub(super) fn has_ended(&self) -> bool {
-        self.unread.is_some() || self.replies.buffer.has_ended()
+        self.read_error.is_some() || self.replies.buffer.has_ended()
     }
 
+    /// Sets the reason of a failure.
     #[cold]
     pub(super) fn fail(&mut self, fault: Fault) -> Failed {
         self.fault = Some(fault);
         Failed
     }
 
-    /// Ends a connection on which nothing more arrives.
+    /// Fails a connection on which nothing more arrives.
     #[cold]
-    pub(super) fn end(&mut self) -> Failed {
-        let fault = match (self.unsent.take(), self.unread.take()) {
-            // If the peer closes while requests are sent, both directions can fail. The error of
-            // sending is reported.
+    pub(super) fn fail_ended(&mut self) -> Failed {
+        let fault = match (self.write_error.take(), self.read_error.take()) {
+            // If the server closes the connection while requests are sent, both directions can fail.
+            // Report the error of sending.
             (Some(source), _) => Fault::Write(source),
             (None, Some(source)) => Fault::Read(source),
             (None, None) => Fault::Closed,
@@ -150,16 +130,12 @@ impl<S> Wire<S> {
         self.fault.take()
     }
 
-    /// Takes the next message, or what takes its place, off what has arrived. Does no I/O.
+    /// Takes the next message or rejection from the received bytes, if one is complete. Does no I/O.
     ///
-    /// A message that answers nothing, a final rejection, and bytes that are not a frame are
-    /// failures of the connection.
+    /// The connection fails if the message answers no request, if the rejection is final, or if the
+    /// bytes are not a frame.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "outlined, it costs half as much again"
-    )]
-    pub(super) fn next<F: Framing>(
+    pub(super) fn next_incoming<F: Framing>(
         &mut self,
         framing: &mut F,
         awaited: Awaited,
@@ -179,19 +155,12 @@ impl<S> Wire<S> {
             let incoming = if parsed.kind == FrameKind::Message {
                 Incoming::Message(frame)
             } else {
-                // The parts, because a whole frame would have to be put into memory for this call,
-                // even where the call does not happen.
-                match unusual(
-                    &self.replies.buffer,
-                    parsed.kind,
-                    parsed.payload.len(),
-                    frame,
-                ) {
+                let (buffer, length) = (&self.replies.buffer, parsed.payload.len());
+                match Incoming::from_unusual(buffer, parsed.kind, length, frame) {
                     Some(Incoming::Rejection(rejection)) if rejection.kind().is_final() => {
                         return Err(self.fail(Fault::Ended(rejection)));
                     }
                     Some(incoming) => incoming,
-                    // A notice.
                     None => continue,
                 }
             };
@@ -204,29 +173,10 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Waits for the reply to the oldest request in flight, which then no longer is.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see `poll_receive`")]
-    pub(super) fn poll_reply<F: Framing>(
-        &mut self,
-        cx: &mut Context<'_>,
-        framing: &mut F,
-        in_flight: &mut InFlight,
-    ) -> Poll<Result<Incoming, Failed>> {
-        let awaited = Awaited::reply_to::<F>(in_flight.front().copied());
-        let incoming = ready!(self.poll_receive(cx, framing, awaited))?;
-        in_flight.pop_front();
-        Poll::Ready(Ok(incoming))
-    }
-
-    /// Waits for a message, and sends meanwhile what is to be sent.
+    /// Waits for a message. Meanwhile, sends the queued requests.
     ///
-    /// It reads before it sends, so that what has arrived already is not taken for a reply.
+    /// Reads before it sends, so that what has arrived already is not taken for a reply.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "a second caller of an outlined one costs a lone call 90 instructions"
-    )]
     pub(super) fn poll_receive<F: Framing>(
         &mut self,
         cx: &mut Context<'_>,
@@ -234,11 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         awaited: Awaited,
     ) -> Poll<Result<Incoming, Failed>> {
         loop {
-            if let Some(incoming) = self.next(framing, awaited)? {
+            if let Some(incoming) = self.next_incoming(framing, awaited)? {
                 return Poll::Ready(Ok(incoming));
             }
             if self.has_ended() {
-                return Poll::Ready(Err(self.end()));
+                return Poll::Ready(Err(self.fail_ended()));
             }
             if self.poll_read(cx).is_pending() {
                 let _: Poll<()> = self.poll_flush(cx);
@@ -247,25 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Looks for messages that nobody asked for, before the first request is sent. Never waits.
-    pub(super) fn check_idle<F: Framing>(
-        &mut self,
-        cx: &mut Context<'_>,
-        framing: &mut F,
-    ) -> Result<(), Failed> {
-        loop {
-            // A message is a failure, so there is none.
-            self.next(framing, Awaited::NOTHING)?;
-            if self.has_ended() {
-                return Err(self.end());
-            }
-            if self.poll_read(cx).is_pending() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Reads once. Never ready if nothing more arrives.
+    /// Reads once. Stays pending after the end of the input.
     #[inline]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.has_ended() {
@@ -273,52 +205,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         let unread = self.replies.buffer.unread();
         let read = ready!(self.replies.buffer.poll_fill(cx, &mut self.stream));
-        self.replies.note_read(unread, self.requests.sent());
+        self.replies.note_read(unread, self.queue.sent());
         if let Err(error) = read {
-            self.unread = Some(error);
+            self.read_error = Some(error);
         }
         Poll::Ready(())
     }
 
-    /// Sends what waits. Ready when nothing does, or nothing can be sent any more.
+    /// Sends the queued requests. Ready when all are sent, or if sending has failed.
     #[inline]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.unsent.is_some() {
+        if self.write_error.is_some() {
             return Poll::Ready(());
         }
-        if let Err(error) = ready!(self.requests.poll_flush(cx, &mut self.stream)) {
-            self.unsent = Some(error);
-            return Poll::Ready(());
-        }
-        if self.half_close {
-            // An error here is one of the connection, and reading tells it.
-            drop(ready!(Pin::new(&mut self.stream).poll_shutdown(cx)));
-            self.half_close = false;
+        if let Err(error) = ready!(self.queue.poll_flush(cx, &mut self.stream)) {
+            self.write_error = Some(error);
         }
         Poll::Ready(())
     }
 }
 
-/// Encoded requests that wait to be sent.
+/// A queue of encoded requests that wait to be sent.
 #[derive(Debug)]
-pub(super) struct Requests {
+pub(super) struct SendQueue {
     buffer: WriteBuffer,
-    /// The number of bytes of earlier requests: the position of the first byte that waits.
+    /// The number of bytes that were sent, or taken: the position of the first byte that waits.
     sent: u64,
+    /// Whether the sending half must be closed after the request.
+    half_close: bool,
 }
 
-impl Requests {
-    /// Creates a queue whose first request begins at `sent`.
+impl SendQueue {
+    /// Creates a queue whose first request has the position `sent`.
     pub(super) fn new(sent: u64) -> Self {
         Self {
             buffer: WriteBuffer::default(),
             sent,
+            half_close: false,
         }
     }
 
     /// Adds a request, whole or not at all. Returns its position.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "outlined, it costs a tenth of a call")]
     pub(super) fn push<F: Framing>(
         &mut self,
         framing: &mut F,
@@ -329,16 +257,18 @@ impl Requests {
         self.buffer.prepare();
         match self.buffer.message(framing, max_frame_len, encode) {
             Ok(()) | Err(Unusual::Last) => {}
-            Err(unusual) => return Err(no_request(unusual)),
+            Err(unusual) => return Err(not_encoded(unusual)),
         }
         if !F::PERSISTENT && self.written() == start {
-            // An empty request counts as a byte that was sent: what became of it is not known.
+            // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
+            // so that it is never reported as not sent.
             self.sent += 1;
         }
+        self.half_close = F::HALF_CLOSE;
         Ok(start)
     }
 
-    /// Takes all requests of a queue in which callers collect them. Nothing may wait here.
+    /// Takes all requests from the queue that the callers of a channel fill. Nothing may wait here.
     #[inline]
     pub(super) fn take(&mut self, queue: &mut Self) {
         std::mem::swap(&mut self.buffer, &mut queue.buffer);
@@ -346,7 +276,7 @@ impl Requests {
         queue.sent = self.written();
     }
 
-    /// Sends what waits.
+    /// Sends the queued requests.
     #[inline]
     fn poll_flush<S>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
     where
@@ -358,16 +288,23 @@ impl Requests {
         if flushed.is_pending() {
             self.buffer.remove_sent();
         }
-        flushed.map_ok(|_| self.buffer.give_back())
+        ready!(flushed)?;
+        self.buffer.give_back();
+        if self.half_close {
+            // If the connection has failed, reading reports the error.
+            drop(ready!(Pin::new(stream).poll_shutdown(cx)));
+            self.half_close = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// Drops all requests that wait.
+    /// Drops the queued requests.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
         self.buffer.give_back();
     }
 
-    /// Returns the number of bytes of all requests: the position of the next one.
+    /// Returns the number of bytes of all requests so far: the position of the next one.
     #[inline]
     pub(super) fn written(&self) -> u64 {
         self.sent + self.waiting() as u64
@@ -379,25 +316,25 @@ impl Requests {
         self.buffer.waiting()
     }
 
-    /// Returns the number of bytes that do not wait here any more.
+    /// Returns the number of bytes that were sent, or taken.
     #[inline]
     pub(super) const fn sent(&self) -> u64 {
         self.sent
     }
 }
 
-/// What has arrived, and which requests it can answer.
+/// The received bytes, and which requests they can answer.
 ///
-/// A message answers only a request that was sent before the message's first byte was read. So
-/// neither a message that was read together with earlier replies, nor one of which a part was there
-/// before, is taken for a reply.
+/// A message answers only requests that were sent before its first byte was read. So a message that
+/// was read together with earlier replies, or of which a part was there before, is not taken for a
+/// reply.
 #[derive(Debug)]
 struct Replies {
     buffer: ReadBuffer,
     /// The number of bytes of requests that were sent before the next frame began to arrive.
     sent_before: u64,
-    /// The parts of the buffer that were read later than its first byte, oldest first. Usually there
-    /// are none, or one while a frame is incomplete.
+    /// The parts of the buffer that were read after its first byte, oldest first. Usually there are
+    /// none, or one while a frame is incomplete.
     later: VecDeque<Part>,
     /// The number of bytes read so far.
     received: u64,
@@ -406,7 +343,7 @@ struct Replies {
 /// A part of the received bytes.
 #[derive(Debug)]
 struct Part {
-    /// The number of bytes that were read before it.
+    /// The number of bytes that were received before it.
     start: u64,
     /// The number of bytes of requests that were sent before it was read.
     sent: u64,
@@ -422,8 +359,8 @@ impl Replies {
         }
     }
 
-    /// Notes that a read, before which `unread` bytes were there, came after `sent` bytes of
-    /// requests.
+    /// Records a read: before it, there were `unread` bytes, and `sent` bytes of requests had been
+    /// sent.
     #[inline]
     fn note_read(&mut self, unread: usize, sent: u64) {
         if unread == 0 {
@@ -435,7 +372,7 @@ impl Replies {
         self.received += (self.buffer.unread() - unread) as u64;
     }
 
-    /// Notes that the unread bytes are all of one frame, so that the next one begins after them.
+    /// Records that all unread bytes are of one frame. The next frame begins after them.
     #[inline]
     fn note_incomplete(&mut self) {
         if !self.later.is_empty() {
@@ -443,9 +380,8 @@ impl Replies {
         }
     }
 
-    /// Takes a frame off what has arrived. Returns where its message is.
+    /// Takes a frame from the received bytes. Returns the range of its message.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "it is a part of `Wire::next`")]
     fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
         let frame = self.buffer.consume(frame, consumed);
         if !self.later.is_empty() {
@@ -454,7 +390,7 @@ impl Replies {
         frame
     }
 
-    /// Goes on to the part of the buffer in which the next frame begins.
+    /// Moves on to the part in which the next frame begins.
     #[cold]
     fn enter_later(&mut self) {
         while let Some(part) = self.later.front()
@@ -466,13 +402,10 @@ impl Replies {
     }
 }
 
-/// Where each request begins whose reply is still to come, oldest first.
-pub(super) type InFlight = VecDeque<u64>;
-
-/// Returns how many bytes of requests go into one write while `in_flight` bytes are in flight.
+/// Returns how many bytes of requests make a write worthwhile while `in_flight` bytes are in flight.
 ///
-/// With a quarter each, both ends have work at the same time. Below 1 KiB, a write costs more than
-/// that gains.
+/// With a quarter in each write, both ends work at the same time. Below 1 KiB, a write costs more
+/// than that saves.
 #[inline]
 pub(super) fn write_threshold(in_flight: u64) -> u64 {
     (in_flight / 4).clamp(1024, 32 * 1024)
@@ -498,7 +431,9 @@ mod tests {
             out.put(&[0; 200]);
             Ok(())
         };
-        wire.push(&mut framing, request).expect("it fits");
+        wire.queue
+            .push(&mut framing, 1 << 10, request)
+            .expect("it fits");
         let mut most = 0;
         for byte in [[0, 0, 0, 100], [0; 4], [0; 4], [0; 4]].concat() {
             assert!(wire.poll_flush(&mut cx).is_pending());
@@ -509,7 +444,7 @@ mod tests {
             assert!(wire.poll_read(&mut cx).is_ready());
             most = most.max(wire.replies.later.len());
             if sends {
-                let next = wire.next(&mut framing, Awaited::ANY);
+                let next = wire.next_incoming(&mut framing, Awaited::ANY);
                 assert!(matches!(next, Ok(None)));
             }
         }
@@ -528,20 +463,20 @@ mod tests {
         let mut wire = Wire::new(near, 1 << 10);
         let mut framing = LengthPrefixed;
         let mut cx = Context::from_waker(Waker::noop());
-        let mut in_flight = InFlight::new();
+        let mut in_flight = Vec::new();
         for _ in 0..3 {
-            let start = wire.push(&mut framing, |out| {
+            let start = wire.queue.push(&mut framing, 1 << 10, |out| {
                 out.put(b"x");
                 Ok(())
             });
-            in_flight.push_back(start.expect("it fits"));
+            in_flight.push(start.expect("it fits"));
             assert!(wire.poll_flush(&mut cx).is_ready());
             far.write_all(b"\0\0\0\x01y").await.expect("it is open");
             assert!(wire.poll_read(&mut cx).is_ready());
         }
         for start in in_flight {
             let awaited = Awaited::reply_to::<LengthPrefixed>(Some(start));
-            let next = wire.next(&mut framing, awaited);
+            let next = wire.next_incoming(&mut framing, awaited);
             assert!(matches!(next, Ok(Some(Incoming::Message(_)))), "{next:?}");
         }
     }
@@ -560,14 +495,16 @@ mod tests {
                 out.put(&[0; 996]);
                 Ok(())
             };
-            wire.push(&mut framing, request).expect("it fits");
+            wire.queue
+                .push(&mut framing, 1 << 10, request)
+                .expect("it fits");
             if wire.poll_flush(&mut cx).is_pending() {
                 far.read_exact(&mut taken).await.expect("it was sent");
             }
         }
-        assert!(wire.requests.waiting() > 0);
-        let kept = wire.requests.buffer.capacity();
+        assert!(wire.queue.waiting() > 0);
+        let kept = wire.queue.buffer.capacity();
         assert!(kept < 300_000, "{kept}");
-        assert_eq!(wire.sent() + wire.requests.waiting() as u64, 1_000_000);
+        assert_eq!(wire.queue.sent() + wire.queue.waiting() as u64, 1_000_000);
     }
 }

@@ -1,47 +1,52 @@
-//! The calls of a channel, and the order in which their replies come.
+//! The calls of a channel, in the order in which their replies come.
 
-use std::task::{Poll, Waker};
+use std::{mem, task::Waker};
 
 use super::reply::Reply;
-use crate::{Rejection, RejectionKind, client::timer::TICKS};
+use crate::Error;
 
 /// The number of no slot.
 const NONE: usize = usize::MAX;
 
-/// The slots of all calls.
+/// The calls of a channel, each in a numbered slot.
 ///
-/// A slot is used again and keeps its buffer, so that a call allocates nothing. Each slot is in one
-/// of two lists, which are linked through the slots: the free ones, and those whose replies are to
-/// come. It is in none while its outcome is there and its caller has not looked. With `slab` and a
-/// queue of numbers, a call costs a tenth more (decision 014).
+/// A freed slot is reused with its buffer, so that a call allocates nothing. Two lists are linked
+/// through the slots: the free slots, and the calls whose replies are still to come. A call that is
+/// settled, but not collected, is in neither. `slab` and a queue of numbers would cost a tenth of a
+/// call (decision 014).
 #[derive(Debug)]
 pub(super) struct Calls {
     slots: Vec<Slot>,
-    /// The slot that is the next to be used.
+    /// The first free slot.
     free: usize,
-    /// The slot whose reply is the next to come.
+    /// The call whose reply is the next to come.
     oldest: usize,
-    /// The slot whose reply is the last to come, if any is.
+    /// The call whose reply is the last to come. Only valid if `oldest` is.
     newest: usize,
     /// The number of slots in use.
     used: usize,
-    /// The number of calls that have their outcome and have not looked since.
+    /// The number of calls that are settled, but not collected.
     settled: usize,
+    /// The number of ticks that a call may take.
+    limit: u32,
+    /// The number of ticks so far.
+    now: u32,
+    /// The tick in which something arrived last.
+    arrived: u32,
 }
 
-/// A call. It takes one line of the processor's cache, so that many calls cost no more than few.
+/// A call. It fills one cache line, so that a call costs the same among many as among few.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Slot {
     stage: Stage,
-    /// The reply, or the text of a rejection.
-    reply: Vec<u8>,
+    /// The result of a settled call. Until then a buffer for the reply.
+    result: Result<Vec<u8>, Error>,
     waker: Option<Waker>,
-    /// Where its request begins in the bytes of all requests; or the length of a reply beyond the
-    /// limit.
+    /// The position of its request.
     start: u64,
     /// The tick in which it was made.
-    tick: u32,
+    made: u32,
     /// The next slot in its list.
     next: usize,
 }
@@ -49,34 +54,19 @@ struct Slot {
 /// The progress of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Its reply is to come.
+    /// The reply is still to come.
     Open,
-    /// Its reply is to come, and nobody waits for it.
-    Abandoned,
-    /// Its reply will come too late. The caller has not collected that yet.
+    /// The reply is still to come, but too late. The caller does not know that yet.
     Late,
-    /// Its reply is in the buffer of the slot. The caller has not collected it yet.
-    Replied,
-    /// Other outcomes that the caller has not collected yet.
-    Rejected(RejectionKind),
-    TooLarge,
-    Failed,
-}
-
-/// What came of a call instead of a reply.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// A reply of this many bytes, beyond the limit.
-    TooLarge(u64),
-    Rejected(Rejection),
-    /// The connection failed. The request begins at this position.
-    Failed(u64),
-    /// Nothing in time. The reply is still to come.
-    TimedOut,
+    /// The reply is still to come, and nobody waits for it.
+    Abandoned,
+    /// The result is there. The caller has not collected it yet.
+    Settled,
 }
 
 impl Calls {
-    pub(super) const fn new() -> Self {
+    /// Creates a list of calls that may take `limit` ticks each.
+    pub(super) const fn new(limit: u32) -> Self {
         Self {
             slots: Vec::new(),
             free: NONE,
@@ -84,13 +74,15 @@ impl Calls {
             newest: NONE,
             used: 0,
             settled: 0,
+            limit,
+            now: 0,
+            arrived: 0,
         }
     }
 
-    /// Takes a slot for a call whose request begins at `start`. Returns its number.
+    /// Adds a call whose request begins at `start`. Returns the number of its slot.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "it has one caller")]
-    pub(super) fn open(&mut self, start: u64, tick: u32, waker: Waker) -> usize {
+    pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
         let mut number = self.free;
         match self.slots.get_mut(number) {
             Some(slot) => {
@@ -98,10 +90,10 @@ impl Calls {
                 slot.stage = Stage::Open;
                 slot.waker = Some(waker);
                 slot.start = start;
-                slot.tick = tick;
+                slot.made = self.now;
                 slot.next = NONE;
             }
-            None => number = self.add(start, tick, waker),
+            None => number = self.add(start, waker),
         }
         self.used += 1;
         if self.oldest == NONE {
@@ -114,113 +106,125 @@ impl Calls {
     }
 
     #[cold]
-    fn add(&mut self, start: u64, tick: u32, waker: Waker) -> usize {
-        self.slots.push(Slot::new(start, tick, waker, NONE));
+    fn add(&mut self, start: u64, waker: Waker) -> usize {
+        self.slots.push(Slot {
+            stage: Stage::Open,
+            result: Ok(Vec::new()),
+            waker: Some(waker),
+            start,
+            made: self.now,
+            next: NONE,
+        });
         self.slots.len() - 1
     }
 
-    /// Takes the outcome of a call, and frees its slot. A reply is put in `reply`, which must be empty.
+    /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "it has one caller")]
-    pub(super) fn poll_take(
+    pub(super) fn take(
         &mut self,
         number: usize,
-        waker: &Waker,
-        reply: &mut Reply,
-    ) -> Poll<Result<(), Outcome>> {
-        match self.slots.get_mut(number) {
-            Some(slot) if slot.stage == Stage::Replied => {
-                reply.exchange(&mut slot.reply);
-                slot.next = self.free;
-                self.free = number;
-                self.used -= 1;
+        timed_out: impl FnOnce() -> Error,
+    ) -> Option<Result<Reply, Error>> {
+        let slot = self.slots.get_mut(number)?;
+        match slot.stage {
+            Stage::Settled => {
+                let result = mem::replace(&mut slot.result, Ok(Reply::take_spare()));
                 self.settled -= 1;
-                Poll::Ready(Ok(()))
+                self.release(number);
+                Some(result.map(Reply))
             }
-            _ => self.poll_end(number, waker).map(Err),
+            Stage::Late => {
+                slot.stage = Stage::Abandoned;
+                Some(Err(timed_out()))
+            }
+            Stage::Open | Stage::Abandoned => None,
         }
     }
 
-    /// Takes the outcome of a call that has no reply.
+    /// Exchanges the waker of a call. Returns `false` if the call has a result, so that nobody wakes it.
     #[cold]
-    fn poll_end(&mut self, number: usize, waker: &Waker) -> Poll<Outcome> {
-        let Some(slot) = self.slots.get_mut(number) else {
-            return Poll::Pending;
-        };
-        let Some(outcome) = slot.outcome() else {
-            match &mut slot.waker {
-                Some(known) => known.clone_from(waker),
-                none => *none = Some(waker.clone()),
+    pub(super) fn watch(&mut self, number: usize, waker: &mut Option<Waker>) -> bool {
+        match self.slots.get_mut(number) {
+            Some(slot) if slot.stage == Stage::Open => {
+                mem::swap(&mut slot.waker, waker);
+                true
             }
-            return Poll::Pending;
-        };
-        if slot.stage == Stage::Late {
-            slot.stage = Stage::Abandoned;
-        } else {
-            self.settled -= 1;
-            self.give_back(number);
+            _ => false,
         }
-        Poll::Ready(outcome)
     }
 
-    /// Forgets the caller of a call, whose reply is dropped when it comes. Returns its waker.
+    /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
     pub(super) fn abandon(&mut self, number: usize) -> Option<Waker> {
         let slot = self.slots.get_mut(number)?;
         let waker = slot.waker.take();
-        if matches!(slot.stage, Stage::Open | Stage::Abandoned | Stage::Late) {
-            slot.stage = Stage::Abandoned;
-        } else {
+        if slot.stage == Stage::Settled {
+            // Dropped, because a large reply must not keep its memory in the slot.
+            slot.result = Ok(Vec::new());
             self.settled -= 1;
-            self.give_back(number);
+            self.release(number);
+        } else {
+            slot.stage = Stage::Abandoned;
         }
         waker
     }
 
-    /// Returns where the request begins whose reply is the next to come.
+    /// Returns the position of the request whose reply is the next to come.
     #[inline]
-    pub(super) fn first(&self) -> Option<u64> {
+    pub(super) fn oldest_start(&self) -> Option<u64> {
         self.slots.get(self.oldest).map(|slot| slot.start)
     }
 
-    /// Ends the oldest call with a reply.
+    /// Settles the oldest call with a reply, or with the error of `no_memory` if it cannot be copied.
     #[inline]
-    pub(super) fn reply(&mut self, reply: &[u8], wakers: &mut Vec<Waker>) {
-        if let Some(slot) = self.settle() {
-            slot.stage = Stage::Replied;
-            slot.reply.clear();
-            slot.reply.extend_from_slice(reply);
-            if let Some(waker) = slot.waker.take() {
-                wakers.push(waker);
+    pub(super) fn reply(
+        &mut self,
+        reply: &[u8],
+        wakers: &mut Vec<Waker>,
+        no_memory: impl FnOnce() -> Error,
+    ) {
+        if let Some(slot) = self.settle(wakers)
+            && let Ok(buffer) = &mut slot.result
+        {
+            buffer.clear();
+            match buffer.try_reserve(reply.len()) {
+                Ok(()) => buffer.extend_from_slice(reply),
+                Err(_) => slot.result = Err(no_memory()),
             }
         }
     }
 
-    /// Ends the oldest call without a reply.
-    pub(super) fn end(&mut self, outcome: Outcome, wakers: &mut Vec<Waker>) {
-        if let Some(slot) = self.settle() {
-            slot.end(outcome);
-            wakers.extend(slot.waker.take());
+    /// Settles the oldest call with an error.
+    #[cold]
+    pub(super) fn fail(&mut self, error: Error, wakers: &mut Vec<Waker>) {
+        if let Some(slot) = self.settle(wakers) {
+            slot.result = Err(error);
         }
     }
 
-    /// Takes the oldest call off those whose replies are to come. Returns its slot, if it has a
-    /// caller.
+    /// Removes the oldest call from those whose replies are to come. Returns its slot, for the
+    /// result, unless the call was abandoned.
     #[inline]
-    fn settle(&mut self) -> Option<&mut Slot> {
+    fn settle(&mut self, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
         let number = self.oldest;
         let slot = self.slots.get_mut(number)?;
         self.oldest = slot.next;
         if slot.stage == Stage::Abandoned {
-            self.give_back(number);
+            self.release(number);
             return None;
         }
         self.settled += 1;
-        // Once more, because the borrow of the other path has ended.
-        self.slots.get_mut(number)
+        // Borrowed again, because the borrow checker extends the first borrow to all paths.
+        let slot = self.slots.get_mut(number)?;
+        slot.stage = Stage::Settled;
+        if let Some(waker) = slot.waker.take() {
+            wakers.push(waker);
+        }
+        Some(slot)
     }
 
     /// Adds a slot to the free ones.
-    fn give_back(&mut self, number: usize) {
+    #[inline]
+    fn release(&mut self, number: usize) {
         if let Some(slot) = self.slots.get_mut(number) {
             slot.next = self.free;
             self.free = number;
@@ -228,36 +232,38 @@ impl Calls {
         }
     }
 
-    /// Ends all calls, because the connection has failed.
-    pub(super) fn fail(&mut self, wakers: &mut Vec<Waker>) {
-        while let Some(start) = self.first() {
-            self.end(Outcome::Failed(start), wakers);
-        }
+    /// Records that something has arrived.
+    #[inline]
+    pub(super) const fn note_arrival(&mut self) {
+        self.arrived = self.now;
     }
 
-    /// Ends the calls that are late. Their replies are still to come.
-    pub(super) fn expire(&mut self, tick: u32, wakers: &mut Vec<Waker>) {
+    /// Begins the next tick and ends the wait of each call that is late. Its reply is still to come.
+    ///
+    /// Returns `false` if nothing has arrived during the whole time of a call. Frees the memory of a
+    /// burst once all calls are over.
+    pub(super) fn tick(&mut self, wakers: &mut Vec<Waker>) -> bool {
+        self.now = self.now.wrapping_add(1);
+        let (now, limit) = (self.now, self.limit);
+        let is_late = |tick| now.wrapping_sub(tick) > limit;
         let mut number = self.oldest;
         while let Some(slot) = self.slots.get_mut(number)
-            && slot.is_late(tick)
+            && is_late(slot.made)
         {
+            if is_late(self.arrived) {
+                return false;
+            }
             if slot.stage == Stage::Open {
-                slot.end(Outcome::TimedOut);
+                slot.stage = Stage::Late;
                 wakers.extend(slot.waker.take());
             }
             number = slot.next;
         }
-    }
-
-    /// Returns `true` if the oldest reply that is to come is late.
-    pub(super) fn is_late(&self, tick: u32) -> bool {
-        let oldest = self.slots.get(self.oldest);
-        oldest.is_some_and(|slot| slot.is_late(tick))
-    }
-
-    /// Returns `true` if no reply is to come.
-    pub(super) const fn is_answered(&self) -> bool {
-        self.oldest == NONE
+        if self.used == 0 {
+            self.slots = Vec::new();
+            self.free = NONE;
+        }
+        true
     }
 
     /// Returns the number of slots in use.
@@ -265,88 +271,34 @@ impl Calls {
         self.used
     }
 
-    /// Returns the number of callers that were woken and have not looked yet.
+    /// Returns the number of calls that are settled, but not collected.
     pub(super) const fn settled(&self) -> usize {
         self.settled
-    }
-
-    /// Frees the memory of a burst, if no slot is in use.
-    pub(super) fn rest(&mut self) {
-        if self.used == 0 {
-            *self = Self::new();
-        }
-    }
-}
-
-impl Slot {
-    const fn new(start: u64, tick: u32, waker: Waker, next: usize) -> Self {
-        Self {
-            stage: Stage::Open,
-            reply: Vec::new(),
-            waker: Some(waker),
-            start,
-            tick,
-            next,
-        }
-    }
-
-    const fn is_late(&self, tick: u32) -> bool {
-        tick.wrapping_sub(self.tick) > TICKS
-    }
-
-    /// Stores what came of its call instead of a reply.
-    fn end(&mut self, outcome: Outcome) {
-        self.stage = match outcome {
-            Outcome::Rejected(rejection) => {
-                self.reply.clear();
-                self.reply.extend_from_slice(rejection.text().as_bytes());
-                Stage::Rejected(rejection.kind())
-            }
-            Outcome::TooLarge(length) => {
-                self.start = length;
-                Stage::TooLarge
-            }
-            Outcome::Failed(start) => {
-                self.start = start;
-                Stage::Failed
-            }
-            Outcome::TimedOut => Stage::Late,
-        };
-    }
-
-    /// Returns what came of its call instead of a reply, if that is known.
-    fn outcome(&self) -> Option<Outcome> {
-        Some(match self.stage {
-            Stage::Open | Stage::Abandoned | Stage::Replied => return None,
-            Stage::Rejected(kind) => {
-                let text = String::from_utf8_lossy(&self.reply);
-                Outcome::Rejected(Rejection::new(kind, text))
-            }
-            Stage::TooLarge => Outcome::TooLarge(self.start),
-            Stage::Failed => Outcome::Failed(self.start),
-            Stage::Late => Outcome::TimedOut,
-        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Peer;
+
+    const LIMIT: u32 = 8;
 
     fn open(calls: &mut Calls, start: u64) -> usize {
-        calls.open(start, 0, Waker::noop().clone())
+        calls.open(start, Waker::noop().clone())
     }
 
-    fn taken(calls: &mut Calls, number: usize) -> Option<Vec<u8>> {
-        let mut reply = Reply::new();
-        match calls.poll_take(number, Waker::noop(), &mut reply) {
-            Poll::Ready(Ok(())) => Some(reply.bytes().to_vec()),
-            _ => None,
-        }
+    fn error() -> Error {
+        Error::closed(&Peer::unnamed())
     }
 
     fn reply(calls: &mut Calls, reply: &[u8], wakers: &mut Vec<Waker>) {
-        calls.reply(reply, wakers);
+        calls.reply(reply, wakers, error);
+    }
+
+    fn taken(calls: &mut Calls, number: usize) -> Option<Vec<u8>> {
+        let reply = calls.take(number, error)?.ok()?;
+        Some(reply.0.clone())
     }
 
     #[test]
@@ -356,7 +308,7 @@ mod tests {
 
     #[test]
     fn replies_are_found_in_any_order_and_slots_used_again() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(LIMIT);
         let mut wakers = Vec::new();
         let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
         assert!(taken(&mut calls, second).is_none());
@@ -371,13 +323,16 @@ mod tests {
         reply(&mut calls, b"3", &mut wakers);
         assert_eq!(taken(&mut calls, third), Some(b"3".to_vec()));
         assert_eq!((calls.len(), calls.settled()), (0, 0));
-        calls.rest();
+        assert!(calls.tick(&mut wakers));
         assert_eq!(calls.slots.capacity(), 0);
+        let again = open(&mut calls, 3);
+        reply(&mut calls, b"4", &mut wakers);
+        assert_eq!(taken(&mut calls, again), Some(b"4".to_vec()));
     }
 
     #[test]
     fn slot_of_an_abandoned_call_is_free_when_its_reply_came() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(LIMIT);
         let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
         calls.abandon(first);
         assert_eq!(calls.len(), 2);
@@ -389,16 +344,38 @@ mod tests {
     }
 
     #[test]
+    fn large_reply_keeps_no_memory_in_its_slot() {
+        let kept = |calls: &Calls| match &calls.slots[0].result {
+            Ok(buffer) => buffer.capacity(),
+            Err(_) => 0,
+        };
+        let mut calls = Calls::new(LIMIT);
+        for is_abandoned in [false, true] {
+            let number = open(&mut calls, 0);
+            reply(&mut calls, &vec![0; 1 << 20], &mut Vec::new());
+            if is_abandoned {
+                calls.abandon(number);
+            } else {
+                taken(&mut calls, number).expect("a reply");
+            }
+            assert!(kept(&calls) <= 4 * 1024, "{}", kept(&calls));
+        }
+    }
+
+    #[test]
     fn late_call_ends_once_and_keeps_its_place() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(LIMIT);
         let mut wakers = Vec::new();
         let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
-        calls.expire(TICKS, &mut wakers);
-        assert!(wakers.is_empty() && !calls.is_late(TICKS));
-        calls.expire(TICKS + 1, &mut wakers);
-        assert!(wakers.len() == 2 && calls.is_late(TICKS + 1));
-        let found = calls.poll_take(first, Waker::noop(), &mut Reply::new());
-        assert!(matches!(found, Poll::Ready(Err(Outcome::TimedOut))));
+        for _ in 0..LIMIT {
+            assert!(calls.tick(&mut wakers) && wakers.is_empty());
+        }
+        // With nothing from the server, the connection is given up instead.
+        assert!(!calls.tick(&mut wakers) && wakers.is_empty());
+        calls.note_arrival();
+        assert!(calls.tick(&mut wakers));
+        assert_eq!(wakers.len(), 2);
+        assert!(matches!(calls.take(first, error), Some(Err(_))));
         reply(&mut calls, b"1", &mut wakers);
         // It came before its caller looked.
         reply(&mut calls, b"2", &mut wakers);
@@ -407,16 +384,14 @@ mod tests {
     }
 
     #[test]
-    fn failure_ends_each_call_with_its_position() {
-        let mut calls = Calls::new();
-        let numbers = [0, 10, 20].map(|start| open(&mut calls, start));
-        calls.abandon(numbers[1]);
-        calls.fail(&mut Vec::new());
-        let ended = |number| match calls.poll_take(number, Waker::noop(), &mut Reply::new()) {
-            Poll::Ready(Err(Outcome::Failed(start))) => Some(start),
-            _ => None,
-        };
-        assert_eq!([numbers[0], numbers[2]].map(ended), [Some(0), Some(20)]);
-        assert!(calls.is_answered() && calls.len() == 0);
+    fn slot_of_a_failed_call_is_used_again() {
+        let mut calls = Calls::new(LIMIT);
+        let number = open(&mut calls, 0);
+        calls.fail(error(), &mut Vec::new());
+        assert!(matches!(calls.take(number, error), Some(Err(_))));
+        let number = open(&mut calls, 1);
+        reply(&mut calls, b"1", &mut Vec::new());
+        assert_eq!(taken(&mut calls, number), Some(b"1".to_vec()));
+        assert!(calls.oldest_start().is_none() && calls.len() == 0);
     }
 }

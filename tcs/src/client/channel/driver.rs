@@ -2,22 +2,25 @@
 
 use std::{
     future::poll_fn,
-    mem::take,
+    mem::{replace, take},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
 
 use super::{
     super::{
         fault::{Dead, Fault},
-        message::Incoming,
-        timer::{TICKS, Ticker},
+        message::too_large,
+        timer::LONGEST,
         wire::{Awaited, Failed, Wire, write_threshold},
     },
-    calls::Outcome,
-    shared::Shared,
+    shared::{Shared, State, ticks_in},
 };
 use crate::Framing;
 
@@ -26,23 +29,23 @@ use crate::Framing;
 pub(super) struct Driver<F: Framing, S> {
     shared: Arc<Shared<F>>,
     wire: Wire<S>,
-    /// Those to be woken once the state is unlocked.
+    /// The callers to be woken once the state is unlocked.
     wakers: Vec<Waker>,
     /// Whether nothing was read yet.
     is_new: bool,
     /// Whether something has arrived that was not handed out.
     has_replies: bool,
-    /// Runs while slots are in use.
-    ticker: Ticker,
-    /// The tick in which something arrived last.
-    arrived: u32,
     /// Whether it has let callers run that may have further requests.
     has_yielded: bool,
+    /// The time between two ticks, of which there are eight in a reply timeout.
+    period: Option<Duration>,
+    /// Ends calls that are late. It runs while slots are in use, so that a call reads no clock.
+    ticker: Option<Interval>,
 }
 
 /// What the driver does after it has handed out replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum Step {
     /// It sends, and is woken when there is a request.
     Listen,
     /// It goes on to send what could not be sent at once.
@@ -53,7 +56,8 @@ enum Next {
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     pub(super) fn new(shared: Arc<Shared<F>>, wire: Wire<S>) -> Self {
-        let ticker = Ticker::new(shared.options.reply());
+        let limit = shared.options.reply_timeout;
+        let period = limit.map(|limit| limit / ticks_in(limit));
         Self {
             shared,
             wire,
@@ -61,9 +65,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             is_new: true,
             // What the connection has left in its buffer.
             has_replies: true,
-            ticker,
-            arrived: 0,
             has_yielded: false,
+            period: period.map(|period| period.clamp(Duration::from_millis(1), LONGEST)),
+            ticker: None,
         }
     }
 
@@ -84,113 +88,132 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             let reads = take(&mut self.is_new) || !self.has_replies;
             self.has_replies |= reads && self.wire.poll_read(cx).is_ready();
             let is_idle = reads && !self.has_replies;
-            let next = match self.serve_callers(cx) {
-                Ok(next) => next,
+            let step = match self.serve_callers(cx) {
+                Ok(step) => step,
                 Err(Failed) => return Poll::Ready(Failed),
             };
             self.wake();
-            if next == Next::Yield {
+            if step == Step::Yield {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            // If sending has failed, the server may have said why, before it closed.
-            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.requests.waiting() == 0;
-            if is_idle && (next == Next::Listen || !is_sent) {
+            // If sending has failed, the server may have said why before it closed. So reading goes on.
+            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.queue.waiting() == 0;
+            if is_idle && (step == Step::Listen || !is_sent) {
                 return Poll::Pending;
             }
         }
     }
 
     /// Hands out replies that have arrived, and takes the requests that are queued.
-    fn serve_callers(&mut self, cx: &Context<'_>) -> Result<Next, Failed> {
-        let mut guard = self.shared.lock();
+    fn serve_callers(&mut self, cx: &Context<'_>) -> Result<Step, Failed> {
+        let Self { shared, wire, .. } = self;
+        // Declared before the guard, so that it is dropped without the lock.
+        let mut waker = Some(cx.waker().clone());
+        let mut guard = shared.lock();
         let state = &mut *guard;
         // The callers that ran meanwhile have queued requests. Send those before handing out more
         // replies.
         let has_requests = self.has_yielded && state.queue.waiting() > 0;
         if self.has_replies && !has_requests {
-            self.has_replies = false;
-            self.arrived = state.tick;
-            let sent = self.wire.sent();
-            let mut first = state.calls.first();
-            let begin = first.unwrap_or(sent);
-            let enough = begin + write_threshold(sent.saturating_sub(begin));
-            while let Some(incoming) = self
-                .wire
-                .next(&mut state.framing, Awaited::reply_to::<F>(first))?
-            {
-                let (calls, wakers) = (&mut state.calls, &mut self.wakers);
-                match incoming {
-                    Incoming::Message(message) => calls.reply(self.wire.message(message), wakers),
-                    Incoming::Rejection(rejection) => {
-                        calls.end(Outcome::Rejected(rejection), wakers);
-                    }
-                    Incoming::TooLarge(length) => {
-                        calls.end(Outcome::TooLarge(length as u64), wakers);
-                    }
-                }
-                first = calls.first();
-                if first.is_some_and(|first| first >= enough) {
-                    // Stop here, so that these callers can send again while the others still wait.
-                    self.has_replies = true;
-                    break;
-                }
-            }
-            if !self.has_replies && self.wire.has_ended() {
-                return Err(self.wire.end());
+            self.has_replies = hand_out(shared, state, wire, &mut self.wakers)?;
+            if !self.has_replies && wire.has_ended() {
+                return Err(wire.fail_ended());
             }
         }
-        if state.is_left && state.calls.is_answered() {
-            return Err(self.wire.fail(Fault::Broken("all its handles are gone")));
+        if state.is_left && state.calls.oldest_start().is_none() {
+            return Err(wire.fail(Fault::Broken("all its handles are gone")));
         }
-        let mut next = Next::Listen;
-        if self.wire.requests.waiting() > 0 {
-            next = Next::Send;
+        let step = if wire.queue.waiting() > 0 {
+            Step::Send
         } else if state.calls.settled() > 0 && !self.has_yielded {
             // Callers that just got replies often ask again at once. Yield, so that their requests join
             // this write.
-            next = Next::Yield;
-        } else if state.queue.waiting() > 0 {
-            self.wire.requests.take(&mut state.queue);
+            Step::Yield
+        } else {
+            Step::Listen
+        };
+        self.has_yielded = step == Step::Yield;
+        if step == Step::Listen && state.queue.waiting() > 0 {
+            wire.queue.take(&mut state.queue);
         }
-        self.has_yielded = next == Next::Yield;
         // Also while it sends: the server may never read again, and then calls need the timer, and
         // the last handle the end.
-        state.driver = match next {
-            Next::Listen | Next::Send => Some(cx.waker().clone()),
-            Next::Yield => None,
-        };
-        if state.calls.len() > 0 {
-            self.ticker.start();
+        let listens = step != Step::Yield;
+        let former = replace(&mut state.driver, waker.take_if(|_| listens));
+        if self.ticker.is_none() && state.calls.len() > 0 {
+            self.ticker = self.period.map(new_ticker);
         }
-        self.shared.unlock(guard);
-        Ok(next)
+        shared.unlock(guard);
+        drop(former);
+        Ok(step)
     }
 
-    fn wake(&mut self) {
-        for waker in self.wakers.drain(..) {
-            waker.wake();
-        }
-    }
-
-    /// Ends calls that are late, while slots are in use. So a call reads no clock.
+    /// Ends calls that are late.
     fn poll_ticks(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
-        loop {
-            ready!(self.ticker.poll_tick(cx));
+        while let Some(ticker) = &mut self.ticker {
+            ready!(ticker.poll_tick(cx));
             let mut state = self.shared.lock();
-            state.tick = state.tick.wrapping_add(1);
-            let now = state.tick;
-            if state.calls.is_late(now) && now.wrapping_sub(self.arrived) > TICKS {
-                let limit = self.shared.options.reply().unwrap_or_default();
+            if !state.calls.tick(&mut self.wakers) {
+                let limit = self.shared.options.reply_timeout.unwrap_or_default();
                 return Poll::Ready(self.wire.fail(Fault::Silent(limit)));
             }
-            state.calls.expire(now, &mut self.wakers);
-            state.calls.rest();
             if state.calls.len() == 0 {
-                self.ticker.stop();
+                self.ticker = None;
             }
             drop(state);
             self.wake();
+        }
+        Poll::Pending
+    }
+}
+
+/// Settles calls with what has arrived. Returns `true` if it has stopped before the end.
+#[inline]
+fn hand_out<F: Framing, S>(
+    shared: &Shared<F>,
+    state: &mut State<F>,
+    wire: &mut Wire<S>,
+    wakers: &mut Vec<Waker>,
+) -> Result<bool, Failed> {
+    let (peer, limit) = (&shared.peer, shared.options.max_frame_len);
+    state.calls.note_arrival();
+    let sent = wire.queue.sent();
+    let mut oldest = state.calls.oldest_start();
+    let begin = oldest.unwrap_or(sent);
+    let enough = begin + write_threshold(sent.saturating_sub(begin));
+    while let Some(incoming) =
+        wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
+    {
+        match incoming.into_message(peer, limit) {
+            Ok(message) => {
+                let reply = wire.message(message);
+                let no_memory = || too_large(peer, reply.len(), limit);
+                state.calls.reply(reply, wakers, no_memory);
+            }
+            Err(error) => state.calls.fail(error, wakers),
+        }
+        oldest = state.calls.oldest_start();
+        if oldest.is_some_and(|oldest| oldest >= enough) {
+            // So that these callers can send again while the others still wait.
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Creates a timer whose first tick is a period from now.
+fn new_ticker(period: Duration) -> Interval {
+    let mut ticker = interval_at(Instant::now() + period, period);
+    // After a pause of the whole process, calls get that time in addition.
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+impl<F: Framing, S> Driver<F, S> {
+    fn wake(&mut self) {
+        for waker in self.wakers.drain(..) {
+            waker.wake();
         }
     }
 }
@@ -198,17 +221,21 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
 impl<F: Framing, S> Drop for Driver<F, S> {
     /// Tells all callers that the connection has failed, also if the runtime ends before it.
     fn drop(&mut self) {
-        let fault = self.wire.take_fault();
+        let Self { shared, wire, .. } = self;
+        let fault = wire.take_fault();
         let fault = fault.unwrap_or(Fault::Broken("the task that serves it was ended"));
-        let sent = self.wire.sent();
-        let mut state = self.shared.lock();
-        state.calls.fail(&mut self.wakers);
-        state.queue.clear();
-        state.dead = Some(Dead { fault, sent });
-        drop(state);
-        for waker in self.wakers.drain(..) {
-            waker.wake();
+        let sent = wire.queue.sent();
+        let dead = Dead { fault, sent };
+        let mut state = shared.lock();
+        while let Some(start) = state.calls.oldest_start() {
+            let error = dead.error_of(start, &shared.peer);
+            state.calls.fail(error, &mut self.wakers);
         }
-        self.shared.room.notify_waiters();
+        state.queue.clear();
+        state.dead = Some(dead);
+        drop(state);
+        self.wake();
+        // The caller that has the turn passes it on, so that each of them finds the connection dead.
+        self.shared.room.notify_one();
     }
 }

@@ -11,8 +11,8 @@ use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{call::Call, driver::Driver, shared::Shared};
-use super::{connection::Connection, message::decode};
+use self::{driver::Driver, shared::Shared};
+use super::{connection::Connection, message::decode_bytes};
 use crate::{
     CallContract, CallOwned, ClientProtocol, Encode as _, Error, Frame, Framing, LengthPrefixed,
     Peer, Result, Writer,
@@ -25,29 +25,29 @@ mod driver;
 mod reply;
 mod shared;
 
-/// A connection that many tasks share: cheap to clone, and each clone can call at any time.
+/// A connection that many tasks share. It is cheap to clone, and each clone can call at any time.
 ///
-/// Requests are sent in the order in which they are made, those of many tasks together in one write.
-/// Each caller gets the reply to its own request. One task drives the connection. It ends when the
-/// last clone is dropped and all requests are answered.
+/// Requests are sent in the order in which they are made. The requests of many tasks are sent in one
+/// write. Each caller gets the reply to its own request. One task drives the connection. It ends when
+/// the last clone is dropped and all requests are answered.
 ///
 /// **Limits.** At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) calls are in flight,
-/// and about 1 MiB of requests wait to be sent. Beyond that, a call waits for room, in turn, for at
-/// most the [`reply_timeout`](crate::ConnectOptions::reply_timeout). Once it has room, it waits for its
-/// reply for that time again, and up to an eighth more, because one timer serves all calls.
+/// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order, each for at
+/// most the [`reply_timeout`](crate::ConnectOptions::reply_timeout). A call that has room waits for its
+/// reply for that time again, and up to an eighth or 1 ms more, because one timer serves all calls.
 ///
-/// **Late and dropped calls.** Replies come in the order of the requests, so a call that was dropped
-/// or is too late keeps its place. Its reply is dropped when it comes, and reaches nobody else. The
-/// other calls go on. Only if nothing at all arrives during the whole time of a call is the connection
-/// given up. A slow function delays the calls after it: use several channels if that matters.
+/// **Late and dropped calls.** Replies come in the order of the requests, so a call that is late or
+/// was dropped keeps its place. Its reply is dropped when it arrives, and reaches no other caller. The
+/// other calls go on. The connection is closed only if nothing at all arrives during the whole time of
+/// a call. A slow function delays the calls after it: use several channels if that matters.
 ///
-/// **If the connection fails,** or the server ends it, all calls fail, each with its own
-/// [`execution`](crate::Error::execution), and so does every later call. A channel does not connect
-/// again: connect a new one.
+/// **Failures.** If the connection fails, or the server ends it, all calls return an error, each with
+/// its own [`execution`](crate::Error::execution), and so does every later call. A channel does not
+/// reconnect: connect a new one.
 ///
-/// **The framing.** A channel has one value of its framing, like any connection. The callers write
-/// requests with it, and the task reads replies, in any order. So a framing of your own may keep state
-/// in it for both directions.
+/// **The framing.** Like any connection, a channel has one value of its framing. The callers write
+/// requests with it, and the task reads replies, in any order. So your own framing may keep state for
+/// both directions.
 ///
 /// Do not use channels with a protocol that leaves requests without a reply
 /// ([`Response::NoReply`](crate::Response::NoReply)): replies carry no ids, so the next one would be taken
@@ -95,14 +95,15 @@ pub struct Channel<F: Framing = LengthPrefixed> {
     handle: Arc<Handle<F>>,
 }
 
-/// Shared by all clones. It is dropped with the last one.
+/// Shared by all clones. It is dropped with the last one, which ends the driver.
 struct Handle<F: Framing>(Arc<Shared<F>>);
 
 impl<F: Framing> Channel<F> {
     /// Sends a request of the protocol `P` and returns the reply.
     ///
-    /// The reply is owned, because the connection goes on. If the reply type borrows, the compiler says
-    /// that an implementation of `Decode` is not general enough: use [`call_with`](Self::call_with).
+    /// The reply is owned, because the buffer of the connection is reused. If the reply type borrows, the
+    /// compiler reports that an implementation of `Decode` is not general enough: use
+    /// [`call_with`](Self::call_with).
     ///
     /// # Errors
     ///
@@ -111,23 +112,19 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the reply. Whether the request is executed is then unknown.
+    /// Dropping the future drops the reply. Whether the request is executed is then unknown, and the
+    /// other calls go on.
     pub async fn call<P>(&self, request: P::Request<'_>) -> Result<P::Owned>
     where
         P: CallOwned<Framing = F>,
     {
-        let mut call = Call::new(&self.handle.0, P::HAS_GREETING, |out| {
-            P::encode(request, out)
-        })?;
-        if !call.at_once().await? {
-            call.in_turn().await?;
-        }
-        P::decode_owned(Frame::new(call.reply()))
-            .map_err(|source| Error::decode(self.peer(), source))
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
+        P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(self.peer(), source))
     }
 
-    /// Sends a request of the protocol `P` and returns what `process` makes of the reply, which may
-    /// borrow.
+    /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply.
+    /// The reply may borrow.
     ///
     /// # Errors
     ///
@@ -159,14 +156,10 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let mut call = Call::new(&self.handle.0, P::HAS_GREETING, |out| {
-            P::encode(request, out)
-        })?;
-        if !call.at_once().await? {
-            call.in_turn().await?;
-        }
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
         let mut scratch = Vec::new();
-        decode::<P::Format, _>(self.peer(), call.reply(), &mut scratch).map(process)
+        decode_bytes::<P::Format, _>(self.peer(), &reply.0, &mut scratch).map(process)
     }
 
     /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
@@ -182,10 +175,10 @@ impl<F: Framing> Channel<F> {
         P: CallContract<Framing = F>,
     {
         let output = self.call_with::<P, _>(request, process).await?;
-        output.ok_or_else(|| super::message::mixed_up(self.peer()))
+        output.ok_or_else(|| super::message::wrong_operation(self.peer()))
     }
 
-    /// Sends the protocol's request and returns what it makes of the reply.
+    /// Sends the request of `protocol`, and returns what the protocol makes of the reply.
     ///
     /// # Errors
     ///
@@ -193,25 +186,19 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Cancel safety
     ///
-    /// As for [`call`](Self::call). If the processing of the reply has begun, it is dropped as well.
+    /// That of [`call`](Self::call). If the reply is already being processed, its processing ends.
     pub async fn exchange<P>(&self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
     {
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = {
-            let mut call = Call::new(&self.handle.0, P::HAS_GREETING, request)?;
-            if !call.at_once().await? {
-                call.in_turn().await?;
-            }
-            call.into_reply()
-        };
+        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
         let mut scratch = Vec::new();
-        let decoded = decode::<P::Format, _>(self.peer(), reply.bytes(), &mut scratch)?;
+        let decoded = decode_bytes::<P::Format, _>(self.peer(), &reply.0, &mut scratch)?;
         Ok(protocol.process_reply(self.peer(), decoded).await)
     }
 
-    /// Returns the server's end.
+    /// Returns the server's end of the connection.
     pub fn peer(&self) -> &Peer {
         &self.handle.0.peer
     }
@@ -222,9 +209,10 @@ where
     F: Framing,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Lets many tasks share the connection, for example after a greeting was received.
+    /// Turns the connection into a channel, which many tasks can share, for example after a greeting
+    /// was received.
     ///
-    /// A framing with one exchange per connection ([`Raw`](crate::Raw)) does not compile.
+    /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::Raw)).
     ///
     /// # Errors
     ///
@@ -241,7 +229,7 @@ where
                 "a `Codec` has no channels: use `Connection::pipeline`"
             );
         }
-        self.check()?;
+        self.begin_exchange()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let is_greeted = !self.is_fresh();
         let Self {
@@ -251,8 +239,8 @@ where
             options,
             ..
         } = self;
-        let wire = wire.map_err(|dead| dead.fault.of_later(&peer))?;
-        let written = wire.requests.written();
+        let wire = wire.map_err(|dead| dead.fault.later_error(&peer))?;
+        let written = wire.queue.written();
         let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, written));
         let driver = Driver::new(Arc::clone(&shared), wire);
         tokio::spawn(driver.run());

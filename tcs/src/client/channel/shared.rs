@@ -3,15 +3,16 @@
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     task::Waker,
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{
-    super::{fault::Dead, options::ConnectOptions, wire::Requests},
-    calls::{Calls, Outcome},
+    super::{fault::Dead, options::ConnectOptions, wire::SendQueue},
+    calls::Calls,
 };
-use crate::{EncodeError, Error, FrameError, Framing, Peer, Result, framing::FirstFrame};
+use crate::{Error, Framing, Peer, framing::FirstFrame};
 
 /// If this many bytes wait to be sent, callers wait for room.
 const QUEUED: usize = 1 << 20;
@@ -23,7 +24,9 @@ pub(super) struct Shared<F> {
     pub(super) options: ConnectOptions,
     /// Whether something was received, or asked, before the connection was shared.
     pub(super) is_greeted: bool,
-    /// Notifies one of the callers that wait that there may be room.
+    /// Held by the first of the callers that wait for room. The others wait for it, in order.
+    pub(super) turn: Semaphore,
+    /// Tells the caller that has the turn that there may be room.
     pub(super) room: Notify,
     state: Mutex<State<F>>,
 }
@@ -33,20 +36,20 @@ pub(super) struct State<F> {
     /// The framing of both directions: callers write with it, and the driver reads.
     pub(super) framing: FirstFrame<F>,
     /// The requests that the driver has not taken yet.
-    pub(super) queue: Requests,
+    pub(super) queue: SendQueue,
     pub(super) calls: Calls,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
-    /// The number of callers that wait for room.
-    pub(super) waiting: usize,
-    /// Whether one of them was notified and has not looked yet.
-    pub(super) is_offered: bool,
-    /// The number of eighths of the reply timeout that have passed while there were calls.
-    pub(super) tick: u32,
     /// Why nothing can be asked any more.
     pub(super) dead: Option<Dead>,
     /// Whether the last handle was dropped.
     pub(super) is_left: bool,
+}
+
+/// Returns the number of ticks of the driver's timer in a reply timeout: eight, but at most one for
+/// each millisecond, which is as exact as a timer is.
+pub(super) fn ticks_in(limit: Duration) -> u32 {
+    u32::try_from(limit.as_millis()).map_or(8, |millis| millis.clamp(1, 8))
 }
 
 impl<F: Framing> Shared<F> {
@@ -57,19 +60,18 @@ impl<F: Framing> Shared<F> {
         framing: FirstFrame<F>,
         written: u64,
     ) -> Self {
+        let ticks = options.reply_timeout.map_or(0, ticks_in);
         Self {
             peer,
             options,
             is_greeted,
+            turn: Semaphore::new(1),
             room: Notify::new(),
             state: Mutex::new(State {
                 framing,
-                queue: Requests::new(written),
-                calls: Calls::new(),
+                queue: SendQueue::new(written),
+                calls: Calls::new(ticks),
                 driver: None,
-                waiting: 0,
-                is_offered: false,
-                tick: 0,
                 dead: None,
                 is_left: false,
             }),
@@ -80,15 +82,11 @@ impl<F: Framing> Shared<F> {
     pub(super) fn leave(&self) {
         let mut state = self.lock();
         state.is_left = true;
-        let driver = state.driver.take();
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        Self::unlock_and_wake_driver(state);
     }
 
     /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`] and
-    /// [`Encode`](crate::Encode).
+    /// [`Encode`](crate::Encode). Wakers are foreign code, also when they are cloned or dropped.
     ///
     /// A panic in that code does no harm: the next request removes what is half written.
     #[inline]
@@ -96,40 +94,27 @@ impl<F: Framing> Shared<F> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Unlocks the state. If there is room, notifies one of the callers that wait for it.
-    ///
-    /// One at a time: a second caller might find no room left, and would then lose its place in the
-    /// queue.
+    /// Unlocks the state, and wakes the driver if it waits for a request.
     #[inline]
-    pub(super) fn unlock(&self, mut state: MutexGuard<'_, State<F>>) {
-        let is_waited_for = state.waiting > 0 && !state.is_offered;
-        let is_offer = is_waited_for && state.has_room(&self.options);
-        state.is_offered |= is_offer;
+    pub(super) fn unlock_and_wake_driver(mut state: MutexGuard<'_, State<F>>) {
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
+    #[inline(always)]
+    pub(super) fn unlock(&self, state: MutexGuard<'_, State<F>>) {
+        let is_offer = self.is_waited_for() && state.has_room(&self.options);
         drop(state);
         if is_offer {
             self.room.notify_one();
         }
     }
-}
 
-impl<F> State<F> {
-    #[inline]
-    pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        self.calls.len() < options.in_flight() && self.queue.waiting() < QUEUED
-    }
-}
-
-impl<F: Framing> Shared<F> {
-    /// Returns an error if a greeting would be taken for the reply.
-    #[inline]
-    pub(super) fn check_greeted(&self, greets: bool) -> Result<()> {
-        if greets && !self.is_greeted {
-            return Err(not_greeted());
-        }
-        Ok(())
-    }
-
-    /// Forgets the caller of a call.
+    /// Removes the caller of a call.
     #[cold]
     pub(super) fn abandon(&self, number: usize) {
         let mut state = self.lock();
@@ -138,30 +123,80 @@ impl<F: Framing> Shared<F> {
         drop(waker);
     }
 
-    /// Returns the error of a call that got no reply.
+    /// Returns the error of a call that is late.
     #[cold]
-    pub(super) fn error(&self, state: &State<F>, outcome: Outcome) -> Error {
-        let Self { peer, options, .. } = self;
-        match outcome {
-            Outcome::Rejected(rejection) => Error::rejected(peer, rejection),
-            Outcome::TooLarge(length) => {
-                let length = usize::try_from(length).unwrap_or(usize::MAX);
-                Error::no_frame(peer, FrameError::too_large(length, options.frame_len()))
-            }
-            Outcome::TimedOut => Error::reply_timed_out(peer, options.reply().unwrap_or_default()),
-            Outcome::Failed(start) => match &state.dead {
-                Some(dead) => dead.of(start, peer),
-                None => Error::closed(peer),
-            },
-        }
+    pub(super) fn timed_out(&self) -> Error {
+        let limit = self.options.reply_timeout.unwrap_or_default();
+        Error::reply_timed_out(&self.peer, limit)
+    }
+
+    /// Returns `true` if callers wait for room.
+    #[inline]
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.turn.available_permits() == 0
     }
 }
 
-#[cold]
-fn not_greeted() -> Error {
-    let source = EncodeError::new(
-        "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
-         the connection",
-    );
-    Error::encode(source)
+impl<F> State<F> {
+    #[inline]
+    pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
+        self.calls.len() < options.max_in_flight && self.queue.waiting() < QUEUED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::{Context, Wake},
+    };
+
+    use super::*;
+    use crate::{LengthPrefixed, Writer};
+
+    /// A waker whose drop runs code that would wait for the lock for ever.
+    struct Waiter {
+        shared: Arc<Shared<LengthPrefixed>>,
+        dropped: Arc<AtomicUsize>,
+    }
+
+    impl Wake for Waiter {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Waiter {
+        fn drop(&mut self) {
+            drop(self.shared.state.try_lock().expect("it is not locked"));
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn waker_of_a_former_poll_is_dropped_without_the_lock() {
+        let options = ConnectOptions::new();
+        let shared = Shared::new(Peer::unnamed(), options, true, FirstFrame::default(), 0);
+        let shared = Arc::new(shared);
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let request = |out: &mut Writer<'_>| {
+            out.put(b"x");
+            Ok(())
+        };
+        {
+            let mut call = pin!(shared.round_trip(false, request));
+            for number in 0..3 {
+                let waker = Waker::from(Arc::new(Waiter {
+                    shared: Arc::clone(&shared),
+                    dropped: Arc::clone(&dropped),
+                }));
+                let mut cx = Context::from_waker(&waker);
+                assert!(call.as_mut().poll(&mut cx).is_pending());
+                assert_eq!(dropped.load(Relaxed), number);
+            }
+        }
+        assert_eq!(dropped.load(Relaxed), 3);
+    }
 }
