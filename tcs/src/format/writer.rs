@@ -139,7 +139,7 @@ fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
     length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
 }
 
-/// Grows the buffer. The system may reject the memory for a large message, which must not end the process.
+/// Grows the buffer. The system may refuse the memory for a large message, which must not end the process.
 #[cold]
 fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
     buffer.try_reserve(length).is_ok()
