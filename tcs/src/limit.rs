@@ -1,6 +1,6 @@
 //! What no setting may be.
 
-use crate::{Error, Framing, ServerProtocol};
+use crate::{Error, Framing};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
@@ -42,14 +42,6 @@ pub(crate) const fn min_frame_len<F: Framing>() -> usize {
     F::MIN_FRAME_LEN
 }
 
-/// Returns what is wrong with the parameters of a protocol's framing, or with its use.
-pub const fn server_mistake<P: ServerProtocol>() -> Option<&'static str> {
-    if P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE {
-        return Some("`half_close = ends` would end every request of this framing");
-    }
-    P::Framing::PARAMETER_ERROR
-}
-
 /// Stops the compiler at a framing with wrong parameters.
 pub(crate) const fn assert_parameters<F: Framing>() {
     assert_no_mistake(F::PARAMETER_ERROR);
@@ -57,7 +49,7 @@ pub(crate) const fn assert_parameters<F: Framing>() {
 
 /// Stops the compiler at a mistake.
 #[expect(clippy::panic, reason = "it is called by the compiler alone")]
-pub(crate) const fn assert_no_mistake(mistake: Option<&'static str>) {
+pub const fn assert_no_mistake(mistake: Option<&'static str>) {
     if let Some(mistake) = mistake {
         panic!("{}", mistake);
     }
