@@ -41,12 +41,6 @@ impl Errors {
         self.found.is_none() && !self.left_to_rustc
     }
 
-    /// Adds the mistakes of a part that was checked by itself.
-    pub(crate) fn extend(&mut self, part: Self) {
-        part.found.into_iter().for_each(|error| self.push(error));
-        self.left_to_rustc |= part.left_to_rustc;
-    }
-
     /// Returns the tokens, followed by all errors.
     pub(crate) fn append_to(self, mut tokens: TokenStream) -> TokenStream {
         tokens.extend(self.found.map(Error::into_compile_error));

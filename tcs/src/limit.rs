@@ -48,6 +48,10 @@ pub(crate) const fn assert_parameters<F: Framing>() {
 }
 
 /// Stops the compiler at a mistake.
+///
+/// # Panics
+///
+/// If there is a mistake.
 #[expect(clippy::panic, reason = "it is called by the compiler alone")]
 pub const fn assert_no_mistake(mistake: Option<&'static str>) {
     if let Some(mistake) = mistake {

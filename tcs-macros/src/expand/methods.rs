@@ -26,8 +26,9 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let module = operations.module.ident.unraw();
     let docs = format!(" Calls the operations of `{module}`: each is a method.");
     let list = || operations.list.iter();
-    let over_connection = list().map(|operation| method(operation, Over::Connection, &private));
-    let over_channel = list().map(|operation| method(operation, Over::Channel, &private));
+    let over_connection =
+        list().map(|operation| method(operation, Transport::Connection, &private));
+    let over_channel = list().map(|operation| method(operation, Transport::Channel, &private));
     let allowed = quote_spanned! {span=>
         #[automatically_derived]
         #[allow(
@@ -54,34 +55,34 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     }
 }
 
-/// What a method calls over.
+/// What a method of the client calls over.
 #[derive(Clone, Copy)]
-enum Over {
+enum Transport {
     /// A `Connection`. The reply may borrow from it.
     Connection,
     /// A `Channel`. The reply cannot borrow from it, so a closure processes the reply.
     Channel,
 }
 
-fn method(operation: &Operation<'_>, over: Over, private: &TokenStream) -> TokenStream {
+fn method(operation: &Operation<'_>, transport: Transport, private: &TokenStream) -> TokenStream {
     let (variant, arguments) = (&operation.variant, &operation.arguments);
     let ident = &operation.handler.function.sig.ident;
     let span = at(ident);
     let reply_type = lifetimes::unify(&operation.reply, "'reply");
     let is_borrowed = lifetimes::borrows(&operation.reply);
     let mut generics = None;
-    let receiver = match over {
-        Over::Connection if is_borrowed => {
+    let receiver = match transport {
+        Transport::Connection if is_borrowed => {
             generics = Some(quote_spanned!(span=> <'reply>));
             quote_spanned!(span=> &'reply mut self)
         }
-        Over::Connection => quote_spanned!(span=> &mut self),
-        Over::Channel => quote_spanned!(span=> &self),
+        Transport::Connection => quote_spanned!(span=> &mut self),
+        Transport::Channel => quote_spanned!(span=> &self),
     };
     let (mut docs, mut process) = (None, None);
     let mut returned = reply_type.to_token_stream();
     let mut value = quote_spanned!(span=> reply);
-    if let (Over::Channel, true) = (over, is_borrowed) {
+    if let (Transport::Channel, true) = (transport, is_borrowed) {
         docs = Some(quote_spanned! {span=>
             ///
             /// Returns what `process` makes of the reply, which borrows.

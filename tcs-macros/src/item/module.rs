@@ -107,9 +107,8 @@ impl ModuleItem {
     /// it does not take the other items with it.
     fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Self {
         let attempt = input.fork();
-        let mut found = Errors::default();
         let parsed = if Function::is_next(&attempt) {
-            Function::parse(&attempt, &mut found).map(|function| match function.vis {
+            Function::parse(&attempt, errors).map(|function| match function.vis {
                 Visibility::Public(_) => Self::Operation(function),
                 _ => Self::Helper(function),
             })
@@ -119,7 +118,6 @@ impl ModuleItem {
         match parsed {
             Ok(item) => {
                 input.advance_to(&attempt);
-                errors.extend(found);
                 item
             }
             Err(error) => {
