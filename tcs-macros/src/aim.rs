@@ -1,30 +1,32 @@
-//! Aims errors: generated tokens stand at the user's place, with the macro's hygiene.
+//! Places generated tokens so that errors of the compiler point at what the user wrote.
 //!
-//! So errors point at what the user wrote, while our local names stay out of the user's way. All of
-//! one expansion shares one syntax context, so that `self` and our locals are found.
+//! Generated tokens have the user's place, but the macro's hygiene, so that our local variables and the
+//! user's do not meet. All tokens of one expansion have one syntax context; otherwise `self` and our
+//! variables would not be found.
 //!
-//! rustc says an error once if it is found twice with everything equal: the message, the notes, the
-//! suggestions, and all spans *with their syntax context*. What is generated from a mistake is
-//! therefore not moved elsewhere or left out, but made to say the same:
+//! rustc reports an error once if it finds it twice with everything equal: the message, the notes, the
+//! suggestions, and all spans *with their syntax context*. So code that repeats a mistake is neither
+//! moved nor left out. It is written so that its error is the same:
 //!
-//! - A user's type that is repeated keeps its tokens and their spans. A type that is not found is then
-//!   one error, wherever it stands.
-//! - For a type that is not found, rustc suggests a type parameter after the token before the generics of
-//!   the item. `impl` and `new` are therefore twins ([`twin`]) of the function's name: what is suggested
-//!   for the implementation is then what is suggested for the function. A type inside `f::<…>` has another
-//!   suggestion; it gets an [`alias`], declared at the function's name.
-//! - A trait that a type must have is named the same way in each place, up to the names of lifetimes,
-//!   and from the type's first token to its last ([`Library::item`]). It is a trait of the library that
-//!   stands for all bounds, so that one error says it instead of one for each of them, and that says in
-//!   `on_unimplemented` what to write.
-//! - A bound on the implementation ([`Library::bound`]) is one error at the type, while everything that
-//!   follows from it is taken as given. It has the user's hygiene: it does not mention the macro.
-//! - "The future is not `Send`" is told where the future becomes an argument of the library's `send`, if
-//!   that call has one span and one context. In an `async` block of several functions it would be told
-//!   at the block.
-//! - Constants are checked once where they are named by a type that was written once. A block in a type is
-//!   evaluated wherever the type stands.
-//! - A lint is heard only at a span of the user.
+//! - A type of the user's keeps its tokens and their spans wherever it is repeated. If it does not exist,
+//!   that is one error.
+//! - For a type that does not exist, rustc suggests a type parameter, after the token before the generics
+//!   of the item. So `impl` and `new` are twins ([`twin`]) of the function's name: the suggestion for the
+//!   implementation is then the one for the function. A type inside `f::<…>` has another suggestion, so it
+//!   gets an [`alias`] that is declared at the function's name. The alias of a message also makes the
+//!   suggestion for a hidden lifetime (`Order` for `Order<'_>`) the one for the function.
+//! - A trait that a type must have is named with the same tokens in each place, up to the names of
+//!   lifetimes, and covers the type from its first token to its last ([`Library::item`]). It is a trait of
+//!   the library that implies all bounds: there is one error instead of one for each bound, and its
+//!   `on_unimplemented` says what to write.
+//! - A bound on the implementation ([`Library::bound`]) is one error at the type, and rustc assumes that it
+//!   holds when it checks the rest. It has the user's hygiene, so the error does not mention the macro.
+//! - A future that is not `Send` is reported where it becomes the argument of the library's `send`, if that
+//!   call has one span and one context. Without `send`, it would be reported at an `async` block with the
+//!   calls of all functions.
+//! - A block in a type is evaluated at each place of the type. So constants name the type by that of the
+//!   protocol.
+//! - A lint is only reported at a span of the user's.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -41,14 +43,9 @@ pub(crate) fn at_end(tokens: &(impl ToTokens + ?Sized)) -> Span {
     Span::mixed_site().located_at(last.map_or_else(Span::call_site, |token| token.span()))
 }
 
-/// A word of ours at the place of a name of the user's, with the user's hygiene.
+/// A generated word at the place of a name of the user's, with the user's hygiene.
 pub(crate) fn twin(word: &str, name: &Ident) -> Ident {
     Ident::new(word, name.span())
-}
-
-/// The name of one of several.
-pub(crate) fn numbered(name: &str, number: usize, span: Span) -> Ident {
-    Ident::new(&format!("{name}_{number}"), span)
 }
 
 /// Moves every token to `span`; each keeps its own hygiene.
@@ -63,12 +60,12 @@ fn respan(tokens: TokenStream, span: Span) -> TokenStream {
     moved.collect()
 }
 
-/// Where the library is: at `::tcs`, unless the option `crate` says otherwise.
-#[derive(Default)]
+/// The path of the library: `::tcs`, unless the option `crate` says otherwise.
+#[derive(Clone, Default)]
 pub(crate) struct Library(pub(crate) Option<Path>);
 
 impl Library {
-    /// The module with what expansions name; what was not written is at `span`.
+    /// The module that expansions use; tokens that the user did not write are at `span`.
     pub(crate) fn at(&self, span: Span) -> TokenStream {
         match &self.0 {
             None => quote_spanned!(span=> ::tcs::__private),
@@ -93,14 +90,14 @@ impl Library {
     }
 }
 
-/// Declares another name for a type without parameters and lifetimes, which is then written once;
-/// returns the declaration and the name, which covers the type from end to end.
+/// Declares another name for a type without parameters and lifetimes. Returns the declaration, and the
+/// name, which covers the type from its first token to its last.
 ///
-/// What rustc suggests for a type that is not found is the same in the declaration as in the function
-/// at `place`, whose name the alias has its span from.
+/// The declaration has the span of the function's name, `place`. So what rustc suggests for the type is
+/// the same in the declaration and in the function.
 pub(crate) fn alias(place: &Ident, name: &str, ty: &Type) -> [TokenStream; 2] {
-    let (declared, used) = (twin(name, place), Ident::new(name, at(ty)));
-    let brackets = quote_spanned!(at_end(ty)=> <>);
+    let (declared, used) = (twin(name, place), Ident::new(name, ty.span()));
+    let brackets = quote_spanned!(ty.span().located_at(at_end(ty))=> <>);
     [
         quote_spanned!(at(ty)=> type #declared = #ty;),
         quote_spanned!(at(ty)=> #used #brackets),

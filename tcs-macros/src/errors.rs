@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Error;
 
-/// Collects mistakes, so that all of one item come out at once.
+/// Collects mistakes, so that all of one item are reported at once.
 #[derive(Default)]
 pub(crate) struct Errors {
     found: Option<Error>,
@@ -31,18 +31,18 @@ impl Errors {
         }
     }
 
-    /// Notes a mistake that rustc reports at the function itself: a second error would not help.
+    /// Notes a mistake that rustc reports by itself: a second error would not help.
     pub(crate) fn leave_to_rustc(&mut self) {
         self.left_to_rustc = true;
     }
 
-    /// Returns whether an implementation can call the function.
+    /// Returns whether nothing is wrong, so that the generated code may call the functions.
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_none() && !self.left_to_rustc
     }
 
-    /// Returns the tokens, followed by what is wrong.
-    pub(crate) fn after(self, mut tokens: TokenStream) -> TokenStream {
+    /// Returns the tokens, followed by all errors.
+    pub(crate) fn append_to(self, mut tokens: TokenStream) -> TokenStream {
         tokens.extend(self.found.map(Error::into_compile_error));
         tokens
     }

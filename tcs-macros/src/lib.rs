@@ -1,35 +1,61 @@
 //! The attributes of `tcs`; use them through that crate, where they are documented.
 //!
-//! What was written is parsed (`args`, `item`), checked, collecting every mistake (`model`), and expanded
-//! (`expand`). A function is checked as one exchange, and a module of functions as
-//! several; both make one type. How errors reach the right place is said in `aim`.
+//! An attribute is expanded in four steps, none of which knows a later one:
+//!
+//! 1. `args` parses the options in the parentheses of the attribute.
+//! 2. `item` parses the function, or the module of functions, under the attribute.
+//! 3. `model` checks both, and describes the protocol that they make.
+//! 4. `expand` writes the item again, and the type of that protocol.
+//!
+//! Each step reports what is wrong to `errors` and goes on, so that all mistakes of one item are
+//! reported together. `aim` says how errors of the compiler are made to point at the user's code.
 
 mod aim;
 mod args;
 mod errors;
 mod expand;
-mod generics;
 mod item;
-mod lifetimes;
 mod model;
-mod parameter;
+mod syntax;
 #[cfg(test)]
 mod tests;
-mod types;
-mod words;
 
-use proc_macro::TokenStream;
+use proc_macro2::TokenStream;
 
-use crate::args::Attribute;
+use crate::{
+    args::{Args, Attribute},
+    errors::Errors,
+    item::Item,
+    model::Model,
+};
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(Attribute::Server, args.into(), item.into()).into()
+pub fn server_protocol(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand(Attribute::Server, args.into(), item.into()).into()
 }
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(Attribute::Client, args.into(), item.into()).into()
+pub fn client_protocol(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand(Attribute::Client, args.into(), item.into()).into()
+}
+
+/// Expands to the item as written, followed by what is made of it, followed by what is wrong.
+///
+/// Whatever is wrong, the item is kept; and once its name is known, so is the type. Otherwise a
+/// mistake in one place would be an error at every use.
+fn expand(attribute: Attribute, args: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let args = Args::parse(attribute, args, &mut errors);
+    let item = Item::parse(attribute, item, &mut errors);
+    let model = Model::check(&args, &item, &mut errors);
+    let tokens = expand::expand(&args, &item, &model);
+    errors.append_to(tokens)
 }

@@ -189,8 +189,7 @@ mod error;
 mod format;
 mod framing;
 mod limit;
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-mod operations;
+mod macro_support;
 mod panics;
 mod protocol;
 mod rejection;

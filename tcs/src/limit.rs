@@ -1,6 +1,6 @@
 //! Checks of settings, and of the parameters of framings.
 
-use crate::{Error, Framing, ServerProtocol};
+use crate::{Error, Framing};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
@@ -37,23 +37,19 @@ pub(crate) const fn min_frame_len<F: Framing>() -> usize {
     F::MIN_FRAME_LEN
 }
 
-/// Returns the error in how a protocol uses its framing, if there is one.
-pub const fn framing_error<P: ServerProtocol>() -> Option<&'static str> {
-    if P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE {
-        return Some("`half_close = ends` would end every request of this framing");
-    }
-    P::Framing::PARAMETER_ERROR
-}
-
-/// Does not compile for a framing with wrong parameters.
+/// Stops the compiler at a framing with wrong parameters.
 pub(crate) const fn assert_parameters<F: Framing>() {
-    assert_no_error(F::PARAMETER_ERROR);
+    assert_no_mistake(F::PARAMETER_ERROR);
 }
 
-/// Panics with the text of the error, if there is one. The compiler shows it.
-#[expect(clippy::panic, reason = "only the compiler calls it")]
-pub(crate) const fn assert_no_error(error: Option<&'static str>) {
-    if let Some(error) = error {
-        panic!("{}", error);
+/// Stops the compiler at a mistake.
+///
+/// # Panics
+///
+/// If there is a mistake.
+#[expect(clippy::panic, reason = "it is called by the compiler alone")]
+pub const fn assert_no_mistake(mistake: Option<&'static str>) {
+    if let Some(mistake) = mistake {
+        panic!("{}", mistake);
     }
 }

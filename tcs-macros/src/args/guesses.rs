@@ -1,22 +1,25 @@
-//! What was probably meant by a word that is not known.
+//! What was probably meant by a word that is not an option.
 
 use super::options::Attribute;
+use crate::syntax::upper_camel;
 
-/// What servers and clients are told by methods.
+/// What is set by methods of servers and clients.
 const SETTINGS: &str = "\
     address connect_timeout drain_timeout frame_timeout half_close_timeout host idle_timeout linger \
     max_blocking max_connections max_frame_len on_listening port reply_timeout request_timeout \
     write_timeout";
 
-/// Says of a word that is not an option what to write instead.
+/// The types of the library that are options by a single word.
+const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
+const FRAMINGS: &str = "CrlfLines LengthPrefixed Lines Netstrings Raw UntilEof";
+
+/// Returns what to write for a word that is not an option.
 pub(super) fn unknown(attribute: Attribute, word: &str) -> String {
     let other = attribute.other();
     let names = names(attribute);
     if other.option(word).is_some() {
-        format!(
-            "`{word}` is an option of `{}` only: remove it here",
-            other.name()
-        )
+        let other = other.name();
+        format!("`{word}` is an option of `{other}` only: remove it here")
     } else if SETTINGS.split(' ').any(|setting| setting == word) {
         format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
     } else if let Some(meant) = nearest(word, &names) {
@@ -26,26 +29,29 @@ pub(super) fn unknown(attribute: Attribute, word: &str) -> String {
     }
 }
 
-/// Returns whether a word is not like any option, and so was meant as the name.
+/// Returns whether a word is not like any option, so that it was meant as the name of the type.
 pub(super) fn is_far_from_all(attribute: Attribute, word: &str) -> bool {
     attribute.other().option(word).is_none() && nearest(word, &names(attribute)).is_none()
 }
 
+/// Returns the type of the library that a word means, also in lower case, and its option.
+pub(super) fn library_type(word: &str) -> Option<(&'static str, &'static str)> {
+    let camel = upper_camel(word);
+    let find = |types: &'static str| types.split(' ').find(|ty| ty.eq_ignore_ascii_case(&camel));
+    let format = find(FORMATS).map(|ty| ("format", ty));
+    format.or_else(|| find(FRAMINGS).map(|ty| ("framing", ty)))
+}
+
 fn names(attribute: Attribute) -> Vec<&'static str> {
-    attribute
-        .options()
-        .iter()
-        .map(|option| option.name)
-        .collect()
+    let options = attribute.options().iter();
+    options.map(|option| option.name).collect()
 }
 
 /// Returns the candidate that `word` was probably meant to be: of several that are as near, the first
 /// by name.
 pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    let with_distance = candidates
-        .iter()
-        .map(|&candidate| (edits(word, candidate), candidate));
-    let (distance, nearest) = with_distance.min()?;
+    let candidates = candidates.iter();
+    let (distance, nearest) = candidates.map(|&meant| (edits(word, meant), meant)).min()?;
     (distance <= 2 && distance < nearest.len() / 2).then_some(nearest)
 }
 

@@ -5,9 +5,10 @@ use syn::{Expr, Path, Type};
 
 use crate::aim::Library;
 
-/// What stands in the parentheses, as far as it could be read.
-#[derive(Default)]
+/// The options of an attribute, as far as they could be parsed.
+#[derive(Clone, Default)]
 pub(crate) struct Args {
+    pub(crate) attribute: Attribute,
     pub(crate) name: Option<Ident>,
     pub(crate) framing: Option<Type>,
     pub(crate) format: Option<Type>,
@@ -17,41 +18,43 @@ pub(crate) struct Args {
     pub(crate) server: Option<Type>,
     pub(crate) request: Option<Expr>,
     pub(crate) reply: Option<Type>,
-    /// Where the option `crate` says that it is.
+    /// What the option `crate` says.
     pub(crate) library: Library,
-    /// The options that stand there, also those whose value could not be read.
+    /// The options that are given, also those whose value could not be parsed.
     pub(super) given: Vec<Ident>,
 }
 
 /// One of the two attributes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Attribute {
+    #[default]
     Server,
     Client,
 }
 
-/// What stands after the `=` of an option, and where it is kept.
+/// What comes after the `=` of an option, and the field that it is stored in.
 #[derive(Clone, Copy)]
 pub(super) enum Value {
     Type(fn(&mut Args) -> &mut Option<Type>),
     Expression(fn(&mut Args) -> &mut Option<Expr>),
     Path(fn(&mut Args) -> &mut Option<Path>),
-    /// The word that the example has.
+    /// The word in the option's example.
     Word,
     Nothing,
 }
 
-/// An option, with what a message about it shows.
-pub(super) struct Known {
+/// An option that an attribute knows.
+pub(super) struct OptionSpec {
     pub(super) name: &'static str,
     pub(super) value: Value,
+    /// The example that error messages show.
     pub(super) example: &'static str,
 }
 
-/// A table of options: the name, what the value is and where it is kept, an example.
+/// A table of options: the name, the value and its field, an example.
 macro_rules! options {
     ($($name:literal $value:ident $(($($field:tt)+))? $example:literal)*) => {
-        &[$(Known {
+        &[$(OptionSpec {
             name: $name,
             value: Value::$value $((|args| &mut args.$($field)+))?,
             example: $example,
@@ -59,7 +62,7 @@ macro_rules! options {
     };
 }
 
-const SERVER: &[Known] = options! {
+const SERVER: &[OptionSpec] = options! {
     "framing" Type(framing) "framing = Lines"
     "format" Type(format) "format = Json"
     "session" Expression(session) "session = User::guest()"
@@ -70,7 +73,7 @@ const SERVER: &[Known] = options! {
     "crate" Path(library.0) "crate = path::to::tcs"
 };
 
-const CLIENT: &[Known] = options! {
+const CLIENT: &[OptionSpec] = options! {
     "server" Type(server) "server = Greet"
     "request" Expression(request) "request = \"Ann\""
     "reply" Type(reply) "reply = String"
@@ -94,21 +97,21 @@ impl Attribute {
         }
     }
 
-    pub(super) const fn options(self) -> &'static [Known] {
+    pub(super) const fn options(self) -> &'static [OptionSpec] {
         match self {
             Self::Server => SERVER,
             Self::Client => CLIENT,
         }
     }
 
-    pub(super) fn option(self, name: &str) -> Option<&'static Known> {
+    pub(super) fn option(self, name: &str) -> Option<&'static OptionSpec> {
         self.options().iter().find(|known| known.name == name)
     }
 }
 
-impl Known {
-    /// Says what must stand after the `=`.
-    pub(super) fn cure(&self) -> String {
+impl OptionSpec {
+    /// Says what must come after the `=`.
+    pub(super) fn help(&self) -> String {
         let takes = match self.value {
             Value::Type(_) => "a type",
             Value::Expression(_) => "an expression",

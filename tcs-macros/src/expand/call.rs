@@ -1,52 +1,52 @@
-//! Writes how a request is answered: the call of its function.
+//! Writes the call of a function.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
 use syn::Generics;
 
+use super::parts::numbered;
 use crate::{
-    aim::{Library, at, numbered},
+    aim::{Library, at},
     args::Args,
-    generics,
-    model::server::{Argument, CallKind, Exchange, Protocol, Session},
-    types::{Field, bare, is_unsized, same},
+    model::{
+        Field, generics,
+        server::{Argument, CallKind, Handler, Protocol, Session},
+    },
+    syntax::{bare, is_unsized, same},
 };
 
-/// Calls the function of an exchange, with `self`, `info` and `session` in scope; what it takes of the
-/// request is in `requests`. `make` makes the reply of what it returned.
+/// Calls a function of a server, with `self`, `info` and `session` in scope. What it takes of the
+/// request is in the variables `requests`. `wrap` makes the reply of what the function returned.
 pub(super) fn call(
     args: &Args,
     protocol: &Protocol<'_>,
-    exchange: &Exchange<'_>,
+    handler: &Handler<'_>,
     requests: Vec<Ident>,
-    make: impl FnOnce(TokenStream) -> TokenStream,
+    wrap: impl FnOnce(TokenStream) -> TokenStream,
 ) -> TokenStream {
     let library = &args.library;
-    let ident = &exchange.function.sig.ident;
+    let ident = &handler.function.sig.ident;
     let span = at(ident);
     let mut requests = requests.into_iter();
     let mut extractions = Vec::new();
-    let arguments: Vec<_> = exchange
-        .arguments
-        .iter()
-        .map(|argument| match argument {
-            Argument::Request => requests.next().to_token_stream(),
-            Argument::State(state) => shared(library, protocol, state, span),
-            Argument::Session(session) => kept(library, protocol, session, span),
-            Argument::Extracted(ty) => {
-                let name = numbered("extracted", extractions.len(), span);
-                let from_context = library.item("FromContext", ty);
-                extractions.push(quote_spanned! {span=>
-                    let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
-                });
-                name.to_token_stream()
-            }
-        })
-        .collect();
-    let turbofish = turbofish(&exchange.generics, span);
+    let arguments = handler.arguments.iter().map(|argument| match argument {
+        Argument::Request => requests.next().to_token_stream(),
+        Argument::State(state) => state_argument(library, protocol, state, span),
+        Argument::Session(session) => session_argument(library, protocol, session, span),
+        Argument::Extracted(ty) => {
+            let name = numbered("extracted", extractions.len(), span);
+            let from_context = library.item("FromContext", ty);
+            extractions.push(quote_spanned! {span=>
+                let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
+            });
+            name.to_token_stream()
+        }
+    });
+    let arguments: Vec<_> = arguments.collect();
+    let turbofish = turbofish(&handler.generics, span);
     let call = quote_spanned!(span=> #ident #turbofish (#(#arguments,)*));
     let private = library.at(span);
-    let value = make(match exchange.kind {
+    let value = wrap(match handler.kind {
         CallKind::Sync => call,
         CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
         CallKind::Async => quote_spanned!(span=> #private::send(#call).await),
@@ -70,31 +70,38 @@ pub(super) fn state(Field { name, ty }: &Field, span: Span) -> TokenStream {
 }
 
 /// A reference to a state, as the function borrows it.
-fn shared(library: &Library, protocol: &Protocol<'_>, written: &Field, span: Span) -> TokenStream {
-    let ty = &written.ty;
-    match protocol
-        .states
-        .iter()
-        .find(|known| known.name == written.name)
-    {
-        Some(usual) if !same(&usual.ty, ty) => {
-            let (same_state, value) = (library.item("SameState", ty), state(usual, at(ty)));
-            let usual = &usual.ty;
-            quote_spanned!(at(ty)=> <#ty as #same_state<#usual>>::of(#value))
+fn state_argument(
+    library: &Library,
+    protocol: &Protocol<'_>,
+    borrowed: &Field,
+    span: Span,
+) -> TokenStream {
+    let ty = &borrowed.ty;
+    let mut states = protocol.states.iter();
+    match states.find(|state| state.name == borrowed.name) {
+        Some(field) if !same(&field.ty, ty) => {
+            let (same_state, value) = (library.item("SameState", ty), state(field, at(ty)));
+            let field = &field.ty;
+            quote_spanned!(at(ty)=> <#ty as #same_state<#field>>::of(#value))
         }
-        _ => state(written, span),
+        _ => state(borrowed, span),
     }
 }
 
 /// A reference to the session, as the function borrows it.
-fn kept(library: &Library, protocol: &Protocol<'_>, session: &Session, span: Span) -> TokenStream {
-    let ty = &session.ty;
+fn session_argument(
+    library: &Library,
+    protocol: &Protocol<'_>,
+    borrowed: &Session,
+    span: Span,
+) -> TokenStream {
+    let ty = &borrowed.ty;
     match &protocol.session {
-        Some(usual) if !same(&usual.ty, ty) => {
-            let (same_session, usual) = (library.item("SameSession", ty), &usual.ty);
-            quote_spanned!(at(ty)=> <#ty as #same_session<#usual>>::of(session))
+        Some(session) if !same(&session.ty, ty) => {
+            let (same_session, session) = (library.item("SameSession", ty), &session.ty);
+            quote_spanned!(at(ty)=> <#ty as #same_session<#session>>::of(session))
         }
-        _ if session.mutable => quote_spanned!(span=> session),
+        _ if borrowed.mutable => quote_spanned!(span=> session),
         _ => quote_spanned!(span=> &*session),
     }
 }

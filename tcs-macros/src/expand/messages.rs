@@ -1,67 +1,91 @@
-//! Writes the request and the reply of all operations, and how they are read and written.
+//! Writes the enums of requests and replies of all operations, and how they are read and written.
 //!
-//! What reads an argument or a reply, and what writes it, name one trait in the same words, so that a
-//! type that is not a message is one error.
+//! The code that reads an argument or a reply and the code that writes it name the same trait with the
+//! same tokens, so that a type that is not a message is one error.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens as _, format_ident, quote_spanned};
-use syn::{Generics, Lifetime, Type, ext::IdentExt as _};
+use quote::{format_ident, quote_spanned};
+use syn::{Generics, Index, Lifetime, Type, ext::IdentExt as _};
 
 use super::{
-    parts::{allowance, framing, generated},
+    parts::{allowance, framing, generated, numbered},
     shape::debug,
 };
 use crate::{
     aim::{Library, at},
     args::Args,
-    generics::with_lifetime,
-    lifetimes::borrows,
-    model::operations::{Operation, Operations},
-    types::Field,
+    model::{
+        Field,
+        operations::{Operation, Operations},
+    },
+    syntax::lifetimes,
 };
 
-/// One of the two enums.
+/// A generated type of messages, with a lifetime if it borrows.
 pub(super) struct Message {
-    pub(super) ident: Ident,
-    /// With `'a` if it borrows.
-    pub(super) generics: Generics,
+    ident: Ident,
+    borrows: bool,
 }
 
 impl Message {
+    /// The enum of all requests.
     pub(super) fn request(operations: &Operations<'_>) -> Self {
-        Self::new("Request", operations.list.iter().any(Operation::borrows))
-    }
-
-    pub(super) fn reply(operations: &Operations<'_>) -> Self {
-        let is_borrowed = |operation: &Operation<'_>| borrows(&operation.reply);
-        Self::new("Reply", operations.list.iter().any(is_borrowed))
-    }
-
-    fn new(name: &str, borrows: bool) -> Self {
-        let mut generics = Generics::default();
-        if borrows {
-            with_lifetime(&mut generics, "'a");
+        Self {
+            ident: generated("Request"),
+            borrows: operations.list.iter().any(Operation::borrows),
         }
-        let ident = generated(name);
-        Self { ident, generics }
+    }
+
+    /// The enum of all replies.
+    pub(super) fn reply(operations: &Operations<'_>) -> Self {
+        let mut list = operations.list.iter();
+        Self {
+            ident: generated("Reply"),
+            borrows: list.any(|operation| lifetimes::borrows(&operation.reply)),
+        }
+    }
+
+    /// The struct that the arguments of an operation are read into.
+    fn arguments(operation: &Operation<'_>) -> Self {
+        Self {
+            ident: format_ident!("__Arguments{}", operation.index),
+            borrows: operation.borrows(),
+        }
     }
 
     /// Returns the type with this lifetime, if it has one.
-    pub(super) fn with(&self, lifetime: &str) -> TokenStream {
+    fn with(&self, lifetime: &str) -> TokenStream {
         let ident = &self.ident;
-        let lifetime = (!self.generics.params.is_empty()).then(|| {
-            let lifetime = Lifetime::new(lifetime, Span::mixed_site());
-            quote_spanned!(Span::mixed_site()=> <#lifetime>)
-        });
-        quote_spanned!(Span::mixed_site()=> #ident #lifetime)
+        let lifetime = Lifetime::new(lifetime, Span::mixed_site());
+        let span = Span::mixed_site();
+        let lifetime = self.borrows.then(|| quote_spanned!(span=> <#lifetime>));
+        quote_spanned!(span=> #ident #lifetime)
     }
+
+    /// Declares the associated type of this name.
+    pub(super) fn item(&self, span: Span) -> TokenStream {
+        let name = Ident::new(&self.ident.to_string(), span);
+        let ty = self.with("'exchange");
+        quote_spanned!(Span::mixed_site()=> type #name<'exchange> = #ty;)
+    }
+}
+
+/// Returns the request of an operation, as a pattern or an expression: its arguments are in the variables
+/// `argument_0` and so on.
+pub(super) fn bound_request(operation: &Operation<'_>, span: Span) -> TokenStream {
+    let names = operation.arguments.iter().map(|argument| &argument.name);
+    let (bound, variant) = (bound_arguments(operation, span), &operation.variant);
+    quote_spanned!(span=> #variant { #(#names: #bound),* })
+}
+
+pub(super) fn bound_arguments(operation: &Operation<'_>, span: Span) -> Vec<Ident> {
+    let names = (0..operation.arguments.len()).map(|place| numbered("argument", place, span));
+    names.collect()
 }
 
 /// Writes the enums, what they implement, and the contract that names them.
 pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
-    let request = Message::request(operations);
-    let reply = Message::reply(operations);
     let list = || operations.list.iter();
     let requests = list().map(|operation| {
         let (attrs, variant) = (attrs(operation), &operation.variant);
@@ -76,17 +100,15 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         let (variant, reply) = (&operation.variant, &operation.reply);
         quote_spanned!(span=> #[doc = #text] #variant(#reply))
     });
+    let messages = [Message::request(operations), Message::reply(operations)];
     // Shows the operation and nothing of its values, which may be secret or have no `Debug`.
     let variants = list().map(|operation| &operation.variant);
     let names = list().map(|operation| &operation.name);
     let shown = quote_spanned!(span=> match *self { #(Self::#variants { .. } => #names),* });
-    let shown = quote_spanned!(span=> f.write_str(#shown));
-    let debug = [&request, &reply].map(|message| debug(&message.ident, &message.generics, &shown));
-    let contract = operations
-        .is_carried
-        .then(|| implementations(args, operations, &request, &reply));
-    let (request_ident, request_generics) = (&request.ident, &request.generics);
-    let (reply_ident, reply_generics) = (&reply.ident, &reply.generics);
+    let debug = |message: &Message| debug(&message.with("'_"), &Generics::default(), &shown);
+    let debug = messages.iter().map(debug);
+    let [request, reply] = messages.each_ref().map(|message| message.with("'a"));
+    let implementations = implementations(args, operations, &messages);
     let allowed = quote_spanned! {span=>
         #[allow(
             deprecated, unreachable_pub, clippy::exhaustive_enums, clippy::large_enum_variant,
@@ -95,38 +117,37 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         #[deny(private_interfaces, reason = "whoever sees the operation sees its messages")]
     };
     quote_spanned! {span=>
-        /// What is asked: an operation with its arguments.
+        /// A request: an operation with its arguments.
         #allowed
-        pub enum #request_ident #request_generics { #(#requests),* }
+        pub enum #request { #(#requests),* }
 
-        /// What is answered: what the operation of the same name returned.
+        /// A reply: what the operation of the same name returned.
         #allowed
-        pub enum #reply_ident #reply_generics { #(#replies),* }
+        pub enum #reply { #(#replies),* }
 
         #[allow(deprecated, unreachable_code, reason = "one may be, or there may be none")]
         const _: () = {
             #(#debug)*
         };
 
-        #contract
+        #implementations
     }
 }
 
-/// Documentation, allowances and deprecation of an operation.
+/// Returns documentation, allowances and deprecation of an operation.
 pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
-    let shared = operation.exchange.function.shared_attrs();
-    if operation.exchange.function.has_docs() {
-        return shared;
+    let attrs = operation.handler.function.attrs_of_type();
+    if operation.handler.function.has_docs() {
+        return attrs;
     }
     let text = format!(" Asks for the operation `{}`.", operation.name);
-    quote_spanned!(Span::mixed_site()=> #[doc = #text] #shared)
+    quote_spanned!(Span::mixed_site()=> #[doc = #text] #attrs)
 }
 
 fn implementations(
     args: &Args,
     operations: &Operations<'_>,
-    request: &Message,
-    reply: &Message,
+    messages: &[Message; 2],
 ) -> TokenStream {
     let span = Span::mixed_site();
     let library = &args.library;
@@ -136,17 +157,12 @@ fn implementations(
     let framing = framing(args, span);
     let list = || operations.list.iter();
     let arguments = list().map(|operation| arguments(operation, library));
-    let requests = list()
-        .map(|operation| request_arms(operation, library))
-        .unzip();
-    let requests = implementation(request, operations, requests, &private);
-    let replies = list()
-        .map(|operation| reply_arms(operation, library))
-        .unzip();
-    let replies = implementation(reply, operations, replies, &private);
-    let (request, reply) = (request.with("'exchange"), reply.with("'exchange"));
+    let requests = list().map(|operation| request_arms(operation, library));
+    let requests = implementation(&messages[0], operations, requests.unzip(), &private);
+    let replies = list().map(|operation| reply_arms(operation, library));
+    let replies = implementation(&messages[1], operations, replies.unzip(), &private);
+    let types = messages.iter().map(|message| message.item(span));
     let greets = args.greeting.is_some();
-    let exchange = Lifetime::new("'exchange", span);
     let allowance = allowance(span);
     quote_spanned! {span=>
         /// The messages of all operations: what [`Client`] is made of.
@@ -164,8 +180,7 @@ fn implementations(
                 impl #private::Contract for #contract {
                     type Framing = #framing;
                     type Format = #format;
-                    type Request<#exchange> = #request;
-                    type Reply<#exchange> = #reply;
+                    #(#types)*
                     const HAS_GREETING: bool = #greets;
                 }
 
@@ -177,29 +192,28 @@ fn implementations(
     }
 }
 
-/// How the request of an operation is read, and an arm of a `match` that writes it.
+/// Returns how the request of an operation is read, and an arm of a `match` that writes it.
 ///
 /// The arguments are read into a tuple struct, which may be filled in any order.
 fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
     let private = library.at(span);
-    let (number, name, arguments) = (operation.number, &operation.name, &operation.arguments);
-    let (message, bound) = (operation.bound(span), operation.bound_arguments(span));
+    let (index, name) = (operation.index, &operation.name);
+    let message = bound_request(operation, span);
+    let bound = bound_arguments(operation, span);
     let count = bound.len();
     let none = vec![quote_spanned!(span=> ::core::option::Option::None); count];
-    let writers = arguments
-        .iter()
-        .zip(&bound)
-        .map(|(Field { name, ty }, bound)| {
-            let (write, name) = (
-                method(ty, "Argument", library, "write"),
-                name.unraw().to_string(),
-            );
-            quote_spanned!(at(ty)=> #write(#bound, #name, &mut to)?;)
-        });
-    let ident = reading(operation);
+    let arguments = operation.arguments.iter().zip(&bound);
+    let writers = arguments.map(|(Field { name, ty }, bound)| {
+        let (write, name) = (
+            method(ty, "Argument", library, "write"),
+            name.unraw().to_string(),
+        );
+        quote_spanned!(at(ty)=> #write(#bound, #name, &mut to)?;)
+    });
+    let ident = Message::arguments(operation).ident;
     let read = quote_spanned! {span=>
-        match #private::arguments(#ident(#(#none),*), from)? {
+        match #private::read_arguments(#ident(#(#none),*), from)? {
             #ident(#(::core::option::Option::Some(#bound)),*) => {
                 ::core::result::Result::Ok(Self::#message)
             }
@@ -209,7 +223,7 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, T
     let write = quote_spanned! {span=>
         Self::#message => {
             let mut to = __serde::Serializer::serialize_struct_variant(
-                to, Self::NAME, #number, #name, #count,
+                to, Self::NAME, #index, #name, #count,
             )?;
             #(#writers)*
             __serde::ser::SerializeStructVariant::end(to)
@@ -218,164 +232,70 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, T
     (read, write)
 }
 
-/// The same for the reply.
+/// Returns how the reply of an operation is read, and an arm of a `match` that writes it.
 fn reply_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
-    let (number, name, variant) = (operation.number, &operation.name, &operation.variant);
+    let (index, name, variant) = (operation.index, &operation.name, &operation.variant);
     let reply = &operation.reply;
-    let [read, write] = ["read", "write"].map(|name| method(reply, "Returned", library, name));
+    let [read, write] =
+        ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
     (
         quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
-        quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #number, #name, to)),
+        quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
     )
 }
 
 /// `<ty as trait>::method`, at the type.
 fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream {
     let span = at(ty);
-    let de = de();
-    let item = library.item(item, ty);
-    let method = Ident::new(method, span);
+    let (item, method) = (library.item(item, ty), Ident::new(method, span));
+    let ty = lifetimes::unify(ty, "'de");
+    let de = Lifetime::new("'de", Span::mixed_site());
     quote_spanned!(span=> <#ty as #item<#de>>::#method)
 }
 
-/// What the arguments of an operation are read into.
-fn reading(operation: &Operation<'_>) -> Ident {
-    format_ident!("__Arguments{}", operation.number)
-}
-
-/// Declares what the arguments of an operation are read into.
+/// Declares the struct that the arguments of an operation are read into.
 fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let span = Span::mixed_site();
     let private = library.at(span);
-    let (name, arguments) = (&operation.name, &operation.arguments);
-    let mut generics = Generics::default();
-    if operation.borrows() {
-        with_lifetime(&mut generics, "'a");
-    }
-    let (impl_generics, de, ident) = (reader_generics(&generics), de(), reading(operation));
-    let (_, type_generics, _) = generics.split_for_impl();
-    let types = arguments.iter().map(|argument| &argument.ty);
-    let names = arguments
-        .iter()
-        .map(|argument| argument.name.unraw().to_string());
-    let places: Vec<_> = (0..arguments.len()).map(syn::Index::from).collect();
-    let readers = arguments
-        .iter()
-        .zip(&places)
-        .map(|(Field { ty, .. }, place)| {
-            let read = method(ty, "Argument", library, "read");
-            quote_spanned! {at(ty)=>
-                #place => #read(from).map(|value| self.#place = ::core::option::Option::Some(value))
-            }
-        });
+    let (name, arguments) = (&operation.name, operation.arguments.iter());
+    let ident = Message::arguments(operation).with("'de");
+    let types = arguments
+        .clone()
+        .map(|argument| lifetimes::unify(&argument.ty, "'de"));
+    let name_of = |argument: &Field| argument.name.unraw().to_string();
+    let names = arguments.clone().map(name_of);
+    let places: Vec<_> = (0..arguments.len()).map(Index::from).collect();
+    let readers = arguments.zip(&places).map(|(Field { ty, .. }, place)| {
+        let read = method(ty, "Argument", library, "read");
+        quote_spanned! {at(ty)=>
+            #place => #read(from).map(|value| self.#place = ::core::option::Option::Some(value))
+        }
+    });
     quote_spanned! {span=>
-        struct #ident #generics(#(::core::option::Option<#types>),*);
+        struct #ident(#(::core::option::Option<#types>),*);
 
-        #[automatically_derived]
-        impl<#impl_generics> #private::Arguments<#de> for #ident #type_generics {
-            const OPERATION: &'static str = #name;
-            const NAMES: &'static [&'static str] = &[#(#names),*];
-
-            #[inline]
-            fn has(&self, place: usize) -> bool {
-                match place {
-                    #(#places => self.#places.is_some(),)*
-                    _ => false,
-                }
-            }
-
-            #[inline]
-            fn read<__D: __serde::Deserializer<#de>>(
-                &mut self,
-                place: usize,
-                from: __D,
-            ) -> ::core::result::Result<(), __D::Error> {
-                match place {
-                    #(#readers,)*
-                    _ => ::core::result::Result::Err(#private::incomplete()),
-                }
-            }
+        #private::arguments! {
+            'de, #ident, #name, [#(#names),*], self, from, [#(#places),*], { #(#readers,)* }
         }
     }
 }
 
-/// Has serde read and write a message.
+/// Implements serde's traits for a message.
 fn implementation(
     message: &Message,
     operations: &Operations<'_>,
     (read, mut write): (Vec<TokenStream>, Vec<TokenStream>),
     private: &TokenStream,
 ) -> TokenStream {
-    let Message { ident, generics } = message;
-    let (reader_generics, de) = (reader_generics(generics), de());
-    let (impl_generics, type_generics, _) = generics.split_for_impl();
-    let message = ident.to_string();
+    let (ty, name) = (message.with("'de"), message.ident.to_string());
     let names = operations.list.iter().map(|operation| &operation.name);
     let places = 0..read.len();
     if write.is_empty() {
         write.push(quote_spanned!(Span::mixed_site()=> _ => match *self {}));
     }
     quote_spanned! {Span::mixed_site()=>
-        #[automatically_derived]
-        impl<#reader_generics> #private::Message<#de> for #ident #type_generics {
-            const NAME: &'static str = #message;
-            const OPERATIONS: &'static [&'static str] = &[#(#names),*];
-
-            #[inline]
-            fn read<__A: __serde::de::VariantAccess<#de>>(
-                operation: usize,
-                from: __A,
-            ) -> ::core::result::Result<Self, __A::Error> {
-                match operation {
-                    #(#places => #read,)*
-                    _ => ::core::result::Result::Err(#private::incomplete()),
-                }
-            }
-
-            #[inline]
-            fn write<__S: __serde::Serializer>(
-                &self,
-                to: __S,
-            ) -> ::core::result::Result<__S::Ok, __S::Error> {
-                match self {
-                    #(#write,)*
-                }
-            }
+        #private::message! {
+            'de, #ty, #name, [#(#names),*], self, from, { #(#places => #read,)* }, to, { #(#write,)* }
         }
-
-        #[automatically_derived]
-        impl #impl_generics __serde::Serialize for #ident #type_generics {
-            fn serialize<__S: __serde::Serializer>(
-                &self,
-                to: __S,
-            ) -> ::core::result::Result<__S::Ok, __S::Error> {
-                #private::Message::write(self, to)
-            }
-        }
-
-        #[automatically_derived]
-        impl<#reader_generics> __serde::Deserialize<#de> for #ident #type_generics {
-            fn deserialize<__D: __serde::Deserializer<#de>>(
-                from: __D,
-            ) -> ::core::result::Result<Self, __D::Error> {
-                #private::read_message(from)
-            }
-        }
-    }
-}
-
-/// The lifetime of the bytes.
-fn de() -> Lifetime {
-    Lifetime::new("'de", Span::mixed_site())
-}
-
-/// The generics of what reads into a type, with `'de` in front.
-fn reader_generics(generics: &Generics) -> TokenStream {
-    let de = de();
-    let params = &generics.params;
-    if params.is_empty() {
-        de.to_token_stream()
-    } else {
-        quote_spanned!(Span::mixed_site()=> #de: #params, #params)
     }
 }

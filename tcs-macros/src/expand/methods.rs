@@ -1,8 +1,8 @@
-//! Writes the client with a method for each operation.
+//! Writes the client of a module, with a method for each operation.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
-use syn::{Lifetime, ext::IdentExt as _};
+use syn::ext::IdentExt as _;
 
 use super::{
     messages::attrs,
@@ -11,102 +11,85 @@ use super::{
 use crate::{
     aim::at,
     args::Args,
-    item::Module,
-    lifetimes::{self, borrows},
-    model::operations::{Operation, Operations},
-    types::Field,
+    model::{
+        Field,
+        operations::{Operation, Operations},
+    },
+    syntax::lifetimes,
 };
 
-/// Writes `Client`.
-pub(super) fn expand(args: &Args, module: &Module, operations: &Operations<'_>) -> TokenStream {
+/// Writes `Client`, with its methods over a connection, and those over a channel.
+pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
     let private = args.library.at(span);
     let (framing, client) = (framing(args, span), generated("Client"));
-    let docs = format!(
-        " Calls the operations of `{}`: each is a method.",
-        module.ident.unraw()
-    );
-    let methods = operations
-        .is_carried
-        .then(|| methods(operations, &framing, &private));
-    quote_spanned! {span=>
-        #private::client! { #client, #framing, #docs }
-        #methods
-    }
-}
-
-/// The methods over a connection, and those over a channel.
-fn methods(
-    operations: &Operations<'_>,
-    framing: &TokenStream,
-    private: &TokenStream,
-) -> TokenStream {
+    let module = operations.module.ident.unraw();
+    let docs = format!(" Calls the operations of `{module}`: each is a method.");
     let list = || operations.list.iter();
-    let in_turn = list().map(|operation| method(operation, Over::Connection, private));
-    let of_many = list().map(|operation| method(operation, Over::Channel, private));
-    let allowed = quote_spanned! {Span::mixed_site()=>
+    let over_connection =
+        list().map(|operation| method(operation, Transport::Connection, &private));
+    let over_channel = list().map(|operation| method(operation, Transport::Channel, &private));
+    let allowed = quote_spanned! {span=>
         #[automatically_derived]
         #[allow(
             dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
             clippy::pedantic, clippy::nursery, reason = "they are what the functions are"
         )]
     };
-    let client = generated("Client");
-    quote_spanned! {Span::mixed_site()=>
+    quote_spanned! {span=>
+        #private::client! { #client, #framing, #docs }
+
         #private::operations! {
             #allowed
             impl<__S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin>
                 #client<#private::Connection<#framing, __S>>
             {
-                #(#in_turn)*
+                #(#over_connection)*
             }
 
             #allowed
             impl #client<#private::Channel<#framing>> {
-                #(#of_many)*
+                #(#over_channel)*
             }
         }
     }
 }
 
-/// What a method calls over.
+/// What a method of the client calls over.
 #[derive(Clone, Copy)]
-enum Over {
+enum Transport {
     /// A `Connection`. The reply may borrow from it.
     Connection,
     /// A `Channel`. The reply cannot borrow from it, so a closure processes the reply.
     Channel,
 }
 
-fn method(operation: &Operation<'_>, over: Over, private: &TokenStream) -> TokenStream {
+fn method(operation: &Operation<'_>, transport: Transport, private: &TokenStream) -> TokenStream {
     let (variant, arguments) = (&operation.variant, &operation.arguments);
-    let ident = &operation.exchange.function.sig.ident;
+    let ident = &operation.handler.function.sig.ident;
     let span = at(ident);
-    let lifetime = Lifetime::new("'reply", Span::mixed_site());
     let reply_type = lifetimes::unify(&operation.reply, "'reply");
-    let mut docs = None;
+    let is_borrowed = lifetimes::borrows(&operation.reply);
     let mut generics = None;
-    let mut process = None;
+    let receiver = match transport {
+        Transport::Connection if is_borrowed => {
+            generics = Some(quote_spanned!(span=> <'reply>));
+            quote_spanned!(span=> &'reply mut self)
+        }
+        Transport::Connection => quote_spanned!(span=> &mut self),
+        Transport::Channel => quote_spanned!(span=> &self),
+    };
+    let (mut docs, mut process) = (None, None);
     let mut returned = reply_type.to_token_stream();
     let mut value = quote_spanned!(span=> reply);
-    let receiver = match over {
-        Over::Connection if borrows(&operation.reply) => {
-            generics = Some(quote_spanned!(span=> <#lifetime>));
-            quote_spanned!(span=> &#lifetime mut self)
-        }
-        Over::Connection => quote_spanned!(span=> &mut self),
-        Over::Channel => quote_spanned!(span=> &self),
-    };
-    if let Over::Channel = over
-        && borrows(&operation.reply)
-    {
+    if let (Transport::Channel, true) = (transport, is_borrowed) {
         docs = Some(quote_spanned! {span=>
             ///
             /// Returns what `process` makes of the reply, which borrows.
         });
         generics = Some(quote_spanned!(span=> <__T>));
         process = Some(quote_spanned! {span=>
-            process: impl for<#lifetime> ::core::ops::FnOnce(#reply_type) -> __T,
+            process: impl for<'reply> ::core::ops::FnOnce(#reply_type) -> __T,
         });
         returned = quote_spanned!(span=> __T);
         value = quote_spanned!(span=> process(reply));
@@ -117,8 +100,7 @@ fn method(operation: &Operation<'_>, over: Over, private: &TokenStream) -> Token
         let ty = lifetimes::unify(ty, "'_");
         quote_spanned!(Span::mixed_site()=> #name: #ty,)
     });
-    let (request, reply) = (generated("Request"), generated("Reply"));
-    let contract = generated("Contract");
+    let [request, reply, contract] = ["Request", "Reply", "Contract"].map(generated);
     quote_spanned! {span=>
         #attrs
         #docs

@@ -1,205 +1,207 @@
 //! Writes the implementation of `ServerProtocol`.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote_spanned;
-use syn::parse_quote;
+use quote::{quote, quote_spanned};
 
 use super::{
     call::{call, state},
-    checks::{checks, framing_check},
-    messages::Message,
-    parts::{Kept, framing, generated, or_else, sending, where_clause},
-    shape::{Origin, declare},
+    checks::Requirements,
+    messages::{Message, bound_arguments, bound_request},
+    parts::{encoder, framing, generated, or_else},
+    shape::{Origin, Shape},
 };
 use crate::{
-    aim::{at, twin},
+    aim::at,
     args::Args,
-    errors::Errors,
-    item::{Function, Module},
     model::{
+        Field,
         operations::Operations,
-        server::{Protocol, Session},
+        server::{Protocol, ServerFunction, Session},
     },
-    types::Field,
 };
 
-/// Writes the type of a function and what it implements; with stubs unless the function is right.
-pub(super) fn function(
-    args: &Args,
-    function: &Function,
-    name: &Ident,
-    errors: &mut Errors,
-) -> TokenStream {
-    let (protocol, exchange) = Protocol::of_function(args, function, errors);
-    let answer = errors.is_empty().then(|| {
+/// Writes the protocol of a function.
+pub(super) fn function(args: &Args, function: &ServerFunction<'_>) -> TokenStream {
+    let (protocol, handler) = (&function.protocol, &function.handler);
+    let origin = Origin::function(handler.function);
+    let shape = shape(args, protocol, origin, function.is_valid);
+    let [request_alias, request] = shape.message_type("Request", function.request.as_ref());
+    let [reply_alias, reply] = shape.message_type("Reply", function.reply.as_ref());
+    let answer = function.is_valid.then(|| {
         let request = Ident::new("request", at(protocol.place));
-        call(args, &protocol, &exchange, vec![request], |reply| reply)
+        call(args, protocol, handler, vec![request], |reply| reply)
     });
     let server = Server {
         args,
-        name,
-        protocol: &protocol,
-        waits: exchange.waits(),
+        protocol,
+        messages: quote!(#request #reply),
+        answer,
     };
-    let implementation = server.implementation(answer);
-    let origin = Origin::function(function);
-    let (generics, fields) = (&protocol.generics, &protocol.fields);
-    declare(&origin, name, generics, fields, &implementation)
+    server.declare(&shape, &quote!(#request_alias #reply_alias))
 }
 
-/// Writes the type of all operations and what it implements; with stubs unless they are right.
-pub(super) fn module(
-    args: &Args,
-    module: &Module,
-    operations: &mut Operations<'_>,
-    is_right: bool,
-) -> TokenStream {
-    let name = Ident::new("Protocol", module.ident.span());
-    if is_right {
-        let request = Message::request(operations).with("'exchange");
-        let reply = Message::reply(operations).with("'exchange");
-        operations.protocol.request = Some(parse_quote!(#request));
-        operations.protocol.reply = Some(parse_quote!(#reply));
-    }
-    let Operations { list, protocol, .. } = operations;
-    let (request, reply) = (generated("Request"), generated("Reply"));
-    let arms = list.iter().map(|operation| {
-        let span = at(&operation.exchange.function.sig.ident);
-        let (message, variant) = (operation.bound(span), &operation.variant);
-        let arguments = operation.bound_arguments(span);
-        let make = |value| quote_spanned!(span=> #reply::#variant(#value));
-        let answer = call(args, protocol, &operation.exchange, arguments, make);
-        quote_spanned!(span=> #request::#message => { #answer })
-    });
+/// Writes the protocol of all operations.
+pub(super) fn module(args: &Args, operations: &Operations<'_>) -> TokenStream {
+    let (module, protocol) = (operations.module, &operations.protocol);
     let span = at(&module.ident);
-    let answer = is_right.then(|| quote_spanned!(span=> match request { #(#arms)* }));
+    let (request, reply) = (generated("Request"), generated("Reply"));
+    let answer = operations.is_valid.then(|| {
+        let arms = operations.list.iter().map(|operation| {
+            let span = at(&operation.handler.function.sig.ident);
+            let (message, variant) = (bound_request(operation, span), &operation.variant);
+            let arguments = bound_arguments(operation, span);
+            let wrap = |value| quote_spanned!(span=> #reply::#variant(#value));
+            let answer = call(args, protocol, &operation.handler, arguments, wrap);
+            quote_spanned!(span=> #request::#message => { #answer })
+        });
+        quote_spanned!(span=> match request { #(#arms)* })
+    });
+    let messages = [Message::request(operations), Message::reply(operations)];
+    let messages = messages.iter().map(|message| message.item(span));
     let server = Server {
         args,
-        name: &name,
         protocol,
-        waits: list.iter().any(|operation| operation.exchange.waits()),
+        messages: messages.collect(),
+        answer,
     };
-    let implementation = server.implementation(answer);
-    let origin = Origin::module(module);
-    let (generics, fields) = (&protocol.generics, &protocol.fields);
-    let declared = declare(&origin, &name, generics, fields, &implementation);
-    if !is_right {
-        return declared;
-    }
+    let shape = shape(args, protocol, Origin::module(module), operations.is_valid);
+    let declared = server.declare(&shape, &TokenStream::new());
     let private = args.library.at(span);
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
+fn shape<'a>(
+    args: &'a Args,
+    protocol: &'a Protocol<'_>,
+    origin: Origin,
+    is_valid: bool,
+) -> Shape<'a> {
+    Shape {
+        args,
+        origin,
+        name: &protocol.name,
+        generics: &protocol.generics,
+        fields: &protocol.fields,
+        is_valid,
+    }
+}
+
 struct Server<'a> {
     args: &'a Args,
-    name: &'a Ident,
     protocol: &'a Protocol<'a>,
-    /// Whether a function may have to wait.
-    waits: bool,
+    /// The associated types `Request` and `Reply`.
+    messages: TokenStream,
+    /// Answers a request: an expression with `info`, `session` and `request` in scope, which may contain
+    /// `?` and `.await`. There is none if a function is wrong.
+    answer: Option<TokenStream>,
 }
 
 impl Server<'_> {
-    /// Writes the implementation; with stubs if there is no `answer`, an expression in which `info`,
-    /// `session` and `request` are in scope, and `?` and `.await` may stand.
-    fn implementation(&self, answer: Option<TokenStream>) -> TokenStream {
-        let (args, name, protocol) = (self.args, self.name, self.protocol);
-        let (span, place) = (at(name), at(protocol.place));
+    /// Writes the type and its implementation, after the declarations that the messages need.
+    fn declare(&self, shape: &Shape<'_>, declarations: &TokenStream) -> TokenStream {
+        let span = at(shape.name);
+        let types = self.types(span);
+        let methods = match &self.answer {
+            Some(answer) => self.methods(answer),
+            None => self.stubs(),
+        };
+        let items = quote_spanned!(span=> #types #methods);
+        let implementation = shape.implement(span, &self.requirements(shape), &items);
+        shape.declare(&quote_spanned!(span=> #declarations #implementation))
+    }
+
+    /// What the types must be, as far as the functions are right: each state and each type parameter
+    /// can be shared, and a session can be sent from thread to thread.
+    fn requirements<'s>(&self, shape: &'s Shape<'s>) -> Requirements<'s> {
+        let mut requirements = Requirements::new(shape, "State");
+        if self.answer.is_some() {
+            for state in &self.protocol.states {
+                requirements.add(&state.ty, "State", "assert_state");
+            }
+            if let Some(session) = &self.protocol.session {
+                requirements.add(&session.ty, "SendField", "assert_send_field");
+            }
+        }
+        requirements
+    }
+
+    fn types(&self, span: Span) -> TokenStream {
+        let args = self.args;
         let private = args.library.at(span);
-        let generics = &protocol.generics;
-        let twin = twin("impl", protocol.place);
-        let (impl_generics, type_generics, _) = generics.split_for_impl();
-        let is_right = answer.is_some();
-        let kept = self.kept(is_right);
-        let where_clause = where_clause(span, generics, &kept.bounds);
-        let kept = &kept.checks;
         let framing = framing(args, span);
         let format = or_else(args.format.as_ref(), quote_spanned!(span=> #private::Plain));
-        let unknown = quote_spanned!(span=> #private::Unknown);
-        let request = or_else(protocol.request.as_ref(), unknown.clone());
-        let reply = or_else(protocol.reply.as_ref(), unknown);
-        let session = protocol.session.as_ref().map_or_else(
+        let session = self.protocol.session.as_ref().map_or_else(
             || quote_spanned!(span=> type Session = ();),
             |Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;),
         );
+        let messages = &self.messages;
+        let half_close = args.given("half_close").map(at);
+        let half_close =
+            half_close.map(|span| quote_spanned!(span=> const ENDS_AT_HALF_CLOSE: bool = true;));
+        quote_spanned! {span=>
+            type Framing = #framing;
+            type Format = #format;
+            #session
+            #messages
+            #half_close
+        }
+    }
+
+    fn methods(&self, answer: &TokenStream) -> TokenStream {
+        let span = at(&self.protocol.name);
+        let waits =
+            (!self.protocol.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
+        let (greeting, reject_with) = (self.greeting(), self.reject_with());
+        let open_session = self.open_session(&self.initial_session());
+        let process_request = self.process_request(answer);
+        quote_spanned!(span=> #open_session #greeting #reject_with #process_request #waits)
+    }
+
+    /// The methods of a function that is wrong.
+    fn stubs(&self) -> TokenStream {
+        let stub = quote_spanned!(at(self.protocol.place)=> ::core::unimplemented!());
+        let [open_session, process_request] =
+            [self.open_session(&stub), self.process_request(&stub)];
+        quote_spanned!(at(&self.protocol.name)=> #open_session #process_request)
+    }
+
+    fn process_request(&self, answer: &TokenStream) -> TokenStream {
+        let span = at(&self.protocol.name);
+        let private = self.args.library.at(span);
+        // That the future is not `Send` is reported at the place of its type and of the block.
+        let place = at(self.protocol.place);
         let future = quote_spanned! {place=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
             > + ::core::marker::Send
         };
-        let waits =
-            (is_right && !self.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
-        let half_close = args
-            .given("half_close")
-            .map(|option| quote_spanned!(at(option)=> const ENDS_AT_HALF_CLOSE: bool = true;));
-        let (open_session, greeting, reject_with) = if is_right {
-            (self.open_session(), self.greeting(), self.reject_with())
-        } else {
-            (quote_spanned!(place=> ::core::unimplemented!()), None, None)
-        };
-        let answer = answer.unwrap_or_else(|| quote_spanned!(place=> ::core::unimplemented!()));
         let body = quote_spanned! {place=>
             let info = context.info;
             let session = context.session;
             async move { #answer }
         };
-        let framing_of = quote_spanned!(span=> <#name as #private::ServerProtocol>::Framing);
-        let checks = is_right.then(|| checks(args, generics, &framing_of));
-        let mistake = quote_spanned!(span=> #private::framing_error::<#name>);
-        let framing_check = framing_check(args, generics, &mistake);
         quote_spanned! {span=>
-            #framing_check
-            #(#kept)*
-
-            #[automatically_derived]
-            #twin #impl_generics #private::ServerProtocol for #name #type_generics #where_clause {
-                type Framing = #framing;
-                type Format = #format;
-                #session
-                type Request<'exchange> = #request;
-                type Reply<'exchange> = #reply;
-
-                fn open_session(&self, peer: &#private::Peer) -> Self::Session {
-                    #open_session
-                }
-
-                #greeting
-
-                #reject_with
-
-                #half_close
-
-                fn process_request<'exchange>(
-                    &'exchange self,
-                    context: #private::Context<'exchange, Self::Session>,
-                    request: Self::Request<'exchange>,
-                ) -> #future {
-                    #body
-                }
-
-                #waits
+            fn process_request<'exchange>(
+                &'exchange self,
+                context: #private::Context<'exchange, Self::Session>,
+                request: Self::Request<'exchange>,
+            ) -> #future {
+                #body
             }
-
-            #checks
         }
     }
 
-    /// What the types must be, as far as the function is right: each state, and each type parameter,
-    /// can be shared, and a session can be carried from thread to thread.
-    fn kept(&self, is_right: bool) -> Kept<'_> {
-        let Self { args, protocol, .. } = self;
-        let mut kept = Kept::new(&args.library, &protocol.generics, protocol.place, "State");
-        if is_right {
-            for state in &protocol.states {
-                kept.add(&state.ty, "State", "shared");
-            }
-            if let Some(session) = &protocol.session {
-                kept.add(&session.ty, "Carried", "carried");
+    fn open_session(&self, body: &TokenStream) -> TokenStream {
+        let span = at(&self.protocol.name);
+        let private = self.args.library.at(span);
+        quote_spanned! {span=>
+            fn open_session(&self, peer: &#private::Peer) -> Self::Session {
+                #body
             }
         }
-        kept
     }
 
-    fn open_session(&self) -> TokenStream {
+    fn initial_session(&self) -> TokenStream {
         let Self { args, protocol, .. } = self;
         let Some(Session { ty, .. }) = &protocol.session else {
             return TokenStream::new();
@@ -208,8 +210,8 @@ impl Server<'_> {
             let scope = self.scope();
             return quote_spanned!(at(expression)=> #scope #expression);
         }
-        let start = args.library.item("Start", ty);
-        quote_spanned!(at(ty)=> <#ty as #start>::start())
+        let default = args.library.item("DefaultSession", ty);
+        quote_spanned!(at(ty)=> <#ty as #default>::default_session())
     }
 
     fn greeting(&self) -> Option<TokenStream> {
@@ -222,7 +224,7 @@ impl Server<'_> {
             .session
             .iter()
             .filter_map(|session| session.name.as_ref());
-        let message = sending(args, &quote_spanned!(span=> Self::Format), greeting);
+        let message = encoder(args, greeting);
         Some(quote_spanned! {span=>
             const HAS_GREETING: bool = true;
 
@@ -248,9 +250,9 @@ impl Server<'_> {
                 &'exchange self,
                 rejection: &'exchange #private::Rejection,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                const { #private::needs_words::<Self::Framing>() }
+                const { #private::assert_no_mistake(#private::refuse_mistake::<Self>()) }
                 let words: fn(&'exchange #private::Rejection) -> _ = #path;
-                ::core::option::Option::Some(#private::sending(move |out| {
+                ::core::option::Option::Some(#private::encoder(move |out| {
                     #encode::<Self::Format>::encode(words(rejection), out)
                 }))
             }

@@ -1,23 +1,39 @@
-//! What both attributes add beside the function: the type, `new` and `Debug`.
+//! Writes the type of a protocol: the struct, `new`, `Debug`, and the head of its implementation.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Generics, ext::IdentExt as _};
+use syn::{Generics, Type, ext::IdentExt as _};
 
-use super::parts::allowance;
+use super::{
+    checks::{Requirements, check_options},
+    parts::allowance,
+};
 use crate::{
-    aim::{at, twin},
+    aim::{alias, at, twin},
+    args::{Args, Attribute},
     item::{Function, Module},
-    types::Field,
+    model::Field,
+    syntax::lifetimes,
 };
 
-/// What a type is made of, and what it has from there.
+/// The type of a protocol.
+pub(super) struct Shape<'a> {
+    pub(super) args: &'a Args,
+    pub(super) origin: Origin,
+    pub(super) name: &'a Ident,
+    pub(super) generics: &'a Generics,
+    pub(super) fields: &'a [Field],
+    /// Whether nothing is wrong with the item; otherwise the implementation consists of stubs.
+    pub(super) is_valid: bool,
+}
+
+/// What a type has from the item that it is made of.
 pub(super) struct Origin {
-    /// Where the function or the module has its name.
-    place: Ident,
+    /// The name of the function or the module.
+    pub(super) place: Ident,
     vis: TokenStream,
     attrs: TokenStream,
-    /// What the fields are parameters of.
+    /// What the fields are parameters of, for the documentation.
     what: &'static str,
 }
 
@@ -28,11 +44,11 @@ impl Origin {
             let docs = format!(" The protocol of [`{0}`](fn@{0}).", ident.unraw());
             quote!(#[doc = #docs])
         });
-        let shared = function.shared_attrs();
+        let attrs = function.attrs_of_type();
         Self {
             place: ident.clone(),
             vis: function.vis.to_token_stream(),
-            attrs: quote!(#docs #shared),
+            attrs: quote!(#docs #attrs),
             what: "the function",
         }
     }
@@ -49,81 +65,128 @@ impl Origin {
     }
 }
 
-/// Declares a type and what it has of its own, next to the implementation of its trait.
-pub(super) fn declare(
-    origin: &Origin,
-    name: &Ident,
-    generics: &Generics,
-    fields: &[Field],
-    implementation: &TokenStream,
-) -> TokenStream {
-    let span = at(name);
-    let (vis, attrs, what) = (&origin.vis, &origin.attrs, origin.what);
-    let text = name.unraw().to_string();
-    let debug = debug(name, generics, &quote_spanned!(span=> f.write_str(#text)));
-    let where_clause = &generics.where_clause;
-    let declared = fields.iter().map(|Field { name, ty }| {
-        let text = format!(" The parameter `{}` of {what}.", name.unraw());
-        quote!(#[doc = #text] #vis #name: #ty)
-    });
-    let (body, new) = if fields.is_empty() {
-        (quote!(#where_clause;), None)
-    } else {
-        let new = new_function(origin, name, generics, fields);
-        (quote!(#where_clause { #(#declared,)* }), Some(new))
-    };
-    let allowance = allowance(span);
-    quote_spanned! {span=>
-        #attrs
-        #[allow(clippy::exhaustive_structs, unreachable_pub, reason = "it is what the function is")]
-        #vis struct #name #generics #body
-        #new
-        #allowance
-        const _: () = {
-            #debug
-            #implementation
+impl Shape<'_> {
+    /// Declares the type and implements its trait.
+    pub(super) fn declare(&self, implementation: &TokenStream) -> TokenStream {
+        let (name, generics, fields) = (self.name, self.generics, self.fields);
+        let (vis, attrs, what) = (&self.origin.vis, &self.origin.attrs, self.origin.what);
+        let span = at(name);
+        let (text, where_clause) = (name.unraw().to_string(), &generics.where_clause);
+        let (_, type_generics, _) = generics.split_for_impl();
+        let ty = quote_spanned!(span=> #name #type_generics);
+        let debug = debug(&ty, generics, &quote_spanned!(span=> #text));
+        let declared = fields.iter().map(|Field { name, ty }| {
+            let text = format!(" The parameter `{}` of {what}.", name.unraw());
+            quote!(#[doc = #text] #vis #name: #ty)
+        });
+        let body = if fields.is_empty() {
+            quote!(;)
+        } else {
+            quote!({ #(#declared,)* })
         };
+        let new = (!fields.is_empty()).then(|| self.new_function());
+        let allowance = allowance(span);
+        quote_spanned! {span=>
+            #attrs
+            #[allow(clippy::exhaustive_structs, unreachable_pub, reason = "it is what the function is")]
+            #vis struct #name #generics #where_clause #body
+            #new
+            #allowance
+            const _: () = {
+                #debug
+                #implementation
+            };
+        }
     }
-}
 
-fn new_function(
-    origin: &Origin,
-    name: &Ident,
-    generics: &Generics,
-    fields: &[Field],
-) -> TokenStream {
-    let (span, vis) = (at(name), &origin.vis);
-    let [twin, new] = ["impl", "new"].map(|word| twin(word, &origin.place));
-    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-    let names = fields.iter().map(|field| &field.name);
-    let parameters = fields
-        .iter()
-        .map(|Field { name, ty }| quote_spanned!(span=> #name: #ty));
-    quote_spanned! {span=>
-        #[automatically_derived]
-        #[allow(deprecated, reason = "the function may be")]
-        #twin #impl_generics #name #type_generics #where_clause {
-            /// Creates the protocol from what its function borrows or takes besides messages.
-            #[must_use]
-            #[allow(
-                dead_code, unreachable_pub, clippy::too_many_arguments,
-                reason = "it is there for each protocol with fields"
-            )]
-            #vis const fn #new(#(#parameters),*) -> Self {
-                Self { #(#names),* }
+    fn new_function(&self) -> TokenStream {
+        let (span, vis) = (at(self.name), &self.origin.vis);
+        let [twin, new] = ["impl", "new"].map(|word| twin(word, &self.origin.place));
+        let (impl_generics, type_generics, where_clause) = self.generics.split_for_impl();
+        let (name, fields) = (self.name, self.fields.iter());
+        let names = fields.clone().map(|field| &field.name);
+        let parameters = fields.map(|Field { name, ty }| quote_spanned!(span=> #name: #ty));
+        quote_spanned! {span=>
+            #[automatically_derived]
+            #[allow(deprecated, reason = "the function may be")]
+            #twin #impl_generics #name #type_generics #where_clause {
+                /// Creates the protocol from what its function borrows or takes besides messages.
+                #[must_use]
+                #[allow(
+                    dead_code, unreachable_pub, clippy::too_many_arguments,
+                    reason = "each protocol with fields has it"
+                )]
+                #vis const fn #new(#(#parameters),*) -> Self {
+                    Self { #(#names),* }
+                }
+            }
+        }
+    }
+
+    /// Returns the type of a message as an associated type, and what has to be declared for it. Without
+    /// a type, the message is a stand-in for that of a function that is wrong.
+    ///
+    /// A lifetime that is hidden in the type is then reported as in the function itself ([`alias`]). An
+    /// error about the whole item, such as that the type is private, is reported at the type.
+    pub(super) fn message_type(&self, name: &str, given: Option<&Type>) -> [TokenStream; 2] {
+        let unknown = Type::Verbatim(self.args.library.item("Unknown", &self.origin.place));
+        let ty = given.unwrap_or(&unknown);
+        let [declared, used] = if self.generics.params.is_empty() && lifetimes::find(ty).is_empty()
+        {
+            alias(&self.origin.place, &format!("__{name}"), ty)
+        } else {
+            [TokenStream::new(), ty.to_token_stream()]
+        };
+        let name = Ident::new(name, at(ty));
+        [
+            declared,
+            quote_spanned!(at(ty)=> type #name<'exchange> = #used;),
+        ]
+    }
+
+    /// Implements the trait of the attribute, with `items` in it. What is wrong with the implementation
+    /// as a whole is reported at `span`.
+    pub(super) fn implement(
+        &self,
+        span: Span,
+        requirements: &Requirements<'_>,
+        items: &TokenStream,
+    ) -> TokenStream {
+        let name = self.name;
+        let private = self.args.library.at(span);
+        let protocol = match self.args.attribute {
+            Attribute::Server => Ident::new("ServerProtocol", span),
+            Attribute::Client => Ident::new("ClientProtocol", span),
+        };
+        let twin = twin("impl", &self.origin.place);
+        let (impl_generics, type_generics, where_clause) = self.generics.split_for_impl();
+        let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
+        let Requirements { bounds, checks, .. } = requirements;
+        let options = self.is_valid.then(|| check_options(self, requirements));
+        quote_spanned! {span=>
+            #options
+            #(#checks)*
+
+            #[automatically_derived]
+            #twin #impl_generics #private::#protocol for #name #type_generics
+            where
+                #(#predicates,)*
+                #bounds
+            {
+                #items
             }
         }
     }
 }
 
-/// Implements `Debug`; the body writes to `f`.
-pub(super) fn debug(name: &Ident, generics: &Generics, body: &TokenStream) -> TokenStream {
-    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-    quote_spanned! {at(name)=>
+/// Implements `Debug` by writing the text of an expression.
+pub(super) fn debug(ty: &TokenStream, generics: &Generics, text: &TokenStream) -> TokenStream {
+    let (impl_generics, _, where_clause) = generics.split_for_impl();
+    quote_spanned! {at(ty)=>
         #[automatically_derived]
-        impl #impl_generics ::core::fmt::Debug for #name #type_generics #where_clause {
+        impl #impl_generics ::core::fmt::Debug for #ty #where_clause {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                #body
+                f.write_str(#text)
             }
         }
     }

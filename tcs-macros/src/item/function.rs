@@ -1,19 +1,22 @@
 //! A function under an attribute: its signature is parsed, its body stays as it is.
+//!
+//! An editor expands functions while they are typed. So a type that does not parse, or a body that is
+//! not there yet, does not take the rest of the function with it.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::quote;
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::{
-    Attribute as Attr, Error, FnArg, Meta, PatType, Result, ReturnType, Safety, Signature, Token,
-    Type, Visibility,
-    parse::{Parse, ParseStream, Parser as _},
+    Attribute as Attr, FnArg, Lit, Meta, Pat, PatType, Result, ReturnType, Safety, Signature,
+    Token, Type, Visibility, parenthesized,
+    parse::{ParseStream, discouraged::Speculative as _},
     parse_quote,
+    punctuated::Punctuated,
+    token,
 };
 
 use crate::{
-    args::{Args, Attribute},
     errors::Errors,
-    parameter::is_ours,
-    words::starts_with,
+    syntax::{at_comma, is_one_of, starts_with, take_until},
 };
 
 /// A function as it was written.
@@ -22,30 +25,55 @@ pub(crate) struct Function {
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
     /// The block or the `;`.
-    body: TokenTree,
-}
-
-impl Parse for Function {
-    fn parse(input: ParseStream<'_>) -> Result<Self> {
-        Ok(Self {
-            attrs: input.call(Attr::parse_outer)?,
-            vis: input.parse()?,
-            sig: input.parse()?,
-            body: input.parse()?,
-        })
-    }
+    pub(crate) body: TokenTree,
 }
 
 impl Function {
-    /// Reads a function, or says what stands there instead of one.
-    pub(crate) fn of(attribute: Attribute, item: TokenStream) -> Result<Self> {
-        syn::parse2(item.clone()).map_err(|wrong| {
-            let is_fn = |token| matches!(token, TokenTree::Ident(word) if word == "fn");
-            if item.clone().into_iter().any(is_fn) {
-                return wrong;
-            }
-            let cure = "belongs before a function: `fn greet(name: &str) -> String`";
-            Error::new(keyword(item), format!("`{}` {cure}", attribute.name()))
+    /// Returns whether the next item seems to be a function.
+    pub(super) fn is_next(input: ParseStream<'_>) -> bool {
+        let ahead = input.fork();
+        let qualifiers = |input: ParseStream<'_>| {
+            input.peek(Token![const])
+                || input.peek(Token![async])
+                || input.peek(Token![unsafe])
+                || input.peek(Token![extern])
+                || input.peek(Lit)
+        };
+        let is_item = ahead.call(Attr::parse_outer).is_ok() && ahead.parse::<Visibility>().is_ok();
+        take_until(&ahead, |input| !qualifiers(input));
+        is_item && ahead.peek(Token![fn])
+    }
+
+    /// Parses a function; what is missing in it is reported.
+    pub(super) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Result<Self> {
+        let content;
+        let attrs = input.call(Attr::parse_outer)?;
+        let vis = input.parse()?;
+        let mut sig = Signature {
+            constness: input.parse()?,
+            asyncness: input.parse()?,
+            safety: Safety::parse_unsafe_only(input)?,
+            abi: input.parse()?,
+            fn_token: input.parse()?,
+            ident: input.parse()?,
+            generics: input.parse()?,
+            paren_token: parenthesized!(content in input),
+            inputs: parse_parameters(&content, errors),
+            variadic: None,
+            output: parse_output(input, errors)?,
+        };
+        sig.generics.where_clause = input.parse()?;
+        let body = if input.peek(token::Brace) || input.peek(Token![;]) {
+            input.parse()?
+        } else {
+            errors.leave_to_rustc();
+            parse_quote!({ ::core::unimplemented!() })
+        };
+        Ok(Self {
+            attrs,
+            vis,
+            sig,
+            body,
         })
     }
 
@@ -57,7 +85,7 @@ impl Function {
         })
     }
 
-    /// Returns what the function returns.
+    /// Returns the return type.
     pub(crate) fn output(&self) -> Type {
         match &self.sig.output {
             ReturnType::Default => parse_quote!(()),
@@ -69,8 +97,8 @@ impl Function {
         self.sig.asyncness.is_some()
     }
 
-    /// Returns whether it has a `self`, or no body: then it stands in an `impl` or a `trait`, where
-    /// no type can stand beside it.
+    /// Returns whether the function has a `self` or no body. Then it is in an `impl` or a `trait`,
+    /// where no type can be declared beside it.
     pub(crate) fn is_member(&self) -> bool {
         self.sig.receiver().is_some() || !self.has_body()
     }
@@ -79,124 +107,118 @@ impl Function {
         matches!(self.body, TokenTree::Group(_))
     }
 
-    /// Reports what no protocol function can be.
-    pub(crate) fn check(&self, attribute: Attribute, errors: &mut Errors) {
-        let Signature { safety, abi, .. } = &self.sig;
-        if let Safety::Unsafe(keyword) = safety {
-            let cure = "a protocol function is called by safe code: remove `unsafe`";
-            errors.at(keyword, cure);
-        }
-        if let Some(abi) = abi {
-            errors.at(abi, "a protocol function has no `extern`: remove it");
-        }
-        if let Some(receiver) = self.sig.receiver() {
-            let cure = match attribute {
-                Attribute::Server => "write `#[state] name: &Type` in a free function",
-                Attribute::Client => "each parameter of a free function becomes a field",
-            };
-            let message = format_args!("`self` is not possible: {cure}");
-            errors.at(&receiver.self_token, message);
-        }
-    }
-
-    /// Returns the function as it was written.
-    pub(super) fn as_written(&self) -> TokenStream {
-        let Self {
-            attrs,
-            vis,
-            sig,
-            body,
-        } = self;
-        quote!(#(#attrs)* #vis #sig #body)
-    }
-
-    /// Returns the function as it was written, but for our helper attributes.
-    pub(crate) fn kept(&self, args: &Args) -> TokenStream {
-        let Self {
-            attrs,
-            vis,
-            sig,
-            body,
-        } = self;
-        let attrs = attrs
-            .iter()
-            .filter(|attr| !attr.path().is_ident("blocking"));
-        let mut sig = sig.clone();
-        let is_lent = args.session.is_some() || args.greeting.is_some();
-        for input in &mut sig.inputs {
-            if let FnArg::Typed(parameter) = input {
-                let count = parameter.attrs.len();
-                parameter.attrs.retain(|attr| !is_ours(attr));
-                if is_lent && parameter.attrs.len() < count {
-                    parameter.attrs.push(parse_quote! {
-                        #[allow(unused_variables, reason = "an option may be all that needs it")]
-                    });
-                }
-            }
-        }
-        quote! {
-            #(#attrs)*
-            #[allow(
-                clippy::future_not_send,
-                clippy::missing_const_for_fn,
-                clippy::must_use_candidate,
-                clippy::needless_pass_by_value,
-                clippy::ptr_arg,
-                clippy::trivially_copy_pass_by_ref,
-                clippy::unnecessary_wraps,
-                clippy::unused_async,
-                reason = "the protocol decides about the signature"
-            )]
-            #vis #sig #body
-        }
-    }
-
-    /// Returns the attributes that the type shares: documentation, allowances and a deprecation.
-    pub(crate) fn shared_attrs(&self) -> TokenStream {
-        let is_shared = |attr: &&Attr| {
-            ["doc", "allow", "deprecated"]
-                .iter()
-                .any(|name| attr.path().is_ident(name))
-        };
-        let shared = self.attrs.iter().filter(is_shared);
-        quote!(#(#shared)*)
+    /// Returns the attributes that the type has as well: documentation, `allow` and `deprecated`.
+    pub(crate) fn attrs_of_type(&self) -> TokenStream {
+        let names = ["doc", "allow", "deprecated"];
+        let mut attrs = self.attrs.clone();
+        attrs.retain(|attr| names.iter().any(|name| attr.path().is_ident(name)));
+        quote!(#(#attrs)*)
     }
 
     pub(crate) fn has_docs(&self) -> bool {
         self.attrs.iter().any(|attr| attr.path().is_ident("doc"))
     }
 
-    /// Returns another attribute of ours that names its type after the function.
+    /// Returns another attribute of this crate that names its type after the function.
     pub(crate) fn rival(&self) -> Option<&Attr> {
-        let is_ours = |attr: &Attr| {
+        let names = ["server_protocol", "client_protocol"];
+        self.attrs.iter().find(|attr| {
             let last = attr.path().segments.last();
-            last.is_some_and(|last| {
-                last.ident == "server_protocol" || last.ident == "client_protocol"
-            })
-        };
-        let is_named = |attr: &Attr| {
-            let first = match &attr.meta {
-                Meta::List(list) => list.tokens.clone().into_iter().next(),
-                _ => None,
-            };
-            matches!(first, Some(TokenTree::Ident(word))
-                if starts_with(&word.to_string(), char::is_uppercase))
-        };
-        self.attrs
-            .iter()
-            .find(|attr| is_ours(attr) && !is_named(attr))
+            let is_ours = last.is_some_and(|last| is_one_of(&last.ident, &names));
+            let is_named = matches!(&attr.meta, Meta::List(options)
+                if starts_with(&options.tokens.to_string(), char::is_uppercase));
+            is_ours && !is_named
+        })
     }
 }
 
-/// Returns the span of the keyword that says what an item is.
-fn keyword(item: TokenStream) -> Span {
-    let read = |input: ParseStream<'_>| {
-        input.call(Attr::parse_outer)?;
-        input.parse::<Visibility>()?;
-        input.parse::<Option<Token![unsafe]>>()?;
-        let span = input.span();
-        input.parse::<TokenStream>()?;
-        Ok(span)
+impl ToTokens for Function {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let (attrs, vis, sig, body) = (&self.attrs, &self.vis, &self.sig, &self.body);
+        tokens.extend(quote!(#(#attrs)* #vis #sig #body));
+    }
+}
+
+/// Parses parameters. One without a name or a `:` is left out.
+fn parse_parameters(input: ParseStream<'_>, errors: &mut Errors) -> Punctuated<FnArg, Token![,]> {
+    let mut parameters = Punctuated::new();
+    while !input.is_empty() {
+        let parameter = parse_parameter(input, errors).unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+        take_until(input, at_comma);
+        let comma = input.parse::<Token![,]>();
+        if let Some(parameter) = parameter {
+            parameters.push_value(parameter);
+            if let Ok(comma) = comma {
+                parameters.push_punct(comma);
+            }
+        }
+    }
+    parameters
+}
+
+fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<FnArg>> {
+    let attempt = input.fork();
+    if let Ok(parameter) = attempt.parse()
+        && at_comma(&attempt)
+    {
+        input.advance_to(&attempt);
+        return Ok(Some(parameter));
+    }
+    let attrs = input.call(Attr::parse_outer)?;
+    let pat = (!at_comma(input)).then(|| Pat::parse_single(input));
+    let Some(pat) = pat.transpose()?.filter(|_| !at_comma(input)) else {
+        errors.leave_to_rustc();
+        return Ok(None);
     };
-    read.parse2(item).unwrap_or_else(|wrong| wrong.span())
+    Ok(Some(FnArg::Typed(PatType {
+        attrs,
+        pat: Box::new(pat),
+        colon_token: input.parse()?,
+        ty: Box::new(parse_type(input, at_comma, errors)),
+    })))
+}
+
+fn parse_output(input: ParseStream<'_>, errors: &mut Errors) -> Result<ReturnType> {
+    if !input.peek(Token![->]) {
+        return Ok(ReturnType::Default);
+    }
+    let is_end = |input: ParseStream<'_>| {
+        input.is_empty()
+            || input.peek(token::Brace)
+            || input.peek(Token![;])
+            || input.peek(Token![where])
+            || input.peek(Token![fn])
+            || at_item(input)
+    };
+    let arrow = input.parse()?;
+    let ty = parse_type(input, is_end, errors);
+    Ok(ReturnType::Type(arrow, Box::new(ty)))
+}
+
+/// Parses a type that ends where `is_end` holds. One that does not parse is reported, and kept as the
+/// tokens that it has so far.
+fn parse_type(
+    input: ParseStream<'_>,
+    is_end: fn(ParseStream<'_>) -> bool,
+    errors: &mut Errors,
+) -> Type {
+    let attempt = input.fork();
+    match attempt.parse() {
+        Ok(ty) if is_end(&attempt) => {
+            input.advance_to(&attempt);
+            return ty;
+        }
+        _ if is_end(input) => errors.leave_to_rustc(),
+        Ok(_) => errors.push(attempt.error("expected the end of the type before this")),
+        Err(error) => errors.push(error),
+    }
+    Type::Verbatim(take_until(input, is_end))
+}
+
+/// Returns whether the next item of a module seems to begin here.
+pub(super) fn at_item(input: ParseStream<'_>) -> bool {
+    input.peek(Token![pub]) || input.peek(Token![#])
 }

@@ -3,7 +3,53 @@
 mod function;
 mod module;
 
+use proc_macro2::TokenStream;
+use syn::{
+    Attribute as Attr, Result, Token, Visibility,
+    parse::{ParseBuffer, ParseStream, Parser as _},
+};
+
 pub(crate) use self::{
     function::Function,
-    module::{GENERATED, Module},
+    module::{GENERATED, Module, ModuleItem},
 };
+use crate::{args::Attribute, errors::Errors};
+
+/// An item under an attribute.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+pub(crate) enum Item {
+    Function(Function),
+    Module(Module),
+    /// Something else, or what does not parse; this has been reported.
+    Other(TokenStream),
+}
+
+impl Item {
+    /// Parses an item, or reports what is there instead of a function or a module.
+    pub(crate) fn parse(attribute: Attribute, tokens: TokenStream, errors: &mut Errors) -> Self {
+        let parse = |input: ParseStream<'_>| {
+            if Function::is_next(input) {
+                Function::parse(input, errors).map(Self::Function)
+            } else if keyword(input)?.peek(Token![mod]) {
+                Module::parse(input, errors).map(Self::Module)
+            } else {
+                let keyword = keyword(input)?;
+                keyword.parse::<Option<Token![unsafe]>>()?;
+                let help = "belongs before a function: `fn greet(name: &str) -> String`";
+                Err(keyword.error(format_args!("`{}` {help}", attribute.name())))
+            }
+        };
+        parse.parse2(tokens.clone()).unwrap_or_else(|error| {
+            errors.push(error);
+            Self::Other(tokens)
+        })
+    }
+}
+
+/// Returns the input from the keyword on that says what an item is.
+fn keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
+    let ahead = input.fork();
+    ahead.call(Attr::parse_outer)?;
+    ahead.parse::<Visibility>()?;
+    Ok(ahead)
+}

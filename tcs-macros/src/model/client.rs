@@ -1,92 +1,105 @@
-//! Checks a client function: which half of the exchange it is, and what the type keeps.
+//! Checks a client function: which half of an exchange it is, and what the type keeps.
 
 use proc_macro2::Ident;
 use syn::{Expr, ExprClosure, Generics, Pat, PatType, ReturnType, Type, parse_quote};
 
-use super::{has_one_type, message, output};
+use super::{Field, generics, has_one_type, message, output, parameter};
 use crate::{
     args::Args,
     errors::Errors,
-    generics,
     item::Function,
-    lifetimes, parameter,
-    types::{Field, bare, is_unsized, mentions, same},
+    syntax::{bare, is_unsized, lifetimes, mentions, same},
 };
 
-/// The type of a client protocol.
-pub(crate) struct ClientProtocol {
+/// A function that is one half of a client protocol.
+pub(crate) struct ClientFunction<'a> {
+    pub(crate) function: &'a Function,
+    /// The name of the type.
+    pub(crate) name: Ident,
     /// Those of the type; with a lifetime in front if a field borrows.
     pub(crate) generics: Generics,
     pub(crate) fields: Vec<Field>,
-    /// The fields that the function is called with, after the reply if it takes one.
+    /// The names of the fields that the function is called with, after the reply if it takes one.
     pub(crate) arguments: Vec<Ident>,
-    /// What makes the request, if the function processes the reply; otherwise the function does.
+    /// The expression that makes the request, if the function processes the reply. Otherwise the function
+    /// makes the request.
     pub(crate) request: Option<Expr>,
-    /// As one exchange has it.
+    /// With the lifetime of an exchange.
     pub(crate) reply: Option<Type>,
     pub(crate) output: Option<Type>,
+    /// Whether nothing is wrong with the function.
+    pub(crate) is_valid: bool,
 }
 
-impl ClientProtocol {
-    /// Checks the parameters and the result, reporting all that is wrong.
-    pub(crate) fn of_function(args: &Args, function: &Function, errors: &mut Errors) -> Self {
+impl<'a> ClientFunction<'a> {
+    /// Checks a function, reporting all that is wrong.
+    pub(super) fn check(
+        args: &Args,
+        name: Ident,
+        function: &'a Function,
+        errors: &mut Errors,
+    ) -> Self {
         check_options(args, errors);
         let mut protocol = Self {
+            function,
+            name,
             generics: generics::of_type(&function.sig.generics),
             fields: Vec::new(),
             arguments: Vec::new(),
             request: None,
             reply: None,
             output: None,
+            is_valid: false,
         };
         match (args.given("request"), args.given("reply")) {
-            (Some(_), None) => protocol.process(args, function, errors),
-            (None, Some(_)) => protocol.prepare(args, function, errors),
+            (Some(_), None) => protocol.check_reply_half(args, errors),
+            (None, Some(_)) => protocol.check_request_half(args, errors),
             (given, second) => {
                 if let Some(second) = given.and(second) {
-                    let cure = "remove `reply`, or `request` if it makes the request";
-                    errors.at(second, format_args!("the function is either half: {cure}"));
+                    let help = "remove `reply`, or `request` if it makes the request";
+                    errors.at(second, format_args!("the function is either half: {help}"));
                 } else {
-                    let cure = "write `request = …`, or `reply = Type` if this makes requests";
-                    let message = format_args!("one half is missing: {cure}");
+                    let help = "write `request = …`, or `reply = Type` if this makes requests";
+                    let message = format_args!("one half is missing: {help}");
                     errors.at(&function.sig.ident, message);
                 }
-                // Which parameters become fields is not known; what is wrong with them can wait.
+                // It is not known which parameters become fields, so nothing is reported of them.
                 for parameter in function.parameters().skip(1) {
-                    protocol.parameter(parameter, &mut Errors::default());
+                    protocol.add_parameter(parameter, &mut Errors::default());
                 }
             }
         }
-        let Self {
-            generics,
-            fields,
-            reply,
-            output,
-            ..
-        } = &mut protocol;
-        let cure = "must occur in the type of a field: nothing else decides what it is";
-        let unused = generics::check_used(generics, fields, cure, errors);
-        reply.take_if(|ty| mentions(ty, &unused));
-        output.take_if(|ty| mentions(ty, &unused));
-        if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
-            generics::with_lifetime(generics, "'a");
-        }
+        protocol.check_generics(errors);
+        protocol.is_valid = errors.is_empty();
         protocol
     }
 
+    /// Checks that each type parameter occurs in a field, and adds a lifetime if a field borrows.
+    fn check_generics(&mut self, errors: &mut Errors) {
+        let (generics, fields) = (&mut self.generics, &self.fields);
+        let help = "must occur in the type of a field: nothing else decides what it is";
+        let unused = generics::check_used(generics, fields, help, errors);
+        self.reply.take_if(|ty| mentions(ty, &unused));
+        self.output.take_if(|ty| mentions(ty, &unused));
+        if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
+            generics::add_lifetime(generics, "'a");
+        }
+    }
+
     /// Checks a function that processes the reply.
-    fn process(&mut self, args: &Args, function: &Function, errors: &mut Errors) {
+    fn check_reply_half(&mut self, args: &Args, errors: &mut Errors) {
+        let function = self.function;
         self.request = args.request.as_ref().map(|request| match request {
             Expr::Closure(closure) => {
-                self.closure(closure, errors);
+                self.add_closure_parameters(closure, errors);
                 (*closure.body).clone()
             }
             other => other.clone(),
         });
         let mut parameters = function.parameters();
         if function.sig.inputs.is_empty() {
-            let cure = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
-            errors.at_span(function.sig.paren_token.span.join(), cure);
+            let help = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
+            errors.at_span(function.sig.paren_token.span.join(), help);
         }
         self.reply = parameters.next().and_then(|parameter| {
             parameter::no_role(parameter, errors);
@@ -94,28 +107,28 @@ impl ClientProtocol {
             Some(lifetimes::unify(&reply, "'exchange"))
         });
         for parameter in parameters {
-            self.parameter(parameter, errors);
+            self.add_parameter(parameter, errors);
         }
         self.output = check_output(function, errors);
     }
 
     /// Checks a function that makes the request.
-    fn prepare(&mut self, args: &Args, function: &Function, errors: &mut Errors) {
+    fn check_request_half(&mut self, args: &Args, errors: &mut Errors) {
+        let function = self.function;
         for parameter in function.parameters() {
-            self.parameter(parameter, errors);
+            self.add_parameter(parameter, errors);
         }
         if let Some(keyword) = &function.sig.asyncness {
-            let cure = "a function that makes the request does not wait: remove `async`";
-            errors.at(keyword, cure);
+            let help = "a function that makes the request does not wait: remove `async`";
+            errors.at(keyword, help);
         }
         let Some(reply) = &args.reply else {
             return;
         };
-        let found = lifetimes::find(reply);
-        let borrowed: Vec<_> = found.iter().filter(|found| !found.is_static()).collect();
+        let borrowed = lifetimes::find_borrowed(reply);
         for found in &borrowed {
-            let cure = "the reply is returned to the caller: own it (`String` for `&str`)";
-            errors.at_span(found.span, cure);
+            let help = "the reply is returned to the caller: own it (`String` for `&str`)";
+            errors.at_span(found.span, help);
         }
         if has_one_type(reply, "a reply", errors) && borrowed.is_empty() {
             self.reply = Some(lifetimes::unify(reply, "'static"));
@@ -123,14 +136,14 @@ impl ClientProtocol {
         }
     }
 
-    /// Makes fields of the parameters of the request's closure.
-    fn closure(&mut self, closure: &ExprClosure, errors: &mut Errors) {
+    /// Adds fields for the parameters of the request's closure.
+    fn add_closure_parameters(&mut self, closure: &ExprClosure, errors: &mut Errors) {
         if let Some(keyword) = &closure.asyncness {
             errors.at(keyword, "a request is made without waiting: remove `async`");
         }
         if !matches!(closure.output, ReturnType::Default) {
-            let cure = "the expression has its own type: remove this";
-            errors.at(&closure.output, cure);
+            let help = "the expression has its own type: remove this";
+            errors.at(&closure.output, help);
         }
         for input in &closure.inputs {
             let becomes = "a parameter of the request becomes a field";
@@ -143,32 +156,31 @@ impl ClientProtocol {
                 continue;
             };
             if self.field(name).is_some() {
-                errors.at(name, format_args!("`{name}` stands here twice: remove one"));
+                errors.at(name, format_args!("`{name}` is given twice: remove one"));
             } else if is_unsized(bare(ty)) {
                 errors.at(ty, "a field has a known size: borrow it with `&`");
             } else {
-                self.add(name, ty, errors);
+                self.add_field(name, ty, errors);
             }
         }
     }
 
-    /// Makes a field of a parameter of the function.
-    fn parameter(&mut self, parameter: &PatType, errors: &mut Errors) {
+    /// Adds a field for a parameter of the function.
+    fn add_parameter(&mut self, parameter: &PatType, errors: &mut Errors) {
         parameter::no_role(parameter, errors);
         let PatType { pat, ty, .. } = parameter;
         let Some(name) = parameter::name(pat) else {
-            let cure = "a parameter besides the reply becomes a field: give it a name";
-            errors.at(pat, cure);
+            let help = "a parameter besides the reply becomes a field: give it a name";
+            errors.at(pat, help);
             return;
         };
         self.arguments.push(name.clone());
         match self.field(name) {
-            None => self.add(name, ty, errors),
+            None => self.add_field(name, ty, errors),
             Some(field) if same(&field.ty, &lifetimes::unify(ty, "'a")) => {}
             Some(_) => {
-                let cure =
-                    format_args!("the request has another type for `{name}`: write the same");
-                errors.at(ty, cure);
+                let what = "the request has another type";
+                errors.at(ty, format_args!("{what} for `{name}`: write the same"));
             }
         }
     }
@@ -177,12 +189,12 @@ impl ClientProtocol {
         self.fields.iter().find(|field| field.name == *name)
     }
 
-    fn add(&mut self, name: &Ident, ty: &Type, errors: &mut Errors) {
+    fn add_field(&mut self, name: &Ident, ty: &Type, errors: &mut Errors) {
         let mut ty = lifetimes::unify(ty, "'a");
-        if !has_one_type(&ty, "a field", errors) {
-            ty = parse_quote!(());
-        } else if is_unsized(bare(&ty)) {
+        if is_unsized(bare(&ty)) {
             errors.leave_to_rustc();
+            ty = parse_quote!(());
+        } else if !has_one_type(&ty, "a field", errors) {
             ty = parse_quote!(());
         }
         let name = name.clone();
@@ -194,34 +206,30 @@ fn check_options(args: &Args, errors: &mut Errors) {
     if args.given("server").is_some() {
         for option in ["framing", "format"] {
             if let Some(given) = args.given(option) {
-                let cure = format_args!("`server` decides the {option}: remove `{option}`");
-                errors.at(given, cure);
+                let help = format_args!("`server` decides the {option}: remove `{option}`");
+                errors.at(given, help);
             }
         }
     }
 }
 
-/// Returns the output, which may borrow from the fields but not from the reply.
+/// Returns the type of the output, which may borrow from the fields but not from the reply.
 fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
     let never = "the exchange ends as the function returns";
     let output = output(function, "the output", never, errors)?;
-    let mut parameters = function
-        .parameters()
-        .map(|parameter| lifetimes::find(&parameter.ty));
+    let parameters = function.parameters();
+    let mut parameters = parameters.map(|parameter| lifetimes::find(&parameter.ty));
     let of_reply = parameters.next().unwrap_or_default();
     let of_fields = parameters.flatten().count();
-    let mut borrowed = lifetimes::find(&output);
+    let mut borrowed = lifetimes::find_borrowed(&output);
     borrowed.retain(|found| match &found.name {
-        Some(name) if name == "static" => false,
-        Some(name) => of_reply
-            .iter()
-            .any(|other| other.name.as_ref() == Some(name)),
+        name @ Some(_) => of_reply.iter().any(|other| other.name == *name),
         // With others around, rustc asks for a name.
         None => !of_reply.is_empty() && of_fields == 0,
     });
     for found in &borrowed {
-        let cure = "the output outlives the reply: own it (`String` for `&str`), or use `call`";
-        errors.at_span(found.span, cure);
+        let help = "the output outlives the reply: own it (`String` for `&str`), or use `call`";
+        errors.at_span(found.span, help);
     }
     borrowed.is_empty().then(|| lifetimes::unify(&output, "'a"))
 }

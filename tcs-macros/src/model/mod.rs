@@ -1,19 +1,119 @@
-//! What was written, as checked: what is wrong has been reported and is left out.
+//! What the protocol of an item is made of: its parts as checked, without what is wrong.
 
 pub(crate) mod client;
-pub(crate) mod name;
+pub(crate) mod generics;
+mod name;
 pub(crate) mod operations;
+pub(crate) mod parameter;
 pub(crate) mod server;
 
-use syn::Type;
+use proc_macro2::Ident;
+use syn::{Attribute as Attr, Path, Safety, Signature, Type};
 
+use self::{
+    client::ClientFunction, name::type_name, operations::Operations, parameter::HELPERS,
+    server::ServerFunction,
+};
 use crate::{
+    args::{Args, Attribute},
     errors::Errors,
-    item::Function,
-    types::{bare, find_impl, is_unsized, names_future},
+    item::{Function, Item},
+    syntax::{bare, find_impl, is_one_of, is_unsized, names_future},
 };
 
-/// Returns the type of `what` arrives, a request or a reply, unless none can be of it.
+/// The protocol of an item.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+pub(crate) enum Model<'a> {
+    Server(ServerFunction<'a>),
+    Client(ClientFunction<'a>),
+    Operations(Operations<'a>),
+    /// There is none, because its type could have no name or no place; this has been reported.
+    Nothing,
+}
+
+/// A parameter that is a field of the type, or an argument in a message.
+#[derive(Clone)]
+pub(crate) struct Field {
+    pub(crate) name: Ident,
+    pub(crate) ty: Type,
+}
+
+impl<'a> Model<'a> {
+    /// Checks an item, and reports all that is wrong.
+    pub(crate) fn check(args: &Args, item: &'a Item, errors: &mut Errors) -> Self {
+        match item {
+            Item::Function(function) => Self::check_function(args, function, errors),
+            Item::Module(module) => {
+                Operations::check(args, module, errors).map_or(Self::Nothing, Self::Operations)
+            }
+            Item::Other(_) => Self::Nothing,
+        }
+    }
+
+    fn check_function(args: &Args, function: &'a Function, errors: &mut Errors) -> Self {
+        check_signature(args.attribute, function, errors);
+        check_misplaced(args.attribute, function, errors);
+        if !function.has_body() {
+            let help = "a protocol function has a body: write `{ … }`";
+            errors.at(&function.sig.ident, help);
+        }
+        let name = type_name(args, function, errors);
+        let Some(name) = name.filter(|_| !function.is_member()) else {
+            return Self::Nothing;
+        };
+        match args.attribute {
+            Attribute::Server => Self::Server(ServerFunction::check(args, name, function, errors)),
+            Attribute::Client => Self::Client(ClientFunction::check(args, name, function, errors)),
+        }
+    }
+}
+
+/// Reports what no protocol function can be.
+fn check_signature(attribute: Attribute, function: &Function, errors: &mut Errors) {
+    let Signature { safety, abi, .. } = &function.sig;
+    if let Safety::Unsafe(keyword) = safety {
+        let help = "a protocol function is called by safe code: remove `unsafe`";
+        errors.at(keyword, help);
+    }
+    if let Some(abi) = abi {
+        errors.at(abi, "a protocol function has no `extern`: remove it");
+    }
+    if let Some(receiver) = function.sig.receiver() {
+        let help = match attribute {
+            Attribute::Server => "write `#[state] name: &Type` in a free function",
+            Attribute::Client => "each parameter of a free function becomes a field",
+        };
+        let message = format_args!("`self` is not possible: {help}");
+        errors.at(&receiver.self_token, message);
+    }
+}
+
+/// Reports helper attributes before a function that belong before a parameter, or into a module.
+fn check_misplaced(attribute: Attribute, function: &Function, errors: &mut Errors) {
+    for path in function.attrs.iter().map(Attr::path) {
+        if path.is_ident("blocking") {
+            let help = match attribute {
+                Attribute::Server => "write `#[server_protocol(blocking)]`",
+                Attribute::Client => "remove it",
+            };
+            errors.at(
+                path,
+                format_args!("`#[blocking]` is for a function of a module: {help}"),
+            );
+        }
+        check_parameter_helper(path, errors);
+    }
+}
+
+/// Reports a helper attribute of parameters that is before a function.
+fn check_parameter_helper(path: &Path, errors: &mut Errors) {
+    if let Some(word) = path.get_ident().filter(|word| is_one_of(word, HELPERS)) {
+        let message = format_args!("`#[{word}]` is for a parameter: write `fn f(#[{word}] …)`");
+        errors.at(path, message);
+    }
+}
+
+/// Returns the type of a message, unless no message can be of it. `what` is a request or a reply.
 fn message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
     let mut message = ty.clone();
     match bare(ty) {
@@ -29,12 +129,12 @@ fn message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
                 return None;
             }
             if let Some(written) = reference.lifetime.take_if(|name| name.ident == "static") {
-                let cure = "lives as long as its exchange: remove `'static`";
-                errors.at(&written, format_args!("{what} {cure}"));
+                let help = "lives as long as its exchange: remove `'static`";
+                errors.at(&written, format_args!("{what} {help}"));
             }
             if let Some(mutability) = reference.mutability {
-                let cure = "is borrowed from what arrived, which is shared: remove `mut`";
-                errors.at(&mutability, format_args!("{what} {cure}"));
+                let help = "is borrowed from what arrived, which is shared: remove `mut`";
+                errors.at(&mutability, format_args!("{what} {help}"));
                 return None;
             }
             message = Type::Reference(reference);
@@ -44,17 +144,17 @@ fn message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
     has_one_type(&message, what, errors).then_some(message)
 }
 
-/// Returns whether a type is named, and reports `impl`.
+/// Returns whether a type is complete, and reports `impl`.
 fn has_one_type(ty: &Type, what: &str, errors: &mut Errors) -> bool {
     let keyword = find_impl(ty);
     if let Some(keyword) = &keyword {
         let message = format_args!("{what} has one type: name it instead of `impl`");
         errors.at(keyword, message);
     }
-    keyword.is_none()
+    keyword.is_none() && !matches!(ty, Type::Verbatim(_))
 }
 
-/// Returns what the function returns, unless that can be no result.
+/// Returns the return type, unless a reply cannot be of it. `never` says why not `!`.
 fn output(function: &Function, what: &str, never: &str, errors: &mut Errors) -> Option<Type> {
     let output = function.output();
     if let Type::Never(_) = bare(&output) {
@@ -62,10 +162,8 @@ fn output(function: &Function, what: &str, never: &str, errors: &mut Errors) -> 
         return None;
     }
     if names_future(&output) {
-        errors.at(
-            &output,
-            "a function that waits is an `async fn`: write it so, with what it returns",
-        );
+        let help = "a function that waits is an `async fn`: write it so, with what it returns";
+        errors.at(&output, help);
         return None;
     }
     has_one_type(&output, what, errors).then_some(output)

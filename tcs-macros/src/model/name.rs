@@ -7,8 +7,7 @@ use crate::{
     args::Args,
     errors::Errors,
     item::Function,
-    types::is_named,
-    words::{is_type_name, upper_camel},
+    syntax::{is_named, is_type_name, upper_camel},
 };
 
 /// The names in everyone's scope that a type would hide.
@@ -18,15 +17,9 @@ const PRELUDE: &str = "\
     IntoFuture IntoIterator Iterator None Ok Option Ord PartialEq PartialOrd Result Send \
     Sized Some String Sync ToOwned ToString TryFrom TryInto Unpin Vec";
 
-/// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`.
-///
-/// `None` when no type can have the name; that has been reported.
-pub(crate) fn type_name(
-    args: &Args,
-    function: &Function,
-    attribute: &str,
-    errors: &mut Errors,
-) -> Option<Ident> {
+/// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`. If no type
+/// can have the name, reports it.
+pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -> Option<Ident> {
     let rival = function.rival();
     let function = &function.sig.ident;
     if let Some(name) = &args.name {
@@ -38,8 +31,8 @@ pub(crate) fn type_name(
         return Some(name.clone());
     }
     if let Some(rival) = rival {
-        let cure = "two attributes make a type of this name: write `Name` first in one of them";
-        errors.at(rival.path(), cure);
+        let help = "two attributes make a type of this name: write `Name` first in one of them";
+        errors.at(rival.path(), help);
         return None;
     }
     let camel = upper_camel(&function.unraw().to_string());
@@ -55,6 +48,7 @@ pub(crate) fn type_name(
     } else {
         return Some(Ident::new(&camel, function.span()));
     };
+    let attribute = args.attribute.name();
     let message = format_args!("{why}: write `#[{attribute}(Name)]`");
     errors.at(function, message);
     None

@@ -1,136 +1,133 @@
 //! Checks the operations of a module, one by one and against each other.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens as _, quote_spanned};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens as _;
 use syn::{Generics, Meta, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    message,
-    server::{Argument, Exchange, Protocol, check_reply, check_session_option},
+    Field, check_parameter_helper, check_signature, generics, message,
+    parameter::{self, Role},
+    server::{Argument, BLOCKING_ASYNC, Handler, Protocol, check_reply, check_session_option},
 };
 use crate::{
-    aim::numbered,
     args::{Args, Attribute},
     errors::Errors,
-    generics,
     item::{Function, GENERATED, Module},
-    lifetimes::{self, borrows},
-    parameter::{self, Role},
-    types::{Field, mentions},
-    words::{is_one_of, is_type_name, upper_camel},
+    syntax::{is_one_of, is_type_name, lifetimes, mentions, upper_camel},
 };
 
 /// The formats of this library that carry no enums of serde.
-const UNFIT: &[&str] = &["Codec", "Plain", "Protobuf"];
+const UNFIT_FORMATS: &[&str] = &["Codec", "Plain", "Protobuf"];
 
-/// What the generated client has besides the operations.
-const METHODS: &[&str] = &["connect", "into_inner", "over", "share"];
+/// The methods of the generated client that are not operations.
+const CLIENT_METHODS: &[&str] = &["connect", "into_inner", "over", "share"];
 
-/// The operations of a module.
+/// A module of operations.
 pub(crate) struct Operations<'a> {
+    pub(crate) module: &'a Module,
     pub(crate) list: Vec<Operation<'a>>,
-    /// What the server is made of.
+    /// The type of the server protocol.
     pub(crate) protocol: Protocol<'a>,
-    /// Whether there is a format that carries them.
-    pub(crate) is_carried: bool,
+    /// Whether the attribute names a format that can carry operations.
+    pub(crate) has_format: bool,
+    /// Whether nothing is wrong with the module.
+    pub(crate) is_valid: bool,
 }
 
-/// A function with what a message says of it.
+/// An operation, with its request and its reply.
 pub(crate) struct Operation<'a> {
-    /// Its place among all of them.
-    pub(crate) number: u32,
+    pub(crate) index: u32,
     /// The name in messages and in texts.
     pub(crate) name: String,
+    /// The name of the variants in the enums of requests and replies.
     pub(crate) variant: Ident,
-    /// What the request says; their lifetimes are `'a`.
+    /// Their lifetimes are `'a`.
     pub(crate) arguments: Vec<Field>,
-    /// What the function returns; its lifetimes are `'a`.
+    /// The return type of the function; its lifetimes are `'a`.
     pub(crate) reply: Type,
-    pub(crate) exchange: Exchange<'a>,
+    pub(crate) handler: Handler<'a>,
 }
 
 impl Operation<'_> {
-    /// Returns whether its request borrows.
+    /// Returns whether an argument borrows.
     pub(crate) fn borrows(&self) -> bool {
-        self.arguments.iter().any(|argument| borrows(&argument.ty))
-    }
-
-    /// Returns its request, as a pattern or an expression: the arguments are `argument_0` and so on.
-    pub(crate) fn bound(&self, span: Span) -> TokenStream {
-        let names = self.arguments.iter().map(|argument| &argument.name);
-        let (bound, variant) = (self.bound_arguments(span), &self.variant);
-        quote_spanned!(span=> #variant { #(#names: #bound),* })
-    }
-
-    pub(crate) fn bound_arguments(&self, span: Span) -> Vec<Ident> {
-        (0..self.arguments.len())
-            .map(|place| numbered("argument", place, span))
-            .collect()
+        self.arguments
+            .iter()
+            .any(|argument| lifetimes::borrows(&argument.ty))
     }
 }
 
 impl<'a> Operations<'a> {
-    /// Checks all of them, reporting all that is wrong.
-    pub(crate) fn check(
-        attribute: Attribute,
-        args: &Args,
-        module: &'a Module,
-        errors: &mut Errors,
-    ) -> Self {
-        check_options(attribute, args, errors);
-        let is_carried = check_format(args, module, errors);
+    /// Checks a module, reporting all that is wrong; `None` if nothing can be generated in it.
+    pub(super) fn check(args: &Args, module: &'a Module, errors: &mut Errors) -> Option<Self> {
+        check_options(args, errors);
+        let has_format = check_format(args, module, errors);
         let mut list: Vec<Operation<'_>> = Vec::new();
-        let mut others: Vec<Exchange<'_>> = Vec::new();
-        let mut seen: Vec<&Ident> = Vec::new();
+        let mut invalid: Vec<Handler<'_>> = Vec::new();
+        let mut names: Vec<&Ident> = Vec::new();
         for function in module.operations() {
             let ident = &function.sig.ident;
-            if seen.contains(&ident) {
+            if names.contains(&ident) {
                 errors.leave_to_rustc();
                 continue;
             }
-            seen.push(ident);
+            names.push(ident);
             let variant = variant(function, &list, errors);
-            let (exchange, messages) = check_one(attribute, function, errors);
+            let (handler, messages) = check_function(args.attribute, function, errors);
             match (variant, messages) {
                 (Some(variant), Some((arguments, reply))) => list.push(Operation {
-                    number: u32::try_from(list.len()).unwrap_or(u32::MAX),
+                    index: u32::try_from(list.len()).unwrap_or(u32::MAX),
                     name: ident.unraw().to_string(),
                     variant,
                     arguments,
                     reply,
-                    exchange,
+                    handler,
                 }),
-                _ => others.push(exchange),
+                _ => invalid.push(handler),
             }
         }
-        if seen.is_empty() {
-            let cure = "a protocol has an operation: write a `pub fn` in the module";
-            errors.at(&module.ident, cure);
+        if names.is_empty() {
+            let help = "a protocol has an operation: write a `pub fn` in the module";
+            errors.at(&module.ident, help);
         }
-        let checked = list.iter().map(|operation| &operation.exchange);
-        let exchanges: Vec<_> = checked.chain(&others).collect();
-        let protocol = Protocol::of(&module.ident, &exchanges);
-        if attribute == Attribute::Server {
+        let valid = list.iter().map(|operation| &operation.handler);
+        let handlers: Vec<_> = valid.chain(&invalid).collect();
+        let name = Ident::new("Protocol", module.ident.span());
+        let protocol = Protocol::of(name, &module.ident, &handlers);
+        if args.attribute == Attribute::Server {
             check_session_option(args, protocol.session.is_some(), errors);
         }
-        Self {
+        (!check_clashes(module, errors)).then(|| Self {
+            module,
             list,
             protocol,
-            is_carried,
-        }
+            has_format,
+            is_valid: errors.is_empty(),
+        })
     }
 }
 
-fn check_options(attribute: Attribute, args: &Args, errors: &mut Errors) {
+/// Returns whether an item has a name that is generated, and reports it.
+fn check_clashes(module: &Module, errors: &mut Errors) -> bool {
+    let mut names = module.type_names();
+    names.retain(|name| is_one_of(name, GENERATED));
+    for name in &names {
+        let message = format_args!("`{name}` is generated here: give this another name");
+        errors.at(name, message);
+    }
+    !names.is_empty()
+}
+
+fn check_options(args: &Args, errors: &mut Errors) {
     if let Some(name) = &args.name {
-        let cure = "the types in a module have their names: remove this one";
-        errors.at(name, cure);
+        let help = "the types in a module have fixed names: remove this one";
+        errors.at(name, help);
     }
     if let Some(option) = args.given("blocking") {
-        let cure = "a function of a module says so itself: write `#[blocking]` before it";
-        errors.at(option, cure);
+        let help = "a function of a module says so itself: write `#[blocking]` before it";
+        errors.at(option, help);
     }
-    if attribute == Attribute::Client {
+    if args.attribute == Attribute::Client {
         for option in ["server", "request", "reply"] {
             if let Some(option) = args.given(option) {
                 let message = format_args!("a module has both halves: remove `{option}`");
@@ -140,12 +137,12 @@ fn check_options(attribute: Attribute, args: &Args, errors: &mut Errors) {
     }
 }
 
-/// Returns whether the format is one that carries operations.
+/// Returns whether the format can carry operations.
 fn check_format(args: &Args, module: &Module, errors: &mut Errors) -> bool {
     let Some(format) = &args.format else {
         if args.given("format").is_none() {
-            let cure = "write `format = Json`, `Postcard` or `MessagePack`";
-            let message = format_args!("operations need a format: {cure}");
+            let help = "write `format = Json`, `Postcard` or `MessagePack`";
+            let message = format_args!("operations need a format: {help}");
             errors.at(&module.ident, message);
         }
         return false;
@@ -154,70 +151,84 @@ fn check_format(args: &Args, module: &Module, errors: &mut Errors) -> bool {
         Type::Path(path) => path.path.segments.last(),
         _ => None,
     };
-    let unfit = last.filter(|last| is_one_of(&last.ident, UNFIT));
+    let unfit = last.filter(|last| is_one_of(&last.ident, UNFIT_FORMATS));
     if let Some(last) = unfit {
-        let cure = "carries no operations: write `Json`, `Postcard` or `MessagePack`";
-        errors.at(format, format_args!("`{}` {cure}", last.ident));
+        let help = "carries no operations: write `Json`, `Postcard` or `MessagePack`";
+        errors.at(format, format_args!("`{}` {help}", last.ident));
     }
     unfit.is_none()
 }
 
-/// Checks a function whose name is not looked at; returns what its messages say, if that is right.
-fn check_one<'a>(
+/// Checks a function, but not its name; returns its arguments and its reply, if they are right.
+fn check_function<'a>(
     attribute: Attribute,
     function: &'a Function,
     errors: &mut Errors,
-) -> (Exchange<'a>, Option<(Vec<Field>, Type)>) {
-    function.check(Attribute::Server, errors);
+) -> (Handler<'a>, Option<(Vec<Field>, Type)>) {
+    check_signature(Attribute::Server, function, errors);
     if attribute == Attribute::Server && !function.has_body() {
         errors.leave_to_rustc();
     }
-    let mut exchange = Exchange::new(function, check_attributes(function, errors));
+    let mut handler = Handler::new(function, check_attributes(function, errors));
     let reply = check_reply(function, errors);
+    let arguments = check_parameters(attribute, &mut handler, errors);
+    let (Some(arguments), Some(reply)) = (arguments, reply) else {
+        return (handler, None);
+    };
+    let reply = lifetimes::unify(&reply, "'a");
+    let types = arguments
+        .iter()
+        .map(|argument| &argument.ty)
+        .chain([&reply]);
+    if types
+        .filter(|ty| !check_message(function, ty, errors))
+        .count()
+        > 0
+    {
+        // Where the type parameters must occur, has been said.
+        handler.generics = Generics::default();
+        handler.arguments.clear();
+        return (handler, None);
+    }
+    let is_unused = attribute == Attribute::Server && !handler.check_used(errors).is_empty();
+    (handler, (!is_unused).then_some((arguments, reply)))
+}
+
+/// Checks the parameters of a function; returns its arguments, if all parameters are right.
+fn check_parameters(
+    attribute: Attribute,
+    handler: &mut Handler<'_>,
+    errors: &mut Errors,
+) -> Option<Vec<Field>> {
     let mut arguments = Vec::new();
-    let mut is_right = function.sig.receiver().is_none();
-    for parameter in function.parameters() {
+    let mut is_valid = handler.function.sig.receiver().is_none();
+    for parameter in handler.function.parameters() {
         match parameter::role(parameter, errors) {
             Role::Plain => match check_argument(parameter, &arguments, errors) {
                 Some(argument) => {
-                    exchange.arguments.push(Argument::Request);
+                    handler.arguments.push(Argument::Request);
                     arguments.push(argument);
                 }
-                None => is_right = false,
+                None => is_valid = false,
             },
-            Role::Unclear => is_right = false,
-            role if attribute == Attribute::Server => exchange.add(role, parameter, errors),
+            Role::Unclear => is_valid = false,
+            role if attribute == Attribute::Server => handler.add(role, parameter, errors),
             _ => {}
         }
     }
-    let Some(reply) = reply.filter(|_| is_right) else {
-        return (exchange, None);
-    };
-    let reply = lifetimes::unify(&reply, "'a");
-    let types = arguments.iter().map(|argument| &argument.ty);
-    let wrong = types
-        .chain([&reply])
-        .filter(|ty| !check_message(function, ty, errors));
-    if wrong.count() > 0 {
-        // Where the parameters occur says enough.
-        exchange.generics = Generics::default();
-        exchange.arguments.clear();
-        return (exchange, None);
-    }
-    let is_unused = attribute == Attribute::Server && !exchange.check_used(errors).is_empty();
-    (exchange, (!is_unused).then_some((arguments, reply)))
+    is_valid.then_some(arguments)
 }
 
-/// Checks the type of an argument or a reply; returns whether both ends know it.
+/// Checks the type of an argument or a reply; returns whether both server and client know it.
 fn check_message(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
     if mentions(ty, &generics::names(&function.sig.generics)) {
-        let cure = "both ends know the messages: name the type instead of a parameter";
-        errors.at(ty, cure);
+        let help = "both ends know the messages: name the type instead of a parameter";
+        errors.at(ty, help);
         return false;
     }
     if let Some(name) = find_generated(ty.to_token_stream()) {
-        let cure = "is the generated type here: name yours by a path";
-        errors.at(&name, format_args!("`{name}` {cure}"));
+        let help = "is the generated type here: name yours by a path";
+        errors.at(&name, format_args!("`{name}` {help}"));
         return false;
     }
     true
@@ -245,21 +256,20 @@ fn check_attributes(function: &Function, errors: &mut Errors) -> bool {
     for attr in &function.attrs {
         let path = attr.path();
         if path.is_ident("cfg") {
-            let cure = "both ends know the same operations: remove the `#[cfg]`, or reject inside";
-            errors.at(path, cure);
+            let help = "both ends know the same operations: remove the `#[cfg]`, or reject inside";
+            errors.at(path, help);
         }
         if path.is_ident("blocking") {
             is_blocking = true;
             if !matches!(attr.meta, Meta::Path(_)) {
-                let cure = "`#[blocking]` takes nothing: write `#[blocking]`";
-                errors.at(&attr.meta, cure);
+                let help = "`#[blocking]` takes nothing: write `#[blocking]`";
+                errors.at(&attr.meta, help);
             }
             if function.is_async() {
-                let cure =
-                    "`blocking` is for a plain `fn`: remove it, or the `async` of the function";
-                errors.at(path, cure);
+                errors.at(path, BLOCKING_ASYNC);
             }
         }
+        check_parameter_helper(path, errors);
     }
     is_blocking
 }
@@ -267,8 +277,8 @@ fn check_attributes(function: &Function, errors: &mut Errors) -> bool {
 fn check_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) -> Option<Field> {
     let ty = message(&parameter.ty, "a request", errors);
     let Some(name) = parameter::name(&parameter.pat) else {
-        let cure = "an argument has a name, which the client's method has as well";
-        errors.at(&parameter.pat, cure);
+        let help = "an argument has a name, which the client's method has as well";
+        errors.at(&parameter.pat, help);
         return None;
     };
     if others.iter().any(|other| other.name == *name) {
@@ -281,12 +291,12 @@ fn check_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) ->
     })
 }
 
-/// Returns the name of the operation among the messages.
+/// Returns the name of the operation's variants.
 fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -> Option<Ident> {
     let ident = &function.sig.ident;
     let name = ident.unraw().to_string();
     let camel = upper_camel(&name);
-    let why = if METHODS.contains(&name.as_str()) {
+    let why = if CLIENT_METHODS.contains(&name.as_str()) {
         format!("`Client` has a method `{name}` already")
     } else if !is_type_name(&camel) {
         "this function's name makes no name of a message".to_owned()

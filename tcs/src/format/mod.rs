@@ -36,11 +36,11 @@ pub use frame::Frame;
 pub use json::Json;
 #[cfg(feature = "messagepack")]
 pub use messagepack::MessagePack;
-pub use plain::Plain;
+pub use plain::{Plain, parse_text};
 #[cfg(feature = "postcard")]
 pub use postcard::Postcard;
 #[cfg(feature = "protobuf")]
-pub use protobuf::Protobuf;
+pub use protobuf::{ProstMessage, Protobuf};
 pub use response::Response;
 pub(crate) use writer::Outcome;
 pub use writer::Writer;

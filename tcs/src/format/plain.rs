@@ -6,6 +6,7 @@ use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     num::NonZero,
+    str::FromStr,
 };
 
 use bytes::Bytes;
@@ -80,10 +81,26 @@ macro_rules! plain {
         impl $crate::Decode<'_, $crate::Plain> for $type {
             #[inline]
             fn decode(frame: $crate::Frame<'_>) -> ::core::result::Result<Self, $crate::DecodeError> {
-                $crate::__private::parse::<$type>(&frame, ::core::stringify!($type))
+                $crate::__private::parse_text::<$type>(&frame, ::core::stringify!($type))
             }
         }
     )+};
+}
+
+/// Reads a type that `plain!` names.
+#[inline]
+pub fn parse_text<T>(frame: &Frame<'_>, name: &str) -> Result<T, DecodeError>
+where
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = frame.text()?;
+    text.parse().map_err(|error| unread(frame, name, &error))
+}
+
+#[cold]
+fn unread(frame: &Frame<'_>, name: &str, error: &dyn fmt::Display) -> DecodeError {
+    let excerpt = frame.excerpt();
+    DecodeError::new(format_args!("`{excerpt}` is no {name}: {error}"))
 }
 
 /// Implements `Encode` for what is already bytes.

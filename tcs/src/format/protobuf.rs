@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
-use crate::{__private::Built, rejection::Escaped};
+use crate::rejection::Escaped;
 
 /// Protocol Buffers, with the feature `protobuf`: messages that you declare once, for many languages.
 ///
@@ -80,7 +80,15 @@ impl<T: Message> Encode<Protobuf> for T {
     }
 }
 
-impl<T: Built> Decode<'_, Protobuf> for T {
+/// A message that can be read.
+///
+/// A trait of our own, so that there is one error instead of one for each of its bounds.
+pub trait ProstMessage: Message + Default {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Message + Default> ProstMessage for T {}
+
+impl<T: ProstMessage> Decode<'_, Protobuf> for T {
     #[inline]
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
         <Self as Message>::decode(frame.bytes()).map_err(unreadable)

@@ -22,7 +22,8 @@ use super::{registry::Registration, shared::Shared};
 use crate::{
     ConnectionInfo, ServerProtocol,
     buffer::{BufferSlot, Buffers},
-    limit::{assert_no_error, framing_error},
+    limit::assert_no_mistake,
+    macro_support::checks::server_mistake,
     panics::{Payload, poll_caught},
 };
 
@@ -75,7 +76,8 @@ where
     )]
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection<S>>) -> Self {
         const {
-            assert_no_error(framing_error::<P>());
+            // Whether a codec is also the format, only the attributes can compare.
+            assert_no_mistake(server_mistake::<P>(true));
         }
         Self {
             handler: Handler::new(Arc::clone(&shared), new.info),

@@ -1,15 +1,8 @@
-//! What is asked of a type as it is written.
+//! Questions about the tokens of a type. Which type a name means, only the compiler knows.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
-
-/// A parameter of a function that the type keeps, or that a message says.
-#[derive(Clone)]
-pub(crate) struct Field {
-    pub(crate) name: Ident,
-    pub(crate) ty: Type,
-}
 
 /// Returns the type without parentheses and invisible groups around it.
 pub(crate) fn bare(ty: &Type) -> &Type {
@@ -20,7 +13,7 @@ pub(crate) fn bare(ty: &Type) -> &Type {
     }
 }
 
-/// Returns whether a type is one of those that have no known size whatever is in scope.
+/// Returns whether a type has no known size whatever is in scope.
 pub(crate) fn is_unsized(bare: &Type) -> bool {
     matches!(bare, Type::Slice(_) | Type::TraitObject(_)) || is_named(bare, "str")
 }
@@ -45,18 +38,13 @@ pub(crate) fn mentions(ty: &Type, names: &[Ident]) -> bool {
     find(ty.to_token_stream(), &|word| names.contains(word)).is_some()
 }
 
-/// Returns whether a type is written as some `Future`.
+/// Returns whether a type is `impl Future` or `dyn Future`, or has one inside.
 pub(crate) fn names_future(ty: &Type) -> bool {
     let has = |name: &str| find(ty.to_token_stream(), &|word| word == name).is_some();
     has("Future") && (has("impl") || has("dyn"))
 }
 
-/// Returns whether an expression in braces stands anywhere in a type.
-pub(crate) fn has_block(ty: &Type) -> bool {
-    ty.to_token_stream().to_string().contains('{')
-}
-
-/// Finds a word, also inside of groups.
+/// Finds an identifier, also inside of groups.
 fn find(tokens: TokenStream, is_it: &dyn Fn(&Ident) -> bool) -> Option<TokenTree> {
     tokens.into_iter().find_map(|token| match &token {
         TokenTree::Ident(word) => is_it(word).then_some(token),

@@ -2,16 +2,29 @@
 
 use proc_macro2::{Ident, Span};
 use syn::{
-    AssocType, BoundLifetimes, GenericArgument, GenericParam, Lifetime, Path, PathArguments, Token,
-    Type, TypeParamBound, punctuated::Punctuated, spanned::Spanned as _,
+    AssocType, BoundLifetimes, Constraint, GenericArgument, GenericParam, Lifetime, NamedArg, Path,
+    PathArguments, ReturnType, Token, Type, TypeImplTrait, TypeParamBound, TypeTraitObject,
+    punctuated::Punctuated, spanned::Spanned as _,
 };
 
-/// A place in a type where a lifetime stands, or could.
+/// A place for a lifetime in a type.
 pub(crate) enum Site<'t> {
     /// `&T`: none is written.
     Elided(&'t mut Option<Lifetime>, Span),
     /// `'a`, `'_` or `'static`.
     Written(&'t mut Lifetime),
+}
+
+impl Site<'_> {
+    /// Returns whether a `for<…>` declares this lifetime.
+    pub(crate) fn is_declared(&self, lifetimes: Option<&BoundLifetimes>) -> bool {
+        let (Site::Written(name), Some(declared)) = (self, lifetimes) else {
+            return false;
+        };
+        declared.lifetimes.iter().any(|param| {
+            matches!(param, GenericParam::Lifetime(param) if param.lifetime.ident == name.ident)
+        })
+    }
 }
 
 /// A lifetime in a type.
@@ -21,13 +34,7 @@ pub(crate) struct Found {
     pub(crate) span: Span,
 }
 
-impl Found {
-    pub(crate) fn is_static(&self) -> bool {
-        self.name.as_ref().is_some_and(|name| name == "static")
-    }
-}
-
-/// Returns `ty` with all its lifetimes, elided or named, replaced by `lifetime`; `'static` stays.
+/// Returns `ty` with `lifetime` for all its lifetimes, elided or named, but `'static`.
 pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     let mut ty = ty.clone();
     let named = |span: Span| Lifetime::new(lifetime, Span::mixed_site().located_at(span));
@@ -54,25 +61,37 @@ pub(crate) fn find(ty: &Type) -> Vec<Found> {
     found
 }
 
-/// Returns whether a type has a lifetime besides `'static`.
-pub(crate) fn borrows(ty: &Type) -> bool {
-    find(ty).iter().any(|found| !found.is_static())
+/// Returns the lifetimes in a type besides `'static`.
+pub(crate) fn find_borrowed(ty: &Type) -> Vec<Found> {
+    let is_static = |name: &Ident| name == "static";
+    let mut found = find(ty);
+    found.retain(|found| !found.name.as_ref().is_some_and(is_static));
+    found
 }
 
-/// Visits the lifetimes of `ty` that mean something outside of it: not those of `for<'a>`, nor the
-/// elided ones in `fn(&T)` and `Fn(&T)`.
+/// Returns whether a type has a lifetime besides `'static`.
+pub(crate) fn borrows(ty: &Type) -> bool {
+    !find_borrowed(ty).is_empty()
+}
+
+/// Visits the lifetimes of `ty` that are declared outside of it: not those of `for<'a>`, nor the elided
+/// ones in `fn(&T)` and `Fn(&T)`.
 pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
     match ty {
         Type::Array(array) => walk(&mut array.elem, visit),
+        Type::FnPtr(function) => {
+            let declared = function.lifetimes.clone();
+            walk_function(&mut function.inputs, &mut function.output, &mut |site| {
+                if !site.is_declared(declared.as_ref()) {
+                    visit(site);
+                }
+            });
+        }
         Type::Group(group) => walk(&mut group.elem, visit),
         Type::Paren(paren) => walk(&mut paren.elem, visit),
         Type::Ptr(pointer) => walk(&mut pointer.elem, visit),
         Type::Slice(slice) => walk(&mut slice.elem, visit),
-        Type::Tuple(tuple) => {
-            for elem in &mut tuple.elems {
-                walk(elem, visit);
-            }
-        }
+        Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(|elem| walk(elem, visit)),
         Type::Path(path) => {
             if let Some(qself) = &mut path.qself {
                 walk(&mut qself.ty, visit);
@@ -87,18 +106,11 @@ pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
             }
             walk(&mut reference.elem, visit);
         }
-        Type::TraitObject(object) => walk_bounds(&mut object.bounds, visit),
-        Type::ImplTrait(object) => walk_bounds(&mut object.bounds, visit),
+        Type::TraitObject(TypeTraitObject { bounds, .. })
+        | Type::ImplTrait(TypeImplTrait { bounds, .. }) => {
+            bounds.iter_mut().for_each(|bound| walk_bound(bound, visit));
+        }
         _ => {}
-    }
-}
-
-fn walk_bounds(
-    bounds: &mut Punctuated<TypeParamBound, Token![+]>,
-    visit: &mut dyn FnMut(Site<'_>),
-) {
-    for bound in bounds {
-        walk_bound(bound, visit);
     }
 }
 
@@ -109,7 +121,7 @@ pub(crate) fn walk_bound(bound: &mut TypeParamBound, visit: &mut dyn FnMut(Site<
         TypeParamBound::Trait(bound) => {
             let declared = bound.lifetimes.clone();
             walk_path(&mut bound.path, &mut |site| {
-                if !is_declared(declared.as_ref(), &site) {
+                if !site.is_declared(declared.as_ref()) {
                     visit(site);
                 }
             });
@@ -118,19 +130,15 @@ pub(crate) fn walk_bound(bound: &mut TypeParamBound, visit: &mut dyn FnMut(Site<
     }
 }
 
-fn is_declared(declared: Option<&BoundLifetimes>, site: &Site<'_>) -> bool {
-    let (Site::Written(lifetime), Some(declared)) = (site, declared) else {
-        return false;
-    };
-    declared.lifetimes.iter().any(|param| {
-        matches!(param, GenericParam::Lifetime(param) if param.lifetime.ident == lifetime.ident)
-    })
-}
-
 fn walk_path(path: &mut Path, visit: &mut dyn FnMut(Site<'_>)) {
     for segment in &mut path.segments {
-        let PathArguments::AngleBracketed(arguments) = &mut segment.arguments else {
-            continue;
+        let arguments = match &mut segment.arguments {
+            PathArguments::None => continue,
+            PathArguments::AngleBracketed(arguments) => arguments,
+            PathArguments::Parenthesized(function) => {
+                walk_function(&mut function.inputs, &mut function.output, visit);
+                continue;
+            }
         };
         for argument in &mut arguments.args {
             match argument {
@@ -138,10 +146,31 @@ fn walk_path(path: &mut Path, visit: &mut dyn FnMut(Site<'_>)) {
                 GenericArgument::Type(ty) | GenericArgument::AssocType(AssocType { ty, .. }) => {
                     walk(ty, visit);
                 }
-                GenericArgument::Constraint(bound) => walk_bounds(&mut bound.bounds, visit),
+                GenericArgument::Constraint(Constraint { bounds, .. }) => {
+                    bounds.iter_mut().for_each(|bound| walk_bound(bound, visit));
+                }
                 _ => {}
             }
         }
+    }
+}
+
+/// Visits the lifetimes with a name in `(T) -> U`.
+fn walk_function(
+    inputs: &mut Punctuated<NamedArg, Token![,]>,
+    output: &mut ReturnType,
+    visit: &mut dyn FnMut(Site<'_>),
+) {
+    let mut visit_named = |site: Site<'_>| {
+        if matches!(&site, Site::Written(name) if name.ident != "_") {
+            visit(site);
+        }
+    };
+    for NamedArg { ty, .. } in inputs {
+        walk(ty, &mut visit_named);
+    }
+    if let ReturnType::Type(_, ty) = output {
+        walk(ty, &mut visit_named);
     }
 }
 
@@ -170,8 +199,16 @@ mod tests {
                 "A < B = & C , D : E < 'a > >",
                 "A < B = & 'e C , D : E < 'e > >",
             ),
-            // What a `for` or a function declares is not of the exchange.
+            // What a `for` or a function declares is not of the exchange; other names are.
             ("fn (& u8) -> & u8", "fn (& u8) -> & u8"),
+            (
+                "for < 'b > fn (& 'b u8 , A < '_ > , & 'a u8) -> & 'b u8",
+                "for < 'b > fn (& 'b u8 , A < '_ > , & 'e u8) -> & 'b u8",
+            ),
+            (
+                "& dyn Fn (& 'a u8) -> & 'static u8",
+                "& 'e dyn Fn (& 'e u8) -> & 'static u8",
+            ),
             ("& dyn Fn (& u8) -> & u8", "& 'e dyn Fn (& u8) -> & u8"),
             (
                 "& dyn for < 'b > A < 'b , 'a >",

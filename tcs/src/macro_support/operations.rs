@@ -1,15 +1,9 @@
-//! What the messages of operations are read and written with; their types are generated.
+//! Reads and writes the messages of operations, whose types are generated.
 //!
-//! A request is an enum of struct variants, so that arguments have names where a format has them; a
-//! reply is an enum of newtype variants. They are implemented here and in expansions rather than
-//! derived: so each type that is not a message is one error at that type, and a peer that names what
-//! is not there is told in words.
-
-#![allow(
-    missing_docs,
-    clippy::exhaustive_structs,
-    reason = "only expansions see them, and make them"
-)]
+//! A request is an enum of struct variants, so that arguments have names in formats with names. A reply
+//! is an enum of newtype variants. serde's traits are implemented here and in expansions instead of
+//! derived. So each type that is not a message is one error at that type, and the error about an
+//! operation or an argument that does not exist names it.
 
 use std::{fmt, marker::PhantomData};
 
@@ -22,9 +16,9 @@ use serde::{
     ser::SerializeStructVariant,
 };
 
-/// What an operation takes.
+/// An argument of an operation.
 ///
-/// A trait of our own, so that one error says it instead of one for each of the bounds.
+/// A trait of our own, so that there is one error instead of one for each of its bounds.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of an operation",
     label = "not both `Serialize` and `Deserialize`",
@@ -33,10 +27,10 @@ use serde::{
     note = "with serde: derive `Serialize` and `Deserialize`; text and bytes are the only references that can be read"
 )]
 pub trait Argument<'de>: Sized {
-    /// Reads it.
+    /// Reads the argument.
     fn read<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
 
-    /// Writes it into the request.
+    /// Writes the argument into the request.
     fn write<W: SerializeStructVariant>(
         &self,
         name: &'static str,
@@ -61,7 +55,7 @@ impl<'de, T: Serialize + Deserialize<'de>> Argument<'de> for T {
     }
 }
 
-/// What an operation returns.
+/// The return type of an operation.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the reply of an operation",
     label = "not both `Serialize` and `Deserialize`",
@@ -69,11 +63,11 @@ impl<'de, T: Serialize + Deserialize<'de>> Argument<'de> for T {
     note = "text and bytes are the only references that can be read: return a copy, or a type with a lifetime",
     note = "an operation is answered by its value: `Response` is for protocols of one function"
 )]
-pub trait Returned<'de>: Sized {
-    /// Reads it, after the operation's name.
+pub trait OperationReply<'de>: Sized {
+    /// Reads the reply, after the operation's name.
     fn read<A: VariantAccess<'de>>(from: A) -> Result<Self, A::Error>;
 
-    /// Writes it after the operation's name.
+    /// Writes the reply after the operation's name.
     fn write<S: Serializer>(
         &self,
         number: u32,
@@ -83,7 +77,7 @@ pub trait Returned<'de>: Sized {
 }
 
 #[diagnostic::do_not_recommend]
-impl<'de, T: Serialize + Deserialize<'de>> Returned<'de> for T {
+impl<'de, T: Serialize + Deserialize<'de>> OperationReply<'de> for T {
     #[inline]
     fn read<A: VariantAccess<'de>>(from: A) -> Result<Self, A::Error> {
         from.newtype_variant()
@@ -105,10 +99,10 @@ pub trait Message<'de>: Sized {
     const NAME: &'static str;
     const OPERATIONS: &'static [&'static str];
 
-    /// Reads what belongs to the operation of this number.
+    /// Reads the arguments or the reply of the operation of this number.
     fn read<A: VariantAccess<'de>>(operation: usize, from: A) -> Result<Self, A::Error>;
 
-    /// Writes the operation and what belongs to it.
+    /// Writes the operation with its arguments or its reply.
     fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error>;
 }
 
@@ -149,7 +143,7 @@ pub trait Arguments<'de>: Sized {
     fn read<D: Deserializer<'de>>(&mut self, place: usize, from: D) -> Result<(), D::Error>;
 }
 
-/// Reads arguments, into what holds none yet.
+/// Reads arguments into a value that has none yet.
 #[inline]
 pub fn arguments<'de, T, A>(none: T, from: A) -> Result<T, A::Error>
 where
@@ -211,7 +205,7 @@ impl<'de, T: Arguments<'de>> DeserializeSeed<'de> for Slot<'_, T> {
     }
 }
 
-/// Nothing: the message does not name the argument. One that is optional is `None` then.
+/// The value of an argument that is not in the message: `None` if it is an `Option`, else an error.
 struct Missing<E> {
     name: &'static str,
     error: PhantomData<E>,
@@ -254,18 +248,18 @@ fn twice<E: Error>(names: &[&str], place: usize) -> E {
     E::custom(format_args!("the argument `{name}` stands there twice"))
 }
 
-/// Fails where an expansion finds what cannot be: an operation or an argument that is not there.
+/// The error where an operation or an argument does not exist; other checks come before it.
 #[cold]
 pub fn incomplete<E: Error>() -> E {
     E::custom("the message is not complete")
 }
 
-/// Reads a name, or the number that stands for it in formats without names, as its place.
+/// Reads a name, or its number in formats without names, and returns its place in the list.
 ///
-/// It is a type of its own for each `T` that has names, so that they are constants in its code.
+/// It is generic over the type `T` that has the names, so that they are constants in its code.
 struct Name<T> {
     names: &'static [&'static str],
-    /// What has the names, for the error about an unknown one; `None` if that is skipped.
+    /// What the names are of, for the error about an unknown one; `None` if it is skipped.
     what: Option<&'static str>,
     of: PhantomData<T>,
 }

@@ -1,4 +1,4 @@
-//! What is asked of a word.
+//! Questions about words, and how they are spelt.
 
 use proc_macro2::Ident;
 
@@ -12,7 +12,7 @@ pub(crate) fn is_one_of(word: &Ident, names: &[&str]) -> bool {
     names.contains(&word.to_string().as_str())
 }
 
-/// Returns whether a text starts with such a letter.
+/// Returns whether the first letter of a text is such a letter.
 pub(crate) fn starts_with(text: &str, is_it: fn(char) -> bool) -> bool {
     text.chars().next().is_some_and(is_it)
 }

@@ -1,0 +1,30 @@
+//! Questions about syntax that need no knowledge of the attributes.
+
+pub(crate) mod lifetimes;
+mod types;
+mod words;
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{Token, parse::ParseStream};
+
+pub(crate) use self::{
+    types::{bare, find_impl, is_named, is_unsized, mentions, names_future, same},
+    words::{is_one_of, is_type_name, starts_with, upper_camel},
+};
+
+/// Returns whether an element of a comma-separated list ends here.
+pub(crate) fn at_comma(input: ParseStream<'_>) -> bool {
+    input.is_empty() || input.peek(Token![,])
+}
+
+/// Takes the tokens up to where `is_end` holds, or to the end of the input.
+pub(crate) fn take_until(
+    input: ParseStream<'_>,
+    is_end: impl Fn(ParseStream<'_>) -> bool,
+) -> TokenStream {
+    let mut taken = TokenStream::new();
+    while !input.is_empty() && !is_end(input) {
+        taken.extend(input.parse::<TokenTree>());
+    }
+    taken
+}

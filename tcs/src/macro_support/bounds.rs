@@ -1,0 +1,127 @@
+//! What expansions require of types. Each trait is one of our own, so that there is one error instead of
+//! one for each of its bounds, and that error says what to write.
+
+use std::borrow::Cow;
+
+use crate::Received;
+
+/// A state, which connections on any thread share.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be shared by connections",
+    label = "a state must be `Send + Sync + 'static`",
+    note = "connections run on several threads and share each `#[state]`",
+    note = "use `Arc` for `Rc`, `Mutex` or an atomic for `Cell` and `RefCell`, and bounds `Send + Sync` on a `dyn` type"
+)]
+pub trait State: Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + Sync + 'static + ?Sized> State for T {}
+
+/// Checks that connections can share a type.
+pub const fn assert_state<T: State + ?Sized>() {}
+
+/// A session, or a field of a client protocol.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot move from thread to thread",
+    label = "a session, and a field of a client, must be `Send`",
+    note = "a connection, and an exchange, may move to another thread: use `Arc` for `Rc`"
+)]
+pub trait SendField: Send {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send> SendField for T {}
+
+/// Checks that a type can move from thread to thread.
+pub const fn assert_send_field<T: SendField>() {}
+
+/// A session without an option `session`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no `Default`, so a connection cannot start its session with it",
+    label = "no `Default`",
+    note = "write `#[derive(Default)]` on it, or `session = EXPRESSION` in the attribute"
+)]
+pub trait DefaultSession {
+    fn default_session() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Default> DefaultSession for T {
+    fn default_session() -> Self {
+        Self::default()
+    }
+}
+
+/// A parameter by value of a function that makes requests. The protocol keeps its field.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `Clone`, so a request cannot be made of it",
+    label = "no `Clone`",
+    note = "the protocol keeps its field while the function makes the request: borrow the parameter (`&T`)"
+)]
+pub trait CloneArgument {
+    #[must_use]
+    fn clone_argument(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> CloneArgument for T {
+    fn clone_argument(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// The reply of a server that a client can read as a `T`: what borrows can be read as a copy.
+#[diagnostic::on_unimplemented(
+    message = "the server's reply is `{Self}`, which cannot be taken as `{T}`",
+    label = "not what the server replies"
+)]
+pub trait ReadAs<T> {}
+
+#[diagnostic::do_not_recommend]
+impl<T> ReadAs<T> for T {}
+#[diagnostic::do_not_recommend]
+impl<T> ReadAs<T> for &T {}
+#[diagnostic::do_not_recommend]
+impl<T> ReadAs<Vec<T>> for &[T] {}
+#[diagnostic::do_not_recommend]
+impl ReadAs<String> for &str {}
+#[diagnostic::do_not_recommend]
+impl ReadAs<String> for Cow<'_, str> {}
+
+/// Checks that the reply `R` of a server can be read as a `T`.
+pub const fn assert_reply<'a, R, T, Format>()
+where
+    R: Received<'a, Format, Value: ReadAs<T>>,
+{
+}
+
+/// The type of a state in an operation, where the field of the protocol is a `Usual`.
+#[diagnostic::on_unimplemented(
+    message = "another operation has a state of this name as `{Usual}`: rename one",
+    label = "a state of one name is one field of the protocol"
+)]
+pub trait SameState<Usual: ?Sized> {
+    /// Returns the state.
+    fn of(state: &Usual) -> &Self;
+}
+
+impl<T: ?Sized> SameState<T> for T {
+    fn of(state: &T) -> &T {
+        state
+    }
+}
+
+/// The type of the session in an operation, where that of the protocol is `Usual`.
+#[diagnostic::on_unimplemented(
+    message = "a connection has one session, which another operation has as `{Usual}`",
+    label = "put both into one struct"
+)]
+pub trait SameSession<Usual> {
+    /// Returns the session.
+    fn of(session: &mut Usual) -> &mut Self;
+}
+
+impl<T> SameSession<T> for T {
+    fn of(session: &mut T) -> &mut T {
+        session
+    }
+}

@@ -1,0 +1,195 @@
+//! Macros that write what every module of operations has.
+
+/// Writes code that needs a format for operations.
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __operations {
+    ($($tokens:tt)*) => { $($tokens)* };
+}
+
+/// Reports that there is no format.
+#[cfg(not(any(feature = "json", feature = "messagepack", feature = "postcard")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __operations {
+    ($($tokens:tt)*) => {
+        ::core::compile_error!(
+            "operations need a format: add the feature `json`, `postcard` or `messagepack` to `tcs`"
+        );
+    };
+}
+
+/// Declares the client of operations, without the methods that call them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __client {
+    ($client:ident, $framing:ty, $docs:literal) => {
+        #[doc = $docs]
+        ///
+        /// Over a `Connection`, as `connect` makes it, one call follows the other, and a reply may
+        /// borrow from the connection. Over a `Channel`, as `share` makes it, many tasks call at a
+        /// time, each with a clone; a reply that borrows is processed by a closure.
+        ///
+        /// A server's greeting is waited for and dropped by the first call over a `Connection`; so call
+        /// before you `share`, or receive it yourself and hand the connection to `over`.
+        ///
+        /// A call fails as `Connection::call` does: then its result is `Err`. Otherwise it is what
+        /// the function returned, which may be a `Result` of its own.
+        #[derive(Clone, Debug)]
+        #[allow(unreachable_pub, reason = "it is as visible as the module")]
+        #[must_use]
+        pub struct $client<C = $crate::__private::Connection<$framing>> {
+            connection: C,
+        }
+
+        #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
+        impl $client {
+            /// Connects with the default options; for others, see [`over`](Self::over).
+            ///
+            /// # Errors
+            ///
+            /// Those of `ConnectOptions::connect`.
+            pub async fn connect(
+                address: impl ::core::convert::Into<$crate::__private::Address>,
+            ) -> $crate::__private::Result<Self> {
+                let connection = $crate::__private::Connection::connect(address).await?;
+                ::core::result::Result::Ok(Self { connection })
+            }
+        }
+
+        #[allow(
+            dead_code,
+            unreachable_pub,
+            clippy::missing_const_for_fn,
+            reason = "they are there for each client, and it may have something to drop"
+        )]
+        impl<C> $client<C> {
+            /// Calls over a `Connection` or a `Channel` that is there.
+            pub const fn over(connection: C) -> Self {
+                Self { connection }
+            }
+
+            /// Returns the connection.
+            #[must_use]
+            pub fn into_inner(self) -> C {
+                self.connection
+            }
+        }
+
+        #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
+        impl<S> $client<$crate::__private::Connection<$framing, S>>
+        where
+            S: $crate::__private::AsyncRead
+                + $crate::__private::AsyncWrite
+                + ::core::marker::Unpin
+                + ::core::marker::Send
+                + 'static,
+        {
+            /// Lets many tasks call, each with a clone.
+            ///
+            /// # Errors
+            ///
+            /// Those of `Connection::into_channel`.
+            pub fn share(
+                self,
+            ) -> $crate::__private::Result<$client<$crate::__private::Channel<$framing>>> {
+                let connection = self.connection.into_channel()?;
+                ::core::result::Result::Ok($client { connection })
+            }
+        }
+    };
+}
+
+/// Implements `Message` and serde's traits for an enum of requests or replies. The arms that read and
+/// write the variants name the lifetime of the bytes, `self` and the two variables.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __message {
+    (
+        $de:lifetime, $message:ty, $name:literal, [$($operation:literal),*], $this:ident,
+        $from:ident, { $($read:tt)* }, $to:ident, { $($write:tt)* }
+    ) => {
+        #[automatically_derived]
+        impl<$de> $crate::__private::Message<$de> for $message {
+            const NAME: &'static str = $name;
+            const OPERATIONS: &'static [&'static str] = &[$($operation),*];
+
+            #[inline]
+            fn read<__A: $crate::__private::serde::de::VariantAccess<$de>>(
+                operation: usize,
+                $from: __A,
+            ) -> ::core::result::Result<Self, __A::Error> {
+                match operation {
+                    $($read)*
+                    _ => ::core::result::Result::Err($crate::__private::incomplete()),
+                }
+            }
+
+            #[inline]
+            fn write<__S: $crate::__private::serde::Serializer>(
+                &$this,
+                $to: __S,
+            ) -> ::core::result::Result<__S::Ok, __S::Error> {
+                match $this {
+                    $($write)*
+                }
+            }
+        }
+
+        #[automatically_derived]
+        impl<$de> $crate::__private::serde::Serialize for $message {
+            fn serialize<__S: $crate::__private::serde::Serializer>(
+                &self,
+                to: __S,
+            ) -> ::core::result::Result<__S::Ok, __S::Error> {
+                $crate::__private::Message::write(self, to)
+            }
+        }
+
+        #[automatically_derived]
+        impl<$de> $crate::__private::serde::Deserialize<$de> for $message {
+            fn deserialize<__D: $crate::__private::serde::Deserializer<$de>>(
+                from: __D,
+            ) -> ::core::result::Result<Self, __D::Error> {
+                $crate::__private::read_message(from)
+            }
+        }
+    };
+}
+
+/// Implements `Arguments` for a tuple struct of options.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __arguments {
+    (
+        $de:lifetime, $arguments:ty, $operation:literal, [$($name:literal),*], $this:ident,
+        $from:ident, [$($place:tt),*], { $($read:tt)* }
+    ) => {
+        #[automatically_derived]
+        impl<$de> $crate::__private::Arguments<$de> for $arguments {
+            const OPERATION: &'static str = $operation;
+            const NAMES: &'static [&'static str] = &[$($name),*];
+
+            #[inline]
+            fn has(&self, place: usize) -> bool {
+                match place {
+                    $($place => self.$place.is_some(),)*
+                    _ => false,
+                }
+            }
+
+            #[inline]
+            fn read<__D: $crate::__private::serde::Deserializer<$de>>(
+                &mut $this,
+                place: usize,
+                $from: __D,
+            ) -> ::core::result::Result<(), __D::Error> {
+                match place {
+                    $($read)*
+                    _ => ::core::result::Result::Err($crate::__private::incomplete()),
+                }
+            }
+        }
+    };
+}

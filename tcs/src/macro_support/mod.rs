@@ -1,0 +1,17 @@
+//! What the expansions of the attributes need besides the public interface.
+//!
+//! Expansions name these items by `tcs::__private`, which re-exports them.
+
+#![allow(
+    missing_docs,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    reason = "only expansions see them, make them and match them"
+)]
+
+pub(crate) mod bounds;
+pub(crate) mod checks;
+mod macros;
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+pub(crate) mod operations;
+pub(crate) mod values;

@@ -1,0 +1,90 @@
+//! Values and functions that expansions use.
+
+use crate::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
+
+/// A message that is made when it is encoded.
+#[derive(Debug)]
+pub struct Encoder<F>(F);
+
+/// Makes a message of a closure that makes and encodes it.
+pub fn encoder<F>(encode: F) -> Encoder<F>
+where
+    F: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+{
+    Encoder(encode)
+}
+
+impl<Format, F> Encode<Format> for Encoder<F>
+where
+    F: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+{
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        (self.0)(out)
+    }
+}
+
+/// The message of a function that is wrong, so that its type is a protocol all the same.
+#[derive(Debug)]
+pub enum Unknown {}
+
+impl<Format> Encode<Format> for Unknown {
+    fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {}
+    }
+}
+
+impl<Format> Decode<'_, Format> for Unknown {
+    fn decode(_frame: Frame<'_>) -> Result<Self, DecodeError> {
+        Err(DecodeError::new("the protocol function does not compile"))
+    }
+}
+
+/// A field as the request expression of a client sees it: a copy where its type is `Copy`, else a
+/// reference.
+///
+/// Where the bound of the method holds, the compiler prefers it to that of [`FieldReference`].
+#[derive(Debug)]
+pub struct FieldValue<'a, T>(pub &'a T);
+
+impl<T: Copy> FieldValue<'_, T> {
+    /// Returns the value.
+    pub const fn get(&self) -> T {
+        *self.0
+    }
+}
+
+/// What [`FieldValue`] is where its own bound does not hold.
+pub trait FieldReference<'a, T> {
+    /// Returns the reference.
+    fn get(&self) -> &'a T;
+}
+
+impl<'a, T> FieldReference<'a, T> for FieldValue<'a, T> {
+    fn get(&self) -> &'a T {
+        self.0
+    }
+}
+
+/// Returns the future of a function. One that is not `Send` is then one error, at the function's name.
+pub const fn send<F: Future + Send>(future: F) -> F {
+    future
+}
+
+/// The format of operations whose own format is missing: any type of serde is a message in it.
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+#[derive(Debug)]
+pub enum NoFormat {}
+
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+impl<T: serde::Serialize> Encode<NoFormat> for T {
+    fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Err(EncodeError::new("the operations have no format"))
+    }
+}
+
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+impl<'a, T: serde::Deserialize<'a>> Decode<'a, NoFormat> for T {
+    fn decode(_frame: Frame<'a>) -> Result<Self, DecodeError> {
+        Err(DecodeError::new("the operations have no format"))
+    }
+}
