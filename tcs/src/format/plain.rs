@@ -104,7 +104,7 @@ fn unread(frame: &Frame<'_>, name: &str, error: &dyn fmt::Display) -> DecodeErro
 }
 
 /// Implements `Encode` for what is already bytes.
-macro_rules! encode_bytes {
+macro_rules! plain_encode {
     ($([$($generics:tt)*] $type:ty, |$value:ident| $bytes:expr;)+) => {$(
         impl<$($generics)*> Encode<Plain> for $type {
             #[inline]
@@ -117,7 +117,7 @@ macro_rules! encode_bytes {
     )+};
 }
 
-encode_bytes! {
+plain_encode! {
     [] &str, |text| text.as_bytes();
     [] &[u8], |bytes| bytes;
     [const N: usize] [u8; N], |bytes| bytes.as_slice();
@@ -125,7 +125,7 @@ encode_bytes! {
 }
 
 /// Implements `Encode` for what dereferences to text or bytes, by value and by reference.
-macro_rules! encode_deref {
+macro_rules! plain_encode_deref {
     ($($type:ty),+ $(,)?) => {$(
         impl Encode<Plain> for $type {
             #[inline]
@@ -143,7 +143,7 @@ macro_rules! encode_deref {
     )+};
 }
 
-encode_deref! { String, Box<str>, Cow<'_, str>, Vec<u8>, Cow<'_, [u8]>, Bytes }
+plain_encode_deref! { String, Box<str>, Cow<'_, str>, Vec<u8>, Cow<'_, [u8]>, Bytes }
 
 impl Encode<Plain> for () {
     fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
@@ -172,7 +172,7 @@ impl<'a, T: Received<'a, Plain>, E> Received<'a, Plain> for Result<T, E> {
     type Value = T::Value;
 }
 
-macro_rules! decode {
+macro_rules! plain_decode {
     ($([$($generics:tt)*] $type:ty, |$frame:ident| $value:expr;)+) => {$(
         impl<'a, $($generics)*> Decode<'a, Plain> for $type {
             // The frame then stays in registers. Outlined, it costs a tenth of a small request.
@@ -184,7 +184,7 @@ macro_rules! decode {
     )+};
 }
 
-decode! {
+plain_decode! {
     [] &'a str, |frame| frame.text()?;
     [] String, |frame| frame.text()?.to_owned();
     [] Box<str>, |frame| frame.text()?.into();
