@@ -25,6 +25,7 @@ each_kind!(
     connection_that_survived_a_panic_has_its_limits,
     payload_that_panics_as_it_is_dropped_is_one_answer,
     payload_that_panics_ends_a_connection_with_a_session,
+    rejection_that_panics_ends_its_connection_only,
 );
 each_kind!(
     connection_that_survived_a_panic_is_told_of_a_drain,
@@ -289,6 +290,45 @@ impl Framing for Touchy {
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         self.0.finish(out, start)
     }
+}
+
+/// Lines whose rejections panic when they are half written.
+#[derive(Default)]
+struct Speechless(Lines);
+
+impl Framing for Speechless {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.0.parse(input)
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        self.0.begin(out);
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        self.0.finish(out, start)
+    }
+
+    fn reject(&mut self, out: &mut Vec<u8>, _rejection: &Rejection) -> bool {
+        out.extend(b"a part of ");
+        panic!("on purpose")
+    }
+}
+
+async fn rejection_that_panics_ends_its_connection_only<K: Kind>(over: Over) {
+    let tester = tester_of::<K, Speechless>(&gate()).shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut other = place.peer().await;
+    for rejected in ["busy", "panic secret"] {
+        let mut peer = place.peer().await;
+        within(peer.send(format!("before\n{rejected}\nbehind\n"))).await;
+        assert_eq!(within(peer.rest()).await, b"before\n");
+    }
+    within(other.send("other\n")).await;
+    assert_eq!(within(other.receive(6)).await, b"other\n");
+    drop(other);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.cut), (3, 2));
 }
 
 #[server_protocol(framing = Touchy)]

@@ -10,7 +10,14 @@
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends ([`Pause::Close`]) | flushes, and closes |
 
-use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    mem::take,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -35,7 +42,7 @@ pub(super) use io::CloseKind;
 
 use dispatch::{Handler, Pause, process_ready, process_waiting};
 use io::{End, Gone, Io, Wakeup};
-use respond::{Flow, Responder};
+use respond::{Flow, Responder, log_panic};
 
 /// One connection of a server.
 ///
@@ -168,10 +175,16 @@ where
 
     /// Responds to the request whose function panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
+        log_panic(payload);
         self.has_unprocessed = true;
         self.io.function_ended();
         let write = &mut self.buffers.checkout().write;
-        self.responder.panicked(self.io.tally(), write, payload)
+        let respond = || self.responder.panicked(self.io.tally(), write);
+        catch_unwind(AssertUnwindSafe(respond)).unwrap_or_else(|payload| {
+            // The framing panics. What is whole in the buffer is sent.
+            log_panic(payload);
+            Flow::Break(())
+        })
     }
 }
 
