@@ -36,6 +36,9 @@ pub(super) struct Io<S> {
     close: CloseKind,
     /// Whether a peer that closes its sending half while a function waits is gone.
     ends_at_half_close: bool,
+    /// Whether the connection ends with the function that waited. This is noted before that function is
+    /// dropped, because its drop may panic.
+    pub(super) is_over: bool,
     budget: Budget,
     /// When the wait for a request began, for the rest of one, or for the peer to close.
     wait_began: Option<Time>,
@@ -161,6 +164,7 @@ impl<S> Io<S> {
             stream,
             close,
             ends_at_half_close,
+            is_over: false,
             budget: Budget::new(),
             wait_began: None,
             drain_began: None,

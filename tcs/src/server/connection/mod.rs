@@ -114,6 +114,8 @@ where
             };
             match ran {
                 Ok(ended) => break ended,
+                // The function that waited panicked as it was dropped.
+                Err(payload) if self.io.is_over => return log_panic(payload),
                 Err(payload) => flow = self.recover_from_panic(payload),
             }
         };
