@@ -1,10 +1,11 @@
 //! A panicking function harms only its request.
 
 use std::{
-    future::pending,
+    future::{pending, poll_fn},
     marker::PhantomData,
     panic::panic_any,
     sync::atomic::{AtomicU32, Ordering},
+    task::Poll,
     time::Duration,
 };
 
@@ -32,7 +33,12 @@ each_kind!(
     session_that_panics_as_it_is_dropped_harms_no_other_connection,
 );
 
-over_both!(payload_of_the_words_for_a_refusal_ends_its_connection_only);
+over_both!(
+    payload_of_the_words_for_a_refusal_ends_its_connection_only,
+    panic_as_a_function_that_has_returned_is_dropped_is_one_answer,
+    panic_as_a_function_that_has_returned_is_dropped_is_one_answer_where_it_may_wait,
+    panic_as_a_function_that_must_not_wait_is_dropped_is_one_answer,
+);
 
 fn failed() -> Heard {
     Heard::Control(code::FAILED, "the function panicked".to_owned())
@@ -439,4 +445,63 @@ async fn function_that_waits_against_the_word_of_its_protocol_ends_a_session() {
     drop(peer);
     let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.failed), (1, 1));
+}
+
+/// Its futures panic when they are dropped, unless there was a panic already. That of `wait` waits, and the
+/// others are ready at once.
+struct Leaves<const WAITS: bool>;
+
+impl<const WAITS: bool> ServerProtocol for Leaves<WAITS> {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    const WAITS: bool = WAITS;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    fn process_request<'a>(
+        &'a self,
+        _: Context<'a, ()>,
+        request: &'a str,
+    ) -> impl Future<Output = Result<&'a str, Rejection>> + Send {
+        let held = (request != "pass").then(|| Fragile);
+        poll_fn(move |_| {
+            let _held = &held;
+            match request {
+                "wait" => Poll::Pending,
+                other => Poll::Ready(Ok(other)),
+            }
+        })
+    }
+}
+
+async fn panic_as_a_function_that_has_returned_is_dropped_is_one_answer(over: Over) {
+    is_one_answer::<false>(over, "return").await;
+}
+
+async fn panic_as_a_function_that_has_returned_is_dropped_is_one_answer_where_it_may_wait(
+    over: Over,
+) {
+    is_one_answer::<true>(over, "return").await;
+}
+
+async fn panic_as_a_function_that_must_not_wait_is_dropped_is_one_answer(over: Over) {
+    is_one_answer::<false>(over, "wait").await;
+}
+
+/// Fails unless a request whose future panics when it is dropped has one answer, and the next one is served.
+async fn is_one_answer<const WAITS: bool>(over: Over, request: &str) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Leaves::<WAITS>)).await;
+    let mut peer = place.peer().await;
+    let requests = [frame(b"pass"), frame(request.as_bytes()), frame(b"pass")];
+    within(peer.send(requests.concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("pass"));
+    assert_eq!(within(peer.hear()).await, failed());
+    assert_eq!(within(peer.hear()).await, Heard::message("pass"));
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.failed), (2, 1));
 }

@@ -70,7 +70,9 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
         let flow = match step(handler, responder, io, frames, write, &mut scratch) {
             Step::Call(function) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
-                match pin!(function).poll(&mut cx) {
+                // The function is dropped before its request is answered.
+                let polled = pin!(function).poll(&mut cx);
+                match polled {
                     Poll::Ready(result) => responder.respond(write, result),
                     Poll::Pending => responder.must_not_wait(write),
                 }
