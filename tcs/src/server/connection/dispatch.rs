@@ -65,8 +65,9 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
     frames: &mut Frames<'_>,
     write: &mut WriteBuffer,
 ) -> Pause {
-    let mut scratch = Vec::new();
     loop {
+        // Each request has its own, so that a large one does not outlive its request.
+        let mut scratch = Vec::new();
         let flow = match step(handler, responder, io, frames, write, &mut scratch) {
             Step::Call(function) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());

@@ -392,7 +392,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let mut half_close_deadline = None;
         let mut deadline = request_deadline;
         match self.poll_send(write, unsent, cx) {
-            Poll::Ready(sent) => sent.map_err(Gone::Error)?,
+            Poll::Ready(sent) => {
+                sent.map_err(Gone::Error)?;
+                write.shrink();
+            }
             Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
         }
         if self.read_ahead(ahead, cx)? || has_ended {
