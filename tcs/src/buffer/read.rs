@@ -19,8 +19,6 @@ use crate::{Arrival, ParsedFrame, Side, Unparsed, runtime::wake_after_others};
 /// From this capacity on, a buffer grows by half instead of doubling. A frame of 16 MiB then fits
 /// into the memory that `malloc` keeps for reuse (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
 const LARGE: usize = 1 << 20;
-/// The beginning of a frame beyond this length stays in its buffer while the rest is awaited.
-const PARKED: usize = NEW_CAPACITY / 4;
 /// The capacity of the smallest buffer for the beginning of a frame.
 const SMALLEST: usize = 256;
 
@@ -235,24 +233,19 @@ impl ReadBuffer {
         Ok(())
     }
 
-    /// Moves the beginning of a small frame to a smaller buffer, until the next read. Returns
-    /// `false` if the frame is not small.
+    /// Moves unread bytes that fill at most a quarter of their buffer to a smaller one.
     #[cold]
-    pub(super) fn park(&mut self) -> bool {
+    pub(super) fn park(&mut self) {
         let unread = self.buffer.get(self.start..).unwrap_or_default();
-        if unread.len() > PARKED {
-            return false;
-        }
-        if self.buffer.capacity() < NEW_CAPACITY {
-            return true;
-        }
         let capacity = unread.len().next_power_of_two().max(SMALLEST);
+        if capacity > self.buffer.capacity() / 4 {
+            return;
+        }
         let mut small = Vec::with_capacity(capacity);
         small.extend_from_slice(unread);
         pool::give(&mut self.buffer);
         self.buffer = small;
         self.start = 0;
-        true
     }
 
     #[cold]
