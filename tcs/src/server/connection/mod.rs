@@ -193,15 +193,18 @@ where
 #[cfg(test)]
 mod tests {
     use std::{
+        future::pending,
         io,
         pin::Pin,
         sync::{Mutex, PoisonError},
-        task::Context as TaskContext,
+        task::{Context as TaskContext, Waker},
+        time::Duration,
     };
 
     use tokio::{
         io::{ReadBuf, join, sink},
         sync::Semaphore,
+        time::timeout,
     };
 
     use super::{
@@ -275,6 +278,41 @@ mod tests {
         assert_eq!(held, Some(expected));
         assert_eq!(registry.report().connections.closed, 1);
         assert_eq!(permits.available_permits(), 1);
+    }
+
+    /// An input without bytes. The server begins to drain whenever it is read.
+    struct Drains(Arc<Registry>);
+
+    impl AsyncRead for Drains {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut TaskContext<'_>,
+            _buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let mut drain = pin!(self.0.drain(pending::<()>()));
+            let mut cx = TaskContext::from_waker(Waker::noop());
+            assert!(drain.as_mut().poll(&mut cx).is_pending());
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_that_begins_before_the_waker_is_set_is_not_missed() {
+        let settings = Settings::new::<Concurrent>();
+        let registry = Registry::new(settings.limits);
+        let registration = registry.register();
+        let new = Box::new(NewConnection {
+            stream: join(Drains(Arc::clone(&registry)), sink()),
+            close: CloseKind::Drop,
+            info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
+            registration,
+            permit: None,
+        });
+        let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
+        let mut connection = Connection::open(shared, new);
+        // Nothing sweeps, so only the connection itself can notice.
+        let served = timeout(Duration::from_secs(60), connection.serve());
+        served.await.expect("it ends");
     }
 
     /// Keeps this many bytes while it waits.
