@@ -358,6 +358,12 @@ impl<'a> Frames<'a> {
         *self.start == self.bytes.len()
     }
 
+    /// Returns `true` if a part of an unfinished frame has arrived.
+    #[inline]
+    pub(crate) fn has_started(&self) -> bool {
+        !self.is_empty() || *self.skip > 0
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.arrival == Arrival::Ended
     }

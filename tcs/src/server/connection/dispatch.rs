@@ -236,7 +236,8 @@ impl<P: ServerProtocol> Responder<P> {
                     return Ok(frame);
                 }
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
-                Ok(None) => return Err(Pause::NeedMore),
+                Ok(None) if !frames.has_started() => return Err(Pause::NeedMore),
+                Ok(None) => return Err(pause_for_rest(io)),
                 Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
                 unusable => {
                     let error = unusable.err().unwrap_or_else(impossible_frame);
@@ -289,6 +290,17 @@ impl<P: ServerProtocol> Responder<P> {
             }
         }
     }
+}
+
+/// Returns why the loop pauses when the rest of a frame is missing. The read of each part uses up the
+/// budget, because a stream may always have another part.
+#[cold]
+fn pause_for_rest<S>(io: &mut Io<S>) -> Pause {
+    if io.must_yield(|| true) {
+        return Pause::Spent;
+    }
+    io.count_frame(|| true);
+    Pause::NeedMore
 }
 
 fn impossible_frame() -> FrameError {
