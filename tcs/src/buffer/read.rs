@@ -422,6 +422,7 @@ impl ReadAhead {
         while !self.has_ended && self.bytes.len() < READ_AHEAD {
             let mut piece = [const { MaybeUninit::uninit() }; 4096];
             let mut piece = ReadBuf::uninit(&mut piece);
+            let mut piece = piece.take(READ_AHEAD - self.bytes.len());
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
             self.bytes.extend_from_slice(piece.filled());
             self.has_ended = piece.filled().is_empty();
@@ -582,9 +583,12 @@ mod tests {
     async fn at_most_64_kib_are_read_ahead() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let sent = vec![b'x'; 3 * READ_AHEAD];
-        far.write_all(&sent).await.expect("the pipe is open");
         let mut cx = Context::from_waker(Waker::noop());
         let mut ahead = ReadAhead::default();
+        // The first piece is not a whole one.
+        far.write_all(b"x").await.expect("the pipe is open");
+        assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
+        far.write_all(&sent).await.expect("the pipe is open");
         assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
         assert_eq!(ahead.bytes.len(), READ_AHEAD);
         let mut buffer = ReadBuffer::new();
