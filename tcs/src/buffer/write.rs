@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::pool;
+use super::pool::{self, is_usual};
 use crate::{EncodeError, FrameError, Framing, Writer, format::Outcome, framing::too_large};
 
 /// Flush once this many bytes are buffered.
@@ -196,6 +196,13 @@ impl WriteBuffer {
             self.buffer.drain(..removed);
             self.sent = 1;
             self.whole -= removed;
+        }
+    }
+
+    /// Replaces an empty buffer that has grown too large for the pool.
+    pub(crate) fn shrink(&mut self) {
+        if self.whole == 0 && !is_usual(self.buffer.capacity()) {
+            self.buffer = pool::take();
         }
     }
 

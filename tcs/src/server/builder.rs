@@ -314,8 +314,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # Panics
     ///
     /// Panics if [`open_session`](ServerProtocol::open_session),
-    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics. Other
-    /// panics are answered, as over TCP.
+    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics, if the
+    /// session panics when it is dropped, or if the stream panics. Other panics are answered or close the
+    /// connection, as over TCP.
     ///
     /// # Cancel safety
     ///

@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Context as TaskContext, Poll, Waker},
+    task::{Context as TaskContext, Poll, Waker, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -55,14 +55,6 @@ enum Step<F> {
     Pause(Pause),
 }
 
-/// The outcome of a request whose function may wait.
-enum Processed {
-    /// The response is written.
-    Responded(Flow),
-    /// The function must be dropped, and no response is written yet.
-    Interrupted(Interrupt),
-}
-
 /// Processes requests with a function that never waits. Its future lives on the stack, so the task
 /// needs no room for it.
 #[inline(never)]
@@ -73,12 +65,15 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
     frames: &mut Frames<'_>,
     write: &mut WriteBuffer,
 ) -> Pause {
-    let mut scratch = Vec::new();
     loop {
+        // Each request has its own, so that a large one does not outlive its request.
+        let mut scratch = Vec::new();
         let flow = match step(handler, responder, io, frames, write, &mut scratch) {
             Step::Call(function) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
-                match pin!(function).poll(&mut cx) {
+                // The function is dropped before its request is answered.
+                let polled = pin!(function).poll(&mut cx);
+                match polled {
                     Poll::Ready(result) => responder.respond(write, result),
                     Poll::Pending => responder.must_not_wait(write),
                 }
@@ -103,9 +98,9 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
     write: &mut WriteBuffer,
 ) -> Result<Pause, Gone> {
     let has_ended = frames.has_ended();
-    let mut scratch = Vec::new();
     loop {
-        let processed = {
+        let mut scratch = Vec::new();
+        let result = {
             // Nothing else may hold the future, or the task would have room for two.
             let mut function = pin!(
                 match step(handler, responder, io, frames, write, &mut scratch) {
@@ -118,22 +113,23 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
                 }
             );
             poll_fn(|cx| match function.as_mut().poll(cx) {
-                Poll::Ready(result) => {
-                    let flow = responder.respond(write, result);
-                    Poll::Ready(Ok(Processed::Responded(flow)))
+                Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
+                Poll::Pending => {
+                    let unsent = responder.unsent();
+                    let interrupt =
+                        ready!(io.poll_while_function_waits(has_ended, ahead, write, unsent, cx));
+                    io.is_over = !matches!(interrupt, Ok(Interrupt::TimedOut));
+                    Poll::Ready(interrupt.map(Err))
                 }
-                Poll::Pending => io
-                    .poll_while_function_waits(has_ended, ahead, write, responder.unsent(), cx)
-                    .map_ok(Processed::Interrupted),
             })
             .await?
         };
         io.function_ended();
-        // An interrupted function is dropped before its request is answered. Its drop may panic, and a
-        // panic is answered, too.
-        let flow = match processed {
-            Processed::Responded(flow) => flow,
-            Processed::Interrupted(interrupt) => responder.interrupted(write, interrupt),
+        // The function is dropped before its request is answered. Its drop may panic, and a panic is
+        // answered, too.
+        let flow = match result {
+            Ok(result) => responder.respond(write, result),
+            Err(interrupt) => responder.interrupted(write, interrupt),
         };
         if let Some(pause) = pause_after(responder, write, flow) {
             return Ok(pause);
@@ -240,7 +236,8 @@ impl<P: ServerProtocol> Responder<P> {
                     return Ok(frame);
                 }
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
-                Ok(None) => return Err(Pause::NeedMore),
+                Ok(None) if !frames.has_started() => return Err(Pause::NeedMore),
+                Ok(None) => return Err(pause_for_rest(io)),
                 Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
                 unusable => {
                     let error = unusable.err().unwrap_or_else(impossible_frame);
@@ -293,6 +290,17 @@ impl<P: ServerProtocol> Responder<P> {
             }
         }
     }
+}
+
+/// Returns why the loop pauses when the rest of a frame is missing. The read of each part uses up the
+/// budget, because a stream may always have another part.
+#[cold]
+fn pause_for_rest<S>(io: &mut Io<S>) -> Pause {
+    if io.must_yield(|| true) {
+        return Pause::Spent;
+    }
+    io.count_frame(|| true);
+    Pause::NeedMore
 }
 
 fn impossible_frame() -> FrameError {

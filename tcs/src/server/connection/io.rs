@@ -36,6 +36,9 @@ pub(super) struct Io<S> {
     close: CloseKind,
     /// Whether a peer that closes its sending half while a function waits is gone.
     ends_at_half_close: bool,
+    /// Whether the connection ends with the function that waited. This is noted before that function is
+    /// dropped, because its drop may panic.
+    pub(super) is_over: bool,
     budget: Budget,
     /// When the wait for a request began, for the rest of one, or for the peer to close.
     wait_began: Option<Time>,
@@ -161,6 +164,7 @@ impl<S> Io<S> {
             stream,
             close,
             ends_at_half_close,
+            is_over: false,
             budget: Budget::new(),
             wait_began: None,
             drain_began: None,
@@ -342,31 +346,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let now = self.registration.now();
         let began = *self.wait_began.get_or_insert(now);
         let mut limit = self.registration.limits().idle;
-        let has_started = read.has_started();
-        if has_started {
+        if read.has_started() {
             limit = frame_limit(self.registration.limits(), read);
         }
-        let deadline = self.registration.deadline(began, limit);
+        let mut deadline = self.registration.deadline(began, limit);
+        let mut end = WaitEnd::TimedOut;
+        let is_draining = self.drain_began.is_some();
+        if is_draining && self.drain_deadline() < deadline {
+            (deadline, end) = (self.drain_deadline(), WaitEnd::Draining);
+        }
         match self.poll_stop(deadline, cx) {
-            // The server may have begun to drain between the check above and the setting of the waker.
-            Poll::Pending if self.registration.is_draining() => self.poll_drain(has_started, cx),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::TimedOut))),
+            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(Wakeup::Stopped(end))),
             Poll::Ready(Stop::Aborted) => Poll::Ready(Err(Gone::Aborted)),
+            Poll::Pending => {
+                // The server may have begun to drain between the check above and the setting of the waker.
+                if !is_draining && self.registration.is_draining() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
         }
-    }
-
-    /// Waits for the rest of a frame under the limit of a drain.
-    #[cold]
-    fn poll_drain(&mut self, has_started: bool, cx: &Context<'_>) -> Poll<Result<Wakeup, Gone>> {
-        if !has_started {
-            return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
-        }
-        let deadline = self.drain_deadline();
-        Poll::Ready(match ready!(self.poll_stop(deadline, cx)) {
-            Stop::Expired => Ok(Wakeup::Stopped(WaitEnd::Draining)),
-            Stop::Aborted => Err(Gone::Aborted),
-        })
     }
 
     /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks
@@ -388,7 +387,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let mut half_close_deadline = None;
         let mut deadline = request_deadline;
         match self.poll_send(write, unsent, cx) {
-            Poll::Ready(sent) => sent.map_err(Gone::Error)?,
+            Poll::Ready(sent) => {
+                sent.map_err(Gone::Error)?;
+                write.shrink();
+            }
             Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
         }
         if self.read_ahead(ahead, cx)? || has_ended {

@@ -10,7 +10,14 @@
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends ([`Pause::Close`]) | flushes, and closes |
 
-use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    mem::take,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,7 +43,7 @@ pub(super) use io::CloseKind;
 
 use dispatch::{Handler, Pause, process_ready, process_waiting};
 use io::{End, Gone, Io, Wakeup};
-use respond::{Flow, Responder};
+use respond::{Flow, Responder, log_panic};
 
 /// One connection of a server.
 ///
@@ -109,6 +116,8 @@ where
             };
             match ran {
                 Ok(ended) => break ended,
+                // The function that waited panicked as it was dropped.
+                Err(payload) if self.io.is_over => return log_panic(payload),
                 Err(payload) => flow = self.recover_from_panic(payload),
             }
         };
@@ -170,25 +179,34 @@ where
 
     /// Responds to the request whose function panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
+        log_panic(payload);
         self.has_unprocessed = true;
         self.io.function_ended();
         let write = &mut self.buffers.checkout().write;
-        self.responder.panicked(self.io.tally(), write, payload)
+        let respond = || self.responder.panicked(self.io.tally(), write);
+        catch_unwind(AssertUnwindSafe(respond)).unwrap_or_else(|payload| {
+            // The framing panics. What is whole in the buffer is sent.
+            log_panic(payload);
+            Flow::Break(())
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
+        future::pending,
         io,
         pin::Pin,
         sync::{Mutex, PoisonError},
-        task::Context as TaskContext,
+        task::{Context as TaskContext, Waker},
+        time::Duration,
     };
 
     use tokio::{
         io::{ReadBuf, join, sink},
         sync::Semaphore,
+        time::timeout,
     };
 
     use super::{
@@ -262,6 +280,41 @@ mod tests {
         assert_eq!(held, Some(expected));
         assert_eq!(registry.report().connections.closed, 1);
         assert_eq!(permits.available_permits(), 1);
+    }
+
+    /// An input without bytes. The server begins to drain whenever it is read.
+    struct Drains(Arc<Registry>);
+
+    impl AsyncRead for Drains {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut TaskContext<'_>,
+            _buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let mut drain = pin!(self.0.drain(pending::<()>()));
+            let mut cx = TaskContext::from_waker(Waker::noop());
+            assert!(drain.as_mut().poll(&mut cx).is_pending());
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_that_begins_before_the_waker_is_set_is_not_missed() {
+        let settings = Settings::new::<Concurrent>();
+        let registry = Registry::new(settings.limits);
+        let registration = registry.register();
+        let new = Box::new(NewConnection {
+            stream: join(Drains(Arc::clone(&registry)), sink()),
+            close: CloseKind::Drop,
+            info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
+            registration,
+            permit: None,
+        });
+        let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
+        let mut connection = Connection::open(shared, new);
+        // Nothing sweeps, so only the connection itself can notice.
+        let served = timeout(Duration::from_mins(1), connection.serve());
+        served.await.expect("it ends");
     }
 
     /// Keeps this many bytes while it waits.

@@ -423,16 +423,7 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Responds to a request whose function panicked.
     #[cold]
-    pub(super) fn panicked(
-        &mut self,
-        tally: &Tally,
-        write: &mut WriteBuffer,
-        payload: Payload,
-    ) -> Flow {
-        // The text may quote other peers, so it is only logged.
-        let text = panic_text(payload);
-        let text = Escaped(text.as_bytes(), text.len());
-        tracing::error!(panic = %text, "a protocol function panicked");
+    pub(super) fn panicked(&mut self, tally: &Tally, write: &mut WriteBuffer) -> Flow {
         write.prepare();
         if self.unsent.sum() == tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
@@ -529,6 +520,13 @@ fn cannot_send<F: Framing>(what: &str, error: &FrameError) -> String {
         );
     }
     text
+}
+
+/// Logs a panic. Its text may quote other peers, so they do not receive it.
+pub(super) fn log_panic(payload: Payload) {
+    let text = panic_text(payload);
+    let text = Escaped(text.as_bytes(), text.len());
+    tracing::error!(panic = %text, "a protocol function panicked");
 }
 
 fn log_unsaid(rejection: &Rejection) {
