@@ -8,6 +8,7 @@ use std::{
     fmt,
     future::poll_fn,
     io,
+    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -97,14 +98,9 @@ impl fmt::Display for Gone {
     }
 }
 
-/// How the wait for a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wakeup {
-    /// Bytes have arrived, or the end of the input.
-    Readable,
-    /// The connection stops waiting.
-    Stopped(WaitEnd),
-}
+/// How the wait for a request ended: bytes have arrived, or the end of the input (`Continue`), or the
+/// connection stops waiting (`Break`).
+type Wait = Result<ControlFlow<WaitEnd>, Gone>;
 
 /// Why a connection stops waiting for a request, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,15 +122,6 @@ pub(super) enum Interrupt {
     HalfClosed,
     /// The server ends at once.
     Aborted,
-}
-
-/// How a connection ended that can still send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It was waiting for a request, and nothing has arrived.
-    Idle,
-    /// Something was sent or received just before.
-    Busy,
 }
 
 /// How long a started frame may take to complete once a drain has begun.
@@ -210,12 +197,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         slot: &mut BufferSlot,
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Wakeup, Gone>> {
-        let wakeup = self.poll_flush_and_read(slot.checkout(), unsent, cx);
-        if wakeup.is_pending() {
+    ) -> Poll<Wait> {
+        let wait = self.poll_flush_and_read(slot.checkout(), unsent, cx);
+        if wait.is_pending() {
             slot.release();
         }
-        wakeup
+        wait
     }
 
     /// Flushes the write buffer, then reads once.
@@ -227,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         Buffers { read, ahead, write }: &mut Buffers,
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Wakeup, Gone>> {
+    ) -> Poll<Wait> {
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || unsent.sum() > 0 {
             ready!(self.poll_flush(write, unsent, cx))?;
@@ -299,13 +286,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Wakeup, Gone>> {
+    ) -> Poll<Wait> {
         if read.has_consumed() {
             self.wait_began = None;
         }
         let has_started = read.has_started();
         if self.registration.is_draining() && self.is_drained(has_started || !ahead.is_empty()) {
-            return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
+            return Poll::Ready(Ok(ControlFlow::Break(WaitEnd::Draining)));
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
@@ -315,10 +302,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                 if !has_started {
                     self.wait_began = None;
                 }
-                Poll::Ready(Ok(Wakeup::Readable))
+                Poll::Ready(Ok(ControlFlow::Continue(())))
             }
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
-                Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::OutOfMemory)))
+                Poll::Ready(Ok(ControlFlow::Break(WaitEnd::OutOfMemory)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
             Poll::Pending => self.poll_wait(read, cx),
@@ -342,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Waits for bytes that have not arrived.
     #[inline]
-    fn poll_wait(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Result<Wakeup, Gone>> {
+    fn poll_wait(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
         let now = self.registration.now();
         let began = *self.wait_began.get_or_insert(now);
         let mut limit = self.registration.limits().idle;
@@ -356,7 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             (deadline, end) = (self.drain_deadline(), WaitEnd::Draining);
         }
         match self.poll_stop(deadline, cx) {
-            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(Wakeup::Stopped(end))),
+            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(ControlFlow::Break(end))),
             Poll::Ready(Stop::Aborted) => Poll::Ready(Err(Gone::Aborted)),
             Poll::Pending => {
                 // The server may have begun to drain between the check above and the setting of the waker.
@@ -443,14 +430,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.function_began = None;
     }
 
-    /// Flushes the write buffer, and closes the stream so that the peer receives it.
+    /// Flushes the write buffer, and closes the stream so that the peer receives it. An idle connection is
+    /// one that waited for a request.
     pub(super) async fn close(
         &mut self,
         slot: &mut BufferSlot,
         unsent: &mut Unsent,
-        mut end: End,
+        mut is_idle: bool,
     ) -> Result<(), Gone> {
-        if end == End::Idle {
+        if is_idle {
             // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
             // unread bytes is reset, and the peer would lose what is sent here.
             yield_now().await;
@@ -464,7 +452,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         poll_fn(|cx| self.poll_shutdown(cx)).await;
         if !has_ended && !self.registration.limits().linger.is_zero() {
             self.wait_began = None;
-            poll_fn(|cx| self.poll_linger(slot, &mut end, cx)).await;
+            poll_fn(|cx| self.poll_linger(slot, &mut is_idle, cx)).await;
         }
         Ok(())
     }
@@ -484,7 +472,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     fn poll_linger(
         &mut self,
         slot: &mut BufferSlot,
-        end: &mut End,
+        is_idle: &mut bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let limit = self.registration.limits().linger;
@@ -496,12 +484,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         for _ in 0..LINGER_READS {
             read.reset();
             match read.poll_read(cx, &mut self.stream) {
-                Poll::Ready(Ok(())) if !read.has_ended() => *end = End::Busy,
+                Poll::Ready(Ok(())) if !read.has_ended() => *is_idle = false,
                 Poll::Ready(_) => return Poll::Ready(()),
                 // Nothing is unread, and the peer has what was sent before the connection was idle.
-                Poll::Pending
-                    if *end == End::Idle && is_delivered && coop::has_budget_remaining() =>
-                {
+                Poll::Pending if *is_idle && is_delivered && coop::has_budget_remaining() => {
                     return Poll::Ready(());
                 }
                 Poll::Pending => {

@@ -13,6 +13,7 @@
 use std::{
     future::poll_fn,
     mem::take,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
@@ -41,7 +42,7 @@ mod respond;
 pub(super) use io::CloseKind;
 
 use dispatch::{Handler, Pause, process_ready, process_waiting};
-use io::{End, Gone, Io, Wakeup};
+use io::{Gone, Io};
 use respond::{Flow, Responder, log_panic};
 
 /// One connection of a server.
@@ -105,7 +106,7 @@ where
         let mut flow = self.handler.greet(&mut self.responder, write);
         let ended = loop {
             if flow.is_break() {
-                break Ok(End::Busy);
+                break Ok(false);
             }
             let ran = {
                 let mut running = pin!(self.run());
@@ -120,9 +121,9 @@ where
             }
         };
         let closed = match ended {
-            Ok(end) => {
+            Ok(is_idle) => {
                 let unsent = self.responder.unsent();
-                self.io.close(&mut self.buffers, unsent, end).await
+                self.io.close(&mut self.buffers, unsent, is_idle).await
             }
             Err(gone) => Err(gone),
         };
@@ -131,22 +132,18 @@ where
         }
     }
 
-    /// Processes requests until the connection ends.
-    async fn run(&mut self) -> Result<End, Gone> {
+    /// Processes requests until the connection ends. Returns `true` if it was idle.
+    async fn run(&mut self) -> Result<bool, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let wakeup = poll_fn(|cx| {
+                let wait = poll_fn(|cx| {
                     self.io
                         .poll_wakeup(&mut self.buffers, self.responder.unsent(), cx)
                 });
-                match wakeup.await? {
-                    Wakeup::Readable => {}
-                    Wakeup::Stopped(why) => {
-                        let Buffers { read, ahead, write } = self.buffers.checkout();
-                        self.responder.wait_ended(self.io.tally(), read, why, write);
-                        let is_idle = !read.has_started() && ahead.is_empty();
-                        return Ok(if is_idle { End::Idle } else { End::Busy });
-                    }
+                if let ControlFlow::Break(why) = wait.await? {
+                    let Buffers { read, ahead, write } = self.buffers.checkout();
+                    self.responder.wait_ended(self.io.tally(), read, why, write);
+                    return Ok(!read.has_started() && ahead.is_empty());
                 }
             }
             let (handler, responder, io) = (&mut self.handler, &mut self.responder, &mut self.io);
@@ -161,7 +158,7 @@ where
                 };
                 match pause {
                     Pause::NeedMore => break,
-                    Pause::Close => return Ok(End::Busy),
+                    Pause::Close => return Ok(false),
                     Pause::Full | Pause::Spent => {}
                 }
                 poll_fn(|cx| io.poll_flush(write, responder.unsent(), cx)).await?;

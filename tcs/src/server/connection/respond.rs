@@ -47,15 +47,12 @@ pub(super) struct Responder<P: ServerProtocol> {
 /// | occasion | the protocol's message | counts as a response | the connection |
 /// |---|---|---|---|
 /// | `Request` | yes | by its kind | goes on if something was written, unless the kind is final |
-/// | `Unfinished` | to peers of ours | rejected | closes |
 /// | `Closing` | to peers of ours | no | closes |
 /// | `LastReply` | no: the peer would take it for one more reply | no | closes |
 #[derive(Debug)]
 pub(super) enum Occasion {
     /// A request is rejected, or its function failed.
     Request(Rejection),
-    /// The rest of a frame did not arrive in time.
-    Unfinished(Rejection, PeerKind),
     /// The server closes the connection.
     Closing(Rejection, PeerKind),
     /// The server closes the connection after the reply just written.
@@ -199,10 +196,6 @@ impl<P: ServerProtocol> Responder<P> {
             Occasion::Request(rejection) => {
                 self.unsent.count(rejection.kind());
                 (rejection, true)
-            }
-            Occasion::Unfinished(rejection, peer) => {
-                self.unsent.rejected += 1;
-                (rejection, peer == PeerKind::Ours)
             }
             Occasion::Closing(rejection, peer) => (rejection, peer == PeerKind::Ours),
             Occasion::LastReply(why) => (going_away(why), false),
@@ -385,6 +378,7 @@ impl<P: ServerProtocol> Responder<P> {
         let is_request = !is_idle && !read.is_skipping();
         if is_request {
             self.count_received(tally);
+            self.unsent.rejected += 1;
         }
         let timed_out = |text| Rejection::new(RejectionKind::Idle, text);
         let rejection = match why {
@@ -408,12 +402,7 @@ impl<P: ServerProtocol> Responder<P> {
         };
         let unread = read.input(self.frame_len(), Side::Server);
         let peer = peer_kind(tally, unread.bytes());
-        let occasion = if is_request {
-            Occasion::Unfinished
-        } else {
-            Occasion::Closing
-        };
-        let _: Flow = self.write_rejection(write, occasion(rejection, peer));
+        let _: Flow = self.write_rejection(write, Occasion::Closing(rejection, peer));
         if why == WaitEnd::OutOfMemory {
             // *Busy* is not final.
             let closes = Occasion::LastReply("the rest of the frame was not read");
