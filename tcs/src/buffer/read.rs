@@ -329,7 +329,11 @@ impl<'a> Frames<'a> {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
-        Unparsed::new(self.unread(), limit, side, self.arrival)
+        let unread = match self.bytes.get(*self.start..) {
+            Some(unread) => unread,
+            None => nothing(),
+        };
+        Unparsed::new(unread, limit, side, self.arrival)
     }
 
     /// Takes a frame that has arrived off `input`. Returns its message, or nothing if the range of the
@@ -366,14 +370,6 @@ impl<'a> Frames<'a> {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.arrival == Arrival::Ended
-    }
-
-    #[inline]
-    fn unread(&self) -> &'a [u8] {
-        match self.bytes.get(*self.start..) {
-            Some(unread) => unread,
-            None => nothing(),
-        }
     }
 
     /// Marks `missing` bytes to be dropped when they arrive.

@@ -166,15 +166,10 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     write: &mut WriteBuffer,
     scratch: &'a mut Vec<u8>,
 ) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
-    // A typed framing can find messages without bytes.
-    if io.must_yield(|| P::Framing::TYPED || !frames.is_empty()) {
-        return Step::Pause(Pause::Spent);
-    }
     let frame = match responder.next_request(io, frames, write) {
         Ok(frame) => frame,
         Err(pause) => return Step::Pause(pause),
     };
-    io.count_frame(|| !frames.is_empty());
     match format::read::<P::Format, P::Request<'a>, _>(frame, scratch, responder.framing()) {
         Ok(request) => {
             let Handler {
@@ -225,39 +220,38 @@ impl<P: ServerProtocol> Responder<P> {
         write: &mut WriteBuffer,
     ) -> Result<&'b [u8], Pause> {
         loop {
+            // A typed framing can find messages without bytes.
+            if io.must_yield(|| P::Framing::TYPED || frames.has_started()) {
+                return Err(Pause::Spent);
+            }
             let input = frames.input(self.frame_len(), Side::Server);
-            // Messages have an arm of their own, which lets the optimizer keep the framing's checks.
             let parsed = match self.framing().parse(input) {
-                Ok(Some(parsed))
-                    if parsed.kind == FrameKind::Message && is_possible::<P>(&parsed, input) =>
-                {
-                    let frame = frames.take(input, parsed);
-                    self.count_received(io.tally());
-                    return Ok(frame);
-                }
-                Ok(None) if frames.has_ended() => return Err(Pause::Close),
-                Ok(None) if !frames.has_started() => return Err(Pause::NeedMore),
-                Ok(None) => return Err(pause_for_rest(io)),
                 Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
+                Ok(None) if frames.has_ended() => return Err(Pause::Close),
+                Ok(None) => {
+                    // The part of a frame counts as well: a stream may always have another one.
+                    if frames.has_started() {
+                        io.count_frame(|| true);
+                    }
+                    return Err(Pause::NeedMore);
+                }
                 unusable => {
                     let error = unusable.err().unwrap_or_else(impossible_frame);
                     self.bad_frame(io.tally(), write, &error, input.bytes());
                     return Err(Pause::Close);
                 }
             };
+            if parsed.kind == FrameKind::Message {
+                let frame = frames.take(input, parsed);
+                io.count_frame(|| !frames.is_empty());
+                self.count_received(io.tally());
+                return Ok(frame);
+            }
             let (kind, length) = (parsed.kind, parsed.frame.len());
             frames.skip(parsed.consumed);
-            let flow = self.handle_other_frame(io.tally(), write, kind, length);
-            if flow.is_break() {
-                return Err(Pause::Close);
-            }
-            // Other frames use up the budget as well.
             io.count_frame(|| true);
-            if io.must_yield(|| true) {
-                return Err(Pause::Spent);
-            }
-            if write.is_full() {
-                return Err(Pause::Full);
+            if let Some(pause) = self.handle_other_frame(io.tally(), write, kind, length) {
+                return Err(pause);
             }
         }
     }
@@ -271,36 +265,26 @@ impl<P: ServerProtocol> Responder<P> {
         write: &mut WriteBuffer,
         kind: FrameKind,
         length: usize,
-    ) -> Flow {
+    ) -> Option<Pause> {
         match kind {
-            FrameKind::Message | FrameKind::Control(0x80..) => Flow::Continue(()),
             FrameKind::TooLarge => {
                 self.count_received(tally);
                 let text = too_large(length, self.frame_len());
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
                 let flow = self.write_rejection(write, Occasion::Request(rejection));
-                self.close_after_first(write, flow)
+                pause_after(self, write, flow)
             }
-            FrameKind::Control(code) => {
+            FrameKind::Control(code @ ..0x80) => {
                 let error = FrameError::malformed(format_args!(
                     "a control frame of kind {code:#04x}, which clients do not send"
                 ));
                 self.bad_frame(tally, write, &error, &[]);
-                Flow::Break(())
+                Some(Pause::Close)
             }
+            // Control frames that may be ignored.
+            _ => None,
         }
     }
-}
-
-/// Returns why the loop pauses when the rest of a frame is missing. The read of each part uses up the
-/// budget, because a stream may always have another part.
-#[cold]
-fn pause_for_rest<S>(io: &mut Io<S>) -> Pause {
-    if io.must_yield(|| true) {
-        return Pause::Spent;
-    }
-    io.count_frame(|| true);
-    Pause::NeedMore
 }
 
 fn impossible_frame() -> FrameError {
