@@ -126,7 +126,7 @@ impl ReadBuffer {
     ///
     /// Takes a buffer from the pool. Returns it if the read is pending and the buffer is empty.
     ///
-    /// Cancel safe: the buffer has all bytes that were read.
+    /// Keeps what was transferred: the buffer has all bytes that were read.
     pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -381,8 +381,8 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// Returns no bytes. It is out of line, so that the usual case is a branch and not a selection of
-/// values.
+/// Returns no bytes. It is out of line, so that the compiler makes a branch of it. A conditional move would
+/// delay the usual case.
 #[cold]
 fn nothing() -> &'static [u8] {
     &[]
@@ -409,7 +409,7 @@ impl ReadAhead {
     /// Reads the bytes that have arrived, at most 64 KiB in all. Returns `Ready` when the input has
     /// ended or failed.
     ///
-    /// Cancel safe: bytes that were read are kept.
+    /// Keeps what was transferred: bytes that were read stay here.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,

@@ -25,8 +25,8 @@ use crate::{
     framing::{FrameKind, too_large},
 };
 
-/// What a protocol function borrows from its connection.
-pub(super) struct Handler<P: ServerProtocol> {
+/// The protocol whose function is called, and what the function borrows from its connection.
+pub(super) struct Callee<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
     info: ConnectionInfo,
     session: P::Session,
@@ -59,7 +59,7 @@ enum Step<F> {
 /// needs no room for it.
 #[inline(never)]
 pub(super) fn process_ready<P: ServerProtocol, S>(
-    handler: &mut Handler<P>,
+    callee: &mut Callee<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'_>,
@@ -68,7 +68,7 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
     loop {
         // Each request has its own, so that a large one does not outlive its request.
         let mut scratch = Vec::new();
-        let flow = match step(handler, responder, io, frames, write, &mut scratch) {
+        let flow = match step(callee, responder, io, frames, write, &mut scratch) {
             Step::Call(function) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
                 // The function is dropped before its request is answered.
@@ -90,7 +90,7 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
 /// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
 /// are read ahead.
 pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite + Unpin>(
-    handler: &mut Handler<P>,
+    callee: &mut Callee<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'_>,
@@ -103,7 +103,7 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
         let result = {
             // Nothing else may hold the future, or the task would have room for two.
             let mut function = pin!(
-                match step(handler, responder, io, frames, write, &mut scratch) {
+                match step(callee, responder, io, frames, write, &mut scratch) {
                     Step::Call(function) => function,
                     Step::Rejected(flow) => match pause_after(responder, write, flow) {
                         Some(pause) => return Ok(pause),
@@ -159,7 +159,7 @@ fn pause_after<P: ServerProtocol>(
     reason = "it is the loop; outlined, it costs a sixth more"
 )]
 fn step<'a, 'b: 'a, P: ServerProtocol, S>(
-    handler: &'a mut Handler<P>,
+    callee: &'a mut Callee<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'b>,
@@ -172,11 +172,11 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     };
     match format::read::<P::Format, P::Request<'a>, _>(frame, scratch, responder.framing()) {
         Ok(request) => {
-            let Handler {
+            let Callee {
                 shared,
                 info,
                 session,
-            } = handler;
+            } = callee;
             let context = Context::new(info, session);
             Step::Call(shared.protocol.process_request(context, request))
         }
@@ -187,7 +187,7 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     }
 }
 
-impl<P: ServerProtocol> Handler<P> {
+impl<P: ServerProtocol> Callee<P> {
     pub(super) fn new(shared: Arc<Shared<P>>, info: ConnectionInfo) -> Self {
         Self {
             session: shared.protocol.open_session(info.peer()),
@@ -200,7 +200,7 @@ impl<P: ServerProtocol> Handler<P> {
     pub(super) fn greet(&mut self, responder: &mut Responder<P>, write: &mut WriteBuffer) -> Flow {
         let protocol = &self.shared.protocol;
         match protocol.greeting(self.info.peer(), &mut self.session) {
-            Some(greeting) => responder.greet(write, greeting),
+            Some(greeting) => responder.write_greeting(write, greeting),
             None => Flow::Continue(()),
         }
     }
@@ -244,7 +244,7 @@ impl<P: ServerProtocol> Responder<P> {
             if parsed.kind == FrameKind::Message {
                 let frame = frames.take(input, parsed);
                 io.count_frame(|| !frames.is_empty());
-                self.count_received(io.tally());
+                self.begin_request(io.tally());
                 return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.frame.len());
@@ -268,7 +268,7 @@ impl<P: ServerProtocol> Responder<P> {
     ) -> Option<Pause> {
         match kind {
             FrameKind::TooLarge => {
-                self.count_received(tally);
+                self.begin_request(tally);
                 let text = too_large(length, self.frame_len());
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
                 let flow = self.write_rejection(write, Occasion::Request(rejection));
@@ -291,8 +291,10 @@ fn impossible_frame() -> FrameError {
     FrameError::malformed("the server's framing found a frame without bytes, or beyond them")
 }
 
-/// Returns `false` for a frame that consumes nothing, which would be found again for ever, or more than has
-/// arrived. There are two exceptions: the rest of an oversized message may follow, and a typed message may
+/// Returns `true` if the frame consumes some bytes, and no more than have arrived. A frame without bytes would
+/// be found again and again.
+///
+/// There are two exceptions: the rest of an oversized message may follow later, and a typed message may
 /// need no bytes.
 #[inline]
 fn is_possible<P: ServerProtocol>(parsed: &ParsedFrame, input: Unparsed<'_>) -> bool {

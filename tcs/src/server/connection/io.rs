@@ -1,8 +1,6 @@
 //! Waits for a request, for the peer to read, for a function, and for the peer to close.
 //!
-//! Only this module touches the stream. Each wait has a deadline: a `Pending` must have passed through
-//! [`Io::poll_stop`]. The exceptions are two yields: of a spent budget (see [`Io::resume`]), and before an
-//! idle connection closes.
+//! Only this module touches the stream. Each wait has a deadline; see [`Registration::poll_stop`].
 
 use std::{
     fmt,
@@ -35,13 +33,13 @@ use crate::{
 pub(super) struct Io<S> {
     stream: S,
     close: CloseKind,
-    /// Whether a peer that closes its sending half while a function waits is gone.
+    /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
     /// Whether the connection ends with the function that waited. This is noted before that function is
     /// dropped, because its drop may panic.
     pub(super) is_over: bool,
     budget: Budget,
-    /// When the wait for a request began, for the rest of one, or for the peer to close.
+    /// When the current wait began: for a request, for the rest of one, or for the peer to close.
     wait_began: Option<Time>,
     /// When this connection noticed that the server drains.
     drain_began: Option<Time>,
@@ -190,7 +188,7 @@ impl<S> Io<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Flushes the write buffer, then reads once. Releases the buffers while it waits.
     ///
-    /// Cancel safe: bytes that arrived are in the read buffer.
+    /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
     pub(super) fn poll_wakeup(
         &mut self,
@@ -217,34 +215,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ) -> Poll<Wait> {
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || unsent.sum() > 0 {
-            ready!(self.poll_flush(write, unsent, cx))?;
+            ready!(self.poll_flush_in_time(write, unsent, cx))?;
         }
         self.poll_request_bytes(read, ahead, cx)
     }
 
     /// Flushes the write buffer, and counts its responses as sent.
     ///
-    /// Cancel safe: what was sent is not sent again.
+    /// Gives the connection up if the peer does not read in time. Keeps what was transferred: what was sent is
+    /// not sent again.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "it is the loop; outlined, it costs a hundredth of a lone request"
     )]
-    pub(super) fn poll_flush(
+    pub(super) fn poll_flush_in_time(
         &mut self,
         write: &mut WriteBuffer,
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
-        match self.poll_send(write, unsent, cx) {
+        match self.poll_flush(write, unsent, cx) {
             Poll::Ready(sent) => Poll::Ready(sent.map_err(Gone::Error)),
             Poll::Pending => self.poll_stalled(write, cx),
         }
     }
 
+    /// Flushes the write buffer without a time limit, and counts its responses as sent.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `poll_flush`")]
-    fn poll_send(
+    #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
+    fn poll_flush(
         &mut self,
         write: &mut WriteBuffer,
         unsent: &mut Unsent,
@@ -253,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if ready!(write.poll_flush(cx, &mut self.stream))? > LARGE_FLUSH {
             self.large_flush = Some(self.registration.now());
         }
-        self.registration.tally().sent(unsent);
+        self.registration.tally().count_sent(unsent);
         self.stall = None;
         Poll::Ready(Ok(()))
     }
@@ -291,7 +291,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             self.wait_began = None;
         }
         let has_started = read.has_started();
-        if self.registration.is_draining() && self.is_drained(has_started || !ahead.is_empty()) {
+        if self.registration.is_draining() && self.drain_ends_wait(has_started || !ahead.is_empty())
+        {
             return Poll::Ready(Ok(ControlFlow::Break(WaitEnd::Draining)));
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
@@ -316,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ///
     /// It is asked before each read, because a peer may never stop sending.
     #[cold]
-    fn is_drained(&mut self, has_more: bool) -> bool {
+    fn drain_ends_wait(&mut self, has_more: bool) -> bool {
         let deadline = self.drain_deadline();
         !has_more || self.registration.has_passed(deadline)
     }
@@ -358,7 +359,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks
     /// the deadlines.
     ///
-    /// Cancel safe: bytes that arrived are kept, and what was sent is not sent again.
+    /// Keeps what was transferred in both directions.
     pub(super) fn poll_while_function_waits(
         &mut self,
         has_ended: bool,
@@ -373,7 +374,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let request_deadline = self.registration.deadline(began, limits.request);
         let mut half_close_deadline = None;
         let mut deadline = request_deadline;
-        match self.poll_send(write, unsent, cx) {
+        match self.poll_flush(write, unsent, cx) {
             Poll::Ready(sent) => {
                 sent.map_err(Gone::Error)?;
                 write.shrink();
@@ -443,7 +444,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             // unread bytes is reset, and the peer would lose what is sent here.
             yield_now().await;
         }
-        poll_fn(|cx| self.poll_flush(&mut slot.checkout().write, unsent, cx)).await?;
+        poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, unsent, cx)).await?;
         let has_ended = slot.checkout().read.has_ended();
         if has_ended && self.close == CloseKind::Drop {
             return Ok(());

@@ -41,7 +41,7 @@ mod respond;
 
 pub(super) use io::CloseKind;
 
-use dispatch::{Handler, Pause, process_ready, process_waiting};
+use dispatch::{Callee, Pause, process_ready, process_waiting};
 use io::{Gone, Io};
 use respond::{Flow, Responder, log_panic};
 
@@ -49,7 +49,7 @@ use respond::{Flow, Responder, log_panic};
 ///
 /// Each idle connection pays for its size, so what all connections share is behind a pointer.
 pub(super) struct Connection<P: ServerProtocol, S> {
-    handler: Handler<P>,
+    callee: Callee<P>,
     responder: Responder<P>,
     buffers: BufferSlot,
     /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
@@ -86,7 +86,7 @@ where
             assert_no_mistake(server_mistake::<P>());
         }
         Self {
-            handler: Handler::new(Arc::clone(&shared), new.info),
+            callee: Callee::new(Arc::clone(&shared), new.info),
             responder: Responder::new(shared),
             buffers: BufferSlot::new(),
             has_unprocessed: false,
@@ -103,7 +103,7 @@ where
     /// Serves the connection until it ends. The caller then drops it.
     pub(super) async fn serve(&mut self) {
         let write = &mut self.buffers.checkout().write;
-        let mut flow = self.handler.greet(&mut self.responder, write);
+        let mut flow = self.callee.greet(&mut self.responder, write);
         let ended = loop {
             if flow.is_break() {
                 break Ok(false);
@@ -146,22 +146,22 @@ where
                     return Ok(!read.has_started() && ahead.is_empty());
                 }
             }
-            let (handler, responder, io) = (&mut self.handler, &mut self.responder, &mut self.io);
+            let (callee, responder, io) = (&mut self.callee, &mut self.responder, &mut self.io);
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
             let mut frames = read.frames();
             loop {
                 let pause = if P::WAITS {
-                    process_waiting(handler, responder, io, &mut frames, ahead, write).await?
+                    process_waiting(callee, responder, io, &mut frames, ahead, write).await?
                 } else {
-                    process_ready(handler, responder, io, &mut frames, write)
+                    process_ready(callee, responder, io, &mut frames, write)
                 };
                 match pause {
                     Pause::NeedMore => break,
                     Pause::Close => return Ok(false),
                     Pause::Full | Pause::Spent => {}
                 }
-                poll_fn(|cx| io.poll_flush(write, responder.unsent(), cx)).await?;
+                poll_fn(|cx| io.poll_flush_in_time(write, responder.unsent(), cx)).await?;
                 if pause == Pause::Spent {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
