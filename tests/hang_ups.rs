@@ -49,8 +49,8 @@ enum Ends {
     Dropped,
     /// Nothing can drop it.
     ByItself,
-    /// Nothing can drop it, and it has no reply that could not be sent.
-    Unsaid,
+    /// Nothing can drop it, and it returns without a reply.
+    WithoutReply,
 }
 
 /// What becomes of a function whose peer resets the connection.
@@ -72,7 +72,7 @@ impl Ends {
                 returned: 1,
                 served: 0,
             },
-            Self::Unsaid => Expected {
+            Self::WithoutReply => Expected {
                 returned: 1,
                 served: 1,
             },
@@ -166,7 +166,7 @@ macro_rules! each_hold {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sync_without_replies() {
-                $function(SilentHold::new, Ends::Unsaid, TEXTS).await;
+                $function(SilentHold::new, Ends::WithoutReply, TEXTS).await;
             }
 
             #[tokio::test]

@@ -126,7 +126,7 @@ impl ReadBuffer {
     ///
     /// Takes a buffer from the pool. Returns it if the read is pending and the buffer is empty.
     ///
-    /// Cancel safe: the buffer has all bytes that were read.
+    /// Keeps what was transferred: the buffer has all bytes that were read.
     pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -329,7 +329,11 @@ impl<'a> Frames<'a> {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
-        Unparsed::new(self.unread(), limit, side, self.read_state)
+        let unread = match self.bytes.get(*self.start..) {
+            Some(unread) => unread,
+            None => nothing(),
+        };
+        Unparsed::new(unread, limit, side, self.read_state)
     }
 
     /// Takes a frame that has arrived off `input`. Returns its message, or nothing if the range of the
@@ -368,14 +372,6 @@ impl<'a> Frames<'a> {
         self.read_state == ReadState::Eof
     }
 
-    #[inline]
-    fn unread(&self) -> &'a [u8] {
-        match self.bytes.get(*self.start..) {
-            Some(unread) => unread,
-            None => nothing(),
-        }
-    }
-
     /// Marks `missing` bytes to be dropped when they arrive.
     #[cold]
     fn skip_ahead(&mut self, missing: usize) {
@@ -385,8 +381,8 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// Returns no bytes. It is out of line, so that the usual case is a branch and not a selection of
-/// values.
+/// Returns no bytes. It is out of line, so that the compiler makes a branch of it. A conditional move would
+/// delay the usual case.
 #[cold]
 fn nothing() -> &'static [u8] {
     &[]
@@ -413,7 +409,7 @@ impl ReadAhead {
     /// Reads the bytes that have arrived, at most 64 KiB in all. Returns `Ready` when the input has
     /// ended or failed.
     ///
-    /// Cancel safe: bytes that were read are kept.
+    /// Keeps what was transferred: bytes that were read stay here.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,

@@ -314,9 +314,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # Panics
     ///
     /// Panics if [`open_session`](ServerProtocol::open_session),
-    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics, if the
-    /// session panics when it is dropped, or if the stream panics. Other panics are answered or close the
-    /// connection, as over TCP.
+    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics, or the
+    /// greeting as it is written; if the session panics when it is dropped; and if the stream panics. Other
+    /// panics are answered or close the connection, as over TCP.
     ///
     /// # Cancel safety
     ///

@@ -95,13 +95,13 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts a received request.
     #[inline]
-    pub(super) fn receive(&self) {
+    pub(super) fn count_received(&self) {
         add(&self.received, 1);
     }
 
     /// Counts the responses in `unsent` as sent, and resets it.
     #[inline]
-    pub(super) fn sent(&self, unsent: &mut Unsent) {
+    pub(super) fn count_sent(&self, unsent: &mut Unsent) {
         add(&self.served, std::mem::take(&mut unsent.served));
         if unsent.failed | unsent.rejected != 0 {
             self.others_sent(std::mem::take(unsent));
@@ -182,8 +182,8 @@ mod tests {
         scope(|threads| {
             threads.spawn(|| {
                 while !is_over.load(Relaxed) {
-                    tally.receive();
-                    tally.sent(&mut Unsent {
+                    tally.count_received();
+                    tally.count_sent(&mut Unsent {
                         served: 1,
                         ..Unsent::default()
                     });

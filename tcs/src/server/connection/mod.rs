@@ -13,6 +13,7 @@
 use std::{
     future::poll_fn,
     mem::take,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
@@ -41,15 +42,15 @@ mod respond;
 
 pub(super) use io::CloseKind;
 
-use dispatch::{Handler, Pause, process_ready, process_waiting};
-use io::{End, Gone, Io, Wakeup};
+use dispatch::{Callee, Pause, process_ready, process_waiting};
+use io::{Gone, Io};
 use respond::{Flow, Responder, log_panic};
 
 /// One connection of a server.
 ///
 /// Each idle connection pays for its size, so what all connections share is behind a pointer.
 pub(super) struct Connection<P: ServerProtocol, S> {
-    handler: Handler<P>,
+    callee: Callee<P>,
     responder: Responder<P>,
     buffers: BufferSlot,
     /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
@@ -87,7 +88,7 @@ where
             assert_no_mistake(server_mistake::<P>(true));
         }
         Self {
-            handler: Handler::new(Arc::clone(&shared), new.info),
+            callee: Callee::new(Arc::clone(&shared), new.info),
             responder: Responder::new(shared),
             buffers: BufferSlot::new(),
             has_unprocessed: false,
@@ -104,10 +105,10 @@ where
     /// Serves the connection until it ends. The caller then drops it.
     pub(super) async fn serve(&mut self) {
         let write = &mut self.buffers.checkout().write;
-        let mut flow = self.handler.greet(&mut self.responder, write);
+        let mut flow = self.callee.greet(&mut self.responder, write);
         let ended = loop {
             if flow.is_break() {
-                break Ok(End::Busy);
+                break Ok(false);
             }
             let ran = {
                 let mut running = pin!(self.run());
@@ -122,9 +123,9 @@ where
             }
         };
         let closed = match ended {
-            Ok(end) => {
+            Ok(is_idle) => {
                 let unsent = self.responder.unsent();
-                self.io.close(&mut self.buffers, unsent, end).await
+                self.io.close(&mut self.buffers, unsent, is_idle).await
             }
             Err(gone) => Err(gone),
         };
@@ -133,40 +134,36 @@ where
         }
     }
 
-    /// Processes requests until the connection ends.
-    async fn run(&mut self) -> Result<End, Gone> {
+    /// Processes requests until the connection ends. Returns `true` if it was idle.
+    async fn run(&mut self) -> Result<bool, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let wakeup = poll_fn(|cx| {
+                let wait = poll_fn(|cx| {
                     self.io
                         .poll_wakeup(&mut self.buffers, self.responder.unsent(), cx)
                 });
-                match wakeup.await? {
-                    Wakeup::Readable => {}
-                    Wakeup::Stopped(why) => {
-                        let Buffers { read, ahead, write } = self.buffers.checkout();
-                        self.responder.wait_ended(self.io.tally(), read, why, write);
-                        let is_idle = !read.has_started() && ahead.is_empty();
-                        return Ok(if is_idle { End::Idle } else { End::Busy });
-                    }
+                if let ControlFlow::Break(why) = wait.await? {
+                    let Buffers { read, ahead, write } = self.buffers.checkout();
+                    self.responder.wait_ended(self.io.tally(), read, why, write);
+                    return Ok(!read.has_started() && ahead.is_empty());
                 }
             }
-            let (handler, responder, io) = (&mut self.handler, &mut self.responder, &mut self.io);
+            let (callee, responder, io) = (&mut self.callee, &mut self.responder, &mut self.io);
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
             let mut frames = read.frames();
             loop {
                 let pause = if P::WAITS {
-                    process_waiting(handler, responder, io, &mut frames, ahead, write).await?
+                    process_waiting(callee, responder, io, &mut frames, ahead, write).await?
                 } else {
-                    process_ready(handler, responder, io, &mut frames, write)
+                    process_ready(callee, responder, io, &mut frames, write)
                 };
                 match pause {
                     Pause::NeedMore => break,
-                    Pause::Close => return Ok(End::Busy),
+                    Pause::Close => return Ok(false),
                     Pause::Full | Pause::Spent => {}
                 }
-                poll_fn(|cx| io.poll_flush(write, responder.unsent(), cx)).await?;
+                poll_fn(|cx| io.poll_flush_in_time(write, responder.unsent(), cx)).await?;
                 if pause == Pause::Spent {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
