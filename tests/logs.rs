@@ -102,7 +102,10 @@ async fn log_says_what_a_stranger_speaks() {
     for (bytes, expected) in [
         ("GET / HTTP/1.1\r\n", "reason=that looks like HTTP "),
         ("SSH-2.0-a\r\n", "reason=that looks like SSH "),
-        ("PROXY UNKNOWN\r\n", "reason=that looks like a PROXY header "),
+        (
+            "PROXY UNKNOWN\r\n",
+            "reason=that looks like a PROXY header ",
+        ),
     ] {
         let mut peer = server.peer().await;
         within(peer.send(bytes)).await;

@@ -308,7 +308,7 @@ mod tests {
         let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
         let mut connection = Connection::open(shared, new);
         // Nothing sweeps, so only the connection itself can notice.
-        let served = timeout(Duration::from_secs(60), connection.serve());
+        let served = timeout(Duration::from_mins(1), connection.serve());
         served.await.expect("it ends");
     }
 
