@@ -79,9 +79,12 @@ fn python_client(server: SocketAddr, requests: &[&str]) -> Process {
 
 #[test]
 fn client_of_the_specification_is_short() {
-    let script = include_str!("../examples/client.py");
+    let script = include_str!("../../../examples/client.py");
     let shown = format!("```python\n{script}```\n");
-    assert!(include_str!("../WIRE.md").contains(&shown), "it differs");
+    assert!(
+        include_str!("../../../WIRE.md").contains(&shown),
+        "it differs"
+    );
     assert!(script.lines().count() <= 15, "it is long");
 }
 

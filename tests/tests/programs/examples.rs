@@ -34,8 +34,11 @@ async fn hello_prints_the_response_and_ends() {
 #[tokio::test]
 async fn operations_print_what_their_header_says() {
     for (example, source) in [
-        ("operations", include_str!("../examples/operations.rs")),
-        ("world", include_str!("../examples/world.rs")),
+        (
+            "operations",
+            include_str!("../../../examples/operations.rs"),
+        ),
+        ("world", include_str!("../../../examples/world.rs")),
     ] {
         let blocks = source.split("//! ```").collect::<Vec<_>>();
         let printed = blocks[3].lines().skip(1);
@@ -95,7 +98,7 @@ async fn greeting_holds_the_dialogue_of_its_header() {
     let _port = port_1234().await;
     let mut server = Process::example("greeting");
     // The columns of the header: what is said, and what is typed.
-    let header = include_str!("../examples/greeting.rs");
+    let header = include_str!("../../../examples/greeting.rs");
     let dialogue: Vec<&str> = header
         .lines()
         .skip_while(|line| !line.starts_with("//! 220"))

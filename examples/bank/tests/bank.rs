@@ -11,7 +11,7 @@ use std::{
 use tcs_tests::process::{Process, ask, connect};
 
 /// The header of the program, which shows what to try.
-const PROGRAM: &str = include_str!("../examples/bank/main.rs");
+const PROGRAM: &str = include_str!("../main.rs");
 
 /// Names a database that does not exist yet.
 fn database(name: &str) -> PathBuf {
