@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tcs_tests::process::{Process, ask, connect};
+use tcs_tests::process::{Process, ask, connect, is_missing};
 
 /// The header of the program, which shows what to try.
 const PROGRAM: &str = include_str!("../main.rs");
@@ -133,6 +133,9 @@ async fn concurrent_withdrawals_neither_lose_nor_invent_money() {
 
 #[tokio::test]
 async fn python_client_withdraws() {
+    if is_missing("python3") {
+        return;
+    }
     let (bank, address) = bank(&database("python.db")).await;
     let port = address.port().to_string();
     for (request, expected) in [

@@ -1,7 +1,7 @@
 //! Each example does what its header says.
 
 use tcs_tests::{
-    process::{Process, ask, connect, port_1234},
+    process::{Process, ask, connect, is_missing, port_1234},
     within,
 };
 use tokio::io::AsyncReadExt as _;
@@ -161,6 +161,9 @@ async fn telemetry_answers_questions_only() {
 
 #[tokio::test]
 async fn json_answers_the_python_client() {
+    if is_missing("python3") {
+        return;
+    }
     let _port = port_1234().await;
     let server = Process::example("json");
     drop(connect(ADDRESS).await);
