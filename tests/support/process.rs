@@ -3,11 +3,13 @@
 //! Each wait has a deadline, and a child that is still there when its handle goes is killed.
 
 use std::{
+    env,
     ffi::OsStr,
     fs::{self, File},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{self, ExitStatus, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -194,6 +196,34 @@ impl Finished {
     }
 }
 
+/// Returns whether `program` is not installed; the test that needs it then returns.
+///
+/// One line says which test is skipped and why.
+///
+/// # Panics
+///
+/// When `CI` is `true`: where everything should be tested, nothing is skipped.
+pub fn is_missing(program: &str) -> bool {
+    let status = process::Command::new(program)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match status {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        _ => return false,
+    }
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let reason = format!("{test} needs `{program}`, which is not installed");
+    assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
+    // Not with `eprintln!`, because the harness hides what a test that passes prints.
+    io::stderr()
+        .write_all(format!("skipped: {reason}\n").as_bytes())
+        .expect("standard error is open");
+    true
+}
+
 /// Waits until somebody listens at `address`, and connects.
 ///
 /// It is for programs that do not say when they listen; nothing but trying can tell.
@@ -243,7 +273,7 @@ pub fn ask(mut stream: TcpStream, request: &str) -> impl Future<Output = String>
 ///
 /// When the lock cannot be taken, or a program that takes no part in this has the port.
 pub async fn port_1234() -> File {
-    let path = std::env::temp_dir().join("tcs-tests-port-1234.lock");
+    let path = env::temp_dir().join("tcs-tests-port-1234.lock");
     let lock = File::open(&path)
         .or_else(|_| File::create(&path))
         .expect("there is a folder for temporary files");
@@ -265,7 +295,7 @@ pub async fn port_1234() -> File {
 
 /// The folder where cargo puts the examples of the build that the running test is part of.
 fn built_examples() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows where it is");
+    let test = env::current_exe().expect("a test knows where it is");
     test.ancestors()
         .nth(2)
         .expect("a test is in `deps`")

@@ -8,7 +8,12 @@ use std::net::SocketAddr;
 use tcs::{
     Client, ConcurrentServer, IterativeServer, OnceServer, Raw, client_protocol, server_protocol,
 };
-use tcs_tests::{Heard, control, frame, process::Process, raw_server::RawServer, start, within};
+use tcs_tests::{
+    Heard, control, frame,
+    process::{Process, is_missing},
+    raw_server::RawServer,
+    start, within,
+};
 
 #[server_protocol(framing = Raw)]
 fn greet(name: &str) -> String {
@@ -36,6 +41,9 @@ async fn ask(server: SocketAddr, text: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn python_client_is_served_by_a_once_server() {
+    if is_missing("python3") {
+        return;
+    }
     let server = start(OnceServer::new(Greet)).await;
     assert_eq!(ask(server.addr(), "Zoë").await, ["Response: Hello, Zoë!"]);
     let report = server.finished().await;
@@ -44,6 +52,9 @@ async fn python_client_is_served_by_a_once_server() {
 
 #[tokio::test]
 async fn python_clients_are_served_by_an_iterative_server() {
+    if is_missing("python3") {
+        return;
+    }
     let server = start(IterativeServer::new(Greet)).await;
     let addr = server.addr();
     for name in ["Ann", "Bob", "Zoë"] {
@@ -55,6 +66,9 @@ async fn python_clients_are_served_by_an_iterative_server() {
 
 #[tokio::test]
 async fn python_clients_are_served_by_a_concurrent_server() {
+    if is_missing("python3") {
+        return;
+    }
     let server = start(ConcurrentServer::new(Greet)).await;
     let addr = server.addr();
     let (ann, bob, zoe) = tokio::join!(ask(addr, "Ann"), ask(addr, "Bob"), ask(addr, "Zoë"));
@@ -79,14 +93,20 @@ fn python_client(server: SocketAddr, requests: &[&str]) -> Process {
 
 #[test]
 fn client_of_the_specification_is_short() {
-    let script = include_str!("../examples/client.py");
+    let script = include_str!("../../../examples/client.py");
     let shown = format!("```python\n{script}```\n");
-    assert!(include_str!("../WIRE.md").contains(&shown), "it differs");
+    assert!(
+        include_str!("../../../WIRE.md").contains(&shown),
+        "it differs"
+    );
     assert!(script.lines().count() <= 15, "it is long");
 }
 
 #[tokio::test]
 async fn client_of_the_specification_is_served_and_goes_on_after_rejections() {
+    if is_missing("python3") {
+        return;
+    }
     let server = start(ConcurrentServer::new(Double)).await;
     let requests = ["1", "4000000000", "x", "", "21"];
     let client = python_client(server.addr(), &requests);
@@ -106,6 +126,9 @@ async fn client_of_the_specification_is_served_and_goes_on_after_rejections() {
 
 #[tokio::test]
 async fn client_of_the_specification_skips_notices_and_sees_the_end() {
+    if is_missing("python3") {
+        return;
+    }
     for (last, complaint) in [
         (control(0x40, "later"), "rejected (0x40): later\n"),
         (Vec::new(), "the server has closed the connection\n"),
@@ -136,6 +159,9 @@ async fn client_of_the_specification_skips_notices_and_sees_the_end() {
 /// Half a reply would look like a whole one.
 #[tokio::test]
 async fn client_of_the_specification_takes_no_half_reply() {
+    if is_missing("python3") {
+        return;
+    }
     for sent in [3, 5] {
         let (addr, server) = RawServer::once(async move |mut peer| {
             assert_eq!(within(peer.hear()).await, Heard::message("1"));
@@ -155,6 +181,9 @@ async fn client_of_the_specification_takes_no_half_reply() {
 
 #[tokio::test]
 async fn of_a_request_in_pieces_the_first_is_answered() {
+    if is_missing("python3") {
+        return;
+    }
     let server = start(ConcurrentServer::new(Greet)).await;
     let addr = server.addr();
     let port = addr.port().to_string();
@@ -176,6 +205,9 @@ async fn greeted(host: &str, port: &str, name: &str) -> String {
 
 #[tokio::test]
 async fn python_server_answers_our_client() {
+    if is_missing("python3") {
+        return;
+    }
     let mut server = Process::python("server.py", [""; 0]);
     let port = server.line().await;
     // It listens on IPv4 only; where `localhost` has an IPv6 address too, each is tried.
@@ -185,6 +217,9 @@ async fn python_server_answers_our_client() {
 
 #[tokio::test]
 async fn reply_in_several_segments_arrives_whole() {
+    if is_missing("python3") {
+        return;
+    }
     // Small ones; and so many bytes that no single read can take them.
     for (count, length) in [(3, 7), (256, 4_096)] {
         let arguments = [count, length].map(|number: usize| number.to_string());

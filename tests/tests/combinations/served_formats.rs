@@ -313,7 +313,7 @@ macro_rules! combination {
     ($framing:ty, $naive:ident, $name:ident, $format:ident) => {
         #[tokio::test]
         async fn $name() {
-            use crate::*;
+            use super::*;
 
             if (naive::$naive.encode)(b"12345").is_none() {
                 return one_size_fits::<$format>().await;

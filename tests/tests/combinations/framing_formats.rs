@@ -330,7 +330,7 @@ macro_rules! combinations {
 macro_rules! combination {
     ($framing:ty, $naive:ident, $format:ident) => {
         mod $format {
-            use crate::*;
+            use super::super::*;
 
             proptest! {
                 #![proptest_config(ProptestConfig::with_cases(CASES))]

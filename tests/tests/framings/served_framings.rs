@@ -10,7 +10,7 @@ use tcs_tests::{
     client::{Text, ask},
     gate,
     naive::{self, Naive},
-    process::Process,
+    process::{Process, is_missing},
     raw_server::RawServer,
     start, tester, within,
 };
@@ -102,6 +102,9 @@ on! {
 
 #[tokio::test]
 async fn nc_speaks_until_the_end() {
+    if is_missing("nc") {
+        return;
+    }
     let server = start(ConcurrentServer::new(tester::<UntilEof>(&gate()))).await;
     let command = format!(
         "printf 'one\\ntwo\\n' | nc -N 127.0.0.1 {}",

@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tcs_tests::process::{Process, ask, connect};
+use tcs_tests::process::{Process, ask, connect, is_missing};
 
 /// The header of the program, which shows what to try.
-const PROGRAM: &str = include_str!("../examples/bank/main.rs");
+const PROGRAM: &str = include_str!("../main.rs");
 
 /// Names a database that does not exist yet.
 fn database(name: &str) -> PathBuf {
@@ -133,6 +133,9 @@ async fn concurrent_withdrawals_neither_lose_nor_invent_money() {
 
 #[tokio::test]
 async fn python_client_withdraws() {
+    if is_missing("python3") {
+        return;
+    }
     let (bank, address) = bank(&database("python.db")).await;
     let port = address.port().to_string();
     for (request, expected) in [

@@ -1,28 +1,35 @@
 //! The expansions raise no lint: neither a warning of the compiler, nor one of strict users.
+//!
+//! The lints are on for the one version of clippy with which `compile_errors.rs` checks this file.
 
+#![cfg_attr(
+    clippy,
+    deny(
+        warnings,
+        unused,
+        future_incompatible,
+        let_underscore,
+        nonstandard_style,
+        refining_impl_trait,
+        rust_2018_idioms,
+        rust_2021_compatibility,
+        rust_2024_compatibility,
+        missing_docs,
+        missing_debug_implementations,
+        unreachable_pub,
+        unnameable_types,
+        elided_lifetimes_in_paths,
+        explicit_outlives_requirements,
+        single_use_lifetimes,
+        trivial_casts,
+        unused_qualifications,
+        unused_lifetimes,
+        unused_results,
+        variant_size_differences,
+        let_underscore_drop
+    )
+)]
 #![deny(
-    warnings,
-    unused,
-    future_incompatible,
-    let_underscore,
-    nonstandard_style,
-    refining_impl_trait,
-    rust_2018_idioms,
-    rust_2021_compatibility,
-    rust_2024_compatibility,
-    missing_docs,
-    missing_debug_implementations,
-    unreachable_pub,
-    unnameable_types,
-    elided_lifetimes_in_paths,
-    explicit_outlives_requirements,
-    single_use_lifetimes,
-    trivial_casts,
-    unused_qualifications,
-    unused_lifetimes,
-    unused_results,
-    variant_size_differences,
-    let_underscore_drop,
     clippy::all,
     clippy::pedantic,
     clippy::nursery,
@@ -61,6 +68,7 @@ use std::sync::Mutex;
 
 use tcs::{Encode, FromContext, Peer, Response, client_protocol, server_protocol};
 
+/// Greets nobody else.
 #[server_protocol]
 fn private(name: &str) -> String {
     name.to_owned()
@@ -152,8 +160,10 @@ pub fn carried(line: String) -> Result<String, String> {
     Ok(line)
 }
 
+/// Lines.
 type Text = tcs::Codec<tokio_util::codec::LinesCodec>;
 
+/// Returns the message for a rejection.
 fn in_words(rejection: &tcs::Rejection) -> &str {
     rejection.text()
 }
@@ -241,6 +251,7 @@ pub mod several {
         number + *sum
     }
 
+    /// Helps.
     fn help() -> String {
         "none".to_owned()
     }
@@ -268,10 +279,9 @@ pub mod contract {
     }
 }
 
-#[test]
-fn expansions_raise_no_lint() {
-    // That this file compiles is the test; the names above are used like users use them.
-    fn both<T: FromContext<'static>, U: Encode<tcs::Plain>>() {}
+/// Uses the names above as users do.
+fn main() {
+    const fn both<T: FromContext<'static>, U: Encode<tcs::Plain>>() {}
     both::<&Peer, &str>();
     assert_eq!(format!("{Private:?} {Documented:?}"), "Private Documented");
     assert_eq!(private(documented("a")), "a");

@@ -9,14 +9,17 @@ use std::{
     env,
     fmt::Write as _,
     fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
 };
 
 use trybuild::TestCases;
 
 /// The compiler whose texts `ui/trait_errors` holds. Others lay out the same errors differently.
 const PINNED: &str = "rustc 1.95.";
+/// The version of clippy whose lints the expansions do not raise. Others have more.
+const PINNED_CLIPPY: &str = "clippy 0.1.95";
 
 #[test]
 fn mistakes_are_explained() {
@@ -32,6 +35,22 @@ fn every_accepted_form_compiles() {
     TestCases::new().pass("ui/pass/*.rs");
 }
 
+#[test]
+fn expansions_raise_no_lint() {
+    if !version(cargo().arg("clippy")).starts_with(PINNED_CLIPPY) {
+        let skipped = format!("skipped: expansions_raise_no_lint needs {PINNED_CLIPPY}\n");
+        // Not with `eprintln!`, because the harness hides what a test that passes prints.
+        io::stderr()
+            .write_all(skipped.as_bytes())
+            .expect("it is open");
+        return;
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui/pass/lints.rs");
+    let output = run("clippy", "lints", &[file]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
 /// On any toolchain: the errors of rustc have the expected messages and lines.
 #[test]
 fn errors_of_rustc_stand_where_the_mistake_is() {
@@ -40,7 +59,8 @@ fn errors_of_rustc_stand_where_the_mistake_is() {
         .iter()
         .flat_map(|file| in_full(&read(file)))
         .collect();
-    let found = in_short(&check(&files));
+    let output = run("check", "trait_errors", &files);
+    let found = in_short(&String::from_utf8_lossy(&output.stderr));
     // The short layout puts the label behind the message.
     let same = |expected: &Found, found: &Found| {
         expected.0 == found.0 && expected.1 == found.1 && found.2.starts_with(&expected.2)
@@ -199,12 +219,13 @@ fn in_catalogue(line: &str) -> Option<(String, &str)> {
     Some((file.to_owned(), rest))
 }
 
-/// Checks each file as a program, and returns all that is said about them.
-fn check(files: &[PathBuf]) -> String {
+/// Runs a command of cargo in a project of this name, in which each of the files is a program.
+fn run(command: &str, name: &str, files: &[PathBuf]) -> Output {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let project = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trait_errors");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let project = folder.join(name);
     let mut manifest = format!(
-        "[package]\nname = \"trait-errors\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
+        "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
          bytes = \"1\"\nprost = {{ version = \"0.14\", features = [\"derive\"] }}\n\
          serde = {{ version = \"1\", features = [\"derive\"] }}\n\
          tcs = {{ path = '{}', features = [\"codec\", \"json\", \"messagepack\", \"postcard\", \"protobuf\"] }}\n\
@@ -219,9 +240,9 @@ fn check(files: &[PathBuf]) -> String {
     fs::create_dir_all(&project).expect("the project's folder");
     fs::write(project.join("Cargo.toml"), manifest).expect("the project's manifest");
     fs::copy(tests.join("../Cargo.lock"), project.join("Cargo.lock")).expect("the lock file");
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    cargo()
         .args([
-            "check",
+            command,
             "--offline",
             "--bins",
             "--keep-going",
@@ -229,19 +250,26 @@ fn check(files: &[PathBuf]) -> String {
             "short",
         ])
         .current_dir(&project)
-        .env("CARGO_TARGET_DIR", project.join("target"))
+        // The dependencies are the same.
+        .env("CARGO_TARGET_DIR", folder.join("target"))
         .env("CARGO_TERM_COLOR", "never")
         .env_remove("RUSTFLAGS")
         .output()
-        .expect("cargo runs");
-    String::from_utf8_lossy(&output.stderr).into_owned()
+        .expect("cargo runs")
+}
+
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 fn rustc_version() -> String {
-    let output = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-        .arg("--version")
-        .output()
-        .expect("rustc runs");
+    version(&mut Command::new(
+        env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()),
+    ))
+}
+
+fn version(program: &mut Command) -> String {
+    let output = program.arg("--version").output().expect("it runs");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -1,0 +1,4 @@
+//! Each framing carries each format.
+
+mod framing_formats;
+mod served_formats;

@@ -1,0 +1,7 @@
+//! What the formats promise.
+
+mod escapes;
+mod formats;
+mod formats_limits;
+mod nesting;
+mod operations_evolve;

@@ -1,0 +1,5 @@
+//! The programs of this repository do what is said of them.
+
+mod examples;
+mod readme;
+mod run;
