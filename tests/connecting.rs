@@ -20,7 +20,7 @@ async fn nobody_listening_is_told_with_the_address() {
     assert_eq!(error.peer_addr(), Some(addr));
     assert_eq!(
         format!("{error:?}"),
-        format!("cannot connect to {addr}: Connection rejected (os error 111)")
+        format!("cannot connect to {addr}: Connection refused (os error 111)")
     );
 }
 

@@ -14,6 +14,8 @@ each_kind!(
     junk_without_end_does_not_extend_the_linger,
     notices_without_end_do_not_extend_the_linger,
     notices_without_end_leave_other_tasks_their_turn,
+    frame_that_is_skipped_leaves_other_tasks_their_turn,
+    frame_in_many_parts_leaves_other_tasks_their_turn,
 );
 
 /// Ten times what the task beside the server takes.
@@ -45,9 +47,24 @@ async fn ends_its_linger<K: Kind>(more: Vec<u8>) {
 }
 
 async fn notices_without_end_leave_other_tasks_their_turn<K: Kind>() {
+    leaves_others_their_turn::<K>(frame(b"request"), control(0x80, "notice")).await;
+}
+
+async fn frame_that_is_skipped_leaves_other_tasks_their_turn<K: Kind>() {
+    let claim = (32_u32 << 20).to_be_bytes();
+    leaves_others_their_turn::<K>([&frame(b"request"), &claim[..]].concat(), b"x".to_vec()).await;
+}
+
+async fn frame_in_many_parts_leaves_other_tasks_their_turn<K: Kind>() {
+    let claim = (8_u32 << 20).to_be_bytes();
+    leaves_others_their_turn::<K>([&frame(b"request"), &claim[..]].concat(), b"x".to_vec()).await;
+}
+
+/// Serves a stream that begins with `first`, and has `more` for ever.
+async fn leaves_others_their_turn<K: Kind>(first: Vec<u8>, more: Vec<u8>) {
     let tester = tester_of::<K, LengthPrefixed>(&gate());
-    let notices = Endless::new(frame(b"request"), control(0x80, "notice"));
-    let serving = tokio::spawn(ConcurrentServer::new(tester).serve_stream(notices));
+    let stream = Endless::new(first, more);
+    let serving = tokio::spawn(ConcurrentServer::new(tester).serve_stream(stream));
     within(beside()).await.expect("no panic");
     assert!(!serving.is_finished(), "nothing else ran meanwhile");
     serving.abort();

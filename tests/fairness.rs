@@ -26,9 +26,10 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// A peer is answered, and a server stops listening, within 100 ms; five times that on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(500);
-/// The latency that is allowed beside flooders, however fast a lone call is. Where that is tens of microseconds, and more threads are
-/// busy than there are cores, it is the scheduler that makes a peer wait for its turn; a server that let
-/// flooders keep its threads would make it wait longer.
+/// The latency that is allowed beside flooders, however fast a lone call is.
+///
+/// When more threads are busy than there are cores, a peer waits for the scheduler of the operating system.
+/// If the server let flooders keep its threads, the peer would wait longer than this.
 const TIME_SLICE: Duration = Duration::from_millis(5);
 /// No measurement takes much longer.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -1,11 +1,18 @@
 //! What becomes of functions whose peers hang up, wholly or half.
 
-use std::time::Duration;
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use tcs::{ConcurrentServer, LengthPrefixed, ServerProtocol};
+use tcs::{ConcurrentServer, Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
 use tcs_tests::{
-    Heard, Kind, Over, Place, RawPeer, Running, code, each_kind, ended_in_time, frame, gate,
-    patiently, serve_in_memory, stage,
+    Act, Gate, Heard, Kind, Over, Place, RawPeer, Running, code, each_kind, ended_in_time, frame,
+    gate, patiently, serve_in_memory, stage,
     stage::{BlockingHold, ReadyHold, SilentHold, Stage, SyncHold, WaitingHold, holds},
     start, tester_of, within,
 };
@@ -22,6 +29,17 @@ each_kind!(
     function_has_half_a_minute_when_the_peer_has_closed_its_half,
     function_that_has_waited_already_has_its_time_from_the_half_close_on,
     half_close_without_a_limit_leaves_the_function_its_time,
+    panicking_drop_at_the_end_of_the_half_close_timeout_is_the_last,
+    panicking_drop_for_a_peer_that_does_not_read_is_the_last,
+);
+each_kind!(
+    [ready_async, waiting] over_both:
+    panicking_drop_at_a_half_close_that_ends_the_connection_is_the_last,
+);
+each_kind!(
+    [ready_async, waiting]
+    panicking_drop_after_a_reset_is_the_last,
+    panicking_drop_at_an_abort_is_the_last,
 );
 
 /// What a function's kind makes of a reset.
@@ -31,8 +49,8 @@ enum Ends {
     Dropped,
     /// Nothing can drop it.
     ByItself,
-    /// Nothing can drop it, and it has no reply that could not be sent.
-    Unsaid,
+    /// Nothing can drop it, and it returns without a reply.
+    WithoutReply,
 }
 
 /// What becomes of a function whose peer resets the connection.
@@ -54,7 +72,7 @@ impl Ends {
                 returned: 1,
                 served: 0,
             },
-            Self::Unsaid => Expected {
+            Self::WithoutReply => Expected {
                 returned: 1,
                 served: 1,
             },
@@ -148,7 +166,7 @@ macro_rules! each_hold {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sync_without_replies() {
-                $function(SilentHold::new, Ends::Unsaid, TEXTS).await;
+                $function(SilentHold::new, Ends::WithoutReply, TEXTS).await;
             }
 
             #[tokio::test]
@@ -302,4 +320,132 @@ async fn half_close_without_a_limit_leaves_the_function_its_time<K: Kind>() {
         patiently(serving).await.expect("no panic").requests.served,
         2
     );
+}
+
+/// Echoes. `wait` holds a value at the gate whose drop panics, and `size` has a reply of 1,000 bytes.
+struct Brittle<K, const ENDS: bool = false> {
+    gate: Gate,
+    begun: Arc<AtomicUsize>,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// Panics when it is dropped, unless there was a panic already.
+struct Fragile;
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "on purpose");
+    }
+}
+
+impl<K, const ENDS: bool> Brittle<K, ENDS> {
+    fn new(gate: &Gate) -> Self {
+        Self {
+            gate: gate.clone(),
+            begun: Arc::default(),
+            kind: PhantomData,
+        }
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+}
+
+impl<K: Kind, const ENDS: bool> ServerProtocol for Brittle<K, ENDS> {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = String;
+
+    const ENDS_AT_HALF_CLOSE: bool = ENDS;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    async fn process_request<'a>(
+        &'a self,
+        context: Context<'a, ()>,
+        request: &'a str,
+    ) -> Result<String, Rejection> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let _held = (request == "wait").then(|| Fragile);
+        let reply = K::process(context.info, &self.gate, || match request {
+            "wait" => Act::Wait(String::new()),
+            "size" => Act::Return("x".repeat(1_000)),
+            other => Act::Return(other.to_owned()),
+        });
+        Ok(reply.await)
+    }
+}
+
+async fn panicking_drop_after_a_reset_is_the_last<K: Kind>() {
+    let gate = gate();
+    let protocol = Arc::new(Brittle::<K>::new(&gate));
+    let server = start(ConcurrentServer::new(protocol.clone()).max_connections(1)).await;
+    let mut gone = server.peer().await;
+    within(gone.send([frame(b"wait"), frame(b"transfer")].concat())).await;
+    within(gate.reached()).await;
+    gone.reset();
+    // The place of the first is free, and nothing is in it.
+    let mut next = server.peer().await;
+    assert_eq!(within(next.ask("pass")).await, Heard::message("pass"));
+    assert_eq!(protocol.begun(), 2, "the transfer was begun");
+    drop(next);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.failed), (1, 0));
+}
+
+async fn panicking_drop_at_an_abort_is_the_last<K: Kind>() {
+    let gate = gate();
+    let protocol = Arc::new(Brittle::<K>::new(&gate));
+    let server = ConcurrentServer::new(protocol.clone()).drain_timeout(Duration::from_millis(50));
+    let server = start(server).await;
+    let mut peer = server.peer().await;
+    within(peer.send([frame(b"wait"), frame(b"transfer")].concat())).await;
+    within(gate.reached()).await;
+    let report = server.stopped().await;
+    assert_eq!(protocol.begun(), 1, "the transfer was begun");
+    assert_eq!((report.requests.cut, report.connections.cut), (1, 1));
+    drop(peer);
+}
+
+async fn panicking_drop_at_a_half_close_that_ends_the_connection_is_the_last<K: Kind>(over: Over) {
+    let gate = gate();
+    let protocol = Arc::new(Brittle::<K, true>::new(&gate));
+    let served = Arc::clone(&protocol);
+    let mut place = Place::new(over, move || ConcurrentServer::new(served.clone())).await;
+    let mut peer = place.peer().await;
+    within(peer.send([frame(b"wait"), frame(b"transfer")].concat())).await;
+    within(gate.reached()).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"");
+    let requests = place.requests().await;
+    assert_eq!(protocol.begun(), 1, "the transfer was begun");
+    assert_eq!((requests.received, requests.cut), (1, 1));
+}
+
+async fn panicking_drop_at_the_end_of_the_half_close_timeout_is_the_last<K: Kind>() {
+    let gate = gate();
+    let protocol = Arc::new(Brittle::<K>::new(&gate));
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(protocol.clone()), 1 << 16);
+    patiently(peer.send([frame(b"wait"), frame(b"transfer")].concat())).await;
+    patiently(peer.finish()).await;
+    assert_eq!(patiently(peer.rest()).await, b"");
+    let requests = patiently(serving).await.expect("no panic").requests;
+    assert_eq!(protocol.begun(), 1, "the transfer was begun");
+    assert_eq!((requests.received, requests.cut), (1, 1));
+}
+
+async fn panicking_drop_for_a_peer_that_does_not_read_is_the_last<K: Kind>() {
+    let gate = gate();
+    let protocol = Arc::new(Brittle::<K>::new(&gate));
+    // Both are processed in one poll, however slow the machine is.
+    let server = ConcurrentServer::new(protocol.clone()).poll_budget(Duration::MAX);
+    let (mut peer, serving) = serve_in_memory(server, 64);
+    let requests = [frame(b"size"), frame(b"wait"), frame(b"transfer")];
+    patiently(peer.send(requests.concat())).await;
+    let requests = patiently(serving).await.expect("no panic").requests;
+    assert_eq!(protocol.begun(), 2, "the transfer was begun");
+    assert_eq!((requests.received, requests.cut), (2, 2));
 }

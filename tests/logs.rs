@@ -100,9 +100,12 @@ async fn log_says_what_a_stranger_speaks() {
     let _logging = tracing::subscriber::set_default(log.clone());
     let server = start(ConcurrentServer::new(tester::<Lines>(&gate()))).await;
     for (bytes, expected) in [
-        ("GET / HTTP/1.1\r\n", "error=that looks like HTTP "),
-        ("SSH-2.0-a\r\n", "error=that looks like SSH "),
-        ("PROXY UNKNOWN\r\n", "error=that looks like a PROXY header "),
+        ("GET / HTTP/1.1\r\n", "reason=that looks like HTTP "),
+        ("SSH-2.0-a\r\n", "reason=that looks like SSH "),
+        (
+            "PROXY UNKNOWN\r\n",
+            "reason=that looks like a PROXY header ",
+        ),
     ] {
         let mut peer = server.peer().await;
         within(peer.send(bytes)).await;

@@ -1,10 +1,10 @@
-//! Replies that are sent while functions wait leave no memory behind.
+//! Requests and replies leave no memory behind while later functions wait.
 //!
 //! One test in a process of its own, because the allocator is the process's.
 
 use peak_alloc::PeakAlloc;
-use tcs::{ConcurrentServer, Lines, server_protocol};
-use tcs_tests::within;
+use tcs::{ConcurrentServer, Json, LengthPrefixed, Lines, server_protocol};
+use tcs_tests::{Kind, RawPeer, ReadyFn, WaitingFn, frame, gate, tester_of, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Semaphore,
@@ -23,6 +23,13 @@ async fn answer(_line: &str) -> String {
 }
 
 #[tokio::test]
+async fn nothing_is_kept_while_later_functions_wait() {
+    replies_that_are_never_all_sent_do_not_pile_up().await;
+    large_reply_that_was_sent_leaves_no_memory_behind::<ReadyFn>().await;
+    large_reply_that_was_sent_leaves_no_memory_behind::<WaitingFn>().await;
+    text_with_escapes_leaves_no_memory_behind().await;
+}
+
 async fn replies_that_are_never_all_sent_do_not_pile_up() {
     const ROUNDS: usize = 2_000;
     /// Some replies are always on their way, more than the pipe has room for.
@@ -45,4 +52,61 @@ async fn replies_that_are_never_all_sent_do_not_pile_up() {
     drop(far);
     let report = within(serving).await.expect("no panic").expect("it serves");
     assert!(report.requests.received >= ROUNDS as u64, "{report}");
+}
+
+async fn large_reply_that_was_sent_leaves_no_memory_behind<K: Kind>() {
+    const LARGE: usize = 8_000_000;
+    let gate = gate();
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let mut peer = RawPeer::over(near);
+    let before = ALLOCATOR.current_usage();
+    let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate));
+    let serving = tokio::spawn(server.serve_stream(far));
+    let large = format!("size {LARGE}");
+    within(peer.send([frame(large.as_bytes()), frame(b"wait more")].concat())).await;
+    drop(within(peer.receive(4 + LARGE)).await);
+    within(gate.reached()).await;
+    let kept = ALLOCATOR.current_usage().saturating_sub(before);
+    assert!(kept < 1 << 20, "{kept}");
+    gate.open();
+    assert_eq!(within(peer.receive(8)).await, frame(b"more"));
+    drop(peer);
+    let report = within(serving).await.expect("no panic").expect("it serves");
+    assert_eq!(report.requests.served, 2);
+}
+
+/// Waits for its turn if the text is short.
+#[server_protocol(format = Json)]
+async fn measure(text: &str) -> usize {
+    if text.len() < 10 {
+        TURNS.acquire().await.expect("it is never closed").forget();
+    }
+    text.len()
+}
+
+/// A text with escapes is written anew where it can be borrowed. A request that waits after it does not
+/// need that.
+async fn text_with_escapes_leaves_no_memory_behind() {
+    let without = kept_after("xx".repeat(1_000_000)).await;
+    let with = kept_after(r"\n".repeat(1_000_000)).await;
+    assert!(with <= without + (64 << 10), "{with}, {without} without");
+}
+
+/// Returns how much memory a connection has while a function waits after the request with this text.
+async fn kept_after(text: String) -> usize {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let mut peer = RawPeer::over(near);
+    let requests = [frame(format!("\"{text}\"").as_bytes()), frame(b"\"wait\"")];
+    let requests = requests.concat();
+    let before = ALLOCATOR.current_usage();
+    let serving = tokio::spawn(ConcurrentServer::new(Measure).serve_stream(far));
+    within(peer.send(&requests)).await;
+    within(peer.receive(4 + 7)).await;
+    let kept = ALLOCATOR.current_usage().saturating_sub(before);
+    TURNS.add_permits(1);
+    assert_eq!(within(peer.receive(4 + 1)).await, frame(b"4"));
+    drop(peer);
+    let report = within(serving).await.expect("no panic").expect("it serves");
+    assert_eq!(report.requests.served, 2);
+    kept
 }

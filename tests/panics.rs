@@ -1,10 +1,11 @@
 //! A panicking function harms only its request.
 
 use std::{
-    future::pending,
+    future::{pending, poll_fn},
     marker::PhantomData,
     panic::panic_any,
     sync::atomic::{AtomicU32, Ordering},
+    task::Poll,
     time::Duration,
 };
 
@@ -25,13 +26,19 @@ each_kind!(
     connection_that_survived_a_panic_has_its_limits,
     payload_that_panics_as_it_is_dropped_is_one_answer,
     payload_that_panics_ends_a_connection_with_a_session,
+    rejection_that_panics_ends_its_connection_only,
 );
 each_kind!(
     connection_that_survived_a_panic_is_told_of_a_drain,
     session_that_panics_as_it_is_dropped_harms_no_other_connection,
 );
 
-over_both!(payload_of_the_words_for_a_rejection_ends_its_connection_only);
+over_both!(
+    payload_of_the_words_for_a_rejection_ends_its_connection_only,
+    panic_as_a_function_that_has_returned_is_dropped_is_one_answer,
+    panic_as_a_function_that_has_returned_is_dropped_is_one_answer_where_it_may_wait,
+    panic_as_a_function_that_must_not_wait_is_dropped_is_one_answer,
+);
 
 fn failed() -> Heard {
     Heard::Control(code::FAILED, "the function panicked".to_owned())
@@ -291,6 +298,45 @@ impl Framing for Touchy {
     }
 }
 
+/// Lines whose rejections panic when they are half written.
+#[derive(Default)]
+struct Speechless(Lines);
+
+impl Framing for Speechless {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.0.parse(input)
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        self.0.begin(out);
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        self.0.finish(out, start)
+    }
+
+    fn reject(&mut self, out: &mut Vec<u8>, _rejection: &Rejection) -> bool {
+        out.extend(b"a part of ");
+        panic!("on purpose")
+    }
+}
+
+async fn rejection_that_panics_ends_its_connection_only<K: Kind>(over: Over) {
+    let tester = tester_of::<K, Speechless>(&gate()).shared();
+    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
+    let mut other = place.peer().await;
+    for rejected in ["busy", "panic secret"] {
+        let mut peer = place.peer().await;
+        within(peer.send(format!("before\n{rejected}\nbehind\n"))).await;
+        assert_eq!(within(peer.rest()).await, b"before\n");
+    }
+    within(other.send("other\n")).await;
+    assert_eq!(within(other.receive(6)).await, b"other\n");
+    drop(other);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.cut), (3, 2));
+}
+
 #[server_protocol(framing = Touchy)]
 fn echo(line: &str) -> &str {
     line
@@ -399,4 +445,63 @@ async fn function_that_waits_against_the_word_of_its_protocol_ends_a_session() {
     drop(peer);
     let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.failed), (1, 1));
+}
+
+/// Its futures panic when they are dropped, unless there was a panic already. That of `wait` waits, and the
+/// others are ready at once.
+struct Leaves<const WAITS: bool>;
+
+impl<const WAITS: bool> ServerProtocol for Leaves<WAITS> {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = &'a str;
+
+    const WAITS: bool = WAITS;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    fn process_request<'a>(
+        &'a self,
+        _: Context<'a, ()>,
+        request: &'a str,
+    ) -> impl Future<Output = Result<&'a str, Rejection>> + Send {
+        let held = (request != "pass").then(|| Fragile);
+        poll_fn(move |_| {
+            let _held = &held;
+            match request {
+                "wait" => Poll::Pending,
+                other => Poll::Ready(Ok(other)),
+            }
+        })
+    }
+}
+
+async fn panic_as_a_function_that_has_returned_is_dropped_is_one_answer(over: Over) {
+    is_one_answer::<false>(over, "return").await;
+}
+
+async fn panic_as_a_function_that_has_returned_is_dropped_is_one_answer_where_it_may_wait(
+    over: Over,
+) {
+    is_one_answer::<true>(over, "return").await;
+}
+
+async fn panic_as_a_function_that_must_not_wait_is_dropped_is_one_answer(over: Over) {
+    is_one_answer::<false>(over, "wait").await;
+}
+
+/// Fails unless a request whose future panics when it is dropped has one answer, and the next one is served.
+async fn is_one_answer<const WAITS: bool>(over: Over, request: &str) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Leaves::<WAITS>)).await;
+    let mut peer = place.peer().await;
+    let requests = [frame(b"pass"), frame(request.as_bytes()), frame(b"pass")];
+    within(peer.send(requests.concat())).await;
+    assert_eq!(within(peer.hear()).await, Heard::message("pass"));
+    assert_eq!(within(peer.hear()).await, failed());
+    assert_eq!(within(peer.hear()).await, Heard::message("pass"));
+    drop(peer);
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.failed), (2, 1));
 }

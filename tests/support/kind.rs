@@ -128,8 +128,8 @@ impl Kind for BlockingFn {
 
 /// Runs each of the named functions as a test for each [`Kind`], which is its type parameter.
 ///
-/// Kinds in front are the only ones: a function that waits at a [`Gate`] is not `sync`, and one that can be
-/// dropped while it waits is not `blocking` either. A word behind them says how the tests run:
+/// A list of kinds restricts the test to them: a function that waits at a [`Gate`] is not `sync`, and one that
+/// can be dropped while it waits is not `blocking` either. The word after it says how the tests run:
 ///
 /// | word | |
 /// |---|---|
@@ -162,8 +162,8 @@ macro_rules! each_kind {
     };
 }
 
-/// The module with the tests of one function; behind `@` each of them, and behind `@@` once its kind is
-/// looked up.
+/// The module with the tests of one function. The rules with `@` make one test, and those with `@@` make it
+/// once its kind is looked up.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! tests_of_kinds {

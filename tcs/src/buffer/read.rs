@@ -19,8 +19,6 @@ use crate::{ParsedFrame, ReadState, Side, Unparsed, runtime::wake_after_others};
 /// From this capacity on, a buffer grows by half instead of doubling. A frame of 16 MiB then fits
 /// into the memory that `malloc` keeps for reuse (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).
 const LARGE: usize = 1 << 20;
-/// The beginning of a frame beyond this length stays in its buffer while the rest is awaited.
-const PARKED: usize = NEW_CAPACITY / 4;
 /// The capacity of the smallest buffer for the beginning of a frame.
 const SMALLEST: usize = 256;
 
@@ -128,7 +126,7 @@ impl ReadBuffer {
     ///
     /// Takes a buffer from the pool. Returns it if the read is pending and the buffer is empty.
     ///
-    /// Cancel safe: the buffer has all bytes that were read.
+    /// Keeps what was transferred: the buffer has all bytes that were read.
     pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -235,24 +233,19 @@ impl ReadBuffer {
         Ok(())
     }
 
-    /// Moves the beginning of a small frame to a smaller buffer, until the next read. Returns
-    /// `false` if the frame is not small.
+    /// Moves unread bytes that fill at most a quarter of their buffer to a smaller one.
     #[cold]
-    pub(super) fn park(&mut self) -> bool {
+    pub(super) fn park(&mut self) {
         let unread = self.buffer.get(self.start..).unwrap_or_default();
-        if unread.len() > PARKED {
-            return false;
-        }
-        if self.buffer.capacity() < NEW_CAPACITY {
-            return true;
-        }
         let capacity = unread.len().next_power_of_two().max(SMALLEST);
+        if capacity > self.buffer.capacity() / 4 {
+            return;
+        }
         let mut small = Vec::with_capacity(capacity);
         small.extend_from_slice(unread);
         pool::give(&mut self.buffer);
         self.buffer = small;
         self.start = 0;
-        true
     }
 
     #[cold]
@@ -308,7 +301,7 @@ impl ReadBuffer {
         } else {
             capacity / 2
         };
-        // The system may refuse the memory for a large frame. That must not end the process.
+        // The system may reject the memory for a large frame. That must not end the process.
         Ok(self.buffer.try_reserve_exact(more)?)
     }
 }
@@ -336,7 +329,11 @@ impl<'a> Frames<'a> {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
-        Unparsed::new(self.unread(), limit, side, self.read_state)
+        let unread = match self.bytes.get(*self.start..) {
+            Some(unread) => unread,
+            None => nothing(),
+        };
+        Unparsed::new(unread, limit, side, self.read_state)
     }
 
     /// Takes a frame that has arrived off `input`. Returns its message, or nothing if the range of the
@@ -365,16 +362,14 @@ impl<'a> Frames<'a> {
         *self.start == self.bytes.len()
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.read_state == ReadState::Eof
+    /// Returns `true` if a part of an unfinished frame has arrived.
+    #[inline]
+    pub(crate) fn has_started(&self) -> bool {
+        !self.is_empty() || *self.skip > 0
     }
 
-    #[inline]
-    fn unread(&self) -> &'a [u8] {
-        match self.bytes.get(*self.start..) {
-            Some(unread) => unread,
-            None => nothing(),
-        }
+    pub(crate) fn has_ended(&self) -> bool {
+        self.read_state == ReadState::Eof
     }
 
     /// Marks `missing` bytes to be dropped when they arrive.
@@ -386,8 +381,8 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// Returns no bytes. It is out of line, so that the usual case is a branch and not a selection of
-/// values.
+/// Returns no bytes. It is out of line, so that the compiler makes a branch of it. A conditional move would
+/// delay the usual case.
 #[cold]
 fn nothing() -> &'static [u8] {
     &[]
@@ -414,7 +409,7 @@ impl ReadAhead {
     /// Reads the bytes that have arrived, at most 64 KiB in all. Returns `Ready` when the input has
     /// ended or failed.
     ///
-    /// Cancel safe: bytes that were read are kept.
+    /// Keeps what was transferred: bytes that were read stay here.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -423,6 +418,7 @@ impl ReadAhead {
         while !self.has_ended && self.bytes.len() < READ_AHEAD {
             let mut piece = [const { MaybeUninit::uninit() }; 4096];
             let mut piece = ReadBuf::uninit(&mut piece);
+            let mut piece = piece.take(READ_AHEAD - self.bytes.len());
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
             self.bytes.extend_from_slice(piece.filled());
             self.has_ended = piece.filled().is_empty();
@@ -586,9 +582,12 @@ mod tests {
     async fn at_most_64_kib_are_read_ahead() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let sent = vec![b'x'; 3 * READ_AHEAD];
-        far.write_all(&sent).await.expect("the pipe is open");
         let mut cx = Context::from_waker(Waker::noop());
         let mut ahead = ReadAhead::default();
+        // The first piece is not a whole one.
+        far.write_all(b"x").await.expect("the pipe is open");
+        assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
+        far.write_all(&sent).await.expect("the pipe is open");
         assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
         assert_eq!(ahead.bytes.len(), READ_AHEAD);
         let mut buffer = ReadBuffer::new();

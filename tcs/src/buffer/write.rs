@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::pool;
+use super::pool::{self, is_usual};
 use crate::{EncodeError, FrameError, Framing, Writer, format::Outcome, framing::too_large};
 
 /// Flush once this many bytes are buffered.
@@ -166,7 +166,7 @@ impl WriteBuffer {
 
     /// Sends the buffered frames.
     ///
-    /// Cancel safe: bytes that were sent are not sent again.
+    /// Keeps what was transferred: bytes that were sent are not sent again.
     pub(crate) fn poll_flush<S: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -187,8 +187,10 @@ impl WriteBuffer {
         Poll::Ready(Ok(sent))
     }
 
-    /// Removes the bytes that were sent, if they are many. Otherwise a buffer to which frames are added while
-    /// others wait would keep all that was ever sent.
+    /// Removes the bytes that were sent, if they are many.
+    ///
+    /// A flush empties the buffer only when everything is sent. If frames are added before that again and
+    /// again, the buffer would grow without end.
     pub(crate) fn remove_sent(&mut self) {
         if self.sent > FULL {
             // One byte stays: it tells `poll_flush` that the stream must be flushed.
@@ -196,6 +198,13 @@ impl WriteBuffer {
             self.buffer.drain(..removed);
             self.sent = 1;
             self.whole -= removed;
+        }
+    }
+
+    /// Replaces an empty buffer that has grown too large for the pool.
+    pub(crate) fn shrink(&mut self) {
+        if self.whole == 0 && !is_usual(self.buffer.capacity()) {
+            self.buffer = pool::take();
         }
     }
 

@@ -34,7 +34,7 @@ impl Drop for Acceptor {
 }
 
 /// The pause before accepting again after descriptors or memory ran out.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 impl Acceptor {
     /// Accepts connections, at most `max_connections` at a time, and serves each in its own task.
@@ -68,7 +68,7 @@ impl Acceptor {
                     AcceptError::Peer => {}
                     AcceptError::Exhausted => {
                         tracing::error!(%error, "cannot accept a connection now; trying again soon");
-                        tokio::time::sleep(PAUSE).await;
+                        tokio::time::sleep(RETRY_DELAY).await;
                     }
                     AcceptError::Listener => return Err(error),
                 },

@@ -316,8 +316,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # Panics
     ///
     /// Panics if [`open_session`](ServerProtocol::open_session),
-    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics. Other
-    /// panics are answered, as over TCP.
+    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics, or the
+    /// greeting as it is written; if the session panics when it is dropped; and if the stream panics. Other
+    /// panics are answered or close the connection, as over TCP.
     ///
     /// # Cancel safety
     ///

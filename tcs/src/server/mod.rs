@@ -3,7 +3,7 @@
 //!
 //! | type | connections at a time | returns when |
 //! |---|---|---|
-//! | [`OnceServer`] | one, for one request; connections that end before its first byte are ignored | that request is answered or rejected |
+//! | [`OnceServer`] | one, for one request; connections that end without one are ignored | that request is answered or rejected |
 //! | [`IterativeServer`] | one; others wait in the backlog | stopped |
 //! | [`ConcurrentServer`] | up to [`max_connections`](Server::max_connections), each in its own task | stopped |
 //!

@@ -338,3 +338,89 @@ impl Drop for Registration {
         self.registry.changed.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, pin::pin, sync::atomic::AtomicUsize, task::Wake};
+
+    use super::{
+        super::config::{Concurrent, Settings},
+        *,
+    };
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn registry() -> Arc<Registry> {
+        Registry::new(Settings::new::<Concurrent>().limits)
+    }
+
+    /// Sweeps as if `now` had come.
+    fn sweep_at(registry: &Registry, now: u64) {
+        registry.now.store(now, Ordering::Relaxed);
+        registry.signal(EXPIRED, now);
+    }
+
+    #[test]
+    fn connection_is_woken_when_its_deadline_has_passed() {
+        let (registry, woken) = (registry(), Arc::new(Woken::default()));
+        let mut registration = registry.register();
+        let waker = Arc::clone(&woken).into();
+        let cx = Context::from_waker(&waker);
+        let deadline = Deadline(1_000);
+        assert!(registration.poll_stop(deadline, &cx).is_pending());
+        sweep_at(&registry, 999);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        sweep_at(&registry, 1_000);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        let stop = registration.poll_stop(deadline, &cx);
+        assert_eq!(stop, Poll::Ready(Stop::Expired));
+    }
+
+    #[test]
+    fn deadline_that_has_moved_since_the_sweep_has_not_passed() {
+        let registry = registry();
+        let mut registration = registry.register();
+        let cx = Context::from_waker(Waker::noop());
+        assert!(registration.poll_stop(Deadline(1_000), &cx).is_pending());
+        sweep_at(&registry, 1_000);
+        let moved = Deadline(2_000);
+        assert!(registration.poll_stop(moved, &cx).is_pending());
+        // The signal is not sent again before the new deadline has passed.
+        sweep_at(&registry, 1_999);
+        assert!(registration.poll_stop(moved, &cx).is_pending());
+        sweep_at(&registry, 2_000);
+        let stop = registration.poll_stop(moved, &cx);
+        assert_eq!(stop, Poll::Ready(Stop::Expired));
+    }
+
+    #[test]
+    fn drain_that_began_before_the_waker_was_set_is_visible_after() {
+        let (registry, woken) = (registry(), Arc::new(Woken::default()));
+        let mut registration = registry.register();
+        let waker = Arc::clone(&woken).into();
+        let cx = Context::from_waker(&waker);
+        let mut drain = pin!(registry.drain(pending::<()>()));
+        assert!(
+            drain
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        assert!(registration.poll_stop(Deadline(NEVER), &cx).is_pending());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        assert!(registration.is_draining() && !registration.is_aborted());
+        // A later signal finds the waker.
+        registry.abort();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        let stop = registration.poll_stop(Deadline(NEVER), &cx);
+        assert_eq!(stop, Poll::Ready(Stop::Aborted));
+    }
+}

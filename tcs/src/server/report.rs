@@ -3,7 +3,10 @@
 use std::{
     fmt,
     ops::AddAssign,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 /// The report of a server, from its start to its end.
@@ -92,13 +95,13 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts a received request.
     #[inline]
-    pub(super) fn receive(&self) {
+    pub(super) fn count_received(&self) {
         add(&self.received, 1);
     }
 
     /// Counts the responses in `unsent` as sent, and resets it.
     #[inline]
-    pub(super) fn sent(&self, unsent: &mut Unsent) {
+    pub(super) fn count_sent(&self, unsent: &mut Unsent) {
         add(&self.served, std::mem::take(&mut unsent.served));
         if unsent.failed | unsent.rejected != 0 {
             self.others_sent(std::mem::take(unsent));
@@ -118,8 +121,10 @@ impl Tally {
 
     /// Returns the totals. Requests received and not answered count as cut.
     pub(super) fn requests(&self) -> Requests {
-        let (received, served) = (self.received.load(Relaxed), self.served.load(Relaxed));
-        let (failed, rejected) = (self.failed.load(Relaxed), self.rejected.load(Relaxed));
+        let (served, failed) = (self.served.load(Acquire), self.failed.load(Acquire));
+        let rejected = self.rejected.load(Acquire);
+        // Last, so that each response that was read is one to a request that is read here.
+        let received = self.received.load(Relaxed);
         Requests {
             received,
             served,
@@ -132,7 +137,7 @@ impl Tally {
 
 /// Adds to a counter. There is only one writer, so this need not be one atomic operation.
 fn add(counter: &AtomicU64, more: u64) {
-    counter.store(counter.load(Relaxed) + more, Relaxed);
+    counter.store(counter.load(Relaxed) + more, Release);
 }
 
 /// Responses that are written but not sent yet.
@@ -158,5 +163,45 @@ impl Unsent {
             Kind::Failed | Kind::TimedOut | Kind::Unknown => self.failed += 1,
             _ => self.rejected += 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::AtomicBool,
+        thread::{scope, yield_now},
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    #[test]
+    fn no_more_is_answered_than_was_received_while_a_connection_goes_on() {
+        let (tally, is_over) = (Tally::default(), AtomicBool::new(false));
+        scope(|threads| {
+            threads.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    tally.count_received();
+                    tally.count_sent(&mut Unsent {
+                        served: 1,
+                        ..Unsent::default()
+                    });
+                }
+            });
+            while tally.requests().received == 0 {
+                yield_now();
+            }
+            // Long enough to be interrupted between two loads.
+            let began = Instant::now();
+            let mut wrong = None;
+            while wrong.is_none() && began.elapsed() < Duration::from_secs(1) {
+                wrong = (0..10_000)
+                    .map(|_| tally.requests())
+                    .find(|requests| requests.served > requests.received);
+            }
+            is_over.store(true, Relaxed);
+            assert_eq!(wrong, None);
+        });
     }
 }

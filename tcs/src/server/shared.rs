@@ -50,7 +50,7 @@ impl Listener {
 
     /// Accepts a connection. Returns `Ready(None)` if the listener is closed.
     ///
-    /// Cancel safe: a connection that is not accepted stays in the backlog.
+    /// A connection that is not accepted stays in the backlog.
     pub(super) fn poll_accept(
         &self,
         cx: &mut Context<'_>,

@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Context as TaskContext, Poll, Waker},
+    task::{Context as TaskContext, Poll, Waker, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,8 +25,8 @@ use crate::{
     framing::{FrameKind, too_large},
 };
 
-/// What a protocol function borrows from its connection.
-pub(super) struct Handler<P: ServerProtocol> {
+/// The protocol whose function is called, and what the function borrows from its connection.
+pub(super) struct Callee<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
     info: ConnectionInfo,
     session: P::Session,
@@ -55,30 +55,25 @@ enum Step<F> {
     Pause(Pause),
 }
 
-/// The outcome of a request whose function may wait.
-enum Processed {
-    /// The response is written.
-    Responded(Flow),
-    /// The function must be dropped, and no response is written yet.
-    Interrupted(Interrupt),
-}
-
 /// Processes requests with a function that never waits. Its future lives on the stack, so the task
 /// needs no room for it.
 #[inline(never)]
 pub(super) fn process_ready<P: ServerProtocol, S>(
-    handler: &mut Handler<P>,
+    callee: &mut Callee<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'_>,
     write: &mut WriteBuffer,
 ) -> Pause {
-    let mut scratch = Vec::new();
     loop {
-        let flow = match step(handler, responder, io, frames, write, &mut scratch) {
+        // Each request has its own, so that a large one does not outlive its request.
+        let mut scratch = Vec::new();
+        let flow = match step(callee, responder, io, frames, write, &mut scratch) {
             Step::Call(function) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
-                match pin!(function).poll(&mut cx) {
+                // The function is dropped before its request is answered.
+                let polled = pin!(function).poll(&mut cx);
+                match polled {
                     Poll::Ready(result) => responder.respond(write, result),
                     Poll::Pending => responder.must_not_wait(write),
                 }
@@ -95,7 +90,7 @@ pub(super) fn process_ready<P: ServerProtocol, S>(
 /// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
 /// are read ahead.
 pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite + Unpin>(
-    handler: &mut Handler<P>,
+    callee: &mut Callee<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'_>,
@@ -103,12 +98,12 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
     write: &mut WriteBuffer,
 ) -> Result<Pause, Gone> {
     let has_ended = frames.has_ended();
-    let mut scratch = Vec::new();
     loop {
-        let processed = {
+        let mut scratch = Vec::new();
+        let result = {
             // Nothing else may hold the future, or the task would have room for two.
             let mut function = pin!(
-                match step(handler, responder, io, frames, write, &mut scratch) {
+                match step(callee, responder, io, frames, write, &mut scratch) {
                     Step::Call(function) => function,
                     Step::Rejected(flow) => match pause_after(responder, write, flow) {
                         Some(pause) => return Ok(pause),
@@ -118,22 +113,23 @@ pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite
                 }
             );
             poll_fn(|cx| match function.as_mut().poll(cx) {
-                Poll::Ready(result) => {
-                    let flow = responder.respond(write, result);
-                    Poll::Ready(Ok(Processed::Responded(flow)))
+                Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
+                Poll::Pending => {
+                    let unsent = responder.unsent();
+                    let interrupt =
+                        ready!(io.poll_while_function_waits(has_ended, ahead, write, unsent, cx));
+                    io.is_over = !matches!(interrupt, Ok(Interrupt::TimedOut));
+                    Poll::Ready(interrupt.map(Err))
                 }
-                Poll::Pending => io
-                    .poll_while_function_waits(has_ended, ahead, write, responder.unsent(), cx)
-                    .map_ok(Processed::Interrupted),
             })
             .await?
         };
         io.function_ended();
-        // An interrupted function is dropped before its request is answered. Its drop may panic, and a
-        // panic is answered, too.
-        let flow = match processed {
-            Processed::Responded(flow) => flow,
-            Processed::Interrupted(interrupt) => responder.interrupted(write, interrupt),
+        // The function is dropped before its request is answered. Its drop may panic, and a panic is
+        // answered, too.
+        let flow = match result {
+            Ok(result) => responder.respond(write, result),
+            Err(interrupt) => responder.interrupted(write, interrupt),
         };
         if let Some(pause) = pause_after(responder, write, flow) {
             return Ok(pause);
@@ -163,29 +159,24 @@ fn pause_after<P: ServerProtocol>(
     reason = "it is the loop; outlined, it costs a sixth more"
 )]
 fn step<'a, 'b: 'a, P: ServerProtocol, S>(
-    handler: &'a mut Handler<P>,
+    callee: &'a mut Callee<P>,
     responder: &mut Responder<P>,
     io: &mut Io<S>,
     frames: &mut Frames<'b>,
     write: &mut WriteBuffer,
     scratch: &'a mut Vec<u8>,
 ) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
-    // A typed framing can find messages without bytes.
-    if io.must_yield(|| P::Framing::TYPED || !frames.is_empty()) {
-        return Step::Pause(Pause::Spent);
-    }
     let frame = match responder.next_request(io, frames, write) {
         Ok(frame) => frame,
         Err(pause) => return Step::Pause(pause),
     };
-    io.count_frame(|| !frames.is_empty());
     match format::read::<P::Format, P::Request<'a>, _>(frame, scratch, responder.framing()) {
         Ok(request) => {
-            let Handler {
+            let Callee {
                 shared,
                 info,
                 session,
-            } = handler;
+            } = callee;
             let context = Context::new(info, session);
             Step::Call(shared.protocol.process_request(context, request))
         }
@@ -196,7 +187,7 @@ fn step<'a, 'b: 'a, P: ServerProtocol, S>(
     }
 }
 
-impl<P: ServerProtocol> Handler<P> {
+impl<P: ServerProtocol> Callee<P> {
     pub(super) fn new(shared: Arc<Shared<P>>, info: ConnectionInfo) -> Self {
         Self {
             session: shared.protocol.open_session(info.peer()),
@@ -209,7 +200,7 @@ impl<P: ServerProtocol> Handler<P> {
     pub(super) fn greet(&mut self, responder: &mut Responder<P>, write: &mut WriteBuffer) -> Flow {
         let protocol = &self.shared.protocol;
         match protocol.greeting(self.info.peer(), &mut self.session) {
-            Some(greeting) => responder.greet(write, greeting),
+            Some(greeting) => responder.write_greeting(write, greeting),
             None => Flow::Continue(()),
         }
     }
@@ -229,38 +220,38 @@ impl<P: ServerProtocol> Responder<P> {
         write: &mut WriteBuffer,
     ) -> Result<&'b [u8], Pause> {
         loop {
+            // A typed framing can find messages without bytes.
+            if io.must_yield(|| P::Framing::TYPED || frames.has_started()) {
+                return Err(Pause::Spent);
+            }
             let input = frames.input(self.frame_len(), Side::Server);
-            // Messages have an arm of their own, which lets the optimizer keep the framing's checks.
             let parsed = match self.framing().parse(input) {
-                Ok(Some(parsed))
-                    if parsed.kind == FrameKind::Message && is_possible::<P>(&parsed, input) =>
-                {
-                    let frame = frames.take(input, parsed);
-                    self.count_received(io.tally());
-                    return Ok(frame);
-                }
-                Ok(None) if frames.has_ended() => return Err(Pause::Close),
-                Ok(None) => return Err(Pause::NeedMore),
                 Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
+                Ok(None) if frames.has_ended() => return Err(Pause::Close),
+                Ok(None) => {
+                    // The part of a frame counts as well: a stream may always have another one.
+                    if frames.has_started() {
+                        io.count_frame(|| true);
+                    }
+                    return Err(Pause::NeedMore);
+                }
                 unusable => {
                     let error = unusable.err().unwrap_or_else(impossible_frame);
                     self.bad_frame(io.tally(), write, &error, input.bytes());
                     return Err(Pause::Close);
                 }
             };
+            if parsed.kind == FrameKind::Message {
+                let frame = frames.take(input, parsed);
+                io.count_frame(|| !frames.is_empty());
+                self.begin_request(io.tally());
+                return Ok(frame);
+            }
             let (kind, length) = (parsed.kind, parsed.payload.len());
             frames.skip(parsed.consumed);
-            let flow = self.handle_other_frame(io.tally(), write, kind, length);
-            if flow.is_break() {
-                return Err(Pause::Close);
-            }
-            // Other frames use up the budget as well.
             io.count_frame(|| true);
-            if io.must_yield(|| true) {
-                return Err(Pause::Spent);
-            }
-            if write.is_full() {
-                return Err(Pause::Full);
+            if let Some(pause) = self.handle_other_frame(io.tally(), write, kind, length) {
+                return Err(pause);
             }
         }
     }
@@ -274,23 +265,24 @@ impl<P: ServerProtocol> Responder<P> {
         write: &mut WriteBuffer,
         kind: FrameKind,
         length: usize,
-    ) -> Flow {
+    ) -> Option<Pause> {
         match kind {
-            FrameKind::Message | FrameKind::Control(0x80..) => Flow::Continue(()),
             FrameKind::TooLarge => {
-                self.count_received(tally);
+                self.begin_request(tally);
                 let text = too_large(length, self.frame_len());
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
                 let flow = self.write_rejection(write, Occasion::Request(rejection));
-                self.close_after_first(write, flow)
+                pause_after(self, write, flow)
             }
-            FrameKind::Control(code) => {
+            FrameKind::Control(code @ ..0x80) => {
                 let error = FrameError::malformed(format_args!(
                     "a control frame of kind {code:#04x}, which clients do not send"
                 ));
                 self.bad_frame(tally, write, &error, &[]);
-                Flow::Break(())
+                Some(Pause::Close)
             }
+            // Control frames that may be ignored.
+            _ => None,
         }
     }
 }
@@ -299,8 +291,10 @@ fn impossible_frame() -> FrameError {
     FrameError::malformed("the server's framing found a frame without bytes, or beyond them")
 }
 
-/// Returns `false` for a frame that consumes nothing, which would be found again for ever, or more than has
-/// arrived. There are two exceptions: the rest of an oversized message may follow, and a typed message may
+/// Returns `true` if the frame consumes some bytes, and no more than have arrived. A frame without bytes would
+/// be found again and again.
+///
+/// There are two exceptions: the rest of an oversized message may follow later, and a typed message may
 /// need no bytes.
 #[inline]
 fn is_possible<P: ServerProtocol>(parsed: &ParsedFrame, input: Unparsed<'_>) -> bool {

@@ -1,13 +1,12 @@
 //! Waits for a request, for the peer to read, for a function, and for the peer to close.
 //!
-//! Only this module touches the stream. Each wait has a deadline: a `Pending` must have passed through
-//! [`Io::poll_stop`]. The exceptions are two yields: of a spent budget (see [`Io::resume`]), and before an
-//! idle connection closes.
+//! Only this module touches the stream. Each wait has a deadline; see [`Registration::poll_stop`].
 
 use std::{
     fmt,
     future::poll_fn,
     io,
+    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -34,10 +33,13 @@ use crate::{
 pub(super) struct Io<S> {
     stream: S,
     close: CloseKind,
-    /// Whether a peer that closes its sending half while a function waits is gone.
+    /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
+    /// Whether the connection ends with the function that waited. This is noted before that function is
+    /// dropped, because its drop may panic.
+    pub(super) is_over: bool,
     budget: Budget,
-    /// When the wait for a request began, for the rest of one, or for the peer to close.
+    /// When the current wait began: for a request, for the rest of one, or for the peer to close.
     wait_began: Option<Time>,
     /// When this connection noticed that the server drains.
     drain_began: Option<Time>,
@@ -94,14 +96,9 @@ impl fmt::Display for Gone {
     }
 }
 
-/// How the wait for a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wakeup {
-    /// Bytes have arrived, or the end of the input.
-    Readable,
-    /// The connection stops waiting.
-    Stopped(WaitEnd),
-}
+/// How the wait for a request ended: bytes have arrived, or the end of the input (`Continue`), or the
+/// connection stops waiting (`Break`).
+type Wait = Result<ControlFlow<WaitEnd>, Gone>;
 
 /// Why a connection stops waiting for a request, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,15 +120,6 @@ pub(super) enum Interrupt {
     HalfClosed,
     /// The server ends at once.
     Aborted,
-}
-
-/// How a connection ended that can still send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It was waiting for a request, and nothing has arrived.
-    Idle,
-    /// Something was sent or received just before.
-    Busy,
 }
 
 /// How long a started frame may take to complete once a drain has begun.
@@ -161,6 +149,7 @@ impl<S> Io<S> {
             stream,
             close,
             ends_at_half_close,
+            is_over: false,
             budget: Budget::new(),
             wait_began: None,
             drain_began: None,
@@ -199,19 +188,19 @@ impl<S> Io<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Flushes the write buffer, then reads once. Releases the buffers while it waits.
     ///
-    /// Cancel safe: bytes that arrived are in the read buffer.
+    /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
     pub(super) fn poll_wakeup(
         &mut self,
         slot: &mut BufferSlot,
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Wakeup, Gone>> {
-        let wakeup = self.poll_flush_and_read(slot.checkout(), unsent, cx);
-        if wakeup.is_pending() {
+    ) -> Poll<Wait> {
+        let wait = self.poll_flush_and_read(slot.checkout(), unsent, cx);
+        if wait.is_pending() {
             slot.release();
         }
-        wakeup
+        wait
     }
 
     /// Flushes the write buffer, then reads once.
@@ -223,37 +212,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         Buffers { read, ahead, write }: &mut Buffers,
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Wakeup, Gone>> {
+    ) -> Poll<Wait> {
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || unsent.sum() > 0 {
-            ready!(self.poll_flush(write, unsent, cx))?;
+            ready!(self.poll_flush_in_time(write, unsent, cx))?;
         }
         self.poll_request_bytes(read, ahead, cx)
     }
 
     /// Flushes the write buffer, and counts its responses as sent.
     ///
-    /// Cancel safe: what was sent is not sent again.
+    /// Gives the connection up if the peer does not read in time. Keeps what was transferred: what was sent is
+    /// not sent again.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "it is the loop; outlined, it costs a hundredth of a lone request"
     )]
-    pub(super) fn poll_flush(
+    pub(super) fn poll_flush_in_time(
         &mut self,
         write: &mut WriteBuffer,
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
-        match self.poll_send(write, unsent, cx) {
+        match self.poll_flush(write, unsent, cx) {
             Poll::Ready(sent) => Poll::Ready(sent.map_err(Gone::Error)),
             Poll::Pending => self.poll_stalled(write, cx),
         }
     }
 
+    /// Flushes the write buffer without a time limit, and counts its responses as sent.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `poll_flush`")]
-    fn poll_send(
+    #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
+    fn poll_flush(
         &mut self,
         write: &mut WriteBuffer,
         unsent: &mut Unsent,
@@ -262,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if ready!(write.poll_flush(cx, &mut self.stream))? > LARGE_FLUSH {
             self.large_flush = Some(self.registration.now());
         }
-        self.registration.tally().sent(unsent);
+        self.registration.tally().count_sent(unsent);
         self.stall = None;
         Poll::Ready(Ok(()))
     }
@@ -295,13 +286,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Wakeup, Gone>> {
+    ) -> Poll<Wait> {
         if read.has_consumed() {
             self.wait_began = None;
         }
         let has_started = read.has_started();
-        if self.registration.is_draining() && self.is_drained(has_started || !ahead.is_empty()) {
-            return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
+        if self.registration.is_draining() && self.drain_ends_wait(has_started || !ahead.is_empty())
+        {
+            return Poll::Ready(Ok(ControlFlow::Break(WaitEnd::Draining)));
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
@@ -311,10 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                 if !has_started {
                     self.wait_began = None;
                 }
-                Poll::Ready(Ok(Wakeup::Readable))
+                Poll::Ready(Ok(ControlFlow::Continue(())))
             }
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
-                Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::OutOfMemory)))
+                Poll::Ready(Ok(ControlFlow::Break(WaitEnd::OutOfMemory)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
             Poll::Pending => self.poll_wait(read, cx),
@@ -325,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ///
     /// It is asked before each read, because a peer may never stop sending.
     #[cold]
-    fn is_drained(&mut self, has_more: bool) -> bool {
+    fn drain_ends_wait(&mut self, has_more: bool) -> bool {
         let deadline = self.drain_deadline();
         !has_more || self.registration.has_passed(deadline)
     }
@@ -338,41 +330,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Waits for bytes that have not arrived.
     #[inline]
-    fn poll_wait(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Result<Wakeup, Gone>> {
+    fn poll_wait(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
         let now = self.registration.now();
         let began = *self.wait_began.get_or_insert(now);
         let mut limit = self.registration.limits().idle;
-        let has_started = read.has_started();
-        if has_started {
+        if read.has_started() {
             limit = frame_limit(self.registration.limits(), read);
         }
-        let deadline = self.registration.deadline(began, limit);
+        let mut deadline = self.registration.deadline(began, limit);
+        let mut end = WaitEnd::TimedOut;
+        let is_draining = self.drain_began.is_some();
+        if is_draining && self.drain_deadline() < deadline {
+            (deadline, end) = (self.drain_deadline(), WaitEnd::Draining);
+        }
         match self.poll_stop(deadline, cx) {
-            // The server may have begun to drain between the check above and the setting of the waker.
-            Poll::Pending if self.registration.is_draining() => self.poll_drain(has_started, cx),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::TimedOut))),
+            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(ControlFlow::Break(end))),
             Poll::Ready(Stop::Aborted) => Poll::Ready(Err(Gone::Aborted)),
+            Poll::Pending => {
+                // The server may have begun to drain between the check above and the setting of the waker.
+                if !is_draining && self.registration.is_draining() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
         }
-    }
-
-    /// Waits for the rest of a frame under the limit of a drain.
-    #[cold]
-    fn poll_drain(&mut self, has_started: bool, cx: &Context<'_>) -> Poll<Result<Wakeup, Gone>> {
-        if !has_started {
-            return Poll::Ready(Ok(Wakeup::Stopped(WaitEnd::Draining)));
-        }
-        let deadline = self.drain_deadline();
-        Poll::Ready(match ready!(self.poll_stop(deadline, cx)) {
-            Stop::Expired => Ok(Wakeup::Stopped(WaitEnd::Draining)),
-            Stop::Aborted => Err(Gone::Aborted),
-        })
     }
 
     /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks
     /// the deadlines.
     ///
-    /// Cancel safe: bytes that arrived are kept, and what was sent is not sent again.
+    /// Keeps what was transferred in both directions.
     pub(super) fn poll_while_function_waits(
         &mut self,
         has_ended: bool,
@@ -387,8 +374,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let request_deadline = self.registration.deadline(began, limits.request);
         let mut half_close_deadline = None;
         let mut deadline = request_deadline;
-        match self.poll_send(write, unsent, cx) {
-            Poll::Ready(sent) => sent.map_err(Gone::Error)?,
+        match self.poll_flush(write, unsent, cx) {
+            Poll::Ready(sent) => {
+                sent.map_err(Gone::Error)?;
+                write.shrink();
+            }
             Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
         }
         if self.read_ahead(ahead, cx)? || has_ended {
@@ -441,19 +431,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.function_began = None;
     }
 
-    /// Flushes the write buffer, and closes the stream so that the peer receives it.
+    /// Flushes the write buffer, and closes the stream so that the peer receives it. An idle connection is
+    /// one that waited for a request.
     pub(super) async fn close(
         &mut self,
         slot: &mut BufferSlot,
         unsent: &mut Unsent,
-        mut end: End,
+        mut is_idle: bool,
     ) -> Result<(), Gone> {
-        if end == End::Idle {
+        if is_idle {
             // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
             // unread bytes is reset, and the peer would lose what is sent here.
             yield_now().await;
         }
-        poll_fn(|cx| self.poll_flush(&mut slot.checkout().write, unsent, cx)).await?;
+        poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, unsent, cx)).await?;
         let has_ended = slot.checkout().read.has_ended();
         if has_ended && self.close == CloseKind::Drop {
             return Ok(());
@@ -462,7 +453,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         poll_fn(|cx| self.poll_shutdown(cx)).await;
         if !has_ended && !self.registration.limits().linger.is_zero() {
             self.wait_began = None;
-            poll_fn(|cx| self.poll_linger(slot, &mut end, cx)).await;
+            poll_fn(|cx| self.poll_linger(slot, &mut is_idle, cx)).await;
         }
         Ok(())
     }
@@ -482,7 +473,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     fn poll_linger(
         &mut self,
         slot: &mut BufferSlot,
-        end: &mut End,
+        is_idle: &mut bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let limit = self.registration.limits().linger;
@@ -494,12 +485,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         for _ in 0..LINGER_READS {
             read.reset();
             match read.poll_read(cx, &mut self.stream) {
-                Poll::Ready(Ok(())) if !read.has_ended() => *end = End::Busy,
+                Poll::Ready(Ok(())) if !read.has_ended() => *is_idle = false,
                 Poll::Ready(_) => return Poll::Ready(()),
                 // Nothing is unread, and the peer has what was sent before the connection was idle.
-                Poll::Pending
-                    if *end == End::Idle && is_delivered && coop::has_budget_remaining() =>
-                {
+                Poll::Pending if *is_idle && is_delivered && coop::has_budget_remaining() => {
                     return Poll::Ready(());
                 }
                 Poll::Pending => {

@@ -10,7 +10,15 @@
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends ([`Pause::Close`]) | flushes, and closes |
 
-use std::{future::poll_fn, mem::take, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    mem::take,
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -34,15 +42,15 @@ mod respond;
 
 pub(super) use io::CloseKind;
 
-use dispatch::{Handler, Pause, process_ready, process_waiting};
-use io::{End, Gone, Io, Wakeup};
-use respond::{Flow, Responder};
+use dispatch::{Callee, Pause, process_ready, process_waiting};
+use io::{Gone, Io};
+use respond::{Flow, Responder, log_panic};
 
 /// One connection of a server.
 ///
 /// Each idle connection pays for its size, so what all connections share is behind a pointer.
 pub(super) struct Connection<P: ServerProtocol, S> {
-    handler: Handler<P>,
+    callee: Callee<P>,
     responder: Responder<P>,
     buffers: BufferSlot,
     /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
@@ -80,7 +88,7 @@ where
             assert_no_mistake(server_mistake::<P>(true));
         }
         Self {
-            handler: Handler::new(Arc::clone(&shared), new.info),
+            callee: Callee::new(Arc::clone(&shared), new.info),
             responder: Responder::new(shared),
             buffers: BufferSlot::new(),
             has_unprocessed: false,
@@ -97,10 +105,10 @@ where
     /// Serves the connection until it ends. The caller then drops it.
     pub(super) async fn serve(&mut self) {
         let write = &mut self.buffers.checkout().write;
-        let mut flow = self.handler.greet(&mut self.responder, write);
+        let mut flow = self.callee.greet(&mut self.responder, write);
         let ended = loop {
             if flow.is_break() {
-                break Ok(End::Busy);
+                break Ok(false);
             }
             let ran = {
                 let mut running = pin!(self.run());
@@ -109,13 +117,15 @@ where
             };
             match ran {
                 Ok(ended) => break ended,
+                // The function that waited panicked as it was dropped.
+                Err(payload) if self.io.is_over => return log_panic(payload),
                 Err(payload) => flow = self.recover_from_panic(payload),
             }
         };
         let closed = match ended {
-            Ok(end) => {
+            Ok(is_idle) => {
                 let unsent = self.responder.unsent();
-                self.io.close(&mut self.buffers, unsent, end).await
+                self.io.close(&mut self.buffers, unsent, is_idle).await
             }
             Err(gone) => Err(gone),
         };
@@ -124,40 +134,36 @@ where
         }
     }
 
-    /// Processes requests until the connection ends.
-    async fn run(&mut self) -> Result<End, Gone> {
+    /// Processes requests until the connection ends. Returns `true` if it was idle.
+    async fn run(&mut self) -> Result<bool, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let wakeup = poll_fn(|cx| {
+                let wait = poll_fn(|cx| {
                     self.io
                         .poll_wakeup(&mut self.buffers, self.responder.unsent(), cx)
                 });
-                match wakeup.await? {
-                    Wakeup::Readable => {}
-                    Wakeup::Stopped(why) => {
-                        let Buffers { read, ahead, write } = self.buffers.checkout();
-                        self.responder.wait_ended(self.io.tally(), read, why, write);
-                        let is_idle = !read.has_started() && ahead.is_empty();
-                        return Ok(if is_idle { End::Idle } else { End::Busy });
-                    }
+                if let ControlFlow::Break(why) = wait.await? {
+                    let Buffers { read, ahead, write } = self.buffers.checkout();
+                    self.responder.wait_ended(self.io.tally(), read, why, write);
+                    return Ok(!read.has_started() && ahead.is_empty());
                 }
             }
-            let (handler, responder, io) = (&mut self.handler, &mut self.responder, &mut self.io);
+            let (callee, responder, io) = (&mut self.callee, &mut self.responder, &mut self.io);
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
             let mut frames = read.frames();
             loop {
                 let pause = if P::WAITS {
-                    process_waiting(handler, responder, io, &mut frames, ahead, write).await?
+                    process_waiting(callee, responder, io, &mut frames, ahead, write).await?
                 } else {
-                    process_ready(handler, responder, io, &mut frames, write)
+                    process_ready(callee, responder, io, &mut frames, write)
                 };
                 match pause {
                     Pause::NeedMore => break,
-                    Pause::Close => return Ok(End::Busy),
+                    Pause::Close => return Ok(false),
                     Pause::Full | Pause::Spent => {}
                 }
-                poll_fn(|cx| io.poll_flush(write, responder.unsent(), cx)).await?;
+                poll_fn(|cx| io.poll_flush_in_time(write, responder.unsent(), cx)).await?;
                 if pause == Pause::Spent {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
@@ -170,25 +176,34 @@ where
 
     /// Responds to the request whose function panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
+        log_panic(payload);
         self.has_unprocessed = true;
         self.io.function_ended();
         let write = &mut self.buffers.checkout().write;
-        self.responder.panicked(self.io.tally(), write, payload)
+        let respond = || self.responder.panicked(self.io.tally(), write);
+        catch_unwind(AssertUnwindSafe(respond)).unwrap_or_else(|payload| {
+            // The framing panics. What is whole in the buffer is sent.
+            log_panic(payload);
+            Flow::Break(())
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
+        future::pending,
         io,
         pin::Pin,
         sync::{Mutex, PoisonError},
-        task::Context as TaskContext,
+        task::{Context as TaskContext, Waker},
+        time::Duration,
     };
 
     use tokio::{
         io::{ReadBuf, join, sink},
         sync::Semaphore,
+        time::timeout,
     };
 
     use super::{
@@ -262,6 +277,41 @@ mod tests {
         assert_eq!(held, Some(expected));
         assert_eq!(registry.report().connections.closed, 1);
         assert_eq!(permits.available_permits(), 1);
+    }
+
+    /// An input without bytes. The server begins to drain whenever it is read.
+    struct Drains(Arc<Registry>);
+
+    impl AsyncRead for Drains {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut TaskContext<'_>,
+            _buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let mut drain = pin!(self.0.drain(pending::<()>()));
+            let mut cx = TaskContext::from_waker(Waker::noop());
+            assert!(drain.as_mut().poll(&mut cx).is_pending());
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_that_begins_before_the_waker_is_set_is_not_missed() {
+        let settings = Settings::new::<Concurrent>();
+        let registry = Registry::new(settings.limits);
+        let registration = registry.register();
+        let new = Box::new(NewConnection {
+            stream: join(Drains(Arc::clone(&registry)), sink()),
+            close: CloseKind::Drop,
+            info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
+            registration,
+            permit: None,
+        });
+        let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
+        let mut connection = Connection::open(shared, new);
+        // Nothing sweeps, so only the connection itself can notice.
+        let served = timeout(Duration::from_mins(1), connection.serve());
+        served.await.expect("it ends");
     }
 
     /// Keeps this many bytes while it waits.

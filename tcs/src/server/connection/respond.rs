@@ -1,6 +1,7 @@
 //! Writes to a peer: replies, and rejections for each occasion.
 
 use std::{
+    fmt,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -29,10 +30,10 @@ pub(super) type Flow = ControlFlow<()>;
 /// Encodes and frames what is sent to a peer, and counts the responses that are not sent yet.
 ///
 /// The framing is here, although it also parses requests: while a function runs it borrows the
-/// [`Handler`], and its reply needs the framing. The write buffer is not here, because a connection that
+/// [`Callee`], and its reply needs the framing. The write buffer is not here, because a connection that
 /// waits for a request has none.
 ///
-/// [`Handler`]: super::dispatch::Handler
+/// [`Callee`]: super::dispatch::Callee
 pub(super) struct Responder<P: ServerProtocol> {
     shared: Arc<Shared<P>>,
     framing: FirstFrame<P::Framing>,
@@ -47,15 +48,12 @@ pub(super) struct Responder<P: ServerProtocol> {
 /// | occasion | the protocol's message | counts as a response | the connection |
 /// |---|---|---|---|
 /// | `Request` | yes | by its kind | goes on if something was written, unless the kind is final |
-/// | `Unfinished` | to peers of ours | rejected | closes |
 /// | `Closing` | to peers of ours | no | closes |
 /// | `LastReply` | no: the peer would take it for one more reply | no | closes |
 #[derive(Debug)]
 pub(super) enum Occasion {
     /// A request is rejected, or its function failed.
     Request(Rejection),
-    /// The rest of a frame did not arrive in time.
-    Unfinished(Rejection, PeerKind),
     /// The server closes the connection.
     Closing(Rejection, PeerKind),
     /// The server closes the connection after the reply just written.
@@ -109,7 +107,7 @@ impl<P: ServerProtocol> Responder<P> {
     }
 
     /// Writes the greeting.
-    pub(super) fn greet<Format>(
+    pub(super) fn write_greeting<Format>(
         &mut self,
         write: &mut WriteBuffer,
         greeting: impl Encode<Format>,
@@ -200,28 +198,24 @@ impl<P: ServerProtocol> Responder<P> {
                 self.unsent.count(rejection.kind());
                 (rejection, true)
             }
-            Occasion::Unfinished(rejection, peer) => {
-                self.unsent.rejected += 1;
-                (rejection, peer == PeerKind::Ours)
-            }
             Occasion::Closing(rejection, peer) => (rejection, peer == PeerKind::Ours),
             Occasion::LastReply(why) => (going_away(why), false),
         };
-        tracing::debug!(%rejection, "closing the connection");
+        tracing::debug!(reason = %rejection, "closing the connection");
         if !write.append(|out| self.framing.reject(out, &rejection)) && may_use_message {
             self.write_protocol_rejection(write, &rejection);
         }
         Flow::Break(())
     }
 
-    /// Responds to a request with a rejection, or closes the connection if nothing can be written.
+    /// Responds to a request with a rejection. Closes the connection if there is no frame or message for it.
     fn reject_request(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
-        let worded = if write.append(|out| self.framing.reject(out, rejection)) {
+        let written = if write.append(|out| self.framing.reject(out, rejection)) {
             ProtocolRejection::Written
         } else {
             self.write_protocol_rejection(write, rejection)
         };
-        match (&worded, rejection.kind()) {
+        match (&written, rejection.kind()) {
             (ProtocolRejection::None, RejectionKind::Error) => {
                 return self.error_as_reply(write, rejection);
             }
@@ -230,14 +224,14 @@ impl<P: ServerProtocol> Responder<P> {
             }
             (_, kind) => self.unsent.count(kind),
         }
-        match worded {
+        match written {
             ProtocolRejection::Written => {
                 tracing::debug!(reason = %rejection, "answered without a reply");
                 after_response::<P::Framing>()
             }
             // If this request got no response, the peer would match the next reply to it.
             ProtocolRejection::None => {
-                log_unsaid(rejection);
+                log_unsent(rejection);
                 Flow::Break(())
             }
             ProtocolRejection::Last | ProtocolRejection::Failed => Flow::Break(()),
@@ -253,21 +247,21 @@ impl<P: ServerProtocol> Responder<P> {
         let Self {
             shared, framing, ..
         } = self;
-        let worded = catch_unwind(AssertUnwindSafe(|| {
+        let written = catch_unwind(AssertUnwindSafe(|| {
             write.prepare();
-            let words = shared.protocol.reject_with(rejection)?;
-            Some(write.message(framing, shared.limits.frame_len, |out| words.encode(out)))
+            let message = shared.protocol.reject_with(rejection)?;
+            Some(write.message(framing, shared.limits.frame_len, |out| message.encode(out)))
         }));
-        if worded.is_err() {
+        if written.is_err() {
             write.prepare();
         }
-        ProtocolRejection::of(worded, rejection)
+        ProtocolRejection::of(written, rejection)
     }
 
     /// Sends the text of a function's error as its reply, where the framing has no rejection frames.
     fn error_as_reply(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
         if P::Framing::TYPED {
-            log_unsaid(rejection);
+            log_unsent(rejection);
             self.unsent.failed += 1;
             return Flow::Break(());
         }
@@ -282,11 +276,11 @@ impl<P: ServerProtocol> Responder<P> {
             // It has bytes that the framing cannot carry, such as a line feed.
             write_text(&|out| {
                 let _: Result<_, _> =
-                    std::fmt::Write::write_fmt(out, format_args!("{}", Escaped(text, text.len())));
+                    fmt::Write::write_fmt(out, format_args!("{}", Escaped(text, text.len())));
             })
         });
         if sent.is_err() {
-            tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; word it with `reject_with`");
+            tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; return a message for it from `reject_with`");
             self.unsent.failed += 1;
             return Flow::Break(());
         }
@@ -294,11 +288,10 @@ impl<P: ServerProtocol> Responder<P> {
         after_response::<P::Framing>()
     }
 
-    /// Counts a received request, or a bad frame in its place. The first one closes the listener of a once
-    /// server.
+    /// Counts a received request, or a bad frame in its place. Closes the listener of a once server.
     #[inline]
-    pub(super) fn count_received(&self, tally: &Tally) {
-        tally.receive();
+    pub(super) fn begin_request(&self, tally: &Tally) {
+        tally.count_received();
         if self.shared.is_once {
             self.shared.listener.close();
         }
@@ -324,17 +317,17 @@ impl<P: ServerProtocol> Responder<P> {
         error: &FrameError,
         unread: &[u8],
     ) {
-        self.count_received(tally);
+        self.begin_request(tally);
         self.unsent.rejected += 1;
         let is_ours = !error.is_other_protocol() && peer_kind(tally, unread) == PeerKind::Ours;
-        let is_told = write.append(|out| self.framing.answer_error(out, error))
+        let is_written = write.append(|out| self.framing.answer_error(out, error))
             || is_ours
                 && self.write_protocol_rejection(write, &error.rejection())
                     != ProtocolRejection::None;
-        if is_told {
-            tracing::debug!(%error, "the peer sent no valid frame");
+        if is_written {
+            tracing::debug!(reason = %error, "the peer sent no valid frame");
         } else {
-            tracing::info!(%error, "closing, as this framing cannot say why");
+            log_unsent(error);
         }
     }
 
@@ -384,9 +377,10 @@ impl<P: ServerProtocol> Responder<P> {
         // A message that is being skipped was rejected before.
         let is_request = !is_idle && !read.is_skipping();
         if is_request {
-            self.count_received(tally);
+            self.begin_request(tally);
+            self.unsent.rejected += 1;
         }
-        let timed_out = |text| Rejection::new(RejectionKind::Idle, text);
+        let idle = |text| Rejection::new(RejectionKind::Idle, text);
         let rejection = match why {
             WaitEnd::Draining if is_idle => going_away("the server is stopping"),
             WaitEnd::Draining => {
@@ -397,23 +391,18 @@ impl<P: ServerProtocol> Responder<P> {
             }
             WaitEnd::TimedOut if is_idle => {
                 let limit = self.shared.limits.idle;
-                timed_out(format!("nothing arrived for {limit} (`idle_timeout`)"))
+                idle(format!("nothing arrived for {limit} (`idle_timeout`)"))
             }
             WaitEnd::TimedOut => {
                 let limit = frame_limit(&self.shared.limits, read);
-                timed_out(format!(
+                idle(format!(
                     "the frame was not complete after {limit} (`frame_timeout`)"
                 ))
             }
         };
         let unread = read.input(self.frame_len(), Side::Server);
         let peer = peer_kind(tally, unread.bytes());
-        let occasion = if is_request {
-            Occasion::Unfinished
-        } else {
-            Occasion::Closing
-        };
-        let _: Flow = self.write_rejection(write, occasion(rejection, peer));
+        let _: Flow = self.write_rejection(write, Occasion::Closing(rejection, peer));
         if why == WaitEnd::OutOfMemory {
             // *Busy* is not final.
             let closes = Occasion::LastReply("the rest of the frame was not read");
@@ -423,16 +412,7 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Responds to a request whose function panicked.
     #[cold]
-    pub(super) fn panicked(
-        &mut self,
-        tally: &Tally,
-        write: &mut WriteBuffer,
-        payload: Payload,
-    ) -> Flow {
-        // The text may quote other peers, so it is only logged.
-        let text = panic_text(payload);
-        let text = Escaped(text.as_bytes(), text.len());
-        tracing::error!(panic = %text, "a protocol function panicked");
+    pub(super) fn panicked(&mut self, tally: &Tally, write: &mut WriteBuffer) -> Flow {
         write.prepare();
         if self.unsent.sum() == tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
@@ -481,8 +461,8 @@ fn failed_request(kind: RejectionKind, text: impl Into<String>) -> Occasion {
 
 impl ProtocolRejection {
     /// Classifies the result of encoding the message, or the panic it ended in.
-    fn of(words: thread::Result<Option<Result<(), Unusual>>>, rejection: &Rejection) -> Self {
-        let why = match words {
+    fn of(written: thread::Result<Option<Result<(), Unusual>>>, rejection: &Rejection) -> Self {
+        let why = match written {
             Ok(None) => return Self::None,
             Ok(Some(Ok(()) | Err(Unusual::Nothing { closes: false }))) => return Self::Written,
             Ok(Some(Err(Unusual::Last | Unusual::Nothing { closes: true }))) => return Self::Last,
@@ -531,6 +511,15 @@ fn cannot_send<F: Framing>(what: &str, error: &FrameError) -> String {
     text
 }
 
-fn log_unsaid(rejection: &Rejection) {
-    tracing::info!(reason = %rejection, "closing, as this framing cannot say why");
+/// Logs a panic. Its text may quote other peers, so they do not receive it.
+pub(super) fn log_panic(payload: Payload) {
+    let text = panic_text(payload);
+    let text = Escaped(text.as_bytes(), text.len());
+    tracing::error!(panic = %text, "a protocol function panicked");
+}
+
+/// Logs why the connection closes where the framing has no rejection frames, and the protocol no message for
+/// it.
+fn log_unsent(reason: &dyn fmt::Display) {
+    tracing::info!(%reason, "closing the connection without a message");
 }
