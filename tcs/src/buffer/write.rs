@@ -37,9 +37,9 @@ pub(crate) enum Unusual {
     /// An error replaces the message.
     Error { text: String, closes: bool },
     /// The format cannot encode the message.
-    Encode(EncodeError),
+    Encode { error: EncodeError, closes: bool },
     /// The framing cannot carry the message.
-    Frame(FrameError),
+    Frame { error: FrameError, closes: bool },
 }
 
 impl WriteBuffer {
@@ -137,14 +137,15 @@ impl WriteBuffer {
             // An ordinary message does not come here.
             Ok(Outcome::Message) => match self.finish(framing) {
                 Ok(()) => Unusual::Last,
-                Err(error) => Unusual::Frame(error),
+                Err(error) => Unusual::Frame { error, closes },
             },
             Ok(Outcome::Nothing) => Unusual::Nothing { closes },
             Ok(Outcome::Error(text)) => Unusual::Error { text, closes },
             Ok(Outcome::TooLarge(length)) => {
-                Unusual::Frame(FrameError::unsendable(too_large(length, limit)))
+                let error = FrameError::unsendable(too_large(length, limit));
+                Unusual::Frame { error, closes }
             }
-            Err(error) => Unusual::Encode(error),
+            Err(error) => Unusual::Encode { error, closes },
         };
         self.buffer.truncate(self.whole);
         unusual
@@ -153,7 +154,8 @@ impl WriteBuffer {
     #[cold]
     fn unsendable(&mut self, error: FrameError) -> Unusual {
         self.buffer.truncate(self.whole);
-        Unusual::Frame(error)
+        let closes = false;
+        Unusual::Frame { error, closes }
     }
 
     /// Appends complete frames, such as a rejection. Returns the result of `write`.

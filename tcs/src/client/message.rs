@@ -65,8 +65,8 @@ pub(super) fn not_encoded(unusual: Unusual) -> Error {
     match unusual {
         Unusual::Last | Unusual::Nothing { .. } => Error::encode(EncodeError::new("there is none")),
         Unusual::Error { text, .. } => Error::encode(EncodeError::new(text)),
-        Unusual::Encode(source) => Error::encode(source),
-        Unusual::Frame(source) => Error::unsendable(source),
+        Unusual::Encode { error, .. } => Error::encode(error),
+        Unusual::Frame { error, .. } => Error::unsendable(error),
     }
 }
 

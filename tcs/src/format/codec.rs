@@ -134,12 +134,7 @@ where
     }
 }
 
-impl<C, T, E> Encode<Codec<C>> for Result<T, E>
-where
-    C: Decoder,
-    T: Encode<Codec<C>>,
-    E: fmt::Display,
-{
+impl<C: Decoder, T: Encode<Codec<C>>, E: fmt::Display> Encode<Codec<C>> for Result<T, E> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         match self {
             Ok(reply) => reply.encode(out)?,

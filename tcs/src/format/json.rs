@@ -17,7 +17,8 @@ use super::{
 /// | a struct, a map | an object; a key must be text, a number, a character or a `bool` |
 /// | a tuple, a list | an array |
 /// | an enum | `"Unit"`, `{"Newtype":1}`, `{"Tuple":[1,2]}`, `{"Struct":{"a":1}}` |
-/// | `Option<T>`, `()` | the value or `null`; `null`. `Some(None)` and `Some(())` are `null` as well, and arrive as `None` |
+/// | `Option<T>`, `()` | the value or `null`; `null`. `Some` of what is `null` itself, such as `Some(None)`, `Some(())` and `Some(f64::NAN)`, is `null` as well, and arrives as `None` |
+/// | a unit struct | `null` |
 /// | `Result<T, E>` | `{"Ok":…}` or `{"Err":…}`: a value on both ends, see below |
 /// | floats | as many digits as it takes to read them exactly; `null` if they are not finite, which cannot be read as a float |
 /// | `&[u8]`, `Vec<u8>` | an array of numbers; only `Vec<u8>` is read from one |
@@ -80,10 +81,13 @@ use super::{
 ///
 /// # Errors
 ///
-/// A server rejects a request as a *bad request*, with line and column, if:
+/// A server rejects a request as a *bad request*, if:
 ///
 /// - it is not a value of the type, or more than white space follows the value
 /// - it nests deeper than 128 levels of lists and objects, or 256 with options
+///
+/// The text names line and column, except where serde does not know them, as for a message that no variant of an
+/// `#[serde(untagged)]` enum matches.
 ///
 /// Fields that the type does not have are skipped, unless the type has `#[serde(deny_unknown_fields)]`.
 ///
@@ -109,24 +113,25 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
         let bytes = frame.bytes();
         // `serde_json` itself limits lists and objects to 128 levels. Options, which take no bytes, may be
         // between them.
-        let guard = Guard::new(bytes.len(), 2 * DEPTH).with_scratch(frame.take_scratch());
+        let guard = Guard::new(bytes.len(), 2 * DEPTH, frame.take_scratch());
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let value = guard.read(&mut deserializer).map_err(unreadable)?;
-        deserializer.end().map_err(unreadable)?;
+        let value = guard
+            .read(&mut deserializer)
+            .map_err(|error| unreadable(&error))?;
+        deserializer.end().map_err(|error| unreadable(&error))?;
         Ok(value)
     }
 }
 
 #[cold]
-#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn unreadable(error: serde_json::Error) -> DecodeError {
+fn unreadable(error: &serde_json::Error) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let reason = text.trim_end_matches(&format!(" at line {line} column {column}"));
-    DecodeError::new(format_args!(
-        "the JSON is wrong in line {line}, column {column}: {}",
-        shortened(reason)
-    ))
+    let reason = shortened(text.trim_end_matches(&format!(" at line {line} column {column}")));
+    // serde does not know where it has read a type with `#[serde(untagged)]`.
+    let place = (line > 0).then(|| format!(" in line {line}, column {column}"));
+    let place = place.unwrap_or_default();
+    DecodeError::new(format_args!("the JSON is wrong{place}: {reason}"))
 }
 
 #[cfg(all(test, feature = "messagepack", feature = "postcard"))]
@@ -141,7 +146,7 @@ mod tests {
         format::{
             Outcome,
             tests::{
-                Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything,
+                Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
                 is_read_whole, lies_in, read, rejected, sent, unsent,
             },
         },
@@ -243,6 +248,7 @@ mod tests {
         assert_eq!(texts, ["é", "A\n", "plain", "\\\"", ""]);
         assert_eq!(raw, b"a\tb");
         lies_in(texts[2], bytes);
+        assert_eq!(scratch.capacity(), bytes.len());
 
         let bytes = br#"{"name":"\u00e9","note":"\u00e8"}"#;
         let value = read_with::<Borrowing<'_>>(bytes, &mut scratch);
@@ -287,6 +293,10 @@ mod tests {
         ] {
             assert_eq!(rejection, format!("the JSON is wrong in line {expected}"));
         }
+        assert_eq!(
+            rejected::<Json, Kept>(b"\n-1.5"),
+            "the JSON is wrong: data did not match any variant of untagged enum Kept"
+        );
         let long = format!("\"{}\"", "x".repeat(100_000));
         let rejection = rejected::<Json, Kind>(long.as_bytes());
         assert!(

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error};
+use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error, encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -22,7 +22,8 @@ use super::{
 /// | `&[u8]`, `Vec<u8>`, `Cow<[u8]>` | `bin`; `Vec<u8>` is read from an array as well |
 /// | a tuple, another list | an array |
 /// | an enum | the name of the variant, or a map from the name to what the variant holds |
-/// | `Option<T>`, `()` | the value or nil; nil. `Some(None)` and `Some(())` are nil as well, and arrive as `None` |
+/// | `Option<T>`, `()` | the value or nil; nil. `Some` of what is nil itself, such as `Some(None)` and `Some(())`, is nil as well, and arrives as `None` |
+/// | a unit struct | an empty array |
 /// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: a value on both ends |
 /// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well. As a `u128`, a negative integer wraps around |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
@@ -58,6 +59,9 @@ use super::{
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
 ///
+/// A type that looks at the message to know what follows gets bytes as an array of numbers. So in types with
+/// `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]`, `Vec<u8>` can be read and `&[u8]` cannot.
+///
 /// # Errors
 ///
 /// A server rejects a request as a *bad request*, with the path of the element (`/2/0` is element 0
@@ -67,8 +71,9 @@ use super::{
 /// - it nests deeper than 128 levels of lists, maps, structs, enums and options
 /// - its lists and maps claim more elements than the message has bytes
 ///
-/// To encode a list that begins with a `u8` and continues with another type is an error. This can happen with
-/// `#[serde(untagged)]` only.
+/// If a list begins with a `u8` and continues with another type, which takes a type such as one with
+/// `#[serde(untagged)]`, the message is encoded a second time, with bytes as arrays. `Vec<u8>` is read from these,
+/// and `&[u8]` is not.
 ///
 /// serde reads types with `#[serde(untagged)]` or `#[serde(flatten)]` itself, without a limit of levels.
 /// Such a type must not contain itself by an `Option` alone: to read the message `1` as
@@ -82,10 +87,18 @@ pub enum MessagePack {}
 impl<T: Serialize> Encode<MessagePack> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        let mut serializer = Serializer::new(out)
-            .with_struct_map()
-            .with_bytes(BytesMode::ForceIterables);
-        self.serialize(&mut serializer).map_err(|error| {
+        let mut write = |bytes| {
+            out.attempt(|out| {
+                let serializer = Serializer::new(out).with_struct_map();
+                self.serialize(&mut serializer.with_bytes(bytes))
+            })
+        };
+        let mut written = write(BytesMode::ForceIterables);
+        // The crate has taken a list for bytes because it begins with a `u8`.
+        if matches!(written, Err(encode::Error::InvalidDataModel(_))) {
+            written = write(BytesMode::Normal);
+        }
+        written.map_err(|error| {
             EncodeError::new(format_args!("it has no form in MessagePack: {error}"))
         })
     }
@@ -95,7 +108,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        let guard = Guard::new(bytes.len(), DEPTH);
+        let guard = Guard::new(bytes.len(), DEPTH, None);
         let mut deserializer = Deserializer::from_read_ref(bytes);
         let value = guard
             .read(&mut deserializer)
@@ -133,9 +146,15 @@ mod tests {
     use serde::{Deserialize, Deserializer};
 
     use super::MessagePack;
-    use crate::format::tests::{
-        Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
-        lies_in, read, rejected, sent, unsent,
+    use crate::{
+        Encode, Writer,
+        format::{
+            Outcome,
+            tests::{
+                Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
+                is_read_whole, lies_in, read, rejected, sent, unsent,
+            },
+        },
     };
 
     proptest! {
@@ -181,6 +200,26 @@ mod tests {
             b"\x92\x81\xa2Ok\x01\x81\xa3Err\xa2no"
         );
         assert_eq!(sent::<MessagePack, _>([Kind::Unit]), b"\x91\xa4Unit");
+    }
+
+    #[test]
+    fn list_that_begins_with_a_byte_may_continue_with_anything() {
+        let value = (vec![b'a'], vec![Kept::Byte(1), Kept::Text("x".into())]);
+        let expected = b"\x92\x91a\x92\x01\xa1x";
+        assert_eq!(read::<MessagePack, _>(expected), Ok(value.clone()));
+        for limit in 0..9 {
+            let mut buffer = b"before".to_vec();
+            let mut writer = Writer::new(&mut buffer, limit);
+            writer.put(b"1");
+            Encode::<MessagePack>::encode(&value, &mut writer).expect("a form");
+            let outcome = writer.into_outcome();
+            if limit < 8 {
+                assert_eq!(outcome, Outcome::TooLarge(8));
+            } else {
+                assert_eq!(outcome, Outcome::Message);
+                assert_eq!(buffer, [b"before1".as_slice(), expected].concat());
+            }
+        }
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     num::NonZero,
     str::FromStr,
@@ -120,6 +119,7 @@ macro_rules! plain_encode {
 plain_encode! {
     [] &str, |text| text.as_bytes();
     [] &[u8], |bytes| bytes;
+    [] (), |_nothing| b"";
     [const N: usize] [u8; N], |bytes| bytes.as_slice();
     [const N: usize] &[u8; N], |bytes| bytes.as_slice();
 }
@@ -144,12 +144,6 @@ macro_rules! plain_encode_deref {
 }
 
 plain_encode_deref! { String, Box<str>, Cow<'_, str>, Vec<u8>, Cow<'_, [u8]>, Bytes }
-
-impl Encode<Plain> for () {
-    fn encode(self, _out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        Ok(())
-    }
-}
 
 impl Encode<Plain> for fmt::Arguments<'_> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {

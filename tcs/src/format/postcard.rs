@@ -116,7 +116,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        let guard = Guard::new(bytes.len(), DEPTH);
+        let guard = Guard::new(bytes.len(), DEPTH, None);
         let mut deserializer = Deserializer::from_flavor(Input(bytes));
         let value = guard.read(&mut deserializer);
         let rest = deserializer.finalize().unwrap_or_default();

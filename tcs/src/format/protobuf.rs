@@ -91,13 +91,12 @@ impl<T: Message + Default> ProstMessage for T {}
 impl<T: ProstMessage> Decode<'_, Protobuf> for T {
     #[inline]
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
-        <Self as Message>::decode(frame.bytes()).map_err(unreadable)
+        <Self as Message>::decode(frame.bytes()).map_err(|error| unreadable(&error))
     }
 }
 
 #[cold]
-#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn unreadable(error: prost::DecodeError) -> DecodeError {
+fn unreadable(error: &prost::DecodeError) -> DecodeError {
     let text = error.to_string();
     let reason = text.trim_start_matches("failed to decode Protobuf message: ");
     // The names of a hundred levels may be long.

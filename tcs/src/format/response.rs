@@ -26,7 +26,8 @@ use super::{Encode, EncodeError, Received, Writer};
 pub enum Response<T> {
     /// A reply, after which the connection goes on.
     Reply(T),
-    /// A reply, after which the server closes the connection. Later requests are not executed.
+    /// A reply, after which the server closes the connection. Later requests are not executed, even if the reply
+    /// cannot be sent.
     ReplyAndClose(T),
     /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
     /// whose peers know which requests get no reply.

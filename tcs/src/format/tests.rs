@@ -1,9 +1,17 @@
 //! Values of every kind that serde knows, and what the tests of its formats do with them.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt::{self, Debug},
+    net::IpAddr,
+};
 
 use proptest::{collection::vec, prelude::*, string::string_regex};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, SeqAccess, Visitor},
+};
 
 use super::{Decode, Encode, Frame, Json, MessagePack, Outcome, Postcard, Writer};
 
@@ -280,6 +288,138 @@ fn types_with_attributes_of_serde_come_back() {
         read::<Postcard, _>(&sent::<Postcard, _>(attributed().keys)),
         Ok(attributed().keys)
     );
+}
+
+/// What serde keeps before it knows the type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Kept {
+    Nothing,
+    Byte(u8),
+    Text(Box<str>),
+    Raw(Vec<u8>),
+    Tagged(Tagged),
+    List(Vec<Self>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub(super) enum Tagged {
+    File {
+        raw: Vec<u8>,
+        #[serde(flatten)]
+        more: More,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct More {
+    rest: Vec<u8>,
+}
+
+fn kept() -> impl Strategy<Value = Kept> {
+    let leaf = prop_oneof![
+        Just(Kept::Nothing),
+        any::<u8>().prop_map(Kept::Byte),
+        any::<String>().prop_map(|text| Kept::Text(text.into())),
+        vec(any::<u8>(), 1..9).prop_map(Kept::Raw),
+        "[a-z]{1,9}".prop_map(|text| Kept::Raw(text.into())),
+        any::<(Vec<u8>, Vec<u8>)>().prop_map(|(raw, rest)| {
+            let more = More { rest };
+            Kept::Tagged(Tagged::File { raw, more })
+        }),
+    ];
+    // It begins with what is no byte: a list of bytes only is read as `Raw`.
+    leaf.prop_recursive(3, 20, 5, |inner| {
+        vec(inner, 0..5).prop_map(|mut list| {
+            list.insert(0, Kept::Nothing);
+            Kept::List(list)
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_serde_keeps_comes_back(list in vec(kept(), 0..6)) {
+        prop_assert_eq!(read::<Json, _>(&sent::<Json, _>(&list)), Ok(list.clone()));
+        prop_assert_eq!(read::<MessagePack, _>(&sent::<MessagePack, _>(&list)), Ok(list));
+    }
+}
+
+#[test]
+fn bytes_are_not_taken_for_text() {
+    let raw = Kept::Raw(b"hi".to_vec());
+    assert_eq!(read::<Json, _>(&sent::<Json, _>(&raw)), Ok(raw.clone()));
+    let bytes = sent::<MessagePack, _>(&raw);
+    assert_eq!(bytes, b"\xc4\x02hi");
+    assert_eq!(read::<MessagePack, _>(&bytes), Ok(raw));
+    assert_eq!(
+        read::<MessagePack, _>(&bytes),
+        Ok(serde_json::json!([104, 105]))
+    );
+}
+
+#[test]
+fn some_of_nothing_is_nothing() {
+    fn read_back<F, T: Encode<F> + for<'a> Decode<'a, F>>(value: T) -> Result<T, String> {
+        read::<F, T>(&sent::<F, T>(value))
+    }
+    assert_eq!(read_back::<Json, _>(Some(())), Ok(None));
+    assert_eq!(read_back::<Json, _>(Some(None::<u8>)), Ok(None));
+    assert_eq!(read_back::<Json, _>(Some(Marker)), Ok(None));
+    assert_eq!(read_back::<Json, _>(Some(f64::NAN)), Ok(None));
+    assert_eq!(read_back::<MessagePack, _>(Some(())), Ok(None));
+    assert_eq!(read_back::<MessagePack, _>(Some(None::<u8>)), Ok(None));
+    assert_eq!(read_back::<MessagePack, _>(Some(Marker)), Ok(Some(Marker)));
+}
+
+#[test]
+fn address_is_text_in_json_only() {
+    let address = IpAddr::from([1, 2, 3, 4]);
+    assert_eq!(sent::<Json, _>(address), b"\"1.2.3.4\"");
+    assert_eq!(sent::<Postcard, _>(address), [0, 1, 2, 3, 4]);
+    assert_eq!(
+        sent::<MessagePack, _>(address),
+        b"\x81\xa2V4\x94\x01\x02\x03\x04"
+    );
+    for read in [
+        read::<Json, _>(&sent::<Json, _>(address)),
+        read::<Postcard, _>(&sent::<Postcard, _>(address)),
+        read::<MessagePack, _>(&sent::<MessagePack, _>(address)),
+    ] {
+        assert_eq!(read, Ok(address));
+    }
+}
+
+/// Says for how many elements of a tuple it would allocate memory.
+#[derive(Debug)]
+struct Allocating;
+
+impl<'a> Deserialize<'a> for Allocating {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(3, Self)
+    }
+}
+
+impl<'a> Visitor<'a> for Allocating {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tuple")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, tuple: A) -> Result<Self, A::Error> {
+        Err(A::Error::custom(format_args!(
+            "memory for {:?}",
+            tuple.size_hint()
+        )))
+    }
+}
+
+#[test]
+fn tuple_allocates_for_as_many_elements_as_the_message_has_bytes() {
+    let hint = rejected::<MessagePack, Allocating>(b"\xdd\xff\xff\xff\xff");
+    assert_eq!(hint, "the MessagePack is wrong at /: memory for Some(5)");
 }
 
 #[test]

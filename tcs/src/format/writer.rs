@@ -87,6 +87,20 @@ impl<'a> Writer<'a> {
         None
     }
 
+    /// Lets `write` append to the message. If it fails, removes what it appended.
+    #[cfg(feature = "messagepack")]
+    #[inline]
+    pub(super) fn attempt<E>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (end, length) = (self.buffer.len(), self.length);
+        write(self).inspect_err(|_| {
+            self.buffer.truncate(end);
+            self.length = length;
+        })
+    }
+
     /// Declares that the function has failed. The error replaces the message.
     ///
     /// A framing with control frames sends it as such a frame. Other framings send the text as the reply.

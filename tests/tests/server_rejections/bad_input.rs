@@ -1,14 +1,14 @@
 //! Bad input gets a clear answer, and costs nobody else anything.
 
-use std::net::SocketAddr;
+use std::{marker::PhantomData, net::SocketAddr};
 
 use tcs::{
-    ConcurrentServer, Encode, EncodeError, LengthPrefixed, Lines, Plain, Raw, Writer,
-    server_protocol,
+    ConcurrentServer, Context, Encode, EncodeError, Framing, LengthPrefixed, Lines, Peer, Plain,
+    Raw, Rejection, Response, ServerProtocol, Writer, server_protocol,
 };
 use tcs_tests::{
-    Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, code, control, each_kind, frame, gate,
-    over_both, tester_of, within,
+    Act, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, code, control, each_kind, frame,
+    gate, over_both, tester_of, within,
 };
 
 each_kind!(
@@ -22,6 +22,7 @@ each_kind!(
     text_at_a_length_prefixed_port_is_told_what_to_do,
     length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do,
     reply_with_the_delimiter_in_it_ends_the_connection,
+    last_reply_that_cannot_be_sent_ends_the_connection,
     control_frames_of_servers_are_rejected_from_clients,
 );
 over_both!(
@@ -297,6 +298,87 @@ async fn reply_without_a_form_is_a_failure_whose_reason_stays_here(over: Over) {
     }
     drop(peer);
     assert_eq!(place.requests().await.failed, 2);
+}
+
+/// Replies once to the request of this name, with what cannot be sent.
+struct Unsendable<F, K>(Gate, PhantomData<fn() -> (F, K)>);
+
+impl<F: Framing, K: Kind> ServerProtocol for Unsendable<F, K> {
+    type Framing = F;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = Response<Reply>;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    fn reject_with<'a>(&'a self, rejection: &'a Rejection) -> Option<impl Encode<Plain>> {
+        Some(format_args!("-{}", rejection.kind()).to_string())
+    }
+
+    const WAITS: bool = K::WAITS;
+
+    fn process_request<'a>(
+        &'a self,
+        context: Context<'a, ()>,
+        request: &'a str,
+    ) -> impl Future<Output = Result<Response<Reply>, Rejection>> + Send {
+        K::process(context.info, &self.0, move || {
+            Act::Return(Ok(Response::ReplyAndClose(match request {
+                "formless" => Reply::Formless,
+                "long" => Reply::Text("long".repeat(30)),
+                other => Reply::Text(format!("{other}\n")),
+            })))
+        })
+    }
+}
+
+enum Reply {
+    Formless,
+    Text(String),
+}
+
+impl Encode<Plain> for Reply {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {
+            Self::Formless => Encode::<Plain>::encode(Nothing, out),
+            Self::Text(text) => Encode::<Plain>::encode(text, out),
+        }
+    }
+}
+
+async fn last_reply_that_cannot_be_sent_ends_the_connection<K: Kind>(over: Over) {
+    for request in ["formless", "long"] {
+        let server = || {
+            let protocol = Unsendable::<LengthPrefixed, K>(gate(), PhantomData);
+            ConcurrentServer::new(protocol).max_frame_len(100)
+        };
+        let mut place = Place::new(over, server).await;
+        let mut peer = place.peer().await;
+        within(peer.send([frame(request.as_bytes()), frame(b"behind")].concat())).await;
+        assert_eq!(within(peer.hear()).await.kind(), code::FAILED);
+        assert_eq!(
+            within(peer.hear()).await,
+            Heard::Control(code::GOING_AWAY, "this was the last reply".to_owned())
+        );
+        assert_eq!(within(peer.hear()).await, Heard::End);
+        drop(peer);
+        let requests = place.requests().await;
+        assert_eq!((requests.received, requests.failed), (1, 1));
+    }
+    for request in ["formless", "long", "two lines"] {
+        let server = || {
+            let protocol = Unsendable::<Lines, K>(gate(), PhantomData);
+            ConcurrentServer::new(protocol).max_frame_len(100)
+        };
+        let mut place = Place::new(over, server).await;
+        let mut peer = place.peer().await;
+        within(peer.send(format!("{request}\nbehind\n"))).await;
+        assert_eq!(within(peer.rest()).await, b"-failed\n");
+        drop(peer);
+        let requests = place.requests().await;
+        assert_eq!((requests.received, requests.failed), (1, 1));
+    }
 }
 
 #[server_protocol]

@@ -39,23 +39,17 @@ pub(super) struct Guard<'de> {
 }
 
 impl<'de> Guard<'de> {
-    /// Guards a message of `length` bytes, whose values may nest `max_depth` levels deep.
+    /// Guards a message of `length` bytes, whose values may nest `max_depth` levels deep. From `memory`, the value
+    /// may borrow text that the format had to rewrite.
     #[inline]
-    pub(super) fn new(length: usize, max_depth: u32) -> Self {
+    pub(super) fn new(length: usize, max_depth: u32, memory: Option<&'de mut Vec<u8>>) -> Self {
         Self {
             length,
             max_depth,
             unclaimed: Cell::new(length),
-            scratch: Scratch::default(),
+            scratch: Scratch::new(memory, length),
             trace: Trace::default(),
         }
-    }
-
-    /// Adds memory from which the value may borrow text that the format had to rewrite, if there is any.
-    #[cfg(feature = "json")]
-    pub(super) fn with_scratch(mut self, memory: Option<&'de mut Vec<u8>>) -> Self {
-        self.scratch = Scratch::new(memory, self.length);
-        self
     }
 
     /// Reads the value.
@@ -75,29 +69,20 @@ impl<'de> Guard<'de> {
 
     /// Reserves the elements that a list claims.
     #[inline]
-    fn claim<E: Error>(&self, count: Option<usize>) -> Result<(), E> {
-        let count = count.unwrap_or_default();
-        match self.unclaimed.get().checked_sub(count) {
-            Some(left) => {
-                self.unclaimed.set(left);
-                Ok(())
-            }
-            None => Err(self.reject_with(format_args!(
+    fn claim<E: Error>(&self, count: usize) -> Result<(), E> {
+        let Some(left) = self.unclaimed.get().checked_sub(count) else {
+            return Err(self.reject_with(format_args!(
                 "it claims {count} elements, which is more than its bytes"
-            ))),
-        }
+            )));
+        };
+        self.unclaimed.set(left);
+        Ok(())
     }
 
     /// Limits a size hint to the number of elements that there can be, because types allocate for it.
     #[inline]
     fn limit(&self, hint: Option<usize>) -> Option<usize> {
         hint.map(|count| count.min(self.length))
-    }
-
-    #[cold]
-    fn too_deep<E: Error>(&self) -> E {
-        let most = self.max_depth;
-        self.reject_with(format_args!("it nests deeper than {most} levels"))
     }
 
     #[cold]

@@ -7,7 +7,6 @@ use std::cell::Cell;
 ///
 /// Rewritten text is shorter, so the length of the message is enough for all copies. The memory is
 /// taken for the first copy, because most messages need none.
-#[derive(Default)]
 pub(super) struct Scratch<'a> {
     unused: Cell<Option<&'a mut Vec<u8>>>,
     length: usize,
@@ -16,7 +15,6 @@ pub(super) struct Scratch<'a> {
 
 impl<'a> Scratch<'a> {
     /// Creates a scratch for the text of a message of `length` bytes.
-    #[cfg(feature = "json")]
     pub(super) fn new(memory: Option<&'a mut Vec<u8>>, length: usize) -> Self {
         Self {
             unused: Cell::new(memory),

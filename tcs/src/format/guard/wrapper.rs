@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+    value::SeqDeserializer,
 };
 
 use super::{Guard, ReadError};
@@ -18,8 +19,9 @@ pub(super) struct Guarded<'g, 'de, T> {
     guard: &'g Guard<'de>,
     /// The number of levels that may follow.
     depth: u32,
-    /// Whether the length of a list is a claim of the message, and not a part of the type.
-    is_claim: bool,
+    /// Whether the type asks for a list, a map, or whatever comes. The length is then a claim of the message, and
+    /// not a part of the type.
+    is_open: bool,
     /// The index of the next element of a list or entry of a map.
     next: usize,
 }
@@ -31,7 +33,7 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
             inner,
             guard,
             depth: guard.max_depth,
-            is_claim: false,
+            is_open: false,
             next: 0,
         }
     }
@@ -45,15 +47,21 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
         }
     }
 
-    /// Lets the type visit `value`, which is one level deeper.
+    /// Lets the type visit `value`, which is one level deeper and has `count` elements.
     #[inline]
     fn visit_nested<U, R, E: Error>(
         self,
+        count: Option<usize>,
         value: U,
         visit: impl FnOnce(T, Guarded<'g, 'de, U>) -> Result<R, ReadError<E>>,
     ) -> Result<R, E> {
+        if self.is_open {
+            self.guard.claim(count.unwrap_or_default())?;
+        }
         let Some(depth) = self.depth.checked_sub(1) else {
-            return Err(self.guard.too_deep());
+            let most = self.guard.max_depth;
+            let reason = format_args!("it nests deeper than {most} levels");
+            return Err(self.guard.reject_with(reason));
         };
         let value = Guarded {
             depth,
@@ -71,10 +79,10 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
 }
 
 macro_rules! deserialize {
-    (is_claim: $is_claim:literal, $($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
+    (is_open: $is_open:literal, $($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
-            let visitor = Guarded { is_claim: $is_claim, ..self.wrap(visitor) };
+            let visitor = Guarded { is_open: $is_open, ..self.wrap(visitor) };
             Ok(self.inner.$method($($name,)* visitor)?)
         }
     )+};
@@ -84,17 +92,17 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
     type Error = ReadError<D::Error>;
 
     deserialize! {
-        is_claim: true,
-        deserialize_any(), deserialize_ignored_any(), deserialize_seq(), deserialize_map(),
+        is_open: true,
+        deserialize_any(), deserialize_seq(), deserialize_map(),
     }
 
     deserialize! {
-        is_claim: false,
+        is_open: false,
         deserialize_bool(), deserialize_char(), deserialize_f32(), deserialize_f64(),
         deserialize_i8(), deserialize_i16(), deserialize_i32(), deserialize_i64(), deserialize_i128(),
         deserialize_u8(), deserialize_u16(), deserialize_u32(), deserialize_u64(), deserialize_u128(),
         deserialize_str(), deserialize_string(), deserialize_bytes(), deserialize_byte_buf(),
-        deserialize_option(), deserialize_unit(), deserialize_identifier(),
+        deserialize_option(), deserialize_unit(), deserialize_identifier(), deserialize_ignored_any(),
         deserialize_unit_struct(name: &'static str),
         deserialize_newtype_struct(name: &'static str),
         deserialize_tuple(len: usize),
@@ -130,8 +138,18 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, 'de, V> {
         visit_u8(value: u8), visit_u16(value: u16), visit_u32(value: u32), visit_u64(value: u64),
         visit_i128(value: i128), visit_u128(value: u128),
         visit_borrowed_str(value: &'de str), visit_string(value: String),
-        visit_borrowed_bytes(value: &'de [u8]), visit_byte_buf(value: Vec<u8>),
-        visit_none(), visit_unit(),
+        visit_byte_buf(value: Vec<u8>), visit_none(), visit_unit(),
+    }
+
+    /// Visits bytes of the message, as a list of numbers if the type did not ask for bytes. Types with
+    /// `#[serde(untagged)]` and the like keep what comes. They would read kept bytes as text, and not as a list.
+    #[inline]
+    fn visit_borrowed_bytes<E: Error>(self, value: &'de [u8]) -> Result<V::Value, E> {
+        if self.is_open {
+            return self.visit_seq(SeqDeserializer::new(value.iter().copied()));
+        }
+        let visited = self.inner.visit_borrowed_bytes(value);
+        visited.map_err(|error| self.guard.trace.format_error(error))
     }
 
     /// Visits text that the format had to rewrite.
@@ -163,28 +181,22 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, 'de, V> {
 
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
-        self.visit_nested(value, V::visit_some)
+        self.visit_nested(None, value, V::visit_some)
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, value: A) -> Result<V::Value, A::Error> {
-        self.visit_nested(value, V::visit_enum)
+        self.visit_nested(None, value, V::visit_enum)
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
-        if self.is_claim {
-            self.guard.claim(list.size_hint())?;
-        }
-        self.visit_nested(list, V::visit_seq)
+        self.visit_nested(list.size_hint(), list, V::visit_seq)
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        if self.is_claim {
-            self.guard.claim(map.size_hint())?;
-        }
-        self.visit_nested(map, V::visit_map)
+        self.visit_nested(map.size_hint(), map, V::visit_map)
     }
 }
 
@@ -207,8 +219,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guarded<'_, 'de, A> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Self::Error> {
-        let seed = self.wrap(seed);
-        let element = self.inner.next_element_seed(seed);
+        let element = self.inner.next_element_seed(self.wrap(seed));
         let element = element.map_err(|error| self.in_element(error))?;
         self.next += 1;
         Ok(element)
@@ -228,8 +239,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guarded<'_, 'de, A> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Self::Error> {
-        let seed = self.wrap(seed);
-        let key = self.inner.next_key_seed(seed);
+        let key = self.inner.next_key_seed(self.wrap(seed));
         key.map_err(|error| self.in_element(error))
     }
 
@@ -238,8 +248,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guarded<'_, 'de, A> {
         &mut self,
         seed: T,
     ) -> Result<T::Value, Self::Error> {
-        let seed = self.wrap(seed);
-        let value = self.inner.next_value_seed(seed);
+        let value = self.inner.next_value_seed(self.wrap(seed));
         let value = value.map_err(|error| self.in_element(error))?;
         self.next += 1;
         Ok(value)
@@ -284,7 +293,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Guarded<'_, 'de, A> {
     }
 
     deserialize! {
-        is_claim: false,
+        is_open: false,
         tuple_variant(len: usize),
         struct_variant(fields: &'static [&'static str]),
     }

@@ -120,8 +120,8 @@ impl<P: ServerProtocol> Responder<P> {
             Ok(()) | Err(Unusual::Nothing { closes: false }) => return Flow::Continue(()),
             Err(Unusual::Last | Unusual::Nothing { closes: true }) => return Flow::Break(()),
             Err(Unusual::Error { text, .. }) => text,
-            Err(Unusual::Encode(error)) => cannot_encode("greeting", &error),
-            Err(Unusual::Frame(error)) => cannot_send::<P::Framing>("greeting", &error),
+            Err(Unusual::Encode { error, .. }) => cannot_encode("greeting", &error),
+            Err(Unusual::Frame { error, .. }) => cannot_send::<P::Framing>("greeting", &error),
         };
         self.write_rejection(write, Occasion::Closing(going_away(&why), PeerKind::Ours))
     }
@@ -156,7 +156,9 @@ impl<P: ServerProtocol> Responder<P> {
     /// Responds to a request with something other than one ordinary reply.
     #[cold]
     fn respond_unusual(&mut self, write: &mut WriteBuffer, unusual: Unusual) -> Flow {
-        let why = match unusual {
+        let failed = |why| Rejection::new(RejectionKind::Failed, why);
+        let last = Occasion::LastReply("this was the last reply");
+        let (rejection, closes) = match unusual {
             Unusual::Nothing { closes: false } => {
                 self.unsent.served += 1;
                 return after_response::<P::Framing>();
@@ -168,23 +170,19 @@ impl<P: ServerProtocol> Responder<P> {
             }
             Unusual::Last => {
                 self.unsent.served += 1;
-                None
+                return self.write_rejection(write, last);
             }
-            Unusual::Error { text, closes } => {
-                let flow = self.write_rejection(write, Occasion::Request(Rejection::error(text)));
-                if !closes || flow.is_break() {
-                    return flow;
-                }
-                None
+            Unusual::Error { text, closes } => (Rejection::error(text), closes),
+            Unusual::Encode { error, closes } => (failed(cannot_encode("reply", &error)), closes),
+            Unusual::Frame { error, closes } => {
+                (failed(cannot_send::<P::Framing>("reply", &error)), closes)
             }
-            Unusual::Encode(error) => Some(cannot_encode("reply", &error)),
-            Unusual::Frame(error) => Some(cannot_send::<P::Framing>("reply", &error)),
         };
-        let occasion = match why {
-            Some(why) => failed_request(RejectionKind::Failed, why),
-            None => Occasion::LastReply("this was the last reply"),
-        };
-        self.write_rejection(write, occasion)
+        let flow = self.write_rejection(write, Occasion::Request(rejection));
+        if !closes || flow.is_break() {
+            return flow;
+        }
+        self.write_rejection(write, last)
     }
 
     /// Writes a rejection as its [`Occasion`] requires.
@@ -467,8 +465,8 @@ impl ProtocolRejection {
             Ok(Some(Ok(()) | Err(Unusual::Nothing { closes: false }))) => return Self::Written,
             Ok(Some(Err(Unusual::Last | Unusual::Nothing { closes: true }))) => return Self::Last,
             Ok(Some(Err(Unusual::Error { text, .. }))) => text,
-            Ok(Some(Err(Unusual::Encode(error)))) => error.to_string(),
-            Ok(Some(Err(Unusual::Frame(error)))) => error.to_string(),
+            Ok(Some(Err(Unusual::Encode { error, .. }))) => error.to_string(),
+            Ok(Some(Err(Unusual::Frame { error, .. }))) => error.to_string(),
             Err(payload) => format!("panic: {}", panic_text(payload)),
         };
         let why = Escaped(why.as_bytes(), why.len());
