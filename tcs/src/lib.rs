@@ -221,7 +221,7 @@ pub use format::{
 #[cfg(feature = "codec")]
 pub use framing::Codec;
 pub use framing::{
-    CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
+    CrlfLines, Delimited, Fixed, FrameError, FrameKind, Framing, LengthPrefixed, Lines, Netstrings,
     OtherProtocol, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
     prefix,
     prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian},

@@ -1,6 +1,8 @@
 //! Framings without a connection: what they find in bytes that arrive in pieces.
 
-use tcs::{__private::FirstFrame, FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed};
+use tcs::{
+    __private::FirstFrame, FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed,
+};
 
 /// What stood in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +46,8 @@ pub fn read<F: Framing>(
             }
             match framing.parse(Unparsed::new(&unread, limit, side, read_state)) {
                 Ok(Some(cut)) => {
-                    let (what, consumed) = taken(&cut, &unread);
-                    found.push(what);
-                    skip = consumed;
+                    found.extend(taken(&cut, &unread));
+                    skip = cut.consumed();
                 }
                 Ok(None) => break,
                 Err(error) => return (found, Some(error)),
@@ -56,24 +57,15 @@ pub fn read<F: Framing>(
     (found, None)
 }
 
-/// Finds out what a cut took: it shows the numbers, and is compared with the cut they make.
-fn taken(cut: &ParsedFrame, unread: &[u8]) -> (Found, usize) {
-    let shown = format!("{cut:?}");
-    let numbers = shown.split(|character: char| !character.is_ascii_digit());
-    let numbers: Vec<usize> = numbers.filter_map(|it| it.parse().ok()).collect();
-    match numbers[..] {
-        [start, end, consumed] if *cut == ParsedFrame::message(start..end, consumed) => {
-            (Found::Message(unread[start..end].to_vec()), consumed)
-        }
-        [0, length, consumed] if *cut == ParsedFrame::too_large(length, consumed) => {
-            (Found::TooLarge(length), consumed)
-        }
-        [kind, start, end, consumed] => {
-            let kind = u8::try_from(kind).expect("a kind is a byte");
-            assert_eq!(*cut, ParsedFrame::control(kind, start..end, consumed));
-            (Found::Control(kind, unread[start..end].to_vec()), consumed)
-        }
-        _ => panic!("no frame: {cut:?}"),
+/// Returns what a frame holds. Bytes that are skipped hold nothing.
+fn taken(frame: &ParsedFrame, unread: &[u8]) -> Option<Found> {
+    let payload = frame.payload();
+    match frame.kind() {
+        FrameKind::Message => Some(Found::Message(unread[payload].to_vec())),
+        FrameKind::Control(kind) => Some(Found::Control(kind, unread[payload].to_vec())),
+        FrameKind::TooLarge => Some(Found::TooLarge(payload.len())),
+        FrameKind::Skip => None,
+        other => panic!("no test has frames of the kind {other:?}"),
     }
 }
 

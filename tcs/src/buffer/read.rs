@@ -424,10 +424,9 @@ impl ReadAhead {
             self.has_ended = piece.filled().is_empty();
         }
         if self.has_ended {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
+            return Poll::Ready(Ok(()));
         }
+        Poll::Pending
     }
 }
 

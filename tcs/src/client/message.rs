@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::{
-    Decode, EncodeError, Error, Frame, FrameError, Peer, Rejection, RejectionKind, Result,
+    Decode, EncodeError, Error, Frame, FrameError, FrameKind, Peer, Rejection, RejectionKind,
+    Result,
     buffer::{ReadBuffer, Unusual},
-    framing::FrameKind,
 };
 
 /// What a server says in place of a reply.
@@ -20,7 +20,7 @@ pub(super) enum Incoming {
 }
 
 impl Incoming {
-    /// Classifies a frame. Returns `None` for a notice.
+    /// Classifies a frame. Returns `None` for a notice, and for bytes that are skipped.
     ///
     /// Takes the parts of the frame: a whole one would have to be put into memory for this call, even
     /// where the call does not happen.
@@ -34,6 +34,7 @@ impl Incoming {
         match kind {
             FrameKind::Message => Some(Self::Message(frame)),
             FrameKind::TooLarge => Some(Self::TooLarge(length)),
+            FrameKind::Skip => None,
             FrameKind::Control(code) => {
                 let kind = RejectionKind::from_code(code)?;
                 let text = String::from_utf8_lossy(buffer.frame(frame));

@@ -21,9 +21,8 @@ use super::{
     message::{Incoming, not_encoded},
 };
 use crate::{
-    EncodeError, Framing, Result, Side, Writer,
+    EncodeError, FrameKind, Framing, Result, Side, Writer,
     buffer::{ReadBuffer, Unusual, WriteBuffer},
-    framing::FrameKind,
 };
 
 /// A stream with its buffers and the state of both directions.

@@ -1,11 +1,12 @@
 //! What a message is encoded to.
 
-use std::{any::Any, fmt, io, ops::Range};
+use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 
 /// The end of a send buffer, where one message is written.
 ///
 /// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So writing never
-/// fails: with [`write!`], you can ignore the result.
+/// fails. With [`write!`], you can ignore the result, unless a `Display` that you write can fail: what it wrote
+/// before that stays in the message, so return an [`EncodeError`](crate::EncodeError).
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     limit: usize,
@@ -103,10 +104,21 @@ impl<'a> Writer<'a> {
 
     /// Declares that the function has failed. The error replaces the message.
     ///
-    /// A framing with control frames sends it as such a frame. Other framings send the text as the reply.
+    /// A framing with control frames sends it as such a frame, with at most 4,095 bytes of text. Other framings send
+    /// the text as the reply, which fails if it is beyond `max_frame_len`. If `Display` returns an error, a text that
+    /// says so replaces its own.
     pub fn error(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
-        self.buffer.extend_from_slice(error.to_string().as_bytes());
+        let room = self.limit.max(CONTROL_TEXT) + 1;
+        let mut text = ErrorText {
+            buffer: self.buffer,
+            room,
+        };
+        if write!(text, "{error}").is_err() {
+            self.buffer.truncate(start);
+            self.buffer
+                .extend_from_slice(b"the `Display` of the error returned an error");
+        }
         self.error = start..self.buffer.len();
         self.kind = Kind::Error;
     }
@@ -141,9 +153,40 @@ impl<'a> Writer<'a> {
             Kind::Nothing => Outcome::Nothing,
             Kind::Error => {
                 let text = self.buffer.get(self.error).unwrap_or_default();
-                Outcome::Error(String::from_utf8_lossy(text).into_owned())
+                let mut owned = String::new();
+                if owned.try_reserve_exact(text.len()).is_ok() {
+                    owned.push_str(&String::from_utf8_lossy(text));
+                }
+                Outcome::Error(owned)
             }
         }
+    }
+}
+
+/// The most bytes of an error that a control frame has room for.
+const CONTROL_TEXT: usize = 4_095;
+
+/// Appends the text of an error, and drops what there is no room or memory for.
+///
+/// One byte more than can be sent is stored, so that a text that is too long for a reply is not taken for one that
+/// fits.
+struct ErrorText<'a> {
+    buffer: &'a mut Vec<u8>,
+    room: usize,
+}
+
+impl fmt::Write for ErrorText<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let fitting = text
+            .get(..text.ceil_char_boundary(self.room))
+            .unwrap_or(text);
+        if has_capacity(self.buffer, fitting.len()) {
+            self.buffer.extend_from_slice(fitting.as_bytes());
+            self.room = self.room.saturating_sub(text.len());
+        } else {
+            self.room = 0;
+        }
+        Ok(())
     }
 }
 
@@ -235,6 +278,51 @@ mod tests {
                 assert_eq!(writer.into_outcome(), expected);
             }
         }
+    }
+
+    /// Writes a text in two parts, and may fail after that.
+    struct Shown(String, fmt::Result);
+
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("no: ")?;
+            f.write_str(&self.0)?;
+            self.1
+        }
+    }
+
+    fn outcome_of_error(limit: usize, text: &str, result: fmt::Result) -> (Outcome, usize) {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, limit);
+        writer.error(Shown(text.to_owned(), result));
+        (writer.into_outcome(), buffer.len())
+    }
+
+    #[test]
+    fn error_that_cannot_be_shown_is_an_error() {
+        let (outcome, _) = outcome_of_error(10, "half", Err(fmt::Error));
+        let text = "the `Display` of the error returned an error";
+        assert_eq!(outcome, Outcome::Error(text.to_owned()));
+    }
+
+    #[test]
+    fn error_takes_no_more_memory_than_can_be_sent() {
+        for (limit, length, stored) in [
+            // A control frame has room for it, whatever the limit.
+            (10, 4_095 - 4, 4_095),
+            (10, 1 << 20, 4_096),
+            (8_000, 8_000 - 4, 8_000),
+            (8_000, 1 << 20, 8_001),
+        ] {
+            let (outcome, in_buffer) = outcome_of_error(limit, &"x".repeat(length), Ok(()));
+            let Outcome::Error(text) = outcome else {
+                panic!("no error: {outcome:?}");
+            };
+            assert_eq!((text.len(), in_buffer), (stored, stored));
+        }
+        // A character is stored whole.
+        let (outcome, _) = outcome_of_error(10, &"ä".repeat(5_000), Ok(()));
+        assert!(matches!(outcome, Outcome::Error(text) if text.ends_with('ä')));
     }
 
     #[test]

@@ -119,9 +119,6 @@ impl<C: Decoder + Default> Default for Codec<C> {
     }
 }
 
-/// The kind of a control frame that both ends ignore.
-const NOTICE: u8 = 0x80;
-
 impl<C> Framing for Codec<C>
 where
     C: Decoder<Item: Send, Error: fmt::Display> + Default + Send + 'static,
@@ -158,7 +155,7 @@ where
             (Some(_), taken) => Ok(Some(ParsedFrame::message(0..0, taken))),
             (None, 0) => Ok(None),
             // The decoder keeps the bytes that it has taken, so the connection must drop them.
-            (None, taken) => Ok(Some(ParsedFrame::control(NOTICE, 0..0, taken))),
+            (None, taken) => Ok(Some(ParsedFrame::skip(taken))),
         }
     }
 

@@ -32,11 +32,11 @@ pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use netstrings::Netstrings;
 pub use other_protocol::OtherProtocol;
-pub use parse::{FrameError, Granularity, ParsedFrame, ReadState, Side, Unparsed};
+pub use parse::{FrameError, FrameKind, Granularity, ParsedFrame, ReadState, Side, Unparsed};
 pub use prefix::Prefixed;
 pub use unframed::{Raw, UntilEof};
 
-pub(crate) use parse::{FrameKind, too_large};
+pub(crate) use parse::too_large;
 pub(crate) use signatures::seems_other_protocol;
 
 use crate::Rejection;
@@ -167,6 +167,11 @@ pub trait Framing: Default + Send + 'static {
     ///
     /// After `None`, this method is called again with the same bytes and more after them. After a
     /// frame, it is called with the bytes that follow the frame.
+    ///
+    /// A frame has at least one byte and ends within `input`, and its message is within the frame.
+    /// Any other frame ends the connection with an error. There are three exceptions: the rest of a
+    /// message beyond the limit may arrive later; messages that are [values](Self::TYPED) need no
+    /// bytes; and the reply of a framing that is not [`PERSISTENT`](Self::PERSISTENT) may be empty.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 use super::{
     Framing,
-    parse::{FrameError, ParsedFrame, SKIPPED, Unparsed, beyond_limit},
+    parse::{FrameError, FrameKind, ParsedFrame, SKIPPED, Unparsed, beyond_limit},
 };
 use crate::rejection::Escaped;
 
@@ -36,8 +36,10 @@ use crate::rejection::Escaped;
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Netstrings;
+pub struct Netstrings {
+    /// Whether the next byte must be the comma of a message that was skipped.
+    comma_is_due: bool,
+}
 
 /// The number of digits of the largest `usize`.
 const DIGITS: usize = 20;
@@ -45,10 +47,21 @@ const DIGITS: usize = 20;
 impl Framing for Netstrings {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let (bytes, limit) = (input.bytes(), input.limit());
+        if self.comma_is_due {
+            let comma = bytes.first().map(|byte| check_comma(*byte));
+            self.comma_is_due = comma.transpose()?.is_none();
+            return Ok((!self.comma_is_due).then(|| ParsedFrame::skip(1)));
+        }
         let mut length = 0_usize;
         for (at, byte) in bytes.iter().enumerate() {
             match *byte {
-                b':' if at > 0 => return message(input, at + 1, length),
+                b':' if at > 0 => {
+                    let parsed = message(input, at + 1, length)?;
+                    self.comma_is_due = parsed
+                        .as_ref()
+                        .is_some_and(|frame| frame.kind == FrameKind::TooLarge);
+                    return Ok(parsed);
+                }
                 b'0'..=b'9' if at == 1 && length == 0 => {
                     return Err(FrameError::malformed("a length that begins with a zero"));
                 }
@@ -92,7 +105,8 @@ impl Framing for Netstrings {
     }
 }
 
-/// Returns the message of `length` bytes that begins at `start`.
+/// Returns the message of `length` bytes that begins at `start`. One beyond the limit is skipped up
+/// to its comma.
 fn message(
     input: Unparsed<'_>,
     start: usize,
@@ -103,12 +117,21 @@ fn message(
         return Err(FrameError::too_large(length, limit));
     };
     if length > limit {
-        return beyond_limit(length, limit, input.read_state(), end + 1);
+        return beyond_limit(length, limit, input.read_state(), end);
     }
     match input.bytes().get(end) {
-        Some(b',') => Ok(Some(ParsedFrame::message(start..end, end + 1))),
-        Some(other) => Err(wrong("`,` after the message", *other)),
+        Some(byte) => {
+            check_comma(*byte)?;
+            Ok(Some(ParsedFrame::message(start..end, end + 1)))
+        }
         None => input.unfinished(),
+    }
+}
+
+fn check_comma(byte: u8) -> Result<(), FrameError> {
+    match byte {
+        b',' => Ok(()),
+        other => Err(wrong("`,` after the message", other)),
     }
 }
 

@@ -10,7 +10,7 @@ use tcs::{
 };
 use tcs_tests::{
     control,
-    cutting::{read, write_one},
+    cutting::{Found, every_split_gives, read, write_one},
 };
 
 const LIMIT: usize = 64;
@@ -65,6 +65,18 @@ fn endless_number_is_rejected_at_the_first_digit_too_many() {
     let colon = [&[b'9'; 100][..], b":"].concat();
     let input = Unparsed::new(&colon, usize::MAX, Side::Server, ReadState::Idle);
     assert!(Netstrings::default().parse(input).is_err());
+}
+
+#[test]
+fn skipped_netstring_has_its_comma() {
+    for side in [Side::Server, Side::Client] {
+        let too_large = Found::TooLarge(9);
+        let found = vec![too_large.clone(), Found::Message(b"Ann".to_vec())];
+        every_split_gives::<Netstrings>(side, b"9:123456789,3:Ann,", 3, &(found, None));
+        let error = FrameError::malformed("`X` where a netstring has `,` after the message");
+        let found = (vec![too_large], Some(error));
+        every_split_gives::<Netstrings>(side, b"9:123456789X3:Ann,", 3, &found);
+    }
 }
 
 #[test]

@@ -5,12 +5,19 @@
 use std::{
     io::{Read as _, Write as _},
     marker::PhantomData,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use tcs::{
-    ConcurrentServer, FrameError, Framing, LengthPrefixed, ParsedFrame, Rejection, Unparsed,
+    ConcurrentServer, Connection, ErrorKind, FrameError, Framing, LengthPrefixed, ParsedFrame,
+    Plain, Rejection, Unparsed,
 };
-use tcs_tests::{Kind, code, each_kind, frame, gate, tester_of, threads::apart};
+use tcs_tests::{
+    Kind, RawPeer, client::chain, code, each_kind, frame, gate, tester_of, threads::apart,
+};
+use tokio::runtime::Builder;
 
 each_kind!(
     no_runtime:
@@ -18,6 +25,8 @@ each_kind!(
     notice_found_in_nothing_ends_the_connection,
     message_that_takes_more_than_has_arrived_ends_the_connection,
     message_of_bytes_that_have_not_arrived_ends_the_connection,
+    message_that_ends_after_its_frame_ends_the_connection,
+    message_that_ends_before_it_begins_ends_the_connection,
 );
 
 fn message_found_in_nothing_ends_the_connection<K: Kind>() {
@@ -34,6 +43,24 @@ fn message_that_takes_more_than_has_arrived_ends_the_connection<K: Kind>() {
 
 fn message_of_bytes_that_have_not_arrived_ends_the_connection<K: Kind>() {
     ends_its_connection::<K, Longer>();
+}
+
+fn message_that_ends_after_its_frame_ends_the_connection<K: Kind>() {
+    ends_its_connection::<K, Overlapping>();
+}
+
+fn message_that_ends_before_it_begins_ends_the_connection<K: Kind>() {
+    ends_its_connection::<K, Backwards>();
+}
+
+#[test]
+fn client_takes_no_impossible_frame_for_a_reply() {
+    fails_its_client::<FromNothing>();
+    fails_its_client::<NoticeFromNothing>();
+    fails_its_client::<Greedy>();
+    fails_its_client::<Longer>();
+    fails_its_client::<Overlapping>();
+    fails_its_client::<Backwards>();
 }
 
 /// What a framing finds where it should not.
@@ -81,6 +108,28 @@ impl Mistake for Longer {
     fn find(bytes: &[u8]) -> Option<ParsedFrame> {
         let length = bytes.len() + 5;
         (length > 5).then(|| ParsedFrame::message(0..length, length))
+    }
+}
+
+/// Its message has bytes of the next frame.
+struct Overlapping;
+
+impl Mistake for Overlapping {
+    const BEHIND: &[u8] = b"bytes";
+
+    fn find(bytes: &[u8]) -> Option<ParsedFrame> {
+        (bytes.len() == 5).then(|| ParsedFrame::message(0..5, 3))
+    }
+}
+
+struct Backwards;
+
+impl Mistake for Backwards {
+    const BEHIND: &[u8] = b"bytes";
+
+    fn find(bytes: &[u8]) -> Option<ParsedFrame> {
+        #[expect(clippy::reversed_empty_ranges, reason = "it is the mistake")]
+        (bytes.len() == 5).then(|| ParsedFrame::message(3..1, 5))
     }
 }
 
@@ -156,4 +205,34 @@ fn ends_its_connection<K: Kind, M: Mistake>() {
     );
     // Stopping it takes connections as well.
     assert_eq!(report.connections.cut, 0, "{report}");
+}
+
+/// The client has a thread of its own, so that one that spins fails the test.
+fn fails_its_client<M: Mistake>() {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let error = runtime.block_on(async {
+            let (near, far) = tokio::io::duplex(1 << 10);
+            let mut peer = RawPeer::over(far);
+            let mut connection: Connection<Broken<M>, _> = Connection::over(near);
+            peer.send(frame(b"first")).await;
+            let first = connection.receive::<&str, Plain>().await;
+            assert_eq!(first.expect("it precedes the mistake"), "first");
+            peer.send(M::BEHIND).await;
+            let second = connection.receive::<String, Plain>().await;
+            second.expect_err("that is no reply")
+        });
+        tell.send((error.kind(), chain(&error)))
+            .expect("the test waits");
+    });
+    let mistake = std::any::type_name::<M>();
+    let error = told.recv_timeout(Duration::from_secs(20));
+    let (kind, causes) = error.unwrap_or_else(|_| panic!("nothing ends: {mistake}"));
+    assert_eq!(kind, ErrorKind::Reply, "{mistake}");
+    assert_eq!(
+        causes.last().map(String::as_str),
+        Some("the framing found a frame without bytes, or beyond them"),
+        "{mistake}"
+    );
 }

@@ -18,11 +18,11 @@ use super::{
     respond::{Flow, Occasion, Responder},
 };
 use crate::{
-    ConnectionInfo, Context, FrameError, Framing, ParsedFrame, Rejection, RejectionKind,
-    ServerProtocol, Side, Unparsed,
+    ConnectionInfo, Context, FrameError, FrameKind, Framing, Rejection, RejectionKind,
+    ServerProtocol, Side,
     buffer::{Frames, ReadAhead, WriteBuffer},
     format,
-    framing::{FrameKind, too_large},
+    framing::too_large,
 };
 
 /// The protocol whose function is called, and what the function borrows from its connection.
@@ -226,7 +226,7 @@ impl<P: ServerProtocol> Responder<P> {
             }
             let input = frames.input(self.frame_len(), Side::Server);
             let parsed = match self.framing().parse(input) {
-                Ok(Some(parsed)) if is_possible::<P>(&parsed, input) => parsed,
+                Ok(Some(parsed)) => parsed,
                 Ok(None) if frames.has_ended() => return Err(Pause::Close),
                 Ok(None) => {
                     // The part of a frame counts as well: a stream may always have another one.
@@ -235,8 +235,7 @@ impl<P: ServerProtocol> Responder<P> {
                     }
                     return Err(Pause::NeedMore);
                 }
-                unusable => {
-                    let error = unusable.err().unwrap_or_else(impossible_frame);
+                Err(error) => {
                     self.bad_frame(io.tally(), write, &error, input.bytes());
                     return Err(Pause::Close);
                 }
@@ -281,27 +280,7 @@ impl<P: ServerProtocol> Responder<P> {
                 self.bad_frame(tally, write, &error, &[]);
                 Some(Pause::Close)
             }
-            // Control frames that may be ignored.
-            _ => None,
+            FrameKind::Message | FrameKind::Skip | FrameKind::Control(_) => None,
         }
     }
-}
-
-fn impossible_frame() -> FrameError {
-    FrameError::malformed("the server's framing found a frame without bytes, or beyond them")
-}
-
-/// Returns `true` if the frame consumes some bytes, and no more than have arrived. A frame without bytes would
-/// be found again and again.
-///
-/// There are two exceptions: the rest of an oversized message may follow later, and a typed message may
-/// need no bytes.
-#[inline]
-fn is_possible<P: ServerProtocol>(parsed: &ParsedFrame, input: Unparsed<'_>) -> bool {
-    let arrived = input.bytes().len();
-    let has_arrived = match parsed.kind {
-        FrameKind::TooLarge => arrived > 0,
-        FrameKind::Message | FrameKind::Control(_) => parsed.consumed <= arrived,
-    };
-    has_arrived && (parsed.consumed > 0 || P::Framing::TYPED)
 }
