@@ -79,6 +79,7 @@ const CLIENT: &[OptionSpec] = options! {
     "reply" Type(reply) "reply = String"
     "framing" Type(framing) "framing = Lines"
     "format" Type(format) "format = Json"
+    "greeting" Nothing "greeting"
     "crate" Path(library.0) "crate = path::to::tcs"
 };
 

@@ -84,16 +84,16 @@ impl Client<'_> {
         let output = or_else(model.output.as_ref(), unknown);
         let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
         let format = self.option("Format", args.format.as_ref(), "Plain");
-        let greets = args.server.as_ref().map(|server| {
-            let greets = self.of_server(server, &quote_spanned!(span=> HAS_GREETING), server);
-            quote_spanned!(span=> const HAS_GREETING: bool = #greets;)
-        });
+        let greets = match &args.server {
+            Some(server) => self.of_server(server, &quote_spanned!(span=> HAS_GREETING), server),
+            None => args.given("greeting").is_some().into_token_stream(),
+        };
         quote_spanned! {span=>
             type Framing = #framing;
             type Format = #format;
             #reply
             type Output = #output;
-            #greets
+            const HAS_GREETING: bool = #greets;
         }
     }
 

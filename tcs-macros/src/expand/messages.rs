@@ -162,7 +162,7 @@ fn implementations(
     let replies = list().map(|operation| reply_arms(operation, library));
     let replies = implementation(&messages[1], operations, replies.unzip(), &private);
     let types = messages.iter().map(|message| message.item(span));
-    let greets = args.greeting.is_some();
+    let greets = args.given("greeting").is_some();
     let allowance = allowance(span);
     quote_spanned! {span=>
         /// The messages of all operations: what [`Client`] is made of.

@@ -204,7 +204,7 @@ impl<'a> ClientFunction<'a> {
 
 fn check_options(args: &Args, errors: &mut Errors) {
     if args.given("server").is_some() {
-        for option in ["framing", "format"] {
+        for option in ["framing", "format", "greeting"] {
             if let Some(given) = args.given(option) {
                 let help = format_args!("`server` decides the {option}: remove `{option}`");
                 errors.at(given, help);
