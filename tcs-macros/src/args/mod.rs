@@ -9,6 +9,7 @@ use syn::{
     ext::IdentExt as _,
     parse::{Parse as _, ParseStream, Parser as _},
     token,
+    visit_mut::VisitMut as _,
 };
 
 pub(crate) use self::{
@@ -21,7 +22,7 @@ use self::{
 };
 use crate::{
     errors::Errors,
-    syntax::{at_comma, starts_with, take_until, upper_camel},
+    syntax::{ShowGroups, at_comma, starts_with, take_until, upper_camel},
 };
 
 impl Args {
@@ -34,6 +35,19 @@ impl Args {
         let parse = |input: ParseStream<'_>| args.parse_all(input, errors);
         // The loop ends at the end of the tokens, so no other error is possible.
         parse.parse2(tokens).ok();
+        for ty in [
+            &mut args.framing,
+            &mut args.format,
+            &mut args.server,
+            &mut args.reply,
+        ] {
+            ty.iter_mut().for_each(|ty| ShowGroups.visit_type_mut(ty));
+        }
+        for value in [&mut args.session, &mut args.greeting, &mut args.request] {
+            value
+                .iter_mut()
+                .for_each(|value| ShowGroups.visit_expr_mut(value));
+        }
         args
     }
 

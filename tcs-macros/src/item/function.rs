@@ -12,11 +12,12 @@ use syn::{
     parse_quote,
     punctuated::Punctuated,
     token,
+    visit_mut::VisitMut as _,
 };
 
 use crate::{
     errors::Errors,
-    syntax::{at_comma, is_one_of, starts_with, take_until},
+    syntax::{ShowGroups, at_comma, is_one_of, starts_with, take_until},
 };
 
 /// A function as it was written.
@@ -63,6 +64,7 @@ impl Function {
             output: parse_output(input, errors)?,
         };
         sig.generics.where_clause = input.parse()?;
+        ShowGroups.visit_signature_mut(&mut sig);
         let body = if input.peek(token::Brace) || input.peek(Token![;]) {
             input.parse()?
         } else {

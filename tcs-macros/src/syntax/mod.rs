@@ -1,5 +1,6 @@
 //! Questions about syntax that need no knowledge of the attributes.
 
+mod groups;
 pub(crate) mod lifetimes;
 mod types;
 mod words;
@@ -8,6 +9,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::{Token, parse::ParseStream};
 
 pub(crate) use self::{
+    groups::ShowGroups,
     types::{bare, find_impl, is_named, is_unsized, mentions, names_future, same},
     words::{is_one_of, is_type_name, starts_with, upper_camel},
 };
