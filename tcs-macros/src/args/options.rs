@@ -91,13 +91,6 @@ impl Attribute {
         }
     }
 
-    pub(super) const fn other(self) -> Self {
-        match self {
-            Self::Server => Self::Client,
-            Self::Client => Self::Server,
-        }
-    }
-
     pub(super) const fn options(self) -> &'static [OptionSpec] {
         match self {
             Self::Server => SERVER,

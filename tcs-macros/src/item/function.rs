@@ -121,16 +121,22 @@ impl Function {
         self.attrs.iter().any(|attr| attr.path().is_ident("doc"))
     }
 
+    /// Returns the other attributes of this crate.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Attr> {
+        let names = ["server_protocol", "client_protocol"];
+        self.attrs.iter().filter(move |attr| {
+            let last = attr.path().segments.last();
+            last.is_some_and(|last| is_one_of(&last.ident, &names))
+        })
+    }
+
     /// Returns another attribute of this crate that names its type after the function.
     pub(crate) fn rival(&self) -> Option<&Attr> {
-        let names = ["server_protocol", "client_protocol"];
-        self.attrs.iter().find(|attr| {
-            let last = attr.path().segments.last();
-            let is_ours = last.is_some_and(|last| is_one_of(&last.ident, &names));
-            let is_named = matches!(&attr.meta, Meta::List(options)
-                if starts_with(&options.tokens.to_string(), char::is_uppercase));
-            is_ours && !is_named
-        })
+        let is_named = |attr: &Attr| {
+            matches!(&attr.meta, Meta::List(options)
+            if starts_with(&options.tokens.to_string(), char::is_uppercase))
+        };
+        self.others().find(|attr| !is_named(attr))
     }
 }
 

@@ -18,13 +18,6 @@ pub(crate) enum Site<'t> {
     Written(&'t mut Lifetime),
 }
 
-/// A lifetime in a type.
-pub(crate) struct Found {
-    /// Its name; `None` when it is elided.
-    pub(crate) name: Option<Ident>,
-    pub(crate) span: Span,
-}
-
 /// Returns `ty` with `lifetime` for all its lifetimes, elided or named, but `'static`.
 pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     let mut ty = ty.clone();
@@ -38,16 +31,23 @@ pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     ty
 }
 
-/// Returns the lifetimes that occur in `ty`.
-pub(crate) fn find(ty: &Type) -> Vec<Found> {
+/// Lets each reference that is `&'static` live as long as what is around it.
+pub(crate) struct Shorten;
+
+impl VisitMut for Shorten {
+    fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        reference.lifetime.take_if(|name| name.ident == "static");
+        visit_mut::visit_type_reference_mut(self, reference);
+    }
+}
+
+/// Returns the lifetimes that occur in `ty`: `'_` for those that are elided.
+pub(crate) fn find(ty: &Type) -> Vec<Lifetime> {
     let mut found = Vec::new();
     let mut visit = |site: Site<'_>| {
         found.push(match site {
-            Site::Elided(_, span) => Found { name: None, span },
-            Site::Written(written) => Found {
-                name: (written.ident != "_").then(|| written.ident.clone()),
-                span: written.span(),
-            },
+            Site::Elided(_, span) => Lifetime::new("'_", span),
+            Site::Written(written) => written.clone(),
         });
     };
     Walk::new(None, &mut visit).visit_type_mut(&mut ty.clone());
@@ -55,10 +55,9 @@ pub(crate) fn find(ty: &Type) -> Vec<Found> {
 }
 
 /// Returns the lifetimes in a type besides `'static`.
-pub(crate) fn find_borrowed(ty: &Type) -> Vec<Found> {
-    let is_static = |name: &Ident| name == "static";
+pub(crate) fn find_borrowed(ty: &Type) -> Vec<Lifetime> {
     let mut found = find(ty);
-    found.retain(|found| !found.name.as_ref().is_some_and(is_static));
+    found.retain(|lifetime| lifetime.ident != "static");
     found
 }
 

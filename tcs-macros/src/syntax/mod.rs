@@ -2,6 +2,7 @@
 
 mod groups;
 pub(crate) mod lifetimes;
+mod paths;
 mod types;
 mod words;
 
@@ -10,7 +11,8 @@ use syn::{Token, parse::ParseStream};
 
 pub(crate) use self::{
     groups::ShowGroups,
-    types::{bare, find_impl, is_named, is_unsized, mentions, names_future, same},
+    paths::Deeper,
+    types::{bare, find_impl, is_named, is_unsized, mentions, same},
     words::{is_one_of, is_type_name, starts_with, upper_camel},
 };
 
