@@ -24,10 +24,10 @@ pub use crate::{
     limit::assert_no_mistake,
     macro_support::{
         bounds::{
-            CloneArgument, DefaultSession, ReadAs, SameSession, SameState, SendField, State,
-            assert_reply, assert_send_field, assert_state,
+            CloneArgument, DefaultSession, ReadAs, SendField, State, assert_reply,
+            assert_send_field, assert_state,
         },
         checks::{OtherPair, Pair, client_mistake, refuse_mistake, server_mistake},
-        values::{Encoder, FieldReference, FieldValue, Unknown, encoder, send},
+        values::{Encoded, Encoder, FieldReference, FieldValue, Unknown, encoder, send},
     },
 };

@@ -97,6 +97,10 @@ fn each_mistake_is_one_error() {
             "neither message has the format, for either end",
         ),
         (
+            "operations_struct_is_generated",
+            "what is generated names its own type of this name",
+        ),
+        (
             "server_is_no_protocol",
             "rustc says it at each use of the server's types",
         ),

@@ -15,12 +15,9 @@ const FRAMINGS: &str = "CrlfLines LengthPrefixed Lines Netstrings Raw UntilEof";
 
 /// Returns what to write for a word that is not an option.
 pub(super) fn unknown(attribute: Attribute, word: &str) -> String {
-    let other = attribute.other();
-    let names = names(attribute);
-    if other.option(word).is_some() {
-        let other = other.name();
-        format!("`{word}` is an option of `{other}` only: remove it here")
-    } else if SETTINGS.split(' ').any(|setting| setting == word) {
+    let names = attribute.options().iter().map(|option| option.name);
+    let names: Vec<_> = names.collect();
+    if SETTINGS.split(' ').any(|setting| setting == word) {
         format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
     } else if let Some(meant) = nearest(word, &names) {
         format!("did you mean `{meant}`?")
@@ -29,22 +26,12 @@ pub(super) fn unknown(attribute: Attribute, word: &str) -> String {
     }
 }
 
-/// Returns whether a word is not like any option, so that it was meant as the name of the type.
-pub(super) fn is_far_from_all(attribute: Attribute, word: &str) -> bool {
-    attribute.other().option(word).is_none() && nearest(word, &names(attribute)).is_none()
-}
-
 /// Returns the type of the library that a word means, also in lower case, and its option.
 pub(super) fn library_type(word: &str) -> Option<(&'static str, &'static str)> {
     let camel = upper_camel(word);
     let find = |types: &'static str| types.split(' ').find(|ty| ty.eq_ignore_ascii_case(&camel));
     let format = find(FORMATS).map(|ty| ("format", ty));
     format.or_else(|| find(FRAMINGS).map(|ty| ("framing", ty)))
-}
-
-fn names(attribute: Attribute) -> Vec<&'static str> {
-    let options = attribute.options().iter();
-    options.map(|option| option.name).collect()
 }
 
 /// Returns the candidate that `word` was probably meant to be: of several that are as near, the first

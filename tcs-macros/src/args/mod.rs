@@ -5,10 +5,11 @@ mod options;
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{
-    Error, Expr, GenericArgument, Lit, Path, PathArguments, Result, Token, Type,
+    Error, Expr, Path, Result, Token, Type,
     ext::IdentExt as _,
     parse::{Parse as _, ParseStream, Parser as _},
     token,
+    visit_mut::VisitMut as _,
 };
 
 pub(crate) use self::{
@@ -16,12 +17,12 @@ pub(crate) use self::{
     options::{Args, Attribute},
 };
 use self::{
-    guesses::{is_far_from_all, library_type, unknown},
+    guesses::{library_type, unknown},
     options::{OptionSpec, Value},
 };
 use crate::{
     errors::Errors,
-    syntax::{at_comma, starts_with, take_until, upper_camel},
+    syntax::{ShowGroups, at_comma, starts_with, take_until},
 };
 
 impl Args {
@@ -58,12 +59,6 @@ impl Args {
     }
 
     fn parse_one(&mut self, input: ParseStream<'_>, is_first: bool) -> Result<()> {
-        if let Ok(Lit::Str(text)) = input.fork().parse() {
-            return Err(match self.attribute.option(&text.value()) {
-                Some(option) => input.error(format!("an option has no quotes: {}", option.write())),
-                None => input.error("the name has no quotes: write `Name`"),
-            });
-        }
         let word = input.call(Ident::parse_any).map_err(|wrong| {
             let expected = "expected an option, such as `framing = Lines`, or the type's name";
             Error::new(wrong.span(), expected)
@@ -77,12 +72,12 @@ impl Args {
             self.name = Some(word);
             return Ok(());
         }
-        let message = self.unknown(&text, input, is_first);
+        let message = self.unknown(&text, input);
         Err(Error::new(word.span(), message))
     }
 
     /// Says what to write instead of a word that is neither an option nor the name.
-    fn unknown(&self, word: &str, input: ParseStream<'_>, is_first: bool) -> String {
+    fn unknown(&self, word: &str, input: ParseStream<'_>) -> String {
         let attribute = self.attribute;
         let name = attribute.name();
         let is_alone = at_comma(input);
@@ -90,13 +85,6 @@ impl Args {
             format!("`{ty}` is a {option}: write `{option} = {ty}`")
         } else if is_alone && starts_with(word, char::is_uppercase) {
             format!("the name comes first: write `{name}({word}, …)`")
-        } else if word == "name" && input.peek(Token![=]) {
-            format!("the name has no `name =`: write `{name}(Name, …)`")
-        } else if input.peek(Token![::]) && starts_with(word, char::is_alphabetic) {
-            "the name is a single word: the type is declared where the function is".to_owned()
-        } else if is_first && is_alone && is_far_from_all(attribute, word) {
-            let camel = upper_camel(word);
-            format!("`{word}` is no option; as the type's name write `{camel}`")
         } else {
             unknown(attribute, word)
         }
@@ -116,11 +104,10 @@ impl Args {
         let span = word.span();
         self.given.push(word);
         if let Value::Nothing = option.value {
-            return if at_comma(input) {
-                Ok(())
-            } else {
-                Err(wrong_value(option, input))
-            };
+            let is_valid = at_comma(input);
+            return is_valid
+                .then_some(())
+                .ok_or_else(|| input.error(option.help()));
         }
         let write = option.write();
         let needs_value = || Error::new(span, format_args!("`{name}` needs a value: {write}"));
@@ -146,89 +133,48 @@ impl Args {
     }
 }
 
-/// Parses a value that is neither quoted nor called.
+/// Parses a type or a path.
 fn parse_value<T>(
     option: &OptionSpec,
     input: ParseStream<'_>,
     parse: fn(ParseStream<'_>) -> Result<T>,
 ) -> Result<T> {
-    let start = input.fork();
-    if input.peek(Lit) {
-        return Err(wrong_value(option, &start));
-    }
-    let value = parse(input).map_err(|_| wrong_value(option, &start))?;
-    if input.peek(token::Paren) || input.peek(token::Brace) {
-        return Err(wrong_value(option, input));
-    }
-    Ok(value)
+    let wrong = input.error(option.help());
+    let value = parse(input).ok();
+    value.filter(|_| !input.peek(token::Paren)).ok_or(wrong)
 }
 
 fn parse_type(option: &OptionSpec, input: ParseStream<'_>) -> Result<Type> {
-    let value: Type = parse_value(option, input, Type::parse)?;
-    let Type::Path(path) = &value else {
-        return Ok(value);
-    };
-    let word = path
-        .path
-        .require_ident()
-        .map_or_else(|_| String::new(), Ident::to_string);
-    if starts_with(&word, char::is_lowercase)
+    let mut value = parse_value(option, input, Type::parse)?;
+    ShowGroups.visit_type_mut(&mut value);
+    if let Type::Path(path) = &value
+        && let Some(word) = path.path.get_ident().map(Ident::to_string)
+        && starts_with(&word, char::is_lowercase)
         && let Some((option, ty)) = library_type(&word)
     {
         let message = format_args!("`{ty}` is a {option}: write `{option} = {ty}`");
         return Err(Error::new_spanned(&value, message));
     }
-    match path.path.segments.last().map(|last| &last.arguments) {
-        Some(PathArguments::Parenthesized(_)) => Err(Error::new_spanned(&value, option.help())),
-        Some(PathArguments::AngleBracketed(arguments)) => {
-            let text = arguments.args.iter().find(|argument| is_text(argument));
-            let help = "a type takes no text: write `Delimited<{ delimiter(b\";\") }>`";
-            text.map_or(Ok(()), |text| Err(Error::new_spanned(text, help)))
-        }
-        _ => Ok(()),
-    }?;
     Ok(value)
 }
 
 /// Parses an expression. What is wrong inside of it is reported in the words of its parser.
 fn parse_expression(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
-    let attempt = input.fork();
-    match attempt.parse::<Expr>() {
-        Ok(_) => input.parse(),
-        Err(_) if attempt.cursor() == input.cursor() => Err(input.error(option.help())),
-        // An error at the end of the input would be reported at the whole attribute.
-        Err(wrong) if attempt.is_empty() => {
-            let last = input.parse::<TokenStream>()?.into_iter().last();
-            Err(Error::new_spanned(last, wrong))
-        }
-        Err(wrong) => Err(wrong),
-    }
-}
-
-/// Returns whether an argument of a type is text or bytes.
-fn is_text(argument: &GenericArgument) -> bool {
-    let GenericArgument::Const(Expr::Lit(literal)) = argument else {
-        return false;
+    let (start, wrong) = (input.cursor(), input.error(option.help()));
+    let mut value = match input.parse() {
+        Ok(value) => value,
+        Err(_) if input.cursor() == start => return Err(wrong),
+        Err(inner) => return Err(inner),
     };
-    matches!(literal.lit, Lit::Str(_) | Lit::ByteStr(_) | Lit::CStr(_))
+    ShowGroups.visit_expr_mut(&mut value);
+    Ok(value)
 }
 
 /// Parses the word that the option's example has.
 fn parse_word(option: &OptionSpec, input: ParseStream<'_>) -> Result<()> {
-    let start = input.fork();
+    let wrong = input.error(option.help());
     match input.parse::<Ident>() {
-        Ok(word) if at_comma(input) && option.example.ends_with(&format!("= {word}")) => Ok(()),
-        _ => Err(wrong_value(option, &start)),
-    }
-}
-
-/// Returns the error about a value that is quoted, or of another kind.
-fn wrong_value(option: &OptionSpec, input: ParseStream<'_>) -> Error {
-    match input.fork().parse() {
-        Ok(Lit::Str(_)) => {
-            let (name, write) = (option.name, option.write());
-            input.error(format!("`{name}` takes no quotes: {write}"))
-        }
-        _ => input.error(option.help()),
+        Ok(word) if option.example.ends_with(&format!("= {word}")) => Ok(()),
+        _ => Err(wrong),
     }
 }

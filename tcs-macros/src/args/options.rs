@@ -79,6 +79,7 @@ const CLIENT: &[OptionSpec] = options! {
     "reply" Type(reply) "reply = String"
     "framing" Type(framing) "framing = Lines"
     "format" Type(format) "format = Json"
+    "greeting" Nothing "greeting"
     "crate" Path(library.0) "crate = path::to::tcs"
 };
 
@@ -87,13 +88,6 @@ impl Attribute {
         match self {
             Self::Server => "server_protocol",
             Self::Client => "client_protocol",
-        }
-    }
-
-    pub(super) const fn other(self) -> Self {
-        match self {
-            Self::Server => Self::Client,
-            Self::Client => Self::Server,
         }
     }
 

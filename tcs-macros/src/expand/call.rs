@@ -6,13 +6,13 @@ use syn::Generics;
 
 use super::parts::numbered;
 use crate::{
-    aim::{Library, at},
+    aim::at,
     args::Args,
     model::{
         Field, generics,
         server::{Argument, CallKind, Handler, Protocol, Session},
     },
-    syntax::{bare, is_unsized, same},
+    syntax::{bare, is_unsized},
 };
 
 /// Calls a function of a server, with `self`, `info` and `session` in scope. What it takes of the
@@ -31,8 +31,16 @@ pub(super) fn call(
     let mut extractions = Vec::new();
     let arguments = handler.arguments.iter().map(|argument| match argument {
         Argument::Request => requests.next().to_token_stream(),
-        Argument::State(state) => state_argument(library, protocol, state, span),
-        Argument::Session(session) => session_argument(library, protocol, session, span),
+        Argument::State(borrowed) => {
+            // Where operations have different types for a state, rustc says so at the one here.
+            let mut states = protocol.states.iter();
+            let kept = states.find(|kept| kept.name == borrowed.name);
+            state(kept.unwrap_or(borrowed), at(&borrowed.ty))
+        }
+        Argument::Session(Session { ty, mutable, .. }) => {
+            let reborrow = (!mutable).then(|| quote_spanned!(at(ty)=> &*));
+            quote_spanned!(at(ty)=> #reborrow session)
+        }
         Argument::Extracted(ty) => {
             let name = numbered("extracted", extractions.len(), span);
             let from_context = library.item("FromContext", ty);
@@ -67,41 +75,4 @@ pub(super) fn turbofish(generics: &Generics, span: Span) -> Option<TokenStream> 
 pub(super) fn state(Field { name, ty }: &Field, span: Span) -> TokenStream {
     let through = is_unsized(bare(ty)).then(|| quote_spanned!(span=> *));
     quote_spanned!(span=> &#through self.#name)
-}
-
-/// A reference to a state, as the function borrows it.
-fn state_argument(
-    library: &Library,
-    protocol: &Protocol<'_>,
-    borrowed: &Field,
-    span: Span,
-) -> TokenStream {
-    let ty = &borrowed.ty;
-    let mut states = protocol.states.iter();
-    match states.find(|state| state.name == borrowed.name) {
-        Some(field) if !same(&field.ty, ty) => {
-            let (same_state, value) = (library.item("SameState", ty), state(field, at(ty)));
-            let field = &field.ty;
-            quote_spanned!(at(ty)=> <#ty as #same_state<#field>>::of(#value))
-        }
-        _ => state(borrowed, span),
-    }
-}
-
-/// A reference to the session, as the function borrows it.
-fn session_argument(
-    library: &Library,
-    protocol: &Protocol<'_>,
-    borrowed: &Session,
-    span: Span,
-) -> TokenStream {
-    let ty = &borrowed.ty;
-    match &protocol.session {
-        Some(session) if !same(&session.ty, ty) => {
-            let (same_session, session) = (library.item("SameSession", ty), &session.ty);
-            quote_spanned!(at(ty)=> <#ty as #same_session<#session>>::of(session))
-        }
-        _ if borrowed.mutable => quote_spanned!(span=> session),
-        _ => quote_spanned!(span=> &*session),
-    }
 }

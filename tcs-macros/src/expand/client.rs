@@ -84,16 +84,16 @@ impl Client<'_> {
         let output = or_else(model.output.as_ref(), unknown);
         let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
         let format = self.option("Format", args.format.as_ref(), "Plain");
-        let greets = args.server.as_ref().map(|server| {
-            let greets = self.of_server(server, &quote_spanned!(span=> HAS_GREETING), server);
-            quote_spanned!(span=> const HAS_GREETING: bool = #greets;)
-        });
+        let greets = match &args.server {
+            Some(server) => self.of_server(server, &quote_spanned!(span=> HAS_GREETING), server),
+            None => args.given("greeting").is_some().into_token_stream(),
+        };
         quote_spanned! {span=>
             type Framing = #framing;
             type Format = #format;
             #reply
             type Output = #output;
-            #greets
+            const HAS_GREETING: bool = #greets;
         }
     }
 
@@ -119,25 +119,19 @@ impl Client<'_> {
         item: &TokenStream,
         place: &(impl ToTokens + ?Sized),
     ) -> TokenStream {
-        let server = if self.has_alias(server) {
-            Ident::new("__Server", at(place)).into_token_stream()
-        } else {
-            server.to_token_stream()
-        };
+        let alias = self.server_alias();
+        let alias = alias.map(|_| Ident::new("__Server", at(place)).into_token_stream());
+        let server = alias.unwrap_or_else(|| server.to_token_stream());
         let contract = self.args.library.item("Contract", place);
         quote_spanned!(at(place)=> <#server as #contract>::#item)
     }
 
-    /// Another name for the server's type, which is then named once.
+    /// Names the server's type once, so that one that is not found is one error.
     fn server_alias(&self) -> Option<TokenStream> {
-        let mut server = self.args.server.iter();
-        let server = server.find(|server| self.has_alias(server))?;
-        Some(quote_spanned!(self.span=> type __Server = #server;))
-    }
-
-    /// Returns whether the server's type is named once, so that one that is not found is one error.
-    fn has_alias(&self, server: &Type) -> bool {
-        self.model.generics.params.is_empty() && lifetimes::find(server).is_empty()
+        let server = self.args.server.as_ref()?;
+        let is_plain = lifetimes::find(server).is_empty();
+        (is_plain && self.model.generics.params.is_empty())
+            .then(|| quote_spanned!(self.span=> type __Server = #server;))
     }
 
     /// Each field and each type parameter must be `Send`.
@@ -230,7 +224,7 @@ impl Client<'_> {
             #private::encoder(move |out| match #request {
                 request => {
                     #type_check
-                    #encode::<Self::Format>::encode(request, out)
+                    #private::Encoded(#encode::<Self::Format>::encode(request, out))
                 }
             })
         }

@@ -12,9 +12,10 @@ use crate::{
 
 /// Writes a protocol function.
 pub(super) fn without_helpers(args: &Args, function: &Function) -> TokenStream {
-    let helpers = ["blocking", "state", "session", "context"];
-    let is_helper = |attr: &&Attr| helpers.iter().any(|helper| attr.path().is_ident(helper));
+    let is_helper = |attr: &&Attr| attr.path().is_ident("blocking");
     let attrs = function.attrs.iter().filter(|attr| !is_helper(attr));
+    // The attribute that comes next removes the helpers.
+    let is_last = function.others().next().is_none();
     let (vis, body) = (&function.vis, &function.body);
     let mut sig = function.sig.clone();
     // The expressions of these options have the states and the session in scope.
@@ -22,7 +23,7 @@ pub(super) fn without_helpers(args: &Args, function: &Function) -> TokenStream {
     for input in &mut sig.inputs {
         if let FnArg::Typed(parameter) = input {
             let count = parameter.attrs.len();
-            parameter.attrs.retain(|attr| !is_ours(attr));
+            parameter.attrs.retain(|attr| !is_last || !is_ours(attr));
             if has_scope && parameter.attrs.len() < count {
                 parameter.attrs.push(parse_quote! {
                     #[allow(unused_variables, reason = "an option may be all that needs it")]

@@ -28,23 +28,6 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// The enum of all requests.
-    pub(super) fn request(operations: &Operations<'_>) -> Self {
-        Self {
-            ident: generated("Request"),
-            borrows: operations.list.iter().any(Operation::borrows),
-        }
-    }
-
-    /// The enum of all replies.
-    pub(super) fn reply(operations: &Operations<'_>) -> Self {
-        let mut list = operations.list.iter();
-        Self {
-            ident: generated("Reply"),
-            borrows: list.any(|operation| lifetimes::borrows(&operation.reply)),
-        }
-    }
-
     /// The struct that the arguments of an operation are read into.
     fn arguments(operation: &Operation<'_>) -> Self {
         Self {
@@ -68,6 +51,19 @@ impl Message {
         let ty = self.with("'exchange");
         quote_spanned!(Span::mixed_site()=> type #name<'exchange> = #ty;)
     }
+}
+
+/// The enums of all requests and of all replies.
+pub(super) fn messages(operations: &Operations<'_>) -> [Message; 2] {
+    let list = &operations.list;
+    let requests = list.iter().any(Operation::borrows);
+    let replies = list
+        .iter()
+        .any(|operation| lifetimes::borrows(&operation.reply));
+    [("Request", requests), ("Reply", replies)].map(|(name, borrows)| Message {
+        ident: generated(name),
+        borrows,
+    })
 }
 
 /// Returns the request of an operation, as a pattern or an expression: its arguments are in the variables
@@ -100,7 +96,7 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         let (variant, reply) = (&operation.variant, &operation.reply);
         quote_spanned!(span=> #[doc = #text] #variant(#reply))
     });
-    let messages = [Message::request(operations), Message::reply(operations)];
+    let messages = messages(operations);
     // Shows the operation and nothing of its values, which may be secret or have no `Debug`.
     let variants = list().map(|operation| &operation.variant);
     let names = list().map(|operation| &operation.name);
@@ -162,7 +158,7 @@ fn implementations(
     let replies = list().map(|operation| reply_arms(operation, library));
     let replies = implementation(&messages[1], operations, replies.unzip(), &private);
     let types = messages.iter().map(|message| message.item(span));
-    let greets = args.greeting.is_some();
+    let greets = args.given("greeting").is_some();
     let allowance = allowance(span);
     quote_spanned! {span=>
         /// The messages of all operations: what [`Client`] is made of.

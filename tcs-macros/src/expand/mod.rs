@@ -14,13 +14,14 @@ use std::mem;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote};
-use syn::{Type, parse_quote_spanned};
+use syn::{Type, parse_quote_spanned, visit_mut::VisitMut as _};
 
 use crate::{
     aim::{at, at_end},
     args::{Args, Attribute},
     item::{Item, Module},
     model::{Model, operations::Operations},
+    syntax::Deeper,
 };
 
 /// Writes an item and what is added to it.
@@ -46,6 +47,8 @@ pub(crate) fn expand(args: &Args, item: &Item, model: &Model<'_>) -> TokenStream
 /// Adds the messages, their client and, unless the functions are left out, a server to a module.
 fn expand_module(mut args: Args, module: &Module, operations: &Operations<'_>) -> TokenStream {
     let options = move_options(&mut args);
+    let library = args.library.0.iter_mut();
+    library.for_each(|path| Deeper(1).visit_path_mut(path));
     if !operations.has_format {
         // Any type of serde is a message in it, so that there is one error about the format.
         let format = args.library.item("NoFormat", &module.ident);
@@ -82,7 +85,8 @@ fn move_type(name: &str, ty: &mut Type) -> TokenStream {
     let name = Ident::new(name, at_end(ty));
     let module = Ident::new("__options", at(ty));
     let named = parse_quote_spanned!(module.span()=> #module::#name);
-    let written = mem::replace(ty, named);
+    let mut written = mem::replace(ty, named);
+    Deeper(2).visit_type_mut(&mut written);
     quote! {
         #[allow(dead_code, reason = "what names it may be wrong")]
         pub(super) type #name = #written;

@@ -36,7 +36,7 @@ pub(super) fn encoder(args: &Args, expression: &Expr) -> TokenStream {
     let encode = args.library.item("Encode", expression);
     quote_spanned! {span=>
         #private::encoder(move |out| {
-            #encode::<Self::Format>::encode(#expression, out)
+            #private::Encoded(#encode::<Self::Format>::encode(#expression, out))
         })
     }
 }

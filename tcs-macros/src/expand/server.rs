@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use super::{
     call::{call, state},
     checks::Requirements,
-    messages::{Message, bound_arguments, bound_request},
+    messages::{bound_arguments, bound_request, messages},
     parts::{encoder, framing, generated, or_else},
     shape::{Origin, Shape},
 };
@@ -56,12 +56,11 @@ pub(super) fn module(args: &Args, operations: &Operations<'_>) -> TokenStream {
         });
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let messages = [Message::request(operations), Message::reply(operations)];
-    let messages = messages.iter().map(|message| message.item(span));
+    let messages = messages(operations).map(|message| message.item(span));
     let server = Server {
         args,
         protocol,
-        messages: messages.collect(),
+        messages: quote!(#(#messages)*),
         answer,
     };
     let shape = shape(args, protocol, Origin::module(module), operations.is_valid);
@@ -253,7 +252,7 @@ impl Server<'_> {
                 const { #private::assert_no_mistake(#private::refuse_mistake::<Self>()) }
                 let words: fn(&'exchange #private::Rejection) -> _ = #path;
                 ::core::option::Option::Some(#private::encoder(move |out| {
-                    #encode::<Self::Format>::encode(words(rejection), out)
+                    #private::Encoded(#encode::<Self::Format>::encode(words(rejection), out))
                 }))
             }
         })

@@ -33,8 +33,6 @@ pub(super) struct Origin {
     pub(super) place: Ident,
     vis: TokenStream,
     attrs: TokenStream,
-    /// What the fields are parameters of, for the documentation.
-    what: &'static str,
 }
 
 impl Origin {
@@ -49,7 +47,6 @@ impl Origin {
             place: ident.clone(),
             vis: function.vis.to_token_stream(),
             attrs: quote!(#docs #attrs),
-            what: "the function",
         }
     }
 
@@ -60,7 +57,6 @@ impl Origin {
             place: ident,
             vis: module.vis_inside(),
             attrs: quote!(#[doc = #docs]),
-            what: "the operations",
         }
     }
 }
@@ -69,14 +65,14 @@ impl Shape<'_> {
     /// Declares the type and implements its trait.
     pub(super) fn declare(&self, implementation: &TokenStream) -> TokenStream {
         let (name, generics, fields) = (self.name, self.generics, self.fields);
-        let (vis, attrs, what) = (&self.origin.vis, &self.origin.attrs, self.origin.what);
+        let (vis, attrs) = (&self.origin.vis, &self.origin.attrs);
         let span = at(name);
         let (text, where_clause) = (name.unraw().to_string(), &generics.where_clause);
         let (_, type_generics, _) = generics.split_for_impl();
         let ty = quote_spanned!(span=> #name #type_generics);
         let debug = debug(&ty, generics, &quote_spanned!(span=> #text));
         let declared = fields.iter().map(|Field { name, ty }| {
-            let text = format!(" The parameter `{}` of {what}.", name.unraw());
+            let text = format!(" The parameter `{}`.", name.unraw());
             quote!(#[doc = #text] #vis #name: #ty)
         });
         let body = if fields.is_empty() {

@@ -12,11 +12,12 @@ use syn::{
     parse_quote,
     punctuated::Punctuated,
     token,
+    visit_mut::VisitMut as _,
 };
 
 use crate::{
     errors::Errors,
-    syntax::{at_comma, is_one_of, starts_with, take_until},
+    syntax::{ShowGroups, at_comma, is_one_of, starts_with, take_until},
 };
 
 /// A function as it was written.
@@ -63,6 +64,7 @@ impl Function {
             output: parse_output(input, errors)?,
         };
         sig.generics.where_clause = input.parse()?;
+        ShowGroups.visit_signature_mut(&mut sig);
         let body = if input.peek(token::Brace) || input.peek(Token![;]) {
             input.parse()?
         } else {
@@ -119,16 +121,22 @@ impl Function {
         self.attrs.iter().any(|attr| attr.path().is_ident("doc"))
     }
 
+    /// Returns the other attributes of this crate.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Attr> {
+        let names = ["server_protocol", "client_protocol"];
+        self.attrs.iter().filter(move |attr| {
+            let last = attr.path().segments.last();
+            last.is_some_and(|last| is_one_of(&last.ident, &names))
+        })
+    }
+
     /// Returns another attribute of this crate that names its type after the function.
     pub(crate) fn rival(&self) -> Option<&Attr> {
-        let names = ["server_protocol", "client_protocol"];
-        self.attrs.iter().find(|attr| {
-            let last = attr.path().segments.last();
-            let is_ours = last.is_some_and(|last| is_one_of(&last.ident, &names));
-            let is_named = matches!(&attr.meta, Meta::List(options)
-                if starts_with(&options.tokens.to_string(), char::is_uppercase));
-            is_ours && !is_named
-        })
+        let is_named = |attr: &Attr| {
+            matches!(&attr.meta, Meta::List(options)
+            if starts_with(&options.tokens.to_string(), char::is_uppercase))
+        };
+        self.others().find(|attr| !is_named(attr))
     }
 }
 

@@ -3,13 +3,14 @@
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Attribute as Attr, Error, Item, ItemUse, Result, Token, UseTree, Visibility, braced,
+    Attribute as Attr, Error, Item, Result, Token, Visibility, braced,
     parse::{ParseStream, discouraged::Speculative as _},
     token,
+    visit_mut::VisitMut as _,
 };
 
 use super::function::{Function, at_item};
-use crate::errors::Errors;
+use crate::{errors::Errors, syntax::Deeper};
 
 /// The names of the types that are generated in a module.
 pub(crate) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
@@ -73,32 +74,15 @@ impl Module {
 
     /// Returns the visibility of the module, as an item inside of the module writes it.
     pub(crate) fn vis_inside(&self) -> TokenStream {
-        match &self.vis {
+        match self.vis.clone() {
             Visibility::Inherited => quote!(pub(super)),
-            Visibility::Restricted(vis) if vis.path.is_ident("self") => quote!(pub(super)),
-            Visibility::Restricted(vis) if vis.path.is_ident("super") => {
-                quote!(pub(in super::super))
+            Visibility::Restricted(mut vis) => {
+                Deeper(1).visit_path_mut(&mut vis.path);
+                vis.in_token = Some(<Token![in]>::default());
+                vis.into_token_stream()
             }
-            other => other.to_token_stream(),
+            Visibility::Public(keyword) => keyword.into_token_stream(),
         }
-    }
-
-    /// Returns the names of the types and modules that are declared or imported.
-    pub(crate) fn type_names(&self) -> Vec<&Ident> {
-        let mut names = Vec::new();
-        for item in &self.items {
-            match item {
-                ModuleItem::Other(Item::Enum(item)) => names.push(&item.ident),
-                ModuleItem::Other(Item::Mod(item)) => names.push(&item.ident),
-                ModuleItem::Other(Item::Struct(item)) => names.push(&item.ident),
-                ModuleItem::Other(Item::Trait(item)) => names.push(&item.ident),
-                ModuleItem::Other(Item::Type(item)) => names.push(&item.ident),
-                ModuleItem::Other(Item::Union(item)) => names.push(&item.ident),
-                ModuleItem::Other(Item::Use(ItemUse { tree, .. })) => imported(tree, &mut names),
-                _ => {}
-            }
-        }
-        names
     }
 }
 
@@ -143,14 +127,4 @@ fn skip_item(input: ParseStream<'_>) -> TokenStream {
         }
     }
     skipped
-}
-
-fn imported<'i>(tree: &'i UseTree, names: &mut Vec<&'i Ident>) {
-    match tree {
-        UseTree::Path(path) => imported(&path.tree, names),
-        UseTree::Name(name) => names.push(&name.ident),
-        UseTree::Rename(rename) => names.push(&rename.rename),
-        UseTree::Group(group) => group.items.iter().for_each(|tree| imported(tree, names)),
-        UseTree::Glob(_) => {}
-    }
 }

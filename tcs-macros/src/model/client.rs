@@ -55,14 +55,11 @@ impl<'a> ClientFunction<'a> {
             (Some(_), None) => protocol.check_reply_half(args, errors),
             (None, Some(_)) => protocol.check_request_half(args, errors),
             (given, second) => {
-                if let Some(second) = given.and(second) {
-                    let help = "remove `reply`, or `request` if it makes the request";
-                    errors.at(second, format_args!("the function is either half: {help}"));
-                } else {
-                    let help = "write `request = …`, or `reply = Type` if this makes requests";
-                    let message = format_args!("one half is missing: {help}");
-                    errors.at(&function.sig.ident, message);
-                }
+                let help = match given {
+                    Some(_) => "the function is either half: remove `reply` or `request`",
+                    None => "one half is missing: write `request = …`, or `reply = Type`",
+                };
+                errors.at(second.unwrap_or(&function.sig.ident), help);
                 // It is not known which parameters become fields, so nothing is reported of them.
                 for parameter in function.parameters().skip(1) {
                     protocol.add_parameter(parameter, &mut Errors::default());
@@ -128,7 +125,7 @@ impl<'a> ClientFunction<'a> {
         let borrowed = lifetimes::find_borrowed(reply);
         for found in &borrowed {
             let help = "the reply is returned to the caller: own it (`String` for `&str`)";
-            errors.at_span(found.span, help);
+            errors.at_span(found.span(), help);
         }
         if has_one_type(reply, "a reply", errors) && borrowed.is_empty() {
             self.reply = Some(lifetimes::unify(reply, "'static"));
@@ -204,7 +201,7 @@ impl<'a> ClientFunction<'a> {
 
 fn check_options(args: &Args, errors: &mut Errors) {
     if args.given("server").is_some() {
-        for option in ["framing", "format"] {
+        for option in ["framing", "format", "greeting"] {
             if let Some(given) = args.given(option) {
                 let help = format_args!("`server` decides the {option}: remove `{option}`");
                 errors.at(given, help);
@@ -222,14 +219,14 @@ fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
     let of_reply = parameters.next().unwrap_or_default();
     let of_fields = parameters.flatten().count();
     let mut borrowed = lifetimes::find_borrowed(&output);
-    borrowed.retain(|found| match &found.name {
-        name @ Some(_) => of_reply.iter().any(|other| other.name == *name),
+    borrowed.retain(|found| {
         // With others around, rustc asks for a name.
-        None => !of_reply.is_empty() && of_fields == 0,
+        let is_elided = found.ident == "_" && of_fields == 0 && !of_reply.is_empty();
+        is_elided || found.ident != "_" && of_reply.iter().any(|other| other.ident == found.ident)
     });
     for found in &borrowed {
         let help = "the output outlives the reply: own it (`String` for `&str`), or use `call`";
-        errors.at_span(found.span, help);
+        errors.at_span(found.span(), help);
     }
     borrowed.is_empty().then(|| lifetimes::unify(&output, "'a"))
 }

@@ -3,14 +3,14 @@
 use proc_macro2::{Ident, Span};
 use syn::{
     BoundLifetimes, GenericParam, Generics, Lifetime, LifetimeParam, Token, TypeParamBound,
-    WhereClause, WherePredicate, punctuated::Punctuated,
+    WhereClause, WherePredicate, punctuated::Punctuated, visit_mut::VisitMut as _,
 };
 
 use super::Field;
 use crate::{
     errors::Errors,
     syntax::{
-        lifetimes::{Site, walk, walk_bound},
+        lifetimes::{Site, Walk},
         mentions, same,
     },
 };
@@ -59,7 +59,8 @@ fn own_bounds(
 /// Puts `for<'exchange>` before a bound that mentions a lifetime of the function.
 fn hold_for_any(bound: &mut TypeParamBound) {
     let mut is_of_exchange = false;
-    walk_bound(bound, &mut |site| is_of_exchange |= rename(site));
+    let mut visit = |site: Site<'_>| is_of_exchange |= rename(site);
+    Walk::new(None, &mut visit).visit_type_param_bound_mut(bound);
     if let TypeParamBound::Trait(bound) = bound
         && is_of_exchange
     {
@@ -80,22 +81,17 @@ fn predicate(predicate: &WherePredicate) -> Option<WherePredicate> {
     let (lifetimes, bounds) = (&mut predicate.lifetimes, &mut predicate.bounds);
     for bound in bounds.iter_mut() {
         if let TypeParamBound::Trait(bound) = bound {
-            let own = bound
-                .lifetimes
-                .take()
-                .into_iter()
-                .flat_map(|own| own.lifetimes);
-            own.for_each(|param| declare(lifetimes, param));
+            let own = bound.lifetimes.take().into_iter();
+            own.flat_map(|own| own.lifetimes)
+                .for_each(|param| declare(lifetimes, param));
         }
     }
     let mut is_of_exchange = false;
-    let declared = lifetimes.clone();
-    let mut visit = |site: Site<'_>| {
-        is_of_exchange |= !site.is_declared(declared.as_ref()) && rename(site);
-    };
-    walk(&mut predicate.bounded_ty, &mut visit);
+    let mut visit = |site: Site<'_>| is_of_exchange |= rename(site);
+    let mut walk = Walk::new(lifetimes.as_ref(), &mut visit);
+    walk.visit_type_mut(&mut predicate.bounded_ty);
     for bound in bounds.iter_mut() {
-        walk_bound(bound, &mut visit);
+        walk.visit_type_param_bound_mut(bound);
     }
     if is_of_exchange {
         declare(lifetimes, exchange());

@@ -8,17 +8,16 @@ pub(crate) mod parameter;
 pub(crate) mod server;
 
 use proc_macro2::Ident;
-use syn::{Attribute as Attr, Path, Safety, Signature, Type};
+use syn::{Attribute as Attr, Type};
 
 use self::{
-    client::ClientFunction, name::type_name, operations::Operations, parameter::HELPERS,
-    server::ServerFunction,
+    client::ClientFunction, name::type_name, operations::Operations, server::ServerFunction,
 };
 use crate::{
     args::{Args, Attribute},
     errors::Errors,
     item::{Function, Item},
-    syntax::{bare, find_impl, is_one_of, is_unsized, names_future},
+    syntax::{bare, find_impl, is_unsized, mentions},
 };
 
 /// The protocol of an item.
@@ -43,16 +42,14 @@ impl<'a> Model<'a> {
     pub(crate) fn check(args: &Args, item: &'a Item, errors: &mut Errors) -> Self {
         match item {
             Item::Function(function) => Self::check_function(args, function, errors),
-            Item::Module(module) => {
-                Operations::check(args, module, errors).map_or(Self::Nothing, Self::Operations)
-            }
+            Item::Module(module) => Self::Operations(Operations::check(args, module, errors)),
             Item::Other(_) => Self::Nothing,
         }
     }
 
     fn check_function(args: &Args, function: &'a Function, errors: &mut Errors) -> Self {
         check_signature(args.attribute, function, errors);
-        check_misplaced(args.attribute, function, errors);
+        check_misplaced(function, errors);
         if !function.has_body() {
             let help = "a protocol function has a body: write `{ … }`";
             errors.at(&function.sig.ident, help);
@@ -70,14 +67,6 @@ impl<'a> Model<'a> {
 
 /// Reports what no protocol function can be.
 fn check_signature(attribute: Attribute, function: &Function, errors: &mut Errors) {
-    let Signature { safety, abi, .. } = &function.sig;
-    if let Safety::Unsafe(keyword) = safety {
-        let help = "a protocol function is called by safe code: remove `unsafe`";
-        errors.at(keyword, help);
-    }
-    if let Some(abi) = abi {
-        errors.at(abi, "a protocol function has no `extern`: remove it");
-    }
     if let Some(receiver) = function.sig.receiver() {
         let help = match attribute {
             Attribute::Server => "write `#[state] name: &Type` in a free function",
@@ -88,28 +77,12 @@ fn check_signature(attribute: Attribute, function: &Function, errors: &mut Error
     }
 }
 
-/// Reports helper attributes before a function that belong before a parameter, or into a module.
-fn check_misplaced(attribute: Attribute, function: &Function, errors: &mut Errors) {
-    for path in function.attrs.iter().map(Attr::path) {
-        if path.is_ident("blocking") {
-            let help = match attribute {
-                Attribute::Server => "write `#[server_protocol(blocking)]`",
-                Attribute::Client => "remove it",
-            };
-            errors.at(
-                path,
-                format_args!("`#[blocking]` is for a function of a module: {help}"),
-            );
-        }
-        check_parameter_helper(path, errors);
-    }
-}
-
-/// Reports a helper attribute of parameters that is before a function.
-fn check_parameter_helper(path: &Path, errors: &mut Errors) {
-    if let Some(word) = path.get_ident().filter(|word| is_one_of(word, HELPERS)) {
-        let message = format_args!("`#[{word}]` is for a parameter: write `fn f(#[{word}] …)`");
-        errors.at(path, message);
+/// Reports `#[blocking]` outside of a module.
+fn check_misplaced(function: &Function, errors: &mut Errors) {
+    let mut paths = function.attrs.iter().map(Attr::path);
+    if let Some(path) = paths.find(|path| path.is_ident("blocking")) {
+        let help = "`#[blocking]` is for a function of a module: here it is an option";
+        errors.at(path, help);
     }
 }
 
@@ -124,8 +97,10 @@ fn message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
         Type::Reference(reference) => {
             let mut reference = reference.clone();
             if let Type::TraitObject(_) = bare(&reference.elem) {
-                let message = format_args!("{what} has one type: name it instead of `dyn`");
-                errors.at(ty, message);
+                errors.at(
+                    ty,
+                    format_args!("{what} has one type: name it instead of `dyn`"),
+                );
                 return None;
             }
             if let Some(written) = reference.lifetime.take_if(|name| name.ident == "static") {
@@ -161,7 +136,7 @@ fn output(function: &Function, what: &str, never: &str, errors: &mut Errors) -> 
         errors.at(&output, format_args!("{never}: it must return"));
         return None;
     }
-    if names_future(&output) {
+    if mentions(&output, &["Future"]) && mentions(&output, &["impl", "dyn"]) {
         let help = "a function that waits is an `async fn`: write it so, with what it returns";
         errors.at(&output, help);
         return None;

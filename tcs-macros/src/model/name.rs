@@ -23,11 +23,6 @@ pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -
     let rival = function.rival();
     let function = &function.sig.ident;
     if let Some(name) = &args.name {
-        if name == function {
-            let message = format_args!("`{name}` is the function: give the type another name");
-            errors.at(name, message);
-            return None;
-        }
         return Some(name.clone());
     }
     if let Some(rival) = rival {
@@ -39,8 +34,6 @@ pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -
     let options = [&args.framing, &args.format, &args.server];
     let why = if !is_type_name(&camel) {
         "this function's name makes no type name".to_owned()
-    } else if *function == camel {
-        "the type needs another name than the function".to_owned()
     } else if PRELUDE.split(' ').any(|name| name == camel) {
         format!("the type would hide the prelude's `{camel}`")
     } else if options.into_iter().flatten().any(|ty| is_named(ty, &camel)) {

@@ -2,10 +2,10 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{Generics, Meta, PatType, Type, ext::IdentExt as _};
+use syn::{Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    Field, check_parameter_helper, check_signature, generics, message,
+    Field, check_signature, generics, message,
     parameter::{self, Role},
     server::{Argument, BLOCKING_ASYNC, Handler, Protocol, check_reply, check_session_option},
 };
@@ -20,7 +20,7 @@ use crate::{
 const UNFIT_FORMATS: &[&str] = &["Codec", "Plain", "Protobuf"];
 
 /// The methods of the generated client that are not operations.
-const CLIENT_METHODS: &[&str] = &["connect", "into_inner", "over", "share"];
+const CLIENT_METHODS: &[&str] = &["clone", "connect", "into_inner", "over", "share"];
 
 /// A module of operations.
 pub(crate) struct Operations<'a> {
@@ -58,8 +58,8 @@ impl Operation<'_> {
 }
 
 impl<'a> Operations<'a> {
-    /// Checks a module, reporting all that is wrong; `None` if nothing can be generated in it.
-    pub(super) fn check(args: &Args, module: &'a Module, errors: &mut Errors) -> Option<Self> {
+    /// Checks a module, reporting all that is wrong.
+    pub(super) fn check(args: &Args, module: &'a Module, errors: &mut Errors) -> Self {
         check_options(args, errors);
         let has_format = check_format(args, module, errors);
         let mut list: Vec<Operation<'_>> = Vec::new();
@@ -97,25 +97,14 @@ impl<'a> Operations<'a> {
         if args.attribute == Attribute::Server {
             check_session_option(args, protocol.session.is_some(), errors);
         }
-        (!check_clashes(module, errors)).then(|| Self {
+        Self {
             module,
             list,
             protocol,
             has_format,
             is_valid: errors.is_empty(),
-        })
+        }
     }
-}
-
-/// Returns whether an item has a name that is generated, and reports it.
-fn check_clashes(module: &Module, errors: &mut Errors) -> bool {
-    let mut names = module.type_names();
-    names.retain(|name| is_one_of(name, GENERATED));
-    for name in &names {
-        let message = format_args!("`{name}` is generated here: give this another name");
-        errors.at(name, message);
-    }
-    !names.is_empty()
 }
 
 fn check_options(args: &Args, errors: &mut Errors) {
@@ -255,21 +244,17 @@ fn check_attributes(function: &Function, errors: &mut Errors) -> bool {
     let mut is_blocking = false;
     for attr in &function.attrs {
         let path = attr.path();
-        if path.is_ident("cfg") {
+        let is_cfg_in = || path.is_ident("cfg_attr") && mentions(&attr.meta, &["cfg"]);
+        if path.is_ident("cfg") || is_cfg_in() {
             let help = "both ends know the same operations: remove the `#[cfg]`, or reject inside";
             errors.at(path, help);
         }
         if path.is_ident("blocking") {
             is_blocking = true;
-            if !matches!(attr.meta, Meta::Path(_)) {
-                let help = "`#[blocking]` takes nothing: write `#[blocking]`";
-                errors.at(&attr.meta, help);
-            }
             if function.is_async() {
                 errors.at(path, BLOCKING_ASYNC);
             }
         }
-        check_parameter_helper(path, errors);
     }
     is_blocking
 }

@@ -1,7 +1,7 @@
 //! The helper attributes of parameters: `#[state]`, `#[session]` and `#[context]`.
 
 use proc_macro2::Ident;
-use syn::{Attribute, Meta, Pat, PatType, Type};
+use syn::{Attribute, Pat, PatType, Type};
 
 use crate::{args::nearest, errors::Errors, syntax::is_one_of};
 
@@ -28,12 +28,12 @@ pub(crate) enum Role {
 
 impl Role {
     /// Returns what a helper attribute declares.
-    fn of(word: &str) -> Option<Self> {
+    fn of(word: &str) -> Self {
         match word {
-            "state" => Some(Self::State),
-            "session" => Some(Self::Session),
-            "context" => Some(Self::Context),
-            _ => None,
+            "state" => Self::State,
+            "session" => Self::Session,
+            "context" => Self::Context,
+            _ => Self::Unclear,
         }
     }
 }
@@ -50,48 +50,44 @@ pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
     if let Type::Verbatim(_) = *parameter.ty {
         return Role::Unclear;
     }
-    let mut found = None;
+    let mut found = Role::Plain;
     for attr in &parameter.attrs {
         let Some(word) = attr.path().get_ident() else {
             continue;
         };
         let text = word.to_string();
-        let role = match Role::of(&text) {
-            None if is_ours(attr) || is_cfg(attr) => {
-                let (message, meant) = unknown(&text);
-                errors.at(word, message);
-                meant.and_then(Role::of).unwrap_or(Role::Unclear)
+        let meant = nearest(&text, HELPERS);
+        let message = match meant {
+            _ if is_cfg(attr) => CFG.to_owned(),
+            _ if !is_ours(attr) => continue,
+            Some(meant) if meant != text => {
+                format!("unknown attribute `#[{text}]`: did you mean `#[{meant}]`?")
             }
-            None => continue,
-            Some(role) => role,
+            None => {
+                let help = "there are `#[state]`, `#[session]` and `#[context]`";
+                format!("unknown attribute `#[{text}]`: {help}")
+            }
+            Some(_) if found == Role::Plain => String::new(),
+            Some(_) => format!("a parameter has one helper attribute: remove `#[{text}]`"),
         };
-        if !matches!(attr.meta, Meta::Path(_)) && role != Role::Unclear {
-            let message = format_args!("`#[{text}]` takes nothing: write `#[{text}]`");
-            errors.at(&attr.meta, message);
+        if !message.is_empty() {
+            errors.at(word, message);
         }
-        if found.is_some_and(|found| found != Role::Unclear) {
-            let help = format_args!("remove `#[{text}]`");
-            errors.at(
-                word,
-                format_args!("a parameter has one helper attribute: {help}"),
-            );
-        }
+        let role = meant.map_or(Role::Unclear, Role::of);
         found = match found {
-            Some(other) if other != role => Some(Role::Unclear),
-            _ => Some(role),
+            Role::Plain => role,
+            other if other == role => role,
+            _ => Role::Unclear,
         };
     }
-    found.unwrap_or(Role::Plain)
+    found
 }
 
 /// Reports attributes of a parameter of a client function, which has none.
 pub(super) fn no_role(parameter: &PatType, errors: &mut Errors) {
     for attr in &parameter.attrs {
         let path = attr.path();
-        if let Some(word) = path.get_ident().filter(|word| is_one_of(word, HELPERS)) {
-            let help = "a plain parameter becomes a field";
-            errors.at(word, format_args!("a client has no `#[{word}]`: {help}"));
-        } else if is_cfg(attr) {
+        if is_cfg(attr) {
             errors.at(path, CFG);
         } else if is_ours(attr) {
             let help = "a parameter of a client function has no attribute: remove it";
@@ -112,17 +108,4 @@ const CFG: &str = "a parameter cannot be conditional: put the `#[cfg]` on the wh
 
 fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
-}
-
-/// Says what is wrong with an attribute, and which was probably meant.
-fn unknown(word: &str) -> (String, Option<&'static str>) {
-    if word == "cfg" || word == "cfg_attr" {
-        return (CFG.to_owned(), None);
-    }
-    let meant = nearest(word, HELPERS);
-    let help = match meant {
-        Some(meant) => format!("did you mean `#[{meant}]`?"),
-        None => "there are `#[state]`, `#[session]` and `#[context]`".to_owned(),
-    };
-    (format!("unknown attribute `#[{word}]`: {help}"), meant)
 }

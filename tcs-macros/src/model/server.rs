@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 
 use proc_macro2::Ident;
-use syn::{Generics, PatType, Type, TypeReference, TypeSlice, parse_quote};
+use syn::{
+    Generics, PatType, Type, TypeReference, TypeSlice, parse_quote, visit_mut::VisitMut as _,
+};
 
 use super::{
     Field, generics, has_one_type, message, output,
@@ -13,7 +15,11 @@ use crate::{
     args::Args,
     errors::Errors,
     item::Function,
-    syntax::{bare, is_named, lifetimes, mentions, same},
+    syntax::{
+        bare, is_named, is_unsized,
+        lifetimes::{self, Shorten},
+        mentions, same,
+    },
 };
 
 /// A function that is a server protocol.
@@ -128,7 +134,9 @@ pub(super) fn check_session_option(args: &Args, has_session: bool, errors: &mut 
 /// Returns the return type of a function, with the lifetime of an exchange.
 pub(super) fn check_reply(function: &Function, errors: &mut Errors) -> Option<Type> {
     let never = "a request is answered by what the function returns";
-    let reply = output(function, "a reply", never, errors)?;
+    let mut reply = output(function, "a reply", never, errors)?;
+    // A client reads the reply from what arrived.
+    Shorten.visit_type_mut(&mut reply);
     Some(lifetimes::unify(&reply, "'exchange"))
 }
 
@@ -278,16 +286,12 @@ impl<'a> Handler<'a> {
                 }
                 referent(reference, errors)
             }
-            // Reported below.
-            Type::ImplTrait(_) => &parameter.ty,
             owned => {
                 errors.at(owned, "connections share a state: borrow it with `&`");
                 owned
             }
         };
-        if let Type::ImplTrait(_) = borrowed {
-            let help = "a state has one type: write `fn f<S: Trait>(…, #[state] name: &S)`";
-            errors.at(borrowed, help);
+        if !has_one_type(borrowed, "a state", errors) {
             return None;
         }
         let ty = require_static(borrowed, "a state", errors);
@@ -316,15 +320,11 @@ impl<'a> Handler<'a> {
             }
         };
         let mut ty = require_static(borrowed, "a session", errors);
-        let help = match borrowed {
-            Type::ImplTrait(_) => "a session has one type: name it instead of `impl`",
-            Type::TraitObject(_) => "a session has a known size: write `&mut Box<dyn …>`",
-            Type::Slice(_) => "a session has a known size: write `&mut Vec<…>`",
-            ty if is_named(ty, "str") => "a session has a known size: write `&mut String`",
-            _ => "",
-        };
-        if !help.is_empty() {
+        if is_unsized(borrowed) {
+            let help = "a session has a known size: borrow a `String`, `Vec<…>` or `Box<dyn …>`";
             errors.at(borrowed, help);
+            ty = parse_quote!(());
+        } else if !has_one_type(borrowed, "a session", errors) {
             ty = parse_quote!(());
         }
         let name = parameter::name(&parameter.pat).cloned();
@@ -349,7 +349,7 @@ fn require_static(ty: &Type, what: &str, errors: &mut Errors) -> Type {
     let help = "outlives all requests: own what it holds, or write `'static`";
     let message = format!("{what} {help}");
     for found in lifetimes::find_borrowed(ty) {
-        errors.at_span(found.span, &message);
+        errors.at_span(found.span(), &message);
     }
     lifetimes::unify(ty, "'static")
 }

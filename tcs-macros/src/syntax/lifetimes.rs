@@ -1,10 +1,13 @@
 //! The lifetimes in a type, as far as they are written.
 
+use std::mem::replace;
+
 use proc_macro2::{Ident, Span};
 use syn::{
-    AssocType, BoundLifetimes, Constraint, GenericArgument, GenericParam, Lifetime, NamedArg, Path,
-    PathArguments, ReturnType, Token, Type, TypeImplTrait, TypeParamBound, TypeTraitObject,
-    punctuated::Punctuated, spanned::Spanned as _,
+    BoundLifetimes, Expr, GenericParam, Lifetime, ParenthesizedGenericArguments, TraitBound, Type,
+    TypeFnPtr, TypeReference,
+    spanned::Spanned as _,
+    visit_mut::{self, VisitMut},
 };
 
 /// A place for a lifetime in a type.
@@ -15,57 +18,46 @@ pub(crate) enum Site<'t> {
     Written(&'t mut Lifetime),
 }
 
-impl Site<'_> {
-    /// Returns whether a `for<…>` declares this lifetime.
-    pub(crate) fn is_declared(&self, lifetimes: Option<&BoundLifetimes>) -> bool {
-        let (Site::Written(name), Some(declared)) = (self, lifetimes) else {
-            return false;
-        };
-        declared.lifetimes.iter().any(|param| {
-            matches!(param, GenericParam::Lifetime(param) if param.lifetime.ident == name.ident)
-        })
-    }
-}
-
-/// A lifetime in a type.
-pub(crate) struct Found {
-    /// Its name; `None` when it is elided.
-    pub(crate) name: Option<Ident>,
-    pub(crate) span: Span,
-}
-
 /// Returns `ty` with `lifetime` for all its lifetimes, elided or named, but `'static`.
 pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     let mut ty = ty.clone();
     let named = |span: Span| Lifetime::new(lifetime, Span::mixed_site().located_at(span));
-    walk(&mut ty, &mut |site| match site {
+    let mut visit = |site: Site<'_>| match site {
         Site::Elided(slot, span) => *slot = Some(named(span)),
         Site::Written(written) if written.ident == "static" => {}
         Site::Written(written) => *written = named(written.span()),
-    });
+    };
+    Walk::new(None, &mut visit).visit_type_mut(&mut ty);
     ty
 }
 
-/// Returns the lifetimes that occur in `ty`.
-pub(crate) fn find(ty: &Type) -> Vec<Found> {
+/// Lets each reference that is `&'static` live as long as what is around it.
+pub(crate) struct Shorten;
+
+impl VisitMut for Shorten {
+    fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        reference.lifetime.take_if(|name| name.ident == "static");
+        visit_mut::visit_type_reference_mut(self, reference);
+    }
+}
+
+/// Returns the lifetimes that occur in `ty`: `'_` for those that are elided.
+pub(crate) fn find(ty: &Type) -> Vec<Lifetime> {
     let mut found = Vec::new();
-    walk(&mut ty.clone(), &mut |site| {
+    let mut visit = |site: Site<'_>| {
         found.push(match site {
-            Site::Elided(_, span) => Found { name: None, span },
-            Site::Written(written) => Found {
-                name: (written.ident != "_").then(|| written.ident.clone()),
-                span: written.span(),
-            },
+            Site::Elided(_, span) => Lifetime::new("'_", span),
+            Site::Written(written) => written.clone(),
         });
-    });
+    };
+    Walk::new(None, &mut visit).visit_type_mut(&mut ty.clone());
     found
 }
 
 /// Returns the lifetimes in a type besides `'static`.
-pub(crate) fn find_borrowed(ty: &Type) -> Vec<Found> {
-    let is_static = |name: &Ident| name == "static";
+pub(crate) fn find_borrowed(ty: &Type) -> Vec<Lifetime> {
     let mut found = find(ty);
-    found.retain(|found| !found.name.as_ref().is_some_and(is_static));
+    found.retain(|lifetime| lifetime.ident != "static");
     found
 }
 
@@ -74,104 +66,87 @@ pub(crate) fn borrows(ty: &Type) -> bool {
     !find_borrowed(ty).is_empty()
 }
 
-/// Visits the lifetimes of `ty` that are declared outside of it: not those of `for<'a>`, nor the elided
-/// ones in `fn(&T)` and `Fn(&T)`.
-pub(crate) fn walk(ty: &mut Type, visit: &mut dyn FnMut(Site<'_>)) {
-    match ty {
-        Type::Array(array) => walk(&mut array.elem, visit),
-        Type::FnPtr(function) => {
-            let declared = function.lifetimes.clone();
-            walk_function(&mut function.inputs, &mut function.output, &mut |site| {
-                if !site.is_declared(declared.as_ref()) {
-                    visit(site);
-                }
-            });
-        }
-        Type::Group(group) => walk(&mut group.elem, visit),
-        Type::Paren(paren) => walk(&mut paren.elem, visit),
-        Type::Ptr(pointer) => walk(&mut pointer.elem, visit),
-        Type::Slice(slice) => walk(&mut slice.elem, visit),
-        Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(|elem| walk(elem, visit)),
-        Type::Path(path) => {
-            if let Some(qself) = &mut path.qself {
-                walk(&mut qself.ty, visit);
-            }
-            walk_path(&mut path.path, visit);
-        }
-        Type::Reference(reference) => {
-            let span = reference.and_token.span();
-            match &mut reference.lifetime {
-                Some(lifetime) => visit(Site::Written(lifetime)),
-                elided => visit(Site::Elided(elided, span)),
-            }
-            walk(&mut reference.elem, visit);
-        }
-        Type::TraitObject(TypeTraitObject { bounds, .. })
-        | Type::ImplTrait(TypeImplTrait { bounds, .. }) => {
-            bounds.iter_mut().for_each(|bound| walk_bound(bound, visit));
-        }
-        _ => {}
-    }
+/// Visits the lifetimes that are declared outside of a type or a bound: not those of `for<'a>`, nor the
+/// elided ones in `fn(&T)` and `Fn(&T)`.
+pub(crate) struct Walk<'v> {
+    visit: &'v mut dyn FnMut(Site<'_>),
+    declared: Vec<Ident>,
+    in_function: bool,
 }
 
-/// Visits the lifetimes of a bound.
-pub(crate) fn walk_bound(bound: &mut TypeParamBound, visit: &mut dyn FnMut(Site<'_>)) {
-    match bound {
-        TypeParamBound::Lifetime(lifetime) => visit(Site::Written(lifetime)),
-        TypeParamBound::Trait(bound) => {
-            let declared = bound.lifetimes.clone();
-            walk_path(&mut bound.path, &mut |site| {
-                if !site.is_declared(declared.as_ref()) {
-                    visit(site);
-                }
-            });
-        }
-        _ => {}
-    }
-}
-
-fn walk_path(path: &mut Path, visit: &mut dyn FnMut(Site<'_>)) {
-    for segment in &mut path.segments {
-        let arguments = match &mut segment.arguments {
-            PathArguments::None => continue,
-            PathArguments::AngleBracketed(arguments) => arguments,
-            PathArguments::Parenthesized(function) => {
-                walk_function(&mut function.inputs, &mut function.output, visit);
-                continue;
-            }
+impl<'v> Walk<'v> {
+    /// Leaves out the lifetimes that a `for<…>` around it declares.
+    pub(crate) fn new(around: Option<&BoundLifetimes>, visit: &'v mut dyn FnMut(Site<'_>)) -> Self {
+        let mut walk = Self {
+            visit,
+            declared: Vec::new(),
+            in_function: false,
         };
-        for argument in &mut arguments.args {
-            match argument {
-                GenericArgument::Lifetime(lifetime) => visit(Site::Written(lifetime)),
-                GenericArgument::Type(ty) | GenericArgument::AssocType(AssocType { ty, .. }) => {
-                    walk(ty, visit);
-                }
-                GenericArgument::Constraint(Constraint { bounds, .. }) => {
-                    bounds.iter_mut().for_each(|bound| walk_bound(bound, visit));
-                }
-                _ => {}
-            }
-        }
+        walk.declare(around);
+        walk
+    }
+
+    fn declare(&mut self, lifetimes: Option<&BoundLifetimes>) {
+        let params = lifetimes
+            .into_iter()
+            .flat_map(|declared| &declared.lifetimes);
+        let names = params.filter_map(|param| match param {
+            GenericParam::Lifetime(param) => Some(param.lifetime.ident.clone()),
+            _ => None,
+        });
+        self.declared.extend(names);
+    }
+
+    fn inside_function(&mut self, walk: impl FnOnce(&mut Self)) {
+        let outside = replace(&mut self.in_function, true);
+        walk(self);
+        self.in_function = outside;
     }
 }
 
-/// Visits the lifetimes with a name in `(T) -> U`.
-fn walk_function(
-    inputs: &mut Punctuated<NamedArg, Token![,]>,
-    output: &mut ReturnType,
-    visit: &mut dyn FnMut(Site<'_>),
-) {
-    let mut visit_named = |site: Site<'_>| {
-        if matches!(&site, Site::Written(name) if name.ident != "_") {
-            visit(site);
+impl VisitMut for Walk<'_> {
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        let is_elided = self.in_function && lifetime.ident == "_";
+        if !is_elided && !self.declared.contains(&lifetime.ident) {
+            (self.visit)(Site::Written(lifetime));
         }
-    };
-    for NamedArg { ty, .. } in inputs {
-        walk(ty, &mut visit_named);
     }
-    if let ReturnType::Type(_, ty) = output {
-        walk(ty, &mut visit_named);
+
+    fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        let span = reference.and_token.span();
+        match &mut reference.lifetime {
+            Some(lifetime) => self.visit_lifetime_mut(lifetime),
+            None if self.in_function => {}
+            elided => (self.visit)(Site::Elided(elided, span)),
+        }
+        self.visit_type_mut(&mut reference.elem);
     }
+
+    fn visit_type_fn_ptr_mut(&mut self, function: &mut TypeFnPtr) {
+        let count = self.declared.len();
+        self.declare(function.lifetimes.as_ref());
+        self.inside_function(|walk| visit_mut::visit_type_fn_ptr_mut(walk, function));
+        self.declared.truncate(count);
+    }
+
+    fn visit_parenthesized_generic_arguments_mut(
+        &mut self,
+        function: &mut ParenthesizedGenericArguments,
+    ) {
+        self.inside_function(|walk| {
+            visit_mut::visit_parenthesized_generic_arguments_mut(walk, function);
+        });
+    }
+
+    fn visit_trait_bound_mut(&mut self, bound: &mut TraitBound) {
+        let count = self.declared.len();
+        self.declare(bound.lifetimes.as_ref());
+        visit_mut::visit_trait_bound_mut(self, bound);
+        self.declared.truncate(count);
+    }
+
+    // What a block in a type names is its own.
+    fn visit_expr_mut(&mut self, _: &mut Expr) {}
 }
 
 #[cfg(test)]

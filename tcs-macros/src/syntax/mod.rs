@@ -1,6 +1,8 @@
 //! Questions about syntax that need no knowledge of the attributes.
 
+mod groups;
 pub(crate) mod lifetimes;
+mod paths;
 mod types;
 mod words;
 
@@ -8,7 +10,9 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::{Token, parse::ParseStream};
 
 pub(crate) use self::{
-    types::{bare, find_impl, is_named, is_unsized, mentions, names_future, same},
+    groups::ShowGroups,
+    paths::Deeper,
+    types::{bare, find_impl, is_named, is_unsized, mentions, same},
     words::{is_one_of, is_type_name, starts_with, upper_camel},
 };
 

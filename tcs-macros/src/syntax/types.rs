@@ -33,15 +33,13 @@ pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
     find(ty.to_token_stream(), &|word| word == "impl")
 }
 
-/// Returns whether one of the names occurs in a type.
-pub(crate) fn mentions(ty: &Type, names: &[Ident]) -> bool {
-    find(ty.to_token_stream(), &|word| names.contains(word)).is_some()
-}
-
-/// Returns whether a type is `impl Future` or `dyn Future`, or has one inside.
-pub(crate) fn names_future(ty: &Type) -> bool {
-    let has = |name: &str| find(ty.to_token_stream(), &|word| word == name).is_some();
-    has("Future") && (has("impl") || has("dyn"))
+/// Returns whether one of the names occurs in tokens.
+pub(crate) fn mentions<N>(tokens: &impl ToTokens, names: &[N]) -> bool
+where
+    Ident: PartialEq<N>,
+{
+    let is_it = |word: &Ident| names.iter().any(|name| word == name);
+    find(tokens.to_token_stream(), &is_it).is_some()
 }
 
 /// Finds an identifier, also inside of groups.

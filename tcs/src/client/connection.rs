@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    fault::{DROPPED, Dead, Fault, LEFT},
+    fault::{DROPPED, Dead, Fault, LEFT, OUT_OF_STEP},
     message::Incoming,
     options::ConnectOptions,
     timer::Timer,
@@ -80,6 +80,8 @@ pub struct Connection<F, S = TcpStream> {
     timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
+    /// Whether a reply was not that of the operation that was called.
+    is_out_of_step: bool,
 }
 
 impl<F: Framing, S> Connection<F, S> {
@@ -97,6 +99,7 @@ impl<F: Framing, S> Connection<F, S> {
             is_used: false,
             timer: Timer::new(),
             scratch: Vec::new(),
+            is_out_of_step: false,
         }
     }
 
@@ -163,7 +166,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.decode::<P::Format, _>(reply).map(|(reply, _)| reply)
     }
 
-    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all.
+    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all. The
+    /// connection closes after any other message, which may be a greeting: all later replies would be
+    /// those of earlier requests.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub async fn call_for<'c, P, T>(
@@ -176,8 +181,12 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let reply = self.round_trip(P::HAS_GREETING, encode).await?;
-        let (reply, peer) = self.decode::<P::Format, _>(reply)?;
-        take_out(reply).ok_or_else(|| super::message::wrong_operation(peer))
+        // The reply borrows `self`, so the next exchange closes the connection.
+        self.is_out_of_step = true;
+        let (reply, peer, is_out_of_step) = self.decode_in_step::<P::Format, _>(reply)?;
+        let reply = take_out(reply).ok_or_else(|| super::message::wrong_operation(peer))?;
+        *is_out_of_step = false;
+        Ok(reply)
     }
 
     /// Receives a message without a request, such as a server's greeting before the first request.
@@ -372,6 +381,19 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         T: Decode<'a, Format>,
     {
+        self.decode_in_step::<Format, T>(range)
+            .map(|(message, peer, _)| (message, peer))
+    }
+
+    /// Like [`decode`](Self::decode), with whether the replies are out of step.
+    #[inline]
+    fn decode_in_step<'a, Format, T>(
+        &'a mut self,
+        range: Range<usize>,
+    ) -> Result<(T, &'a Peer, &'a mut bool)>
+    where
+        T: Decode<'a, Format>,
+    {
         self.scratch.clear();
         self.scratch.shrink_to(LARGEST_SCRATCH);
         let bytes = match &self.wire {
@@ -379,19 +401,23 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             Err(_) => &[],
         };
         match read(bytes, &mut self.scratch, &mut self.framing) {
-            Ok(message) => Ok((message, &self.peer)),
+            Ok(message) => Ok((message, &self.peer, &mut self.is_out_of_step)),
             Err(source) => Err(Error::decode(&self.peer, source)),
         }
     }
 }
 
 impl<F, S> Connection<F, S> {
-    /// Closes the connection if a pipeline was dropped or forgotten with requests in flight.
+    /// Closes the connection if a pipeline was dropped or forgotten with requests in flight, or if the
+    /// last reply was not that of its operation.
     #[inline]
     pub(super) fn close_if_left(&mut self) {
         if !self.in_flight.is_empty() {
             self.in_flight.clear();
             self.close(Fault::Broken(LEFT));
+        }
+        if self.is_out_of_step {
+            self.close(Fault::Broken(OUT_OF_STEP));
         }
     }
 

@@ -10,6 +10,8 @@ pub(super) const UNEXPECTED: &str = "the server said something that was not aske
 pub(super) const LEFT: &str = "a pipeline was left before it had received all replies";
 /// The reason of [`Fault::Broken`] if the future of an exchange is dropped.
 pub(super) const DROPPED: &str = "an earlier exchange was not awaited to its end";
+/// The reason of [`Fault::Broken`] if a reply is not that of the operation that was called.
+pub(super) const OUT_OF_STEP: &str = "an earlier message was not the reply of its operation";
 
 /// Why a connection has failed.
 #[derive(Debug)]

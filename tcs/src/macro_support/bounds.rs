@@ -93,35 +93,3 @@ where
     R: Received<'a, Format, Value: ReadAs<T>>,
 {
 }
-
-/// The type of a state in an operation, where the field of the protocol is a `Usual`.
-#[diagnostic::on_unimplemented(
-    message = "another operation has a state of this name as `{Usual}`: rename one",
-    label = "a state of one name is one field of the protocol"
-)]
-pub trait SameState<Usual: ?Sized> {
-    /// Returns the state.
-    fn of(state: &Usual) -> &Self;
-}
-
-impl<T: ?Sized> SameState<T> for T {
-    fn of(state: &T) -> &T {
-        state
-    }
-}
-
-/// The type of the session in an operation, where that of the protocol is `Usual`.
-#[diagnostic::on_unimplemented(
-    message = "a connection has one session, which another operation has as `{Usual}`",
-    label = "put both into one struct"
-)]
-pub trait SameSession<Usual> {
-    /// Returns the session.
-    fn of(session: &mut Usual) -> &mut Self;
-}
-
-impl<T> SameSession<T> for T {
-    fn of(session: &mut T) -> &mut T {
-        session
-    }
-}

@@ -6,20 +6,25 @@ use crate::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
 #[derive(Debug)]
 pub struct Encoder<F>(F);
 
+/// The result of a closure that encodes. It is a type of its own, so that no `return` in the user's
+/// expression can end the closure before the message is encoded.
+#[derive(Debug)]
+pub struct Encoded(pub Result<(), EncodeError>);
+
 /// Makes a message of a closure that makes and encodes it.
 pub fn encoder<F>(encode: F) -> Encoder<F>
 where
-    F: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    F: FnOnce(&mut Writer<'_>) -> Encoded,
 {
     Encoder(encode)
 }
 
 impl<Format, F> Encode<Format> for Encoder<F>
 where
-    F: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    F: FnOnce(&mut Writer<'_>) -> Encoded,
 {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        (self.0)(out)
+        (self.0)(out).0
     }
 }
 

@@ -212,3 +212,22 @@ async fn exchange_is_spawned() {
         tokio::spawn(async move { connection.exchange(Withdraw::new(1, String::new())).await });
     assert_eq!(within(task).await.expect("no panic").expect("replies").0, 1);
 }
+
+macro_rules! asking {
+    ($value:expr, $function:ty) => {
+        #[client_protocol(request = |of: &$function| of($value * 2).to_string())]
+        fn asking(reply: u64) -> u64 {
+            reply
+        }
+    };
+}
+
+asking!(1_u64 + 1, dyn Fn(u64) -> u64 + Send + Sync);
+
+#[tokio::test]
+async fn values_that_a_macro_passes_on_are_whole() {
+    let (mut connection, asked) = replying("7");
+    let exchange = connection.exchange(Asking { of: &|n| n + 10 });
+    assert_eq!(within(exchange).await.expect("replies"), 7);
+    assert_eq!(within(asked).await.expect("no panic"), message("14"));
+}

@@ -247,3 +247,55 @@ async fn operations_are_asked_after_the_greeting() {
     assert_eq!(doubled.expect("a reply"), bank::double(2));
     within(server).await.expect("it heard what it expects");
 }
+
+#[client_protocol(format = tcs::Json, greeting)]
+mod greeted_bank {
+    pub fn double(number: u32) -> u32;
+}
+
+#[tokio::test]
+async fn client_without_the_server_knows_of_the_greeting() {
+    let (addr, server) = RawServer::once(|mut peer| async move {
+        within(peer.send(frame(b"\"ready\""))).await;
+        for number in [2, 3] {
+            let request = frame(format!(r#"{{"double":{{"number":{number}}}}}"#).as_bytes());
+            assert_eq!(within(peer.receive(request.len())).await, request);
+            let reply = format!(r#"{{"double":{}}}"#, 2 * number);
+            within(peer.send(frame(reply.as_bytes()))).await;
+        }
+    })
+    .await;
+    let mut bank = within(greeted_bank::Client::connect(addr))
+        .await
+        .expect("it listens");
+    assert_eq!(within(bank.double(2)).await.expect("a reply"), 4);
+    let bank = bank.share().expect("it is usable");
+    assert_eq!(within(bank.double(3)).await.expect("a reply"), 6);
+    within(server).await.expect("it heard what it expects");
+
+    let (addr, server) = greeting(&["NOOP"]).await;
+    let reply = within(Client::new(Noop).address(addr).open()).await;
+    assert_eq!(reply.expect("a reply"), "250 NOOP");
+    within(server).await.expect("it heard what it expects");
+}
+
+#[client_protocol(framing = Lines, greeting, request = "NOOP")]
+fn noop(reply: String) -> String {
+    reply
+}
+
+#[tokio::test]
+async fn channel_of_operations_needs_the_greeting_before() {
+    let (addr, server) = RawServer::once(async |mut peer| {
+        within(peer.rest()).await;
+    })
+    .await;
+    let bank = within(greeted_bank::Client::connect(addr)).await;
+    let bank = bank.expect("it listens").share().expect("it is usable");
+    let error = within(bank.double(2))
+        .await
+        .expect_err("it was not greeted");
+    assert_eq!(error.kind(), ErrorKind::Request, "{error:?}");
+    drop(bank);
+    within(server).await.expect("nothing was asked");
+}

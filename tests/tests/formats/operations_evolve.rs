@@ -5,12 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    ConcurrentServer, Error, ErrorKind, Json, MessagePack, Postcard, RejectionKind,
+    ConcurrentServer, Error, ErrorKind, Execution, Json, MessagePack, Postcard, RejectionKind,
     client_protocol, server_protocol,
 };
 use tcs_tests::{
-    Heard, Running, client::chain, control, frame, raw_server::RawServer, start, within,
+    Heard, RawPeer, Running, client::chain, control, frame, raw_server::RawServer, start, within,
 };
+use tokio::task::JoinHandle;
 
 #[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
 struct Item {
@@ -263,9 +264,8 @@ async fn client_writes_arguments_by_name_and_knows_its_reply() {
                 br#"{"add":{"item":{"name":"tea"},"count":2}}"#.as_slice(),
                 frame(br#"{"add":"done"}"#),
             ),
-            (br#"{"list":{}}"#, frame(br#"{"add":"done"}"#)),
-            (br#"{"list":{}}"#, frame(br#"{"listed":[]}"#)),
             (br#"{"list":{}}"#, control(0x02, "no")),
+            (br#"{"list":{}}"#, frame(br#"{"list":["tea"]}"#)),
         ] {
             assert_eq!(within(peer.hear()).await, Heard::Message(request.to_vec()));
             within(peer.send(reply)).await;
@@ -276,16 +276,68 @@ async fn client_writes_arguments_by_name_and_knows_its_reply() {
         .await
         .expect("it listens");
     assert_eq!(within(client.add(tea(), 2)).await.expect("a reply"), "done");
-    for (kind, text) in [
-        (ErrorKind::Reply, "the reply is that of another operation"),
-        (
-            ErrorKind::Reply,
-            "the JSON is wrong in line 1, column 9: there is no operation `listed`",
-        ),
-        (ErrorKind::Rejected, "bad request: no"),
-    ] {
-        let error = within(client.list()).await.expect_err("no reply of this");
-        assert_eq!((error.kind(), &*chain(&error)[1]), (kind, text));
-    }
+    let error = within(client.list()).await.expect_err("it is rejected");
+    assert_eq!(rejected(&error), "no");
+    assert_eq!(within(client.list()).await.expect("a reply"), ["tea"]);
     within(server).await.expect("it heard what it expected");
+}
+
+/// Returns a client of a server that replies with these, in order.
+async fn replying(replies: &'static [&str]) -> (json_contract::Client, JoinHandle<RawPeer>) {
+    let (addr, server) = RawServer::once(async move |mut peer| {
+        for reply in replies {
+            within(peer.hear()).await;
+            within(peer.send(frame(reply.as_bytes()))).await;
+        }
+        peer
+    })
+    .await;
+    let client = within(json_contract::Client::connect(addr)).await;
+    (client.expect("it listens"), server)
+}
+
+/// What cannot be the reply of `list`, and the error.
+const OF_NO_LIST: &[(&[&str], &str)] = &[
+    (
+        &[r#"{"add":"done"}"#],
+        "the reply is that of another operation",
+    ),
+    (
+        &[r#""hello""#],
+        "the JSON is wrong in line 1, column 7: there is no operation `hello`",
+    ),
+];
+
+#[tokio::test]
+async fn connection_closes_after_a_message_that_is_no_reply_of_its_operation() {
+    for (replies, text) in OF_NO_LIST {
+        let (mut client, server) = replying(replies).await;
+        let error = within(client.list()).await.expect_err("no reply of this");
+        assert_eq!(
+            (error.kind(), &*chain(&error)[1]),
+            (ErrorKind::Reply, *text)
+        );
+        let error = within(client.list()).await.expect_err("it is closed");
+        assert_eq!(error.kind(), ErrorKind::Broken, "{error:?}");
+        assert_eq!(error.execution(), Execution::NotSent);
+        let mut peer = within(server).await.expect("it heard what it expected");
+        assert_eq!(within(peer.rest()).await, b"");
+    }
+}
+
+#[tokio::test]
+async fn channel_closes_after_a_message_that_is_no_reply_of_its_operation() {
+    for (replies, text) in OF_NO_LIST {
+        let (client, server) = replying(replies).await;
+        let client = client.share().expect("it is usable");
+        let error = within(client.list()).await.expect_err("no reply of this");
+        assert_eq!(
+            (error.kind(), &*chain(&error)[1]),
+            (ErrorKind::Reply, *text)
+        );
+        let mut peer = within(server).await.expect("it heard what it expected");
+        assert_eq!(within(peer.rest()).await, b"");
+        let error = within(client.list()).await.expect_err("it is closed");
+        assert_eq!(error.kind(), ErrorKind::Broken, "{error:?}");
+    }
 }

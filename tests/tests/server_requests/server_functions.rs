@@ -299,3 +299,25 @@ async fn generic_function_serves_each_type() {
 fn types_print_their_names_only() {
     assert_eq!(format!("{:?}", Lookup::new(["secret"])), "Lookup");
 }
+
+// --- functions and options that a macro writes ---
+
+macro_rules! counting {
+    ($first:expr, $function:ty) => {
+        #[server_protocol(session = $first * 2, greeting = ($first * 2).to_string())]
+        fn counting(text: &str, #[session] count: &mut u64, #[state] shout: &$function) -> String {
+            *count += 1;
+            format!("{count} {}", shout(text))
+        }
+    };
+}
+
+counting!(1_u64 + 1, dyn Fn(&str) -> String + Send + Sync);
+
+#[tokio::test]
+async fn values_that_a_macro_passes_on_are_whole() {
+    let shout: Box<dyn Fn(&str) -> String + Send + Sync> = Box::new(str::to_uppercase);
+    let mut peer = serve(Counting::new(shout));
+    assert_eq!(within(peer.hear()).await, message("4"));
+    assert_eq!(within(peer.ask("ann")).await, message("5 ANN"));
+}

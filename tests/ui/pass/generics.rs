@@ -111,7 +111,14 @@ where
     key.to_string()
 }
 
+/// A client of a generic server. Without `'static`, `Get<S>` would be no protocol.
+#[client_protocol(server = Get<S>, request = "key")]
+fn got<S: Store + Send + Sync + 'static>(reply: String, store: S) -> (S, String) {
+    (store, reply)
+}
+
 fn main() {
+    let _ = Got::new(String::new());
     let _ = ConcurrentServer::new(Get::new(String::new()));
     let _ = ConcurrentServer::new(Find2::new(String::new()));
     let _ = ConcurrentServer::new(All::new(vec![1], None));

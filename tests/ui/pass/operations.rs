@@ -131,7 +131,71 @@ mod one_state {
     }
 }
 
+/// Paths in the options, and who sees the module, are meant as around it.
+mod around {
+    pub type Format = tcs::Json;
+    pub mod library {
+        pub use ::tcs as here;
+    }
+
+    pub mod inner {
+        #[tcs::server_protocol(format = super::Format, crate = super::library::here)]
+        pub(in super::super) mod far {
+            pub fn nothing() {}
+        }
+
+        #[tcs::server_protocol(format = super::Format, framing = tcs::Fixed<{ super::inner::SIZE }>)]
+        pub(super) mod near {
+            pub fn nothing() {}
+        }
+
+        #[tcs::server_protocol(format = self::Own, crate = tcs)]
+        pub(self) mod here {
+            pub fn nothing() {}
+        }
+
+        type Own = super::Format;
+        pub const SIZE: usize = 40;
+
+        pub fn check() {
+            let _ = (far::Protocol, near::Protocol, here::Protocol);
+        }
+    }
+
+    pub fn check() {
+        let _ = (inner::far::Protocol, inner::near::Protocol);
+        inner::check();
+    }
+}
+
+/// Constant replies are read from what arrived.
+#[server_protocol(format = Json)]
+mod constants {
+    pub fn version() -> &'static str {
+        "1.0"
+    }
+
+    pub async fn check(number: u8) -> Result<u8, &'static str> {
+        if number > 0 { Ok(number) } else { Err("none") }
+    }
+
+    pub fn owned() -> std::borrow::Cow<'static, str> {
+        "owned".into()
+    }
+}
+
 fn main() {
+    around::check();
+    let _ = around::inner::far::Protocol;
+    let _ = async |mut client: constants::Client| {
+        let _: &str = client.version().await?;
+        let _: Result<u8, &str> = client.check(1).await?;
+        let channel = client.share()?;
+        let _: usize = channel.version(str::len).await?;
+        let _: Cow<'static, str> = channel.owned().await?;
+        Ok::<(), tcs::Error>(())
+    };
+    let _ = ConcurrentServer::new(constants::Protocol);
     let _ = ConcurrentServer::new(one_state::Protocol::new(one_state::Log(Vec::new())));
     let _ = ConcurrentServer::new(without_imports::Protocol);
     let _ = ConcurrentServer::new(names::Protocol);

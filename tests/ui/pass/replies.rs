@@ -62,7 +62,17 @@ fn fallible_answer(request: &str) -> Result<Response<u8>, std::num::ParseIntErro
     request.parse().map(Response::Reply)
 }
 
+/// A caller reads a constant reply from what arrived.
+#[server_protocol]
+fn version(_: ()) -> Result<&'static str, &'static str> {
+    Ok("1.0")
+}
+
 fn main() {
+    let _ = async |mut connection: tcs::Connection<tcs::LengthPrefixed>| {
+        let version: &str = connection.call::<Version>(()).await?;
+        Ok::<usize, tcs::Error>(version.len())
+    };
     let _ = (Nothing, Constant, OfRequest, OfState::new(Names(Vec::new())), OfSession, Cow2);
     let _ = (Fallible, BoxedError, Last, FallibleAnswer);
 }

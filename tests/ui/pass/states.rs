@@ -57,7 +57,15 @@ fn function(request: u32, #[state] f: &fn(&u32) -> u32) -> u32 {
     f(&request)
 }
 
+/// Two protocols of one function, with the helper attributes of both.
+#[server_protocol(OnLines, framing = tcs::Lines)]
+#[server_protocol(OnFrames)]
+fn twice(request: u32, #[state] factor: &u32) -> u32 {
+    request * factor
+}
+
 fn main() {
+    let _ = (ConcurrentServer::new(OnLines::new(2)), ConcurrentServer::new(OnFrames::new(2)));
     let several = Several {
         total: Mutex::new(0),
         text: "text".to_owned(),

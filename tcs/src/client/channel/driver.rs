@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     super::{
-        fault::{Dead, Fault},
+        fault::{Dead, Fault, OUT_OF_STEP},
         message::too_large,
         timer::LONGEST,
         wire::{Awaited, Failed, Wire, write_threshold},
@@ -112,6 +112,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         let mut waker = Some(cx.waker().clone());
         let mut guard = shared.lock();
         let state = &mut *guard;
+        if state.is_out_of_step {
+            return Err(wire.fail(Fault::Broken(OUT_OF_STEP)));
+        }
         // The callers that ran meanwhile have queued requests. Send those before handing out more
         // replies.
         let has_requests = self.has_yielded && state.queue.waiting() > 0;

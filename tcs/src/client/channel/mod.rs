@@ -163,7 +163,8 @@ impl<F: Framing> Channel<F> {
     }
 
     /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
-    /// type of all.
+    /// type of all. The connection closes after any other message: all later replies would be those of
+    /// earlier requests.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub async fn call_for<P, T>(
@@ -174,8 +175,14 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let output = self.call_with::<P, _>(request, process).await?;
-        output.ok_or_else(|| super::message::wrong_operation(self.peer()))
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
+        let mut scratch = Vec::new();
+        let decoded = decode_bytes::<P::Format, _>(self.peer(), &reply.0, &mut scratch);
+        let output = decoded.and_then(|reply| {
+            process(reply).ok_or_else(|| super::message::wrong_operation(self.peer()))
+        });
+        output.inspect_err(|_| self.handle.0.end_out_of_step())
     }
 
     /// Sends the request of `protocol`, and returns what the protocol makes of the reply.

@@ -44,6 +44,8 @@ pub(super) struct State<F> {
     pub(super) dead: Option<Dead>,
     /// Whether the last handle was dropped.
     pub(super) is_left: bool,
+    /// Whether a reply was not that of the operation that was called.
+    pub(super) is_out_of_step: bool,
 }
 
 /// Returns the number of ticks of the driver's timer in a reply timeout: eight, but at most one for
@@ -74,6 +76,7 @@ impl<F: Framing> Shared<F> {
                 driver: None,
                 dead: None,
                 is_left: false,
+                is_out_of_step: false,
             }),
         }
     }
@@ -82,6 +85,15 @@ impl<F: Framing> Shared<F> {
     pub(super) fn leave(&self) {
         let mut state = self.lock();
         state.is_left = true;
+        Self::unlock_and_wake_driver(state);
+    }
+
+    /// Tells the driver that a reply was not that of its operation.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[cold]
+    pub(super) fn end_out_of_step(&self) {
+        let mut state = self.lock();
+        state.is_out_of_step = true;
         Self::unlock_and_wake_driver(state);
     }
 

@@ -1,0 +1,8 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    pub fn clone(count: u8) -> u8 {
+        count
+    }
+}
+
+fn main() {}

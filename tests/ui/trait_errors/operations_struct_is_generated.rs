@@ -1,0 +1,10 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    pub struct Request;
+
+    pub fn list(count: u8) -> u8 {
+        count
+    }
+}
+
+fn main() {}
