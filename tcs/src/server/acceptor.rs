@@ -124,15 +124,15 @@ impl AcceptError {
                 | Kind::Interrupted
                 | Kind::NetworkDown
                 | Kind::NetworkUnreachable
-                | Kind::PermissionDenied
                 | Kind::TimedOut
                 | Kind::Unsupported,
                 _,
             ) => Self::Peer,
             // ENONET, EPROTO, ENOPROTOOPT and EHOSTDOWN.
             (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Peer,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM. Unknown errors are included, because a retry without
-            // a pause could spin.
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM, and EACCES of a security policy, which leaves the
+            // connection in the backlog. Unknown errors are included, because a retry without a pause
+            // could spin.
             _ => Self::Exhausted,
         }
     }
@@ -158,7 +158,8 @@ mod tests {
             (22, AcceptError::Listener),
             (88, AcceptError::Listener),
             (95, AcceptError::Peer),
-            (1, AcceptError::Peer),
+            (1, AcceptError::Exhausted),
+            (13, AcceptError::Exhausted),
             (5, AcceptError::Exhausted),
         ] {
             let error = io::Error::from_raw_os_error(code);

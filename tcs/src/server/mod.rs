@@ -25,7 +25,7 @@
 //!
 //! | event | a waiting function is dropped | a computing or blocking function ends first |
 //! |---|---|---|
-//! | the peer resets the connection | at once | no further request is started |
+//! | the peer resets the connection, unless more than 64 KiB of further requests wait | at once | no further request is started |
 //! | the peer closes its sending half, or closes the connection gracefully | after [`half_close_timeout`](Server::half_close_timeout) (30 s); at once with `half_close = ends` | its reply is sent |
 //! | the peer does not read | when earlier replies wait longer than [`write_timeout`](Server::write_timeout) (30 s) | its reply is sent, within the same limit |
 //! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer receives *timed out* | its reply is sent |

@@ -11,7 +11,11 @@ use tcs_tests::{
 };
 use tokio::time::{Instant, sleep};
 
-each_kind!(paused: replies_after_all_others_were_read_have_their_full_time);
+each_kind!(
+    paused:
+    replies_after_all_others_were_read_have_their_full_time,
+    idle_time_begins_after_a_reply_that_was_read_late,
+);
 each_kind!(
     [ready_async, waiting] paused:
     peer_that_does_not_read_is_given_up_while_a_later_function_waits,
@@ -36,6 +40,25 @@ async fn replies_after_all_others_were_read_have_their_full_time<K: Kind>() {
     let report = patiently(serving).await.expect("no panic");
     ended_in_time(began, limit);
     assert_eq!((report.requests.served, report.requests.cut), (1, 1));
+}
+
+async fn idle_time_begins_after_a_reply_that_was_read_late<K: Kind>() {
+    let server = server::<K>(&gate()).idle_timeout(Duration::from_secs(5));
+    let (mut peer, serving) = serve_in_memory(server, 64);
+    // The request arrives in two parts, so that the connection waits for its rest.
+    let request = frame(b"size 1000");
+    let (begin, rest) = request.split_at(3);
+    patiently(peer.send(begin)).await;
+    sleep(Duration::from_secs(1)).await;
+    patiently(peer.send(rest)).await;
+    sleep(Duration::from_secs(10)).await;
+    patiently(peer.receive(4 + 1_000)).await;
+    sleep(Duration::from_secs(3)).await;
+    patiently(peer.send(frame(b"text"))).await;
+    assert_eq!(patiently(peer.hear()).await, Heard::message("text"));
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(report.requests.served, 2);
 }
 
 async fn peer_that_does_not_read_is_given_up_while_a_later_function_waits<K: Kind>() {

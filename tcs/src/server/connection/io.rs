@@ -213,6 +213,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Wait> {
+        // Before the flush, which can wait and then moves what is left in the buffer.
+        if read.has_consumed() {
+            self.wait_began = None;
+        }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || unsent.sum() > 0 {
             ready!(self.poll_flush_in_time(write, unsent, cx))?;
@@ -287,9 +291,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
     ) -> Poll<Wait> {
-        if read.has_consumed() {
-            self.wait_began = None;
-        }
         let has_started = read.has_started();
         if self.registration.is_draining() && self.drain_ends_wait(has_started || !ahead.is_empty())
         {
