@@ -450,20 +450,20 @@ async fn random_bytes_end_their_connection_only(over: Over) {
 /// Answers with two lines.
 struct TwoLines;
 
-impl tcs::ServerProtocol for TwoLines {
+impl ServerProtocol for TwoLines {
     type Framing = Lines;
     type Format = Plain;
     type Session = ();
     type Request<'a> = &'a str;
     type Reply<'a> = Result<&'a str, &'a str>;
 
-    fn open_session(&self, _peer: &tcs::Peer) {}
+    fn open_session(&self, _peer: &Peer) {}
 
     async fn process_request<'a>(
         &'a self,
-        _context: tcs::Context<'a, ()>,
+        _context: Context<'a, ()>,
         request: &'a str,
-    ) -> Result<Result<&'a str, &'a str>, tcs::Rejection> {
+    ) -> Result<Result<&'a str, &'a str>, Rejection> {
         Ok(if request == "error" {
             Err("two\nlines")
         } else {
