@@ -102,8 +102,7 @@ impl<F: Framing> FirstFrame<F> {
         let verdict = match (side, F::DETECTS_OTHER_PROTOCOLS) {
             (Side::Server, true) => judge_request(input, F::GRANULARITY, parsed),
             (Side::Server, false) => Verdict::Final(parsed),
-            (Side::Client, true) => judge_reply(input, F::GRANULARITY, parsed),
-            (Side::Client, false) => judge_opted_out_reply(input, parsed),
+            (Side::Client, detects) => judge_reply(input, F::GRANULARITY, detects, parsed),
         };
         match verdict {
             Verdict::Final(parsed) => {
@@ -237,23 +236,36 @@ fn sniff_frame(bytes: &[u8], length: usize, granularity: Granularity) -> Sniff {
 }
 
 /// Decides about a client's first frame.
-fn judge_reply(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
+///
+/// A framing that opts out of detection may carry the answers to other protocols, so only the notices
+/// about framings count for it.
+fn judge_reply(
+    input: Unparsed<'_>,
+    granularity: Granularity,
+    detects: bool,
+    parsed: Parsed,
+) -> Verdict {
     let parsed = check_first_bytes(input, granularity).and(parsed);
-    // In this framing, a notice is a control frame, and no text is taken for a frame.
-    let can_be_notice = granularity != Granularity::LengthPrefixed;
-    match Notice::of_server(input.bytes()).filter(|_| can_be_notice) {
-        Some(notice) => notice_verdict(notice),
-        None if matches!(parsed, Ok(None)) => Verdict::Wait(parsed),
-        None => Verdict::Final(name_protocol(input, parsed)),
+    let bytes = input.bytes();
+    // In the length-prefixed framing, a notice is a control frame, and no text is taken for a frame.
+    let notice = match granularity {
+        Granularity::LengthPrefixed => None,
+        _ => Notice::of_server(bytes, detects),
+    };
+    if let Some(notice) = notice.filter(|notice| notice.is_complete(bytes)) {
+        return notice_verdict(notice);
     }
-}
-
-/// Decides about a client's first frame in a framing that opts out of detection.
-fn judge_opted_out_reply(input: Unparsed<'_>, parsed: Parsed) -> Verdict {
-    match Notice::of_server(input.bytes()) {
-        Some(notice) if notice.is_about_framing() => notice_verdict(notice),
-        _ if matches!(parsed, Ok(None)) => Verdict::Wait(parsed),
-        _ => Verdict::Final(parsed),
+    let may_follow = notice.is_some() && input.read_state() != ReadState::Eof;
+    let must_wait = match &parsed {
+        Ok(None) => true,
+        // A short reply must not wait, as a short request must not.
+        Ok(Some(_)) => may_follow && is_telling(bytes),
+        Err(_) => may_follow && !bytes.is_empty(),
+    };
+    match (must_wait, detects) {
+        (true, _) => Verdict::Wait(parsed),
+        (false, true) => Verdict::Final(name_protocol(input, parsed)),
+        (false, false) => Verdict::Final(parsed),
     }
 }
 

@@ -83,7 +83,9 @@ use crate::Rejection;
 /// closes its sending half. This can happen to a first frame of four bytes or more that begins like
 /// `GET /`, and to one of two bytes or more that begins with a control character, such as the empty
 /// line `\r\n`, because PROXY headers of version 2 begin like that. A shorter frame never waits. So
-/// if all messages are that short, another protocol passes for messages.
+/// if all messages are that short, another protocol passes for messages. A client's first reply of
+/// four bytes or more waits in the same way if it can still become one of these answers, such as
+/// `This`.
 ///
 /// # Examples
 ///
