@@ -126,8 +126,8 @@ pub trait Framing: Default + Send + 'static {
 
     /// Whether the end of the client's stream ends its request.
     ///
-    /// If `true`, a client closes its sending half after its request. Such a framing is not
-    /// [`PERSISTENT`](Self::PERSISTENT).
+    /// If `true`, a client closes its sending half after its request, so no request can follow. It is
+    /// a compile error if the framing is [`PERSISTENT`](Self::PERSISTENT), too.
     const HALF_CLOSE: bool = false;
 
     /// The minimum length of a message in bytes. If `max_frame_len` is smaller, `bind` and
