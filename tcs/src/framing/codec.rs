@@ -127,11 +127,7 @@ where
     const DETECTS_OTHER_PROTOCOLS: bool = false;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let Self {
-            inner: codec,
-            arrived,
-            item,
-        } = self;
+        let (codec, arrived, item) = (&mut self.inner, &mut self.arrived, &mut self.item);
         let unseen = input.bytes().get(arrived.len()..).unwrap_or_default();
         append(arrived, unseen, input.limit())?;
         let before = arrived.len();

@@ -10,7 +10,7 @@ use super::{
     parse::{FrameError, ParsedFrame, Unparsed, beyond_limit},
 };
 
-/// A length, then the message: the framing of many existing protocols.
+/// A length of any width and order, then the message, without control frames: for existing protocols.
 ///
 /// `W` is the width of the length: `u8`, `u16` or `u32`. `O` is the order of its bytes:
 /// [`BigEndian`] (the default) or [`LittleEndian`]. `L` is the part of the frame that the length
