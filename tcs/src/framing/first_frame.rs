@@ -1,6 +1,6 @@
 //! The first frame of a connection, and the detection of other protocols in it.
 
-use std::{any::Any, mem};
+use std::{any::Any, mem, ops::Range};
 
 use super::{
     Framing,
@@ -74,13 +74,29 @@ impl<F: Framing> FirstFrame<F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     fn parse_possible(&mut self, input: Unparsed<'_>) -> Parsed {
-        let parsed = self.framing.parse(input)?;
-        let may_be_empty = F::TYPED || !F::PERSISTENT && input.side() == Side::Client;
-        match &parsed {
-            Some(frame) if !frame.is_possible(input.bytes().len(), may_be_empty) => {
+        let Some(frame) = self.framing.parse(input)? else {
+            return Ok(None);
+        };
+        let (arrived, consumed) = (input.bytes().len(), frame.consumed);
+        let Range { start, end } = frame.payload;
+        let is_within = start <= end && end <= consumed && consumed <= arrived;
+        if frame.kind == FrameKind::Message {
+            let may_be_empty = F::TYPED || !F::PERSISTENT && input.side() == Side::Client;
+            return if is_within && (consumed > 0 || may_be_empty) {
+                Ok(Some(ParsedFrame::message(start..end, consumed)))
+            } else {
                 Err(impossible_frame())
-            }
-            _ => Ok(parsed),
+            };
+        }
+        // The rest of a message beyond the limit may arrive later.
+        let is_possible = match frame.kind {
+            FrameKind::TooLarge => arrived > 0,
+            _ => is_within,
+        };
+        if is_possible && consumed > 0 {
+            Ok(Some(frame))
+        } else {
+            Err(impossible_frame())
         }
     }
 

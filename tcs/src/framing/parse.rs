@@ -171,25 +171,6 @@ impl ParsedFrame {
     pub const fn consumed(&self) -> usize {
         self.consumed
     }
-
-    /// Returns `true` if this frame can be taken off an input of `arrived` bytes.
-    ///
-    /// A frame without bytes would be found again and again, so only a message may have none, and
-    /// only if `may_be_empty`. The rest of a message beyond the limit may arrive later.
-    #[inline(always)]
-    pub(super) const fn is_possible(&self, arrived: usize, may_be_empty: bool) -> bool {
-        let Range { start, end } = self.payload;
-        match self.kind {
-            FrameKind::TooLarge => arrived > 0 && self.consumed > 0,
-            kind => {
-                let is_empty_message = may_be_empty && matches!(kind, FrameKind::Message);
-                (self.consumed > 0 || is_empty_message)
-                    && start <= end
-                    && end <= self.consumed
-                    && self.consumed <= arrived
-            }
-        }
-    }
 }
 
 /// The reason why bytes are not a frame, or a message cannot become one.
