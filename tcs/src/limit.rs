@@ -37,9 +37,17 @@ pub(crate) const fn min_frame_len<F: Framing>() -> usize {
     F::MIN_FRAME_LEN
 }
 
-/// Stops the compiler at a framing with wrong parameters.
+/// Stops the compiler at a framing with wrong constants or parameters.
 pub(crate) const fn assert_parameters<F: Framing>() {
-    assert_no_mistake(F::PARAMETER_ERROR);
+    assert_no_mistake(framing_mistake::<F>());
+}
+
+/// Returns what is wrong with the constants or the parameters of a framing, if anything.
+pub(crate) const fn framing_mistake<F: Framing>() -> Option<&'static str> {
+    if F::HALF_CLOSE && F::PERSISTENT {
+        return Some("a framing with `HALF_CLOSE` has one exchange: add `PERSISTENT = false`");
+    }
+    F::PARAMETER_ERROR
 }
 
 /// Stops the compiler at a mistake.

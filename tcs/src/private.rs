@@ -20,7 +20,7 @@ pub use crate::{
     DecodeError, Encode, EncodeError, Frame, Framing, FromContext, LengthPrefixed, Peer, Plain,
     Received, Rejection, Result, ServerProtocol, Writer,
     format::parse_text,
-    framing::{FirstFrame, Granularity},
+    framing::{Detection, FirstFrame},
     limit::assert_no_mistake,
     macro_support::{
         bounds::{

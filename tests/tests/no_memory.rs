@@ -7,10 +7,11 @@
 use std::fs;
 
 use tcs::{
-    ConcurrentServer, ConnectOptions, Encode, EncodeError, ErrorKind, Execution, Lines, Plain,
-    ServerProtocol, Writer, server_protocol,
+    Codec, ConcurrentServer, ConnectOptions, Encode, EncodeError, ErrorKind, Execution, Lines,
+    Plain, ServerProtocol, Writer, server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, code, frame, raw_server::RawServer, start, within};
+use tokio_util::codec::LinesCodec;
 
 /// How much memory may be taken beside what the process has when it is limited.
 const SPARE: u64 = 24 << 20;
@@ -35,6 +36,11 @@ fn echo(bytes: &[u8]) -> &[u8] {
 #[server_protocol(framing = Lines)]
 fn measure_line(bytes: &[u8]) -> usize {
     bytes.len()
+}
+
+#[server_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>)]
+fn measure_item(line: String) -> String {
+    line.len().to_string()
 }
 
 /// A message that is made as it is written.
@@ -103,6 +109,7 @@ async fn message_without_memory_for_it_ends_no_process() {
     let receiving = start(server(Measure)).await;
     let receiving_lines = start(server(MeasureLine)).await;
     let sending = start(server(Pieces)).await;
+    let decoding = start(server(MeasureItem)).await;
     limit_memory();
 
     // A request that its server has no memory for.
@@ -188,6 +195,19 @@ async fn message_without_memory_for_it_ends_no_process() {
         format!("cannot read what {addr} sent: there is no memory for a message of {HALF} bytes")
     );
     drop(taken);
+
+    // A request that its server can receive, but not copy for its decoder.
+    let mut peer = decoding.peer().await;
+    let taken = take_all_but(HOLE);
+    while within(peer.try_send(&PIECE)).await.is_ok() {}
+    drop(taken);
+    let mut peer = decoding.peer().await;
+    within(peer.send("abc\n")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"3\n");
+    let requests = decoding.stopped().await.requests;
+    assert_eq!((requests.served, requests.rejected), (1, 1));
+
     let length = within(channel.call_with::<Echo, _>(b"def", <[u8]>::len)).await;
     assert_eq!(length.expect("a reply"), 3);
     within(server).await.expect("it heard what it expected");

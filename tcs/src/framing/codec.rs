@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
 use super::{
@@ -127,13 +127,9 @@ where
     const DETECTS_OTHER_PROTOCOLS: bool = false;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let Self {
-            inner: codec,
-            arrived,
-            item,
-        } = self;
+        let (codec, arrived, item) = (&mut self.inner, &mut self.arrived, &mut self.item);
         let unseen = input.bytes().get(arrived.len()..).unwrap_or_default();
-        arrived.extend_from_slice(unseen);
+        append(arrived, unseen, input.limit())?;
         let before = arrived.len();
         let decoded = match input.read_state() {
             ReadState::Eof => codec.decode_eof(arrived),
@@ -166,6 +162,24 @@ where
     fn encoder(&mut self) -> Option<&mut (dyn Any + Send + 'static)> {
         Some(&mut self.inner)
     }
+}
+
+/// Appends bytes to the decoder's buffer, or returns an error if there is no memory for them.
+///
+/// `BytesMut` grows by itself, but ends the process where there is no memory. So it is replaced here
+/// with a `Vec`, which can fail.
+fn append(arrived: &mut BytesMut, bytes: &[u8], limit: usize) -> Result<(), FrameError> {
+    let length = arrived.len() + bytes.len();
+    if length > arrived.capacity() {
+        let mut grown = Vec::new();
+        grown
+            .try_reserve_exact(length.max(2 * arrived.len()))
+            .map_err(|_| FrameError::too_large(length, limit))?;
+        grown.extend_from_slice(arrived);
+        *arrived = BytesMut::from(Bytes::from(grown));
+    }
+    arrived.extend_from_slice(bytes);
+    Ok(())
 }
 
 impl<C: Decoder> fmt::Debug for Codec<C> {

@@ -83,7 +83,7 @@ impl<const D: u128> Framing for Delimited<D> {
             15 => None,
             // No bytes follow the delimiter.
             1..15 if D << (8 * (count as u32 + 1)) == 0 => None,
-            _ => Some("this number is no delimiter: write `Delimited<{ delimiter(b\";\") }>`"),
+            _ => Some("this number is not a delimiter: write `Delimited<{ delimiter(b\";\") }>`"),
         }
     };
 

@@ -1,12 +1,12 @@
 //! The first frame of a connection, and the detection of other protocols in it.
 
-use std::{any::Any, mem};
+use std::{any::Any, mem, ops::Range};
 
 use super::{
     Framing,
     length_prefixed::HEADER,
     other_protocol::{Notice, OtherProtocol},
-    parse::{FrameError, FrameKind, Granularity, ParsedFrame, ReadState, Side, Unparsed},
+    parse::{Detection, FrameError, FrameKind, ParsedFrame, ReadState, Side, Unparsed},
     signatures::{Sniff, is_http_request_line, is_telling, of_server, of_text},
 };
 use crate::{Rejection, rejection::Escaped};
@@ -72,18 +72,31 @@ impl<F: Framing> FirstFrame<F> {
     /// Parses a frame. Returns an error for one that breaks the rules of [`Framing::parse`], so that
     /// no other code needs to check what a framing returns.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "outlined, it costs a fifth of a small request"
-    )]
+    #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     fn parse_possible(&mut self, input: Unparsed<'_>) -> Parsed {
-        let parsed = self.framing.parse(input)?;
-        let may_be_empty = F::TYPED || !F::PERSISTENT && input.side() == Side::Client;
-        match &parsed {
-            Some(frame) if !frame.is_possible(input.bytes().len(), may_be_empty) => {
+        let Some(frame) = self.framing.parse(input)? else {
+            return Ok(None);
+        };
+        let (arrived, consumed) = (input.bytes().len(), frame.consumed);
+        let Range { start, end } = frame.payload;
+        let is_within = start <= end && end <= consumed && consumed <= arrived;
+        if frame.kind == FrameKind::Message {
+            let may_be_empty = F::TYPED || !F::PERSISTENT && input.side() == Side::Client;
+            return if is_within && (consumed > 0 || may_be_empty) {
+                Ok(Some(ParsedFrame::message(start..end, consumed)))
+            } else {
                 Err(impossible_frame())
-            }
-            _ => Ok(parsed),
+            };
+        }
+        // The rest of a message beyond the limit may arrive later.
+        let is_possible = match frame.kind {
+            FrameKind::TooLarge => arrived > 0,
+            _ => is_within,
+        };
+        if is_possible && consumed > 0 {
+            Ok(Some(frame))
+        } else {
+            Err(impossible_frame())
         }
     }
 
@@ -100,10 +113,9 @@ impl<F: Framing> FirstFrame<F> {
             Stage::First(None) | Stage::Past => self.parse_possible(input),
         };
         let verdict = match (side, F::DETECTS_OTHER_PROTOCOLS) {
-            (Side::Server, true) => judge_request(input, F::GRANULARITY, parsed),
+            (Side::Server, true) => judge_request(input, F::DETECTION, parsed),
             (Side::Server, false) => Verdict::Final(parsed),
-            (Side::Client, true) => judge_reply(input, F::GRANULARITY, parsed),
-            (Side::Client, false) => judge_opted_out_reply(input, parsed),
+            (Side::Client, detects) => judge_reply(input, F::DETECTION, detects, parsed),
         };
         match verdict {
             Verdict::Final(parsed) => {
@@ -132,13 +144,10 @@ impl<F: Framing> Framing for FirstFrame<F> {
     const HAS_REJECTION_FRAME: bool = F::HAS_REJECTION_FRAME;
     const DETECTS_OTHER_PROTOCOLS: bool = F::DETECTS_OTHER_PROTOCOLS;
     const TYPED: bool = F::TYPED;
-    const GRANULARITY: Granularity = F::GRANULARITY;
+    const DETECTION: Detection = F::DETECTION;
 
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "outlined, it costs a fifth of a small request"
-    )]
+    #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     fn parse(&mut self, input: Unparsed<'_>) -> Parsed {
         if !matches!(self.stage, Stage::Past) {
             let (bytes, limit) = (input.bytes(), input.limit());
@@ -147,7 +156,7 @@ impl<F: Framing> Framing for FirstFrame<F> {
             // again. The compiler then sees that no message comes from a call, and keeps the parts
             // of a message in registers. This saves an eighth of the instructions of a small
             // request.
-            let finds_again = matches!(F::GRANULARITY, Granularity::LengthPrefixed);
+            let finds_again = matches!(F::DETECTION, Detection::LengthPrefixed);
             match first {
                 Some(frame) if finds_again && frame.kind == FrameKind::Message => {}
                 first => return Ok(first),
@@ -189,14 +198,14 @@ fn impossible_frame() -> FrameError {
 }
 
 /// Decides about a server's first frame.
-fn judge_request(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
-    if let Err(error) = check_first_bytes(input, granularity) {
+fn judge_request(input: Unparsed<'_>, detection: Detection, parsed: Parsed) -> Verdict {
+    if let Err(error) = check_first_bytes(input, detection) {
         return Verdict::Final(Err(error));
     }
     let bytes = input.bytes();
     let sniff = match &parsed {
         Ok(Some(frame)) if frame.kind != FrameKind::TooLarge => {
-            sniff_frame(bytes, frame.consumed, granularity)
+            sniff_frame(bytes, frame.consumed, detection)
         }
         _ => Sniff::of(bytes),
     };
@@ -204,16 +213,12 @@ fn judge_request(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) 
     match sniff {
         Sniff::Clear(protocol) => Verdict::Final(Err(FrameError::other_protocol(protocol))),
         // A line can be long text. Its end shows whether it is a request line.
-        Sniff::LongPath if is_incomplete && granularity == Granularity::Lines => {
-            Verdict::Wait(parsed)
-        }
+        Sniff::LongPath if is_incomplete && detection == Detection::Lines => Verdict::Wait(parsed),
         Sniff::LongPath => Verdict::Final(Err(FrameError::other_protocol(OtherProtocol::Http))),
         Sniff::Maybe if input.read_state() != ReadState::Eof => Verdict::Wait(parsed),
         // Fewer than four bytes can still be text in place of a length.
         Sniff::None
-            if is_incomplete
-                && granularity == Granularity::LengthPrefixed
-                && bytes.len() < HEADER =>
+            if is_incomplete && detection == Detection::LengthPrefixed && bytes.len() < HEADER =>
         {
             Verdict::Wait(parsed)
         }
@@ -224,36 +229,49 @@ fn judge_request(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) 
 /// Classifies a complete frame, by its own bytes if they suffice.
 ///
 /// The bytes after it may count only if the connection is certain to wait for them.
-fn sniff_frame(bytes: &[u8], length: usize, granularity: Granularity) -> Sniff {
+fn sniff_frame(bytes: &[u8], length: usize, detection: Detection) -> Sniff {
     let own = bytes.get(..length).unwrap_or(bytes);
     match Sniff::of(own) {
-        Sniff::LongPath if granularity == Granularity::Lines && !is_http_request_line(own) => {
+        Sniff::LongPath if detection == Detection::Lines && !is_http_request_line(own) => {
             Sniff::None
         }
-        Sniff::Maybe if is_telling(own) && granularity != Granularity::AtOnce => Sniff::of(bytes),
+        Sniff::Maybe if is_telling(own) && detection != Detection::AtOnce => Sniff::of(bytes),
         Sniff::Maybe => Sniff::None,
         sniff => sniff,
     }
 }
 
 /// Decides about a client's first frame.
-fn judge_reply(input: Unparsed<'_>, granularity: Granularity, parsed: Parsed) -> Verdict {
-    let parsed = check_first_bytes(input, granularity).and(parsed);
-    // In this framing, a notice is a control frame, and no text is taken for a frame.
-    let can_be_notice = granularity != Granularity::LengthPrefixed;
-    match Notice::of_server(input.bytes()).filter(|_| can_be_notice) {
-        Some(notice) => notice_verdict(notice),
-        None if matches!(parsed, Ok(None)) => Verdict::Wait(parsed),
-        None => Verdict::Final(name_protocol(input, parsed)),
+///
+/// A framing that opts out of detection may carry the answers to other protocols, so only the notices
+/// about framings count for it.
+fn judge_reply(
+    input: Unparsed<'_>,
+    detection: Detection,
+    detects: bool,
+    parsed: Parsed,
+) -> Verdict {
+    let parsed = check_first_bytes(input, detection).and(parsed);
+    let bytes = input.bytes();
+    // In the length-prefixed framing, a notice is a control frame, and no text is taken for a frame.
+    let notice = match detection {
+        Detection::LengthPrefixed => None,
+        _ => Notice::of_server(bytes, detects),
+    };
+    if let Some(notice) = notice.filter(|notice| notice.is_complete(bytes)) {
+        return notice_verdict(notice);
     }
-}
-
-/// Decides about a client's first frame in a framing that opts out of detection.
-fn judge_opted_out_reply(input: Unparsed<'_>, parsed: Parsed) -> Verdict {
-    match Notice::of_server(input.bytes()) {
-        Some(notice) if notice.is_about_framing() => notice_verdict(notice),
-        _ if matches!(parsed, Ok(None)) => Verdict::Wait(parsed),
-        _ => Verdict::Final(parsed),
+    let may_follow = notice.is_some() && input.read_state() != ReadState::Eof;
+    let must_wait = match &parsed {
+        Ok(None) => true,
+        // A short reply must not wait, as a short request must not.
+        Ok(Some(_)) => may_follow && is_telling(bytes),
+        Err(_) => may_follow && !bytes.is_empty(),
+    };
+    match (must_wait, detects) {
+        (true, _) => Verdict::Wait(parsed),
+        (false, true) => Verdict::Final(name_protocol(input, parsed)),
+        (false, false) => Verdict::Final(parsed),
     }
 }
 
@@ -283,16 +301,16 @@ fn name_protocol(input: Unparsed<'_>, parsed: Parsed) -> Parsed {
 /// Rejects text where a length is expected, and a length where a line is expected.
 ///
 /// People mistake these two framings for each other. All other bytes are left to the framing.
-fn check_first_bytes(input: Unparsed<'_>, granularity: Granularity) -> Result<(), FrameError> {
-    match (granularity, input.side()) {
+fn check_first_bytes(input: Unparsed<'_>, detection: Detection) -> Result<(), FrameError> {
+    match (detection, input.side()) {
         // Text has no zero byte, and the length of a message below 16 MiB begins with one.
-        (Granularity::Lines, Side::Server) if input.bytes().starts_with(&[0]) => {
+        (Detection::Lines, Side::Server) if input.bytes().starts_with(&[0]) => {
             Err(FrameError::with_notice(
                 Notice::ExpectsLines,
                 "that looks like length-prefixed frames, and this port expects lines of text",
             ))
         }
-        (Granularity::LengthPrefixed, side) => match text_start(input) {
+        (Detection::LengthPrefixed, side) => match text_start(input) {
             Some(start) => Err(text_error(start, side)),
             None => Ok(()),
         },

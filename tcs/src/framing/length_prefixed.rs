@@ -2,11 +2,14 @@
 
 use super::{
     Framing,
-    parse::{FrameError, FrameKind, Granularity, ParsedFrame, ReadState, Unparsed, beyond_limit},
+    parse::{Detection, FrameError, FrameKind, ParsedFrame, ReadState, Unparsed, beyond_limit},
 };
 use crate::Rejection;
 
-/// The default framing: a `u32` length in big-endian order, then the message.
+/// The default framing: a `u32` length in big-endian order, then the message, or a control frame.
+///
+/// Use it where both ends use this library or follow `WIRE.md`. For the lengths of an existing
+/// protocol, which has no control frames, use [`Prefixed`](super::Prefixed).
 ///
 /// Bit 31 of the length marks a control frame, which carries a rejection instead of a message. So a
 /// client gets the reason of a rejection, and never takes it for a reply. A foreign client without
@@ -50,13 +53,10 @@ const MAX_CONTROL: usize = 4_096;
 
 impl Framing for LengthPrefixed {
     const HAS_REJECTION_FRAME: bool = true;
-    const GRANULARITY: Granularity = Granularity::LengthPrefixed;
+    const DETECTION: Detection = Detection::LengthPrefixed;
 
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "outlined, it costs a fifth of a small request"
-    )]
+    #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let bytes = input.bytes();
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {

@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::{
     Framing,
-    parse::{FrameError, Granularity, ParsedFrame, Unparsed},
+    parse::{Detection, FrameError, ParsedFrame, Unparsed},
 };
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
@@ -85,7 +85,7 @@ pub struct CrlfLines {
 }
 
 impl Framing for Lines {
-    const GRANULARITY: Granularity = Granularity::Lines;
+    const DETECTION: Detection = Detection::Lines;
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
@@ -106,7 +106,7 @@ impl Framing for Lines {
 }
 
 impl Framing for CrlfLines {
-    const GRANULARITY: Granularity = Granularity::Lines;
+    const DETECTION: Detection = Detection::Lines;
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {

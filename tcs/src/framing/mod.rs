@@ -4,8 +4,7 @@
 //! socket. Each connection has its own value, which may keep state.
 //!
 //! Servers and clients wrap their framing in a [`FirstFrame`], which detects other protocols around
-//! any framing. The files import from each other in one direction: the framings and `first_frame`
-//! from `parse`, `first_frame` from `signatures`, all of them from `other_protocol`.
+//! any framing.
 
 use std::any::Any;
 
@@ -32,7 +31,7 @@ pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use netstrings::Netstrings;
 pub use other_protocol::OtherProtocol;
-pub use parse::{FrameError, FrameKind, Granularity, ParsedFrame, ReadState, Side, Unparsed};
+pub use parse::{Detection, FrameError, FrameKind, ParsedFrame, ReadState, Side, Unparsed};
 pub use prefix::Prefixed;
 pub use unframed::{Raw, UntilEof};
 
@@ -83,7 +82,16 @@ use crate::Rejection;
 /// closes its sending half. This can happen to a first frame of four bytes or more that begins like
 /// `GET /`, and to one of two bytes or more that begins with a control character, such as the empty
 /// line `\r\n`, because PROXY headers of version 2 begin like that. A shorter frame never waits. So
-/// if all messages are that short, another protocol passes for messages.
+/// if all messages are that short, another protocol passes for messages. A client's first reply of
+/// four bytes or more waits in the same way if it can still become one of these answers, such as
+/// `This`.
+///
+/// # Values
+///
+/// The messages of most framings are bytes. A framing can also produce values, as `Codec` does. Then
+/// [`TYPED`](Self::TYPED) is `true`, [`take_value`](Self::take_value) returns the value of each
+/// message, and [`encoder`](Self::encoder) returns what encodes replies. Other framings leave these
+/// three at their defaults.
 ///
 /// # Examples
 ///
@@ -124,8 +132,8 @@ pub trait Framing: Default + Send + 'static {
 
     /// Whether the end of the client's stream ends its request.
     ///
-    /// If `true`, a client closes its sending half after its request. Such a framing is not
-    /// [`PERSISTENT`](Self::PERSISTENT).
+    /// If `true`, a client closes its sending half after its request, so no request can follow. It is
+    /// a compile error if the framing is [`PERSISTENT`](Self::PERSISTENT), too.
     const HALF_CLOSE: bool = false;
 
     /// The minimum length of a message in bytes. If `max_frame_len` is smaller, `bind` and
@@ -153,15 +161,9 @@ pub trait Framing: Default + Send + 'static {
     /// server gives to one of these protocols can be a reply.
     const DETECTS_OTHER_PROTOCOLS: bool = true;
 
-    /// Whether messages are values, and not bytes: [`take_value`](Self::take_value) returns them, and
-    /// [`encoder`](Self::encoder) has what writes them. `Codec` is such a framing.
-    ///
-    /// Default: `false`.
-    const TYPED: bool = false;
-
-    /// The units in which this framing takes bytes off a stream.
+    /// How other protocols are detected around this framing.
     #[doc(hidden)]
-    const GRANULARITY: Granularity = Granularity::Bytes;
+    const DETECTION: Detection = Detection::Bytes;
 
     /// Returns the frame that `input` begins with, or `None` if it is not complete.
     ///
@@ -187,7 +189,7 @@ pub trait Framing: Default + Send + 'static {
         let _ = out;
     }
 
-    /// Completes the message that began when `out` had the length `start`.
+    /// Completes a message. `start` is the length of `out` before [`begin`](Self::begin).
     ///
     /// Default: the message is sent as it is.
     ///
@@ -209,6 +211,13 @@ pub trait Framing: Default + Send + 'static {
         let _ = (out, rejection);
         false
     }
+
+    // Values: the rest is for framings such as `Codec`. Framings of bytes leave it as it is.
+
+    /// Whether messages are values, and not bytes. See [Values](Self#values).
+    ///
+    /// Default: `false`.
+    const TYPED: bool = false;
 
     /// Takes the value of the message that was parsed last. The format gets it from
     /// [`Frame::into_value`](crate::Frame::into_value).

@@ -1,5 +1,7 @@
 //! Messages with a length in digits before each, and a comma after it.
 
+use std::io::Write as _;
+
 use super::{
     Framing,
     parse::{FrameError, FrameKind, ParsedFrame, SKIPPED, Unparsed, beyond_limit},
@@ -41,9 +43,6 @@ pub struct Netstrings {
     comma_is_due: bool,
 }
 
-/// The number of digits of the largest `usize`.
-const DIGITS: usize = 20;
-
 impl Framing for Netstrings {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let (bytes, limit) = (input.bytes(), input.limit());
@@ -80,25 +79,13 @@ impl Framing for Netstrings {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let mut length = out.len().saturating_sub(start);
-        let mut header = [b':'; DIGITS + 1];
-        let mut first = DIGITS;
-        for digit in header[..DIGITS].iter_mut().rev() {
-            #[expect(clippy::cast_possible_truncation, reason = "it is a digit")]
-            let value = (length % 10) as u8;
-            *digit = b'0' + value;
-            length /= 10;
-            first -= 1;
-            if length == 0 {
-                break;
-            }
-        }
-        let header = header.get(first..).unwrap_or_default();
-        out.extend_from_slice(header);
+        let end = out.len();
+        let length = end.saturating_sub(start);
+        // Writing to a `Vec` never fails.
+        drop(write!(out, "{length}:"));
+        let header = out.len() - end;
         if let Some(framed) = out.get_mut(start..) {
-            framed.copy_within(..framed.len() - header.len(), header.len());
-            let (before, _) = framed.split_at_mut(header.len());
-            before.copy_from_slice(header);
+            framed.rotate_right(header);
         }
         out.push(b',');
         Ok(())

@@ -74,15 +74,21 @@ impl Notice {
         Self::OtherProtocol(OtherProtocol::Redis),
     ];
 
-    /// Returns the notice that a server's first bytes begin with.
-    pub(super) fn of_server(bytes: &[u8]) -> Option<Self> {
-        let said = |notice: &Self| bytes.starts_with(notice.bytes());
-        Self::CERTAIN.into_iter().find(said)
+    /// Returns the notice that a server's first bytes begin with, or are the beginning of.
+    ///
+    /// Without `detects`, only the notices count that are of no protocol but this library's.
+    pub(super) fn of_server(bytes: &[u8], detects: bool) -> Option<Self> {
+        let is_own = |notice: &Self| matches!(notice, Self::ExpectsLength | Self::ExpectsLines);
+        let mut notices = Self::CERTAIN.into_iter();
+        notices.find(|notice| {
+            let fits = notice.bytes().starts_with(bytes) || notice.is_complete(bytes);
+            fits && (detects || is_own(notice))
+        })
     }
 
-    /// Returns `true` if the notice is of no protocol but this library's.
-    pub(super) const fn is_about_framing(self) -> bool {
-        matches!(self, Self::ExpectsLength | Self::ExpectsLines)
+    /// Returns `true` if `bytes` begin with the whole notice.
+    pub(super) fn is_complete(self, bytes: &[u8]) -> bool {
+        bytes.starts_with(self.bytes())
     }
 
     /// Appends the notice. Returns `false` if there is none.

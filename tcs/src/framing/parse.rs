@@ -27,12 +27,12 @@ pub enum ReadState {
     Eof,
 }
 
-/// The units in which a framing takes bytes off a stream, as far as the detection of other
-/// protocols depends on them.
+/// How other protocols are detected around a framing. It depends on how the framing takes bytes off a
+/// stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(hidden)]
 #[expect(clippy::exhaustive_enums, reason = "it is hidden")]
-pub enum Granularity {
+pub enum Detection {
     /// Lines of text. They have no zero byte, and may be long.
     Lines,
     /// Messages after a length of four bytes. The first byte is never a printable character. The
@@ -56,7 +56,6 @@ pub struct Unparsed<'a> {
 impl<'a> Unparsed<'a> {
     /// Creates an input of `bytes` that arrived at `side`, with a limit of `limit` bytes for a
     /// frame.
-    #[inline]
     pub const fn new(bytes: &'a [u8], limit: usize, side: Side, read_state: ReadState) -> Self {
         Self {
             bytes,
@@ -67,25 +66,21 @@ impl<'a> Unparsed<'a> {
     }
 
     /// Returns the bytes.
-    #[inline]
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// Returns the maximum length of a message in bytes: `max_frame_len`.
-    #[inline]
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
     /// Returns the end that reads.
-    #[inline]
     pub const fn side(&self) -> Side {
         self.side
     }
 
     /// Returns the state of the input after these bytes.
-    #[inline]
     pub const fn read_state(&self) -> ReadState {
         self.read_state
     }
@@ -127,52 +122,39 @@ pub enum FrameKind {
 }
 
 impl ParsedFrame {
-    /// Creates a message whose bytes are at `payload`. The whole frame has `consumed` bytes.
-    #[inline]
-    pub const fn message(payload: Range<usize>, consumed: usize) -> Self {
+    const fn new(kind: FrameKind, payload: Range<usize>, consumed: usize) -> Self {
         Self {
-            kind: FrameKind::Message,
+            kind,
             payload,
             consumed,
         }
     }
 
+    /// Creates a message whose bytes are at `payload`. The whole frame has `consumed` bytes.
+    pub const fn message(payload: Range<usize>, consumed: usize) -> Self {
+        Self::new(FrameKind::Message, payload, consumed)
+    }
+
     /// Creates a control frame of a kind, with its text at `text`. `WIRE.md` has the codes of the
     /// kinds.
-    #[inline]
     pub const fn control(kind: u8, text: Range<usize>, consumed: usize) -> Self {
-        Self {
-            kind: FrameKind::Control(kind),
-            payload: text,
-            consumed,
-        }
+        Self::new(FrameKind::Control(kind), text, consumed)
     }
 
     /// Creates a message of `length` bytes, beyond the limit.
     ///
     /// It is rejected as *too large*, and `consumed` bytes are skipped. They need not have arrived
     /// yet.
-    #[inline]
     pub const fn too_large(length: usize, consumed: usize) -> Self {
-        Self {
-            kind: FrameKind::TooLarge,
-            payload: 0..length,
-            consumed,
-        }
+        Self::new(FrameKind::TooLarge, 0..length, consumed)
     }
 
     /// Creates a frame for `consumed` bytes that are skipped, and are no part of a message.
-    #[inline]
     pub const fn skip(consumed: usize) -> Self {
-        Self {
-            kind: FrameKind::Skip,
-            payload: 0..0,
-            consumed,
-        }
+        Self::new(FrameKind::Skip, 0..0, consumed)
     }
 
     /// Returns the kind of the frame.
-    #[inline]
     pub const fn kind(&self) -> FrameKind {
         self.kind
     }
@@ -181,38 +163,13 @@ impl ParsedFrame {
     /// delimiter.
     ///
     /// Of a message beyond the limit, only the length counts.
-    #[inline]
     pub const fn payload(&self) -> Range<usize> {
         self.payload.start..self.payload.end
     }
 
     /// Returns the length of the whole frame in bytes.
-    #[inline]
     pub const fn consumed(&self) -> usize {
         self.consumed
-    }
-
-    /// Returns `true` if this frame can be taken off an input of `arrived` bytes.
-    ///
-    /// A frame without bytes would be found again and again, so only a message may have none, and
-    /// only if `may_be_empty`. The rest of a message beyond the limit may arrive later.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "outlined, it costs a fifth of a small request"
-    )]
-    pub(super) const fn is_possible(&self, arrived: usize, may_be_empty: bool) -> bool {
-        let Range { start, end } = self.payload;
-        match self.kind {
-            FrameKind::TooLarge => arrived > 0 && self.consumed > 0,
-            kind => {
-                let is_empty_message = may_be_empty && matches!(kind, FrameKind::Message);
-                (self.consumed > 0 || is_empty_message)
-                    && start <= end
-                    && end <= self.consumed
-                    && self.consumed <= arrived
-            }
-        }
     }
 }
 

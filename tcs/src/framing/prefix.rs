@@ -10,7 +10,7 @@ use super::{
     parse::{FrameError, ParsedFrame, Unparsed, beyond_limit},
 };
 
-/// A length, then the message: the framing of many existing protocols.
+/// A length of any width and order, then the message, without control frames: for existing protocols.
 ///
 /// `W` is the width of the length: `u8`, `u16` or `u32`. `O` is the order of its bytes:
 /// [`BigEndian`] (the default) or [`LittleEndian`]. `L` is the part of the frame that the length
@@ -76,7 +76,7 @@ pub struct IncludesHeader;
 
 /// The width of a length: that of `u8`, `u16` or `u32`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no width of a length",
+    message = "`{Self}` is not a width of a length",
     label = "no `Width`",
     note = "the widths of a `Prefixed` length are `u8`, `u16` and `u32`"
 )]
@@ -84,7 +84,7 @@ pub trait Width: Default + Send + 'static {}
 
 /// The order of the bytes of a length: [`BigEndian`] or [`LittleEndian`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no order of bytes",
+    message = "`{Self}` is not a byte order",
     label = "no `Order`",
     note = "the orders of a `Prefixed` length are `BigEndian` and `LittleEndian`"
 )]
@@ -98,7 +98,7 @@ pub trait Order: Default + Send + 'static {
 /// The part of a frame that a length counts: the message ([`ExcludesHeader`]), or the whole frame
 /// ([`IncludesHeader`]).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is nothing that a length can be the length of",
+    message = "`{Self}` is not a part that a length can count",
     label = "no `LengthOf`",
     note = "the length in a `Prefixed` frame is that of the message, `ExcludesHeader`, or of the whole frame, `IncludesHeader`"
 )]

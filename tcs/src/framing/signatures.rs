@@ -3,8 +3,6 @@
 //! Each function depends only on a limited number of bytes, however many have arrived. A result other
 //! than [`Sniff::Maybe`] is final: it stays the same, whatever bytes follow.
 
-use std::ops::RangeInclusive;
-
 use super::other_protocol::OtherProtocol;
 
 /// The protocol that a client's first bytes indicate.
@@ -176,23 +174,10 @@ fn http(bytes: &[u8], long: usize) -> Sniff {
 fn tls(bytes: &[u8]) -> Sniff {
     // The type, the version and the length of the record; the type, the length and the version of
     // the hello. The second bytes of versions count from SSL 3.0 to TLS 1.3.
-    const START: [RangeInclusive<u8>; 11] = [
-        0x16..=0x16,
-        3..=3,
-        0..=4,
-        0..=255,
-        0..=255,
-        1..=1,
-        0..=0,
-        0..=255,
-        0..=255,
-        3..=3,
-        0..=4,
-    ];
-    let fits = bytes
-        .iter()
-        .zip(&START)
-        .all(|(byte, range)| range.contains(byte));
+    const LEAST: &[u8] = &[22, 3, 0, 0, 0, 1, 0, 0, 0, 3, 0];
+    const MOST: &[u8] = &[22, 3, 4, 255, 255, 1, 0, 255, 255, 3, 4];
+    let mut bounded = bytes.iter().zip(LEAST.iter().zip(MOST));
+    let fits = bounded.all(|(byte, (least, most))| (least..=most).contains(&byte));
     let agree = match bytes {
         [_, _, _, record_high, record_low, _, _, high, low, ..] => {
             let record = u16::from_be_bytes([*record_high, *record_low]);

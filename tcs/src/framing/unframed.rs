@@ -2,7 +2,7 @@
 
 use super::{
     Framing,
-    parse::{FrameError, Granularity, ParsedFrame, ReadState, Side, Unparsed},
+    parse::{Detection, FrameError, ParsedFrame, ReadState, Side, Unparsed},
 };
 
 /// The bytes that arrive at once are the message, as with the Python teaching library, and toys.
@@ -79,7 +79,7 @@ pub struct UntilEof;
 
 impl Framing for Raw {
     const PERSISTENT: bool = false;
-    const GRANULARITY: Granularity = Granularity::AtOnce;
+    const DETECTION: Detection = Detection::AtOnce;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_complete = match input.side() {

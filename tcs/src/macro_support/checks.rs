@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::{ClientProtocol, Decode, Framing, ServerProtocol};
+use crate::{ClientProtocol, Decode, Framing, ServerProtocol, limit::framing_mistake};
 
 /// Returns what is wrong with the framing of a server protocol, or with its use.
 pub const fn server_mistake<P: ServerProtocol>(is_one_type: bool) -> Option<&'static str> {
@@ -25,7 +25,7 @@ const fn mistake<F: Framing>(is_value: bool, is_one_type: bool) -> Option<&'stat
     if is_value != F::TYPED || F::TYPED && !is_one_type {
         return Some("a `Codec` is framing and format at once: write it in both options");
     }
-    F::PARAMETER_ERROR
+    framing_mistake::<F>()
 }
 
 /// Returns what is wrong with the option `reject_with` of a protocol.

@@ -18,7 +18,7 @@ use tcs::{
 };
 use tcs_tests::{
     Over, adds_up, control,
-    cutting::{Found, pieces, read},
+    cutting::{Found, every_split_gives, pieces, read},
     gate,
     raw_server::RawServer,
     start, tester, within,
@@ -692,6 +692,62 @@ async fn what_a_server_says_to_a_client_of_another_framing_is_no_reply() {
             assert_eq!(error, format!("the server answers that it {said}"));
         }
     }
+}
+
+/// Fails unless a client takes no part of `said` for a reply, however it arrives.
+fn is_no_reply_in_pieces<F: Framing>(said: &[u8], error: &str) {
+    let error = FrameError::malformed(format_args!("the server answers that it {error}"));
+    every_split_gives::<F>(Side::Client, said, 1 << 20, &(Vec::new(), Some(error)));
+}
+
+#[test]
+fn what_a_server_says_to_another_client_is_no_reply_in_pieces() {
+    for (said, error) in [
+        (EXPECTS_LENGTH, "expects length-prefixed frames"),
+        (EXPECTS_LINES, "expects lines of text"),
+        (BAD_REQUEST, "does not speak HTTP"),
+        (b"This port does not speak SSH.\r\n", "does not speak SSH"),
+        (
+            b"-ERR this port does not speak the protocol of Redis\r\n",
+            "does not speak Redis",
+        ),
+    ] {
+        is_no_reply_in_pieces::<Lines>(said, error);
+        is_no_reply_in_pieces::<CrlfLines>(said, error);
+        is_no_reply_in_pieces::<Semicolons>(said, error);
+        is_no_reply_in_pieces::<Delimited<{ delimiter(b" ") }>>(said, error);
+        is_no_reply_in_pieces::<Fixed<4>>(said, error);
+        is_no_reply_in_pieces::<Prefixed<u8>>(said, error);
+        is_no_reply_in_pieces::<Prefixed<u16>>(said, error);
+        is_no_reply_in_pieces::<Netstrings>(said, error);
+        is_no_reply_in_pieces::<Raw>(said, error);
+        is_no_reply_in_pieces::<UntilEof>(said, error);
+        if said == EXPECTS_LENGTH || said == EXPECTS_LINES {
+            is_no_reply_in_pieces::<OptedOut>(said, error);
+        }
+    }
+}
+
+#[test]
+fn reply_that_begins_like_a_notice_waits_for_the_bytes_that_follow() {
+    fn parse<const N: usize>(arrivals: &[(&[u8], ReadState)]) -> Option<ParsedFrame> {
+        let mut framing = FirstFrame::<Fixed<N>>::default();
+        let mut parsed = None;
+        for (bytes, read_state) in arrivals {
+            assert_eq!(parsed, None);
+            let input = Unparsed::new(bytes, 100, Side::Client, *read_state);
+            parsed = framing.parse(input).expect("a reply");
+        }
+        parsed
+    }
+    let reply = Some(ParsedFrame::message(0..4, 4));
+    let waits = (&b"This"[..], ReadState::Idle);
+    assert_eq!(parse::<4>(&[waits]), None);
+    assert_eq!(parse::<4>(&[waits, (b"This is", ReadState::Idle)]), reply);
+    assert_eq!(parse::<4>(&[waits, (b"This", ReadState::Eof)]), reply);
+    assert_eq!(parse::<4>(&[(b"That", ReadState::Idle)]), reply);
+    let short = Some(ParsedFrame::message(0..3, 3));
+    assert_eq!(parse::<3>(&[(b"Thi", ReadState::Idle)]), short);
 }
 
 #[tokio::test]
