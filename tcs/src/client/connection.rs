@@ -21,8 +21,8 @@ use super::{
     wire::{Awaited, Failed, Wire},
 };
 use crate::{
-    CallContract, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer, Result,
-    Writer, format::read, framing::FirstFrame, limit::assert_parameters,
+    CallContract, ClientProtocol, Decode, Encode as _, EncodeError, Error, Execution, Framing,
+    Peer, Result, Writer, format::read, framing::FirstFrame, limit::assert_parameters,
 };
 
 /// The position of what was not sent.
@@ -39,7 +39,7 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// A reply never reaches another caller. The connection is closed if the reply timeout passes, if the
 /// future of an exchange is dropped, or if a message arrives that answers no request. The next use
 /// then returns an error that gives the reason. A message answers only a request that was sent before
-/// the message began to arrive. To receive a greeting, call [`receive`](Self::receive).
+/// this side began to read the message. To receive a greeting, call [`receive`](Self::receive).
 ///
 /// # Examples
 ///
@@ -76,8 +76,10 @@ pub struct Connection<F, S = TcpStream> {
     is_greeted: bool,
     /// Whether a request was made.
     is_used: bool,
-    /// Limits the wait for a reply.
-    timer: Timer,
+    /// Limits the wait for a message.
+    reply_timer: Timer,
+    /// Limits the wait until requests are sent.
+    room_timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
 }
@@ -95,7 +97,8 @@ impl<F: Framing, S> Connection<F, S> {
             options,
             is_greeted: false,
             is_used: false,
-            timer: Timer::new(),
+            reply_timer: Timer::new(),
+            room_timer: Timer::new(),
             scratch: Vec::new(),
         }
     }
@@ -207,8 +210,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         T: Decode<'a, Format>,
     {
         let message = self.receive_message().await?;
-        self.decode::<Format, _>(message)
-            .map(|(message, _)| message)
+        let decoded = self.decode::<Format, _>(message);
+        decoded.map(|(message, _)| message).map_err(unasked)
     }
 
     /// Waits for the greeting, if the protocol has one and this is the first exchange.
@@ -230,7 +233,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         };
         let received = self.exchange_in_time(poll).await;
         self.is_greeted = true;
-        self.found(received, UNSENT)
+        match received {
+            Ok(incoming) => {
+                let message = incoming.into_message(&self.peer, self.options.max_frame_len);
+                message.map_err(unasked)
+            }
+            Err(Failed) => Err(self.error_of(UNSENT)),
+        }
     }
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
@@ -251,14 +260,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let mut reply = None;
         let received =
             self.exchange_in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply));
-        let received = received.await;
-        self.found(received, start)
-    }
-
-    /// Returns where a message is in the read buffer, or the error of the request at `start`.
-    #[inline]
-    fn found(&self, received: Result<Incoming, Failed>, start: u64) -> Result<Range<usize>> {
-        match received {
+        match received.await {
             Ok(incoming) => incoming.into_message(&self.peer, self.options.max_frame_len),
             Err(Failed) => Err(self.error_of(start)),
         }
@@ -270,11 +272,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let wire = self.wire.as_mut().map_err(|_| Failed)?;
         let awaited = Awaited::reply_to::<F>(self.in_flight.front().copied());
         let incoming = ready!(wire.poll_receive(cx, &mut self.framing, awaited))?;
+        if !F::PERSISTENT && wire.has_ended_unasked(&incoming) {
+            return Poll::Ready(Err(wire.fail_ended()));
+        }
         self.in_flight.pop_front();
         Poll::Ready(Ok(incoming))
     }
 
-    /// Waits until the reply has arrived and the whole request is sent.
+    /// Waits until the reply has arrived and the whole request is sent, unless the server closes first.
     ///
     /// A server may reply before it has read the whole request. If the rest were not sent, the server
     /// would read the next request as a part of this one.
@@ -290,6 +295,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         };
         if let Ok(wire) = &mut self.wire
             && wire.poll_flush(cx).is_pending()
+            && wire.poll_end(cx).is_pending()
         {
             *reply = Some(incoming);
             return Poll::Pending;
@@ -313,31 +319,55 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         Ok(start)
     }
 
-    /// Polls until ready, for at most the reply timeout. Closes the connection if the timeout passes,
-    /// or if the connection fails.
+    /// Polls until a message has arrived, for at most the reply timeout. Closes the connection if the
+    /// connection fails.
     ///
     /// Does not read the clock if the first poll is ready.
-    pub(super) fn in_time<T>(
+    pub(super) fn receive_in_time<T>(
         &mut self,
+        poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
+    ) -> impl Future<Output = Result<T, Failed>> {
+        self.in_time(|connection| &mut connection.reply_timer, poll)
+    }
+
+    /// Polls until requests are sent, for at most the reply timeout.
+    ///
+    /// After that, what has arrived can still be received.
+    pub(super) fn send_in_time(
+        &mut self,
+        poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<(), Failed>>,
+    ) -> impl Future<Output = Result<(), Failed>> {
+        self.in_time(|connection| &mut connection.room_timer, poll)
+    }
+
+    /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped.
+    ///
+    /// If the timeout passes, nothing more is sent. Then `poll` must be ready, with what has arrived.
+    fn in_time<T>(
+        &mut self,
+        timer: impl Fn(&mut Self) -> &mut Timer,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
     ) -> impl Future<Output = Result<T, Failed>> {
         let limit = self.options.reply_timeout;
-        let mut deadline = None;
-        poll_fn(move |cx| match poll(self, cx) {
-            Poll::Ready(Ok(output)) => Poll::Ready(Ok(output)),
-            Poll::Ready(Err(Failed)) => {
-                self.close_failed();
-                Poll::Ready(Err(Failed))
-            }
-            Poll::Pending => {
-                let limit = ready!(self.timer.poll_limit(limit, &mut deadline, cx));
-                self.close(Fault::Silent(limit));
-                Poll::Ready(Err(Failed))
+        poll_fn(move |cx| {
+            loop {
+                let polled = poll(self, cx);
+                if let Poll::Ready(output) = polled {
+                    timer(self).end();
+                    if output.is_err() {
+                        self.close_failed();
+                    }
+                    return Poll::Ready(output);
+                }
+                let limit = ready!(timer(self).poll_limit(limit, cx));
+                if let Ok(wire) = &mut self.wire {
+                    wire.stop_sending(Fault::Silent(limit));
+                }
             }
         })
     }
 
-    /// Like [`in_time`](Self::in_time), but dropping the future closes the connection.
+    /// Like [`receive_in_time`](Self::receive_in_time), but dropping the future closes the connection.
     async fn exchange_in_time(
         &mut self,
         poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Failed>>,
@@ -346,7 +376,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             connection: self,
             is_over: false,
         };
-        let received = exchange.connection.in_time(poll).await;
+        let received = exchange.connection.receive_in_time(poll).await;
         exchange.is_over = true;
         received
     }
@@ -361,7 +391,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 Poll::Pending => Poll::Ready(Ok(())),
             }
         };
-        let idle = self.in_time(poll).await;
+        let idle = self.receive_in_time(poll).await;
         idle.map_err(|Failed| self.error_of(UNSENT))
     }
 
@@ -406,7 +436,10 @@ impl<F, S> Connection<F, S> {
     #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         match &self.wire {
-            Ok(_) => Ok(()),
+            Ok(wire) => match wire.timed_out() {
+                None => Ok(()),
+                Some(fault) => Err(fault.later_error(&self.peer)),
+            },
             Err(dead) => Err(dead.fault.later_error(&self.peer)),
         }
     }
@@ -442,6 +475,12 @@ impl<F, S> Connection<F, S> {
             Ok(_) => Error::closed(&self.peer),
         }
     }
+}
+
+/// Returns the error of a message without a request.
+#[cold]
+fn unasked(error: Error) -> Error {
+    error.with_execution(Execution::NotSent)
 }
 
 /// An exchange. Dropping it before it is over closes the connection.

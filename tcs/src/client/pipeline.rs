@@ -126,7 +126,8 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// This method waits in two cases: for a greeting, and while 64 KiB of requests wait to be sent. In
     /// the second case it also reads, because a server may stop reading until its replies are read. Each
-    /// wait takes at most the reply timeout, after which the connection is closed.
+    /// wait takes at most the reply timeout. After that, nothing more is sent, and
+    /// [`receive`](Self::receive) returns the replies that have arrived, then the errors.
     ///
     /// # Errors
     ///
@@ -165,13 +166,13 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the reply.
+    /// Safe: the next call returns the reply. The reply timeout goes on until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
         let connection = &mut *self.connection;
         let Some(start) = connection.in_flight.front().copied() else {
             return Ok(None);
         };
-        let received = connection.in_time(Connection::poll_reply).await;
+        let received = connection.receive_in_time(Connection::poll_reply).await;
         let Ok(incoming) = received else {
             connection.in_flight.pop_front();
             return Err(connection.error_of(start));
@@ -188,12 +189,13 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// itself. If 64 KiB of replies arrive first, this method returns early, and the pipeline
     /// [`is_full`](Self::is_full) until replies are received.
     ///
-    /// If the server does not read, this method waits for at most the reply timeout and then closes the
-    /// connection. It returns no error: [`receive`](Self::receive) returns that of each request.
+    /// If the server does not read, this method waits for at most the reply timeout. After that, nothing
+    /// more is sent. It returns no error: [`receive`](Self::receive) returns the replies that have
+    /// arrived, then the error of each other request.
     ///
     /// # Cancel safety
     ///
-    /// Safe: requests that were not sent are sent later.
+    /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
     pub async fn flush(&mut self) {
         self.make_room().await;
     }
@@ -243,7 +245,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Waits until the collected requests are sent, or 64 KiB of replies have arrived.
     async fn make_room(&mut self) {
         // `receive` returns the error of each request.
-        let _: Result<(), Failed> = self.connection.in_time(Connection::poll_room).await;
+        let _: Result<(), Failed> = self.connection.send_in_time(Connection::poll_room).await;
     }
 }
 

@@ -22,9 +22,14 @@ use super::{
 };
 use crate::{
     EncodeError, Framing, Result, Side, Writer,
-    buffer::{ReadBuffer, Unusual, WriteBuffer},
+    buffer::{ReadAhead, ReadBuffer, Unusual, WriteBuffer},
     framing::FrameKind,
+    runtime::wake_after_others,
 };
+
+/// How often a connection looks for what has arrived after an error of sending. With one look, it could
+/// miss a rejection that another thread of the runtime has not reported yet.
+const PATIENCE: u32 = 64;
 
 /// A stream with its buffers and the state of both directions.
 ///
@@ -36,8 +41,12 @@ pub(super) struct Wire<S> {
     /// The requests that wait to be sent.
     pub(super) queue: SendQueue,
     replies: Replies,
-    /// The error that ended sending. The server may still send the reason.
-    write_error: Option<io::Error>,
+    /// What was read while the last message was in use.
+    ahead: ReadAhead,
+    /// Why sending has ended. The server may still send the reason, or earlier replies.
+    write_fault: Option<Fault>,
+    /// How often to look for that before the connection fails.
+    patience: u32,
     /// The error that ended receiving. Messages that arrived before it are still delivered.
     read_error: Option<io::Error>,
     /// Why the connection failed. Set before a method returns [`Failed`].
@@ -50,8 +59,8 @@ pub(super) struct Wire<S> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed;
 
-/// Which messages are accepted: those that began to arrive after this many bytes of requests were
-/// sent.
+/// Which messages are accepted: those of which the first byte was read after this many bytes of
+/// requests were sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited(u64);
 
@@ -81,7 +90,9 @@ impl<S> Wire<S> {
             max_frame_len,
             queue: SendQueue::new(0),
             replies: Replies::new(),
-            write_error: None,
+            ahead: ReadAhead::default(),
+            write_fault: None,
+            patience: PATIENCE,
             read_error: None,
             fault: None,
         }
@@ -104,6 +115,14 @@ impl<S> Wire<S> {
         self.read_error.is_some() || self.replies.buffer.has_ended()
     }
 
+    /// Returns `true` if the input has ended without a byte in `incoming`, before anything was sent.
+    ///
+    /// With a framing of one exchange, the end of the input is a message, though an empty one.
+    pub(super) fn has_ended_unasked(&self, incoming: &Incoming) -> bool {
+        let is_empty = matches!(incoming, Incoming::Message(range) if range.is_empty());
+        is_empty && self.has_ended() && self.queue.sent() == 0
+    }
+
     /// Sets the reason of a failure.
     #[cold]
     pub(super) fn fail(&mut self, fault: Fault) -> Failed {
@@ -114,14 +133,29 @@ impl<S> Wire<S> {
     /// Fails a connection on which nothing more arrives.
     #[cold]
     pub(super) fn fail_ended(&mut self) -> Failed {
-        let fault = match (self.write_error.take(), self.read_error.take()) {
+        let fault = match (self.write_fault.take(), self.read_error.take()) {
             // If the server closes the connection while requests are sent, both directions can fail.
             // Report the error of sending.
-            (Some(source), _) => Fault::Write(source),
+            (Some(fault), _) => fault,
             (None, Some(source)) => Fault::Read(source),
             (None, None) => Fault::Closed,
         };
         self.fail(fault)
+    }
+
+    /// Ends sending, because it has taken too long. What has arrived can still be received.
+    #[cold]
+    pub(super) fn stop_sending(&mut self, timed_out: Fault) {
+        self.queue.clear();
+        self.write_fault = Some(timed_out);
+        self.patience = 0;
+    }
+
+    /// Returns the reason if sending has taken too long.
+    #[inline]
+    pub(super) fn timed_out(&self) -> Option<&Fault> {
+        let fault = self.write_fault.as_ref()?;
+        matches!(fault, Fault::Silent(_)).then_some(fault)
     }
 
     /// Returns why the connection failed.
@@ -192,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             if self.poll_read(cx).is_pending() {
                 let _: Poll<()> = self.poll_flush(cx);
-                return Poll::Pending;
+                return self.poll_unsendable(cx).map(Err);
             }
         }
     }
@@ -203,8 +237,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.has_ended() {
             return Poll::Pending;
         }
-        let unread = self.replies.buffer.unread();
-        let read = ready!(self.replies.buffer.poll_fill(cx, &mut self.stream));
+        let Self { replies, ahead, .. } = self;
+        let unread = replies.buffer.unread();
+        let read = if ahead.is_empty() {
+            ready!(replies.buffer.poll_fill(cx, &mut self.stream))
+        } else {
+            ready!(replies.buffer.poll_read_after(ahead, cx, &mut self.stream))
+        };
         self.replies.note_read(unread, self.queue.sent());
         if let Err(error) = read {
             self.read_error = Some(error);
@@ -215,11 +254,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Sends the queued requests. Ready when all are sent, or if sending has failed.
     #[inline]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.write_error.is_some() {
+        if self.write_fault.is_some() {
             return Poll::Ready(());
         }
         if let Err(error) = ready!(self.queue.poll_flush(cx, &mut self.stream)) {
-            self.write_error = Some(error);
+            self.write_fault = Some(Fault::Write(error));
+        }
+        Poll::Ready(())
+    }
+
+    /// Fails the connection if sending has ended and nothing arrives.
+    #[inline]
+    pub(super) fn poll_unsendable(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
+        if self.write_fault.is_none() {
+            return Poll::Pending;
+        }
+        self.poll_impatient(cx)
+    }
+
+    /// Lets the runtime look whether something has arrived, a few times, before the connection fails.
+    #[cold]
+    fn poll_impatient(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
+        if self.patience > 0 {
+            self.patience -= 1;
+            wake_after_others(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(self.fail_ended())
+    }
+
+    /// Waits for the end of the input while the last message is in use.
+    #[cold]
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_ended() {
+            return Poll::Ready(());
+        }
+        if let Err(error) = ready!(self.ahead.poll_read(cx, &mut self.stream)) {
+            self.read_error = Some(error);
         }
         Poll::Ready(())
     }
@@ -331,7 +402,8 @@ impl SendQueue {
 #[derive(Debug)]
 struct Replies {
     buffer: ReadBuffer,
-    /// The number of bytes of requests that were sent before the next frame began to arrive.
+    /// The number of bytes of requests that were sent before the first byte of the next frame was
+    /// read.
     sent_before: u64,
     /// The parts of the buffer that were read after its first byte, oldest first. Usually there are
     /// none, or one while a frame is incomplete.

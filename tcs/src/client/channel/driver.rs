@@ -100,7 +100,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             // If sending has failed, the server may have said why before it closed. So reading goes on.
             let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.queue.waiting() == 0;
             if is_idle && (step == Step::Listen || !is_sent) {
-                return Poll::Pending;
+                return self.wire.poll_unsendable(cx);
             }
         }
     }
