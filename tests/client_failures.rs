@@ -280,9 +280,10 @@ fn connection_goes_over_to_another_runtime() {
     }
 }
 
-/// A stream that never has anything to read, and whose first write fails.
-#[derive(Debug, Default)]
+/// A stream whose first write fails. It has nothing to read, or is reset by then.
+#[derive(Debug)]
 struct Deaf {
+    is_reset: bool,
     has_failed: bool,
 }
 
@@ -292,6 +293,9 @@ impl AsyncRead for Deaf {
         _cx: &mut Context<'_>,
         _buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_reset && self.has_failed {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         Poll::Pending
     }
 }
@@ -319,20 +323,28 @@ impl AsyncWrite for Deaf {
 #[tokio::test(start_paused = true)]
 async fn failed_write_is_told_at_once_although_nothing_arrives() {
     let began = Instant::now();
-    let deaf = || Connection::<LengthPrefixed, _>::over(Deaf::default());
-    let mut connection = deaf();
-    let call = connection.call::<Prefixed>("x").await.map(drop);
-    let mut connection = deaf();
-    let mut pipeline = connection.pipeline::<Prefixed>();
-    pipeline.send("x").await.expect("in flight");
-    let pipelined = pipeline.receive().await.map(drop);
-    let channel = deaf().into_channel().expect("a runtime");
-    let shared = channel.call::<Owned>("x").await.map(drop);
-    for error in [call, pipelined, shared].map(Result::unwrap_err) {
-        let told = (error.kind(), error.execution());
-        assert_eq!(told, (ErrorKind::Closed, Execution::NotSent), "{error}");
-        let source = std::error::Error::source(&error).expect("the error of the stream");
-        assert_eq!(source.to_string(), "connection aborted");
+    for is_reset in [false, true] {
+        let deaf = || {
+            let has_failed = false;
+            Connection::<LengthPrefixed, _>::over(Deaf {
+                is_reset,
+                has_failed,
+            })
+        };
+        let mut connection = deaf();
+        let call = connection.call::<Prefixed>("x").await.map(drop);
+        let mut connection = deaf();
+        let mut pipeline = connection.pipeline::<Prefixed>();
+        pipeline.send("x").await.expect("in flight");
+        let pipelined = pipeline.receive().await.map(drop);
+        let channel = deaf().into_channel().expect("a runtime");
+        let shared = channel.call::<Owned>("x").await.map(drop);
+        for error in [call, pipelined, shared].map(Result::unwrap_err) {
+            let told = (error.kind(), error.execution());
+            assert_eq!(told, (ErrorKind::Closed, Execution::NotSent), "{error}");
+            let source = std::error::Error::source(&error).expect("the error of the stream");
+            assert_eq!(source.to_string(), "connection aborted");
+        }
     }
     assert_eq!(began.elapsed().as_nanos(), 0);
 }

@@ -192,7 +192,7 @@ async fn greeting_that_does_not_come_is_told_before_anything_is_sent() {
         (error.kind(), error.execution()),
         (ErrorKind::TimedOut, Execution::NotSent)
     );
-    let text = "unnamed peer said nothing within 30s (`reply_timeout`)";
+    let text = "no complete message from unnamed peer within 30s (`reply_timeout`)";
     assert_eq!(error.to_string(), text);
 
     let (near, far) = tokio::io::duplex(64);

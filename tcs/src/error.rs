@@ -108,7 +108,7 @@ impl Error {
         self
     }
 
-    fn unknown(self) -> Self {
+    pub(crate) fn unknown(self) -> Self {
         self.with_execution(Execution::Unknown)
     }
 
@@ -221,9 +221,9 @@ impl Error {
         Self::of(peer, ErrorKind::TimedOut, message)
     }
 
-    /// For a client that waits for a message without a request.
-    pub(crate) fn said_nothing(peer: &Peer, limit: Duration) -> Self {
-        let message = format!("{peer} said nothing within {limit:?} (`reply_timeout`)");
+    /// No complete message has arrived in time, and the request was not sent, if there is one.
+    pub(crate) fn no_message(peer: &Peer, limit: Duration) -> Self {
+        let message = format!("no complete message from {peer} within {limit:?} (`reply_timeout`)");
         Self::of(peer, ErrorKind::TimedOut, message)
     }
 
@@ -273,6 +273,19 @@ impl Error {
         let message = format!("cannot read what {peer} sent");
         let error = Self::of(peer, ErrorKind::Reply, message).because(source);
         error.unknown()
+    }
+
+    /// The reply is beyond the limit, or beyond the memory that there is.
+    #[cold]
+    pub(crate) fn too_large(peer: &Peer, length: usize, max_frame_len: usize) -> Self {
+        Self::no_frame(peer, FrameError::too_large(length, max_frame_len))
+    }
+
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[cold]
+    pub(crate) fn wrong_operation(peer: &Peer) -> Self {
+        let source = DecodeError::new("the reply is that of another operation");
+        Self::decode(peer, source)
     }
 
     /// The request was not sent, because the connection had been closed by this side.
@@ -432,7 +445,7 @@ mod tests {
             Error::unsendable(FrameError::unsendable("cause")),
             Error::full(2),
             Error::no_room(peer, LIMIT),
-            Error::said_nothing(peer, LIMIT),
+            Error::no_message(peer, LIMIT),
             Error::gone_because(peer, cause()),
             Error::gone(peer),
             Error::broken(peer, "why"),
@@ -453,7 +466,7 @@ mod tests {
             ),
             (
                 ErrorKind::TimedOut,
-                "unnamed peer said nothing within 3s (`reply_timeout`)",
+                "no complete message from unnamed peer within 3s (`reply_timeout`)",
             ),
             (
                 ErrorKind::Closed,

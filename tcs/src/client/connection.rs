@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     fault::{DROPPED, Dead, Fault, LEFT},
-    message::Incoming,
+    incoming::Incoming,
     options::ConnectOptions,
     timer::Timer,
     wire::{Awaited, Failed, Wire},
@@ -77,9 +77,9 @@ pub struct Connection<F, S = TcpStream> {
     /// Whether a request was made.
     is_used: bool,
     /// Limits the wait for a message.
-    reply_timer: Timer,
+    pub(super) reply_timer: Timer,
     /// Limits the wait until requests are sent.
-    room_timer: Timer,
+    pub(super) room_timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
 }
@@ -180,7 +180,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let reply = self.round_trip(P::HAS_GREETING, encode).await?;
         let (reply, peer) = self.decode::<P::Format, _>(reply)?;
-        take_out(reply).ok_or_else(|| super::message::wrong_operation(peer))
+        take_out(reply).ok_or_else(|| Error::wrong_operation(peer))
     }
 
     /// Receives a message without a request, such as a server's greeting before the first request.
@@ -217,8 +217,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Waits for the greeting, if the protocol has one and this is the first exchange.
     pub(super) async fn await_greeting(&mut self, greets: bool) -> Result<()> {
         // With a framing of one exchange, whatever arrives is the reply, including a greeting.
-        let has_greeting = greets && F::PERSISTENT;
-        if has_greeting && self.is_fresh() {
+        if greets && F::PERSISTENT && self.is_fresh() {
             self.receive_message().await?;
         }
         Ok(())
@@ -226,20 +225,16 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Receives a message without a request.
     async fn receive_message(&mut self) -> Result<Range<usize>> {
-        self.begin_exchange()?;
+        self.check_usable()?;
         let poll = |connection: &mut Self, cx: &mut Context<'_>| {
             let wire = connection.wire.as_mut().map_err(|_| Failed)?;
             wire.poll_receive(cx, &mut connection.framing, Awaited::ANY)
         };
         let received = self.exchange_in_time(poll).await;
         self.is_greeted = true;
-        match received {
-            Ok(incoming) => {
-                let message = incoming.into_message(&self.peer, self.options.max_frame_len);
-                message.map_err(unasked)
-            }
-            Err(Failed) => Err(self.error_of(UNSENT)),
-        }
+        let incoming = received.map_err(|Failed| self.error_of(UNSENT))?;
+        let message = incoming.into_range(&self.peer, self.options.max_frame_len);
+        message.map_err(unasked)
     }
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
@@ -248,22 +243,18 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         greets: bool,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<Range<usize>> {
-        self.begin_exchange()?;
+        self.check_usable()?;
         self.await_greeting(greets).await?;
         if !F::PERSISTENT && self.is_used {
-            self.close(Fault::Broken(
-                "its framing has one exchange per connection, and that was done",
-            ));
-            self.begin_exchange()?;
+            let reason = "its framing has one exchange per connection, and that was done";
+            return Err(Error::broken(&self.peer, reason));
         }
-        let start = self.send(encode)?;
+        let start = self.queue_request(encode)?;
         let mut reply = None;
         let received =
             self.exchange_in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply));
-        match received.await {
-            Ok(incoming) => incoming.into_message(&self.peer, self.options.max_frame_len),
-            Err(Failed) => Err(self.error_of(start)),
-        }
+        let incoming = received.await.map_err(|Failed| self.error_of(start))?;
+        incoming.into_range(&self.peer, self.options.max_frame_len)
     }
 
     /// Waits for the reply to the oldest request in flight, which it removes.
@@ -305,7 +296,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Queues a request, which is then in flight. Returns its position.
     #[inline]
-    pub(super) fn send(
+    pub(super) fn queue_request(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<u64> {
@@ -319,31 +310,12 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         Ok(start)
     }
 
-    /// Polls until a message has arrived, for at most the reply timeout. Closes the connection if the
-    /// connection fails.
-    ///
-    /// Does not read the clock if the first poll is ready.
-    pub(super) fn receive_in_time<T>(
-        &mut self,
-        poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
-    ) -> impl Future<Output = Result<T, Failed>> {
-        self.in_time(|connection| &mut connection.reply_timer, poll)
-    }
-
-    /// Polls until requests are sent, for at most the reply timeout.
-    ///
-    /// After that, what has arrived can still be received.
-    pub(super) fn send_in_time(
-        &mut self,
-        poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<(), Failed>>,
-    ) -> impl Future<Output = Result<(), Failed>> {
-        self.in_time(|connection| &mut connection.room_timer, poll)
-    }
-
-    /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped.
+    /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped. Closes
+    /// the connection if it fails.
     ///
     /// If the timeout passes, nothing more is sent. Then `poll` must be ready, with what has arrived.
-    fn in_time<T>(
+    /// Does not read the clock if the first poll is ready.
+    pub(super) fn in_time<T>(
         &mut self,
         timer: impl Fn(&mut Self) -> &mut Timer,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
@@ -351,23 +323,26 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let limit = self.options.reply_timeout;
         poll_fn(move |cx| {
             loop {
-                let polled = poll(self, cx);
-                if let Poll::Ready(output) = polled {
-                    timer(self).end();
-                    if output.is_err() {
-                        self.close_failed();
+                match poll(self, cx) {
+                    Poll::Ready(Ok(output)) => {
+                        timer(self).end();
+                        return Poll::Ready(Ok(output));
                     }
-                    return Poll::Ready(output);
+                    Poll::Ready(Err(Failed)) => {
+                        self.close_failed();
+                        return Poll::Ready(Err(Failed));
+                    }
+                    Poll::Pending => {}
                 }
                 let limit = ready!(timer(self).poll_limit(limit, cx));
                 if let Ok(wire) = &mut self.wire {
-                    wire.stop_sending(Fault::Silent(limit));
+                    wire.stop_sending(Fault::TimedOut(limit));
                 }
             }
         })
     }
 
-    /// Like [`receive_in_time`](Self::receive_in_time), but dropping the future closes the connection.
+    /// Like [`in_time`](Self::in_time), but dropping the future closes the connection.
     async fn exchange_in_time(
         &mut self,
         poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Failed>>,
@@ -376,7 +351,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             connection: self,
             is_over: false,
         };
-        let received = exchange.connection.receive_in_time(poll).await;
+        let received = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
+        let received = received.await;
         exchange.is_over = true;
         received
     }
@@ -391,7 +367,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 Poll::Pending => Poll::Ready(Ok(())),
             }
         };
-        let idle = self.receive_in_time(poll).await;
+        let idle = self.in_time(|it| &mut it.reply_timer, poll).await;
         idle.map_err(|Failed| self.error_of(UNSENT))
     }
 
@@ -404,11 +380,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         self.scratch.clear();
         self.scratch.shrink_to(LARGEST_SCRATCH);
-        let bytes = match &self.wire {
-            Ok(wire) => wire.message(range),
-            Err(_) => &[],
-        };
-        match read(bytes, &mut self.scratch, &mut self.framing) {
+        let wire = self.wire.as_ref();
+        let wire = wire.map_err(|dead| dead.fault.later_error(&self.peer))?;
+        match read(wire.message(range), &mut self.scratch, &mut self.framing) {
             Ok(message) => Ok((message, &self.peer)),
             Err(source) => Err(Error::decode(&self.peer, source)),
         }
@@ -427,7 +401,7 @@ impl<F, S> Connection<F, S> {
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed.
     #[inline]
-    pub(super) fn begin_exchange(&mut self) -> Result<()> {
+    pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
         self.check_open()
     }

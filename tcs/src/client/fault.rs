@@ -21,8 +21,8 @@ pub(super) enum Fault {
     Read(io::Error),
     Write(io::Error),
     Frame(FrameError),
-    /// Nothing has arrived for this long.
-    Silent(Duration),
+    /// No complete message has arrived within this time.
+    TimedOut(Duration),
     /// The client has closed the connection, for this reason.
     Broken(&'static str),
 }
@@ -53,10 +53,10 @@ impl Fault {
         match self {
             Self::Ended(rejection) => Error::rejected(peer, rejection.clone()),
             Self::Closed => Error::closed(peer),
-            Self::Read(error) => Error::read(peer, clone_io_error(error)),
-            Self::Write(error) => Error::write(peer, clone_io_error(error)),
+            Self::Read(error) => Error::read(peer, io_error(error)),
+            Self::Write(error) => Error::write(peer, io_error(error)),
             Self::Frame(error) => Error::no_frame(peer, error.clone()),
-            Self::Silent(limit) => Error::reply_timed_out(peer, *limit),
+            Self::TimedOut(limit) => Error::no_message(peer, *limit).unknown(),
             Self::Broken(reason) => Error::lost(peer, reason),
         }
     }
@@ -66,8 +66,9 @@ impl Fault {
         match self {
             // A final rejection applies to every request without a reply.
             Self::Ended(_) => self.sent_error(peer),
-            Self::Frame(_) => self.sent_error(peer).with_execution(Execution::NotSent),
-            Self::Silent(limit) => Error::said_nothing(peer, *limit),
+            Self::Frame(_) | Self::TimedOut(_) => {
+                self.sent_error(peer).with_execution(Execution::NotSent)
+            }
             Self::Closed | Self::Read(_) | Self::Write(_) | Self::Broken(_) => {
                 self.later_error(peer)
             }
@@ -80,18 +81,19 @@ impl Fault {
         match self {
             Self::Ended(rejection) => Error::ended(peer, rejection.clone()),
             Self::Closed => Error::gone(peer),
-            Self::Read(error) | Self::Write(error) => {
-                Error::gone_because(peer, clone_io_error(error))
-            }
+            Self::Read(error) | Self::Write(error) => Error::gone_because(peer, io_error(error)),
             Self::Frame(_) => Error::broken(peer, "an earlier exchange failed"),
-            Self::Silent(_) => Error::broken(peer, "an earlier exchange timed out"),
+            Self::TimedOut(_) => Error::broken(peer, "an earlier exchange timed out"),
             Self::Broken(reason) => Error::broken(peer, reason),
         }
     }
 }
 
 /// Copies an I/O error, which is not `Clone`, because each request gets its own.
-fn clone_io_error(error: &io::Error) -> io::Error {
+///
+/// The copy is text. So the code of a stream's own error runs only for the first copy, without a lock.
+#[cold]
+pub(super) fn io_error(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
@@ -121,7 +123,7 @@ mod tests {
             ),
             (Fault::Write(io::Error::from_raw_os_error(32)), sent, unsent),
             (Fault::Frame(FrameError::truncated()), sent, unsent),
-            (Fault::Silent(Duration::from_secs(1)), sent, unsent),
+            (Fault::TimedOut(Duration::from_secs(1)), sent, unsent),
             (Fault::Broken("it is"), sent, unsent),
         ];
         let peer = Peer::unnamed();

@@ -152,7 +152,8 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         if self.is_full() {
             return Err(Error::full(self.connection.options.max_in_flight));
         }
-        self.connection.send(|out| P::encode(request, out))?;
+        self.connection
+            .queue_request(|out| P::encode(request, out))?;
         self.send_early().await;
         Ok(())
     }
@@ -172,13 +173,14 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let Some(start) = connection.in_flight.front().copied() else {
             return Ok(None);
         };
-        let received = connection.receive_in_time(Connection::poll_reply).await;
+        let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
+        let received = received.await;
         let Ok(incoming) = received else {
             connection.in_flight.pop_front();
             return Err(connection.error_of(start));
         };
         let limit = connection.options.max_frame_len;
-        let reply = incoming.into_message(&connection.peer, limit)?;
+        let reply = incoming.into_range(&connection.peer, limit)?;
         let (reply, _) = connection.decode::<P::Format, _>(reply)?;
         Ok(Some(reply))
     }
@@ -197,7 +199,11 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
     pub async fn flush(&mut self) {
-        self.make_room().await;
+        // `receive` returns the error of each request.
+        let made = self
+            .connection
+            .in_time(|it| &mut it.room_timer, Connection::poll_room);
+        let _: Result<(), Failed> = made.await;
     }
 
     /// Returns the number of requests in flight, whose results were not received yet.
@@ -232,7 +238,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let first = self.connection.in_flight.front().unwrap_or(&written);
         let waiting = wire.queue.waiting();
         if waiting >= FULL {
-            self.make_room().await;
+            self.flush().await;
         } else if waiting as u64 >= write_threshold(written - first) {
             poll_fn(|cx| {
                 let _: Poll<()> = wire.poll_flush(cx);
@@ -241,15 +247,10 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             .await;
         }
     }
-
-    /// Waits until the collected requests are sent, or 64 KiB of replies have arrived.
-    async fn make_room(&mut self) {
-        // `receive` returns the error of each request.
-        let _: Result<(), Failed> = self.connection.send_in_time(Connection::poll_room).await;
-    }
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    /// Waits until the collected requests are sent, or 64 KiB of replies have arrived.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         let wire = self.wire.as_mut().map_err(|_| Failed)?;
         loop {

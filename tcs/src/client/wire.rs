@@ -17,11 +17,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    fault::{Fault, UNEXPECTED},
-    message::{Incoming, not_encoded},
+    fault::{Fault, UNEXPECTED, io_error},
+    incoming::Incoming,
 };
 use crate::{
-    EncodeError, Framing, Result, Side, Writer,
+    EncodeError, Error, Framing, Result, Side, Writer,
     buffer::{ReadAhead, ReadBuffer, Unusual, WriteBuffer},
     framing::FrameKind,
     runtime::wake_after_others,
@@ -47,8 +47,8 @@ pub(super) struct Wire<S> {
     write_fault: Option<Fault>,
     /// How often to look for that before the connection fails.
     patience: u32,
-    /// The error that ended receiving. Messages that arrived before it are still delivered.
-    read_error: Option<io::Error>,
+    /// Why receiving has ended. Messages that arrived before are still delivered.
+    read_fault: Option<Fault>,
     /// Why the connection failed. Set before a method returns [`Failed`].
     fault: Option<Fault>,
 }
@@ -93,7 +93,7 @@ impl<S> Wire<S> {
             ahead: ReadAhead::default(),
             write_fault: None,
             patience: PATIENCE,
-            read_error: None,
+            read_fault: None,
             fault: None,
         }
     }
@@ -112,7 +112,7 @@ impl<S> Wire<S> {
     /// Returns `true` if nothing more arrives.
     #[inline]
     pub(super) fn has_ended(&self) -> bool {
-        self.read_error.is_some() || self.replies.buffer.has_ended()
+        self.read_fault.is_some() || self.replies.buffer.has_ended()
     }
 
     /// Returns `true` if the input has ended without a byte in `incoming`, before anything was sent.
@@ -133,14 +133,10 @@ impl<S> Wire<S> {
     /// Fails a connection on which nothing more arrives.
     #[cold]
     pub(super) fn fail_ended(&mut self) -> Failed {
-        let fault = match (self.write_fault.take(), self.read_error.take()) {
-            // If the server closes the connection while requests are sent, both directions can fail.
-            // Report the error of sending.
-            (Some(fault), _) => fault,
-            (None, Some(source)) => Fault::Read(source),
-            (None, None) => Fault::Closed,
-        };
-        self.fail(fault)
+        // If the server closes the connection while requests are sent, both directions can fail.
+        // Report the error of sending.
+        let fault = self.write_fault.take().or(self.read_fault.take());
+        self.fail(fault.unwrap_or(Fault::Closed))
     }
 
     /// Ends sending, because it has taken too long. What has arrived can still be received.
@@ -155,7 +151,7 @@ impl<S> Wire<S> {
     #[inline]
     pub(super) fn timed_out(&self) -> Option<&Fault> {
         let fault = self.write_fault.as_ref()?;
-        matches!(fault, Fault::Silent(_)).then_some(fault)
+        matches!(fault, Fault::TimedOut(_)).then_some(fault)
     }
 
     /// Returns why the connection failed.
@@ -245,9 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             ready!(replies.buffer.poll_read_after(ahead, cx, &mut self.stream))
         };
         self.replies.note_read(unread, self.queue.sent());
-        if let Err(error) = read {
-            self.read_error = Some(error);
-        }
+        self.read_fault = read.err().map(|error| Fault::Read(io_error(&error)));
         Poll::Ready(())
     }
 
@@ -258,29 +252,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Poll::Ready(());
         }
         if let Err(error) = ready!(self.queue.poll_flush(cx, &mut self.stream)) {
-            self.write_fault = Some(Fault::Write(error));
+            self.write_fault = Some(Fault::Write(io_error(&error)));
         }
         Poll::Ready(())
     }
 
-    /// Fails the connection if sending has ended and nothing arrives.
+    /// Fails the connection if sending has ended and nothing arrives. Before, lets the runtime look a few
+    /// times whether something has arrived.
     #[inline]
     pub(super) fn poll_unsendable(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
         if self.write_fault.is_none() {
             return Poll::Pending;
         }
-        self.poll_impatient(cx)
-    }
-
-    /// Lets the runtime look whether something has arrived, a few times, before the connection fails.
-    #[cold]
-    fn poll_impatient(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
-        if self.patience > 0 {
-            self.patience -= 1;
-            wake_after_others(cx);
-            return Poll::Pending;
+        if self.patience == 0 {
+            return Poll::Ready(self.fail_ended());
         }
-        Poll::Ready(self.fail_ended())
+        self.patience -= 1;
+        wake_after_others(cx);
+        Poll::Pending
     }
 
     /// Waits for the end of the input while the last message is in use.
@@ -289,9 +278,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.has_ended() {
             return Poll::Ready(());
         }
-        if let Err(error) = ready!(self.ahead.poll_read(cx, &mut self.stream)) {
-            self.read_error = Some(error);
-        }
+        let read = ready!(self.ahead.poll_read(cx, &mut self.stream));
+        self.read_fault = read.err().map(|error| Fault::Read(io_error(&error)));
         Poll::Ready(())
     }
 }
@@ -391,6 +379,17 @@ impl SendQueue {
     #[inline]
     pub(super) const fn sent(&self) -> u64 {
         self.sent
+    }
+}
+
+/// Returns the error for a request that is not in the buffer.
+#[cold]
+fn not_encoded(unusual: Unusual) -> Error {
+    match unusual {
+        Unusual::Last | Unusual::Nothing { .. } => Error::encode(EncodeError::new("there is none")),
+        Unusual::Error { text, .. } => Error::encode(EncodeError::new(text)),
+        Unusual::Encode(source) => Error::encode(source),
+        Unusual::Frame(source) => Error::unsendable(source),
     }
 }
 

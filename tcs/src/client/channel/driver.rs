@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     mem::{replace, take},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -16,13 +17,12 @@ use tokio::{
 use super::{
     super::{
         fault::{Dead, Fault},
-        message::too_large,
         timer::LONGEST,
         wire::{Awaited, Failed, Wire, write_threshold},
     },
     shared::{Shared, State, ticks_in},
 };
-use crate::Framing;
+use crate::{Error, Framing};
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
@@ -121,12 +121,12 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 return Err(wire.fail_ended());
             }
         }
-        if state.is_left && state.calls.oldest_start().is_none() {
+        if state.is_closed && state.slots.oldest_start().is_none() {
             return Err(wire.fail(Fault::Broken("all its handles are gone")));
         }
         let step = if wire.queue.waiting() > 0 {
             Step::Send
-        } else if state.calls.settled() > 0 && !self.has_yielded {
+        } else if state.slots.settled() > 0 && !self.has_yielded {
             // Callers that just got replies often ask again at once. Yield, so that their requests join
             // this write.
             Step::Yield
@@ -141,7 +141,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         // the last handle the end.
         let listens = step != Step::Yield;
         let former = replace(&mut state.driver, waker.take_if(|_| listens));
-        if self.ticker.is_none() && state.calls.len() > 0 {
+        if self.ticker.is_none() && state.slots.len() > 0 {
             self.ticker = self.period.map(new_ticker);
         }
         shared.unlock(guard);
@@ -154,11 +154,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         while let Some(ticker) = &mut self.ticker {
             ready!(ticker.poll_tick(cx));
             let mut state = self.shared.lock();
-            if !state.calls.tick(&mut self.wakers) {
+            if !state.slots.tick(&mut self.wakers) {
                 let limit = self.shared.options.reply_timeout.unwrap_or_default();
-                return Poll::Ready(self.wire.fail(Fault::Silent(limit)));
+                return Poll::Ready(self.wire.fail(Fault::TimedOut(limit)));
             }
-            if state.calls.len() == 0 {
+            if state.slots.len() == 0 {
                 self.ticker = None;
             }
             drop(state);
@@ -177,23 +177,23 @@ fn hand_out<F: Framing, S>(
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Failed> {
     let (peer, limit) = (&shared.peer, shared.options.max_frame_len);
-    state.calls.note_arrival();
+    state.slots.note_arrival();
     let sent = wire.queue.sent();
-    let mut oldest = state.calls.oldest_start();
+    let mut oldest = state.slots.oldest_start();
     let begin = oldest.unwrap_or(sent);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
     while let Some(incoming) =
         wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
     {
-        match incoming.into_message(peer, limit) {
+        match incoming.into_range(peer, limit) {
             Ok(message) => {
                 let reply = wire.message(message);
-                let no_memory = || too_large(peer, reply.len(), limit);
-                state.calls.reply(reply, wakers, no_memory);
+                let no_memory = || Error::too_large(peer, reply.len(), limit);
+                state.slots.reply(reply, wakers, no_memory);
             }
-            Err(error) => state.calls.fail(error, wakers),
+            Err(error) => state.slots.fail(error, wakers),
         }
-        oldest = state.calls.oldest_start();
+        oldest = state.slots.oldest_start();
         if oldest.is_some_and(|oldest| oldest >= enough) {
             // So that these callers can send again while the others still wait.
             return Ok(true);
@@ -213,7 +213,8 @@ fn new_ticker(period: Duration) -> Interval {
 impl<F: Framing, S> Driver<F, S> {
     fn wake(&mut self) {
         for waker in self.wakers.drain(..) {
-            waker.wake();
+            // A waker that panics must not keep the others from their replies.
+            drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
         }
     }
 }
@@ -227,9 +228,9 @@ impl<F: Framing, S> Drop for Driver<F, S> {
         let sent = wire.queue.sent();
         let dead = Dead { fault, sent };
         let mut state = shared.lock();
-        while let Some(start) = state.calls.oldest_start() {
+        while let Some(start) = state.slots.oldest_start() {
             let error = dead.error_of(start, &shared.peer);
-            state.calls.fail(error, &mut self.wakers);
+            state.slots.fail(error, &mut self.wakers);
         }
         state.queue.clear();
         state.dead = Some(dead);
