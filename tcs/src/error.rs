@@ -98,14 +98,19 @@ impl Error {
     }
 
     #[cold]
-    fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    pub(crate) fn with_execution(mut self, execution: Execution) -> Self {
+    fn with_execution(mut self, execution: Execution) -> Self {
         self.0.execution = execution;
         self
+    }
+
+    #[cold]
+    pub(crate) fn not_sent(self) -> Self {
+        self.with_execution(Execution::NotSent)
     }
 
     pub(crate) fn unknown(self) -> Self {
@@ -233,17 +238,12 @@ impl Error {
     }
 
     /// The connection ended, and the request was not sent.
-    pub(crate) fn gone(peer: &Peer) -> Self {
+    pub(crate) fn closed_before_sent(peer: &Peer) -> Self {
         let message = format!("{peer} closed the connection before the request was sent");
         Self::of(peer, ErrorKind::Closed, message)
     }
 
-    /// The connection ended with this error, and the request was not sent.
-    pub(crate) fn gone_because(peer: &Peer, source: io::Error) -> Self {
-        Self::gone(peer).because(source)
-    }
-
-    pub(crate) fn closed(peer: &Peer) -> Self {
+    pub(crate) fn closed_before_reply(peer: &Peer) -> Self {
         let message = format!("{peer} closed the connection before it replied");
         Self::of(peer, ErrorKind::Closed, message).unknown()
     }
@@ -446,8 +446,8 @@ mod tests {
             Error::full(2),
             Error::no_room(peer, LIMIT),
             Error::no_message(peer, LIMIT),
-            Error::gone_because(peer, cause()),
-            Error::gone(peer),
+            Error::closed_before_sent(peer).because(cause()),
+            Error::closed_before_sent(peer),
             Error::broken(peer, "why"),
             Error::ended(peer, Rejection::busy("cause")),
         ];
@@ -501,7 +501,7 @@ mod tests {
             rejected(RejectionKind::Error),
             rejected(RejectionKind::Unknown),
             Error::reply_timed_out(peer, limit),
-            Error::closed(peer),
+            Error::closed_before_reply(peer),
             Error::decode(peer, DecodeError::new("cause")),
             Error::no_frame(peer, FrameError::malformed("cause")),
             Error::lost(peer, "why"),

@@ -14,15 +14,15 @@ use tokio::{
 };
 
 use super::{
-    fault::{DROPPED, Dead, Fault, LEFT},
+    fault::{Dead, Fault, TIMED_OUT},
     incoming::Incoming,
     options::ConnectOptions,
     timer::Timer,
     wire::{Awaited, Failed, Wire},
 };
 use crate::{
-    CallContract, ClientProtocol, Decode, Encode as _, EncodeError, Error, Execution, Framing,
-    Peer, Result, Writer, format::read, framing::FirstFrame, limit::assert_parameters,
+    CallContract, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer, Result,
+    Writer, format::read, framing::FirstFrame, limit::assert_parameters,
 };
 
 /// The position of what was not sent.
@@ -97,8 +97,8 @@ impl<F: Framing, S> Connection<F, S> {
             options,
             is_greeted: false,
             is_used: false,
-            reply_timer: Timer::new(),
-            room_timer: Timer::new(),
+            reply_timer: Timer::default(),
+            room_timer: Timer::default(),
             scratch: Vec::new(),
         }
     }
@@ -211,7 +211,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let message = self.receive_message().await?;
         let decoded = self.decode::<Format, _>(message);
-        decoded.map(|(message, _)| message).map_err(unasked)
+        decoded.map(|(message, _)| message).map_err(Error::not_sent)
     }
 
     /// Waits for the greeting, if the protocol has one and this is the first exchange.
@@ -234,7 +234,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.is_greeted = true;
         let incoming = received.map_err(|Failed| self.error_of(UNSENT))?;
         let message = incoming.into_range(&self.peer, self.options.max_frame_len);
-        message.map_err(unasked)
+        message.map_err(Error::not_sent)
     }
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
@@ -313,7 +313,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped. Closes
     /// the connection if it fails.
     ///
-    /// If the timeout passes, nothing more is sent. Then `poll` must be ready, with what has arrived.
+    /// If the timeout passes, nothing more is sent. The next `poll` must be ready, with what has arrived.
     /// Does not read the clock if the first poll is ready.
     pub(super) fn in_time<T>(
         &mut self,
@@ -321,23 +321,22 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
     ) -> impl Future<Output = Result<T, Failed>> {
         let limit = self.options.reply_timeout;
-        poll_fn(move |cx| {
-            loop {
-                match poll(self, cx) {
-                    Poll::Ready(Ok(output)) => {
-                        timer(self).end();
-                        return Poll::Ready(Ok(output));
-                    }
-                    Poll::Ready(Err(Failed)) => {
-                        self.close_failed();
-                        return Poll::Ready(Err(Failed));
-                    }
-                    Poll::Pending => {}
-                }
+        poll_fn(move |cx| match poll(self, cx) {
+            Poll::Ready(Ok(output)) => {
+                timer(self).end();
+                Poll::Ready(Ok(output))
+            }
+            Poll::Ready(Err(Failed)) => {
+                self.close(Fault::Closed);
+                Poll::Ready(Err(Failed))
+            }
+            Poll::Pending => {
                 let limit = ready!(timer(self).poll_limit(limit, cx));
                 if let Ok(wire) = &mut self.wire {
                     wire.stop_sending(Fault::TimedOut(limit));
                 }
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         })
     }
@@ -380,8 +379,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         self.scratch.clear();
         self.scratch.shrink_to(LARGEST_SCRATCH);
-        let wire = self.wire.as_ref();
-        let wire = wire.map_err(|dead| dead.fault.later_error(&self.peer))?;
+        let Ok(wire) = &self.wire else {
+            return Err(self.error_of(UNSENT));
+        };
         match read(wire.message(range), &mut self.scratch, &mut self.framing) {
             Ok(message) => Ok((message, &self.peer)),
             Err(source) => Err(Error::decode(&self.peer, source)),
@@ -395,7 +395,8 @@ impl<F, S> Connection<F, S> {
     pub(super) fn close_if_left(&mut self) {
         if !self.in_flight.is_empty() {
             self.in_flight.clear();
-            self.close(Fault::Broken(LEFT));
+            let reason = "a pipeline was left before it had received all replies";
+            self.close(Fault::Broken(reason));
         }
     }
 
@@ -410,10 +411,8 @@ impl<F, S> Connection<F, S> {
     #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         match &self.wire {
-            Ok(wire) => match wire.timed_out() {
-                None => Ok(()),
-                Some(fault) => Err(fault.later_error(&self.peer)),
-            },
+            Ok(wire) if !wire.is_stopped() => Ok(()),
+            Ok(_) => Err(Error::broken(&self.peer, TIMED_OUT)),
             Err(dead) => Err(dead.fault.later_error(&self.peer)),
         }
     }
@@ -423,21 +422,12 @@ impl<F, S> Connection<F, S> {
         !self.is_greeted && !self.is_used
     }
 
-    /// Closes the connection, unless it is closed already. Frees its buffers.
+    /// Closes the connection, unless it is closed already, for `reason` if it has not failed. Frees its
+    /// buffers.
     #[cold]
-    pub(super) fn close(&mut self, fault: Fault) {
-        if let Ok(wire) = &self.wire {
-            let sent = wire.queue.sent();
-            self.wire = Err(Dead { fault, sent });
-        }
-    }
-
-    /// Closes the connection after its wire has failed.
-    #[cold]
-    fn close_failed(&mut self) {
+    pub(super) fn close(&mut self, reason: Fault) {
         if let Ok(wire) = &mut self.wire {
-            let fault = wire.take_fault().unwrap_or(Fault::Closed);
-            self.close(fault);
+            self.wire = Err(wire.dead(reason));
         }
     }
 
@@ -446,15 +436,9 @@ impl<F, S> Connection<F, S> {
     pub(super) fn error_of(&self, start: u64) -> Error {
         match &self.wire {
             Err(dead) => dead.error_of(start, &self.peer),
-            Ok(_) => Error::closed(&self.peer),
+            Ok(_) => Error::closed_before_reply(&self.peer),
         }
     }
-}
-
-/// Returns the error of a message without a request.
-#[cold]
-fn unasked(error: Error) -> Error {
-    error.with_execution(Execution::NotSent)
 }
 
 /// An exchange. Dropping it before it is over closes the connection.
@@ -466,7 +450,8 @@ struct Exchange<'a, F, S> {
 impl<F, S> Drop for Exchange<'_, F, S> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.connection.close(Fault::Broken(DROPPED));
+            let reason = "an earlier exchange was not awaited to its end";
+            self.connection.close(Fault::Broken(reason));
         }
     }
 }

@@ -2,14 +2,10 @@
 
 use std::{io, time::Duration};
 
-use crate::{Error, Execution, FrameError, Peer, Rejection};
+use crate::{Error, FrameError, Peer, Rejection};
 
-/// The reason of [`Fault::Broken`] if the server sends a message that answers no request.
-pub(super) const UNEXPECTED: &str = "the server said something that was not asked for";
-/// The reason of [`Fault::Broken`] if a pipeline is dropped or forgotten with requests in flight.
-pub(super) const LEFT: &str = "a pipeline was left before it had received all replies";
-/// The reason of [`Fault::Broken`] if the future of an exchange is dropped.
-pub(super) const DROPPED: &str = "an earlier exchange was not awaited to its end";
+/// Why a connection is closed after a timeout.
+pub(super) const TIMED_OUT: &str = "an earlier exchange timed out";
 
 /// Why a connection has failed.
 #[derive(Debug)]
@@ -52,7 +48,7 @@ impl Fault {
     fn sent_error(&self, peer: &Peer) -> Error {
         match self {
             Self::Ended(rejection) => Error::rejected(peer, rejection.clone()),
-            Self::Closed => Error::closed(peer),
+            Self::Closed => Error::closed_before_reply(peer),
             Self::Read(error) => Error::read(peer, io_error(error)),
             Self::Write(error) => Error::write(peer, io_error(error)),
             Self::Frame(error) => Error::no_frame(peer, error.clone()),
@@ -66,9 +62,7 @@ impl Fault {
         match self {
             // A final rejection applies to every request without a reply.
             Self::Ended(_) => self.sent_error(peer),
-            Self::Frame(_) | Self::TimedOut(_) => {
-                self.sent_error(peer).with_execution(Execution::NotSent)
-            }
+            Self::Frame(_) | Self::TimedOut(_) => self.sent_error(peer).not_sent(),
             Self::Closed | Self::Read(_) | Self::Write(_) | Self::Broken(_) => {
                 self.later_error(peer)
             }
@@ -80,10 +74,12 @@ impl Fault {
     pub(super) fn later_error(&self, peer: &Peer) -> Error {
         match self {
             Self::Ended(rejection) => Error::ended(peer, rejection.clone()),
-            Self::Closed => Error::gone(peer),
-            Self::Read(error) | Self::Write(error) => Error::gone_because(peer, io_error(error)),
+            Self::Closed => Error::closed_before_sent(peer),
+            Self::Read(error) | Self::Write(error) => {
+                Error::closed_before_sent(peer).because(io_error(error))
+            }
             Self::Frame(_) => Error::broken(peer, "an earlier exchange failed"),
-            Self::TimedOut(_) => Error::broken(peer, "an earlier exchange timed out"),
+            Self::TimedOut(_) => Error::broken(peer, TIMED_OUT),
             Self::Broken(reason) => Error::broken(peer, reason),
         }
     }
@@ -103,7 +99,7 @@ pub(super) fn io_error(error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RejectionKind;
+    use crate::{Execution, RejectionKind};
 
     #[test]
     fn faults_tell_whether_a_request_can_have_been_executed() {

@@ -216,16 +216,10 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// A pipeline is full if [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in
     /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
+        let Connection { wire, options, .. } = &*self.connection;
         let in_flight = self.in_flight();
-        in_flight >= self.connection.options.max_in_flight
-            || in_flight > 0 && self.waiting() >= FULL
-    }
-
-    /// Returns the number of bytes that wait to be sent.
-    #[inline]
-    fn waiting(&self) -> usize {
-        let wire = self.connection.wire.as_ref();
-        wire.map_or(0, |wire| wire.queue.waiting())
+        in_flight >= options.max_in_flight
+            || in_flight > 0 && wire.as_ref().is_ok_and(|wire| wire.queue.waiting() >= FULL)
     }
 
     /// Sends the collected requests if they are enough for a write of their own.

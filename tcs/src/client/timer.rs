@@ -18,7 +18,7 @@ pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
 ///
 /// It stays set to the deadline of an earlier wait, and is replaced only if it fires before the current
 /// deadline. So a wait reads the clock once, instead of creating and dropping a timer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Timer {
     armed: Option<Armed>,
     /// When the current wait ends. It is kept if a wait is dropped, until [`end`](Self::end).
@@ -33,13 +33,6 @@ struct Armed {
 }
 
 impl Timer {
-    pub(super) const fn new() -> Self {
-        Self {
-            armed: None,
-            deadline: None,
-        }
-    }
-
     /// Ends the current wait. The next poll begins another.
     #[inline]
     pub(super) fn end(&mut self) {
@@ -103,7 +96,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn limit_begins_with_the_first_poll() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         for limit in [SECOND, SECOND, 5 * SECOND, LONGEST] {
             let start = Instant::now();
             let end = poll_fn(|cx| timer.poll_limit(Some(limit), cx)).await;
@@ -117,7 +110,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_wait_ends_at_its_deadline() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         for after in [1, 3, 3, 10] {
             let deadline = Instant::now() + after * SECOND;
             poll_fn(|cx| timer.poll_until(deadline, cx)).await;
@@ -127,7 +120,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timer_of_an_earlier_wait_does_not_end_a_later_one() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         let mut cx = Context::from_waker(Waker::noop());
         let first = Instant::now() + 5 * SECOND;
         assert!(timer.poll_until(first, &mut cx).is_pending());
@@ -150,7 +143,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timer_wakes_who_waits_last() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         let deadline = Instant::now() + SECOND;
         let tasks = [(); 2].map(|()| Arc::new(Counted(AtomicU64::new(0))));
         for task in &tasks {
@@ -165,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn task_that_has_done_enough_for_now_is_woken_all_the_same() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         let deadline = Instant::now() + SECOND;
         let task = Arc::new(Counted(AtomicU64::new(0)));
         let waker = Waker::from(Arc::clone(&task));

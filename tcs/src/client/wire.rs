@@ -17,7 +17,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    fault::{Fault, UNEXPECTED, io_error},
+    fault::{Dead, Fault, io_error},
     incoming::Incoming,
 };
 use crate::{
@@ -53,7 +53,7 @@ pub(super) struct Wire<S> {
     fault: Option<Fault>,
 }
 
-/// The connection has failed. The reason is in [`Wire::take_fault`].
+/// The connection has failed. [`Wire::dead`] returns the reason.
 ///
 /// It is zero-sized: results with the reason in them would cost each reply 50 to 80 instructions.
 #[derive(Clone, Copy, Debug)]
@@ -147,17 +147,18 @@ impl<S> Wire<S> {
         self.patience = 0;
     }
 
-    /// Returns the reason if sending has taken too long.
+    /// Returns `true` after [`stop_sending`](Self::stop_sending).
     #[inline]
-    pub(super) fn timed_out(&self) -> Option<&Fault> {
-        let fault = self.write_fault.as_ref()?;
-        matches!(fault, Fault::TimedOut(_)).then_some(fault)
+    pub(super) fn is_stopped(&self) -> bool {
+        self.patience == 0
     }
 
-    /// Returns why the connection failed.
+    /// Returns why the connection failed. If it did not, `reason` is why it is closed.
     #[cold]
-    pub(super) fn take_fault(&mut self) -> Option<Fault> {
-        self.fault.take()
+    pub(super) fn dead(&mut self, reason: Fault) -> Dead {
+        let fault = self.fault.take().unwrap_or(reason);
+        let sent = self.queue.sent();
+        Dead { fault, sent }
     }
 
     /// Takes the next message or rejection from the received bytes, if one is complete. Does no I/O.
@@ -195,7 +196,8 @@ impl<S> Wire<S> {
                 }
             };
             if sent < awaited.0 {
-                return Err(self.fail(Fault::Broken(UNEXPECTED)));
+                let reason = "the server said something that was not asked for";
+                return Err(self.fail(Fault::Broken(reason)));
             }
             return Ok(Some(incoming));
         }

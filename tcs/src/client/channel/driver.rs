@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     super::{
-        fault::{Dead, Fault},
+        fault::Fault,
         timer::LONGEST,
         wire::{Awaited, Failed, Wire, write_threshold},
     },
@@ -223,10 +223,7 @@ impl<F: Framing, S> Drop for Driver<F, S> {
     /// Tells all callers that the connection has failed, also if the runtime ends before it.
     fn drop(&mut self) {
         let Self { shared, wire, .. } = self;
-        let fault = wire.take_fault();
-        let fault = fault.unwrap_or(Fault::Broken("the task that serves it was ended"));
-        let sent = wire.queue.sent();
-        let dead = Dead { fault, sent };
+        let dead = wire.dead(Fault::Broken("the task that serves it was ended"));
         let mut state = shared.lock();
         while let Some(start) = state.slots.oldest_start() {
             let error = dead.error_of(start, &shared.peer);

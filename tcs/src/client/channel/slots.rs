@@ -318,7 +318,7 @@ mod tests {
     }
 
     fn error() -> Error {
-        Error::closed(&Peer::unnamed())
+        Error::closed_before_reply(&Peer::unnamed())
     }
 
     fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
