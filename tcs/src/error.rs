@@ -98,17 +98,22 @@ impl Error {
     }
 
     #[cold]
-    fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    pub(crate) fn with_execution(mut self, execution: Execution) -> Self {
+    fn with_execution(mut self, execution: Execution) -> Self {
         self.0.execution = execution;
         self
     }
 
-    fn unknown(self) -> Self {
+    #[cold]
+    pub(crate) fn not_sent(self) -> Self {
+        self.with_execution(Execution::NotSent)
+    }
+
+    pub(crate) fn unknown(self) -> Self {
         self.with_execution(Execution::Unknown)
     }
 
@@ -221,9 +226,9 @@ impl Error {
         Self::of(peer, ErrorKind::TimedOut, message)
     }
 
-    /// For a client that waits for a message without a request.
-    pub(crate) fn said_nothing(peer: &Peer, limit: Duration) -> Self {
-        let message = format!("{peer} said nothing within {limit:?} (`reply_timeout`)");
+    /// No complete message has arrived in time, and the request was not sent, if there is one.
+    pub(crate) fn no_message(peer: &Peer, limit: Duration) -> Self {
+        let message = format!("no complete message from {peer} within {limit:?} (`reply_timeout`)");
         Self::of(peer, ErrorKind::TimedOut, message)
     }
 
@@ -233,17 +238,12 @@ impl Error {
     }
 
     /// The connection ended, and the request was not sent.
-    pub(crate) fn gone(peer: &Peer) -> Self {
+    pub(crate) fn closed_before_sent(peer: &Peer) -> Self {
         let message = format!("{peer} closed the connection before the request was sent");
         Self::of(peer, ErrorKind::Closed, message)
     }
 
-    /// The connection ended with this error, and the request was not sent.
-    pub(crate) fn gone_because(peer: &Peer, source: io::Error) -> Self {
-        Self::gone(peer).because(source)
-    }
-
-    pub(crate) fn closed(peer: &Peer) -> Self {
+    pub(crate) fn closed_before_reply(peer: &Peer) -> Self {
         let message = format!("{peer} closed the connection before it replied");
         Self::of(peer, ErrorKind::Closed, message).unknown()
     }
@@ -273,6 +273,19 @@ impl Error {
         let message = format!("cannot read what {peer} sent");
         let error = Self::of(peer, ErrorKind::Reply, message).because(source);
         error.unknown()
+    }
+
+    /// The reply is beyond the limit, or beyond the memory that there is.
+    #[cold]
+    pub(crate) fn too_large(peer: &Peer, length: usize, max_frame_len: usize) -> Self {
+        Self::no_frame(peer, FrameError::too_large(length, max_frame_len))
+    }
+
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[cold]
+    pub(crate) fn wrong_operation(peer: &Peer) -> Self {
+        let source = DecodeError::new("the reply is that of another operation");
+        Self::decode(peer, source)
     }
 
     /// The request was not sent, because the connection had been closed by this side.
@@ -432,9 +445,9 @@ mod tests {
             Error::unsendable(FrameError::unsendable("cause")),
             Error::full(2),
             Error::no_room(peer, LIMIT),
-            Error::said_nothing(peer, LIMIT),
-            Error::gone_because(peer, cause()),
-            Error::gone(peer),
+            Error::no_message(peer, LIMIT),
+            Error::closed_before_sent(peer).because(cause()),
+            Error::closed_before_sent(peer),
             Error::broken(peer, "why"),
             Error::ended(peer, Rejection::busy("cause")),
         ];
@@ -453,7 +466,7 @@ mod tests {
             ),
             (
                 ErrorKind::TimedOut,
-                "unnamed peer said nothing within 3s (`reply_timeout`)",
+                "no complete message from unnamed peer within 3s (`reply_timeout`)",
             ),
             (
                 ErrorKind::Closed,
@@ -488,7 +501,7 @@ mod tests {
             rejected(RejectionKind::Error),
             rejected(RejectionKind::Unknown),
             Error::reply_timed_out(peer, limit),
-            Error::closed(peer),
+            Error::closed_before_reply(peer),
             Error::decode(peer, DecodeError::new("cause")),
             Error::no_frame(peer, FrameError::malformed("cause")),
             Error::lost(peer, "why"),

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    fault::{DROPPED, Dead, Fault, LEFT, OUT_OF_STEP},
-    message::Incoming,
+    fault::{Dead, Fault, OUT_OF_STEP, TIMED_OUT},
+    incoming::Incoming,
     options::ConnectOptions,
     timer::Timer,
     wire::{Awaited, Failed, Wire},
@@ -39,7 +39,7 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// A reply never reaches another caller. The connection is closed if the reply timeout passes, if the
 /// future of an exchange is dropped, or if a message arrives that answers no request. The next use
 /// then returns an error that gives the reason. A message answers only a request that was sent before
-/// the message began to arrive. To receive a greeting, call [`receive`](Self::receive).
+/// this side began to read the message. To receive a greeting, call [`receive`](Self::receive).
 ///
 /// # Examples
 ///
@@ -76,8 +76,10 @@ pub struct Connection<F, S = TcpStream> {
     is_greeted: bool,
     /// Whether a request was made.
     is_used: bool,
-    /// Limits the wait for a reply.
-    timer: Timer,
+    /// Limits the wait for a message.
+    pub(super) reply_timer: Timer,
+    /// Limits the wait until requests are sent.
+    pub(super) room_timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
     /// Whether a reply was not that of the operation that was called.
@@ -97,7 +99,8 @@ impl<F: Framing, S> Connection<F, S> {
             options,
             is_greeted: false,
             is_used: false,
-            timer: Timer::new(),
+            reply_timer: Timer::default(),
+            room_timer: Timer::default(),
             scratch: Vec::new(),
             is_out_of_step: false,
         }
@@ -184,7 +187,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         // The reply borrows `self`, so the next exchange closes the connection.
         self.is_out_of_step = true;
         let (reply, peer, is_out_of_step) = self.decode_in_step::<P::Format, _>(reply)?;
-        let reply = take_out(reply).ok_or_else(|| super::message::wrong_operation(peer))?;
+        let reply = take_out(reply).ok_or_else(|| Error::wrong_operation(peer))?;
         *is_out_of_step = false;
         Ok(reply)
     }
@@ -216,15 +219,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         T: Decode<'a, Format>,
     {
         let message = self.receive_message().await?;
-        self.decode::<Format, _>(message)
-            .map(|(message, _)| message)
+        let decoded = self.decode::<Format, _>(message);
+        decoded.map(|(message, _)| message).map_err(Error::not_sent)
     }
 
     /// Waits for the greeting, if the protocol has one and this is the first exchange.
     pub(super) async fn await_greeting(&mut self, greets: bool) -> Result<()> {
         // With a framing of one exchange, whatever arrives is the reply, including a greeting.
-        let has_greeting = greets && F::PERSISTENT;
-        if has_greeting && self.is_fresh() {
+        if greets && F::PERSISTENT && self.is_fresh() {
             self.receive_message().await?;
         }
         Ok(())
@@ -232,14 +234,16 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Receives a message without a request.
     async fn receive_message(&mut self) -> Result<Range<usize>> {
-        self.begin_exchange()?;
+        self.check_usable()?;
         let poll = |connection: &mut Self, cx: &mut Context<'_>| {
             let wire = connection.wire.as_mut().map_err(|_| Failed)?;
             wire.poll_receive(cx, &mut connection.framing, Awaited::ANY)
         };
         let received = self.exchange_in_time(poll).await;
         self.is_greeted = true;
-        self.found(received, UNSENT)
+        let incoming = received.map_err(|Failed| self.error_of(UNSENT))?;
+        let message = incoming.into_range(&self.peer, self.options.max_frame_len);
+        message.map_err(Error::not_sent)
     }
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
@@ -248,29 +252,18 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         greets: bool,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<Range<usize>> {
-        self.begin_exchange()?;
+        self.check_usable()?;
         self.await_greeting(greets).await?;
         if !F::PERSISTENT && self.is_used {
-            self.close(Fault::Broken(
-                "its framing has one exchange per connection, and that was done",
-            ));
-            self.begin_exchange()?;
+            let reason = "its framing has one exchange per connection, and that was done";
+            return Err(Error::broken(&self.peer, reason));
         }
-        let start = self.send(encode)?;
+        let start = self.queue_request(encode)?;
         let mut reply = None;
         let received =
             self.exchange_in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply));
-        let received = received.await;
-        self.found(received, start)
-    }
-
-    /// Returns where a message is in the read buffer, or the error of the request at `start`.
-    #[inline]
-    fn found(&self, received: Result<Incoming, Failed>, start: u64) -> Result<Range<usize>> {
-        match received {
-            Ok(incoming) => incoming.into_message(&self.peer, self.options.max_frame_len),
-            Err(Failed) => Err(self.error_of(start)),
-        }
+        let incoming = received.await.map_err(|Failed| self.error_of(start))?;
+        incoming.into_range(&self.peer, self.options.max_frame_len)
     }
 
     /// Waits for the reply to the oldest request in flight, which it removes.
@@ -279,11 +272,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let wire = self.wire.as_mut().map_err(|_| Failed)?;
         let awaited = Awaited::reply_to::<F>(self.in_flight.front().copied());
         let incoming = ready!(wire.poll_receive(cx, &mut self.framing, awaited))?;
+        if !F::PERSISTENT && wire.has_ended_unasked(&incoming) {
+            return Poll::Ready(Err(wire.fail_ended()));
+        }
         self.in_flight.pop_front();
         Poll::Ready(Ok(incoming))
     }
 
-    /// Waits until the reply has arrived and the whole request is sent.
+    /// Waits until the reply has arrived and the whole request is sent, unless the server closes first.
     ///
     /// A server may reply before it has read the whole request. If the rest were not sent, the server
     /// would read the next request as a part of this one.
@@ -299,6 +295,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         };
         if let Ok(wire) = &mut self.wire
             && wire.poll_flush(cx).is_pending()
+            && wire.poll_end(cx).is_pending()
         {
             *reply = Some(incoming);
             return Poll::Pending;
@@ -308,7 +305,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Queues a request, which is then in flight. Returns its position.
     #[inline]
-    pub(super) fn send(
+    pub(super) fn queue_request(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<u64> {
@@ -322,26 +319,33 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         Ok(start)
     }
 
-    /// Polls until ready, for at most the reply timeout. Closes the connection if the timeout passes,
-    /// or if the connection fails.
+    /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped. Closes
+    /// the connection if it fails.
     ///
+    /// If the timeout passes, nothing more is sent. The next `poll` must be ready, with what has arrived.
     /// Does not read the clock if the first poll is ready.
     pub(super) fn in_time<T>(
         &mut self,
+        timer: impl Fn(&mut Self) -> &mut Timer,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
     ) -> impl Future<Output = Result<T, Failed>> {
         let limit = self.options.reply_timeout;
-        let mut deadline = None;
         poll_fn(move |cx| match poll(self, cx) {
-            Poll::Ready(Ok(output)) => Poll::Ready(Ok(output)),
+            Poll::Ready(Ok(output)) => {
+                timer(self).end();
+                Poll::Ready(Ok(output))
+            }
             Poll::Ready(Err(Failed)) => {
-                self.close_failed();
+                self.close(Fault::Closed);
                 Poll::Ready(Err(Failed))
             }
             Poll::Pending => {
-                let limit = ready!(self.timer.poll_limit(limit, &mut deadline, cx));
-                self.close(Fault::Silent(limit));
-                Poll::Ready(Err(Failed))
+                let limit = ready!(timer(self).poll_limit(limit, cx));
+                if let Ok(wire) = &mut self.wire {
+                    wire.stop_sending(Fault::TimedOut(limit));
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         })
     }
@@ -355,7 +359,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             connection: self,
             is_over: false,
         };
-        let received = exchange.connection.in_time(poll).await;
+        let received = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
+        let received = received.await;
         exchange.is_over = true;
         received
     }
@@ -370,7 +375,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 Poll::Pending => Poll::Ready(Ok(())),
             }
         };
-        let idle = self.in_time(poll).await;
+        let idle = self.in_time(|it| &mut it.reply_timer, poll).await;
         idle.map_err(|Failed| self.error_of(UNSENT))
     }
 
@@ -396,11 +401,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         self.scratch.clear();
         self.scratch.shrink_to(LARGEST_SCRATCH);
-        let bytes = match &self.wire {
-            Ok(wire) => wire.message(range),
-            Err(_) => &[],
+        let Ok(wire) = &self.wire else {
+            return Err(self.error_of(UNSENT));
         };
-        match read(bytes, &mut self.scratch, &mut self.framing) {
+        match read(wire.message(range), &mut self.scratch, &mut self.framing) {
             Ok(message) => Ok((message, &self.peer, &mut self.is_out_of_step)),
             Err(source) => Err(Error::decode(&self.peer, source)),
         }
@@ -414,7 +418,8 @@ impl<F, S> Connection<F, S> {
     pub(super) fn close_if_left(&mut self) {
         if !self.in_flight.is_empty() {
             self.in_flight.clear();
-            self.close(Fault::Broken(LEFT));
+            let reason = "a pipeline was left before it had received all replies";
+            self.close(Fault::Broken(reason));
         }
         if self.is_out_of_step {
             self.close(Fault::Broken(OUT_OF_STEP));
@@ -423,7 +428,7 @@ impl<F, S> Connection<F, S> {
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed.
     #[inline]
-    pub(super) fn begin_exchange(&mut self) -> Result<()> {
+    pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
         self.check_open()
     }
@@ -432,7 +437,8 @@ impl<F, S> Connection<F, S> {
     #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         match &self.wire {
-            Ok(_) => Ok(()),
+            Ok(wire) if !wire.is_stopped() => Ok(()),
+            Ok(_) => Err(Error::broken(&self.peer, TIMED_OUT)),
             Err(dead) => Err(dead.fault.later_error(&self.peer)),
         }
     }
@@ -442,21 +448,12 @@ impl<F, S> Connection<F, S> {
         !self.is_greeted && !self.is_used
     }
 
-    /// Closes the connection, unless it is closed already. Frees its buffers.
+    /// Closes the connection, unless it is closed already, for `reason` if it has not failed. Frees its
+    /// buffers.
     #[cold]
-    pub(super) fn close(&mut self, fault: Fault) {
-        if let Ok(wire) = &self.wire {
-            let sent = wire.queue.sent();
-            self.wire = Err(Dead { fault, sent });
-        }
-    }
-
-    /// Closes the connection after its wire has failed.
-    #[cold]
-    fn close_failed(&mut self) {
+    pub(super) fn close(&mut self, reason: Fault) {
         if let Ok(wire) = &mut self.wire {
-            let fault = wire.take_fault().unwrap_or(Fault::Closed);
-            self.close(fault);
+            self.wire = Err(wire.dead(reason));
         }
     }
 
@@ -465,7 +462,7 @@ impl<F, S> Connection<F, S> {
     pub(super) fn error_of(&self, start: u64) -> Error {
         match &self.wire {
             Err(dead) => dead.error_of(start, &self.peer),
-            Ok(_) => Error::closed(&self.peer),
+            Ok(_) => Error::closed_before_reply(&self.peer),
         }
     }
 }
@@ -479,7 +476,8 @@ struct Exchange<'a, F, S> {
 impl<F, S> Drop for Exchange<'_, F, S> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.connection.close(Fault::Broken(DROPPED));
+            let reason = "an earlier exchange was not awaited to its end";
+            self.connection.close(Fault::Broken(reason));
         }
     }
 }

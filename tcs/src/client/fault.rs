@@ -2,16 +2,12 @@
 
 use std::{io, time::Duration};
 
-use crate::{Error, Execution, FrameError, Peer, Rejection};
+use crate::{Error, FrameError, Peer, Rejection};
 
-/// The reason of [`Fault::Broken`] if the server sends a message that answers no request.
-pub(super) const UNEXPECTED: &str = "the server said something that was not asked for";
-/// The reason of [`Fault::Broken`] if a pipeline is dropped or forgotten with requests in flight.
-pub(super) const LEFT: &str = "a pipeline was left before it had received all replies";
-/// The reason of [`Fault::Broken`] if the future of an exchange is dropped.
-pub(super) const DROPPED: &str = "an earlier exchange was not awaited to its end";
 /// The reason of [`Fault::Broken`] if a reply is not that of the operation that was called.
 pub(super) const OUT_OF_STEP: &str = "an earlier message was not the reply of its operation";
+/// Why a connection is closed after a timeout.
+pub(super) const TIMED_OUT: &str = "an earlier exchange timed out";
 
 /// Why a connection has failed.
 #[derive(Debug)]
@@ -23,8 +19,8 @@ pub(super) enum Fault {
     Read(io::Error),
     Write(io::Error),
     Frame(FrameError),
-    /// Nothing has arrived for this long.
-    Silent(Duration),
+    /// No complete message has arrived within this time.
+    TimedOut(Duration),
     /// The client has closed the connection, for this reason.
     Broken(&'static str),
 }
@@ -54,11 +50,11 @@ impl Fault {
     fn sent_error(&self, peer: &Peer) -> Error {
         match self {
             Self::Ended(rejection) => Error::rejected(peer, rejection.clone()),
-            Self::Closed => Error::closed(peer),
-            Self::Read(error) => Error::read(peer, clone_io_error(error)),
-            Self::Write(error) => Error::write(peer, clone_io_error(error)),
+            Self::Closed => Error::closed_before_reply(peer),
+            Self::Read(error) => Error::read(peer, io_error(error)),
+            Self::Write(error) => Error::write(peer, io_error(error)),
             Self::Frame(error) => Error::no_frame(peer, error.clone()),
-            Self::Silent(limit) => Error::reply_timed_out(peer, *limit),
+            Self::TimedOut(limit) => Error::no_message(peer, *limit).unknown(),
             Self::Broken(reason) => Error::lost(peer, reason),
         }
     }
@@ -68,8 +64,7 @@ impl Fault {
         match self {
             // A final rejection applies to every request without a reply.
             Self::Ended(_) => self.sent_error(peer),
-            Self::Frame(_) => self.sent_error(peer).with_execution(Execution::NotSent),
-            Self::Silent(limit) => Error::said_nothing(peer, *limit),
+            Self::Frame(_) | Self::TimedOut(_) => self.sent_error(peer).not_sent(),
             Self::Closed | Self::Read(_) | Self::Write(_) | Self::Broken(_) => {
                 self.later_error(peer)
             }
@@ -81,19 +76,22 @@ impl Fault {
     pub(super) fn later_error(&self, peer: &Peer) -> Error {
         match self {
             Self::Ended(rejection) => Error::ended(peer, rejection.clone()),
-            Self::Closed => Error::gone(peer),
+            Self::Closed => Error::closed_before_sent(peer),
             Self::Read(error) | Self::Write(error) => {
-                Error::gone_because(peer, clone_io_error(error))
+                Error::closed_before_sent(peer).because(io_error(error))
             }
             Self::Frame(_) => Error::broken(peer, "an earlier exchange failed"),
-            Self::Silent(_) => Error::broken(peer, "an earlier exchange timed out"),
+            Self::TimedOut(_) => Error::broken(peer, TIMED_OUT),
             Self::Broken(reason) => Error::broken(peer, reason),
         }
     }
 }
 
 /// Copies an I/O error, which is not `Clone`, because each request gets its own.
-fn clone_io_error(error: &io::Error) -> io::Error {
+///
+/// The copy is text. So the code of a stream's own error runs only for the first copy, without a lock.
+#[cold]
+pub(super) fn io_error(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
@@ -103,7 +101,7 @@ fn clone_io_error(error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RejectionKind;
+    use crate::{Execution, RejectionKind};
 
     #[test]
     fn faults_tell_whether_a_request_can_have_been_executed() {
@@ -123,7 +121,7 @@ mod tests {
             ),
             (Fault::Write(io::Error::from_raw_os_error(32)), sent, unsent),
             (Fault::Frame(FrameError::truncated()), sent, unsent),
-            (Fault::Silent(Duration::from_secs(1)), sent, unsent),
+            (Fault::TimedOut(Duration::from_secs(1)), sent, unsent),
             (Fault::Broken("it is"), sent, unsent),
         ];
         let peer = Peer::unnamed();

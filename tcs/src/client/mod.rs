@@ -16,7 +16,7 @@ mod channel;
 mod connect;
 mod connection;
 mod fault;
-mod message;
+mod incoming;
 mod options;
 mod pipeline;
 mod timer;

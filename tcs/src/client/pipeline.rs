@@ -126,7 +126,8 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// This method waits in two cases: for a greeting, and while 64 KiB of requests wait to be sent. In
     /// the second case it also reads, because a server may stop reading until its replies are read. Each
-    /// wait takes at most the reply timeout, after which the connection is closed.
+    /// wait takes at most the reply timeout. After that, nothing more is sent, and
+    /// [`receive`](Self::receive) returns the replies that have arrived, then the errors.
     ///
     /// # Errors
     ///
@@ -151,7 +152,8 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         if self.is_full() {
             return Err(Error::full(self.connection.options.max_in_flight));
         }
-        self.connection.send(|out| P::encode(request, out))?;
+        self.connection
+            .queue_request(|out| P::encode(request, out))?;
         self.send_early().await;
         Ok(())
     }
@@ -165,19 +167,20 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the reply.
+    /// Safe: the next call returns the reply. The reply timeout goes on until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
         let connection = &mut *self.connection;
         let Some(start) = connection.in_flight.front().copied() else {
             return Ok(None);
         };
-        let received = connection.in_time(Connection::poll_reply).await;
+        let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
+        let received = received.await;
         let Ok(incoming) = received else {
             connection.in_flight.pop_front();
             return Err(connection.error_of(start));
         };
         let limit = connection.options.max_frame_len;
-        let reply = incoming.into_message(&connection.peer, limit)?;
+        let reply = incoming.into_range(&connection.peer, limit)?;
         let (reply, _) = connection.decode::<P::Format, _>(reply)?;
         Ok(Some(reply))
     }
@@ -188,14 +191,19 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// itself. If 64 KiB of replies arrive first, this method returns early, and the pipeline
     /// [`is_full`](Self::is_full) until replies are received.
     ///
-    /// If the server does not read, this method waits for at most the reply timeout and then closes the
-    /// connection. It returns no error: [`receive`](Self::receive) returns that of each request.
+    /// If the server does not read, this method waits for at most the reply timeout. After that, nothing
+    /// more is sent. It returns no error: [`receive`](Self::receive) returns the replies that have
+    /// arrived, then the error of each other request.
     ///
     /// # Cancel safety
     ///
-    /// Safe: requests that were not sent are sent later.
+    /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
     pub async fn flush(&mut self) {
-        self.make_room().await;
+        // `receive` returns the error of each request.
+        let made = self
+            .connection
+            .in_time(|it| &mut it.room_timer, Connection::poll_room);
+        let _: Result<(), Failed> = made.await;
     }
 
     /// Returns the number of requests in flight, whose results were not received yet.
@@ -208,16 +216,10 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// A pipeline is full if [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in
     /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
+        let Connection { wire, options, .. } = &*self.connection;
         let in_flight = self.in_flight();
-        in_flight >= self.connection.options.max_in_flight
-            || in_flight > 0 && self.waiting() >= FULL
-    }
-
-    /// Returns the number of bytes that wait to be sent.
-    #[inline]
-    fn waiting(&self) -> usize {
-        let wire = self.connection.wire.as_ref();
-        wire.map_or(0, |wire| wire.queue.waiting())
+        in_flight >= options.max_in_flight
+            || in_flight > 0 && wire.as_ref().is_ok_and(|wire| wire.queue.waiting() >= FULL)
     }
 
     /// Sends the collected requests if they are enough for a write of their own.
@@ -230,7 +232,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let first = self.connection.in_flight.front().unwrap_or(&written);
         let waiting = wire.queue.waiting();
         if waiting >= FULL {
-            self.make_room().await;
+            self.flush().await;
         } else if waiting as u64 >= write_threshold(written - first) {
             poll_fn(|cx| {
                 let _: Poll<()> = wire.poll_flush(cx);
@@ -239,15 +241,10 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             .await;
         }
     }
-
-    /// Waits until the collected requests are sent, or 64 KiB of replies have arrived.
-    async fn make_room(&mut self) {
-        // `receive` returns the error of each request.
-        let _: Result<(), Failed> = self.connection.in_time(Connection::poll_room).await;
-    }
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    /// Waits until the collected requests are sent, or 64 KiB of replies have arrived.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         let wire = self.wire.as_mut().map_err(|_| Failed)?;
         loop {

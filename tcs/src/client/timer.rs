@@ -16,10 +16,14 @@ pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// A timer for many waits, one after the other, most of which end before their deadline.
 ///
-/// It stays set to the deadline of an earlier wait, and is reset only if it fires before the current
+/// It stays set to the deadline of an earlier wait, and is replaced only if it fires before the current
 /// deadline. So a wait reads the clock once, instead of creating and dropping a timer.
-#[derive(Debug)]
-pub(super) struct Timer(Option<Armed>);
+#[derive(Debug, Default)]
+pub(super) struct Timer {
+    armed: Option<Armed>,
+    /// When the current wait ends. It is kept if a wait is dropped, until [`end`](Self::end).
+    deadline: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Armed {
@@ -29,47 +33,44 @@ struct Armed {
 }
 
 impl Timer {
-    pub(super) const fn new() -> Self {
-        Self(None)
+    /// Ends the current wait. The next poll begins another.
+    #[inline]
+    pub(super) fn end(&mut self) {
+        self.deadline = None;
     }
 
     /// Waits for `limit`, and returns it. Without a limit, waits forever.
     ///
-    /// The wait starts with the first poll, which sets `deadline`. No limit may be shorter than an
-    /// earlier one.
+    /// The wait begins with its first poll. No limit may be shorter than an earlier one.
     #[inline]
     pub(super) fn poll_limit(
         &mut self,
         limit: Option<Duration>,
-        deadline: &mut Option<Instant>,
         cx: &mut Context<'_>,
     ) -> Poll<Duration> {
         let Some(limit) = limit else {
             return Poll::Pending;
         };
-        let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit.min(LONGEST));
+        let start = || Instant::now() + limit.min(LONGEST);
+        let deadline = *self.deadline.get_or_insert_with(start);
         self.poll_until(deadline, cx).map(|()| limit)
     }
 
     /// Waits until `deadline`, which must not be earlier than any deadline before.
     fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        // Another task gets a new timer, because it may belong to another runtime.
-        let kept = self.0.take().filter(|it| it.waker.will_wake(cx.waker()));
-        let armed = match kept {
-            Some(armed) if !armed.sleep.is_elapsed() => {
-                self.0 = Some(armed);
-                return Poll::Pending;
-            }
-            Some(mut armed) => {
-                armed.sleep.as_mut().reset(deadline);
-                armed
-            }
-            None => Armed {
-                sleep: Box::pin(sleep_until(deadline)),
-                waker: cx.waker().clone(),
-            },
-        };
-        let Armed { sleep, .. } = self.0.insert(armed);
+        // Another task gets a new timer, because it may belong to another runtime. The same waker can
+        // also be that of another runtime: then the timer fires when the first one ends, and cannot be
+        // set again.
+        if let Some(armed) = &self.armed
+            && armed.waker.will_wake(cx.waker())
+            && !armed.sleep.is_elapsed()
+        {
+            return Poll::Pending;
+        }
+        let Armed { sleep, .. } = self.armed.insert(Armed {
+            sleep: Box::pin(sleep_until(deadline)),
+            waker: cx.waker().clone(),
+        });
         // Without `unconstrained`, a `Sleep` in a task that has used up its budget wakes the task at
         // once instead of registering the timer.
         Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx)
@@ -95,21 +96,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn limit_begins_with_the_first_poll() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         for limit in [SECOND, SECOND, 5 * SECOND, LONGEST] {
-            let (start, mut deadline) = (Instant::now(), None);
-            let end = poll_fn(|cx| timer.poll_limit(Some(limit), &mut deadline, cx)).await;
+            let start = Instant::now();
+            let end = poll_fn(|cx| timer.poll_limit(Some(limit), cx)).await;
             assert_eq!((end, Instant::now()), (limit, start + limit));
+            timer.end();
         }
         let mut cx = Context::from_waker(Waker::noop());
-        let mut deadline = None;
-        assert!(timer.poll_limit(None, &mut deadline, &mut cx).is_pending());
-        assert_eq!(deadline, None);
+        assert!(timer.poll_limit(None, &mut cx).is_pending());
+        assert_eq!(timer.deadline, None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_wait_ends_at_its_deadline() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         for after in [1, 3, 3, 10] {
             let deadline = Instant::now() + after * SECOND;
             poll_fn(|cx| timer.poll_until(deadline, cx)).await;
@@ -119,7 +120,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timer_of_an_earlier_wait_does_not_end_a_later_one() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         let mut cx = Context::from_waker(Waker::noop());
         let first = Instant::now() + 5 * SECOND;
         assert!(timer.poll_until(first, &mut cx).is_pending());
@@ -142,7 +143,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timer_wakes_who_waits_last() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         let deadline = Instant::now() + SECOND;
         let tasks = [(); 2].map(|()| Arc::new(Counted(AtomicU64::new(0))));
         for task in &tasks {
@@ -157,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn task_that_has_done_enough_for_now_is_woken_all_the_same() {
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         let deadline = Instant::now() + SECOND;
         let task = Arc::new(Counted(AtomicU64::new(0)));
         let waker = Waker::from(Arc::clone(&task));

@@ -17,13 +17,18 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    fault::{Fault, UNEXPECTED},
-    message::{Incoming, not_encoded},
+    fault::{Dead, Fault, io_error},
+    incoming::Incoming,
 };
 use crate::{
-    EncodeError, FrameKind, Framing, Result, Side, Writer,
-    buffer::{ReadBuffer, Unusual, WriteBuffer},
+    EncodeError, Error, FrameKind, Framing, Result, Side, Writer,
+    buffer::{ReadAhead, ReadBuffer, Unusual, WriteBuffer},
+    runtime::wake_after_others,
 };
+
+/// How often a connection looks for what has arrived after an error of sending. With one look, it could
+/// miss a rejection that another thread of the runtime has not reported yet.
+const PATIENCE: u32 = 64;
 
 /// A stream with its buffers and the state of both directions.
 ///
@@ -35,22 +40,26 @@ pub(super) struct Wire<S> {
     /// The requests that wait to be sent.
     pub(super) queue: SendQueue,
     replies: Replies,
-    /// The error that ended sending. The server may still send the reason.
-    write_error: Option<io::Error>,
-    /// The error that ended receiving. Messages that arrived before it are still delivered.
-    read_error: Option<io::Error>,
+    /// What was read while the last message was in use.
+    ahead: ReadAhead,
+    /// Why sending has ended. The server may still send the reason, or earlier replies.
+    write_fault: Option<Fault>,
+    /// How often to look for that before the connection fails.
+    patience: u32,
+    /// Why receiving has ended. Messages that arrived before are still delivered.
+    read_fault: Option<Fault>,
     /// Why the connection failed. Set before a method returns [`Failed`].
     fault: Option<Fault>,
 }
 
-/// The connection has failed. The reason is in [`Wire::take_fault`].
+/// The connection has failed. [`Wire::dead`] returns the reason.
 ///
 /// It is zero-sized: results with the reason in them would cost each reply 50 to 80 instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed;
 
-/// Which messages are accepted: those that began to arrive after this many bytes of requests were
-/// sent.
+/// Which messages are accepted: those of which the first byte was read after this many bytes of
+/// requests were sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited(u64);
 
@@ -80,8 +89,10 @@ impl<S> Wire<S> {
             max_frame_len,
             queue: SendQueue::new(0),
             replies: Replies::new(),
-            write_error: None,
-            read_error: None,
+            ahead: ReadAhead::default(),
+            write_fault: None,
+            patience: PATIENCE,
+            read_fault: None,
             fault: None,
         }
     }
@@ -100,7 +111,15 @@ impl<S> Wire<S> {
     /// Returns `true` if nothing more arrives.
     #[inline]
     pub(super) fn has_ended(&self) -> bool {
-        self.read_error.is_some() || self.replies.buffer.has_ended()
+        self.read_fault.is_some() || self.replies.buffer.has_ended()
+    }
+
+    /// Returns `true` if the input has ended without a byte in `incoming`, before anything was sent.
+    ///
+    /// With a framing of one exchange, the end of the input is a message, though an empty one.
+    pub(super) fn has_ended_unasked(&self, incoming: &Incoming) -> bool {
+        let is_empty = matches!(incoming, Incoming::Message(range) if range.is_empty());
+        is_empty && self.has_ended() && self.queue.sent() == 0
     }
 
     /// Sets the reason of a failure.
@@ -113,20 +132,32 @@ impl<S> Wire<S> {
     /// Fails a connection on which nothing more arrives.
     #[cold]
     pub(super) fn fail_ended(&mut self) -> Failed {
-        let fault = match (self.write_error.take(), self.read_error.take()) {
-            // If the server closes the connection while requests are sent, both directions can fail.
-            // Report the error of sending.
-            (Some(source), _) => Fault::Write(source),
-            (None, Some(source)) => Fault::Read(source),
-            (None, None) => Fault::Closed,
-        };
-        self.fail(fault)
+        // If the server closes the connection while requests are sent, both directions can fail.
+        // Report the error of sending.
+        let fault = self.write_fault.take().or(self.read_fault.take());
+        self.fail(fault.unwrap_or(Fault::Closed))
     }
 
-    /// Returns why the connection failed.
+    /// Ends sending, because it has taken too long. What has arrived can still be received.
     #[cold]
-    pub(super) fn take_fault(&mut self) -> Option<Fault> {
-        self.fault.take()
+    pub(super) fn stop_sending(&mut self, timed_out: Fault) {
+        self.queue.clear();
+        self.write_fault = Some(timed_out);
+        self.patience = 0;
+    }
+
+    /// Returns `true` after [`stop_sending`](Self::stop_sending).
+    #[inline]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.patience == 0
+    }
+
+    /// Returns why the connection failed. If it did not, `reason` is why it is closed.
+    #[cold]
+    pub(super) fn dead(&mut self, reason: Fault) -> Dead {
+        let fault = self.fault.take().unwrap_or(reason);
+        let sent = self.queue.sent();
+        Dead { fault, sent }
     }
 
     /// Takes the next message or rejection from the received bytes, if one is complete. Does no I/O.
@@ -164,7 +195,8 @@ impl<S> Wire<S> {
                 }
             };
             if sent < awaited.0 {
-                return Err(self.fail(Fault::Broken(UNEXPECTED)));
+                let reason = "the server said something that was not asked for";
+                return Err(self.fail(Fault::Broken(reason)));
             }
             return Ok(Some(incoming));
         }
@@ -191,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             if self.poll_read(cx).is_pending() {
                 let _: Poll<()> = self.poll_flush(cx);
-                return Poll::Pending;
+                return self.poll_unsendable(cx).map(Err);
             }
         }
     }
@@ -202,24 +234,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.has_ended() {
             return Poll::Pending;
         }
-        let unread = self.replies.buffer.unread();
-        let read = ready!(self.replies.buffer.poll_fill(cx, &mut self.stream));
+        let Self { replies, ahead, .. } = self;
+        let unread = replies.buffer.unread();
+        let read = if ahead.is_empty() {
+            ready!(replies.buffer.poll_fill(cx, &mut self.stream))
+        } else {
+            ready!(replies.buffer.poll_read_after(ahead, cx, &mut self.stream))
+        };
         self.replies.note_read(unread, self.queue.sent());
-        if let Err(error) = read {
-            self.read_error = Some(error);
-        }
+        self.read_fault = read.err().map(|error| Fault::Read(io_error(&error)));
         Poll::Ready(())
     }
 
     /// Sends the queued requests. Ready when all are sent, or if sending has failed.
     #[inline]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.write_error.is_some() {
+        if self.write_fault.is_some() {
             return Poll::Ready(());
         }
         if let Err(error) = ready!(self.queue.poll_flush(cx, &mut self.stream)) {
-            self.write_error = Some(error);
+            self.write_fault = Some(Fault::Write(io_error(&error)));
         }
+        Poll::Ready(())
+    }
+
+    /// Fails the connection if sending has ended and nothing arrives. Before, lets the runtime look a few
+    /// times whether something has arrived.
+    #[inline]
+    pub(super) fn poll_unsendable(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
+        if self.write_fault.is_none() {
+            return Poll::Pending;
+        }
+        if self.patience == 0 {
+            return Poll::Ready(self.fail_ended());
+        }
+        self.patience -= 1;
+        wake_after_others(cx);
+        Poll::Pending
+    }
+
+    /// Waits for the end of the input while the last message is in use.
+    #[cold]
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_ended() {
+            return Poll::Ready(());
+        }
+        let read = ready!(self.ahead.poll_read(cx, &mut self.stream));
+        self.read_fault = read.err().map(|error| Fault::Read(io_error(&error)));
         Poll::Ready(())
     }
 }
@@ -322,6 +383,17 @@ impl SendQueue {
     }
 }
 
+/// Returns the error for a request that is not in the buffer.
+#[cold]
+fn not_encoded(unusual: Unusual) -> Error {
+    match unusual {
+        Unusual::Last | Unusual::Nothing { .. } => Error::encode(EncodeError::new("there is none")),
+        Unusual::Error { text, .. } => Error::encode(EncodeError::new(text)),
+        Unusual::Encode { error, .. } => Error::encode(error),
+        Unusual::Frame { error, .. } => Error::unsendable(error),
+    }
+}
+
 /// The received bytes, and which requests they can answer.
 ///
 /// A message answers only requests that were sent before its first byte was read. So a message that
@@ -330,7 +402,8 @@ impl SendQueue {
 #[derive(Debug)]
 struct Replies {
     buffer: ReadBuffer,
-    /// The number of bytes of requests that were sent before the next frame began to arrive.
+    /// The number of bytes of requests that were sent before the first byte of the next frame was
+    /// read.
     sent_before: u64,
     /// The parts of the buffer that were read after its first byte, oldest first. Usually there are
     /// none, or one while a frame is incomplete.

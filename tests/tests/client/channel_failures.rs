@@ -1,6 +1,12 @@
 //! What ends a channel is told to every call, with whether it can have been executed.
 
-use std::time::Duration;
+use std::{
+    fmt, io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use tcs::{Channel, ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed};
 use tcs_tests::{
@@ -11,6 +17,7 @@ use tcs_tests::{
     raw_server::RawServer,
     within,
 };
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What an error says of a call.
 async fn info(call: Call) -> (ErrorKind, Execution) {
@@ -321,4 +328,116 @@ fn channel_needs_a_runtime() {
     let connection = Connection::<LengthPrefixed, _>::over(near);
     let error = connection.into_channel().expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::Runtime);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_since_a_dropped_call_is_not_told_as_the_wait_of_a_later_one() {
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, mut peer) = memory_with(&options, 64);
+    let dropped = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    dropped.drop().await;
+    pass(Duration::from_secs(7)).await;
+    let error = call(&channel, "two").error().await;
+    let told = (error.kind(), error.execution());
+    assert_eq!(told, (ErrorKind::TimedOut, Execution::Unknown));
+    let text = "no complete message from unnamed peer within 8s (`reply_timeout`)";
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn call_that_moves_to_another_task_is_woken_there() {
+    let (channel, mut peer) = memory(64);
+    let mut call = Box::pin(async move { channel.call::<Owned>("one").await });
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    let call = tokio::spawn(call);
+    hears(&mut peer, "one").await;
+    settle().await;
+    within(peer.send(frame(b"1"))).await;
+    let reply = within(call).await.expect("no panic");
+    assert_eq!(reply.expect("a reply"), "1");
+}
+
+#[tokio::test]
+async fn waker_that_panics_keeps_no_other_call_from_its_reply() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let (channel, mut peer) = memory(64);
+    let waker = Waker::from(Arc::new(Panics));
+    let mut first = pin!(channel.call::<Owned>("one"));
+    let mut cx = Context::from_waker(&waker);
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    let second = call(&channel, "two");
+    hears(&mut peer, "one").await;
+    hears(&mut peer, "two").await;
+    within(peer.send([frame(b"1"), frame(b"2")].concat())).await;
+    assert_eq!(second.reply().await, "2");
+    assert_eq!(within(first).await.expect("a reply"), "1");
+}
+
+/// A stream that reports, once something was written, an error whose text cannot be written.
+#[derive(Debug, Default)]
+struct Untold {
+    reader: Option<Waker>,
+    is_written: bool,
+}
+
+impl fmt::Display for Untold {
+    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("on purpose");
+    }
+}
+
+impl std::error::Error for Untold {}
+
+impl AsyncRead for Untold {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_written {
+            return Poll::Ready(Err(io::Error::other(Self::default())));
+        }
+        self.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Untold {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.is_written = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn error_of_a_stream_whose_text_panics_fails_all_calls() {
+    let connection = Connection::<LengthPrefixed, _>::over(Untold::default());
+    let channel = connection.into_channel().expect("a runtime");
+    let calls = ["one", "two"].map(|request| call(&channel, request));
+    let lost = (ErrorKind::Broken, Execution::Unknown);
+    for call in calls {
+        assert_eq!(info(call).await, lost);
+    }
 }

@@ -1,14 +1,26 @@
 //! Replies that are none, and requests that cannot be sent, are errors that say why.
 
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use tcs::{
-    ConnectOptions, Connection, Contract, Encode, EncodeError, ErrorKind, Execution, Lines, Plain,
-    UntilEof, Writer,
+    ConnectOptions, Connection, Contract, Encode, EncodeError, ErrorKind, Execution, Framing,
+    LengthPrefixed, Lines, Plain, Raw, UntilEof, Writer,
 };
 use tcs_tests::{
+    RawPeer,
+    channel::Owned,
     client::{Prefixed, Text, chain, hears},
     frame,
     raw_server::RawServer,
     within,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
 };
 
 #[tokio::test]
@@ -222,4 +234,117 @@ async fn request_that_cannot_be_sent_is_not_and_the_connection_goes_on() {
     within(server)
         .await
         .expect("the server saw what it expects");
+}
+
+/// Asks a server that has closed in memory, and said `greeting` before.
+async fn ask_closed<F: Framing>(greeting: &[u8], request: &str) -> tcs::Result<String> {
+    let (near, far) = tokio::io::duplex(64);
+    let mut peer = RawPeer::over(far);
+    within(peer.send(greeting)).await;
+    drop(peer);
+    let mut connection = Connection::<F, _>::over(near);
+    let reply = within(connection.call::<Text<F>>(request)).await;
+    reply.map(str::to_owned)
+}
+
+#[tokio::test]
+async fn server_that_closed_before_one_exchange_has_sent_no_reply() {
+    let asked = [
+        ask_closed::<Raw>(b"", "x").await,
+        ask_closed::<UntilEof>(b"", "x").await,
+    ];
+    for error in asked.map(|reply| reply.expect_err("nothing was sent")) {
+        let told = (error.kind(), error.execution());
+        assert_eq!(told, (ErrorKind::Closed, Execution::NotSent), "{error}");
+    }
+    let greeted = ask_closed::<UntilEof>(b"hello", "x").await;
+    assert_eq!(greeted.expect("a greeting"), "hello");
+}
+
+#[test]
+fn connection_goes_over_to_another_runtime() {
+    let (near, far) = tokio::io::duplex(64);
+    let mut peer = RawPeer::over(far);
+    let mut connection = Connection::<LengthPrefixed, _>::over(near);
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let reply = runtime.block_on(async {
+            let server = async {
+                hears(&mut peer, "x").await;
+                within(peer.send(frame(b"y"))).await;
+            };
+            let call = connection.call::<Prefixed>("x");
+            tokio::join!(call, server).0.map(str::to_owned)
+        });
+        assert_eq!(reply.expect("a reply"), "y");
+    }
+}
+
+/// A stream whose first write fails. It has nothing to read, or is reset by then.
+#[derive(Debug)]
+struct Deaf {
+    is_reset: bool,
+    has_failed: bool,
+}
+
+impl AsyncRead for Deaf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        _buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_reset && self.has_failed {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        _bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        assert!(!self.has_failed, "it writes after an error");
+        self.has_failed = true;
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_write_is_told_at_once_although_nothing_arrives() {
+    let began = Instant::now();
+    for is_reset in [false, true] {
+        let deaf = || {
+            let has_failed = false;
+            Connection::<LengthPrefixed, _>::over(Deaf {
+                is_reset,
+                has_failed,
+            })
+        };
+        let mut connection = deaf();
+        let call = connection.call::<Prefixed>("x").await.map(drop);
+        let mut connection = deaf();
+        let mut pipeline = connection.pipeline::<Prefixed>();
+        pipeline.send("x").await.expect("in flight");
+        let pipelined = pipeline.receive().await.map(drop);
+        let channel = deaf().into_channel().expect("a runtime");
+        let shared = channel.call::<Owned>("x").await.map(drop);
+        for error in [call, pipelined, shared].map(Result::unwrap_err) {
+            let told = (error.kind(), error.execution());
+            assert_eq!(told, (ErrorKind::Closed, Execution::NotSent), "{error}");
+            let source = std::error::Error::source(&error).expect("the error of the stream");
+            assert_eq!(source.to_string(), "connection aborted");
+        }
+    }
+    assert_eq!(began.elapsed().as_nanos(), 0);
 }

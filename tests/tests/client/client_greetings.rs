@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use tcs::{
-    Channel, Client, Connection, ErrorKind, Execution, LengthPrefixed, Lines, Plain, Raw,
-    Rejection, RejectionKind, client_protocol, server_protocol,
+    Channel, Client, ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Lines,
+    Plain, Raw, Rejection, RejectionKind, client_protocol, server_protocol,
 };
 use tcs_tests::{
     Heard, RawPeer, client::chain, control, counted, frame, raw_server::RawServer, within,
@@ -172,6 +172,7 @@ async fn rejection_in_place_of_the_greeting_is_told_once() {
         error.rejection().map(Rejection::kind),
         Some(RejectionKind::Busy)
     );
+    assert_eq!(error.execution(), Execution::NotSent);
     let call = tokio::spawn(async move {
         let reply = connection.call::<Rejected>("two").await;
         reply.expect("a reply")
@@ -191,7 +192,7 @@ async fn greeting_that_does_not_come_is_told_before_anything_is_sent() {
         (error.kind(), error.execution()),
         (ErrorKind::TimedOut, Execution::NotSent)
     );
-    let text = "unnamed peer said nothing within 30s (`reply_timeout`)";
+    let text = "no complete message from unnamed peer within 30s (`reply_timeout`)";
     assert_eq!(error.to_string(), text);
 
     let (near, far) = tokio::io::duplex(64);
@@ -298,4 +299,19 @@ async fn channel_of_operations_needs_the_greeting_before() {
     assert_eq!(error.kind(), ErrorKind::Request, "{error:?}");
     drop(bank);
     within(server).await.expect("nothing was asked");
+}
+
+#[tokio::test]
+async fn greeting_that_cannot_be_read_leaves_the_request_unsent() {
+    let (near, far) = tokio::io::duplex(64);
+    let mut peer = RawPeer::over(far);
+    let options = ConnectOptions::new().max_frame_len(4);
+    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    within(peer.send([frame(b"too large"), frame(b"\xff")].concat())).await;
+    let too_large = within(connection.call::<Rejected>("one")).await;
+    let no_text = within(connection.receive::<&str, Plain>()).await;
+    for error in [too_large.map(drop), no_text.map(drop)].map(Result::unwrap_err) {
+        let told = (error.kind(), error.execution());
+        assert_eq!(told, (ErrorKind::Reply, Execution::NotSent), "{error}");
+    }
 }

@@ -1,10 +1,12 @@
 //! What a server rejects, its client is told, and may go on if the server does.
 
-use tcs::{Connection, ErrorKind, Execution, RejectionKind};
+use std::time::Duration;
+
+use tcs::{Connection, ErrorKind, Execution, LengthPrefixed, RejectionKind};
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, chain, hears},
-    control, frame,
+    control, frame, patiently,
     raw_server::RawServer,
     within,
 };
@@ -185,5 +187,48 @@ fn said(kind: RejectionKind) -> &'static str {
     match kind {
         RejectionKind::Error => "answered with an error",
         _ => "rejected the request",
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_said_is_told_although_it_stops_reading() {
+    let large = "x".repeat(1_000);
+    for ends in [false, true] {
+        for early in [control(0x03, "too large"), frame(b"early")] {
+            let (near, far) = tokio::io::duplex(64);
+            let mut peer = RawPeer::over(far);
+            let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
+            let began = tokio::time::Instant::now();
+            let server = async {
+                within(peer.receive(4)).await;
+                within(peer.send(&early)).await;
+                if ends {
+                    peer.finish().await;
+                }
+            };
+            let (told, ()) =
+                patiently(async { tokio::join!(connection.call::<Prefixed>(&large), server) })
+                    .await;
+            match told {
+                Ok(reply) => assert_eq!(frame(reply.as_bytes()), early),
+                Err(error) => {
+                    let rejection = error.rejection().expect("rejected");
+                    assert_eq!(rejection.kind(), RejectionKind::TooLarge);
+                }
+            }
+            let limit = Duration::from_secs(if ends { 0 } else { 30 });
+            assert_eq!(began.elapsed(), limit);
+            let error = within(connection.call::<Prefixed>("next")).await;
+            let error = error.expect_err("it is closed");
+            assert_eq!(error.execution(), Execution::NotSent, "{error}");
+            let kind = if ends {
+                ErrorKind::Closed
+            } else {
+                ErrorKind::Broken
+            };
+            assert_eq!(error.kind(), kind, "{error}");
+            // It does not wait any more.
+            assert_eq!(began.elapsed(), limit);
+        }
     }
 }

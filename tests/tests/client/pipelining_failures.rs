@@ -6,7 +6,7 @@ use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Pipe
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, chain, hears},
-    control, frame,
+    control, frame, patiently,
     pipeline::{info, memory, receive, send, waits},
     raw_server::RawServer,
     within,
@@ -224,4 +224,76 @@ async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
     let mut peer = within(server).await.expect("all was sent");
     within(peer.send(frame(b"2"))).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
+    let (near, far) = tokio::io::duplex(64);
+    let mut peer = RawPeer::over(far);
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
+    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    send(&mut pipeline, &["one", "two"]).await;
+    for reply in [Some("1"), None] {
+        let began = tokio::time::Instant::now();
+        let impatient = async {
+            loop {
+                let receive = pipeline.receive();
+                if let Ok(reply) = tokio::time::timeout(Duration::from_secs(2), receive).await {
+                    break reply.map(|reply| reply.map(str::to_owned));
+                }
+                if let Some(reply) = reply {
+                    peer.send(frame(reply.as_bytes())).await;
+                }
+                pipeline.flush().await;
+            }
+        };
+        match (within(impatient).await, reply) {
+            (Ok(received), Some(reply)) => assert_eq!(received.as_deref(), Some(reply)),
+            (received, _) => {
+                assert_eq!(
+                    info(received.map(Option::unwrap_or_default)),
+                    (ErrorKind::TimedOut, Execution::Unknown)
+                );
+                assert_eq!(began.elapsed(), Duration::from_secs(3));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_timeout_goes_on_while_a_flush_is_dropped_and_repeated() {
+    let (near, _far) = tokio::io::duplex(64);
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
+    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    send(&mut pipeline, &[&"x".repeat(80)]).await;
+    let began = tokio::time::Instant::now();
+    let impatient = async {
+        while tokio::time::timeout(Duration::from_secs(2), pipeline.flush())
+            .await
+            .is_err()
+        {}
+    };
+    within(impatient).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_that_arrived_is_received_after_a_send_that_timed_out() {
+    let (mut connection, mut peer) = memory(64);
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    send(&mut pipeline, &["one"]).await;
+    pipeline.flush().await;
+    hears(&mut peer, "one").await;
+    peer.send(frame(b"1")).await;
+    let large = "x".repeat(100_000);
+    patiently(pipeline.send(&large)).await.expect("in flight");
+    let error = pipeline.send("two").await.expect_err("timed out");
+    let told = (error.kind(), error.execution());
+    assert_eq!(told, (ErrorKind::Broken, Execution::NotSent), "{error}");
+    assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
+    let error = info(receive(&mut pipeline).await);
+    assert_eq!(error, (ErrorKind::TimedOut, Execution::Unknown));
+    assert_eq!(pipeline.in_flight(), 0);
 }

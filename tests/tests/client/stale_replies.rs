@@ -37,7 +37,7 @@ async fn reply_timeout_closes_the_connection_and_says_so() {
     );
     assert_eq!(
         error.to_string(),
-        format!("no reply from {addr} within 30ms (`reply_timeout`)")
+        format!("no complete message from {addr} within 30ms (`reply_timeout`)")
     );
     let error = within(connection.call::<Prefixed>("second"))
         .await

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{reply::Reply, shared::Shared};
+use super::{shared::Shared, slots::Reply};
 use crate::{EncodeError, Error, Framing, Result, Writer};
 
 /// A call. Dropping it frees its slot.
@@ -85,7 +85,7 @@ where
         };
         let limit = shared.options.max_frame_len;
         let start = state.queue.push(&mut state.framing, limit, encode)?;
-        self.number = Some(state.calls.open(start, waker));
+        self.number = Some(state.slots.open(start, waker));
         Shared::unlock_and_wake_driver(guard);
         Ok(true)
     }
@@ -100,7 +100,7 @@ where
             return Poll::Pending;
         }
         let mut state = shared.lock();
-        if let Some(result) = state.calls.take(number, || shared.timed_out()) {
+        if let Some(result) = state.slots.collect(number, || shared.timed_out()) {
             self.number = None;
             shared.unlock(state);
             return Poll::Ready(result);
@@ -115,7 +115,7 @@ where
     fn watch(&self, number: usize, waker: &Waker) {
         // Cloned before the state is locked. The former waker is dropped after it is unlocked.
         let mut registered = Some(waker.clone());
-        let is_open = self.shared.lock().calls.watch(number, &mut registered);
+        let is_open = self.shared.lock().slots.watch(number, &mut registered);
         if !is_open {
             waker.wake_by_ref();
         }

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     mem::{replace, take},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -15,14 +16,13 @@ use tokio::{
 
 use super::{
     super::{
-        fault::{Dead, Fault, OUT_OF_STEP},
-        message::too_large,
+        fault::{Fault, OUT_OF_STEP},
         timer::LONGEST,
         wire::{Awaited, Failed, Wire, write_threshold},
     },
     shared::{Shared, State, ticks_in},
 };
-use crate::Framing;
+use crate::{Error, Framing};
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             // If sending has failed, the server may have said why before it closed. So reading goes on.
             let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.queue.waiting() == 0;
             if is_idle && (step == Step::Listen || !is_sent) {
-                return Poll::Pending;
+                return self.wire.poll_unsendable(cx);
             }
         }
     }
@@ -124,12 +124,12 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 return Err(wire.fail_ended());
             }
         }
-        if state.is_left && state.calls.oldest_start().is_none() {
+        if state.is_closed && state.slots.oldest_start().is_none() {
             return Err(wire.fail(Fault::Broken("all its handles are gone")));
         }
         let step = if wire.queue.waiting() > 0 {
             Step::Send
-        } else if state.calls.settled() > 0 && !self.has_yielded {
+        } else if state.slots.settled() > 0 && !self.has_yielded {
             // Callers that just got replies often ask again at once. Yield, so that their requests join
             // this write.
             Step::Yield
@@ -144,7 +144,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         // the last handle the end.
         let listens = step != Step::Yield;
         let former = replace(&mut state.driver, waker.take_if(|_| listens));
-        if self.ticker.is_none() && state.calls.len() > 0 {
+        if self.ticker.is_none() && state.slots.len() > 0 {
             self.ticker = self.period.map(new_ticker);
         }
         shared.unlock(guard);
@@ -157,11 +157,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         while let Some(ticker) = &mut self.ticker {
             ready!(ticker.poll_tick(cx));
             let mut state = self.shared.lock();
-            if !state.calls.tick(&mut self.wakers) {
+            if !state.slots.tick(&mut self.wakers) {
                 let limit = self.shared.options.reply_timeout.unwrap_or_default();
-                return Poll::Ready(self.wire.fail(Fault::Silent(limit)));
+                return Poll::Ready(self.wire.fail(Fault::TimedOut(limit)));
             }
-            if state.calls.len() == 0 {
+            if state.slots.len() == 0 {
                 self.ticker = None;
             }
             drop(state);
@@ -180,23 +180,23 @@ fn hand_out<F: Framing, S>(
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Failed> {
     let (peer, limit) = (&shared.peer, shared.options.max_frame_len);
-    state.calls.note_arrival();
+    state.slots.note_arrival();
     let sent = wire.queue.sent();
-    let mut oldest = state.calls.oldest_start();
+    let mut oldest = state.slots.oldest_start();
     let begin = oldest.unwrap_or(sent);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
     while let Some(incoming) =
         wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
     {
-        match incoming.into_message(peer, limit) {
+        match incoming.into_range(peer, limit) {
             Ok(message) => {
                 let reply = wire.message(message);
-                let no_memory = || too_large(peer, reply.len(), limit);
-                state.calls.reply(reply, wakers, no_memory);
+                let no_memory = || Error::too_large(peer, reply.len(), limit);
+                state.slots.reply(reply, wakers, no_memory);
             }
-            Err(error) => state.calls.fail(error, wakers),
+            Err(error) => state.slots.fail(error, wakers),
         }
-        oldest = state.calls.oldest_start();
+        oldest = state.slots.oldest_start();
         if oldest.is_some_and(|oldest| oldest >= enough) {
             // So that these callers can send again while the others still wait.
             return Ok(true);
@@ -216,7 +216,8 @@ fn new_ticker(period: Duration) -> Interval {
 impl<F: Framing, S> Driver<F, S> {
     fn wake(&mut self) {
         for waker in self.wakers.drain(..) {
-            waker.wake();
+            // A waker that panics must not keep the others from their replies.
+            drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
         }
     }
 }
@@ -225,14 +226,11 @@ impl<F: Framing, S> Drop for Driver<F, S> {
     /// Tells all callers that the connection has failed, also if the runtime ends before it.
     fn drop(&mut self) {
         let Self { shared, wire, .. } = self;
-        let fault = wire.take_fault();
-        let fault = fault.unwrap_or(Fault::Broken("the task that serves it was ended"));
-        let sent = wire.queue.sent();
-        let dead = Dead { fault, sent };
+        let dead = wire.dead(Fault::Broken("the task that serves it was ended"));
         let mut state = shared.lock();
-        while let Some(start) = state.calls.oldest_start() {
+        while let Some(start) = state.slots.oldest_start() {
             let error = dead.error_of(start, &shared.peer);
-            state.calls.fail(error, &mut self.wakers);
+            state.slots.fail(error, &mut self.wakers);
         }
         state.queue.clear();
         state.dead = Some(dead);

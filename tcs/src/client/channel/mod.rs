@@ -5,25 +5,24 @@
 //! 2. The driver reads, copies each reply into the slot of its call, takes the queued requests, unlocks, wakes
 //!    the callers, and sends ([`driver`]).
 //! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
-//!    ([`reply`]).
+//!    ([`slots`]).
 
 use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{driver::Driver, shared::Shared};
-use super::{connection::Connection, message::decode_bytes};
+use super::connection::Connection;
 use crate::{
-    CallContract, CallOwned, ClientProtocol, Encode as _, Error, Frame, Framing, LengthPrefixed,
-    Peer, Result, Writer,
+    CallContract, CallOwned, ClientProtocol, Decode, Encode as _, Error, Frame, Framing,
+    LengthPrefixed, Peer, Result, Writer,
     runtime::{Instead, inside_runtime},
 };
 
 mod call;
-mod calls;
 mod driver;
-mod reply;
 mod shared;
+mod slots;
 
 /// A connection that many tasks share. It is cheap to clone, and each clone can call at any time.
 ///
@@ -35,6 +34,11 @@ mod shared;
 /// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order, each for at
 /// most the [`reply_timeout`](crate::ConnectOptions::reply_timeout). A call that has room waits for its
 /// reply for that time again, and up to an eighth or 1 ms more, because one timer serves all calls.
+/// Replies that were not collected have no limit of their own: each has at most
+/// [`max_frame_len`](crate::ConnectOptions::max_frame_len) bytes, until its caller is polled or dropped.
+///
+/// **Encoding.** Requests are encoded while the channel is locked. `encode` and `prepare_request` must
+/// not wait for another call of the same channel.
 ///
 /// **Late and dropped calls.** Replies come in the order of the requests, so a call that is late or
 /// was dropped keeps its place. Its reply is dropped when it arrives, and reaches no other caller. The
@@ -110,6 +114,11 @@ impl<F: Framing> Channel<F> {
     /// Those of [`Connection::exchange`]; `TimedOut` if there was no room in time; and `Request` if the
     /// protocol has a greeting and none was received before the connection was shared.
     ///
+    /// # Panics
+    ///
+    /// If the channel is full, has a reply timeout, and is called outside of a tokio runtime with a
+    /// clock (`enable_time`).
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the reply. Whether the request is executed is then unknown, and the
@@ -178,11 +187,9 @@ impl<F: Framing> Channel<F> {
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
         let mut scratch = Vec::new();
-        let decoded = decode_bytes::<P::Format, _>(self.peer(), &reply.0, &mut scratch);
-        let output = decoded.and_then(|reply| {
-            process(reply).ok_or_else(|| super::message::wrong_operation(self.peer()))
-        });
-        output.inspect_err(|_| self.handle.0.end_out_of_step())
+        decode_bytes::<P::Format, _>(self.peer(), &reply.0, &mut scratch)
+            .and_then(|reply| process(reply).ok_or_else(|| Error::wrong_operation(self.peer())))
+            .inspect_err(|_| self.handle.0.end_out_of_step())
     }
 
     /// Sends the request of `protocol`, and returns what the protocol makes of the reply.
@@ -236,7 +243,7 @@ where
                 "a `Codec` has no channels: use `Connection::pipeline`"
             );
         }
-        self.begin_exchange()?;
+        self.check_usable()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let is_greeted = !self.is_fresh();
         let Self {
@@ -257,6 +264,15 @@ where
     }
 }
 
+/// Decodes a reply, which may also borrow what its format writes to `scratch`.
+fn decode_bytes<'a, Format, T: Decode<'a, Format>>(
+    peer: &Peer,
+    frame: &'a [u8],
+    scratch: &'a mut Vec<u8>,
+) -> Result<T> {
+    T::decode(Frame::new(frame).with_scratch(scratch)).map_err(|source| Error::decode(peer, source))
+}
+
 impl<F: Framing> Clone for Channel<F> {
     fn clone(&self) -> Self {
         Self {
@@ -267,7 +283,7 @@ impl<F: Framing> Clone for Channel<F> {
 
 impl<F: Framing> Drop for Handle<F> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.close();
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::{
     super::{fault::Dead, options::ConnectOptions, wire::SendQueue},
-    calls::Calls,
+    slots::Slots,
 };
 use crate::{Error, Framing, Peer, framing::FirstFrame};
 
@@ -37,13 +37,13 @@ pub(super) struct State<F> {
     pub(super) framing: FirstFrame<F>,
     /// The requests that the driver has not taken yet.
     pub(super) queue: SendQueue,
-    pub(super) calls: Calls,
+    pub(super) slots: Slots,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
     /// Why nothing can be asked any more.
     pub(super) dead: Option<Dead>,
     /// Whether the last handle was dropped.
-    pub(super) is_left: bool,
+    pub(super) is_closed: bool,
     /// Whether a reply was not that of the operation that was called.
     pub(super) is_out_of_step: bool,
 }
@@ -72,19 +72,19 @@ impl<F: Framing> Shared<F> {
             state: Mutex::new(State {
                 framing,
                 queue: SendQueue::new(written),
-                calls: Calls::new(ticks),
+                slots: Slots::new(ticks),
                 driver: None,
                 dead: None,
-                is_left: false,
+                is_closed: false,
                 is_out_of_step: false,
             }),
         }
     }
 
     /// Tells the driver that the last handle was dropped.
-    pub(super) fn leave(&self) {
+    pub(super) fn close(&self) {
         let mut state = self.lock();
-        state.is_left = true;
+        state.is_closed = true;
         Self::unlock_and_wake_driver(state);
     }
 
@@ -130,7 +130,7 @@ impl<F: Framing> Shared<F> {
     #[cold]
     pub(super) fn abandon(&self, number: usize) {
         let mut state = self.lock();
-        let waker = state.calls.abandon(number);
+        let waker = state.slots.abandon(number);
         self.unlock(state);
         drop(waker);
     }
@@ -152,7 +152,7 @@ impl<F: Framing> Shared<F> {
 impl<F> State<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        self.calls.len() < options.max_in_flight && self.queue.waiting() < QUEUED
+        self.slots.len() < options.max_in_flight && self.queue.waiting() < QUEUED
     }
 }
 

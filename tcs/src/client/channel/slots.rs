@@ -1,12 +1,13 @@
 //! The calls of a channel, in the order in which their replies come.
 
-use std::{mem, task::Waker};
+use std::{cell::Cell, mem, task::Waker};
 
-use super::reply::Reply;
 use crate::Error;
 
 /// The number of no slot.
 const NONE: usize = usize::MAX;
+/// The largest capacity that is kept. The buffer of a larger reply is freed with it.
+const LARGEST_SPARE: usize = 4 * 1024;
 
 /// The calls of a channel, each in a numbered slot.
 ///
@@ -15,8 +16,8 @@ const NONE: usize = usize::MAX;
 /// settled, but not collected, is in neither. `slab` and a queue of numbers would cost a tenth of a
 /// call (decision 014).
 #[derive(Debug)]
-pub(super) struct Calls {
-    slots: Vec<Slot>,
+pub(super) struct Slots {
+    list: Vec<Slot>,
     /// The first free slot.
     free: usize,
     /// The call whose reply is the next to come.
@@ -64,11 +65,11 @@ enum Stage {
     Settled,
 }
 
-impl Calls {
+impl Slots {
     /// Creates a list of calls that may take `limit` ticks each.
     pub(super) const fn new(limit: u32) -> Self {
         Self {
-            slots: Vec::new(),
+            list: Vec::new(),
             free: NONE,
             oldest: NONE,
             newest: NONE,
@@ -84,7 +85,7 @@ impl Calls {
     #[inline(always)]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
         let mut number = self.free;
-        match self.slots.get_mut(number) {
+        match self.list.get_mut(number) {
             Some(slot) => {
                 self.free = slot.next;
                 slot.stage = Stage::Open;
@@ -98,7 +99,7 @@ impl Calls {
         self.used += 1;
         if self.oldest == NONE {
             self.oldest = number;
-        } else if let Some(newest) = self.slots.get_mut(self.newest) {
+        } else if let Some(newest) = self.list.get_mut(self.newest) {
             newest.next = number;
         }
         self.newest = number;
@@ -107,7 +108,7 @@ impl Calls {
 
     #[cold]
     fn add(&mut self, start: u64, waker: Waker) -> usize {
-        self.slots.push(Slot {
+        self.list.push(Slot {
             stage: Stage::Open,
             result: Ok(Vec::new()),
             waker: Some(waker),
@@ -115,17 +116,17 @@ impl Calls {
             made: self.now,
             next: NONE,
         });
-        self.slots.len() - 1
+        self.list.len() - 1
     }
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
-    pub(super) fn take(
+    pub(super) fn collect(
         &mut self,
         number: usize,
         timed_out: impl FnOnce() -> Error,
     ) -> Option<Result<Reply, Error>> {
-        let slot = self.slots.get_mut(number)?;
+        let slot = self.list.get_mut(number)?;
         match slot.stage {
             Stage::Settled => {
                 let result = mem::replace(&mut slot.result, Ok(Reply::take_spare()));
@@ -144,7 +145,7 @@ impl Calls {
     /// Exchanges the waker of a call. Returns `false` if the call has a result, so that nobody wakes it.
     #[cold]
     pub(super) fn watch(&mut self, number: usize, waker: &mut Option<Waker>) -> bool {
-        match self.slots.get_mut(number) {
+        match self.list.get_mut(number) {
             Some(slot) if slot.stage == Stage::Open => {
                 mem::swap(&mut slot.waker, waker);
                 true
@@ -155,7 +156,7 @@ impl Calls {
 
     /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
     pub(super) fn abandon(&mut self, number: usize) -> Option<Waker> {
-        let slot = self.slots.get_mut(number)?;
+        let slot = self.list.get_mut(number)?;
         let waker = slot.waker.take();
         if slot.stage == Stage::Settled {
             // Dropped, because a large reply must not keep its memory in the slot.
@@ -171,7 +172,7 @@ impl Calls {
     /// Returns the position of the request whose reply is the next to come.
     #[inline]
     pub(super) fn oldest_start(&self) -> Option<u64> {
-        self.slots.get(self.oldest).map(|slot| slot.start)
+        self.list.get(self.oldest).map(|slot| slot.start)
     }
 
     /// Settles the oldest call with a reply, or with the error of `no_memory` if it cannot be copied.
@@ -206,7 +207,7 @@ impl Calls {
     #[inline]
     fn settle(&mut self, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
         let number = self.oldest;
-        let slot = self.slots.get_mut(number)?;
+        let slot = self.list.get_mut(number)?;
         self.oldest = slot.next;
         if slot.stage == Stage::Abandoned {
             self.release(number);
@@ -214,7 +215,7 @@ impl Calls {
         }
         self.settled += 1;
         // Borrowed again, because the borrow checker extends the first borrow to all paths.
-        let slot = self.slots.get_mut(number)?;
+        let slot = self.list.get_mut(number)?;
         slot.stage = Stage::Settled;
         if let Some(waker) = slot.waker.take() {
             wakers.push(waker);
@@ -225,7 +226,7 @@ impl Calls {
     /// Adds a slot to the free ones.
     #[inline]
     fn release(&mut self, number: usize) {
-        if let Some(slot) = self.slots.get_mut(number) {
+        if let Some(slot) = self.list.get_mut(number) {
             slot.next = self.free;
             self.free = number;
             self.used -= 1;
@@ -247,7 +248,7 @@ impl Calls {
         let (now, limit) = (self.now, self.limit);
         let is_late = |tick| now.wrapping_sub(tick) > limit;
         let mut number = self.oldest;
-        while let Some(slot) = self.slots.get_mut(number)
+        while let Some(slot) = self.list.get_mut(number)
             && is_late(slot.made)
         {
             if is_late(self.arrived) {
@@ -260,7 +261,7 @@ impl Calls {
             number = slot.next;
         }
         if self.used == 0 {
-            self.slots = Vec::new();
+            self.list = Vec::new();
             self.free = NONE;
         }
         true
@@ -277,6 +278,34 @@ impl Calls {
     }
 }
 
+thread_local! {
+    /// The buffer of the last reply that was read on this thread.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The bytes of a reply. When it is dropped, its buffer becomes the spare one of the thread.
+#[derive(Debug)]
+pub(super) struct Reply(pub(super) Vec<u8>);
+
+impl Reply {
+    /// Takes the spare buffer of the thread, which is empty if there is none.
+    #[inline]
+    pub(super) fn take_spare() -> Vec<u8> {
+        SPARE.try_with(Cell::take).unwrap_or_default()
+    }
+}
+
+impl Drop for Reply {
+    #[inline]
+    fn drop(&mut self) {
+        if (1..=LARGEST_SPARE).contains(&self.0.capacity()) {
+            let buffer = mem::take(&mut self.0);
+            // At the end of a thread there may be no spare buffer any more.
+            let _ = SPARE.try_with(|spare| spare.set(buffer));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,20 +313,20 @@ mod tests {
 
     const LIMIT: u32 = 8;
 
-    fn open(calls: &mut Calls, start: u64) -> usize {
-        calls.open(start, Waker::noop().clone())
+    fn open(slots: &mut Slots, start: u64) -> usize {
+        slots.open(start, Waker::noop().clone())
     }
 
     fn error() -> Error {
-        Error::closed(&Peer::unnamed())
+        Error::closed_before_reply(&Peer::unnamed())
     }
 
-    fn reply(calls: &mut Calls, reply: &[u8], wakers: &mut Vec<Waker>) {
-        calls.reply(reply, wakers, error);
+    fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
+        slots.reply(reply, wakers, error);
     }
 
-    fn taken(calls: &mut Calls, number: usize) -> Option<Vec<u8>> {
-        let reply = calls.take(number, error)?.ok()?;
+    fn taken(slots: &mut Slots, number: usize) -> Option<Vec<u8>> {
+        let reply = slots.collect(number, error)?.ok()?;
         Some(reply.0.clone())
     }
 
@@ -308,90 +337,117 @@ mod tests {
 
     #[test]
     fn replies_are_found_in_any_order_and_slots_used_again() {
-        let mut calls = Calls::new(LIMIT);
+        let mut slots = Slots::new(LIMIT);
         let mut wakers = Vec::new();
-        let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
-        assert!(taken(&mut calls, second).is_none());
-        reply(&mut calls, b"1", &mut wakers);
-        reply(&mut calls, b"2", &mut wakers);
-        assert_eq!((wakers.len(), calls.len(), calls.settled()), (2, 2, 2));
-        assert_eq!(taken(&mut calls, second), Some(b"2".to_vec()));
-        let third = open(&mut calls, 2);
+        let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
+        assert!(taken(&mut slots, second).is_none());
+        reply(&mut slots, b"1", &mut wakers);
+        reply(&mut slots, b"2", &mut wakers);
+        assert_eq!((wakers.len(), slots.len(), slots.settled()), (2, 2, 2));
+        assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
+        let third = open(&mut slots, 2);
         assert_eq!(third, second);
-        assert_eq!(taken(&mut calls, first), Some(b"1".to_vec()));
-        assert!(taken(&mut calls, third).is_none());
-        reply(&mut calls, b"3", &mut wakers);
-        assert_eq!(taken(&mut calls, third), Some(b"3".to_vec()));
-        assert_eq!((calls.len(), calls.settled()), (0, 0));
-        assert!(calls.tick(&mut wakers));
-        assert_eq!(calls.slots.capacity(), 0);
-        let again = open(&mut calls, 3);
-        reply(&mut calls, b"4", &mut wakers);
-        assert_eq!(taken(&mut calls, again), Some(b"4".to_vec()));
+        assert_eq!(taken(&mut slots, first), Some(b"1".to_vec()));
+        assert!(taken(&mut slots, third).is_none());
+        reply(&mut slots, b"3", &mut wakers);
+        assert_eq!(taken(&mut slots, third), Some(b"3".to_vec()));
+        assert_eq!((slots.len(), slots.settled()), (0, 0));
+        assert!(slots.tick(&mut wakers));
+        assert_eq!(slots.list.capacity(), 0);
+        let again = open(&mut slots, 3);
+        reply(&mut slots, b"4", &mut wakers);
+        assert_eq!(taken(&mut slots, again), Some(b"4".to_vec()));
     }
 
     #[test]
     fn slot_of_an_abandoned_call_is_free_when_its_reply_came() {
-        let mut calls = Calls::new(LIMIT);
-        let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
-        calls.abandon(first);
-        assert_eq!(calls.len(), 2);
-        reply(&mut calls, b"1", &mut Vec::new());
-        assert_eq!(calls.len(), 1);
-        reply(&mut calls, b"2", &mut Vec::new());
-        calls.abandon(second);
-        assert_eq!((calls.len(), calls.settled()), (0, 0));
+        let mut slots = Slots::new(LIMIT);
+        let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
+        slots.abandon(first);
+        assert_eq!(slots.len(), 2);
+        reply(&mut slots, b"1", &mut Vec::new());
+        assert_eq!(slots.len(), 1);
+        reply(&mut slots, b"2", &mut Vec::new());
+        slots.abandon(second);
+        assert_eq!((slots.len(), slots.settled()), (0, 0));
     }
 
     #[test]
     fn large_reply_keeps_no_memory_in_its_slot() {
-        let kept = |calls: &Calls| match &calls.slots[0].result {
+        let kept = |slots: &Slots| match &slots.list[0].result {
             Ok(buffer) => buffer.capacity(),
             Err(_) => 0,
         };
-        let mut calls = Calls::new(LIMIT);
-        for is_abandoned in [false, true] {
-            let number = open(&mut calls, 0);
-            reply(&mut calls, &vec![0; 1 << 20], &mut Vec::new());
+        let mut slots = Slots::new(LIMIT);
+        // The second call gets the spare buffer that the first has left.
+        for is_abandoned in [false, false, true] {
+            let number = open(&mut slots, 0);
+            reply(&mut slots, &vec![0; 1 << 20], &mut Vec::new());
             if is_abandoned {
-                calls.abandon(number);
+                slots.abandon(number);
             } else {
-                taken(&mut calls, number).expect("a reply");
+                taken(&mut slots, number).expect("a reply");
             }
-            assert!(kept(&calls) <= 4 * 1024, "{}", kept(&calls));
+            assert!(kept(&slots) <= 4 * 1024, "{}", kept(&slots));
         }
+        let number = open(&mut slots, 0);
+        slots.abandon(number);
+        reply(&mut slots, &vec![0; 1 << 20], &mut Vec::new());
+        assert_eq!((slots.len(), kept(&slots)), (0, 0));
     }
 
     #[test]
     fn late_call_ends_once_and_keeps_its_place() {
-        let mut calls = Calls::new(LIMIT);
+        let mut slots = Slots::new(LIMIT);
         let mut wakers = Vec::new();
-        let (first, second) = (open(&mut calls, 0), open(&mut calls, 1));
+        let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
         for _ in 0..LIMIT {
-            assert!(calls.tick(&mut wakers) && wakers.is_empty());
+            assert!(slots.tick(&mut wakers) && wakers.is_empty());
         }
         // With nothing from the server, the connection is given up instead.
-        assert!(!calls.tick(&mut wakers) && wakers.is_empty());
-        calls.note_arrival();
-        assert!(calls.tick(&mut wakers));
+        assert!(!slots.tick(&mut wakers) && wakers.is_empty());
+        slots.note_arrival();
+        assert!(slots.tick(&mut wakers));
         assert_eq!(wakers.len(), 2);
-        assert!(matches!(calls.take(first, error), Some(Err(_))));
-        reply(&mut calls, b"1", &mut wakers);
+        assert!(matches!(slots.collect(first, error), Some(Err(_))));
+        reply(&mut slots, b"1", &mut wakers);
         // It came before its caller looked.
-        reply(&mut calls, b"2", &mut wakers);
-        assert_eq!(taken(&mut calls, second), Some(b"2".to_vec()));
-        assert_eq!((calls.len(), calls.settled()), (0, 0));
+        reply(&mut slots, b"2", &mut wakers);
+        assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
+        assert_eq!((slots.len(), slots.settled()), (0, 0));
+    }
+
+    #[test]
+    fn late_call_that_is_abandoned_is_free_when_its_reply_came() {
+        for is_late in [false, true] {
+            let mut slots = Slots::new(LIMIT);
+            let (first, second) = (open(&mut slots, 0), open(&mut slots, 1));
+            if !is_late {
+                slots.abandon(first);
+            }
+            for _ in 0..=LIMIT {
+                slots.note_arrival();
+                assert!(slots.tick(&mut Vec::new()));
+            }
+            if is_late {
+                slots.abandon(first);
+            }
+            assert!(slots.collect(first, error).is_none());
+            reply(&mut slots, b"1", &mut Vec::new());
+            assert_eq!((slots.len(), slots.settled()), (1, 0));
+            assert!(matches!(slots.collect(second, error), Some(Err(_))));
+        }
     }
 
     #[test]
     fn slot_of_a_failed_call_is_used_again() {
-        let mut calls = Calls::new(LIMIT);
-        let number = open(&mut calls, 0);
-        calls.fail(error(), &mut Vec::new());
-        assert!(matches!(calls.take(number, error), Some(Err(_))));
-        let number = open(&mut calls, 1);
-        reply(&mut calls, b"1", &mut Vec::new());
-        assert_eq!(taken(&mut calls, number), Some(b"1".to_vec()));
-        assert!(calls.oldest_start().is_none() && calls.len() == 0);
+        let mut slots = Slots::new(LIMIT);
+        let number = open(&mut slots, 0);
+        slots.fail(error(), &mut Vec::new());
+        assert!(matches!(slots.collect(number, error), Some(Err(_))));
+        let number = open(&mut slots, 1);
+        reply(&mut slots, b"1", &mut Vec::new());
+        assert_eq!(taken(&mut slots, number), Some(b"1".to_vec()));
+        assert!(slots.oldest_start().is_none() && slots.len() == 0);
     }
 }
