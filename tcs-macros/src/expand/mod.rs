@@ -66,8 +66,8 @@ fn expand_module(mut args: Args, module: &Module, operations: &Operations<'_>) -
 /// Declares names for the types in the options, and replaces the types by these names. So the types
 /// mean what they mean around the module, where the attribute is, or else what they mean in it.
 fn move_options(args: &mut Args) -> Option<TokenStream> {
-    let framing = args.framing.as_mut().map(|ty| move_type("Framing", ty));
-    let format = args.format.as_mut().map(|ty| move_type("Format", ty));
+    let framing = args.framing.as_mut().map(|ty| move_type("__Framing", ty));
+    let format = args.format.as_mut().map(|ty| move_type("__Format", ty));
     (framing.is_some() || format.is_some()).then(|| {
         quote! {
             mod __options {

@@ -169,11 +169,8 @@ fn check_function<'a>(
         .iter()
         .map(|argument| &argument.ty)
         .chain([&reply]);
-    if types
-        .filter(|ty| !check_message(function, ty, errors))
-        .count()
-        > 0
-    {
+    let invalid = types.filter(|ty| !check_message(function, ty, errors));
+    if invalid.count() > 0 {
         // Where the type parameters must occur, has been said.
         handler.generics = Generics::default();
         handler.arguments.clear();
@@ -251,6 +248,9 @@ fn check_attributes(function: &Function, errors: &mut Errors) -> bool {
         }
         if path.is_ident("blocking") {
             is_blocking = true;
+            if attr.meta.require_path_only().is_err() {
+                errors.at(&attr.meta, parameter::takes_nothing("blocking"));
+            }
             if function.is_async() {
                 errors.at(path, BLOCKING_ASYNC);
             }

@@ -67,6 +67,10 @@ pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
                 let help = "there are `#[state]`, `#[session]` and `#[context]`";
                 format!("unknown attribute `#[{text}]`: {help}")
             }
+            Some(_) if attr.meta.require_path_only().is_err() => {
+                errors.at(&attr.meta, takes_nothing(&text));
+                String::new()
+            }
             Some(_) if found == Role::Plain => String::new(),
             Some(_) => format!("a parameter has one helper attribute: remove `#[{text}]`"),
         };
@@ -81,6 +85,11 @@ pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
         };
     }
     found
+}
+
+/// Returns the message about a helper attribute with a value.
+pub(super) fn takes_nothing(word: &str) -> String {
+    format!("`#[{word}]` takes nothing: write `#[{word}]`")
 }
 
 /// Reports attributes of a parameter of a client function, which has none.

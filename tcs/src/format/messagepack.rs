@@ -223,6 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn limit_holds_for_the_second_encoding_only() {
+        let value = (
+            vec![vec![b'a']; 10],
+            vec![Kept::Byte(1), Kept::Text("x".into())],
+        );
+        // With each list as bytes, it is 35 bytes; as it is sent, 26.
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, 30);
+        Encode::<MessagePack>::encode(&value, &mut writer).expect("a form");
+        assert_eq!(writer.into_outcome(), Outcome::Message);
+        assert_eq!(buffer.len(), 26);
+    }
+
+    #[test]
     fn text_is_borrowed() {
         let bytes = sent::<MessagePack, _>(Borrowing {
             name: "Ann",

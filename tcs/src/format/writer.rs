@@ -95,10 +95,11 @@ impl<'a> Writer<'a> {
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (end, length) = (self.buffer.len(), self.length);
+        let (end, length, limit) = (self.buffer.len(), self.length, self.limit);
         write(self).inspect_err(|_| {
             self.buffer.truncate(end);
             self.length = length;
+            self.limit = limit;
         })
     }
 
@@ -109,7 +110,7 @@ impl<'a> Writer<'a> {
     /// says so replaces its own.
     pub fn error(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
-        let room = self.limit.max(CONTROL_TEXT) + 1;
+        let room = self.limit.max(CONTROL_TEXT).saturating_add(1);
         let mut text = ErrorText {
             buffer: self.buffer,
             room,
@@ -323,6 +324,14 @@ mod tests {
         // A character is stored whole.
         let (outcome, _) = outcome_of_error(10, &"ä".repeat(5_000), Ok(()));
         assert!(matches!(outcome, Outcome::Error(text) if text.ends_with('ä')));
+    }
+
+    #[test]
+    fn error_needs_no_limit() {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, usize::MAX);
+        writer.error("no");
+        assert_eq!(writer.into_outcome(), Outcome::Error("no".to_owned()));
     }
 
     #[test]

@@ -184,7 +184,17 @@ mod constants {
     }
 }
 
+/// Names that options may have as well.
+type Format = tcs::Json;
+type Framing = tcs::Lines;
+
+#[server_protocol(format = Format, framing = Framing)]
+mod aliases {
+    pub fn none() {}
+}
+
 fn main() {
+    let _ = ConcurrentServer::new(aliases::Protocol);
     around::check();
     let _ = around::inner::far::Protocol;
     let _ = async |mut client: constants::Client| {

@@ -1,0 +1,9 @@
+#[tcs::server_protocol(format = tcs::Json)]
+mod bank {
+    #[blocking(1)]
+    pub fn add(_one: u8) {}
+}
+
+fn main() {
+    tcs::ConcurrentServer::new(bank::Protocol);
+}
