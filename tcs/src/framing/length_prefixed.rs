@@ -59,7 +59,7 @@ impl Framing for LengthPrefixed {
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let bytes = input.bytes();
-        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+        let Some(header) = bytes.first_chunk::<HEADER>() else {
             return input.unfinished();
         };
         let header = u32::from_be_bytes(*header);
@@ -71,10 +71,10 @@ impl Framing for LengthPrefixed {
             // it knows about messages.
             return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
         }
-        if rest.len() < length {
+        let end = HEADER + length;
+        if bytes.len() < end {
             return input.unfinished();
         }
-        let end = HEADER + length;
         Ok(Some(ParsedFrame::message(HEADER..end, end)))
     }
 

@@ -1,12 +1,13 @@
 //! The framings do what `WIRE.md` says, vector by vector; and so does a second implementation, in
 //! Python, which shares nothing with this one.
 
-use std::{collections::BTreeSet, iter};
+use std::collections::BTreeSet;
 
 use tcs::{
     __private::FirstFrame,
-    CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed,
-    Raw, ReadState, Rejection, RejectionKind, Side, Unparsed, UntilEof, delimiter,
+    CrlfLines, Delimited, Fixed, FrameKind, Framing, LengthPrefixed, Lines, Netstrings,
+    ParsedFrame, Prefixed, Raw, ReadState, Rejection, RejectionKind, Side, Unparsed, UntilEof,
+    delimiter,
     prefix::{IncludesHeader, LittleEndian},
 };
 use tcs_tests::{
@@ -317,9 +318,8 @@ fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: 
             let input = Unparsed::new(&unread, limit, side, read_state);
             match framing.parse(input) {
                 Ok(Some(cut)) => {
-                    let (shown, consumed) = detect(&cut, &unread);
-                    found.push(shown);
-                    skipped = consumed;
+                    found.extend(frame_shown(&cut, &unread));
+                    skipped = cut.consumed();
                 }
                 Ok(None) => {
                     if is_last {
@@ -340,32 +340,16 @@ fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: 
     found.join(" then ")
 }
 
-/// Finds out what a cut is by comparing it with all that it can be.
-fn detect(cut: &ParsedFrame, bytes: &[u8]) -> (String, usize) {
-    let lengths = 0..=bytes.len();
-    for end in lengths.clone() {
-        for start in 0..=end {
-            for consumed in lengths.clone() {
-                if *cut == ParsedFrame::message(start..end, consumed) {
-                    let message = shown(&bytes[start..end]);
-                    return (format!("message {message}"), consumed);
-                }
-                // The kind stands right before the text.
-                let kind = start.checked_sub(1).map_or(0, |before| bytes[before]);
-                if *cut == ParsedFrame::control(kind, start..end, consumed) {
-                    let text = shown(&bytes[start..end]);
-                    return (format!("control {kind:02x} {text}"), consumed);
-                }
-            }
-        }
+/// Shows a frame as the vectors do. Bytes that are skipped show as nothing.
+fn frame_shown(frame: &ParsedFrame, bytes: &[u8]) -> Option<String> {
+    let payload = frame.payload();
+    match frame.kind() {
+        FrameKind::Message => Some(format!("message {}", shown(&bytes[payload]))),
+        FrameKind::Control(kind) => Some(format!("control {kind:02x} {}", shown(&bytes[payload]))),
+        FrameKind::TooLarge => Some(format!("skip {}", payload.len())),
+        FrameKind::Skip => None,
+        other => panic!("no vector has frames of the kind {other:?}"),
     }
-    (0..100)
-        .flat_map(|length| iter::repeat(length).zip(0..100))
-        .find(|(length, consumed)| *cut == ParsedFrame::too_large(*length, *consumed))
-        .map_or_else(
-            || panic!("what is {cut:?}?"),
-            |(length, consumed)| (format!("skip {length}"), consumed),
-        )
 }
 
 fn shown_if(told: bool, bytes: &[u8]) -> String {
