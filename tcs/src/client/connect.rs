@@ -138,7 +138,10 @@ async fn connect_any(
 mod tests {
     use std::time::Duration;
 
-    use tokio::net::TcpListener;
+    use tokio::{
+        net::{TcpListener, TcpSocket},
+        time::timeout,
+    };
 
     use super::*;
 
@@ -160,6 +163,32 @@ mod tests {
         assert_eq!(reached, alive);
         let error = connect(&[dead, dead]).await.expect_err("nobody listens");
         assert_eq!(error.and_then(|error| error.peer_addr()), Some(dead));
+    }
+
+    #[tokio::test]
+    async fn address_that_does_not_answer_leaves_time_for_the_next() {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(any).expect("a free port");
+        let full = socket.listen(1).expect("it is bound");
+        let silent = full.local_addr().expect("it listens");
+        let mut waiting = Vec::new();
+        // Nothing accepts these. Once the queue is full, nothing answers.
+        let limit = Duration::from_millis(500);
+        while let Ok(stream) = timeout(limit, TcpStream::connect(silent)).await {
+            waiting.push(stream.expect("it listens"));
+        }
+        let listener = TcpListener::bind(any).await.expect("a free port");
+        let alive = listener.local_addr().expect("it listens");
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let (_, reached) = connect_any(vec![silent, alive], deadline)
+            .await
+            .expect("the second answers");
+        assert_eq!(reached, alive);
+        assert!(
+            Instant::now() < deadline,
+            "the first has taken all the time"
+        );
     }
 
     #[tokio::test]

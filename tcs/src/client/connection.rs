@@ -426,14 +426,16 @@ impl<F, S> Connection<F, S> {
         }
     }
 
-    /// Prepares the connection for an exchange. Returns an error if the connection is closed.
+    /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
+    /// send any more.
     #[inline]
     pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
-        self.check_open()
+        let usable = self.check_open();
+        usable.inspect_err(|_| self.close(Fault::Broken(TIMED_OUT)))
     }
 
-    /// Returns an error if the connection is closed.
+    /// Returns an error if the connection is closed, or cannot send any more.
     #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         match &self.wire {

@@ -227,8 +227,9 @@ async fn what_the_server_said_is_told_although_it_stops_reading() {
                 ErrorKind::Broken
             };
             assert_eq!(error.kind(), kind, "{error}");
-            // It does not wait any more.
+            // It does not wait any more, and is closed.
             assert_eq!(began.elapsed(), limit);
+            within(peer.rest()).await;
         }
     }
 }
