@@ -80,7 +80,7 @@ async fn greet_client_without_a_server_says_so() {
     let finished = Process::example("greet_client").finished().await;
     assert!(!finished.status.success(), "{finished:?}");
     assert!(finished.stderr.contains("127.0.0.1:1234"), "{finished:?}");
-    assert!(finished.stderr.contains("rejected"), "{finished:?}");
+    assert!(finished.stderr.contains("refused"), "{finished:?}");
 }
 
 #[tokio::test]

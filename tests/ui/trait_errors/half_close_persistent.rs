@@ -1,19 +1,12 @@
-use tcs::{FrameError, Framing, ParsedFrame, Unparsed, server_protocol};
-
 #[derive(Default)]
 struct Whole;
-
-impl Framing for Whole {
+impl tcs::Framing for Whole {
     const HALF_CLOSE: bool = true;
-
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: tcs::Unparsed<'_>) -> Result<Option<tcs::ParsedFrame>, tcs::FrameError> {
         input.unfinished()
     }
 }
-
-#[server_protocol(framing = Whole)]
-fn greet(name: &str) -> String {
-    name.to_owned()
-}
+#[tcs::server_protocol(framing = Whole)]
+fn greet(_name: &str) {}
 
 fn main() {}
