@@ -168,7 +168,8 @@ pub trait Framing: Default + Send + 'static {
     /// Returns the frame that `input` begins with, or `None` if it is not complete.
     ///
     /// After `None`, this method is called again with the same bytes and more after them. After a
-    /// frame, it is called with the bytes that follow the frame.
+    /// frame, it is called with the bytes that follow the frame. A server calls it with no bytes only at
+    /// the end of the input, and for messages that are values.
     ///
     /// A frame has at least one byte and ends within `input`, and its message is within the frame.
     /// Any other frame ends the connection with an error. There are three exceptions: the rest of a

@@ -21,20 +21,20 @@ use tokio::runtime::Builder;
 
 each_kind!(
     no_runtime:
-    message_found_in_nothing_ends_the_connection,
-    notice_found_in_nothing_ends_the_connection,
+    message_of_no_bytes_ends_the_connection,
+    notice_of_no_bytes_ends_the_connection,
     message_that_takes_more_than_has_arrived_ends_the_connection,
     message_of_bytes_that_have_not_arrived_ends_the_connection,
     message_that_ends_after_its_frame_ends_the_connection,
     message_that_ends_before_it_begins_ends_the_connection,
 );
 
-fn message_found_in_nothing_ends_the_connection<K: Kind>() {
-    ends_its_connection::<K, FromNothing>();
+fn message_of_no_bytes_ends_the_connection<K: Kind>() {
+    ends_its_connection::<K, WithoutBytes>();
 }
 
-fn notice_found_in_nothing_ends_the_connection<K: Kind>() {
-    ends_its_connection::<K, NoticeFromNothing>();
+fn notice_of_no_bytes_ends_the_connection<K: Kind>() {
+    ends_its_connection::<K, NoticeWithoutBytes>();
 }
 
 fn message_that_takes_more_than_has_arrived_ends_the_connection<K: Kind>() {
@@ -55,8 +55,8 @@ fn message_that_ends_before_it_begins_ends_the_connection<K: Kind>() {
 
 #[test]
 fn client_takes_no_impossible_frame_for_a_reply() {
-    fails_its_client::<FromNothing>();
-    fails_its_client::<NoticeFromNothing>();
+    fails_its_client::<WithoutBytes>();
+    fails_its_client::<NoticeWithoutBytes>();
     fails_its_client::<Greedy>();
     fails_its_client::<Longer>();
     fails_its_client::<Overlapping>();
@@ -71,21 +71,23 @@ trait Mistake: Send + Sync + 'static {
     fn find(bytes: &[u8]) -> Option<ParsedFrame>;
 }
 
-struct FromNothing;
+struct WithoutBytes;
 
-impl Mistake for FromNothing {
+impl Mistake for WithoutBytes {
+    const BEHIND: &[u8] = b"bytes";
+
     fn find(bytes: &[u8]) -> Option<ParsedFrame> {
-        bytes.is_empty().then(|| ParsedFrame::message(0..0, 5))
+        (bytes.len() == 5).then(|| ParsedFrame::message(0..0, 0))
     }
 }
 
-struct NoticeFromNothing;
+struct NoticeWithoutBytes;
 
-impl Mistake for NoticeFromNothing {
+impl Mistake for NoticeWithoutBytes {
+    const BEHIND: &[u8] = b"bytes";
+
     fn find(bytes: &[u8]) -> Option<ParsedFrame> {
-        bytes
-            .is_empty()
-            .then(|| ParsedFrame::control(0x80, 0..0, 5))
+        (bytes.len() == 5).then(|| ParsedFrame::control(0x80, 0..0, 0))
     }
 }
 

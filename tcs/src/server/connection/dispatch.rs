@@ -220,7 +220,11 @@ impl<P: ServerProtocol> Responder<P> {
         write: &mut WriteBuffer,
     ) -> Result<&'b [u8], Pause> {
         loop {
-            // A typed framing can find messages without bytes.
+            // A typed framing can find messages without bytes. Others are asked only about bytes, or
+            // about the end of the input.
+            if !frames.has_started() && !frames.has_ended() && !P::Framing::TYPED {
+                return Err(Pause::NeedMore);
+            }
             if io.must_yield(|| P::Framing::TYPED || frames.has_started()) {
                 return Err(Pause::Spent);
             }
