@@ -89,7 +89,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// A larger request is rejected. A larger reply is replaced by a failure. Memory is allocated
     /// only for bytes that have arrived, never for a length that a peer claims. The request itself may take more
     /// memory: an element of a list takes the size of its type, and as little as a byte of the message (two in
-    /// [`Json`](crate::Json) and [`Protobuf`](crate::Protobuf)).
+    /// `Json` and `Protobuf`).
     /// [`bind`](Self::bind) rejects zero, more than 512 MiB, and less than the framing's shortest
     /// message ([`Fixed`](crate::Fixed)). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
