@@ -27,7 +27,7 @@ pub use crate::{
             CloneArgument, DefaultSession, ReadAs, SendField, State, assert_reply,
             assert_send_field, assert_state,
         },
-        checks::{OtherPair, Pair, client_mistake, refuse_mistake, server_mistake},
+        checks::{OtherPair, Pair, client_mistake, reject_with_mistake, server_mistake},
         values::{Encoded, Encoder, FieldReference, FieldValue, Unknown, encoder, send},
     },
 };

@@ -33,7 +33,7 @@ pub(super) fn check_options(shape: &Shape<'_>, requirements: &Requirements<'_>) 
         });
     };
     if let Some(path) = &args.reject_with {
-        let mistake = args.library.item("refuse_mistake", path);
+        let mistake = args.library.item("reject_with_mistake", path);
         check(path, quote!(#mistake::<#ty>()));
     }
     let is_alone = requirements.checks.is_empty();

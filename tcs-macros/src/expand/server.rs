@@ -249,7 +249,7 @@ impl Server<'_> {
                 &'exchange self,
                 rejection: &'exchange #private::Rejection,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                const { #private::assert_no_mistake(#private::refuse_mistake::<Self>()) }
+                const { #private::assert_no_mistake(#private::reject_with_mistake::<Self>()) }
                 let words: fn(&'exchange #private::Rejection) -> _ = #path;
                 ::core::option::Option::Some(#private::encoder(move |out| {
                     #private::Encoded(#encode::<Self::Format>::encode(words(rejection), out))

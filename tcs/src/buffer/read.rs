@@ -301,7 +301,7 @@ impl ReadBuffer {
         } else {
             capacity / 2
         };
-        // The system may reject the memory for a large frame. That must not end the process.
+        // The system may refuse the memory for a large frame. That must not end the process.
         Ok(self.buffer.try_reserve_exact(more)?)
     }
 }

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_without_end_is_refused() {
+    fn what_nests_without_end_is_rejected() {
         let enums = |levels| r#"{"In":"#.repeat(levels) + "\"End\"" + &"}".repeat(levels);
         assert!(read::<Json, Nest>(enums(100).as_bytes()).is_ok());
         assert!(

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_without_end_is_refused() {
+    fn what_nests_without_end_is_rejected() {
         let too_deep = "it nests deeper than 128 levels";
         let enums = |levels| sent::<MessagePack, _>(Nest::of(levels));
         assert_eq!(read::<MessagePack, Nest>(&enums(128)), Ok(Nest::of(128)));

@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_without_end_is_refused() {
+    fn what_nests_without_end_is_rejected() {
         assert_eq!(
             read::<Postcard, Nest>(&sent::<Postcard, _>(Nest::of(128))),
             Ok(Nest::of(128))

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_without_end_is_refused() {
+    fn what_nests_without_end_is_rejected() {
         let nested = |levels| {
             (0..levels).fold(Tree::default(), |inner, _| Tree {
                 children: vec![inner],

@@ -423,7 +423,7 @@ fn tuple_allocates_for_as_many_elements_as_the_message_has_bytes() {
 }
 
 #[test]
-fn numbers_that_do_not_fit_are_refused() {
+fn numbers_that_do_not_fit_are_rejected() {
     for number in ["1e400", "-1", "0.5", "256", "1e2", "\"1\"", "01", "NaN"] {
         rejected::<Json, u8>(number.as_bytes());
     }
@@ -448,7 +448,7 @@ fn floats_that_are_not_finite_come_back_in_binary() {
 }
 
 #[test]
-fn field_that_comes_twice_is_refused() {
+fn field_that_comes_twice_is_rejected() {
     let twice = rejected::<Json, Borrowing<'_>>(br#"{"name":"a","note":"b","name":"c"}"#);
     assert!(twice.ends_with("duplicate field `name`"), "{twice}");
     let twice = rejected::<MessagePack, Borrowing<'_>>(b"\x82\xa4name\xa1a\xa4name\xa1b");

@@ -29,7 +29,7 @@ const fn mistake<F: Framing>(is_value: bool, is_one_type: bool) -> Option<&'stat
 }
 
 /// Returns what is wrong with the option `reject_with` of a protocol.
-pub const fn refuse_mistake<P: ServerProtocol>() -> Option<&'static str> {
+pub const fn reject_with_mistake<P: ServerProtocol>() -> Option<&'static str> {
     if P::Framing::HAS_REJECTION_FRAME {
         return Some("this framing tells rejections by itself: remove `reject_with`");
     }

@@ -37,7 +37,7 @@ pub(super) struct Driver<F: Framing, S> {
     has_replies: bool,
     /// Whether it has let callers run that may have further requests.
     has_yielded: bool,
-    /// The time between two ticks, of which there are eight in a reply timeout.
+    /// The time between two ticks: an eighth of the reply timeout, but at least a millisecond.
     period: Option<Duration>,
     /// Ends calls that are late. It runs while slots are in use, so that a call reads no clock.
     ticker: Option<Interval>,
