@@ -18,7 +18,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tcs::{ConcurrentServer, Lines, server_protocol};
+use tcs::{ConcurrentServer, framing::Lines, server_protocol};
 
 #[server_protocol(framing = Lines)]
 async fn work(seconds: u16) -> String {

@@ -29,7 +29,7 @@
 //! last word, when it is stopped, say. It is not all of SMTP, and sends no mail. Mail servers insist on
 //! `\r\n` at the end of a line, which would be `framing = CrlfLines`; `nc` sends `\n`.
 
-use tcs::{ConcurrentServer, Lines, Rejection, RejectionKind, Response, server_protocol};
+use tcs::{ConcurrentServer, Rejection, RejectionKind, Response, framing::Lines, server_protocol};
 
 /// A mail is not longer than this, in bytes.
 const LONGEST: usize = 64 * 1024;

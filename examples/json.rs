@@ -16,7 +16,7 @@
 //! `{'Err': {'SoldOut': {'left': 99}}}`. Or type `{"item":"tea","count":2}` into `nc localhost 1234`.
 
 use serde::{Deserialize, Serialize};
-use tcs::{ConcurrentServer, Json, Lines, server_protocol};
+use tcs::{ConcurrentServer, format::Json, framing::Lines, server_protocol};
 
 #[derive(Deserialize)]
 struct Order<'a> {

@@ -14,7 +14,7 @@
 //!
 //! It prints `Hello, Ann!`. With `nc localhost 1234` alone, each line that is typed is answered.
 
-use tcs::{ConcurrentServer, Lines, server_protocol};
+use tcs::{ConcurrentServer, framing::Lines, server_protocol};
 
 #[server_protocol(framing = Lines)]
 fn greet(name: &str) -> String {

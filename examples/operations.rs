@@ -22,7 +22,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tcs::{ConcurrentServer, Postcard, server_protocol};
+use tcs::{ConcurrentServer, format::Postcard, server_protocol};
 
 /// The cents of each owner, shared by all connections.
 #[derive(Default)]

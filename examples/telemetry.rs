@@ -24,7 +24,9 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Decode, DecodeError, Delimited, Frame, Plain, Rejection, Response, delimiter,
+    ConcurrentServer, Rejection, Response,
+    format::{Decode, DecodeError, Frame, Plain},
+    framing::{Delimited, delimiter},
     server_protocol,
 };
 

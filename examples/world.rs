@@ -12,7 +12,7 @@
 //!
 //! Try: add `pub fn count(words: Vec<String>) -> usize` to the module, and call it.
 
-use tcs::{ConcurrentServer, Postcard, server_protocol};
+use tcs::{ConcurrentServer, format::Postcard, server_protocol};
 
 #[server_protocol(format = Postcard)]
 mod world {

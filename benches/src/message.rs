@@ -5,7 +5,7 @@
 //! the forms that serde's formats give it.
 
 use serde::{Deserialize, Serialize};
-use tcs::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
+use tcs::format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer};
 
 /// A number, a name and a list, all owned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

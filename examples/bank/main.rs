@@ -30,7 +30,7 @@ mod request;
 
 use std::{env, error::Error};
 
-use tcs::{ConcurrentServer, Raw, server_protocol};
+use tcs::{ConcurrentServer, framing::Raw, server_protocol};
 
 use crate::{
     accounts::{Accounts, Problem},

@@ -23,7 +23,7 @@
 use std::env;
 
 use bytes::Bytes;
-use tcs::{Codec, ConcurrentServer, Rejection, server_protocol};
+use tcs::{ConcurrentServer, Rejection, framing::Codec, server_protocol};
 use tokio_util::codec::AnyDelimiterCodec;
 
 /// The messages are what the codec makes of them: `Bytes` in, text out.

@@ -122,7 +122,7 @@ impl ConnectionInfo {
     }
 }
 
-/// The context of a request, passed to [`process_request`](crate::ServerProtocol::process_request).
+/// The context of a request, passed to [`process_request`](crate::protocol::ServerProtocol::process_request).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Context<'a, Session> {

@@ -2,7 +2,11 @@
 
 use std::{error::Error as StdError, fmt, io, net::SocketAddr, time::Duration};
 
-use crate::{DecodeError, EncodeError, FrameError, Peer, Rejection, RejectionKind};
+use crate::{
+    Peer, Rejection, RejectionKind,
+    format::{DecodeError, EncodeError},
+    framing::FrameError,
+};
 
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -184,8 +188,8 @@ impl Error {
         Self::new(ErrorKind::Runtime, message)
     }
 
-    pub(crate) fn interrupted(cut: u64) -> Self {
-        let message = format!("ended at once; requests cut: {cut}");
+    pub(crate) fn interrupted(aborted: u64) -> Self {
+        let message = format!("ended at once; requests aborted: {aborted}");
         Self::new(ErrorKind::Interrupted, message)
     }
 
@@ -422,7 +426,7 @@ mod tests {
                 ErrorKind::Runtime,
                 "`run()` was called inside of a tokio runtime: call `listen()` and `.await` it",
             ),
-            (ErrorKind::Interrupted, "ended at once; requests cut: 7"),
+            (ErrorKind::Interrupted, "ended at once; requests aborted: 7"),
             (ErrorKind::Connect, "cannot connect to 127.0.0.1:80: cause"),
             (
                 ErrorKind::TimedOut,

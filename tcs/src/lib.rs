@@ -95,9 +95,9 @@
 //! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly |
 //! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
 //! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the drain of a stopped server |
-//! | [`connect_timeout`](ConnectOptions::connect_timeout) | 5 s | a client's connection attempt |
-//! | [`reply_timeout`](ConnectOptions::reply_timeout) | 30 s | a client's exchange |
-//! | [`max_in_flight`](ConnectOptions::max_in_flight) | 1,024 | a client's requests that wait for replies |
+//! | [`connect_timeout`] | 5 s | a client's connection attempt |
+//! | [`reply_timeout`] | 30 s | a client's exchange |
+//! | [`max_in_flight`] | 1,024 | a client's requests that wait for replies |
 //!
 //! # Errors
 //!
@@ -129,7 +129,7 @@
 //!
 //! # Features
 //!
-//! No feature is enabled by default. Each adds a format, which is a type at the root of this crate, and
+//! No feature is enabled by default. Each adds a format, which is a type in [`mod@format`], and
 //! the crates that it needs. `codec` adds `Codec`, which makes any codec of `tokio_util` a framing and a
 //! format:
 //!
@@ -152,7 +152,7 @@
 //!     count: u32,
 //! }
 //!
-//! #[tcs::server_protocol(format = tcs::Json)]
+//! #[tcs::server_protocol(format = tcs::format::Json)]
 //! fn sell(order: Order<'_>) -> Result<u32, String> {
 //!     match order.count {
 //!         0 => Err(format!("no {}", order.item)),
@@ -166,6 +166,27 @@
 //! Before 1.0, a change of the second version number may break programs. `CHANGELOG.md` lists the
 //! changes. `WIRE.md` specifies the wire format of [`LengthPrefixed`]. Its reserved kinds will get a
 //! meaning without changing the others. The hidden module `__private` is only for the attributes.
+//!
+//! [`ClientProtocol`]: protocol::ClientProtocol
+//! [`CrlfLines`]: framing::CrlfLines
+//! [`Decode`]: format::Decode
+//! [`Delimited`]: framing::Delimited
+//! [`Encode`]: format::Encode
+//! [`Fixed`]: framing::Fixed
+//! [`Framing`]: framing::Framing
+//! [`LengthPrefixed`]: framing::LengthPrefixed
+//! [`Lines`]: framing::Lines
+//! [`Netstrings`]: framing::Netstrings
+//! [`Pipeline`]: client::Pipeline
+//! [`Plain`]: format::Plain
+//! [`Prefixed`]: framing::Prefixed
+//! [`Raw`]: framing::Raw
+//! [`Report`]: server::Report
+//! [`ServerProtocol`]: protocol::ServerProtocol
+//! [`UntilEof`]: framing::UntilEof
+//! [`connect_timeout`]: client::ConnectOptions::connect_timeout
+//! [`max_in_flight`]: client::ConnectOptions::max_in_flight
+//! [`reply_timeout`]: client::ConnectOptions::reply_timeout
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -183,15 +204,15 @@
 
 mod address;
 mod buffer;
-mod client;
+pub mod client;
 mod context;
 mod error;
-mod format;
-mod framing;
+pub mod format;
+pub mod framing;
 mod limit;
 mod macro_support;
 mod panics;
-mod protocol;
+pub mod protocol;
 mod rejection;
 mod runtime;
 pub mod server;
@@ -202,33 +223,12 @@ mod socket;
 pub mod __private;
 
 pub use address::Address;
-pub use client::{Channel, Client, ConnectOptions, Connection, Pipeline};
-pub use context::{ConnectionInfo, Context, FromContext, Peer};
+pub use client::{channel::Channel, connection::Connection, exchange::Client};
+pub use context::{ConnectionInfo, FromContext, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};
-#[cfg(feature = "json")]
-pub use format::Json;
-#[cfg(feature = "messagepack")]
-pub use format::MessagePack;
-#[cfg(feature = "postcard")]
-pub use format::Postcard;
-#[cfg(feature = "protobuf")]
-pub use format::Protobuf;
-#[cfg(feature = "codec")]
-pub use format::{Carry, Item};
-pub use format::{
-    Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, Plain, Received, Response, Writer,
-};
-#[cfg(feature = "codec")]
-pub use framing::Codec;
-pub use framing::{
-    CrlfLines, Delimited, Fixed, FrameError, FrameKind, Framing, LengthPrefixed, Lines, Netstrings,
-    OtherProtocol, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
-    prefix,
-    prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian},
-};
-pub use protocol::{CallContract, CallOwned, ClientProtocol, Contract, ServerProtocol};
+pub use format::response::Response;
 pub use rejection::{Rejection, RejectionKind};
-pub use server::{ConcurrentServer, IterativeServer, OnceServer, Report, stop_signal};
+pub use server::builder::{ConcurrentServer, IterativeServer, OnceServer};
 #[doc = include_str!("attributes/client_protocol.md")]
 pub use tcs_macros::client_protocol;
 #[doc = include_str!("attributes/server_protocol.md")]

@@ -1,6 +1,6 @@
 //! Checks of settings, and of the parameters of framings.
 
-use crate::{Error, Framing};
+use crate::{Error, framing::Framing};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;

@@ -16,11 +16,11 @@ pub use crate::macro_support::{
 };
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    Address, Channel, ClientProtocol, Connection, ConnectionInfo, Context, Contract, Decode,
-    DecodeError, Encode, EncodeError, Frame, Framing, FromContext, LengthPrefixed, Peer, Plain,
-    Received, Rejection, Result, ServerProtocol, Writer,
-    format::parse_text,
-    framing::{Detection, FirstFrame},
+    Address, Channel, Connection, ConnectionInfo, FromContext, Peer, Rejection, Result,
+    format::{
+        Decode, DecodeError, Encode, EncodeError, Frame, Plain, ReplyValue, Writer, parse_text,
+    },
+    framing::{Detection, FirstFrame, Framing, LengthPrefixed},
     limit::assert_no_mistake,
     macro_support::{
         bounds::{
@@ -30,4 +30,5 @@ pub use crate::{
         checks::{OtherPair, Pair, client_mistake, reject_with_mistake, server_mistake},
         values::{Encoded, Encoder, FieldReference, FieldValue, Unknown, encoder, send},
     },
+    protocol::{ClientProtocol, Context, Contract, ServerProtocol},
 };

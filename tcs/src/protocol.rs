@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+pub use crate::context::Context;
+
 use crate::{
-    Context, Decode, DecodeError, Encode, EncodeError, Frame, Framing, NoMessage, Peer, Received,
-    Rejection, Writer,
+    Peer, Rejection,
+    format::{Decode, DecodeError, Encode, EncodeError, Frame, NoMessage, ReplyValue, Writer},
+    framing::Framing,
 };
 
 /// A server's protocol: its messages, and the function that answers them.
@@ -14,7 +17,10 @@ use crate::{
 /// or rejections of any kind:
 ///
 /// ```
-/// use tcs::{Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
+/// use tcs::{
+///     Peer, Rejection, format::Plain, framing::LengthPrefixed,
+///     protocol::{Context, ServerProtocol},
+/// };
 ///
 /// /// Counts the requests of each connection, up to a limit.
 /// struct Counter {
@@ -50,7 +56,10 @@ use crate::{
 /// the method then names:
 ///
 /// ```
-/// # use tcs::{Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
+/// # use tcs::{
+/// #     Peer, Rejection, format::Plain, framing::LengthPrefixed,
+/// #     protocol::{Context, ServerProtocol},
+/// # };
 /// struct FirstWord;
 ///
 /// impl ServerProtocol for FirstWord {
@@ -79,7 +88,7 @@ use crate::{
 pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// The framing: how messages are separated in the byte stream.
     type Framing: Framing;
-    /// The format: how a message is encoded, for example [`Plain`](crate::Plain).
+    /// The format: how a message is encoded, for example [`Plain`](crate::format::Plain).
     type Format;
     /// The data that one connection keeps between its requests; `()` for none.
     type Session: Send;
@@ -235,7 +244,7 @@ forward_server_protocol!(Arc<P>, &'static P);
 /// implement it by hand:
 ///
 /// ```
-/// use tcs::{ClientProtocol, Encode, LengthPrefixed, Peer, Plain};
+/// use tcs::{Peer, format::{Encode, Plain}, framing::LengthPrefixed, protocol::ClientProtocol};
 ///
 /// /// Asks for a greeting and returns its length.
 /// struct GreetingLength {
@@ -296,7 +305,7 @@ pub trait ClientProtocol: Sized + Send {
 /// implements it on its own type:
 ///
 /// ```
-/// use tcs::{Contract, LengthPrefixed, Plain};
+/// use tcs::{format::Plain, framing::LengthPrefixed, protocol::Contract};
 ///
 /// #[derive(Debug)]
 /// enum Greet {}
@@ -354,9 +363,9 @@ pub trait CallContract: Contract {
 impl<P: Contract> CallContract for P
 where
     for<'a> P::Request<'a>: Encode<P::Format>,
-    for<'a> P::Reply<'a>: Received<'a, P::Format>,
+    for<'a> P::Reply<'a>: ReplyValue<'a, P::Format>,
 {
-    type Value<'a> = <P::Reply<'a> as Received<'a, P::Format>>::Value;
+    type Value<'a> = <P::Reply<'a> as ReplyValue<'a, P::Format>>::Value;
 
     fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         request.encode(out)

@@ -4,13 +4,13 @@ use std::{fmt, fmt::Write as _};
 
 /// The reason why a request or a connection was turned away.
 ///
-/// A server returns it from [`process_request`](crate::ServerProtocol::process_request) or
+/// A server returns it from [`process_request`](crate::protocol::ServerProtocol::process_request) or
 /// [`FromContext`](crate::FromContext). A client finds it with
 /// [`Error::rejection`](crate::Error::rejection).
 ///
-/// A framing with control frames ([`LengthPrefixed`](crate::LengthPrefixed)) carries it. With any
+/// A framing with control frames ([`LengthPrefixed`](crate::framing::LengthPrefixed)) carries it. With any
 /// other framing, the peer gets what the protocol's
-/// [`reject_with`](crate::ServerProtocol::reject_with) makes of it. Without that, the text of a
+/// [`reject_with`](crate::protocol::ServerProtocol::reject_with) makes of it. Without that, the text of a
 /// [`RejectionKind::Error`] is sent as the reply, and any other kind closes the connection.
 ///
 /// `Display` escapes control characters, because the text may come from a peer.

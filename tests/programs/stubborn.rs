@@ -2,7 +2,7 @@
 
 use std::{env, future::pending, thread};
 
-use tcs::{ConcurrentServer, ServerProtocol, server_protocol};
+use tcs::{ConcurrentServer, protocol::ServerProtocol, server_protocol};
 
 #[server_protocol]
 async fn wait(request: &str) -> String {

@@ -3,8 +3,11 @@
 use std::convert::Infallible;
 
 use tcs::{
-    Channel, ClientProtocol, ConnectOptions, Contract, Decode, DecodeError, Encode, EncodeError,
-    Error, Frame, LengthPrefixed, Peer, Plain, Result, Writer,
+    Channel, Error, Peer, Result,
+    client::ConnectOptions,
+    format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer},
+    framing::LengthPrefixed,
+    protocol::{ClientProtocol, Contract},
 };
 use tokio::task::JoinHandle;
 

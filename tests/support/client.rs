@@ -2,7 +2,12 @@
 
 use std::marker::PhantomData;
 
-use tcs::{ClientProtocol, Contract, Encode, Error, Framing, LengthPrefixed, Peer, Plain};
+use tcs::{
+    Error, Peer,
+    format::{Encode, Plain},
+    framing::{Framing, LengthPrefixed},
+    protocol::{ClientProtocol, Contract},
+};
 
 use crate::{Heard, RawPeer, within};
 

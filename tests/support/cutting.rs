@@ -1,7 +1,8 @@
 //! Framings without a connection: what they find in bytes that arrive in pieces.
 
 use tcs::{
-    __private::FirstFrame, FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed,
+    __private::FirstFrame,
+    framing::{FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed},
 };
 
 /// What stood in a stream.

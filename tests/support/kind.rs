@@ -9,7 +9,7 @@ use crate::Gate;
 
 /// How a function is called; its kinds are [`SyncFn`], [`ReadyFn`], [`WaitingFn`] and [`BlockingFn`].
 pub trait Kind: Send + Sync + 'static {
-    /// [`ServerProtocol::WAITS`](tcs::ServerProtocol) as the attributes set it.
+    /// [`ServerProtocol::WAITS`](tcs::protocol::ServerProtocol) as the attributes set it.
     const WAITS: bool = true;
 
     /// Calls a function as a protocol of this kind does.

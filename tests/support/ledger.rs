@@ -20,8 +20,8 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance(pub i64);
 
-impl tcs::Item for Entry {}
-impl tcs::Item for Balance {}
+impl tcs::format::CodecItem for Entry {}
+impl tcs::format::CodecItem for Balance {}
 
 /// The server's end.
 #[derive(Debug, Default)]

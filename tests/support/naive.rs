@@ -8,25 +8,25 @@ use std::fmt::Write as _;
 macro_rules! every_framing {
     ($then:ident) => {
         $then! {
-            length_prefixed: ::tcs::LengthPrefixed, LENGTH_PREFIXED;
-            lines: ::tcs::Lines, LINES;
-            crlf_lines: ::tcs::CrlfLines, CRLF_LINES;
-            semicolons: ::tcs::Delimited<{ ::tcs::delimiter(b";") }>, SEMICOLONS;
-            dot_lines: ::tcs::Delimited<{ ::tcs::delimiter(b"\r\n.\r\n") }>, DOT_LINES;
-            dashes: ::tcs::Delimited<{ ::tcs::delimiter(b"--") }>, DASHES;
-            fixed: ::tcs::Fixed<4>, FIXED_4;
-            netstrings: ::tcs::Netstrings, NETSTRINGS;
-            prefixed_u8: ::tcs::Prefixed<u8>, PREFIXED_U8;
-            prefixed_u8_whole: ::tcs::Prefixed<u8, ::tcs::prefix::BigEndian, ::tcs::prefix::IncludesHeader>,
+            length_prefixed: ::tcs::framing::LengthPrefixed, LENGTH_PREFIXED;
+            lines: ::tcs::framing::Lines, LINES;
+            crlf_lines: ::tcs::framing::CrlfLines, CRLF_LINES;
+            semicolons: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b";") }>, SEMICOLONS;
+            dot_lines: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b"\r\n.\r\n") }>, DOT_LINES;
+            dashes: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b"--") }>, DASHES;
+            fixed: ::tcs::framing::Fixed<4>, FIXED_4;
+            netstrings: ::tcs::framing::Netstrings, NETSTRINGS;
+            prefixed_u8: ::tcs::framing::Prefixed<u8>, PREFIXED_U8;
+            prefixed_u8_whole: ::tcs::framing::Prefixed<u8, ::tcs::framing::prefix::BigEndian, ::tcs::framing::prefix::IncludesHeader>,
                 PREFIXED_U8_WHOLE;
-            prefixed_u16: ::tcs::Prefixed<u16>, PREFIXED_U16;
-            prefixed_u16_little: ::tcs::Prefixed<u16, ::tcs::prefix::LittleEndian>,
+            prefixed_u16: ::tcs::framing::Prefixed<u16>, PREFIXED_U16;
+            prefixed_u16_little: ::tcs::framing::Prefixed<u16, ::tcs::framing::prefix::LittleEndian>,
                 PREFIXED_U16_LITTLE;
-            prefixed_u32: ::tcs::Prefixed<u32>, PREFIXED_U32;
+            prefixed_u32: ::tcs::framing::Prefixed<u32>, PREFIXED_U32;
             prefixed_u32_little_whole:
-                ::tcs::Prefixed<u32, ::tcs::prefix::LittleEndian, ::tcs::prefix::IncludesHeader>,
+                ::tcs::framing::Prefixed<u32, ::tcs::framing::prefix::LittleEndian, ::tcs::framing::prefix::IncludesHeader>,
                 PREFIXED_U32_LITTLE_WHOLE;
-            until_eof: ::tcs::UntilEof, UNTIL_EOF;
+            until_eof: ::tcs::framing::UntilEof, UNTIL_EOF;
         }
     };
 }

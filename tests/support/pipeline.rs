@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
-use tcs::{Connection, Error, ErrorKind, Execution, LengthPrefixed, Pipeline};
+use tcs::{Connection, Error, ErrorKind, Execution, client::Pipeline, framing::LengthPrefixed};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 use crate::{RawPeer, client::Prefixed, within};

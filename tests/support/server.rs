@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tcs::{
-    ConcurrentServer, Report, ServerProtocol,
-    server::{Mode, Server, ServerHandle},
+    ConcurrentServer,
+    protocol::ServerProtocol,
+    server::{Mode, Report, Server, ServerHandle},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufWriter},
@@ -74,12 +75,12 @@ pub fn adds_up(report: &Report) {
     let (requests, connections) = (report.requests, report.connections);
     assert_eq!(
         requests.received,
-        requests.served + requests.failed + requests.rejected + requests.cut,
+        requests.served + requests.failed + requests.rejected + requests.aborted,
         "{report}"
     );
     assert_eq!(
         connections.accepted,
-        connections.closed + connections.cut,
+        connections.closed + connections.aborted,
         "{report}"
     );
 }

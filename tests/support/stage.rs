@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tcs::{Json, Response, server_protocol};
+use tcs::{Response, format::Json, server_protocol};
 use tokio::{sync::Semaphore, task::yield_now};
 
 use crate::{Gate, gate};

@@ -3,7 +3,10 @@
 use std::{marker::PhantomData, panic::panic_any, sync::Arc};
 
 use tcs::{
-    Context, Encode, EncodeError, Framing, Peer, Plain, Rejection, Response, ServerProtocol, Writer,
+    Peer, Rejection, Response,
+    format::{Encode, EncodeError, Plain, Writer},
+    framing::Framing,
+    protocol::{Context, ServerProtocol},
 };
 
 use crate::{Act, Gate, Kind, ReadyFn};

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tcs::{
-    Report, ServerProtocol,
-    server::{Mode, Server, ServerHandle},
+    protocol::ServerProtocol,
+    server::{Mode, Report, Server, ServerHandle},
 };
 use tokio::runtime::Builder;
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tcs::{Json, server_protocol};
+use tcs::{format::Json, server_protocol};
 use tokio::task::yield_now;
 
 use crate::frame;

@@ -42,7 +42,7 @@ async fn exchange(peer: &mut TcpStream, batch: &[u8], replies: &mut [u8]) {
 }
 
 /// Returns the allocations per batch of requests, after the first batches.
-async fn allocations<P: tcs::ServerProtocol>(protocol: P, batch: &[u8]) -> f64 {
+async fn allocations<P: tcs::protocol::ServerProtocol>(protocol: P, batch: &[u8]) -> f64 {
     let server = ConcurrentServer::new(protocol)
         .port(0)
         // Off by default; the others are on.

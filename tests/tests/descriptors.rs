@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tcs::{ConcurrentServer, LengthPrefixed};
+use tcs::{ConcurrentServer, framing::LengthPrefixed};
 use tcs_tests::{Heard, RawPeer, frame, gate, start, tester, within};
 use tracing::{
     Event, Level, Metadata, Subscriber,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tcs::{ConcurrentServer, ServerProtocol};
+use tcs::{ConcurrentServer, protocol::ServerProtocol};
 use tcs_tests::{
     each_work,
     threads::{Apart, Flooder, apart, exchange},
@@ -56,7 +56,7 @@ fn is_fair(protocol: impl ServerProtocol, calls: Calls, costs: &[u64]) {
     );
     assert!(first <= AT_ONCE, "a new peer waited for {first:?}");
     assert!(stopped <= AT_ONCE, "it listened for {stopped:?}");
-    assert_eq!(report.connections.cut, 0);
+    assert_eq!(report.connections.aborted, 0);
 }
 
 /// Returns the median of up to a hundred calls on a connection.

@@ -10,7 +10,8 @@ use serde::{
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tcs::{
-    ConcurrentServer, Decode, Encode, Frame, Json, MessagePack, Postcard, Protobuf, Writer,
+    ConcurrentServer,
+    format::{Decode, Encode, Frame, Json, MessagePack, Postcard, Protobuf, Writer},
     server_protocol,
 };
 use tokio::{
@@ -132,7 +133,7 @@ where
 }
 
 /// Returns the allocations per request of a server that is asked for `message` and replies.
-async fn served<P: tcs::ServerProtocol>(protocol: P, message: Vec<u8>) -> usize {
+async fn served<P: tcs::protocol::ServerProtocol>(protocol: P, message: Vec<u8>) -> usize {
     const ROUNDS: usize = 200;
     let server = ConcurrentServer::new(protocol)
         .port(0)

@@ -6,7 +6,9 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Delimited, Fixed, LengthPrefixed, Lines, ServerProtocol, delimiter,
+    ConcurrentServer,
+    framing::{Delimited, Fixed, LengthPrefixed, Lines, delimiter},
+    protocol::ServerProtocol,
     server_protocol,
 };
 use tcs_tests::{Heard, control, frame, gate, start, tester, within};

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
 use tcs::{
-    ConcurrentServer, CrlfLines, Delimited, Framing, LengthPrefixed, Lines, Netstrings, Prefixed,
-    UntilEof, delimiter,
+    ConcurrentServer,
+    framing::{
+        CrlfLines, Delimited, Framing, LengthPrefixed, Lines, Netstrings, Prefixed, UntilEof,
+        delimiter,
+    },
 };
 use tcs_tests::{
     BlockingFn, Heard, Kind, RawPeer, ReadyFn, SyncFn, WaitingFn, gate, start, tester_of, within,

@@ -3,7 +3,12 @@
 //! One test in a process of its own, because the allocator is the process's.
 
 use peak_alloc::PeakAlloc;
-use tcs::{ConcurrentServer, Json, LengthPrefixed, Lines, server_protocol};
+use tcs::{
+    ConcurrentServer,
+    format::Json,
+    framing::{LengthPrefixed, Lines},
+    server_protocol,
+};
 use tcs_tests::{Kind, RawPeer, ReadyFn, WaitingFn, frame, gate, tester_of, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

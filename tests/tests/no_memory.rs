@@ -7,8 +7,12 @@
 use std::fs;
 
 use tcs::{
-    Codec, ConcurrentServer, ConnectOptions, Encode, EncodeError, ErrorKind, Execution, Lines,
-    Plain, ServerProtocol, Writer, server_protocol,
+    ConcurrentServer, ErrorKind, Execution,
+    client::ConnectOptions,
+    format::{Encode, EncodeError, Plain, Writer},
+    framing::{Codec, Lines},
+    protocol::ServerProtocol,
+    server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, code, frame, raw_server::RawServer, start, within};
 use tokio_util::codec::LinesCodec;

@@ -1,7 +1,7 @@
 //! The replies to requests that arrived together do not wait for the last of them, where the functions
 //! take their time.
 
-use tcs::{ConcurrentServer, ServerProtocol};
+use tcs::{ConcurrentServer, protocol::ServerProtocol};
 use tcs_tests::{Over, Place, each_work, within, work::Calls};
 use tokio::{runtime::Builder, time::Instant};
 

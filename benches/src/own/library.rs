@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use tcs::{Channel, Connection, LengthPrefixed};
+use tcs::{Channel, Connection, framing::LengthPrefixed};
 
 use super::Caller;
 use crate::{

@@ -3,8 +3,9 @@
 use std::io;
 
 use tcs::{
-    CrlfLines, Delimited, Fixed, Framing, Json, LengthPrefixed, Lines, MessagePack, Netstrings,
-    Plain, Postcard, Prefixed, Protobuf, Raw, delimiter, prefix::LittleEndian, server_protocol,
+    format::{Json, MessagePack, Plain, Postcard, Protobuf},
+    framing::{CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, Prefixed, Raw, delimiter, prefix::LittleEndian},
+    server_protocol,
 };
 
 use super::{Announce, ours};

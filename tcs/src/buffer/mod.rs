@@ -111,7 +111,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::{pool::NEW_CAPACITY, *};
-    use crate::Side;
+    use crate::framing::Side;
 
     /// Returns the slot of a connection that has read `bytes` and waits.
     fn waiting(mut bytes: &[u8]) -> BufferSlot {
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn unsent_replies_stay() {
         let mut slot = BufferSlot::new();
-        let mut framing = crate::Lines::default();
+        let mut framing = crate::framing::Lines::default();
         let written = slot.checkout().write.message(&mut framing, 9, |out| {
             out.put(b"reply");
             Ok(())

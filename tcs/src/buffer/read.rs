@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use super::pool::{self, NEW_CAPACITY};
-use crate::{ParsedFrame, ReadState, Side, Unparsed, runtime::wake_after_others};
+use crate::{
+    framing::{ParsedFrame, ReadState, Side, Unparsed},
+    runtime::wake_after_others,
+};
 
 /// From this capacity on, a buffer grows by half instead of doubling. A frame of 16 MiB then fits
 /// into the memory that `malloc` keeps for reuse (32 MiB, `M_MMAP_THRESHOLD` in mallopt(3)).

@@ -9,7 +9,10 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use super::pool::{self, is_usual};
-use crate::{EncodeError, FrameError, Framing, Writer, format::Outcome, framing::too_large};
+use crate::{
+    format::{EncodeError, Outcome, Writer},
+    framing::{FrameError, Framing, too_large},
+};
 
 /// Flush once this many bytes are buffered.
 const FULL: usize = 64 * 1024;

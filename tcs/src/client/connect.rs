@@ -9,7 +9,8 @@ use tokio::{
 
 use super::{channel::Channel, connection::Connection, options::ConnectOptions, timer::LONGEST};
 use crate::{
-    Address, Error, Framing, Peer, Result,
+    Address, Error, Peer, Result,
+    framing::Framing,
     limit::min_frame_len,
     runtime::{Instead, inside_runtime},
     socket::{connect, send_without_delay},

@@ -21,8 +21,11 @@ use super::{
     wire::{Awaited, Failed, Wire},
 };
 use crate::{
-    CallContract, ClientProtocol, Decode, Encode as _, EncodeError, Error, Framing, Peer, Result,
-    Writer, format::read, framing::FirstFrame, limit::assert_parameters,
+    Error, Peer, Result,
+    format::{Decode, Encode as _, EncodeError, Writer, read},
+    framing::{FirstFrame, Framing},
+    limit::assert_parameters,
+    protocol::{CallContract, ClientProtocol},
 };
 
 /// The position of what was not sent.
@@ -143,13 +146,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Sends a request of the protocol `P`, named as in `call::<P>`, and returns the reply. The reply
     /// may borrow from the connection.
     ///
-    /// If the function returns `Result<T, E>` in [`Plain`](crate::Plain), the reply is the `T`. An `Err`
+    /// If the function returns `Result<T, E>` in [`Plain`](crate::format::Plain), the reply is the `T`. An `Err`
     /// arrives as an [`Error`] with a [`rejection`](Error::rejection). A framing without control frames
     /// cannot distinguish the two: the text of an `Err` is then read as a `T`.
     ///
     /// For a protocol made by `#[client_protocol]`, use [`exchange`](Self::exchange).
     ///
-    /// If the protocol has a [greeting](crate::Contract::HAS_GREETING), the first call waits for it and drops
+    /// If the protocol has a [greeting](crate::protocol::Contract::HAS_GREETING), the first call waits for it and drops
     /// it. To get the greeting, call [`receive`](Self::receive) first. The wait for the greeting and the
     /// wait for the reply take at most the reply timeout each.
     ///
@@ -197,7 +200,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// # Examples
     ///
     /// ```no_run
-    /// use tcs::{Connection, Lines, Plain};
+    /// use tcs::{Connection, format::Plain, framing::Lines};
     ///
     /// # async fn example() -> tcs::Result<()> {
     /// let mut connection: Connection<Lines> = Connection::connect("mail.example:25").await?;
@@ -498,7 +501,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt as _, duplex};
 
     use super::*;
-    use crate::{LengthPrefixed, Plain};
+    use crate::{format::Plain, framing::LengthPrefixed};
 
     #[tokio::test]
     async fn scratch_of_a_large_reply_is_freed_by_the_next() {

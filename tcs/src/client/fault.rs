@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::{Error, FrameError, Peer, Rejection};
+use crate::{Error, Peer, Rejection, framing::FrameError};
 
 /// The reason of [`Fault::Broken`] if a reply is not that of the operation that was called.
 pub(super) const OUT_OF_STEP: &str = "an earlier message was not the reply of its operation";

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::{Error, FrameKind, Peer, Rejection, RejectionKind, Result, buffer::ReadBuffer};
+use crate::{
+    Error, Peer, Rejection, RejectionKind, Result, buffer::ReadBuffer, framing::FrameKind,
+};
 
 /// What a server says in place of a reply.
 #[derive(Debug)]

@@ -5,16 +5,10 @@
     reason = "outlined, each of these functions makes a call 2 to 50 % more expensive"
 )]
 
-use tokio::runtime::Builder;
-
-use crate::{
-    Address, ClientProtocol, Result,
-    runtime::{Instead, block_on, inside_runtime},
-};
-
-mod channel;
+pub(crate) mod channel;
 mod connect;
-mod connection;
+pub(crate) mod connection;
+pub(crate) mod exchange;
 mod fault;
 mod incoming;
 mod options;
@@ -22,99 +16,5 @@ mod pipeline;
 mod timer;
 mod wire;
 
-pub use channel::Channel;
-pub use connection::Connection;
 pub use options::ConnectOptions;
 pub use pipeline::Pipeline;
-
-/// A client for one exchange: it connects, sends a request, processes the reply, and closes the
-/// connection.
-///
-/// To keep the connection, use [`Connection`]. To share it among tasks, use [`Channel`].
-///
-/// # Examples
-///
-/// ```no_run
-/// use tcs::{Client, client_protocol};
-///
-/// #[client_protocol(request = "Ann")]
-/// fn print_reply(reply: &str) {
-///     println!("Response: {reply}");
-/// }
-///
-/// fn main() -> tcs::Result<()> {
-///     Client::new(PrintReply).run()
-/// }
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a client does nothing until it runs: call `run()`, or `open().await`"]
-pub struct Client<P> {
-    protocol: P,
-    address: Address,
-    options: ConnectOptions,
-}
-
-impl<P: ClientProtocol> Client<P> {
-    /// Creates a client of the server at 127.0.0.1:1234, with the default [`ConnectOptions`].
-    pub fn new(protocol: P) -> Self {
-        Self {
-            protocol,
-            address: Address::localhost(),
-            options: ConnectOptions::new(),
-        }
-    }
-
-    /// Sets the name or IP address of the server. Default: 127.0.0.1.
-    pub fn host(mut self, host: impl Into<String>) -> Self {
-        self.address.set_host(host.into());
-        self
-    }
-
-    /// Sets the port. Default: 1234.
-    pub fn port(mut self, port: u16) -> Self {
-        self.address.set_port(port);
-        self
-    }
-
-    /// Sets the host and the port, such as `"localhost:7000"`. Default: 127.0.0.1:1234.
-    pub fn address(mut self, address: impl Into<Address>) -> Self {
-        self.address.replace(address.into());
-        self
-    }
-
-    /// Sets the timeouts and the limits. Default: those of [`ConnectOptions::new`].
-    pub fn options(mut self, options: ConnectOptions) -> Self {
-        self.options = options;
-        self
-    }
-
-    /// Runs the exchange on the current runtime. Returns the output of the protocol's `process_reply`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ConnectOptions::connect`] and of [`Connection::exchange`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the connection. Whether the request is executed is then unknown.
-    pub async fn open(self) -> Result<P::Output> {
-        inside_runtime("open()", Instead::Run)?;
-        let Self {
-            protocol,
-            address,
-            options,
-        } = self;
-        let mut connection = options.connect::<P::Framing>(address).await?;
-        connection.exchange(protocol).await
-    }
-
-    /// Runs the exchange on a new current-thread runtime.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`open`](Self::open), and [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
-    /// runtime.
-    pub fn run(self) -> Result<P::Output> {
-        block_on("open()", Builder::new_current_thread, self.open())
-    }
-}

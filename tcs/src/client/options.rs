@@ -17,7 +17,7 @@ use crate::{
 /// # async fn example() -> tcs::Result<()> {
 /// # #[tcs::server_protocol]
 /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
-/// let mut connection = tcs::ConnectOptions::new()
+/// let mut connection = tcs::client::ConnectOptions::new()
 ///     .reply_timeout(Duration::from_secs(3))
 ///     .connect("localhost:7000")
 ///     .await?;
@@ -74,7 +74,7 @@ impl ConnectOptions {
     /// Limits the size of a message in bytes, in both directions.
     ///
     /// Connecting returns an error for zero, for more than 512 MiB, and for less than the minimum of a
-    /// framing such as [`Fixed`](crate::Fixed). Default: 8 MiB.
+    /// framing such as [`Fixed`](crate::framing::Fixed). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.max_frame_len = bytes;
         self
@@ -83,7 +83,7 @@ impl ConnectOptions {
     /// Limits the number of requests in flight on a connection. A request is in flight until its reply
     /// is received.
     ///
-    /// At the limit, a [`Pipeline`](crate::Pipeline) is full, and the callers of a
+    /// At the limit, a [`Pipeline`](crate::client::Pipeline) is full, and the callers of a
     /// [`Channel`](crate::Channel) wait. Connecting returns an error for zero. Default: 1,024.
     pub fn max_in_flight(mut self, limit: usize) -> Self {
         self.max_in_flight = limit;

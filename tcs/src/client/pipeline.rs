@@ -16,7 +16,11 @@ use super::{
     connection::Connection,
     wire::{Failed, write_threshold},
 };
-use crate::{CallContract, Contract, Error, Framing, Result};
+use crate::{
+    Error, Result,
+    framing::Framing,
+    protocol::{CallContract, Contract},
+};
 
 /// While this many bytes of requests wait to be sent, `send` waits. It stops reading when this many
 /// bytes of replies have arrived.
@@ -34,7 +38,7 @@ const FULL: usize = 64 * 1024;
 /// final. If the connection ends, every request in flight gets an error with its own
 /// [`execution`](crate::Error::execution).
 ///
-/// At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in flight. Dropping a
+/// At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in flight. Dropping a
 /// pipeline before all replies are received closes the connection, so that no reply reaches another
 /// caller.
 ///
@@ -80,12 +84,12 @@ const FULL: usize = 64 * 1024;
 /// A framing with one exchange per connection has no pipelines:
 ///
 /// ```compile_fail
-/// #[tcs::server_protocol(framing = tcs::Raw)]
+/// #[tcs::server_protocol(framing = tcs::framing::Raw)]
 /// fn greet(name: &str) -> String {
 ///     format!("Hello, {name}!")
 /// }
 ///
-/// fn many(connection: &mut tcs::Connection<tcs::Raw>) {
+/// fn many(connection: &mut tcs::Connection<tcs::framing::Raw>) {
 ///     let pipeline = connection.pipeline::<Greet>();
 /// #   drop(pipeline);
 /// }
@@ -101,7 +105,7 @@ pub struct Pipeline<'c, P: Contract, S = TcpStream> {
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Creates a pipeline, which sends requests of the protocol `P` without waiting for each reply.
     ///
-    /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::Raw)).
+    /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::framing::Raw)).
     pub fn pipeline<P>(&mut self) -> Pipeline<'_, P, S>
     where
         P: CallContract<Framing = F>,
@@ -213,7 +217,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 
     /// Returns `true` if a reply must be received before another request can be sent.
     ///
-    /// A pipeline is full if [`max_in_flight`](crate::ConnectOptions::max_in_flight) requests are in
+    /// A pipeline is full if [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in
     /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
         let Connection { wire, options, .. } = &*self.connection;

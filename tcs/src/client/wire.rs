@@ -21,8 +21,10 @@ use super::{
     incoming::Incoming,
 };
 use crate::{
-    EncodeError, Error, FrameKind, Framing, Result, Side, Writer,
+    Error, Result,
     buffer::{ReadAhead, ReadBuffer, Unusual, WriteBuffer},
+    format::{EncodeError, Writer},
+    framing::{FrameKind, Framing, Side},
     runtime::wake_after_others,
 };
 
@@ -490,7 +492,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
-    use crate::LengthPrefixed;
+    use crate::framing::LengthPrefixed;
 
     /// Reads a message byte by byte, and sends one byte of a request before each if `sends`. Returns
     /// the most parts that were kept apart.

@@ -5,7 +5,8 @@ use std::{cell::Cell, fmt, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Response, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
+use crate::Response;
 use crate::framing::Codec;
 
 /// A type whose values are messages of a [`Codec`].
@@ -19,23 +20,23 @@ use crate::framing::Codec;
 ///     Set(String, String),
 /// }
 ///
-/// impl tcs::Item for Command {}
+/// impl tcs::format::CodecItem for Command {}
 /// ```
 ///
-/// Rust does not allow this for a type of another crate. Use [`Carry`] for it.
+/// Rust does not allow this for a type of another crate. Use [`External`] for it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known as an item of a codec",
-    label = "no `Item`",
-    note = "for a type of your own write `impl tcs::Item for Type {{}}`, for others use `tcs::Carry<Type>`"
+    label = "no `CodecItem`",
+    note = "for a type of your own write `impl tcs::format::CodecItem for Type {{}}`, for others use `tcs::format::External<Type>`"
 )]
-pub trait Item {}
+pub trait CodecItem {}
 
 /// A message of a [`Codec`] whose type is defined in another crate.
 ///
 /// # Examples
 ///
 /// ```
-/// use tcs::{Carry, Codec, server_protocol};
+/// use tcs::{format::External, framing::Codec, server_protocol};
 /// # mod other {
 /// #     use bytes::BytesMut;
 /// #     use tokio_util::codec::{Decoder, Encoder};
@@ -60,17 +61,17 @@ pub trait Item {}
 /// use other::{Frame, FrameCodec};
 ///
 /// #[server_protocol(framing = Codec<FrameCodec>, format = Codec<FrameCodec>)]
-/// fn echo(Carry(frame): Carry<Frame>) -> Carry<Frame> {
-///     Carry(frame)
+/// fn echo(External(frame): External<Frame>) -> External<Frame> {
+///     External(frame)
 /// }
 /// # drop(tcs::ConcurrentServer::new(Echo));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "it is what it carries")]
-pub struct Carry<T>(pub T);
+pub struct External<T>(pub T);
 
 macro_rules! items {
-    ($($type:ty),+ $(,)?) => {$(impl Item for $type {})+};
+    ($($type:ty),+ $(,)?) => {$(impl CodecItem for $type {})+};
 }
 
 items! {
@@ -78,15 +79,15 @@ items! {
     i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize,
 }
 
-impl<T> Item for [T] {}
-impl<T> Item for Vec<T> {}
-impl<T> Item for Option<T> {}
-impl<T> Item for Box<T> {}
-impl<T> Item for Arc<T> {}
-impl<T, const N: usize> Item for [T; N] {}
-impl<A, B> Item for (A, B) {}
-impl<A, B, C> Item for (A, B, C) {}
-impl<T: Item + ?Sized> Item for &T {}
+impl<T> CodecItem for [T] {}
+impl<T> CodecItem for Vec<T> {}
+impl<T> CodecItem for Option<T> {}
+impl<T> CodecItem for Box<T> {}
+impl<T> CodecItem for Arc<T> {}
+impl<T, const N: usize> CodecItem for [T; N] {}
+impl<A, B> CodecItem for (A, B) {}
+impl<A, B, C> CodecItem for (A, B, C) {}
+impl<T: CodecItem + ?Sized> CodecItem for &T {}
 
 /// The error of a protocol without attribute that has one codec as its framing and another one as its
 /// format.
@@ -100,7 +101,7 @@ thread_local! {
 /// A larger scratch buffer is freed after use.
 const MAX_KEPT: usize = 64 * 1024;
 
-impl<C, T> Encode<Codec<C>> for Carry<T>
+impl<C, T> Encode<Codec<C>> for External<T>
 where
     C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
 {
@@ -126,11 +127,11 @@ where
 #[diagnostic::do_not_recommend]
 impl<C, T> Encode<Codec<C>> for T
 where
-    T: Item,
+    T: CodecItem,
     C: Decoder<Item: Send> + Encoder<T, Error: fmt::Display> + Send + 'static,
 {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        Encode::<Codec<C>>::encode(Carry(self), out)
+        Encode::<Codec<C>>::encode(External(self), out)
     }
 }
 
@@ -144,7 +145,7 @@ impl<C: Decoder, T: Encode<Codec<C>>, E: fmt::Display> Encode<Codec<C>> for Resu
     }
 }
 
-impl<C, T> Decode<'_, Codec<C>> for Carry<T>
+impl<C, T> Decode<'_, Codec<C>> for External<T>
 where
     T: Send + 'static,
     C: Decoder<Item = T> + Send + 'static,
@@ -160,20 +161,20 @@ where
 #[diagnostic::do_not_recommend]
 impl<C, T> Decode<'_, Codec<C>> for T
 where
-    T: Item + Send + 'static,
+    T: CodecItem + Send + 'static,
     C: Decoder<Item = T> + Send + 'static,
 {
     const IS_VALUE: bool = true;
 
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
-        <Carry<T> as Decode<'_, Codec<C>>>::decode(frame).map(|Carry(item)| item)
+        <External<T> as Decode<'_, Codec<C>>>::decode(frame).map(|External(item)| item)
     }
 }
 
-impl<'a, C: Decoder, T: Received<'a, Codec<C>>> Received<'a, Codec<C>> for Response<T> {
+impl<'a, C: Decoder, T: ReplyValue<'a, Codec<C>>> ReplyValue<'a, Codec<C>> for Response<T> {
     type Value = T::Value;
 }
 
-impl<'a, C: Decoder, T: Received<'a, Codec<C>>, E> Received<'a, Codec<C>> for Result<T, E> {
+impl<'a, C: Decoder, T: ReplyValue<'a, Codec<C>>, E> ReplyValue<'a, Codec<C>> for Result<T, E> {
     type Value = T::Value;
 }

@@ -52,7 +52,7 @@ text_error! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Frame, FrameError};
+    use crate::{format::Frame, framing::FrameError};
 
     #[test]
     fn errors_show_what_a_peer_sent_escaped() {

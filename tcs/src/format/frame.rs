@@ -59,7 +59,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Returns the value that the framing made of the message
-    /// ([`Framing::take_value`](crate::Framing::take_value)), if its type is `T`.
+    /// ([`Framing::take_value`](crate::framing::Framing::take_value)), if its type is `T`.
     pub fn into_value<T: Any>(self) -> Option<T> {
         self.value?.downcast().ok().map(|value| *value)
     }

@@ -25,14 +25,14 @@ use super::{
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// A message contains no newline, because JSON escapes those in text as `\n`. So you can combine it with
-/// [`framing = Lines`](crate::Lines), which makes *JSON lines*. That framing cannot send a rejection. With
+/// [`framing = Lines`](crate::framing::Lines), which makes *JSON lines*. That framing cannot send a rejection. With
 /// `reject_with = in_json` and
 /// `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string()) }`, a peer whose request
 /// is not JSON is told so, and the connection goes on.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use tcs::{Json, server_protocol};
+/// use tcs::{format::Json, server_protocol};
 ///
 /// #[derive(Deserialize)]
 /// struct Order<'a> {
@@ -70,7 +70,7 @@ use super::{
 ///
 /// A `Result` is a value like any other. The client receives it as the reply, with the error type
 /// of the function, so a call returns `Result<Result<T, E>, tcs::Error>`. To close the connection after a reply,
-/// return a `Response<Result<T, E>>`. `Result<Response<T>, E>` is for [`Plain`](crate::Plain) only.
+/// return a `Response<Result<T, E>>`. `Result<Response<T>, E>` is for [`Plain`](crate::format::Plain) only.
 ///
 /// # What is borrowed
 ///
@@ -141,14 +141,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Json;
-    use crate::{
-        Decode, Encode, Frame, Writer,
-        format::{
-            Outcome,
-            tests::{
-                Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
-                is_read_whole, lies_in, read, rejected, sent, unsent,
-            },
+    use crate::format::{
+        Decode, Encode, Frame, Outcome, Writer,
+        tests::{
+            Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
+            is_read_whole, lies_in, read, rejected, sent, unsent,
         },
     };
 

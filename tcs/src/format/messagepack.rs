@@ -29,12 +29,12 @@ use super::{
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// A message may contain any byte, so use a framing that sends the length, such as the default,
-/// [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings). With lines and delimiters, some messages
+/// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines and delimiters, some messages
 /// cannot be sent.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use tcs::{MessagePack, server_protocol};
+/// use tcs::{format::MessagePack, server_protocol};
 ///
 /// #[derive(Deserialize, Serialize)]
 /// struct Image<'a> {
@@ -146,14 +146,11 @@ mod tests {
     use serde::{Deserialize, Deserializer};
 
     use super::MessagePack;
-    use crate::{
-        Encode, Writer,
-        format::{
-            Outcome,
-            tests::{
-                Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
-                is_read_whole, lies_in, read, rejected, sent, unsent,
-            },
+    use crate::format::{
+        Encode, Outcome, Writer,
+        tests::{
+            Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
+            is_read_whole, lies_in, read, rejected, sent, unsent,
         },
     };
 

@@ -1,12 +1,12 @@
 //! Formats, which convert messages to bytes and back.
 //!
-//! A format is a marker type, such as [`Plain`] or [`Json`]. What can be sent in it implements
+//! A format is a marker type, such as [`Plain`] or `Json`. What can be sent in it implements
 //! [`Encode`], and what can be received implements [`Decode`]. The library calls `encode` with a
 //! [`Writer`], which appends to the send buffer of the connection, and `decode` with a [`Frame`],
 //! which lends bytes of the receive buffer. So a message is copied nowhere in between.
 //!
 //! Each format has a file, and the crate of the same name does the work. The formats of serde read
-//! through a [`guard`], which limits what a message of a peer may cost.
+//! through a `guard`, which limits what a message of a peer may cost.
 
 #[cfg(feature = "codec")]
 mod codec;
@@ -23,13 +23,13 @@ mod plain;
 mod postcard;
 #[cfg(feature = "protobuf")]
 mod protobuf;
-mod response;
+pub(crate) mod response;
 mod writer;
 
 use crate::framing::Framing;
 
 #[cfg(feature = "codec")]
-pub use codec::{Carry, Item};
+pub use codec::{CodecItem, External};
 pub use error::{DecodeError, EncodeError};
 pub use frame::Frame;
 #[cfg(feature = "json")]
@@ -41,7 +41,6 @@ pub use plain::{Plain, parse_text};
 pub use postcard::Postcard;
 #[cfg(feature = "protobuf")]
 pub use protobuf::{ProstMessage, Protobuf};
-pub use response::Response;
 pub(crate) use writer::Outcome;
 pub use writer::Writer;
 
@@ -61,7 +60,7 @@ pub use writer::Writer;
 /// # Examples
 ///
 /// ```
-/// use tcs::{Encode, EncodeError, Plain, Writer};
+/// use tcs::format::{Encode, EncodeError, Plain, Writer};
 ///
 /// struct Rgb(u8, u8, u8);
 ///
@@ -78,7 +77,7 @@ pub use writer::Writer;
     note = "`Plain` sends text, bytes, numbers, `bool`, `char`, addresses, `()`, and `Result` or `Response` of them",
     note = "with serde: derive `Serialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
     note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Encode`",
-    note = "a `Codec<C>` sends what `C` has an `Encoder` for, if it is a `tcs::Item`; `tcs::Carry` makes one of any type"
+    note = "a `Codec<C>` sends what `C` has an `Encoder` for, if it is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
 )]
 pub trait Encode<Format> {
     /// Writes the message to the send buffer of the connection, or declares that there is none.
@@ -95,7 +94,7 @@ pub trait Encode<Format> {
 /// # Examples
 ///
 /// ```
-/// use tcs::{Decode, DecodeError, Frame, Plain};
+/// use tcs::format::{Decode, DecodeError, Frame, Plain};
 ///
 /// struct Rgb(u8, u8, u8);
 ///
@@ -115,7 +114,7 @@ pub trait Encode<Format> {
     note = "with serde: derive `Deserialize`, add `format = Json` to the attribute, and the feature `json` to `tcs` (or `Postcard`, `MessagePack`; `Protobuf` is for `prost::Message`)",
     note = "the request is the first parameter without a helper attribute; `&Peer` and the like follow it",
     note = "for a type with `Display` and `FromStr` write `tcs::plain!(Type);`, for others implement `Decode`",
-    note = "a `Codec<C>` reads what `C` decodes, as a value that is owned, if that is a `tcs::Item`; `tcs::Carry` makes one of any type"
+    note = "a `Codec<C>` reads what `C` decodes, as a value that is owned, if that is a `tcs::format::CodecItem`; `tcs::format::External` makes one of any type"
 )]
 pub trait Decode<'a, Format>: Sized {
     /// Reads the message.
@@ -133,14 +132,14 @@ pub trait Decode<'a, Format>: Sized {
     const IS_VALUE: bool = false;
 }
 
-/// What the caller of a protocol function receives: `T` for a [`Response<T>`] and, in [`Plain`], for a
+/// What the caller of a protocol function receives: `T` for a [`Response<T>`](crate::Response) and, in [`Plain`], for a
 /// `Result<T, E>`, whose error arrives as a rejection. Every other reply is received as it is.
-pub trait Received<'a, Format> {
+pub trait ReplyValue<'a, Format> {
     /// The type that is decoded.
     type Value: Decode<'a, Format>;
 }
 
-impl<'a, Format, T: Decode<'a, Format>> Received<'a, Format> for T {
+impl<'a, Format, T: Decode<'a, Format>> ReplyValue<'a, Format> for T {
     type Value = T;
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
 
 /// The default format: UTF-8 text, or the bytes as they are.
 ///
@@ -29,7 +29,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Received, Writer};
 #[doc(alias("text", "utf8"))]
 pub enum Plain {}
 
-/// Implements [`Encode`](crate::Encode) and [`Decode`](crate::Decode) in the format [`Plain`](crate::Plain) for types
+/// Implements [`Encode`](crate::format::Encode) and [`Decode`](crate::format::Decode) in the format [`Plain`](crate::format::Plain) for types
 /// with `Display` and `FromStr`.
 ///
 /// # Examples
@@ -63,23 +63,23 @@ pub enum Plain {}
 #[macro_export]
 macro_rules! plain {
     ($($type:ty),+ $(,)?) => {$(
-        impl $crate::Encode<$crate::Plain> for $type {
+        impl $crate::format::Encode<$crate::format::Plain> for $type {
             #[inline]
-            fn encode(self, out: &mut $crate::Writer<'_>) -> ::core::result::Result<(), $crate::EncodeError> {
-                $crate::Encode::<$crate::Plain>::encode(&self, out)
+            fn encode(self, out: &mut $crate::format::Writer<'_>) -> ::core::result::Result<(), $crate::format::EncodeError> {
+                $crate::format::Encode::<$crate::format::Plain>::encode(&self, out)
             }
         }
 
-        impl $crate::Encode<$crate::Plain> for &$type {
+        impl $crate::format::Encode<$crate::format::Plain> for &$type {
             #[inline]
-            fn encode(self, out: &mut $crate::Writer<'_>) -> ::core::result::Result<(), $crate::EncodeError> {
-                $crate::Encode::<$crate::Plain>::encode(::core::format_args!("{self}"), out)
+            fn encode(self, out: &mut $crate::format::Writer<'_>) -> ::core::result::Result<(), $crate::format::EncodeError> {
+                $crate::format::Encode::<$crate::format::Plain>::encode(::core::format_args!("{self}"), out)
             }
         }
 
-        impl $crate::Decode<'_, $crate::Plain> for $type {
+        impl $crate::format::Decode<'_, $crate::format::Plain> for $type {
             #[inline]
-            fn decode(frame: $crate::Frame<'_>) -> ::core::result::Result<Self, $crate::DecodeError> {
+            fn decode(frame: $crate::format::Frame<'_>) -> ::core::result::Result<Self, $crate::format::DecodeError> {
                 $crate::__private::parse_text::<$type>(&frame, ::core::stringify!($type))
             }
         }
@@ -162,7 +162,7 @@ impl<T: Encode<Plain>, E: fmt::Display> Encode<Plain> for Result<T, E> {
     }
 }
 
-impl<'a, T: Received<'a, Plain>, E> Received<'a, Plain> for Result<T, E> {
+impl<'a, T: ReplyValue<'a, Plain>, E> ReplyValue<'a, Plain> for Result<T, E> {
     type Value = T::Value;
 }
 

@@ -45,12 +45,12 @@ use super::{
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// A message may contain any byte, so use a framing that sends the length, such as the default,
-/// [`Prefixed`](crate::Prefixed) or [`Netstrings`](crate::Netstrings). With lines and delimiters, some messages
+/// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines and delimiters, some messages
 /// cannot be sent.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use tcs::{Postcard, server_protocol};
+/// use tcs::{format::Postcard, server_protocol};
 ///
 /// #[derive(Deserialize, Serialize)]
 /// struct Sample<'a> {
@@ -342,14 +342,11 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::Postcard;
-    use crate::{
-        Encode, Writer,
-        format::{
-            Outcome,
-            tests::{
-                Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything,
-                is_read_whole, lies_in, read, rejected, sent, unsent,
-            },
+    use crate::format::{
+        Encode, Outcome, Writer,
+        tests::{
+            Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
+            lies_in, read, rejected, sent, unsent,
         },
     };
 

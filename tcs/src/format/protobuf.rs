@@ -18,7 +18,7 @@ use crate::rejection::Escaped;
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// ```
-/// use tcs::{Protobuf, server_protocol};
+/// use tcs::{format::Protobuf, server_protocol};
 ///
 /// #[derive(Clone, PartialEq, prost::Message)]
 /// struct Order {
@@ -55,8 +55,8 @@ use crate::rejection::Escaped;
 /// # Results
 ///
 /// Protocol Buffers have no `Result`. A function that can fail returns a message with a `oneof`, as above.
-/// To reject a request, as [`Plain`](crate::Plain) does with `Err`, implement
-/// [`ServerProtocol`](crate::ServerProtocol) by hand and return a [`Rejection`](crate::Rejection).
+/// To reject a request, as [`Plain`](crate::format::Plain) does with `Err`, implement
+/// [`ServerProtocol`](crate::protocol::ServerProtocol) by hand and return a [`Rejection`](crate::Rejection).
 ///
 /// # Errors
 ///
@@ -163,7 +163,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<Tree, String> {
         Decode::<Protobuf>::decode(Frame::new(bytes))
-            .map_err(|error: crate::DecodeError| error.to_string())
+            .map_err(|error: crate::format::DecodeError| error.to_string())
     }
 
     proptest! {

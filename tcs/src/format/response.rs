@@ -1,6 +1,6 @@
 //! Responses other than one ordinary reply.
 
-use super::{Encode, EncodeError, Received, Writer};
+use super::{Encode, EncodeError, ReplyValue, Writer};
 
 /// The return type of a protocol function that can close the connection, or send no reply.
 ///
@@ -9,7 +9,7 @@ use super::{Encode, EncodeError, Received, Writer};
 /// # Examples
 ///
 /// ```
-/// use tcs::{Response, Lines, server_protocol};
+/// use tcs::{Response, framing::Lines, server_protocol};
 ///
 /// #[server_protocol(framing = Lines)]
 /// fn talk(line: &str) -> Response<&str> {
@@ -62,7 +62,7 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
 macro_rules! received {
     ($($(#[$feature:meta])? $format:ident),+ $(,)?) => {$(
         $(#[$feature])?
-        impl<'a, T: Received<'a, super::$format>> Received<'a, super::$format> for Response<T> {
+        impl<'a, T: ReplyValue<'a, super::$format>> ReplyValue<'a, super::$format> for Response<T> {
             type Value = T::Value;
         }
     )+};

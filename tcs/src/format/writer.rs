@@ -6,7 +6,7 @@ use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 ///
 /// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So writing never
 /// fails. With [`write!`], you can ignore the result, unless a `Display` that you write can fail: what it wrote
-/// before that stays in the message, so return an [`EncodeError`](crate::EncodeError).
+/// before that stays in the message, so return an [`EncodeError`](crate::format::EncodeError).
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     limit: usize,
@@ -62,7 +62,7 @@ impl<'a> Writer<'a> {
         self.encoder = Some(encoder);
     }
 
-    /// Returns the [encoder](crate::Framing::encoder) of the framing, if its type is `T`.
+    /// Returns the [encoder](crate::framing::Framing::encoder) of the framing, if its type is `T`.
     pub fn encoder<T: Any>(&mut self) -> Option<&mut T> {
         self.encoder.as_mut()?.downcast_mut()
     }

@@ -14,7 +14,7 @@ use super::{
 ///
 /// It is framing and format at once, so name it in both options. A request is the decoder's
 /// [`Item`](Decoder::Item). A reply is any type that the codec has an [`Encoder`] for, and may
-/// borrow. For the types of messages see [`Item`](crate::Item). Each connection has its own codec,
+/// borrow. For the types of messages see [`Item`](crate::format::CodecItem). Each connection has its own codec,
 /// made by `Default`, which keeps its state between messages.
 ///
 /// - If the decoder fails, the connection closes with a protocol error, and the text of the
@@ -37,7 +37,7 @@ use super::{
 /// # Examples
 ///
 /// ```
-/// use tcs::{Codec, ConcurrentServer, Connection, server_protocol};
+/// use tcs::{ConcurrentServer, Connection, framing::Codec, server_protocol};
 /// use tokio_util::codec::LinesCodec;
 ///
 /// #[server_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>)]
@@ -60,7 +60,7 @@ use super::{
 /// A connection with a codec cannot become a channel:
 ///
 /// ```compile_fail
-/// fn share(connection: tcs::Connection<tcs::Codec<tokio_util::codec::LinesCodec>>) {
+/// fn share(connection: tcs::Connection<tcs::framing::Codec<tokio_util::codec::LinesCodec>>) {
 ///     drop(connection.into_channel());
 /// }
 /// # fn main() { std::hint::black_box(share as fn(_)); }
@@ -69,7 +69,10 @@ use super::{
 /// A handwritten protocol with a codec as its framing alone cannot use it, and does not compile:
 ///
 /// ```compile_fail,E0080
-/// use tcs::{Codec, ConcurrentServer, Context, Peer, Plain, Rejection, ServerProtocol};
+/// use tcs::{
+///     ConcurrentServer, Peer, Rejection, format::Plain, framing::Codec,
+///     protocol::{Context, ServerProtocol},
+/// };
 ///
 /// struct Half;
 ///
@@ -103,7 +106,7 @@ pub struct Codec<C: Decoder> {
 
 impl<C: Decoder> Codec<C> {
     /// Creates a framing with a codec other than the default one, for
-    /// [`ServerProtocol::framing`](crate::ServerProtocol::framing).
+    /// [`ServerProtocol::framing`](crate::protocol::ServerProtocol::framing).
     pub fn new(codec: C) -> Self {
         Self {
             inner: codec,
@@ -193,7 +196,7 @@ mod tests {
     use tokio_util::codec::{AnyDelimiterCodec, BytesCodec, LengthDelimitedCodec, LinesCodec};
 
     use super::*;
-    use crate::Side;
+    use crate::framing::Side;
 
     /// Reads a stream that arrives in `pieces`. Returns its items, and the error if it broke.
     fn read<C>(pieces: &[&[u8]], limit: usize) -> (Vec<String>, Option<String>)

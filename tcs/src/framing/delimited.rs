@@ -21,7 +21,7 @@ use crate::rejection::Escaped;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// use tcs::{ConcurrentServer, Connection, Delimited, delimiter, server_protocol};
+/// use tcs::{ConcurrentServer, Connection, framing::{Delimited, delimiter}, server_protocol};
 ///
 /// #[server_protocol(framing = Delimited<{ delimiter(b"\r\n.\r\n") }>)]
 /// fn count_lines(mail: &str) -> usize {

@@ -17,7 +17,7 @@ use super::{
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// use tcs::{ConcurrentServer, Connection, Fixed, server_protocol};
+/// use tcs::{ConcurrentServer, Connection, framing::Fixed, server_protocol};
 ///
 /// #[server_protocol(framing = Fixed<4>)]
 /// fn reverse(register: &[u8]) -> Vec<u8> {
@@ -38,14 +38,14 @@ use super::{
 ///
 /// Pass binary numbers as arrays: `fn double(word: &[u8; 8]) -> [u8; 8]` with
 /// `u64::from_le_bytes(*word)` and `to_le_bytes()`. A `u64` itself would be its decimal digits in
-/// [`Plain`](crate::Plain). The text of a function's error has another length, so errors need
+/// [`Plain`](crate::format::Plain). The text of a function's error has another length, so errors need
 /// `reject_with = …` to become a message.
 ///
 /// A message has at least one byte, so this does not compile:
 ///
 /// ```compile_fail,E0080
 /// let stream = tokio::io::empty();
-/// let connection = tcs::Connection::<tcs::Fixed<0>, _>::over(stream);
+/// let connection = tcs::Connection::<tcs::framing::Fixed<0>, _>::over(stream);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

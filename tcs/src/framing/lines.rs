@@ -23,7 +23,7 @@ use super::{
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// use tcs::{ConcurrentServer, Connection, Lines, server_protocol};
+/// use tcs::{ConcurrentServer, Connection, framing::Lines, server_protocol};
 ///
 /// #[server_protocol(framing = Lines)]
 /// fn greet(name: &str) -> String {
@@ -59,7 +59,7 @@ pub struct Lines {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// use tcs::{ConcurrentServer, Connection, CrlfLines, server_protocol};
+/// use tcs::{ConcurrentServer, Connection, framing::CrlfLines, server_protocol};
 ///
 /// #[server_protocol(framing = CrlfLines)]
 /// fn command(line: &str) -> &str {

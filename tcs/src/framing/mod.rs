@@ -43,7 +43,7 @@ use crate::Rejection;
 /// Splits a byte stream into messages, and writes messages to it.
 ///
 /// Each connection has one value of its framing, for both directions, so a framing may keep state that
-/// reading and writing share. In a [`Pipeline`](crate::Pipeline) and a [`Channel`](crate::Channel),
+/// reading and writing share. In a [`Pipeline`](crate::client::Pipeline) and a [`Channel`](crate::Channel),
 /// requests are written before the replies to earlier ones are read.
 ///
 /// The framings of this library:
@@ -98,7 +98,7 @@ use crate::Rejection;
 /// Messages of exactly eight bytes:
 ///
 /// ```
-/// use tcs::{ParsedFrame, FrameError, Framing, Unparsed};
+/// use tcs::framing::{FrameError, Framing, ParsedFrame, Unparsed};
 ///
 /// #[derive(Debug, Default)]
 /// struct Eight;
@@ -221,7 +221,7 @@ pub trait Framing: Default + Send + 'static {
     const TYPED: bool = false;
 
     /// Takes the value of the message that was parsed last. The format gets it from
-    /// [`Frame::into_value`](crate::Frame::into_value).
+    /// [`Frame::into_value`](crate::format::Frame::into_value).
     ///
     /// Default: `None`, for messages that are bytes.
     #[inline]
@@ -230,7 +230,7 @@ pub trait Framing: Default + Send + 'static {
     }
 
     /// Returns what makes bytes of values. The format gets it from
-    /// [`Writer::encoder`](crate::Writer::encoder).
+    /// [`Writer::encoder`](crate::format::Writer::encoder).
     ///
     /// Default: `None`, for messages that are bytes.
     #[inline]

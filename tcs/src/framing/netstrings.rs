@@ -20,7 +20,7 @@ use crate::rejection::Escaped;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// use tcs::{ConcurrentServer, Connection, Netstrings, server_protocol};
+/// use tcs::{ConcurrentServer, Connection, framing::Netstrings, server_protocol};
 ///
 /// #[server_protocol(framing = Netstrings)]
 /// fn greet(name: &str) -> String {

@@ -10,7 +10,7 @@ use std::fmt;
 /// can still call [`detect`](Self::detect) itself:
 ///
 /// ```
-/// use tcs::{FrameError, OtherProtocol, Unparsed};
+/// use tcs::framing::{FrameError, OtherProtocol, Unparsed};
 ///
 /// fn check(input: Unparsed<'_>) -> Result<(), FrameError> {
 ///     match OtherProtocol::detect(input.bytes()) {
@@ -18,7 +18,7 @@ use std::fmt;
 ///         None => Ok(()),
 ///     }
 /// }
-/// # let input = |bytes| Unparsed::new(bytes, 100, tcs::Side::Server, tcs::ReadState::Idle);
+/// # let input = |bytes| Unparsed::new(bytes, 100, tcs::framing::Side::Server, tcs::framing::ReadState::Idle);
 /// # assert!(check(input(b"Ann")).is_ok());
 /// let error = check(input(b"GET / HTTP/1.1\r\n")).expect_err("it is a browser");
 /// assert_eq!(error.to_string(), "that looks like HTTP");

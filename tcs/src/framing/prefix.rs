@@ -29,8 +29,7 @@ use super::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
 /// use tcs::{
-///     ConcurrentServer, Connection, Prefixed,
-///     prefix::{IncludesHeader, LittleEndian},
+///     ConcurrentServer, Connection, framing::{Prefixed, prefix::{IncludesHeader, LittleEndian}},
 ///     server_protocol,
 /// };
 ///

@@ -20,7 +20,7 @@ use super::{
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// use tcs::{ConcurrentServer, Connection, Raw, server_protocol};
+/// use tcs::{ConcurrentServer, Connection, framing::Raw, server_protocol};
 ///
 /// #[server_protocol(framing = Raw)]
 /// fn greet(name: &str) -> String {
@@ -57,7 +57,7 @@ pub struct Raw;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tcs::Result<()> {
-/// use tcs::{ConcurrentServer, Connection, UntilEof, server_protocol};
+/// use tcs::{ConcurrentServer, Connection, framing::UntilEof, server_protocol};
 ///
 /// #[server_protocol(framing = UntilEof)]
 /// fn count_lines(file: &str) -> usize {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::Received;
+use crate::format::ReplyValue;
 
 /// A state, which connections on any thread share.
 #[diagnostic::on_unimplemented(
@@ -90,6 +90,6 @@ impl ReadAs<String> for Cow<'_, str> {}
 /// Checks that the reply `R` of a server can be read as a `T`.
 pub const fn assert_reply<'a, R, T, Format>()
 where
-    R: Received<'a, Format, Value: ReadAs<T>>,
+    R: ReplyValue<'a, Format, Value: ReadAs<T>>,
 {
 }

@@ -2,7 +2,12 @@
 
 use std::marker::PhantomData;
 
-use crate::{ClientProtocol, Decode, Framing, ServerProtocol, limit::framing_mistake};
+use crate::{
+    format::Decode,
+    framing::Framing,
+    limit::framing_mistake,
+    protocol::{ClientProtocol, ServerProtocol},
+};
 
 /// Returns what is wrong with the framing of a server protocol, or with its use.
 pub const fn server_mistake<P: ServerProtocol>(is_one_type: bool) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! Values and functions that expansions use.
 
-use crate::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
+use crate::format::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
 
 /// A message that is made when it is encoded.
 #[derive(Debug)]

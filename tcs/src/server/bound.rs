@@ -94,7 +94,7 @@ impl BoundServer {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the listener and cuts every connection.
+    /// Dropping the future closes the listener and aborts every connection.
     #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(self) -> Result<Report> {
         let ServerPlan { shared, settings } = self.plan;
@@ -157,14 +157,14 @@ async fn accept_then_drain(
     let hurry = timeout(drain.unwrap_or(Duration::MAX), handle.told(Order::Abort));
     let report = acceptor.registry.drain(hurry).await;
     accepted.map_err(Error::accept)?;
-    let cut = report.requests.cut;
-    if cut > 0 {
-        tracing::warn!(%report, "stopped; requests in flight were cut");
+    let aborted = report.requests.aborted;
+    if aborted > 0 {
+        tracing::warn!(%report, "stopped; requests in flight were aborted");
     } else {
         tracing::info!(%report, "stopped");
     }
     if handle.was_told(Order::Abort) {
-        return Err(Error::interrupted(cut));
+        return Err(Error::interrupted(aborted));
     }
     Ok(report)
 }
@@ -200,7 +200,10 @@ mod tests {
     };
 
     use crate::{
-        ConcurrentServer, Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol,
+        ConcurrentServer, Peer, Rejection,
+        format::Plain,
+        framing::LengthPrefixed,
+        protocol::{Context, ServerProtocol},
     };
 
     use super::*;

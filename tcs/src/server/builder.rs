@@ -14,8 +14,9 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    Address, ConnectionInfo, Peer, Result, ServerProtocol,
+    Address, ConnectionInfo, Peer, Result,
     limit::min_frame_len,
+    protocol::ServerProtocol,
     runtime::{Instead, inside_runtime},
 };
 
@@ -91,7 +92,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// memory: an element of a list takes the size of its type, and as little as a byte of the message (two in
     /// `Json` and `Protobuf`).
     /// [`bind`](Self::bind) rejects zero, more than 512 MiB, and less than the framing's shortest
-    /// message ([`Fixed`](crate::Fixed)). Default: 8 MiB.
+    /// message ([`Fixed`](crate::framing::Fixed)). Default: 8 MiB.
     pub fn max_frame_len(mut self, bytes: usize) -> Self {
         self.settings.limits.frame_len = bytes;
         self
@@ -132,7 +133,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Such a peer may wait for its replies, as `nc -N` does, or be gone. When the limit expires, a
     /// function that waits is dropped, its request is answered *timed out*, and the connection
     /// closes. A function that computes, or is `blocking`, is not dropped. With
-    /// [`UntilEof`](crate::UntilEof) every request ends with a half-close, so this limits its
+    /// [`UntilEof`](crate::framing::UntilEof) every request ends with a half-close, so this limits its
     /// function. Default: 30 s.
     pub fn half_close_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.half_close = limit.into().into();
@@ -161,7 +162,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how long a stopped server waits for the requests in flight. The rest is then cut.
+    /// Sets how long a stopped server waits for the requests in flight. The rest is then aborted.
     ///
     /// A function that computes or blocks cannot be cut. The server returns without it, and it runs
     /// until it or its process ends. Default: 30 s.

@@ -17,17 +17,17 @@ const RESERVED_DESCRIPTORS: u64 = 100;
 /// [`Server`](super::Server).
 pub trait Mode: sealed::Mode {}
 
-/// Serves one request. See [`OnceServer`](super::OnceServer).
+/// Serves one request. See [`OnceServer`](crate::OnceServer).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Once {}
 
-/// Serves one connection at a time. See [`IterativeServer`](super::IterativeServer).
+/// Serves one connection at a time. See [`IterativeServer`](crate::IterativeServer).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Iterative {}
 
-/// Serves many connections at a time. See [`ConcurrentServer`](super::ConcurrentServer).
+/// Serves many connections at a time. See [`ConcurrentServer`](crate::ConcurrentServer).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
 pub enum Concurrent {}

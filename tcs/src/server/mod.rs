@@ -3,9 +3,9 @@
 //!
 //! | type | connections at a time | returns when |
 //! |---|---|---|
-//! | [`OnceServer`] | one, for one request; connections that end without one are ignored | that request is answered or rejected |
-//! | [`IterativeServer`] | one; others wait in the backlog | stopped |
-//! | [`ConcurrentServer`] | up to [`max_connections`](Server::max_connections), each in its own task | stopped |
+//! | [`OnceServer`](crate::OnceServer) | one, for one request; connections that end without one are ignored | that request is answered or rejected |
+//! | [`IterativeServer`](crate::IterativeServer) | one; others wait in the backlog | stopped |
+//! | [`ConcurrentServer`](crate::ConcurrentServer) | up to [`max_connections`](Server::max_connections), each in its own task | stopped |
 //!
 //! # What each error ends
 //!
@@ -29,7 +29,7 @@
 //! | the peer closes its sending half, or closes the connection gracefully | after [`half_close_timeout`](Server::half_close_timeout) (30 s); at once with `half_close = ends` | its reply is sent |
 //! | the peer does not read | when earlier replies wait longer than [`write_timeout`](Server::write_timeout) (30 s) | its reply is sent, within the same limit |
 //! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer receives *timed out* | its reply is sent |
-//! | the server stops | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as cut |
+//! | the server stops | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as aborted |
 //!
 //! A reply counts as sent once the operating system has accepted it. A peer that leaves without
 //! reading loses it. If that matters, have the protocol acknowledge replies.
@@ -54,7 +54,7 @@
 
 mod acceptor;
 mod bound;
-mod builder;
+pub(crate) mod builder;
 mod config;
 mod connection;
 mod registry;
@@ -65,7 +65,7 @@ mod spawn;
 mod stop;
 
 pub use bound::BoundServer;
-pub use builder::{ConcurrentServer, IterativeServer, OnceServer, Server};
+pub use builder::Server;
 pub use config::{Concurrent, Iterative, Mode, Once};
 pub use report::{Connections, Report, Requests};
 pub use run::ServerThread;

@@ -159,7 +159,7 @@ impl Registry {
     /// Signals all connections to finish, and aborts the rest when `hurry` is ready.
     ///
     /// Returns the final report. A function that blocks its thread cannot be aborted. Its request
-    /// is reported as cut, and the function runs on.
+    /// is reported as aborted, and the function runs on.
     pub(super) async fn drain(&self, hurry: impl Future) -> Report {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
@@ -203,11 +203,11 @@ impl Registry {
         }
     }
 
-    /// Returns the totals so far. Open connections count as cut.
+    /// Returns the totals so far. Open connections count as aborted.
     pub(super) fn report(&self) -> Report {
         let open = self.lock();
         let mut report = open.ended;
-        report.connections.cut += open.slots.len() as u64;
+        report.connections.aborted += open.slots.len() as u64;
         for slot in open.slots.values() {
             report.requests += slot.tally.requests();
         }
@@ -332,7 +332,7 @@ impl Drop for Registration {
         if self.slot.signals.load(Ordering::Relaxed) & ABORT == 0 {
             open.ended.connections.closed += 1;
         } else {
-            open.ended.connections.cut += 1;
+            open.ended.connections.aborted += 1;
         }
         drop(open);
         self.registry.changed.notify_waiters();

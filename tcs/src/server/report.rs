@@ -11,8 +11,8 @@ use std::{
 
 /// The report of a server, from its start to its end.
 ///
-/// The numbers add up: `received = served + failed + rejected + cut` for requests, and
-/// `accepted = closed + cut` for connections.
+/// The numbers add up: `received = served + failed + rejected + aborted` for requests, and
+/// `accepted = closed + aborted` for connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
@@ -37,7 +37,7 @@ pub struct Requests {
     pub rejected: u64,
     /// Started, but the reply was not sent, because the drain timeout expired or the peer was gone.
     /// Replies that were to leave in one write count together.
-    pub cut: u64,
+    pub aborted: u64,
 }
 
 /// The number of connections, by outcome.
@@ -49,7 +49,7 @@ pub struct Connections {
     /// Ended by the peer, by a limit, or by the server gracefully.
     pub closed: u64,
     /// Still open when the drain timeout expired or the server was aborted.
-    pub cut: u64,
+    pub aborted: u64,
 }
 
 impl fmt::Display for Report {
@@ -58,16 +58,16 @@ impl fmt::Display for Report {
         let connections = &self.connections;
         write!(
             f,
-            "requests received: {} ({} served, {} failed, {} rejected, {} cut); \
-             connections accepted: {} ({} closed, {} cut)",
+            "requests received: {} ({} served, {} failed, {} rejected, {} aborted); \
+             connections accepted: {} ({} closed, {} aborted)",
             requests.received,
             requests.served,
             requests.failed,
             requests.rejected,
-            requests.cut,
+            requests.aborted,
             connections.accepted,
             connections.closed,
-            connections.cut,
+            connections.aborted,
         )
     }
 }
@@ -79,7 +79,7 @@ impl AddAssign for Requests {
         self.served += other.served;
         self.failed += other.failed;
         self.rejected += other.rejected;
-        self.cut += other.cut;
+        self.aborted += other.aborted;
     }
 }
 
@@ -116,10 +116,10 @@ impl Tally {
 
     /// Returns the number of received requests whose response was not sent.
     pub(super) fn unanswered(&self) -> u64 {
-        self.requests().cut
+        self.requests().aborted
     }
 
-    /// Returns the totals. Requests received and not answered count as cut.
+    /// Returns the totals. Requests received and not answered count as aborted.
     pub(super) fn requests(&self) -> Requests {
         let (served, failed) = (self.served.load(Acquire), self.failed.load(Acquire));
         let rejected = self.rejected.load(Acquire);
@@ -130,7 +130,7 @@ impl Tally {
             served,
             failed,
             rejected,
-            cut: received.saturating_sub(served + failed + rejected),
+            aborted: received.saturating_sub(served + failed + rejected),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     connection::{Connection, NewConnection},
     shared::{Listener, Shared},
 };
-use crate::ServerProtocol;
+use crate::protocol::ServerProtocol;
 
 /// The shared state without its protocol type, so that accepting and stopping need not know it.
 pub(super) trait SpawnConnection: Send + Sync {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tcs::{ConnectOptions, ErrorKind, Execution};
+use tcs::{ErrorKind, Execution, client::ConnectOptions};
 use tcs_tests::{
     Heard,
     channel::{Owned, call, counted_memory, memory_with, settle},

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tcs::{
-    Channel, ConnectOptions, Connection, ErrorKind, Execution, FrameError, Framing, LengthPrefixed,
-    Lines, ParsedFrame, Plain, RejectionKind, Unparsed,
+    Channel, Connection, ErrorKind, Execution, RejectionKind,
+    client::ConnectOptions,
+    format::Plain,
+    framing::{FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Unparsed},
 };
 use tcs_tests::{
     Heard, RawPeer,

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use tcs::{Channel, ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed};
+use tcs::{
+    Channel, Connection, ErrorKind, Execution, client::ConnectOptions, framing::LengthPrefixed,
+};
 use tcs_tests::{
     Heard, RawPeer,
     channel::{Call, Owned, call, memory, memory_with, settle},

@@ -1,6 +1,10 @@
 //! What a client says, and what it makes of the replies.
 
-use tcs::{Client, Connection, LengthPrefixed, Lines, Plain, Raw};
+use tcs::{
+    Client, Connection,
+    format::Plain,
+    framing::{LengthPrefixed, Lines, Raw},
+};
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, Text, ask, hears},

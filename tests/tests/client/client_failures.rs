@@ -7,8 +7,11 @@ use std::{
 };
 
 use tcs::{
-    ConnectOptions, Connection, Contract, Encode, EncodeError, ErrorKind, Execution, Framing,
-    LengthPrefixed, Lines, Plain, Raw, UntilEof, Writer,
+    Connection, ErrorKind, Execution,
+    client::ConnectOptions,
+    format::{Encode, EncodeError, Plain, Writer},
+    framing::{Framing, LengthPrefixed, Lines, Raw, UntilEof},
+    protocol::Contract,
 };
 use tcs_tests::{
     RawPeer,

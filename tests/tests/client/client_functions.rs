@@ -5,8 +5,11 @@
 use std::borrow::Cow;
 
 use tcs::{
-    ConcurrentServer, Connection, Contract, Decode, DecodeError, Frame, LengthPrefixed, Plain,
-    Response, client_protocol, server_protocol,
+    ConcurrentServer, Connection, Response, client_protocol,
+    format::{Decode, DecodeError, Frame, Plain},
+    framing::LengthPrefixed,
+    protocol::Contract,
+    server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, within};
 use tokio::{
@@ -162,9 +165,9 @@ impl Clone for Pair<'_> {
     }
 }
 
-impl tcs::Encode<Plain> for Pair<'_> {
-    fn encode(self, out: &mut tcs::Writer<'_>) -> Result<(), tcs::EncodeError> {
-        tcs::Encode::<Plain>::encode(format_args!("{} {}", self.0, self.1), out)
+impl tcs::format::Encode<Plain> for Pair<'_> {
+    fn encode(self, out: &mut tcs::format::Writer<'_>) -> Result<(), tcs::format::EncodeError> {
+        tcs::format::Encode::<Plain>::encode(format_args!("{} {}", self.0, self.1), out)
     }
 }
 

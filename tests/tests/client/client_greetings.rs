@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 
 use tcs::{
-    Channel, Client, ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Lines,
-    Plain, Raw, Rejection, RejectionKind, client_protocol, server_protocol,
+    Channel, Client, Connection, ErrorKind, Execution, Rejection, RejectionKind,
+    client::ConnectOptions,
+    client_protocol,
+    format::Plain,
+    framing::{LengthPrefixed, Lines, Raw},
+    server_protocol,
 };
 use tcs_tests::{
     Heard, RawPeer, client::chain, control, counted, frame, raw_server::RawServer, within,
@@ -227,7 +231,7 @@ async fn greeting_of_one_exchange_is_part_of_its_reply() {
 
 #[tokio::test]
 async fn operations_are_asked_after_the_greeting() {
-    #[server_protocol(format = tcs::Json, greeting = "\"ready\"")]
+    #[server_protocol(format = tcs::format::Json, greeting = "\"ready\"")]
     mod bank {
         pub fn double(number: u32) -> u32 {
             number * 2
@@ -249,7 +253,7 @@ async fn operations_are_asked_after_the_greeting() {
     within(server).await.expect("it heard what it expects");
 }
 
-#[client_protocol(format = tcs::Json, greeting)]
+#[client_protocol(format = tcs::format::Json, greeting)]
 mod greeted_bank {
     pub fn double(number: u32) -> u32;
 }

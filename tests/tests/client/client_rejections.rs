@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tcs::{Connection, ErrorKind, Execution, LengthPrefixed, RejectionKind};
+use tcs::{Connection, ErrorKind, Execution, RejectionKind, framing::LengthPrefixed};
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, chain, hears},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tcs::{Client, ConnectOptions, Connection, ErrorKind, Execution, Lines};
+use tcs::{Client, Connection, ErrorKind, Execution, client::ConnectOptions, framing::Lines};
 use tcs_tests::{client::ask, within};
 use tokio::net::{TcpListener, TcpSocket};
 

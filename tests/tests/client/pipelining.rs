@@ -1,6 +1,10 @@
 //! Many requests in flight on one connection, each with exactly one result.
 
-use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Lines, RejectionKind};
+use tcs::{
+    Connection, ErrorKind, Execution, RejectionKind,
+    client::ConnectOptions,
+    framing::{LengthPrefixed, Lines},
+};
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, Text, hears},

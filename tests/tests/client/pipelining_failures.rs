@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Pipeline};
+use tcs::{
+    Connection, ErrorKind, Execution,
+    client::{ConnectOptions, Pipeline},
+    framing::LengthPrefixed,
+};
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, chain, hears},

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tcs::{ConnectOptions, Connection, ErrorKind, Execution, LengthPrefixed, Raw};
+use tcs::{
+    Connection, ErrorKind, Execution,
+    client::ConnectOptions,
+    framing::{LengthPrefixed, Raw},
+};
 use tcs_tests::{
     Heard, RawPeer,
     channel::{self, Owned},

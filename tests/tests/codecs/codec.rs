@@ -4,7 +4,10 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tcs::{
-    Carry, Codec, ConcurrentServer, Context, Peer, Rejection, Response, ServerProtocol,
+    ConcurrentServer, Peer, Rejection, Response,
+    format::External,
+    framing::Codec,
+    protocol::{Context, ServerProtocol},
     server_protocol,
 };
 use tcs_tests::{
@@ -225,11 +228,11 @@ async fn last_line_needs_no_end_if_the_codec_says_so(over: Over) {
     framing = Codec<Ledger>, format = Codec<Ledger>,
     session = 7, greeting = Balance(*total)
 )]
-fn welcome(entry: Entry, #[session] total: &mut i64) -> Carry<Balance> {
+fn welcome(entry: Entry, #[session] total: &mut i64) -> External<Balance> {
     if let Entry::Add(number) = entry {
         *total += number;
     }
-    Carry(Balance(*total))
+    External(Balance(*total))
 }
 
 async fn greeting_passes_through_the_codec(over: Over) {
@@ -243,7 +246,7 @@ async fn greeting_passes_through_the_codec(over: Over) {
 }
 
 #[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>)]
-async fn wait(Carry(entry): Carry<Entry>) -> Response<Balance> {
+async fn wait(External(entry): External<Entry>) -> Response<Balance> {
     tokio::task::yield_now().await;
     match entry {
         Entry::Add(number) => Response::Reply(Balance(number)),

@@ -1,7 +1,9 @@
 //! Codecs of `tokio_util` at the client, which a raw server answers.
 
 use bytes::{Bytes, BytesMut};
-use tcs::{Client, Codec, Connection, Contract, ErrorKind, Execution, client_protocol};
+use tcs::{
+    Client, Connection, ErrorKind, Execution, client_protocol, framing::Codec, protocol::Contract,
+};
 use tcs_tests::{
     RawPeer,
     client::chain,

@@ -4,8 +4,12 @@ use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tcs::{
-    Codec, ConcurrentServer, Context, Encode, Peer, Rejection, RejectionKind, Response,
-    ServerProtocol, server::Requests, server_protocol,
+    ConcurrentServer, Peer, Rejection, RejectionKind, Response,
+    format::Encode,
+    framing::Codec,
+    protocol::{Context, ServerProtocol},
+    server::Requests,
+    server_protocol,
 };
 use tcs_tests::{
     Over, Place,

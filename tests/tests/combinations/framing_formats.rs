@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fmt::Debug};
 use proptest::{collection::vec, prelude::*};
 use serde::{Deserialize, Serialize};
 use tcs::{
-    Decode, Encode, Frame, Framing, Json, MessagePack, Plain, Postcard, Protobuf, Raw, Side, Writer,
+    format::{Decode, Encode, Frame, Json, MessagePack, Plain, Postcard, Protobuf, Writer},
+    framing::{Framing, Raw, Side},
 };
 use tcs_tests::{
     cutting::{Found, pieces, read, write, write_one},
@@ -378,8 +379,8 @@ fn raw_carries_every_format() {
 fn json_is_carried_by_lines_whatever_it_says() {
     for sent in json(examples()) {
         for framed in [
-            write_one::<tcs::Lines>(&sent.bytes),
-            write_one::<tcs::CrlfLines>(&sent.bytes),
+            write_one::<tcs::framing::Lines>(&sent.bytes),
+            write_one::<tcs::framing::CrlfLines>(&sent.bytes),
         ] {
             framed.expect("its line feeds are escaped");
         }
@@ -389,7 +390,7 @@ fn json_is_carried_by_lines_whatever_it_says() {
 #[test]
 fn postcard_with_a_line_feed_is_not_carried_by_lines() {
     let sent = sent::<Postcard, _>((1_u8, "a\nb".to_owned()));
-    let error = write_one::<tcs::Lines>(&sent.bytes).expect_err("two lines");
+    let error = write_one::<tcs::framing::Lines>(&sent.bytes).expect_err("two lines");
     let text = "the message contains a line feed, which would end it early";
     assert_eq!(error.to_string(), text);
 }

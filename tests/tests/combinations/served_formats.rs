@@ -4,9 +4,12 @@
 use std::marker::PhantomData;
 
 use tcs::{
-    ConcurrentServer, ConnectOptions, Connection, Context, Contract, Decode, Encode, ErrorKind,
-    Fixed, Framing, Json, MessagePack, Peer, Plain, Postcard, Protobuf, Raw, Rejection,
-    ServerProtocol, server::Requests,
+    ConcurrentServer, Connection, ErrorKind, Peer, Rejection,
+    client::ConnectOptions,
+    format::{Decode, Encode, Json, MessagePack, Plain, Postcard, Protobuf},
+    framing::{Fixed, Framing, Raw},
+    protocol::{Context, Contract, ServerProtocol},
+    server::Requests,
 };
 use tcs_tests::{
     RawPeer,

@@ -4,7 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    ConcurrentServer, Connection, Json, Lines, ServerProtocol, client_protocol, server_protocol,
+    ConcurrentServer, Connection, client_protocol, format::Json, framing::Lines,
+    protocol::ServerProtocol, server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, raw_server::RawServer, start, within};
 use tokio::task::yield_now;

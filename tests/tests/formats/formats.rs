@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    CallContract, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed, Lines,
-    MessagePack, Postcard, Protobuf, RejectionKind, Response, ServerProtocol, client_protocol,
+    ConcurrentServer, Connection, ErrorKind, RejectionKind, Response, client_protocol,
+    format::{Json, MessagePack, Postcard, Protobuf},
+    framing::{LengthPrefixed, Lines},
+    protocol::{CallContract, Contract, ServerProtocol},
     server_protocol,
 };
 use tcs_tests::{Heard, client::chain, frame, raw_server::RawServer, start, within};

@@ -3,20 +3,23 @@
 use std::cmp::Ordering;
 
 use tcs::{
-    CallContract, ConcurrentServer, ConnectOptions, Contract, ErrorKind, LengthPrefixed,
-    RejectionKind, ServerProtocol, server_protocol,
+    ConcurrentServer, ErrorKind, RejectionKind,
+    client::ConnectOptions,
+    framing::LengthPrefixed,
+    protocol::{CallContract, Contract, ServerProtocol},
+    server_protocol,
 };
 use tcs_tests::{Heard, client::chain, frame, raw_server::RawServer, start, within};
 
 macro_rules! texts {
     ($($format:ident: $longer:ident, $twice:ident;)+) => {$(
-        #[server_protocol(format = tcs::$format)]
+        #[server_protocol(format = tcs::format::$format)]
         fn $longer(mut text: String) -> String {
             text.push('x');
             text
         }
 
-        #[server_protocol(format = tcs::$format)]
+        #[server_protocol(format = tcs::format::$format)]
         fn $twice(text: String) -> String {
             text
         }

@@ -4,8 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    CallContract, ConcurrentServer, Connection, Contract, ErrorKind, Json, LengthPrefixed,
-    MessagePack, Postcard, ServerProtocol, server_protocol,
+    ConcurrentServer, Connection, ErrorKind,
+    format::{Json, MessagePack, Postcard},
+    framing::LengthPrefixed,
+    protocol::{CallContract, Contract, ServerProtocol},
+    server_protocol,
 };
 use tcs_tests::{Heard, client::chain, code, frame, raw_server::RawServer, start, within};
 

@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    ConcurrentServer, Error, ErrorKind, Execution, Json, MessagePack, Postcard, RejectionKind,
-    client_protocol, server_protocol,
+    ConcurrentServer, Error, ErrorKind, Execution, RejectionKind, client_protocol,
+    format::{Json, MessagePack, Postcard},
+    server_protocol,
 };
 use tcs_tests::{
     Heard, RawPeer, Running, client::chain, control, frame, raw_server::RawServer, start, within,

@@ -2,7 +2,7 @@
 //! with a second implementation. What is particular to one of them is in `framing_rules.rs`.
 
 use proptest::prelude::*;
-use tcs::{Framing, Raw, ReadState, Side, Unparsed};
+use tcs::framing::{Framing, Raw, ReadState, Side, Unparsed};
 use tcs_tests::{
     cutting::{Found, every_split_gives, messages, pieces, read, write, write_one},
     every_framing,

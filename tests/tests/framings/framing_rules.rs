@@ -3,10 +3,12 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use tcs::{
-    CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
-    ParsedFrame, Prefixed, Raw, ReadState, Rejection, RejectionKind, Side, Unparsed, UntilEof,
-    delimiter,
-    prefix::{BigEndian, IncludesHeader},
+    Rejection, RejectionKind,
+    framing::{
+        CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
+        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
+        prefix::{BigEndian, IncludesHeader},
+    },
 };
 use tcs_tests::{
     control,

@@ -10,10 +10,13 @@ use std::{
 use proptest::prelude::*;
 use tcs::{
     __private::FirstFrame,
-    ConcurrentServer, Connection, CrlfLines, Delimited, ErrorKind, Fixed, FrameError, Framing,
-    LengthPrefixed, Lines, Netstrings, ParsedFrame, Plain, Prefixed, Raw, ReadState, Side,
-    Unparsed, UntilEof, delimiter,
-    prefix::{IncludesHeader, LittleEndian},
+    ConcurrentServer, Connection, ErrorKind,
+    format::Plain,
+    framing::{
+        CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
+        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
+        prefix::{IncludesHeader, LittleEndian},
+    },
     server::Requests,
 };
 use tcs_tests::{

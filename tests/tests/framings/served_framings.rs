@@ -2,9 +2,13 @@
 //! said.
 
 use tcs::{
-    ConcurrentServer, ConnectOptions, Connection, CrlfLines, Delimited, ErrorKind, Fixed, Framing,
-    LengthPrefixed, Lines, Netstrings, Prefixed, UntilEof, delimiter,
-    prefix::{IncludesHeader, LittleEndian},
+    ConcurrentServer, Connection, ErrorKind,
+    client::ConnectOptions,
+    framing::{
+        CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, Prefixed,
+        UntilEof, delimiter,
+        prefix::{IncludesHeader, LittleEndian},
+    },
 };
 use tcs_tests::{
     client::{Text, ask},

@@ -8,8 +8,8 @@ use std::{
 };
 
 use tcs::{
-    Client, ConcurrentServer, Connection, Error, ErrorKind, IterativeServer, LengthPrefixed,
-    OnceServer, client_protocol, server_protocol,
+    Client, ConcurrentServer, Connection, Error, ErrorKind, IterativeServer, OnceServer,
+    client_protocol, framing::LengthPrefixed, server_protocol,
 };
 use tcs_tests::within;
 use tokio::net::TcpListener;
@@ -202,7 +202,7 @@ async fn listening_address_is_told_before_it_serves() {
         .on_listening(move |addr| told.send(addr).expect("the test listens"))
         .listen_until(std::future::ready(()));
     let report = within(server).await.expect("it ends well");
-    assert_eq!(report, tcs::Report::default());
+    assert_eq!(report, tcs::server::Report::default());
     let addr = addrs.recv().expect("it was told");
     assert_ne!(addr.port(), 0);
     assert!(addr.ip().is_loopback());

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tcs::{ConcurrentServer, Connection, Peer, Postcard, server_protocol};
+use tcs::{ConcurrentServer, Connection, Peer, format::Postcard, server_protocol};
 use tcs_tests::{start, within};
 
 #[derive(Debug, Default)]

@@ -12,8 +12,11 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, Context, FromContext, Json, Lines, Peer, Rejection,
-    ServerProtocol, server_protocol,
+    ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection,
+    format::Json,
+    framing::Lines,
+    protocol::{Context, ServerProtocol},
+    server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, Running, frame, start, within};
 

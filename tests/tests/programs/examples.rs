@@ -193,7 +193,7 @@ async fn graceful_finishes_what_it_began() {
     assert_eq!(
         server.finished().await.succeeded(),
         [
-            "requests received: 1 (1 served, 0 failed, 0 rejected, 0 cut); connections accepted: 1 (1 closed, 0 cut)"
+            "requests received: 1 (1 served, 0 failed, 0 rejected, 0 aborted); connections accepted: 1 (1 closed, 0 aborted)"
         ]
     );
 }

@@ -29,7 +29,10 @@ async fn second_signal_ends_at_once(request: &str) {
     process.signal("TERM").await;
     let finished = process.finished().await;
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-    assert_eq!(finished.stderr, "Error: ended at once; requests cut: 1\n");
+    assert_eq!(
+        finished.stderr,
+        "Error: ended at once; requests aborted: 1\n"
+    );
     drop(within(peer.try_rest()).await);
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tcs::{ConcurrentServer, LengthPrefixed};
+use tcs::{ConcurrentServer, framing::LengthPrefixed};
 use tcs_tests::{
     Gate, Heard, Kind, LONG, RawPeer, Tester, code, each_kind, ended_in_time, frame, gate,
     patiently, serve_in_memory, tester_of,
@@ -39,7 +39,7 @@ async fn replies_after_all_others_were_read_have_their_full_time<K: Kind>() {
     patiently(peer.send(frame(b"size 1000"))).await;
     let report = patiently(serving).await.expect("no panic");
     ended_in_time(began, limit);
-    assert_eq!((report.requests.served, report.requests.cut), (1, 1));
+    assert_eq!((report.requests.served, report.requests.aborted), (1, 1));
 }
 
 async fn idle_time_begins_after_a_reply_that_was_read_late<K: Kind>() {
@@ -71,7 +71,7 @@ async fn peer_that_does_not_read_is_given_up_while_a_later_function_waits<K: Kin
     patiently(gate.reached()).await;
     let report = patiently(serving).await.expect("no panic");
     ended_in_time(began, limit);
-    assert_eq!((report.requests.received, report.requests.cut), (2, 2));
+    assert_eq!((report.requests.received, report.requests.aborted), (2, 2));
 }
 
 const REQUEST_LIMIT: Duration = Duration::from_secs(3);

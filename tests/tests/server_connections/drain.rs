@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use tcs::{
-    ConcurrentServer, ErrorKind, LengthPrefixed, Lines, Report, ServerProtocol, server_protocol,
+    ConcurrentServer, ErrorKind,
+    framing::{LengthPrefixed, Lines},
+    protocol::ServerProtocol,
+    server::Report,
+    server_protocol,
 };
 use tcs_tests::{
     Gate, Heard, Kind, RawPeer, Running, adds_up, code, control, each_kind, frame, gate, start,
@@ -72,8 +76,11 @@ async fn request_in_flight_is_answered_during_drain<K: Kind>() {
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     let report = server.finished().await;
-    assert_eq!((report.requests.served, report.requests.cut), (2, 0));
-    assert_eq!((report.connections.closed, report.connections.cut), (1, 0));
+    assert_eq!((report.requests.served, report.requests.aborted), (2, 0));
+    assert_eq!(
+        (report.connections.closed, report.connections.aborted),
+        (1, 0)
+    );
 }
 
 async fn idle_connection_is_told_and_closed_at_once<K: Kind>() {
@@ -107,7 +114,10 @@ async fn connections_are_told_in_whatever_order_others_have_ended<K: Kind>() {
     }
     let report = server.finished().await;
     assert_eq!(report.requests.served, 5);
-    assert_eq!((report.connections.closed, report.connections.cut), (5, 0));
+    assert_eq!(
+        (report.connections.closed, report.connections.aborted),
+        (5, 0)
+    );
 }
 
 /// Connects a peer whose second frame has started.
@@ -209,7 +219,7 @@ async fn is_not_held_up(echo: impl ServerProtocol<Framing = LengthPrefixed>) {
     });
     within(server.peer().await.ask("so that both are served")).await;
     let report = within(server.stopped()).await;
-    assert_eq!(report.connections.cut, 0);
+    assert_eq!(report.connections.aborted, 0);
     within(sending).await.expect("no panic");
     let heard = within(receiving).await.expect("no panic");
     // A reset may take what the peer had not read yet.
@@ -326,8 +336,8 @@ async fn drain_timeout_cuts_the_rest<K: Kind>() {
     );
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     let report = server.finished().await;
-    assert_eq!((report.requests.served, report.requests.cut), (1, 1));
-    assert_eq!(report.connections.cut, 1);
+    assert_eq!((report.requests.served, report.requests.aborted), (1, 1));
+    assert_eq!(report.connections.aborted, 1);
 }
 
 async fn handle_ends_a_drain_at_once<K: Kind>() {
@@ -342,7 +352,7 @@ async fn handle_ends_a_drain_at_once<K: Kind>() {
     handle.abort();
     let error = server.result().await.expect_err("it was interrupted");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
-    assert_eq!(error.to_string(), "ended at once; requests cut: 1");
+    assert_eq!(error.to_string(), "ended at once; requests aborted: 1");
 }
 
 async fn future_stops_a_server<K: Kind>() {
@@ -430,5 +440,5 @@ async fn report_adds_up_with_a_peer_that_was_gone<K: Kind>() {
     within(gate.reached()).await;
     gone.reset();
     let requests = server.stopped().await.requests;
-    assert_eq!((requests.received, requests.cut), (1, 1));
+    assert_eq!((requests.received, requests.aborted), (1, 1));
 }

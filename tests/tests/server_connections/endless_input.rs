@@ -2,7 +2,7 @@
 
 use std::{iter, time::Duration};
 
-use tcs::{ConcurrentServer, LengthPrefixed};
+use tcs::{ConcurrentServer, framing::LengthPrefixed};
 use tcs_tests::{Endless, Kind, adds_up, control, each_kind, frame, gate, tester_of, within};
 use tokio::{
     task::JoinHandle,

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tcs::{ConcurrentServer, Json, LengthPrefixed, ServerProtocol, server_protocol};
+use tcs::{
+    ConcurrentServer, format::Json, framing::LengthPrefixed, protocol::ServerProtocol,
+    server_protocol,
+};
 use tcs_tests::{
     Heard, Over, Place, frame, over_both, patiently, serve_in_memory,
     stage::{self, Stage},

@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use tcs::{ConcurrentServer, Context, LengthPrefixed, Peer, Plain, Rejection, ServerProtocol};
+use tcs::{
+    ConcurrentServer, Peer, Rejection,
+    format::Plain,
+    framing::LengthPrefixed,
+    protocol::{Context, ServerProtocol},
+};
 use tcs_tests::{
     Act, Gate, Heard, Kind, Over, Place, RawPeer, Running, code, each_kind, ended_in_time, frame,
     gate, patiently, serve_in_memory, stage,
@@ -406,7 +411,10 @@ async fn panicking_drop_at_an_abort_is_the_last<K: Kind>() {
     within(gate.reached()).await;
     let report = server.stopped().await;
     assert_eq!(protocol.begun(), 1, "the transfer was begun");
-    assert_eq!((report.requests.cut, report.connections.cut), (1, 1));
+    assert_eq!(
+        (report.requests.aborted, report.connections.aborted),
+        (1, 1)
+    );
     drop(peer);
 }
 
@@ -422,7 +430,7 @@ async fn panicking_drop_at_a_half_close_that_ends_the_connection_is_the_last<K: 
     assert_eq!(within(peer.rest()).await, b"");
     let requests = place.requests().await;
     assert_eq!(protocol.begun(), 1, "the transfer was begun");
-    assert_eq!((requests.received, requests.cut), (1, 1));
+    assert_eq!((requests.received, requests.aborted), (1, 1));
 }
 
 async fn panicking_drop_at_the_end_of_the_half_close_timeout_is_the_last<K: Kind>() {
@@ -434,7 +442,7 @@ async fn panicking_drop_at_the_end_of_the_half_close_timeout_is_the_last<K: Kind
     assert_eq!(patiently(peer.rest()).await, b"");
     let requests = patiently(serving).await.expect("no panic").requests;
     assert_eq!(protocol.begun(), 1, "the transfer was begun");
-    assert_eq!((requests.received, requests.cut), (1, 1));
+    assert_eq!((requests.received, requests.aborted), (1, 1));
 }
 
 async fn panicking_drop_for_a_peer_that_does_not_read_is_the_last<K: Kind>() {
@@ -447,5 +455,5 @@ async fn panicking_drop_for_a_peer_that_does_not_read_is_the_last<K: Kind>() {
     patiently(peer.send(requests.concat())).await;
     let requests = patiently(serving).await.expect("no panic").requests;
     assert_eq!(protocol.begun(), 2, "the transfer was begun");
-    assert_eq!((requests.received, requests.cut), (2, 2));
+    assert_eq!((requests.received, requests.aborted), (2, 2));
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use tcs::{ConcurrentServer, LengthPrefixed, server_protocol};
+use tcs::{ConcurrentServer, framing::LengthPrefixed, server_protocol};
 use tcs_tests::{
     Heard, Kind, LONG, each_kind, ended_in_time, frame, gate, patiently, serve_behind_a_buffer,
     tester_of, within,
@@ -49,7 +49,7 @@ async fn peer_that_does_not_read_is_given_up<K: Kind>() {
     patiently(peer.send(frame(LARGE))).await;
     let report = patiently(serving).await.expect("no panic");
     ended_in_time(began, Duration::from_secs(30));
-    assert_eq!((report.requests.received, report.requests.cut), (1, 1));
+    assert_eq!((report.requests.received, report.requests.aborted), (1, 1));
 }
 
 async fn reply_arrives_while_the_next_function_waits<K: Kind>() {
@@ -80,7 +80,7 @@ async fn peer_that_does_not_read_while_a_function_waits_is_given_up<K: Kind>() {
     within(gate.reached()).await;
     let report = within(serving).await.expect("no panic");
     assert!(began.elapsed() >= limit, "{:?}", began.elapsed());
-    assert_eq!((report.requests.received, report.requests.cut), (2, 2));
+    assert_eq!((report.requests.received, report.requests.aborted), (2, 2));
 }
 
 #[server_protocol(greeting = "a greeting of more than thirty-two bytes")]

@@ -2,7 +2,11 @@
 
 use std::{io::Read as _, net::Shutdown, thread, time::Duration};
 
-use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Raw, server_protocol};
+use tcs::{
+    ConcurrentServer, IterativeServer, OnceServer,
+    framing::{LengthPrefixed, Raw},
+    server_protocol,
+};
 use tcs_tests::{
     Count, Gate, Heard, Kind, RawPeer, Running, Tester, code, each_kind, frame, gate, start,
     tester, tester_of,

@@ -4,7 +4,10 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use tcs::{ConcurrentServer, IterativeServer, LengthPrefixed, OnceServer, Report, server_protocol};
+use tcs::{
+    ConcurrentServer, IterativeServer, OnceServer, framing::LengthPrefixed, server::Report,
+    server_protocol,
+};
 use tcs_tests::{
     Heard, Kind, Tester, code, each_kind, ended_between, ended_in_time, frame, gate, patiently,
     serve_in_memory as serve, tester_of,
@@ -160,7 +163,7 @@ async fn peer_that_does_not_read_is_given_up<K: Kind>() {
     patiently(peer.send([frame(b"size 1000"), frame(b"behind")].concat())).await;
     let report = ended(serving).await;
     ended_in_time(began, Duration::from_secs(30));
-    assert_eq!((report.requests.received, report.requests.cut), (2, 2));
+    assert_eq!((report.requests.received, report.requests.aborted), (2, 2));
 }
 
 async fn peer_that_reads_slowly_is_not_given_up<K: Kind>() {
@@ -188,7 +191,7 @@ async fn peer_that_reads_a_little_now_and_then_is_given_up<K: Kind>() {
     });
     let report = ended(serving).await;
     ended_in_time(began, Duration::from_secs(30));
-    assert_eq!((report.requests.received, report.requests.cut), (1, 1));
+    assert_eq!((report.requests.received, report.requests.aborted), (1, 1));
     patiently(reading).await.expect("no panic");
 }
 
@@ -200,7 +203,7 @@ async fn bytes_that_a_peer_takes_earn_it_more_time<K: Kind>() {
     let report = ended(serving).await;
     // As much as it took, and what the pipe holds.
     ended_between(began, Duration::from_secs(40), Duration::from_secs(41));
-    assert_eq!((report.requests.received, report.requests.cut), (1, 1));
+    assert_eq!((report.requests.received, report.requests.aborted), (1, 1));
 }
 
 async fn peer_that_reads_64_kib_a_second_is_never_given_up<K: Kind>() {

@@ -1,6 +1,10 @@
 //! Every size has a limit.
 
-use tcs::{ConcurrentServer, LengthPrefixed, Lines, Raw, Report};
+use tcs::{
+    ConcurrentServer,
+    framing::{LengthPrefixed, Lines, Raw},
+    server::Report,
+};
 use tcs_tests::{
     Heard, Kind, Tester, code, control, each_kind, frame, gate, serve_in_memory as serve,
     tester_of, within,

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tcs::{ConcurrentServer, LengthPrefixed};
+use tcs::{ConcurrentServer, framing::LengthPrefixed};
 use tcs_tests::{
     Heard, Kind, LATE, RawPeer, code, each_kind, ended_between, ended_in_time, frame, gate,
     patiently, tester_of,

@@ -9,7 +9,8 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ErrorKind, LengthPrefixed, OnceServer,
+    ConcurrentServer, ErrorKind, OnceServer,
+    framing::LengthPrefixed,
     server::{Server, ServerThread},
     server_protocol,
 };
@@ -62,7 +63,7 @@ fn server_serves_beside_the_program_until_it_is_stopped<K: Kind>() {
     asks(&mut peer, "two");
     drop(peer);
     let report = server.stop().expect("no error");
-    assert_eq!((report.requests.served, report.requests.cut), (2, 0));
+    assert_eq!((report.requests.served, report.requests.aborted), (2, 0));
 }
 
 fn server_ends_by_itself_when_its_lifetime_is_over<K: Kind>() {
@@ -98,7 +99,7 @@ fn server_that_is_stopped_tells_its_peers<K: Kind>() {
     server.handle().stop();
     ends_with(peer, 0x40, "the server is stopping");
     let report = server.join().expect("no error");
-    assert_eq!((report.requests.served, report.connections.cut), (1, 0));
+    assert_eq!((report.requests.served, report.connections.aborted), (1, 0));
 }
 
 fn limits_end_connections_beside_the_program<K: Kind>() {
@@ -110,7 +111,7 @@ fn limits_end_connections_beside_the_program<K: Kind>() {
     asks(&mut peer, "one");
     ends_with(peer, 0x41, "nothing arrived for 50ms (`idle_timeout`)");
     let report = server.stop().expect("no error");
-    assert_eq!((report.requests.served, report.connections.cut), (1, 0));
+    assert_eq!((report.requests.served, report.connections.aborted), (1, 0));
 }
 
 #[test]

@@ -3,8 +3,11 @@
 use std::{marker::PhantomData, net::SocketAddr};
 
 use tcs::{
-    ConcurrentServer, Context, Encode, EncodeError, Framing, LengthPrefixed, Lines, Peer, Plain,
-    Raw, Rejection, Response, ServerProtocol, Writer, server_protocol,
+    ConcurrentServer, Peer, Rejection, Response,
+    format::{Encode, EncodeError, Plain, Writer},
+    framing::{Framing, LengthPrefixed, Lines, Raw},
+    protocol::{Context, ServerProtocol},
+    server_protocol,
 };
 use tcs_tests::{
     Act, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, code, control, each_kind, frame,

@@ -11,8 +11,9 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Connection, ErrorKind, FrameError, Framing, LengthPrefixed, ParsedFrame,
-    Plain, Rejection, Unparsed,
+    ConcurrentServer, Connection, ErrorKind, Rejection,
+    format::Plain,
+    framing::{FrameError, Framing, LengthPrefixed, ParsedFrame, Unparsed},
 };
 use tcs_tests::{
     Kind, RawPeer, client::chain, code, each_kind, frame, gate, tester_of, threads::apart,
@@ -206,7 +207,7 @@ fn ends_its_connection<K: Kind, M: Mistake>() {
         "{report}"
     );
     // Stopping it takes connections as well.
-    assert_eq!(report.connections.cut, 0, "{report}");
+    assert_eq!(report.connections.aborted, 0, "{report}");
 }
 
 /// The client has a thread of its own, so that one that spins fails the test.

@@ -3,8 +3,12 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, Context, Encode, FromContext, Lines, Peer, Plain, Raw,
-    Rejection, RejectionKind, Response, ServerProtocol, server::Requests, server_protocol,
+    ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection, RejectionKind, Response,
+    format::{Encode, Plain},
+    framing::{Lines, Raw},
+    protocol::{Context, ServerProtocol},
+    server::Requests,
+    server_protocol,
 };
 use tcs_tests::{
     Act, Count, Counting, Gate, Kind, Over, Place, each_kind, gate, over_both, start, within,

@@ -3,8 +3,11 @@
 use std::{marker::PhantomData, time::Duration};
 
 use tcs::{
-    ConcurrentServer, Context, Encode, Lines, OnceServer, Peer, Plain, Rejection, Response,
-    ServerProtocol, server::Requests,
+    ConcurrentServer, OnceServer, Peer, Rejection, Response,
+    format::{Encode, Plain},
+    framing::Lines,
+    protocol::{Context, ServerProtocol},
+    server::Requests,
 };
 use tcs_tests::{Act, Gate, Kind, Over, Place, each_kind, gate, start, within};
 

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use tcs::{
-    ConcurrentServer, Framing, LengthPrefixed, Lines, Netstrings, Report, Response, ServerProtocol,
+    ConcurrentServer, Response,
+    framing::{Framing, LengthPrefixed, Lines, Netstrings},
+    protocol::ServerProtocol,
+    server::Report,
     server_protocol,
 };
 use tcs_tests::{

@@ -3,7 +3,10 @@
 use std::marker::PhantomData;
 
 use tcs::{
-    ConcurrentServer, Context, Encode, Lines, Peer, Plain, Rejection, ServerProtocol,
+    ConcurrentServer, Peer, Rejection,
+    format::{Encode, Plain},
+    framing::Lines,
+    protocol::{Context, ServerProtocol},
     server_protocol,
 };
 use tcs_tests::{

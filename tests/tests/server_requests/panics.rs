@@ -10,8 +10,11 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Context, Encode, EncodeError, FrameError, Framing, LengthPrefixed, Lines,
-    ParsedFrame, Peer, Plain, Rejection, ServerProtocol, Unparsed, Writer, server_protocol,
+    ConcurrentServer, Peer, Rejection,
+    format::{Encode, EncodeError, Plain, Writer},
+    framing::{FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Unparsed},
+    protocol::{Context, ServerProtocol},
+    server_protocol,
 };
 use tcs_tests::{
     Bomb, Count, Counting, Heard, Kind, Over, Place, RawPeer, code, each_kind, frame, gate,
@@ -334,7 +337,7 @@ async fn rejection_that_panics_ends_its_connection_only<K: Kind>(over: Over) {
     assert_eq!(within(other.receive(6)).await, b"other\n");
     drop(other);
     let requests = place.requests().await;
-    assert_eq!((requests.served, requests.cut), (3, 2));
+    assert_eq!((requests.served, requests.aborted), (3, 2));
 }
 
 #[server_protocol(framing = Touchy)]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tcs::{
-    ConcurrentServer, FrameError, Framing, LengthPrefixed, ParsedFrame, ReadState, Unparsed,
+    ConcurrentServer,
+    framing::{FrameError, Framing, LengthPrefixed, ParsedFrame, ReadState, Unparsed},
 };
 use tcs_tests::{
     Heard, Kind, Over, Place, RawPeer, each_kind, frame, gate, patiently, tester_of, within,

@@ -9,8 +9,11 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, ConnectionInfo, Context, Decode, DecodeError, Frame, FromContext,
-    LengthPrefixed, Lines, Peer, Plain, Rejection, Response, ServerProtocol, server_protocol,
+    ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection, Response,
+    format::{Decode, DecodeError, Frame, Plain},
+    framing::{LengthPrefixed, Lines},
+    protocol::{Context, ServerProtocol},
+    server_protocol,
 };
 use tcs_tests::{Heard, RawPeer, frame, start, within};
 use tokio::task::yield_now;

@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 
 use tcs::{
-    Client, ConcurrentServer, IterativeServer, OnceServer, Raw, client_protocol, server_protocol,
+    Client, ConcurrentServer, IterativeServer, OnceServer, client_protocol, framing::Raw,
+    server_protocol,
 };
 use tcs_tests::{
     Heard, control, frame,
@@ -28,7 +29,7 @@ fn greeting(reply: &str) -> String {
 /// The report of a server that so many peers asked once each, and that served them all.
 fn served(peers: u64) -> String {
     format!(
-        "requests received: {peers} ({peers} served, 0 failed, 0 rejected, 0 cut); connections accepted: {peers} ({peers} closed, 0 cut)"
+        "requests received: {peers} ({peers} served, 0 failed, 0 rejected, 0 aborted); connections accepted: {peers} ({peers} closed, 0 aborted)"
     )
 }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 
 use tcs::{
     __private::FirstFrame,
-    CrlfLines, Delimited, Fixed, FrameKind, Framing, LengthPrefixed, Lines, Netstrings,
-    ParsedFrame, Prefixed, Raw, ReadState, Rejection, RejectionKind, Side, Unparsed, UntilEof,
-    delimiter,
-    prefix::{IncludesHeader, LittleEndian},
+    Rejection, RejectionKind,
+    framing::{
+        CrlfLines, Delimited, Fixed, FrameKind, Framing, LengthPrefixed, Lines, Netstrings,
+        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
+        prefix::{IncludesHeader, LittleEndian},
+    },
 };
 use tcs_tests::{
     process::{Finished, Process, is_missing},

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tcs::{Decode, Encode, Frame, Json, MessagePack, Plain, Postcard, Protobuf, Writer};
+use tcs::format::{Decode, Encode, Frame, Json, MessagePack, Plain, Postcard, Protobuf, Writer};
 use tcs_tests::vectors::{bytes, lines, shown};
 
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]

@@ -1,6 +1,6 @@
 use tcs::server_protocol;
 
-use tcs::Lines;
+use tcs::framing::Lines;
 
 #[server_protocol(framing = Lines, Greeter)]
 fn greet(name: &str) -> String {

@@ -1,5 +1,5 @@
 #![allow(unused_imports)]
-use tcs::{Raw, server_protocol};
+use tcs::{framing::Raw, server_protocol};
 
 #[server_protocol(framing = Raw)]
 fn raw(text: &str) -> String {

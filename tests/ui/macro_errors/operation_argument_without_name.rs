@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 mod bank {
     pub fn add((_one, _two): (u8, u8)) {}
 }

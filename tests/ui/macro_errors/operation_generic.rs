@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 mod bank {
     pub fn add<T: serde::Serialize>(one: T) {}
 }

@@ -1,6 +1,6 @@
 struct Request;
 
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 mod bank {
     use super::*;
     pub fn add(_one: Request) {}

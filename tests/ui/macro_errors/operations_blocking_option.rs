@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Json, blocking)]
+#[tcs::server_protocol(format = tcs::format::Json, blocking)]
 mod bank {
     pub fn add(_one: u8) {}
 }

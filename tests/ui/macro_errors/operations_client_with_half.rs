@@ -1,4 +1,4 @@
-#[tcs::client_protocol(format = tcs::Json, reply = String)]
+#[tcs::client_protocol(format = tcs::format::Json, reply = String)]
 mod bank {
     pub fn add(_one: u8) {}
 }

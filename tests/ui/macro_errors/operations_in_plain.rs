@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Plain)]
+#[tcs::server_protocol(format = tcs::format::Plain)]
 mod bank {
     pub fn add(_one: u8) {}
 }

@@ -1,4 +1,4 @@
-#[tcs::server_protocol(Bank, format = tcs::Json)]
+#[tcs::server_protocol(Bank, format = tcs::format::Json)]
 mod bank {
     pub fn add(_one: u8) {}
 }

@@ -1,6 +1,6 @@
 use tcs::server_protocol;
 
-#[server_protocol(framing = tcs::Lines::default())]
+#[server_protocol(framing = tcs::framing::Lines::default())]
 fn greet(name: &str) -> String {
     name.to_owned()
 }

@@ -1,6 +1,6 @@
 use tcs::server_protocol;
 
-#[server_protocol(framming = tcs::Lines)]
+#[server_protocol(framming = tcs::framing::Lines)]
 fn greet(name: &str) -> String {
     name.to_owned()
 }

@@ -1,6 +1,6 @@
 use tcs::server_protocol;
 
-#[server_protocol(framing = tcs::Lines format = tcs::Plain)]
+#[server_protocol(framing = tcs::framing::Lines format = tcs::format::Plain)]
 fn greet(name: &str) -> String {
     name.to_owned()
 }

@@ -1,6 +1,6 @@
 use tcs::client_protocol;
 
-#[client_protocol(server = Greet, framing = tcs::Lines, request = "Ann")]
+#[client_protocol(server = Greet, framing = tcs::framing::Lines, request = "Ann")]
 fn print(reply: ()) {
     reply
 }

@@ -1,6 +1,9 @@
 //! What a client function may be.
 
-use tcs::{Response, Contract, LengthPrefixed, Lines, Plain, client_protocol, server_protocol};
+use tcs::{
+    Response, client_protocol, format::Plain, framing::{LengthPrefixed, Lines}, protocol::Contract,
+    server_protocol,
+};
 
 #[client_protocol(request = "Ann")]
 fn print_reply(reply: &str) {
@@ -92,8 +95,8 @@ struct Point {
     y: u8,
 }
 
-impl tcs::Encode<Plain> for Point {
-    fn encode(self, out: &mut tcs::Writer<'_>) -> Result<(), tcs::EncodeError> {
+impl tcs::format::Encode<Plain> for Point {
+    fn encode(self, out: &mut tcs::format::Writer<'_>) -> Result<(), tcs::format::EncodeError> {
         out.put(&[self.x, self.y]);
         Ok(())
     }

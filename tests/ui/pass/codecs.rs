@@ -1,7 +1,9 @@
 //! Codecs as framing and format, in the forms that messages can have.
 
 use bytes::{Bytes, BytesMut};
-use tcs::{Response, Carry, Codec, Contract, client_protocol, server_protocol};
+use tcs::{
+    Response, client_protocol, format::External, framing::Codec, protocol::Contract, server_protocol,
+};
 use tokio_util::codec::{LengthDelimitedCodec, LinesCodec};
 
 type Text = Codec<LinesCodec>;
@@ -12,8 +14,8 @@ fn borrows<'a>(line: String, #[state] text: &'a str) -> Result<Response<&'a str>
 }
 
 #[server_protocol(framing = Codec<LengthDelimitedCodec>, format = Codec<LengthDelimitedCodec>)]
-async fn carries<T: Send + Sync + 'static>(bytes: Carry<BytesMut>, #[state] _of: &T) -> Carry<Bytes> {
-    Carry(bytes.0.freeze())
+async fn carries<T: Send + Sync + 'static>(bytes: External<BytesMut>, #[state] _of: &T) -> External<Bytes> {
+    External(bytes.0.freeze())
 }
 
 #[server_protocol(framing = Text, format = Text, greeting = "hello", reject_with = in_words)]

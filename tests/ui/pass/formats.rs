@@ -3,7 +3,10 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use serde::{Deserialize, Serialize};
-use tcs::{Response, Json, Lines, MessagePack, Postcard, Protobuf, client_protocol, server_protocol};
+use tcs::{
+    Response, client_protocol, format::{Json, MessagePack, Postcard, Protobuf}, framing::Lines,
+    server_protocol,
+};
 
 #[derive(Deserialize, Serialize)]
 pub struct Order<'a> {

@@ -1,8 +1,8 @@
 //! Framings with parameters, in all places where one can be named.
 
 use tcs::{
-    CrlfLines, Delimited, Fixed, Netstrings, Prefixed, UntilEof, client_protocol, delimiter,
-    prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian},
+    client_protocol,
+    framing::{CrlfLines, Delimited, Fixed, Netstrings, Prefixed, UntilEof, delimiter, prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian}},
     server_protocol,
 };
 
@@ -24,7 +24,7 @@ fn mails(request: &str) -> &str {
     request
 }
 
-#[server_protocol(framing = tcs::Fixed<16>)]
+#[server_protocol(framing = tcs::framing::Fixed<16>)]
 fn blocks(request: &[u8]) -> &[u8] {
     request
 }

@@ -66,7 +66,7 @@
 
 use std::sync::Mutex;
 
-use tcs::{Encode, FromContext, Peer, Response, client_protocol, server_protocol};
+use tcs::{FromContext, Peer, Response, client_protocol, format::Encode, server_protocol};
 
 /// Greets nobody else.
 #[server_protocol]
@@ -122,7 +122,7 @@ pub fn add(
 /// # Errors
 ///
 /// When there is no text.
-#[server_protocol(format = tcs::Json, greeting = first)]
+#[server_protocol(format = tcs::format::Json, greeting = first)]
 pub fn values(pair: (u8, &str), #[state] first: &u8) -> Result<Option<u8>, String> {
     let (number, text) = pair;
     if text.is_empty() {
@@ -145,7 +145,7 @@ pub fn blocked(text: String, #[state] small: &u8, #[state] path: &std::path::Pat
 }
 
 /// Words its rejections.
-#[server_protocol(framing = tcs::Lines, reject_with = in_words)]
+#[server_protocol(framing = tcs::framing::Lines, reject_with = in_words)]
 pub fn rejected(name: &str) -> &str {
     name
 }
@@ -161,7 +161,7 @@ pub fn carried(line: String) -> Result<String, String> {
 }
 
 /// Lines.
-type Text = tcs::Codec<tokio_util::codec::LinesCodec>;
+type Text = tcs::framing::Codec<tokio_util::codec::LinesCodec>;
 
 /// Returns the message for a rejection.
 fn in_words(rejection: &tcs::Rejection) -> &str {
@@ -210,7 +210,7 @@ pub fn question_of_server(name: &str) -> &str {
 pub struct Shared;
 
 /// Several operations.
-#[server_protocol(format = tcs::Json, framing = tcs::Lines, session = *start, greeting = start, reject_with = in_words)]
+#[server_protocol(format = tcs::format::Json, framing = tcs::framing::Lines, session = *start, greeting = start, reject_with = in_words)]
 pub mod several {
     use super::{Peer, Shared, in_words};
 
@@ -258,14 +258,14 @@ pub mod several {
 }
 
 /// Several operations, none of which waits.
-#[server_protocol(format = tcs::Postcard)]
+#[server_protocol(format = tcs::format::Postcard)]
 pub mod alone {
     /// Says nothing.
     pub const fn nothing() {}
 }
 
 /// What a client has of them.
-#[client_protocol(format = tcs::Json, framing = tcs::Lines)]
+#[client_protocol(format = tcs::format::Json, framing = tcs::framing::Lines)]
 pub mod contract {
     use super::{Peer, Shared};
 
@@ -281,7 +281,7 @@ pub mod contract {
 
 /// Uses the names above as users do.
 fn main() {
-    const fn both<T: FromContext<'static>, U: Encode<tcs::Plain>>() {}
+    const fn both<T: FromContext<'static>, U: Encode<tcs::format::Plain>>() {}
     both::<&Peer, &str>();
     assert_eq!(format!("{Private:?} {Documented:?}"), "Private Documented");
     assert_eq!(private(documented("a")), "a");

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Debug};
 
-use tcs::{ConcurrentServer, Json, Lines, Peer, client_protocol, server_protocol};
+use tcs::{ConcurrentServer, Peer, client_protocol, format::Json, framing::Lines, server_protocol};
 
 /// The types of the options are named as around the module.
 #[server_protocol(format = Json, framing = Lines)]
@@ -64,7 +64,7 @@ impl generic_store::Store for Nothing {
 use generic as generic_store;
 
 /// Names that could be those of generated code, and types that shadow the prelude's.
-#[server_protocol(format = tcs::Postcard)]
+#[server_protocol(format = tcs::format::Postcard)]
 mod names {
     use super::*;
 
@@ -101,7 +101,7 @@ mod names {
     }
 }
 
-#[client_protocol(format = tcs::Postcard)]
+#[client_protocol(format = tcs::format::Postcard)]
 mod names_contract {
     use super::names::{S, Value};
 
@@ -133,7 +133,7 @@ mod one_state {
 
 /// Paths in the options, and who sees the module, are meant as around it.
 mod around {
-    pub type Format = tcs::Json;
+    pub type Format = tcs::format::Json;
     pub mod library {
         pub use ::tcs as here;
     }
@@ -144,7 +144,7 @@ mod around {
             pub fn nothing() {}
         }
 
-        #[tcs::server_protocol(format = super::Format, framing = tcs::Fixed<{ super::inner::SIZE }>)]
+        #[tcs::server_protocol(format = super::Format, framing = tcs::framing::Fixed<{ super::inner::SIZE }>)]
         pub(super) mod near {
             pub fn nothing() {}
         }
@@ -185,8 +185,8 @@ mod constants {
 }
 
 /// Names that options may have as well.
-type Format = tcs::Json;
-type Framing = tcs::Lines;
+type Format = tcs::format::Json;
+type Framing = tcs::framing::Lines;
 
 #[server_protocol(format = Format, framing = Framing)]
 mod aliases {

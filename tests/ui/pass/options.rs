@@ -1,6 +1,6 @@
 //! The options of a server.
 
-use tcs::{Lines, Plain, server_protocol};
+use tcs::{format::Plain, framing::Lines, server_protocol};
 
 mod elsewhere {
     pub use tcs as renamed;
@@ -11,7 +11,7 @@ fn lines2(line: &str) -> &str {
     line
 }
 
-#[server_protocol(framing = tcs::Raw)]
+#[server_protocol(framing = tcs::framing::Raw)]
 fn raw(text: &[u8]) -> &[u8] {
     text
 }

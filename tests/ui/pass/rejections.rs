@@ -1,6 +1,6 @@
 //! Each form of a function that words rejections.
 
-use tcs::{Response, Lines, Raw, Rejection, RejectionKind, server_protocol};
+use tcs::{Rejection, RejectionKind, Response, framing::{Lines, Raw}, server_protocol};
 
 #[server_protocol(framing = Lines, reject_with = text)]
 fn borrowed(_: ()) {}
@@ -36,7 +36,7 @@ impl Words {
 #[server_protocol(framing = Lines, reject_with = opaque, blocking)]
 fn generic<T: Send + Sync + 'static>(_: (), #[state] _state: &T) {}
 
-fn opaque(rejection: &Rejection) -> impl tcs::Encode<tcs::Plain> {
+fn opaque(rejection: &Rejection) -> impl tcs::format::Encode<tcs::format::Plain> {
     rejection.text()
 }
 

@@ -69,7 +69,7 @@ fn version(_: ()) -> Result<&'static str, &'static str> {
 }
 
 fn main() {
-    let _ = async |mut connection: tcs::Connection<tcs::LengthPrefixed>| {
+    let _ = async |mut connection: tcs::Connection<tcs::framing::LengthPrefixed>| {
         let version: &str = connection.call::<Version>(()).await?;
         Ok::<usize, tcs::Error>(version.len())
     };

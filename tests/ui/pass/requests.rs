@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tcs::{Decode, DecodeError, Frame, Plain, server_protocol};
+use tcs::{format::{Decode, DecodeError, Frame, Plain}, server_protocol};
 
 struct Pair<'a>(&'a str, &'a str);
 

@@ -58,7 +58,7 @@ fn function(request: u32, #[state] f: &fn(&u32) -> u32) -> u32 {
 }
 
 /// Two protocols of one function, with the helper attributes of both.
-#[server_protocol(OnLines, framing = tcs::Lines)]
+#[server_protocol(OnLines, framing = tcs::framing::Lines)]
 #[server_protocol(OnFrames)]
 fn twice(request: u32, #[state] factor: &u32) -> u32 {
     request * factor

@@ -1,4 +1,4 @@
-use tcs::{Connection, Decode, DecodeError, Frame, LengthPrefixed, Plain};
+use tcs::{Connection, format::{Decode, DecodeError, Frame, Plain}, framing::LengthPrefixed};
 
 struct Order;
 impl Decode<'_, Plain> for Order {

@@ -1,4 +1,4 @@
-use tcs::{Connection, LengthPrefixed, server_protocol};
+use tcs::{Connection, framing::LengthPrefixed, server_protocol};
 
 #[server_protocol]
 fn double(n: u32) -> u32 { n * 2 }

@@ -1,4 +1,4 @@
-use tcs::{Fixed, client_protocol};
+use tcs::{client_protocol, framing::Fixed};
 
 #[client_protocol(framing = Fixed<0>, request = "Ann")]
 fn count(reply: &str) -> usize {

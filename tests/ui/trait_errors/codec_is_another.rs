@@ -1,4 +1,4 @@
-use tcs::{Codec, client_protocol};
+use tcs::{client_protocol, framing::Codec};
 use tokio_util::codec::{AnyDelimiterCodec, LinesCodec};
 
 #[client_protocol(framing = Codec<AnyDelimiterCodec>, format = Codec<LinesCodec>, request = "")]

@@ -1,4 +1,4 @@
-use tcs::{Codec, server_protocol};
+use tcs::{framing::Codec, server_protocol};
 use tokio_util::codec::LinesCodec;
 
 #[server_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>)]

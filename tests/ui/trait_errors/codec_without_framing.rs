@@ -1,7 +1,7 @@
-use tcs::{Codec, server_protocol};
+use tcs::{framing::Codec, server_protocol};
 use tokio_util::codec::LinesCodec;
 
-#[server_protocol(framing = tcs::Lines, format = Codec<LinesCodec>)]
+#[server_protocol(framing = tcs::framing::Lines, format = Codec<LinesCodec>)]
 fn greet(name: String) -> String {
     name
 }

@@ -1,4 +1,4 @@
-use tcs::{Delimited, server_protocol};
+use tcs::{framing::Delimited, server_protocol};
 
 #[server_protocol(framing = Delimited)]
 fn greet(name: &str) -> String {

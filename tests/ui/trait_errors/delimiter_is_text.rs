@@ -1,4 +1,4 @@
-use tcs::{Delimited, delimiter, server_protocol};
+use tcs::{framing::{Delimited, delimiter}, server_protocol};
 
 #[server_protocol(framing = Delimited<{ delimiter(";") }>)]
 fn greet(name: &str) -> String {

@@ -1,6 +1,6 @@
 #![deny(unused_must_use)]
 
-use tcs::{Connection, LengthPrefixed, client_protocol};
+use tcs::{Connection, client_protocol, framing::LengthPrefixed};
 
 #[client_protocol(request = "Ann")]
 fn print(_: &str) {}

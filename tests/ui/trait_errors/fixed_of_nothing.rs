@@ -1,4 +1,4 @@
-use tcs::{Fixed, server_protocol};
+use tcs::{framing::Fixed, server_protocol};
 
 #[server_protocol(framing = Fixed<0>)]
 fn greet(name: &str) -> String {

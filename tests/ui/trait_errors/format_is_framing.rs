@@ -1,6 +1,6 @@
 use tcs::server_protocol;
 
-use tcs::Lines;
+use tcs::framing::Lines;
 
 #[server_protocol(format = Lines)]
 fn greet(name: &str) -> usize {

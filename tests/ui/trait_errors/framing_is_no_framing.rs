@@ -1,6 +1,6 @@
 use tcs::server_protocol;
 
-use tcs::Plain;
+use tcs::format::Plain;
 
 #[server_protocol(framing = Plain)]
 fn greet(name: &str) -> String {

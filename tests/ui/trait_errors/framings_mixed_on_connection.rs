@@ -1,4 +1,4 @@
-use tcs::{Connection, Lines, client_protocol};
+use tcs::{Connection, client_protocol, framing::Lines};
 
 #[client_protocol(request = "Ann")]
 fn print(_: &str) {}

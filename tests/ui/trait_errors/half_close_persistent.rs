@@ -1,8 +1,8 @@
 #[derive(Default)]
 struct Whole;
-impl tcs::Framing for Whole {
+impl tcs::framing::Framing for Whole {
     const HALF_CLOSE: bool = true;
-    fn parse(&mut self, input: tcs::Unparsed<'_>) -> Result<Option<tcs::ParsedFrame>, tcs::FrameError> {
+    fn parse(&mut self, input: tcs::framing::Unparsed<'_>) -> Result<Option<tcs::framing::ParsedFrame>, tcs::framing::FrameError> {
         input.unfinished()
     }
 }

@@ -1,4 +1,4 @@
-use tcs::{UntilEof, server_protocol};
+use tcs::{framing::UntilEof, server_protocol};
 
 #[server_protocol(framing = UntilEof, half_close = ends)]
 async fn greet(name: &str) -> String {

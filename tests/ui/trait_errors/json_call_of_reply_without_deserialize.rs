@@ -1,4 +1,4 @@
-use tcs::{Connection, Json, LengthPrefixed, server_protocol};
+use tcs::{Connection, format::Json, framing::LengthPrefixed, server_protocol};
 
 #[derive(serde::Serialize)]
 struct Receipt(u32);

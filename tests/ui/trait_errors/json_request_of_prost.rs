@@ -1,4 +1,4 @@
-use tcs::{Json, server_protocol};
+use tcs::{format::Json, server_protocol};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Order {}

@@ -1,4 +1,4 @@
-use tcs::{Response, Json, server_protocol};
+use tcs::{Response, format::Json, server_protocol};
 
 #[server_protocol(format = Json)]
 fn place(count: u32) -> Result<Response<u32>, String> {

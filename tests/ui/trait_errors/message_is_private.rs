@@ -2,8 +2,8 @@ use tcs::server_protocol;
 
 struct Order;
 
-impl tcs::Decode<'_, tcs::Plain> for Order {
-    fn decode(_: tcs::Frame<'_>) -> Result<Self, tcs::DecodeError> { Ok(Order) }
+impl tcs::format::Decode<'_, tcs::format::Plain> for Order {
+    fn decode(_: tcs::format::Frame<'_>) -> Result<Self, tcs::format::DecodeError> { Ok(Order) }
 }
 
 #[server_protocol]

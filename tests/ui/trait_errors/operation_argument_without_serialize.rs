@@ -1,7 +1,7 @@
 #[derive(serde::Deserialize)]
 pub struct Order<'a>(&'a str);
 
-#[tcs::server_protocol(format = tcs::Postcard)]
+#[tcs::server_protocol(format = tcs::format::Postcard)]
 pub mod bank {
     pub async fn add(_one: super::Order<'_>) {}
 }

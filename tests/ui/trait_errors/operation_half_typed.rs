@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 pub mod bank {
     pub fn add(one: , two: u8) -> u8 {
         two

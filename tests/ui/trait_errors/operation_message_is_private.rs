@@ -1,7 +1,7 @@
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Order;
 
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 pub mod bank {
     pub fn add(_order: super::Order) {}
 }

@@ -1,7 +1,7 @@
 #[derive(serde::Serialize)]
 pub struct Receipt;
 
-#[tcs::server_protocol(format = tcs::Postcard)]
+#[tcs::server_protocol(format = tcs::format::Postcard)]
 pub mod bank {
     use super::*;
     pub async fn add(_one: u8) -> Result<Receipt, String> { Ok(Receipt) }

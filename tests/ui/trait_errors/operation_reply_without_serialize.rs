@@ -1,6 +1,6 @@
 pub struct Receipt;
 
-#[tcs::server_protocol(format = tcs::Postcard)]
+#[tcs::server_protocol(format = tcs::format::Postcard)]
 pub mod bank {
     use super::*;
     pub fn add(_one: u8) -> Receipt { Receipt }

@@ -1,7 +1,7 @@
 #[derive(Default)]
 struct Login;
 
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 pub mod bank {
     use super::*;
     pub fn add(#[session] _login: &mut Login) {}

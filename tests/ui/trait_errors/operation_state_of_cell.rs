@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 mod bank {
     use std::cell::Cell;
     pub async fn add(_one: u8, #[state] _sum: &Cell<u8>) {}

@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Lines)]
+#[tcs::server_protocol(format = tcs::framing::Lines)]
 mod bank {
     pub fn add(_one: u8) {}
 }

@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 mod bank {
     use tcs::Client;
     pub fn add(_one: u8) {}

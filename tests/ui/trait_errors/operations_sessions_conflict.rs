@@ -1,4 +1,4 @@
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 mod bank {
     pub fn add(_one: u8, #[session] _sum: &mut u8) {}
     pub fn list(#[session] _sum: &u16) {}

@@ -1,4 +1,4 @@
-use tcs::{Prefixed, prefix::LittleEndian, server_protocol};
+use tcs::{framing::{Prefixed, prefix::LittleEndian}, server_protocol};
 
 #[server_protocol(framing = Prefixed<u16, LittleEndian, u16>)]
 fn greet(name: &str) -> String {

@@ -1,4 +1,4 @@
-use tcs::{Prefixed, prefix::IncludesHeader, server_protocol};
+use tcs::{framing::{Prefixed, prefix::IncludesHeader}, server_protocol};
 
 #[server_protocol(framing = Prefixed<u16, IncludesHeader>)]
 fn greet(name: &str) -> String {

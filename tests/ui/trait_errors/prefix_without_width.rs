@@ -1,4 +1,4 @@
-use tcs::{Prefixed, server_protocol};
+use tcs::{framing::Prefixed, server_protocol};
 
 #[server_protocol(framing = Prefixed)]
 fn greet(name: &str) -> String {

@@ -1,4 +1,4 @@
-use tcs::{Protobuf, server_protocol};
+use tcs::{format::Protobuf, server_protocol};
 
 #[derive(serde::Deserialize)]
 struct Order;

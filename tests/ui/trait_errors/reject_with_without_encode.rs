@@ -1,4 +1,4 @@
-#[tcs::server_protocol(framing = tcs::Lines, reject_with = sorry)]
+#[tcs::server_protocol(framing = tcs::framing::Lines, reject_with = sorry)]
 fn greet(name: &str) -> String {
     name.to_owned()
 }

@@ -1,6 +1,6 @@
 struct Login;
 
-#[tcs::server_protocol(format = tcs::Json)]
+#[tcs::server_protocol(format = tcs::format::Json)]
 fn logins(_: ()) -> Vec<Lgoin> {
     Vec::new()
 }

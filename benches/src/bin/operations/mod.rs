@@ -6,7 +6,7 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use tcs::{Json, Postcard, server_protocol};
+use tcs::{format::{Json, Postcard}, server_protocol};
 use tcs_benches::{
     message::Typed,
     servers::{self, Announce, ours::serve},

@@ -9,7 +9,11 @@ use std::{
 use tokio::time::timeout;
 
 use super::{shared::Shared, slots::Reply};
-use crate::{EncodeError, Error, Framing, Result, Writer};
+use crate::{
+    Error, Result,
+    format::{EncodeError, Writer},
+    framing::Framing,
+};
 
 /// A call. Dropping it frees its slot.
 #[derive(Debug)]

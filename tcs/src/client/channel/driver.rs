@@ -22,7 +22,7 @@ use super::{
     },
     shared::{Shared, State, ticks_in},
 };
-use crate::{Error, Framing};
+use crate::{Error, framing::Framing};
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]

@@ -14,8 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::{driver::Driver, shared::Shared};
 use super::connection::Connection;
 use crate::{
-    CallContract, CallOwned, ClientProtocol, Decode, Encode as _, Error, Frame, Framing,
-    LengthPrefixed, Peer, Result, Writer,
+    Error, Peer, Result,
+    format::{Decode, Encode as _, Frame, Writer},
+    framing::{Framing, LengthPrefixed},
+    protocol::{CallContract, CallOwned, ClientProtocol},
     runtime::{Instead, inside_runtime},
 };
 
@@ -30,12 +32,12 @@ mod slots;
 /// write. Each caller gets the reply to its own request. One task drives the connection. It ends when
 /// the last clone is dropped and all requests are answered.
 ///
-/// **Limits.** At most [`max_in_flight`](crate::ConnectOptions::max_in_flight) calls are in flight,
+/// **Limits.** At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) calls are in flight,
 /// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order, each for at
-/// most the [`reply_timeout`](crate::ConnectOptions::reply_timeout). A call that has room waits for its
+/// most the [`reply_timeout`](crate::client::ConnectOptions::reply_timeout). A call that has room waits for its
 /// reply for that time again, and up to an eighth or 1 ms more, because one timer serves all calls.
 /// Replies that were not collected have no limit of their own: each has at most
-/// [`max_frame_len`](crate::ConnectOptions::max_frame_len) bytes, until its caller is polled or dropped.
+/// [`max_frame_len`](crate::client::ConnectOptions::max_frame_len) bytes, until its caller is polled or dropped.
 ///
 /// **Encoding.** Requests are encoded while the channel is locked. `encode` and `prepare_request` must
 /// not wait for another call of the same channel.
@@ -89,7 +91,7 @@ mod slots;
 /// A framing with one exchange per connection has no channels:
 ///
 /// ```compile_fail
-/// fn share(connection: tcs::Connection<tcs::Raw>) {
+/// fn share(connection: tcs::Connection<tcs::framing::Raw>) {
 ///     let channel = connection.into_channel();
 /// #   drop(channel);
 /// }
@@ -226,7 +228,7 @@ where
     /// Turns the connection into a channel, which many tasks can share, for example after a greeting
     /// was received.
     ///
-    /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::Raw)).
+    /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::framing::Raw)).
     ///
     /// # Errors
     ///

@@ -12,7 +12,10 @@ use super::{
     super::{fault::Dead, options::ConnectOptions, wire::SendQueue},
     slots::Slots,
 };
-use crate::{Error, Framing, Peer, framing::FirstFrame};
+use crate::{
+    Error, Peer,
+    framing::{FirstFrame, Framing},
+};
 
 /// If this many bytes wait to be sent, callers wait for room.
 const QUEUED: usize = 1 << 20;
@@ -98,7 +101,7 @@ impl<F: Framing> Shared<F> {
     }
 
     /// Locks the state. No foreign code may run meanwhile, except that of [`Framing`] and
-    /// [`Encode`](crate::Encode). Wakers are foreign code, also when they are cloned or dropped.
+    /// [`Encode`](crate::format::Encode). Wakers are foreign code, also when they are cloned or dropped.
     ///
     /// A panic in that code does no harm: the next request removes what is half written.
     #[inline]
@@ -168,7 +171,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{LengthPrefixed, Writer};
+    use crate::{format::Writer, framing::LengthPrefixed};
 
     /// A waker whose drop runs code that would wait for the lock for ever.
     struct Waiter {

@@ -18,11 +18,11 @@ use super::{
     respond::{Flow, Occasion, Responder},
 };
 use crate::{
-    ConnectionInfo, Context, FrameError, FrameKind, Framing, Rejection, RejectionKind,
-    ServerProtocol, Side,
+    ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
     format,
-    framing::too_large,
+    framing::{FrameError, FrameKind, Framing, Side, too_large},
+    protocol::{Context, ServerProtocol},
 };
 
 /// The protocol whose function is called, and what the function borrows from its connection.

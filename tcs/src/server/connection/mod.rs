@@ -28,11 +28,12 @@ use tokio::{
 
 use super::{registry::Registration, shared::Shared};
 use crate::{
-    ConnectionInfo, ServerProtocol,
+    ConnectionInfo,
     buffer::{BufferSlot, Buffers},
     limit::assert_no_mistake,
     macro_support::checks::server_mistake,
     panics::{Payload, poll_caught},
+    protocol::ServerProtocol,
 };
 
 mod budget;
@@ -210,7 +211,10 @@ mod tests {
         super::{config::Settings, registry::Registry},
         *,
     };
-    use crate::{Context, LengthPrefixed, Peer, Plain, Rejection, server::Concurrent};
+    use crate::{
+        Peer, Rejection, format::Plain, framing::LengthPrefixed, protocol::Context,
+        server::Concurrent,
+    };
 
     /// An input without bytes. When it is closed, it notes what its connection still holds.
     struct Socket {
@@ -238,7 +242,7 @@ mod tests {
     impl Drop for Socket {
         fn drop(&mut self) {
             let held = Held {
-                open_connections: self.registry.report().connections.cut,
+                open_connections: self.registry.report().connections.aborted,
                 free_permits: self.permits.available_permits(),
             };
             *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);

@@ -16,11 +16,12 @@ use super::{
     io::{Interrupt, WaitEnd, frame_limit},
 };
 use crate::{
-    Encode, EncodeError, FrameError, Framing, Rejection, RejectionKind, ServerProtocol, Side,
-    Writer,
+    Rejection, RejectionKind,
     buffer::{ReadBuffer, Unusual, WriteBuffer},
-    framing::{FirstFrame, seems_other_protocol},
+    format::{Encode, EncodeError, Writer},
+    framing::{FirstFrame, FrameError, Framing, Side, seems_other_protocol},
     panics::{Payload, panic_text},
+    protocol::ServerProtocol,
     rejection::Escaped,
 };
 
@@ -350,7 +351,7 @@ impl<P: ServerProtocol> Responder<P> {
                 let closes = "the time after the end of the input is over";
                 self.write_rejection(write, Occasion::LastReply(closes))
             }
-            // Not counted: it is among the requests that were cut.
+            // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted => {
                 let failed = "the server ended before the reply";
                 let failed = Rejection::new(RejectionKind::Failed, failed);
