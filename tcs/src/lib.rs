@@ -235,5 +235,5 @@ pub use tcs_macros::client_protocol;
 pub use tcs_macros::server_protocol;
 
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
