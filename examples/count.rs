@@ -1,11 +1,12 @@
-//! State, sessions, errors, and what is known of the peer; a server and its client in one process.
+//! State, a session, errors and the peer's address; a server and its client in one process.
 //!
 //! ```text
 //! cargo run --example count
 //! ```
 //!
-//! It prints what the client is told when it asks for too much. Try to raise the limit, or to return
-//! something else than a number.
+//! It prints the error that the client receives when it asks for too much.
+//!
+//! Try: raise the limit, or return another type than a number.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

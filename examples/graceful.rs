@@ -4,17 +4,16 @@
 //! cargo run --example graceful
 //! ```
 //!
-//! It listens on 127.0.0.1:1234. A request is a number of seconds: so long is worked on it.
+//! It listens on 127.0.0.1:1234. A request is a number of seconds, and its reply takes that long.
 //!
-//! Try, in a second terminal:
+//! Try: in a second terminal, run
 //!
 //! ```text
 //! printf '5\n' | nc -N localhost 1234
 //! ```
 //!
-//! and press Ctrl-C in the first one before the reply is there. The server takes no new connection,
-//! answers the request nevertheless, and prints its report: what it received and what became of it. A
-//! second Ctrl-C ends it at once.
+//! and press Ctrl-C in the first terminal before the reply arrives. The server accepts no more
+//! connections, answers the request, prints its report, and exits. A second Ctrl-C ends it at once.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -10,7 +10,7 @@
 //! Response: Hello, Ann!
 //! ```
 //!
-//! Try: run it without the server. The error says who did not answer, and where.
+//! Try: run it without the server. The error names the address that does not answer.
 
 use tcs::{Client, client_protocol};
 

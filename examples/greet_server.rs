@@ -4,10 +4,10 @@
 //! cargo run --example greet_server
 //! ```
 //!
-//! It listens on 127.0.0.1:1234 until Ctrl-C, then finishes what was begun and ends.
+//! It listens on 127.0.0.1:1234 until you press Ctrl-C, then finishes the requests in flight and exits.
 //!
-//! Try: run `cargo run --example greet_client` in a second terminal. Then send it text with
-//! `nc localhost 1234`, and see what it answers to a stranger.
+//! Try: run `cargo run --example greet_client` in a second terminal. Then type text into
+//! `nc localhost 1234`: the server says that it expects length-prefixed frames.
 
 use tcs::{ConcurrentServer, server_protocol};
 

@@ -1,12 +1,12 @@
-//! A dialogue in the manner of SMTP: a greeting, commands in an order, and mail of several lines.
+//! A dialogue like SMTP: a greeting, commands in sequence, and mail of several lines.
 //!
 //! ```text
 //! cargo run --example greeting
 //! ```
 //!
-//! It listens on 127.0.0.1:1234 until Ctrl-C, and prints the mail that it takes.
+//! It listens on 127.0.0.1:1234 until you press Ctrl-C, and prints the mail that it accepts.
 //!
-//! Try, in a second terminal, `nc localhost 1234`, and type what stands on the right:
+//! Try: in a second terminal, run `nc localhost 1234` and type the lines on the right:
 //!
 //! ```text
 //! 220 mail.example is ready
@@ -25,21 +25,21 @@
 //! 221 goodbye
 //! ```
 //!
-//! What the server cannot take is rejected in the same manner: `500 …` for a command, and `421 …` as its
-//! last word, when it is stopped, say. It is not all of SMTP, and sends no mail. Mail servers insist on
-//! `\r\n` at the end of a line, which would be `framing = CrlfLines`; `nc` sends `\n`.
+//! Rejections look like those of SMTP: `500 …` for a command, and `421 …` before the server closes the
+//! connection, for example when it is stopped. This is a part of SMTP only, and no mail is sent. Mail
+//! servers require `\r\n` at the end of a line (`framing = CrlfLines`), but `nc` sends `\n`.
 
 use tcs::{ConcurrentServer, Rejection, RejectionKind, Response, framing::Lines, server_protocol};
 
-/// A mail is not longer than this, in bytes.
+/// The maximum length of a mail in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// How far a dialogue has come.
+/// The state of a dialogue.
 #[derive(Default)]
 struct Mail {
     from: Option<String>,
     to: Vec<String>,
-    /// There is one while lines are no commands.
+    /// The text of the mail, while lines are text and not commands.
     text: Option<String>,
 }
 
@@ -78,13 +78,13 @@ fn dialogue(line: &str, #[session] mail: &mut Mail) -> Result<Response<String>, 
 }
 
 impl Mail {
-    /// Takes a line of the text, which is not answered but for the last.
+    /// Adds a line of the text. Only the last line gets a reply.
     fn take(&mut self, line: &str) -> Result<Response<String>, String> {
         let text = self.text.get_or_insert_default();
         if line != "." {
             // A dot at the start of a line is doubled by the sender (RFC 5321, section 4.5.2).
             let line = line.strip_prefix('.').unwrap_or(line);
-            // What is too long is read to its end, and then rejected.
+            // A mail that is too long is read to its end, and then rejected.
             if text.len() <= LONGEST {
                 text.push_str(line);
                 text.push('\n');
@@ -101,7 +101,7 @@ impl Mail {
     }
 }
 
-/// Reads `FROM:<ann@example>`.
+/// Parses `FROM:<ann@example>`.
 fn path(text: &str, before: &str) -> Result<String, String> {
     let named = text
         .get(..before.len())
@@ -112,7 +112,7 @@ fn path(text: &str, before: &str) -> Result<String, String> {
         .ok_or_else(|| format!("it has the form {before}<name@host>"))
 }
 
-/// Says a rejection as SMTP does (RFC 5321, section 4.2).
+/// Formats a rejection as a reply of SMTP (RFC 5321, section 4.2).
 fn in_words(rejection: &Rejection) -> String {
     let text = rejection.text();
     match rejection.kind() {

@@ -1,16 +1,16 @@
-//! A server and a client in one process: one request, one reply, and it ends.
+//! A server and a client in one process: one request and one reply.
 //!
 //! ```text
 //! cargo run --example hello
 //! ```
 //!
-//! "Hello Server!" goes out, and this is printed:
+//! The client sends `Hello Server!` and prints the reply:
 //!
 //! ```text
 //! Response: Hello Client!
 //! ```
 //!
-//! Try: change the client's request, and see what the server makes of it.
+//! Try: change the client's request, and see what the server replies.
 
 use tcs::{Client, OnceServer, client_protocol, server_protocol};
 
@@ -28,7 +28,7 @@ fn print_reply(reply: &str) {
 }
 
 fn main() -> tcs::Result<()> {
-    // Port 0 is any that is free.
+    // With port 0, the system chooses a free port.
     let server = OnceServer::new(SayHello).port(0).start()?;
     Client::new(PrintReply).address(server.local_addr()).run()?;
     server.join()?;

@@ -1,18 +1,18 @@
-//! A server of JSON, a line for each message, for clients in any language.
+//! A server for clients in any language: each message is a line of JSON.
 //!
 //! ```text
 //! cargo run -p tcs-examples --features json --example json
 //! ```
 //!
-//! It listens on 127.0.0.1:1234 until Ctrl-C.
+//! It listens on 127.0.0.1:1234 until you press Ctrl-C.
 //!
-//! Try, in a second terminal:
+//! Try: in a second terminal, run
 //!
 //! ```text
 //! python3 examples/json_client.py
 //! ```
 //!
-//! It orders twice, and prints what comes back: `{'Ok': {'item': 'thé vert', 'cents': 500}}`, and
+//! It sends two orders, and prints the replies: `{'Ok': {'item': 'thé vert', 'cents': 500}}` and
 //! `{'Err': {'SoldOut': {'left': 99}}}`. Or type `{"item":"tea","count":2}` into `nc localhost 1234`.
 
 use serde::{Deserialize, Serialize};

@@ -1,1 +1,1 @@
-//! The examples; each is a file of its own in this folder.
+//! Examples of `tcs`. Each is a file in this folder.

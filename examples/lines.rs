@@ -1,18 +1,18 @@
-//! A server for `nc`: a line for each request, and one for each reply.
+//! A server for `nc`: each request and each reply is a line.
 //!
 //! ```text
 //! cargo run --example lines
 //! ```
 //!
-//! It listens on 127.0.0.1:1234 until Ctrl-C.
+//! It listens on 127.0.0.1:1234 until you press Ctrl-C.
 //!
-//! Try, in a second terminal:
+//! Try: in a second terminal, run
 //!
 //! ```text
 //! printf 'Ann\n' | nc -N localhost 1234
 //! ```
 //!
-//! It prints `Hello, Ann!`. With `nc localhost 1234` alone, each line that is typed is answered.
+//! It prints `Hello, Ann!`. With `nc localhost 1234`, the server answers each line that you type.
 
 use tcs::{ConcurrentServer, framing::Lines, server_protocol};
 

@@ -4,7 +4,7 @@
 //! cargo run -p tcs-examples --features postcard --example operations
 //! ```
 //!
-//! A client logs in and withdraws, and ten tasks share its connection. It prints:
+//! A client logs in and withdraws money. Then ten tasks share its connection. It prints:
 //!
 //! ```text
 //! nobody logged in: Err(NobodyLoggedIn)
@@ -28,7 +28,7 @@ use tcs::{ConcurrentServer, format::Postcard, server_protocol};
 #[derive(Default)]
 struct Accounts(Mutex<HashMap<String, u64>>);
 
-/// Who speaks on a connection.
+/// The owner who has logged in on a connection.
 #[derive(Default)]
 struct Login(Option<String>);
 
@@ -42,13 +42,13 @@ enum BankError {
 mod bank {
     use super::{Accounts, BankError, Login};
 
-    /// Says who speaks from now on, and opens an account with 100.00 if there is none.
+    /// Logs in, and opens an account with 100.00 if there is none.
     pub fn log_in(name: &str, #[state] accounts: &Accounts, #[session] login: &mut Login) {
         accounts.with(name, |_| ());
         login.0 = Some(name.to_owned());
     }
 
-    /// Takes `cents` from the account that logged in, and returns what is left.
+    /// Takes `cents` from the account that is logged in, and returns the rest.
     pub async fn withdraw(
         cents: u64,
         #[state] accounts: &Accounts,
@@ -61,7 +61,7 @@ mod bank {
         })
     }
 
-    /// Returns what is there.
+    /// Returns the balance.
     pub fn balance(
         #[state] accounts: &Accounts,
         #[session] login: &Login,
@@ -69,7 +69,7 @@ mod bank {
         Ok(accounts.with(name(login)?, |balance| *balance))
     }
 
-    /// Not an operation, as it is not `pub`.
+    /// A helper: because it is not `pub`, it is not an operation.
     fn name(login: &Login) -> Result<&str, BankError> {
         login.0.as_deref().ok_or(BankError::NobodyLoggedIn)
     }

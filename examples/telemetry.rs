@@ -1,21 +1,21 @@
-//! Devices that report what they measure: a reading gets no reply, only a question does.
+//! Devices that send readings: a reading gets no reply, but a question does.
 //!
 //! ```text
 //! cargo run --example telemetry
 //! ```
 //!
-//! It listens on 127.0.0.1:1234 until Ctrl-C.
+//! It listens on 127.0.0.1:1234 until you press Ctrl-C.
 //!
-//! Try, in a second terminal:
+//! Try: in a second terminal, run
 //!
 //! ```text
 //! printf '21.5;22.5;warm;21;mean;count;' | nc -N localhost 1234
 //! ```
 //!
-//! It prints `21.666666666666668;3;`: nothing was said to the readings, nor to `warm`, which is none; the
-//! server prints what it did not take. A connection is one device; `all` asks for the number of readings
-//! of all of them. Devices that send a number of bytes for each message, and no `;`, would have
-//! `framing = Fixed<8>`, say.
+//! It prints `21.666666666666668;3;`: the replies to `mean` and `count`. Readings get no reply, and
+//! neither does `warm`, which is not a reading; the server prints it. Each connection is a device, and
+//! `all` asks for the number of readings of all devices. For devices that send messages of eight bytes,
+//! without `;`, use `framing = Fixed<8>`.
 
 use std::{
     str::FromStr,
@@ -30,14 +30,14 @@ use tcs::{
     server_protocol,
 };
 
-/// What a device says.
+/// A message of a device.
 enum Message {
     Reading(f64),
-    /// It asks how many readings were taken.
+    /// Asks for the number of its readings.
     Count,
-    /// It asks for their mean.
+    /// Asks for the mean of its readings.
     Mean,
-    /// It asks how many all devices have sent.
+    /// Asks for the number of readings of all devices.
     All,
 }
 
@@ -58,7 +58,7 @@ impl Decode<'_, Plain> for Message {
     }
 }
 
-/// What one device has measured.
+/// The readings of one device.
 #[derive(Default)]
 struct Device {
     count: u64,
@@ -86,8 +86,8 @@ fn report(
     }
 }
 
-/// A device waits for no reply to a reading, so it is told nothing, and goes on. Unless it is named,
-/// the connection would close, as the next reply would be taken for this one.
+/// Sends nothing for a rejection, because a device does not wait for a reply to a reading. Without this
+/// function, the connection would close at the first rejection.
 fn complain(rejection: &Rejection) -> Response<&'static str> {
     println!("{rejection}");
     Response::NoReply
@@ -97,7 +97,7 @@ fn main() -> tcs::Result<()> {
     ConcurrentServer::new(Report {
         all: AtomicU64::new(0),
     })
-    // Devices may be silent for long.
+    // A device may send nothing for a long time.
     .idle_timeout(Duration::from_hours(1))
     .run()
 }

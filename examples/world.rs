@@ -1,4 +1,4 @@
-//! The shortest program of operations: a server, a client, and a call.
+//! The shortest program with a module of operations: a server, a client, and a call.
 //!
 //! ```text
 //! cargo run -p tcs-examples --features postcard --example world

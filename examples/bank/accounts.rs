@@ -23,12 +23,12 @@ pub(crate) struct Accounts {
     connection: Mutex<Connection>,
 }
 
-/// Why the bank did not do what it was asked to; nothing was changed.
+/// Why the bank rejected a request. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
     #[error(transparent)]
     Request(#[from] NoRequest),
-    /// One answer for both, so that nobody learns who has an account here.
+    /// One error for both, so that a peer cannot find out who has an account.
     #[error("wrong user or PIN")]
     Login,
     #[error("insufficient funds: the balance is {0}")]
@@ -39,9 +39,8 @@ pub(crate) enum Problem {
     Database(#[from] rusqlite::Error),
 }
 
-// The PINs stand in the file as they are. Four digits are found from any hash by trying them all,
-// so a hash would only look safe; whoever may read the file is trusted here. A service that keeps
-// real passwords stores `argon2` hashes and slows down those who guess.
+// PINs are stored as plain text. A hash of four digits would not protect them, because all 10,000 can be
+// tried. A service with real passwords stores `argon2` hashes and limits the number of attempts.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS accounts (
         user TEXT PRIMARY KEY,
@@ -97,7 +96,7 @@ impl Accounts {
         }
     }
 
-    /// Reads the balance and writes what `change` makes of it, with nobody in between.
+    /// Replaces the balance by what `change` returns for it, in one transaction.
     fn change_balance(
         &self,
         login: Login<'_>,
@@ -114,7 +113,7 @@ impl Accounts {
         Ok(changed)
     }
 
-    /// A panic of another holder is no harm: its transaction was rolled back when it was dropped.
+    /// Ignores poisoning: if another holder panicked, its transaction was rolled back when it was dropped.
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection
             .lock()
@@ -122,8 +121,8 @@ impl Accounts {
     }
 }
 
-/// Begins a transaction that writes from the start, so that what it reads stays true until it ends,
-/// in this process and in others; one that began by reading could be refused when it writes.
+/// Begins a transaction that locks the database for writing, so that no other process can change what it
+/// reads. A transaction that begins by reading could fail when it writes.
 fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
@@ -164,7 +163,7 @@ mod tests {
         text.parse().expect("an amount")
     }
 
-    /// What a user would see.
+    /// Returns the reply that a user receives.
     fn seen(result: Result<Balance, Problem>) -> String {
         match result {
             Ok(balance) => balance.to_string(),

@@ -1,4 +1,4 @@
-//! A bank: accounts in a SQLite database, served as text to whoever connects.
+//! A bank: accounts in a SQLite database, with requests and replies as text.
 //!
 //! Run it from the root of the repository:
 //!
@@ -6,11 +6,11 @@
 //! cargo run -p bank
 //! ```
 //!
-//! It prints the address it listens on, and ends on Ctrl-C. The database, `bank.db` in the current
-//! folder, is created with two accounts: `ann` with PIN 1234 and 100.00, `bob` with PIN 4321 and
-//! 50.00. Another database and another address can be named: `cargo run -p bank -- my.db 0.0.0.0:7000`.
+//! It prints the address that it listens on, and exits on Ctrl-C. It creates the database `bank.db` in
+//! the current folder, with two accounts: `ann` with PIN 1234 and 100.00, and `bob` with PIN 4321 and
+//! 50.00. To choose another database and address: `cargo run -p bank -- my.db 0.0.0.0:7000`.
 //!
-//! Try, in a second terminal:
+//! Try: in a second terminal, run
 //!
 //! ```text
 //! echo ann 1234 GET_BALANCE      | nc -N localhost 1234      OK 100.00
@@ -21,8 +21,9 @@
 //! echo bob 4321 GET_BALANCE      | nc -N localhost 1234      ERROR wrong user or PIN
 //! ```
 //!
-//! The wire is `Raw`, that of the Python library whose clients send text without a delimiter: one
-//! request per connection. Nothing is encrypted, and PINs can be guessed at leisure: it is an example.
+//! The framing is `Raw`, for clients that use the Python library: a message is plain text, and a
+//! connection has one request. This is an example only: nothing is encrypted, and a peer may guess PINs
+//! without a limit.
 
 mod accounts;
 mod money;
@@ -37,7 +38,7 @@ use crate::{
     request::{Command, Request},
 };
 
-/// Answers one request. It waits for a disk, so it is `blocking`: the other connections go on.
+/// Answers one request. It is `blocking`, because it waits for the disk.
 #[server_protocol(framing = Raw, blocking)]
 fn bank(request: &str, #[state] accounts: &Accounts) -> Result<String, String> {
     match answer(request, accounts) {

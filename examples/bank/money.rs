@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// What is on an account, in cents.
+/// The balance of an account in cents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Balance(i64);
 
@@ -15,12 +15,12 @@ impl Balance {
         self.0
     }
 
-    /// Adds `amount`; `None` if that is more than a balance can be.
+    /// Adds `amount`. Returns `None` on overflow.
     pub(crate) fn plus(self, amount: Amount) -> Option<Self> {
         self.0.checked_add(amount.0).map(Self)
     }
 
-    /// Takes `amount` away; `None` if there is not so much.
+    /// Subtracts `amount`. Returns `None` if the balance is too low.
     pub(crate) fn minus(self, amount: Amount) -> Option<Self> {
         self.0
             .checked_sub(amount.0)
@@ -35,11 +35,11 @@ impl fmt::Display for Balance {
     }
 }
 
-/// What is withdrawn or deposited, in cents: more than nothing.
+/// An amount to withdraw or to deposit in cents. It is not zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Amount(i64);
 
-/// The text is no amount.
+/// The error for a text that is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an amount is more than zero and looks like 20, 20.5 or 20.50")]
 pub(crate) struct NoAmount;
@@ -63,7 +63,7 @@ impl FromStr for Amount {
     }
 }
 
-/// Reads digits and nothing else; `parse` alone would take a sign as well.
+/// Parses digits only. `parse` alone would also accept a sign.
 fn number(digits: &str) -> Result<i64, NoAmount> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(NoAmount);

@@ -9,7 +9,7 @@ pub(crate) struct Request<'a> {
     pub(crate) command: Command<'a>,
 }
 
-/// What a user shows to be let in.
+/// The name and the PIN of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Login<'a> {
     pub(crate) user: &'a str,
@@ -24,7 +24,7 @@ pub(crate) enum Command<'a> {
     ChangePin(Pin<'a>),
 }
 
-/// A PIN that may be set: 4 to 12 digits.
+/// A valid new PIN: 4 to 12 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pin<'a>(&'a str);
 
@@ -43,7 +43,7 @@ impl<'a> Pin<'a> {
     }
 }
 
-/// The text is no request.
+/// The error for a text that is not a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoRequest {
     #[error(
@@ -57,7 +57,7 @@ pub(crate) enum NoRequest {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the words of a request, however many blanks or line ends are around them.
+    /// Parses the words of a request, with any white space around them.
     pub(crate) fn parse(text: &'a str) -> Result<Self, NoRequest> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let [user, pin, command @ ..] = &*words else {

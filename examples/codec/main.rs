@@ -1,4 +1,4 @@
-//! An existing codec of `tokio_util`, served as it is: sums between commas, semicolons or line ends.
+//! A server with an existing codec of `tokio_util`: it adds numbers between commas, semicolons or line ends.
 //!
 //! Run it from the root of the repository:
 //!
@@ -6,10 +6,10 @@
 //! cargo run -p codec
 //! ```
 //!
-//! It prints the address it listens on, and ends on Ctrl-C. Another address can be named:
+//! It prints the address that it listens on, and exits on Ctrl-C. To choose another address:
 //! `cargo run -p codec -- 0.0.0.0:7000`.
 //!
-//! Try, in a second terminal:
+//! Try: in a second terminal, run
 //!
 //! ```text
 //! printf '1+2;3+4+5\n6+x,7\n' | nc -N localhost 1234
@@ -17,8 +17,8 @@
 //!
 //! It prints `3,12,no number: x,7,`.
 //!
-//! It is a package of its own, because the other examples do not need `tokio_util`, nor the feature
-//! `codec` of `tcs`.
+//! It is a separate package, because the other examples need neither `tokio_util` nor the feature `codec`
+//! of `tcs`.
 
 use std::env;
 
@@ -26,7 +26,7 @@ use bytes::Bytes;
 use tcs::{ConcurrentServer, Rejection, framing::Codec, server_protocol};
 use tokio_util::codec::AnyDelimiterCodec;
 
-/// The messages are what the codec makes of them: `Bytes` in, text out.
+/// A request is an item of the codec, `Bytes`, and a reply is text.
 type Sums = Codec<AnyDelimiterCodec>;
 
 #[server_protocol(framing = Sums, format = Sums, reject_with = in_words)]
@@ -43,7 +43,7 @@ fn add(sum: Bytes) -> Result<String, String> {
     Ok(total.to_string())
 }
 
-/// The codec has no form for a rejection, so it is worded as a message.
+/// Formats a rejection as a message, because the codec has no frame for it.
 fn in_words(rejection: &Rejection) -> &str {
     rejection.text()
 }

@@ -1,4 +1,6 @@
-//! Annotate a plain function, and it is served over TCP.
+//! Serves plain functions over TCP.
+//!
+//! An attribute turns a function into a protocol, a server serves it, and a client calls it:
 //!
 //! ```
 //! use tcs::{ConcurrentServer, Connection, client_protocol, server_protocol};
@@ -35,42 +37,45 @@
 //! makes one protocol of all of them, and a client with a method for each.
 //!
 //! The attributes implement two traits, [`ServerProtocol`] and [`ClientProtocol`], which you can also
-//! implement by hand. A protocol names a [`Framing`], which splits the byte stream into messages, and a
+//! implement by hand. A protocol has a [`Framing`], which splits the byte stream into messages, and a
 //! format, which encodes and decodes messages ([`Encode`], [`Decode`]). The defaults are
 //! [`LengthPrefixed`] and [`Plain`].
+//!
+//! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
+//! [`protocol`], [`server`] and [`client`] have the rest.
 //!
 //! # Which server when
 //!
 //! | server | connections at a time | returns when | for |
 //! |---|---|---|---|
-//! | [`OnceServer`] | one request, then the listener is closed | that request is answered or rejected | a callback, a hand-over, a test |
-//! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or a resource that only one may use |
+//! | [`OnceServer`] | one, for one request | that request is answered or rejected | a callback, a hand-over, a test |
+//! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or resource for one user at a time |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
 //! # Which framing when
 //!
-//! Between two programs of this library, use the default, [`LengthPrefixed`]: it tells the client why a
-//! request was rejected. For people at `nc`, use [`Lines`]. For existing protocols, there are
-//! [`CrlfLines`], [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`], [`UntilEof`], [`Raw`] for the Python
-//! library, and `Codec<C>` for codecs of `tokio_util`. [`Framing`] has a table of them, and says what
-//! they cannot tell the client.
+//! For a new protocol, use the default, [`LengthPrefixed`]: it tells the client why a request was
+//! rejected. For people with `nc`, use [`Lines`]. For existing protocols, there are [`CrlfLines`],
+//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`] and [`UntilEof`], [`Raw`] for the Python library
+//! for teaching, and `Codec<C>` for codecs of `tokio_util`. For a table of them, and what they cannot
+//! tell the client, see [`Framing`].
 //!
 //! # Which client when
 //!
 //! | client | connections | in flight | for |
 //! |---|---|---|---|
 //! | [`Client`] | one for each exchange | 1 | a command, an occasional request |
-//! | [`Connection`] | one that is kept | 1, or many with a [`Pipeline`] | one task that sends one request after the other, or many at once |
-//! | [`Channel`] | one that is kept | many, of many tasks | an application |
+//! | [`Connection`] | one, kept open | 1, or many with a [`Pipeline`] | one task |
+//! | [`Channel`] | one, kept open | many, from many tasks | an application |
 //!
 //! # Stopping
 //!
 //! `run()` starts a runtime and handles signals: Ctrl-C and SIGTERM stop the server, and a second signal
-//! ends it at once. [`start()`](server::Server::start) serves on a thread of its own, for a program that
-//! is not `async`, until the program stops it. `listen().await` runs on your runtime and handles no
-//! signals. A [`ServerHandle`](server::ServerHandle) or a future
-//! ([`listen_until`](server::Server::listen_until)) stops it there, and
-//! [`listen_until_signal`](server::Server::listen_until_signal) handles signals as `run()` does.
+//! ends it at once. [`start()`](server::Server::start) serves on another thread until the program stops
+//! it, for programs that are not `async`. `listen().await` serves on your runtime and handles no signals.
+//! There, you can stop the server with a [`ServerHandle`](server::ServerHandle) or a future
+//! ([`listen_until`](server::Server::listen_until)). To handle signals as `run()` does, use
+//! [`listen_until_signal`](server::Server::listen_until_signal).
 //!
 //! A server that is stopped drains: it accepts no more connections, sends *going away* to idle ones,
 //! waits up to a second for the rest of a started frame, and answers the requests in flight. After the
@@ -80,7 +85,7 @@
 //!
 //! # Limits
 //!
-//! Every wait and every size has a limit. [`Server`](server::Server) documents each with its setting.
+//! Every wait for a peer and every size has a limit. [`Server`](server::Server) documents each with its setting.
 //! What exceeds a limit is rejected with a text that names the limit, if the framing can carry it.
 //!
 //! | setting | default | limits |
@@ -129,26 +134,26 @@
 //!
 //! # Features
 //!
-//! No feature is enabled by default. Each adds a format, which is a type in [`mod@format`], and
-//! the crates that it needs. `codec` adds `Codec`, which makes any codec of `tokio_util` a framing and a
-//! format:
+//! No feature is enabled by default. Each adds a type to [`mod@format`], and the crates that it needs.
+//! The feature `codec` adds [`framing`]`::Codec`, which makes any codec of `tokio_util` a framing and a
+//! format.
 //!
 //! | feature | format | messages | for |
 //! |---|---|---|---|
-//! | – | [`Plain`] | text, bytes, and types with `Display` and `FromStr` | text, and bytes that are encoded already |
-//! | `json` | `Json` | serde's types | people, browsers, any language |
-//! | `postcard` | `Postcard` | serde's types | programs in Rust: the fewest bytes and instructions |
+//! | – | [`Plain`] | text, bytes, and types with `Display` and `FromStr` | text, and bytes that are already encoded |
+//! | `json` | `Json` | serde's types | any language, and people |
+//! | `postcard` | `Postcard` | serde's types | Rust programs: the fewest bytes and instructions |
 //! | `messagepack` | `MessagePack` | serde's types | any language, with fewer bytes than JSON |
 //! | `protobuf` | `Protobuf` | `prost`'s messages | contracts in `.proto` files |
 //! | `codec` | `Codec<C>` | the codec's items | existing codecs |
 //!
-//! With `cargo add tcs --features json`, and serde with its feature `derive`, your own type is a message:
+//! With the feature `json`, and serde with its feature `derive`, a type of your own can be a message:
 //!
 #![cfg_attr(feature = "json", doc = "```")]
 #![cfg_attr(not(feature = "json"), doc = "```ignore")]
 //! #[derive(serde::Deserialize)]
 //! struct Order<'a> {
-//!     item: &'a str, // borrowed from what arrived
+//!     item: &'a str, // borrowed from the receive buffer
 //!     count: u32,
 //! }
 //!
@@ -164,8 +169,9 @@
 //! # What is not stable
 //!
 //! Before 1.0, a change of the second version number may break programs. `CHANGELOG.md` lists the
-//! changes. `WIRE.md` specifies the wire format of [`LengthPrefixed`]. Its reserved kinds will get a
-//! meaning without changing the others. The hidden module `__private` is only for the attributes.
+//! changes, and `WIRE.md` specifies each framing and each format; both are in the package. The reserved
+//! kinds of control frames in [`LengthPrefixed`] may get a meaning, and the others will not change. The
+//! hidden module `__private` is only for the attributes.
 //!
 //! [`ClientProtocol`]: protocol::ClientProtocol
 //! [`CrlfLines`]: framing::CrlfLines
@@ -235,5 +241,5 @@ pub use tcs_macros::client_protocol;
 pub use tcs_macros::server_protocol;
 
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -144,29 +144,24 @@ fn own_messages_are_short() {
     }
 }
 
+/// No page lists the messages, so what to write instead must be in the message, after what is wrong.
 #[test]
-fn each_own_message_is_documented() {
-    let attributes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tcs/src/attributes");
-    let documented: BTreeSet<String> = ["server_protocol.md", "client_protocol.md"]
-        .iter()
-        .flat_map(|file| {
-            let text = read(&attributes.join(file));
-            let cells = text.split("``").map(|cell| without_code(cell.trim()));
-            cells.collect::<Vec<_>>()
-        })
-        .collect();
+fn own_messages_say_what_to_write() {
+    const OTHERS: &[&str] = &[
+        "did you mean `",
+        // Of the parser, about the tokens of an option.
+        "expected `,` before this",
+        "expected an option, such as `",
+        "unexpected end of input, expected ",
+        "an argument has a name, which the client's method has as well",
+    ];
     for file in files_in("macro_errors", "stderr") {
         let text = read(&file);
         for message in text.lines().filter_map(|line| line.strip_prefix("error: ")) {
-            let is_documented = documented.contains(&without_code(message));
-            assert!(is_documented, "{message}");
+            let is_other = OTHERS.iter().any(|other| message.starts_with(other));
+            assert!(is_other || message.contains(": "), "{message}");
         }
     }
-}
-
-/// Leaves out what differs from one use of a message to the next: what stands in backticks.
-fn without_code(message: &str) -> String {
-    message.split('`').step_by(2).collect::<Vec<_>>().join("`")
 }
 
 #[test]
