@@ -24,7 +24,7 @@ pub mod naive;
 mod peer;
 pub mod pipeline;
 pub mod process;
-pub mod raw_server;
+pub mod script;
 mod server;
 pub mod stage;
 mod tester;
