@@ -13,6 +13,7 @@ pub enum Step {
     ExpectEnd,
     Receive(usize),
     Send(Vec<u8>),
+    Finish,
     Close,
     Reset,
 }
@@ -35,6 +36,11 @@ pub const fn receives(count: usize) -> Step {
 /// Sends these bytes.
 pub fn sends(bytes: impl AsRef<[u8]>) -> Step {
     Step::Send(bytes.as_ref().to_vec())
+}
+
+/// Closes the sending half.
+pub const fn finishes() -> Step {
+    Step::Finish
 }
 
 /// Closes the connection; for the last step.
@@ -173,6 +179,7 @@ impl Step {
                 assert_eq!(received, count, "{place}");
             }
             Self::Send(bytes) => peer.send(bytes).await,
+            Self::Finish => peer.finish().await,
             Self::Close => return None,
             Self::Reset => {
                 peer.reset();
