@@ -13,16 +13,16 @@ RUN_LIMIT = 120
 
 # The work of the generator for each shape, and the requests of the two runs.
 SHAPES = {
-    "1 in flight": ("W1", 1_000, 4_000),
-    "64 deep": ("W3_64", 6_400, 25_600),
-    "64 connections": ("W2", 6_400, 25_600),
-    "connect, request, close": ("W4_1", 200, 800),
+    "1 in flight": ("1x1", 1_000, 4_000),
+    "64 deep": ("1x64", 6_400, 25_600),
+    "64 connections": ("64x1", 6_400, 25_600),
+    "connect, request, close": ("connect-1", 200, 800),
 }
 
 # The same for the calls of many tasks that share a connection.
 CALL_SHAPES = {
-    "64 in flight": ("W3_64", 64, 100, 400),
-    "512 in flight": ("W3_512", 512, 100, 400),
+    "64 in flight": ("1x64", 64, 100, 400),
+    "512 in flight": ("1x512", 512, 100, 400),
 }
 
 # How long the two runs with a peer are: its client is bounded by time.

@@ -3,11 +3,12 @@
 from harness import counting
 from harness.programs import RELEASE, result
 from harness.systems import System
+from harness.works import CONNECT_16, DEEP
 
 # A framing with one exchange for each connection has the second work, the others the first; the
 # default has both, to be compared with.
-WORKS = ["W3_64", "W4_16"]
-SHAPES = {"W3_64": "64 deep", "W4_16": "connect, request, close"}
+WORKS = [DEEP, CONNECT_16]
+COUNTED = {DEEP: "64 deep", CONNECT_16: "connect, request, close"}
 LIMIT = 10
 
 
@@ -28,8 +29,8 @@ def systems(threads):
 def instructions():
     """Returns the instructions for a request in each of them, by the name of the figure."""
     return {
-        f"{system.name} instructions, {SHAPES[work]}": counting.instructions(
-            system.name, SHAPES[work], system.wire
+        f"{system.name} instructions, {COUNTED[work]}": counting.instructions(
+            system.name, COUNTED[work], system.wire
         )
         for system in systems(1)
         for work in WORKS

@@ -57,7 +57,7 @@ def once(system, size, cores, seconds, descriptors):
         time.sleep(seconds)
         quiet = (processor(pid) - cpu) / (time.monotonic() - start)
         cpu = processor(pid)
-        load = [RELEASE / "load", address, "W1", "--seconds", seconds, "--latency", "yes"]
+        load = [RELEASE / "load", address, "1x1", "--seconds", seconds, "--latency", "yes"]
         done = result([*client_core, *load], LOAD_LIMIT)
         used = processor(pid) - cpu - quiet * done["seconds"]
         cold = holders[0].ask()

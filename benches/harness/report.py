@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import textwrap
 from statistics import median
 
 from harness import fairness
@@ -99,12 +100,20 @@ def ratio(cell):
     return f"{cell['ratio']:.2f} [{cell['low']:.2f}–{cell['high']:.2f}]{mark}"
 
 
+def heads(works):
+    """Returns the lines of the heads of the columns, which end in the same line."""
+    wrapped = [textwrap.wrap(work, 16) for work in works]
+    height = max(map(len, wrapped))
+    return zip(*([""] * (height - len(lines)) + lines for lines in wrapped))
+
+
 def grid(table, shown):
     by_place = {(cell["work"], cell["system"]): shown(cell) for cell in table["cells"]}
     found = {name for _, name in by_place}
     names = sorted(found, key=lambda name: (name != table["yardstick"], name))
     width = max(16, *(len(name) + 2 for name in names))
-    yield " " * width + "".join(f"{work:>18}" for work in table["works"])
+    for line in heads(table["works"]):
+        yield (" " * width + "".join(f"{words:>18}" for words in line)).rstrip()
     for name in names:
         row = "".join(f"{by_place.get((work, name), '–'):>18}" for work in table["works"])
         yield f"{name:<{width}}{row}"

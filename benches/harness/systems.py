@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from harness.programs import BENCHES, BUILD_LIMIT, RELEASE, Failed, build, serving
+from harness.works import CONNECT, CONNECT_16, LARGE, MANY, ONE
 
 YARDSTICK = "l1b"
 OURS = ["l1b", "l0", "l1a", "framed-send", "framed-forward", "tcs", "tcs-text"]
@@ -77,7 +78,7 @@ def own_clients(threads, with_peers):
             (server, "tcs", 0, threads),
             client=(client, "tcs-pipeline"),
             # One task has all requests of one connection in flight.
-            without=("W1", "W2", "W4_1", "W4_16", "W5"),
+            without=(ONE, MANY, CONNECT, CONNECT_16, LARGE),
         ),
     ]
     if with_peers and peer.exists():

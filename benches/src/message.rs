@@ -1,4 +1,4 @@
-//! The typed message of work W7, and a lean binary form of it that is written by hand.
+//! The typed message, and a lean binary form of it that is written by hand.
 //!
 //! Little-endian numbers, and a `u32` count before the string and the list. The hand-written loop
 //! and the library use the same code, so that the difference between them is the loop. It also has

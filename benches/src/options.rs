@@ -9,7 +9,7 @@ use crate::load::{Bounds, Latencies, Outcome, Work};
 pub struct Options {
     /// Where the server is.
     pub address: SocketAddr,
-    /// The name of the work.
+    /// The shape of the work, as it was written.
     pub name: String,
     /// The work.
     pub work: Work,
@@ -27,7 +27,7 @@ impl Options {
         let name = next()?;
         let mut options = Self {
             address,
-            work: Work::named(&name)?,
+            work: Work::parse(&name)?,
             name,
             bounds: Bounds {
                 warm_up: Duration::ZERO,

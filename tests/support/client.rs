@@ -1,15 +1,20 @@
 //! What the tests of the client ask, and what they hear.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, net::SocketAddr};
 
 use tcs::{
-    Error, Peer,
+    Connection, Error, ErrorKind, Execution, Peer,
+    client::ConnectOptions,
     format::{Encode, Plain},
     framing::{Framing, LengthPrefixed},
     protocol::{ClientProtocol, Contract},
 };
 
-use crate::{Heard, RawPeer, within};
+use crate::{
+    Heard, RawPeer,
+    script::{Script, Step, serve},
+    within,
+};
 
 /// Asks something and returns the reply.
 #[derive(Debug)]
@@ -64,6 +69,45 @@ pub fn chain(error: &Error) -> Vec<String> {
         source = cause.source();
     }
     messages
+}
+
+/// Connects to a raw server that goes through these steps.
+#[track_caller]
+pub fn connected<F: Framing>(
+    steps: impl IntoIterator<Item = Step>,
+) -> impl Future<Output = (Connection<F>, Script)> {
+    let serving = serve(steps);
+    async {
+        let (addr, server) = serving.await;
+        (connect(addr).await, server)
+    }
+}
+
+/// Like [`connected`], with options.
+#[track_caller]
+pub fn connected_with<F: Framing>(
+    options: &ConnectOptions,
+    steps: impl IntoIterator<Item = Step>,
+) -> impl Future<Output = (Connection<F>, Script)> {
+    let serving = serve(steps);
+    async {
+        let (addr, server) = serving.await;
+        (connect_with(options, addr).await, server)
+    }
+}
+
+/// Connects to a server that listens.
+pub async fn connect<F: Framing>(addr: SocketAddr) -> Connection<F> {
+    connect_with(&ConnectOptions::new(), addr).await
+}
+
+async fn connect_with<F: Framing>(options: &ConnectOptions, addr: SocketAddr) -> Connection<F> {
+    within(options.connect(addr)).await.expect("it listens")
+}
+
+/// What an error says of a request.
+pub fn told(error: &Error) -> (ErrorKind, Execution) {
+    (error.kind(), error.execution())
 }
 
 /// Fails unless this is the next request.

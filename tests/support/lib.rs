@@ -21,10 +21,11 @@ mod gate;
 mod kind;
 pub mod ledger;
 pub mod naive;
+pub mod pair;
 mod peer;
 pub mod pipeline;
 pub mod process;
-pub mod raw_server;
+pub mod script;
 mod server;
 pub mod stage;
 mod tester;
@@ -39,6 +40,7 @@ pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use peer::{Heard, RawPeer, code, control, frame};
 pub use server::{
-    LONG, Over, Place, Running, adds_up, serve_behind_a_buffer, serve_in_memory, start,
+    LONG, Over, Place, Running, adds_up, closes_after, said_to, serve_behind_a_buffer,
+    serve_in_memory, start,
 };
 pub use tester::{Bomb, Count, Counting, Reply, Tester, tester, tester_of};

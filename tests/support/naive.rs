@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 
 /// Hands a macro all framings whose messages do not depend on when they arrive, as
-/// `name: Framing, NAIVE;`: each a module of tests, its type, and its constant of this module.
+/// `name: Framing, NAIVE;`: each a module of tests, its type, and its constant of this module. What
+/// follows the name of the macro comes before them.
 #[macro_export]
 macro_rules! every_framing {
-    ($then:ident) => {
+    ($then:ident $($more:tt)*) => {
         $then! {
+            $($more)*
             length_prefixed: ::tcs::framing::LengthPrefixed, LENGTH_PREFIXED;
             lines: ::tcs::framing::Lines, LINES;
             crlf_lines: ::tcs::framing::CrlfLines, CRLF_LINES;

@@ -56,7 +56,8 @@ pub mod code {
 }
 
 /// A `LengthPrefixed` message.
-pub fn frame(message: &[u8]) -> Vec<u8> {
+pub fn frame(message: impl AsRef<[u8]>) -> Vec<u8> {
+    let message = message.as_ref();
     let length = u32::try_from(message.len()).expect("tests are small");
     [&length.to_be_bytes(), message].concat()
 }
@@ -144,6 +145,14 @@ impl RawPeer {
     pub async fn receive(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.io().read_exact(&mut bytes).await.expect("that many");
+        bytes
+    }
+
+    /// Receives this number of bytes, or what comes before the end.
+    pub async fn receive_up_to(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut limited = self.io().take(count as u64);
+        limited.read_to_end(&mut bytes).await.expect("no reset");
         bytes
     }
 

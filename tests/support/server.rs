@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use tcs::{
     ConcurrentServer,
     protocol::ServerProtocol,
-    server::{Mode, Report, Server, ServerHandle},
+    server::{Mode, Report, Requests, Server, ServerHandle},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufWriter},
@@ -161,8 +161,8 @@ impl<P: ServerProtocol> Place<P> {
     }
 
     /// Waits until all connections have ended, which the test has arranged; returns the requests.
-    pub async fn requests(self) -> tcs::server::Requests {
-        let mut sum = tcs::server::Requests::default();
+    pub async fn requests(self) -> Requests {
+        let mut sum = Requests::default();
         if let Some(server) = self.tcp {
             return server.stopped().await.requests;
         }
@@ -173,6 +173,36 @@ impl<P: ServerProtocol> Place<P> {
         }
         sum
     }
+}
+
+/// Sends bytes and the end to a new server; returns all that it says, and what it counts.
+pub async fn said_to<P: ServerProtocol>(
+    over: Over,
+    make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
+    bytes: impl AsRef<[u8]>,
+) -> (Vec<u8>, Requests) {
+    let mut place = Place::new(over, make).await;
+    let mut peer = place.peer().await;
+    within(peer.send(bytes)).await;
+    // The server may have closed before.
+    within(peer.try_finish()).await.ok();
+    let said = within(peer.rest()).await;
+    drop(peer);
+    (said, place.requests().await)
+}
+
+/// Sends bytes to a new server; returns all that it says until it closes, and what it counts.
+pub async fn closes_after<P: ServerProtocol>(
+    over: Over,
+    make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
+    bytes: impl AsRef<[u8]>,
+) -> (Vec<u8>, Requests) {
+    let mut place = Place::new(over, make).await;
+    let mut peer = place.peer().await;
+    within(peer.send(bytes)).await;
+    let said = within(peer.rest()).await;
+    drop(peer);
+    (said, place.requests().await)
 }
 
 impl<P: ServerProtocol> std::fmt::Debug for Place<P> {

@@ -14,7 +14,7 @@ use tcs::{
     protocol::ServerProtocol,
     server_protocol,
 };
-use tcs_tests::{Heard, RawPeer, code, frame, raw_server::RawServer, start, within};
+use tcs_tests::{Heard, RawPeer, code, frame, script::serve_with, start, within};
 use tokio_util::codec::LinesCodec;
 
 /// How much memory may be taken beside what the process has when it is limited.
@@ -163,7 +163,7 @@ async fn message_without_memory_for_it_ends_no_process() {
     assert_eq!((requests.served, requests.failed), (1, 1));
 
     // A reply that its client has no memory for.
-    let (addr, server) = RawServer::once(async |mut peer| {
+    let (addr, server) = serve_with(async |mut peer| {
         assert_eq!(within(peer.hear()).await, Heard::message("abc"));
         within(send_large(&mut peer)).await;
     })
@@ -181,7 +181,7 @@ async fn message_without_memory_for_it_ends_no_process() {
     within(server).await.expect("it heard what it expected");
 
     // A reply that a channel can receive, but not copy for its caller.
-    let (addr, server) = RawServer::once(async |mut peer| {
+    let (addr, server) = serve_with(async |mut peer| {
         assert_eq!(within(peer.hear()).await, Heard::message("abc"));
         within(peer.send(u32::try_from(HALF).expect("it fits").to_be_bytes())).await;
         for _ in 0..HALF / PIECE.len() {

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 mod service {
     use serde_bytes::ByteBuf;
 
-    /// The message of W7, whose fields serde reads and writes.
+    /// The typed message, whose fields serde reads and writes.
     #[tarpc::derive_serde]
     #[derive(Debug)]
     #[expect(unreachable_pub, reason = "the trait that names it is as public")]

@@ -13,71 +13,37 @@ pub struct Work {
     pub reconnects: bool,
 }
 
-/// The works by their names.
-const WORKS: [(&str, Work); 9] = [
-    ("W1", steady(1, 1)),
-    ("W2", steady(64, 1)),
-    ("W3_64", steady(1, 64)),
-    ("W3_512", steady(1, 512)),
-    ("W4_1", connecting(1)),
-    ("W4_16", connecting(16)),
-    ("STORM", connecting(1_000)),
-    (
-        "W5",
-        Work {
-            size: 1 << 20,
-            ..steady(1, 1)
-        },
-    ),
-    ("W2_64", steady(64, 64)),
-];
-
-const fn steady(connections: usize, depth: usize) -> Work {
-    Work {
-        connections,
-        depth,
-        size: 64,
-        reconnects: false,
-    }
-}
-
-const fn connecting(connections: usize) -> Work {
-    Work {
-        reconnects: true,
-        ..steady(connections, 1)
-    }
-}
-
 impl Work {
-    /// Finds a work by its name, or by its shape: `CONNECTIONSxDEPTH` or `CONNECTIONSxDEPTHxBYTES`.
+    /// Reads a shape: `CONNECTIONSxDEPTH`, `CONNECTIONSxDEPTHxBYTES`, or `connect-CONNECTIONS`, where each
+    /// connection closes after its first reply. A message has 64 bytes unless the shape says otherwise.
     ///
     /// # Errors
     ///
-    /// When none is called so; the text names all.
-    pub fn named(name: &str) -> Result<Self, String> {
-        WORKS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, work)| *work)
-            .or_else(|| Self::shaped(name))
-            .ok_or_else(|| {
-                let names: Vec<_> = WORKS.iter().map(|(name, _)| *name).collect();
-                let names = names.join(", ");
-                format!("no work is called {name}: {names}, or CONNECTIONSxDEPTH[xBYTES]")
-            })
-    }
-
-    fn shaped(shape: &str) -> Option<Self> {
-        let numbers: Result<Vec<usize>, _> = shape.split('x').map(str::parse).collect();
-        match numbers.ok()?[..] {
-            [connections, depth] => Some(steady(connections, depth)),
-            [connections, depth, size] => Some(Self {
-                size,
-                ..steady(connections, depth)
-            }),
-            _ => None,
+    /// When it is no shape.
+    pub fn parse(shape: &str) -> Result<Self, String> {
+        let connecting = shape.strip_prefix("connect-");
+        let numbers: Result<Vec<usize>, _> = connecting
+            .unwrap_or(shape)
+            .split('x')
+            .map(str::parse)
+            .collect();
+        let (connections, depth, size) = match (numbers.as_deref(), connecting) {
+            (Ok(&[connections]), Some(_)) => (connections, 1, 64),
+            (Ok(&[connections, depth]), None) => (connections, depth, 64),
+            (Ok(&[connections, depth, size]), None) => (connections, depth, size),
+            _ => (0, 0, 0),
+        };
+        if connections == 0 || depth == 0 || size == 0 {
+            return Err(format!(
+                "`{shape}` is no CONNECTIONSxDEPTH[xBYTES] or connect-CONNECTIONS"
+            ));
         }
-        .filter(|work| work.connections > 0 && work.depth > 0 && work.size > 0)
+        Ok(Self {
+            connections,
+            depth,
+            size,
+            reconnects: connecting.is_some(),
+        })
     }
 }
 
@@ -86,16 +52,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_found_by_its_name_or_its_shape() {
-        let numbers = |name| {
-            let work = Work::named(name).ok()?;
-            Some((work.connections, work.depth, work.size))
+    fn work_is_read_from_its_shape() {
+        let numbers = |shape| {
+            let work = Work::parse(shape).ok()?;
+            Some((work.connections, work.depth, work.size, work.reconnects))
         };
-        assert_eq!(numbers("W3_512"), Some((1, 512, 64)));
-        assert_eq!(numbers("256x4"), Some((256, 4, 64)));
-        assert_eq!(numbers("1x2x1024"), Some((1, 2, 1_024)));
-        for unknown in ["", "W3_513", "256", "0x1", "1x1x0", "1x1x1x1", "ax1"] {
-            assert_eq!(numbers(unknown), None, "{unknown}");
+        assert_eq!(numbers("1x512"), Some((1, 512, 64, false)));
+        assert_eq!(numbers("256x4"), Some((256, 4, 64, false)));
+        assert_eq!(numbers("1x2x1024"), Some((1, 2, 1_024, false)));
+        assert_eq!(numbers("connect-16"), Some((16, 1, 64, true)));
+        for wrong in [
+            "",
+            "256",
+            "0x1",
+            "1x1x0",
+            "1x1x1x1",
+            "ax1",
+            "connect-",
+            "connect-0",
+            "connect-1x1",
+        ] {
+            assert_eq!(numbers(wrong), None, "{wrong}");
         }
     }
 }

@@ -4,7 +4,10 @@ use std::io;
 
 use tcs::{
     format::{Json, MessagePack, Plain, Postcard, Protobuf},
-    framing::{CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, Prefixed, Raw, delimiter, prefix::LittleEndian},
+    framing::{
+        CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, Prefixed, Raw,
+        delimiter, prefix::LittleEndian,
+    },
     server_protocol,
 };
 
@@ -111,8 +114,12 @@ mod tests {
                 requests: 100,
             };
             let wire = Wire::Between(combination.head, combination.tail);
-            let work = if combination.goes_on { "W3_64" } else { "W4_1" };
-            let work = Work::named(work).expect("there is one");
+            let shape = if combination.goes_on {
+                "1x64"
+            } else {
+                "connect-1"
+            };
+            let work = Work::parse(shape).expect("it is a shape");
             let outcome = run(address, wire, work, None, bounds).expect(name);
             assert!(outcome.requests >= 100, "{name}");
         }

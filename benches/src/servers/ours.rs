@@ -2,7 +2,12 @@
 
 use std::{env, io, time::Duration};
 
-use tcs::{ConcurrentServer, format::{Json, Postcard}, protocol::ServerProtocol, server_protocol};
+use tcs::{
+    ConcurrentServer,
+    format::{Json, Postcard},
+    protocol::ServerProtocol,
+    server_protocol,
+};
 
 use super::{Announce, MAX_FRAME_LEN};
 use crate::message::Typed;

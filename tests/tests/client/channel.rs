@@ -5,15 +5,14 @@ use std::sync::Arc;
 use tcs::{
     Channel, Connection, ErrorKind, Execution, RejectionKind,
     client::ConnectOptions,
-    format::Plain,
-    framing::{FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Unparsed},
+    framing::{FrameError, Framing, LengthPrefixed, ParsedFrame, Unparsed},
 };
 use tcs_tests::{
     Heard, RawPeer,
     channel::{Owned, Shout, call, counted_memory, memory, settle},
     client::{Prefixed, ask, chain, hears},
     control, frame,
-    raw_server::RawServer,
+    script::serve_with,
     within,
 };
 use tokio::task::JoinSet;
@@ -21,7 +20,7 @@ use tokio::task::JoinSet;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousand_tasks_get_their_own_replies() {
     const CALLS: usize = 1_000;
-    let (addr, server) = RawServer::once(|mut peer| async move {
+    let (addr, server) = serve_with(|mut peer| async move {
         // Requests and replies are cut anywhere.
         let mut left = 3 * CALLS * frame(b"0000").len();
         while left > 0 {
@@ -218,29 +217,6 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     let error = error.expect_err("too large to be sent");
     let told = (error.kind(), error.execution());
     assert_eq!(told, (ErrorKind::Request, Execution::NotSent));
-}
-
-#[tokio::test]
-async fn greeting_is_received_before_the_connection_is_shared() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        within(peer.send("220 ready\n")).await;
-        assert_eq!(within(peer.receive(5)).await, b"NOOP\n");
-        within(peer.send("250 ok\n")).await;
-    })
-    .await;
-    let mut connection: Connection<Lines> =
-        within(Connection::connect(addr)).await.expect("it listens");
-    let greeting: &str = within(connection.receive::<_, Plain>())
-        .await
-        .expect("a greeting");
-    assert_eq!(greeting, "220 ready");
-    let channel = connection.into_channel().expect("it is open");
-    assert_eq!(channel.peer().addr(), Some(addr));
-    let reply = within(channel.exchange(ask::<Lines>("NOOP"))).await;
-    assert_eq!(reply.expect("a reply"), "250 ok");
-    within(server)
-        .await
-        .expect("the server saw what it expects");
 }
 
 /// Lines that are replies only to requests that the same value has written.

@@ -16,7 +16,7 @@ use tcs_tests::{
     channel::{Call, Owned, call, memory, memory_with, settle},
     client::{chain, hears},
     control, frame,
-    raw_server::RawServer,
+    script::{expects, resets, serve},
     within,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -85,12 +85,7 @@ async fn calls_open_when_the_server_closes_tell_whether_they_were_sent() {
 
 #[tokio::test]
 async fn reset_is_told_to_all_open_calls() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        hears(&mut peer, "one").await;
-        hears(&mut peer, "two").await;
-        peer.reset();
-    })
-    .await;
+    let (addr, server) = serve([expects(frame("one")), expects(frame("two")), resets()]).await;
     let channel = within(Channel::connect(addr)).await.expect("it listens");
     for call in [call(&channel, "one"), call(&channel, "two")] {
         let error = call.error().await;
@@ -102,9 +97,7 @@ async fn reset_is_told_to_all_open_calls() {
     }
     let error = call(&channel, "later").error().await;
     assert_eq!(error.execution(), Execution::NotSent);
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]

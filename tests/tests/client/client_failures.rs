@@ -16,9 +16,9 @@ use tcs::{
 use tcs_tests::{
     RawPeer,
     channel::Owned,
-    client::{Prefixed, Text, chain, hears},
+    client::{Prefixed, Text, chain, connect, connected, connected_with, hears, told},
     frame,
-    raw_server::RawServer,
+    script::{closes, expects, expects_end, resets, sends, serve},
     within,
 };
 use tokio::{
@@ -28,81 +28,51 @@ use tokio::{
 
 #[tokio::test]
 async fn server_that_closes_before_its_reply_is_an_error() {
-    for sent in [frame(b""), vec![0, 0], b"\0\0\0\x05ab".to_vec()] {
-        let partial = sent.len() != 4;
-        let (addr, server) = RawServer::once(move |mut peer| async move {
-            hears(&mut peer, "x").await;
-            if partial {
-                within(peer.send(sent)).await;
-            }
-        })
-        .await;
-        let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-        let error = within(connection.call::<Prefixed>("x"))
-            .await
-            .expect_err("closed");
-        assert_eq!(error.execution(), Execution::Unknown);
-        if partial {
-            assert_eq!(error.kind(), ErrorKind::Reply);
-            assert_eq!(
-                chain(&error),
-                [
-                    format!("cannot read what {addr} sent"),
-                    "the connection ended in the middle of a frame".to_owned()
-                ]
-            );
-        } else {
-            assert_eq!(error.kind(), ErrorKind::Closed);
-            assert_eq!(
-                error.to_string(),
-                format!("{addr} closed the connection before it replied")
-            );
-        }
-        within(server)
-            .await
-            .expect("the server saw what it expects");
+    let (addr, server) = serve([expects(frame("x")), closes()]).await;
+    let mut connection = connect(addr).await;
+    let error = within(connection.call::<Prefixed>("x")).await;
+    let error = error.expect_err("closed");
+    assert_eq!(told(&error), (ErrorKind::Closed, Execution::Unknown));
+    let text = format!("{addr} closed the connection before it replied");
+    assert_eq!(error.to_string(), text);
+    server.finished().await;
+
+    for half in [&[0, 0][..], b"\0\0\0\x05ab"] {
+        let (addr, server) = serve([expects(frame("x")), sends(half), closes()]).await;
+        let mut connection = connect(addr).await;
+        let error = within(connection.call::<Prefixed>("x")).await;
+        let error = error.expect_err("half a reply");
+        assert_eq!(told(&error), (ErrorKind::Reply, Execution::Unknown));
+        assert_eq!(
+            chain(&error),
+            [
+                format!("cannot read what {addr} sent"),
+                "the connection ended in the middle of a frame".to_owned()
+            ]
+        );
+        server.finished().await;
     }
 }
 
 #[tokio::test]
 async fn reset_is_an_error_of_the_operating_system() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        hears(&mut peer, "x").await;
-        peer.reset();
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-    let error = within(connection.call::<Prefixed>("x"))
-        .await
-        .expect_err("reset");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Io, Execution::Unknown)
-    );
+    let (addr, server) = serve([expects(frame("x")), resets()]).await;
+    let mut connection = connect(addr).await;
+    let error = within(connection.call::<Prefixed>("x")).await;
+    let error = error.expect_err("reset");
+    assert_eq!(told(&error), (ErrorKind::Io, Execution::Unknown));
     assert_eq!(error.peer_addr(), Some(addr));
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    server.finished().await;
 }
 
 /// Its end was sent, although it has no bytes.
 #[tokio::test]
 async fn empty_request_is_not_taken_for_unsent() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        assert!(within(peer.rest()).await.is_empty());
-        peer.reset();
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let (mut connection, server) = connected([expects_end(), resets()]).await;
     let error = within(connection.call::<Text<UntilEof>>("")).await;
     let error = error.expect_err("reset");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Io, Execution::Unknown)
-    );
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    assert_eq!(told(&error), (ErrorKind::Io, Execution::Unknown));
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -132,54 +102,33 @@ async fn reply_that_is_none_says_why() {
         ),
     ];
     for (bytes, message, cause) in replies {
-        let (addr, server) = RawServer::once(|mut peer| async move {
-            hears(&mut peer, "x").await;
-            within(peer.send(bytes)).await;
-            peer
-        })
-        .await;
         let options = ConnectOptions::new().max_frame_len(100);
-        let mut connection = within(options.connect(addr)).await.expect("it listens");
-        let error = within(connection.call::<Prefixed>("x"))
-            .await
-            .expect_err("no reply");
-        assert_eq!(
-            (error.kind(), error.execution()),
-            (ErrorKind::Reply, Execution::Unknown)
-        );
+        let steps = [expects(frame("x")), sends(bytes)];
+        let (mut connection, server) = connected_with(&options, steps).await;
+        let error = within(connection.call::<Prefixed>("x")).await;
+        let error = error.expect_err("no reply");
+        assert_eq!(told(&error), (ErrorKind::Reply, Execution::Unknown));
         let chain = chain(&error);
         assert!(chain[0].contains(message), "{chain:?}");
         assert_eq!(chain[1..], [cause]);
-        drop(
-            within(server)
-                .await
-                .expect("the server saw what it expects"),
-        );
+        server.finished().await;
     }
 }
 
 #[tokio::test]
 async fn reply_that_does_not_decode_leaves_the_connection_usable() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        hears(&mut peer, "x").await;
-        within(peer.send(frame(b"\xff"))).await;
-        hears(&mut peer, "y").await;
-        within(peer.send(frame(b"fine"))).await;
-    })
+    let (mut connection, server) = connected([
+        expects(frame("x")),
+        sends(frame(b"\xff")),
+        expects(frame("y")),
+        sends(frame("fine")),
+    ])
     .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-    within(connection.call::<Prefixed>("x"))
-        .await
-        .expect_err("no text");
-    assert_eq!(
-        within(connection.call::<Prefixed>("y"))
-            .await
-            .expect("a reply"),
-        "fine"
-    );
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    let reply = within(connection.call::<Prefixed>("x")).await;
+    reply.expect_err("no text");
+    let reply = within(connection.call::<Prefixed>("y")).await;
+    assert_eq!(reply.expect("a reply"), "fine");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -197,46 +146,28 @@ async fn request_that_cannot_be_sent_is_not_and_the_connection_goes_on() {
         type Request<'a> = None;
         type Reply<'a> = &'a str;
     }
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        assert_eq!(within(peer.receive(5)).await, b"good\n");
-        within(peer.send("good\n")).await;
-    })
-    .await;
     let options = ConnectOptions::new().max_frame_len(10);
-    let mut connection = within(options.connect(addr)).await.expect("it listens");
-    let error = within(connection.call::<Never>(None))
-        .await
-        .expect_err("no form");
+    let steps = [expects("good\n"), sends("fine\n")];
+    let (mut connection, server) = connected_with(&options, steps).await;
+    let error = within(connection.call::<Never>(None)).await;
     assert_eq!(
-        chain(&error),
+        chain(&error.expect_err("no form")),
         ["cannot encode the request", "there is no such request"]
     );
-    let error = within(connection.call::<Text<Lines>>("two\nlines"))
-        .await
-        .expect_err("two");
+    let error = within(connection.call::<Text<Lines>>("two\nlines")).await;
+    let error = error.expect_err("two");
+    assert_eq!(told(&error), (ErrorKind::Request, Execution::NotSent));
+    let error = within(connection.call::<Text<Lines>>("01234567890")).await;
     assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Request, Execution::NotSent)
-    );
-    let error = within(connection.call::<Text<Lines>>("01234567890"))
-        .await
-        .expect_err("long");
-    assert_eq!(
-        chain(&error),
+        chain(&error.expect_err("long")),
         [
             "cannot send the request",
             "a message of 11 bytes exceeds `max_frame_len` of 10 bytes"
         ]
     );
-    assert_eq!(
-        within(connection.call::<Text<Lines>>("good"))
-            .await
-            .expect("a reply"),
-        "good"
-    );
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    let reply = within(connection.call::<Text<Lines>>("good")).await;
+    assert_eq!(reply.expect("a reply"), "fine");
+    server.finished().await;
 }
 
 /// Asks a server that has closed in memory, and said `greeting` before.
@@ -257,8 +188,8 @@ async fn server_that_closed_before_one_exchange_has_sent_no_reply() {
         ask_closed::<UntilEof>(b"", "x").await,
     ];
     for error in asked.map(|reply| reply.expect_err("nothing was sent")) {
-        let told = (error.kind(), error.execution());
-        assert_eq!(told, (ErrorKind::Closed, Execution::NotSent), "{error}");
+        let expected = (ErrorKind::Closed, Execution::NotSent);
+        assert_eq!(told(&error), expected, "{error}");
     }
     let greeted = ask_closed::<UntilEof>(b"hello", "x").await;
     assert_eq!(greeted.expect("a greeting"), "hello");
@@ -343,8 +274,8 @@ async fn failed_write_is_told_at_once_although_nothing_arrives() {
         let channel = deaf().into_channel().expect("a runtime");
         let shared = channel.call::<Owned>("x").await.map(drop);
         for error in [call, pipelined, shared].map(Result::unwrap_err) {
-            let told = (error.kind(), error.execution());
-            assert_eq!(told, (ErrorKind::Closed, Execution::NotSent), "{error}");
+            let expected = (ErrorKind::Closed, Execution::NotSent);
+            assert_eq!(told(&error), expected, "{error}");
             let source = std::error::Error::source(&error).expect("the error of the stream");
             assert_eq!(source.to_string(), "connection aborted");
         }

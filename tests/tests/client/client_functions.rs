@@ -5,33 +5,22 @@
 use std::borrow::Cow;
 
 use tcs::{
-    ConcurrentServer, Connection, Response, client_protocol,
-    format::{Decode, DecodeError, Frame, Plain},
-    framing::LengthPrefixed,
-    protocol::Contract,
-    server_protocol,
+    ConcurrentServer, Connection, Response, client_protocol, format::Plain,
+    framing::LengthPrefixed, protocol::Contract, server_protocol,
 };
-use tcs_tests::{Heard, RawPeer, frame, within};
-use tokio::{
-    io::DuplexStream,
-    task::{JoinHandle, yield_now},
+use tcs_tests::{
+    RawPeer, frame,
+    pair::Pair,
+    script::{Script, expects, play, sends},
+    within,
 };
+use tokio::{io::DuplexStream, task::yield_now};
 
-fn message(text: &str) -> Heard {
-    Heard::message(text)
-}
-
-/// A connection whose server sends this reply, and what that was asked.
-fn replying(reply: &str) -> (Connection<LengthPrefixed, DuplexStream>, JoinHandle<Heard>) {
+/// A connection whose server expects this request and sends this reply.
+fn replying(request: &str, reply: &str) -> (Connection<LengthPrefixed, DuplexStream>, Script) {
     let (ours, theirs) = tokio::io::duplex(1_000);
-    let mut server = RawPeer::over(theirs);
-    let reply = frame(reply.as_bytes());
-    let asked = tokio::spawn(async move {
-        let asked = server.hear().await;
-        server.send(reply).await;
-        asked
-    });
-    (Connection::over(ours), asked)
+    let steps = [expects(frame(request)), sends(frame(reply))];
+    (Connection::over(ours), play(RawPeer::over(theirs), steps))
 }
 
 // --- clients ---
@@ -43,12 +32,10 @@ fn length(reply: &str) -> usize {
 
 #[tokio::test]
 async fn client_function_processes_the_reply() {
-    let (mut connection, asked) = replying("abc");
-    assert_eq!(
-        within(connection.exchange(Length)).await.expect("replies"),
-        3
-    );
-    assert_eq!(within(asked).await.expect("no panic"), message("Ann"));
+    let (mut connection, server) = replying("Ann", "abc");
+    let output = within(connection.exchange(Length)).await;
+    assert_eq!(output.expect("a reply"), 3);
+    server.finished().await;
 }
 
 #[client_protocol(request = |amount: u64, to: String| format!("{} {to} {}", u64::pow(amount, 2), to.len()))]
@@ -67,14 +54,14 @@ fn client_types_print_their_names_only() {
 
 #[tokio::test]
 async fn field_is_shared_by_the_request_and_the_function() {
-    let (mut connection, asked) = replying("70");
+    let (mut connection, server) = replying("9 Bob 3", "70");
     let protocol = Withdraw {
         amount: 3,
         to: "Bob".to_owned(),
     };
     let output = within(connection.exchange(protocol)).await;
     assert_eq!(output.expect("replies"), (70, "Bob".to_owned()));
-    assert_eq!(within(asked).await.expect("no panic"), message("9 Bob 3"));
+    server.finished().await;
 }
 
 #[client_protocol(request = |name: &'n str| &format!("{name}{name}"))]
@@ -84,11 +71,11 @@ fn borrowing<'n>(reply: &str, name: &'n str, more: &'n str) -> &'n str {
 
 #[tokio::test]
 async fn output_may_borrow_from_a_field() {
-    let (mut connection, asked) = replying("second");
+    let (mut connection, server) = replying("AnnAnn", "second");
     let name = "Ann".to_owned();
     let output = within(connection.exchange(Borrowing::new(&name, "more"))).await;
     assert_eq!(output.expect("replies"), "more");
-    assert_eq!(within(asked).await.expect("no panic"), message("AnnAnn"));
+    server.finished().await;
 }
 
 #[client_protocol(reply = String)]
@@ -98,30 +85,14 @@ fn question(name: &str, count: u32, topics: Vec<String>) -> String {
 
 #[tokio::test]
 async fn client_function_makes_the_request() {
-    let (mut connection, asked) = replying("answer");
+    let (mut connection, server) = replying("Ann 3 a+b", "answer");
     let question = Question::new("Ann", 3, vec!["a".to_owned(), "b".to_owned()]);
-    assert_eq!(
-        within(connection.exchange(question))
-            .await
-            .expect("replies"),
-        "answer"
-    );
-    assert_eq!(within(asked).await.expect("no panic"), message("Ann 3 a+b"));
+    let output = within(connection.exchange(question)).await;
+    assert_eq!(output.expect("a reply"), "answer");
+    server.finished().await;
 }
 
 // --- clients of a server ---
-
-struct Pair<'a>(&'a str, &'a str);
-
-impl<'a> Decode<'a, Plain> for Pair<'a> {
-    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
-        let (a, b) = frame
-            .text()?
-            .split_once(' ')
-            .ok_or_else(|| DecodeError::new("no pair"))?;
-        Ok(Self(a, b))
-    }
-}
 
 #[server_protocol]
 async fn longer(Pair(a, b): Pair<'_>) -> Cow<'_, str> {
@@ -157,18 +128,6 @@ async fn parsed_by_contract(reply: u8) -> u8 {
 #[client_protocol(server = Longer, reply = String)]
 fn longer_of(pair: Pair<'_>) -> Pair<'_> {
     pair
-}
-
-impl Clone for Pair<'_> {
-    fn clone(&self) -> Self {
-        Self(self.0, self.1)
-    }
-}
-
-impl tcs::format::Encode<Plain> for Pair<'_> {
-    fn encode(self, out: &mut tcs::format::Writer<'_>) -> Result<(), tcs::format::EncodeError> {
-        tcs::format::Encode::<Plain>::encode(format_args!("{} {}", self.0, self.1), out)
-    }
 }
 
 #[tokio::test]
@@ -210,10 +169,11 @@ async fn reply_that_borrows_is_returned_owned() {
 /// Exchanges can be spawned, with every form of a client.
 #[tokio::test]
 async fn exchange_is_spawned() {
-    let (mut connection, _server) = replying("1");
+    let (mut connection, server) = replying("1  0", "1");
     let task =
         tokio::spawn(async move { connection.exchange(Withdraw::new(1, String::new())).await });
     assert_eq!(within(task).await.expect("no panic").expect("replies").0, 1);
+    server.finished().await;
 }
 
 macro_rules! asking {
@@ -229,8 +189,8 @@ asking!(1_u64 + 1, dyn Fn(u64) -> u64 + Send + Sync);
 
 #[tokio::test]
 async fn values_that_a_macro_passes_on_are_whole() {
-    let (mut connection, asked) = replying("7");
+    let (mut connection, server) = replying("14", "7");
     let exchange = connection.exchange(Asking { of: &|n| n + 10 });
     assert_eq!(within(exchange).await.expect("replies"), 7);
-    assert_eq!(within(asked).await.expect("no panic"), message("14"));
+    server.finished().await;
 }

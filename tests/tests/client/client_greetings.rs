@@ -11,9 +11,12 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, RawPeer, client::chain, control, counted, frame, raw_server::RawServer, within,
+    Heard, RawPeer,
+    client::{Text, ask, chain, connect, connected},
+    control, counted, frame,
+    script::{Script, Step, closes, expects, expects_end, sends, serve},
+    within,
 };
-use tokio::task::JoinHandle;
 
 #[server_protocol(framing = Lines, greeting = "220 ready")]
 fn obey(command: &str) -> String {
@@ -31,31 +34,44 @@ fn rejected(text: &str) -> String {
 }
 
 /// A server that greets, and says nothing else before it is asked.
-async fn greeting(commands: &'static [&str]) -> (SocketAddr, JoinHandle<()>) {
-    RawServer::once(move |mut peer| async move {
-        within(peer.send("220 ready\n")).await;
-        for command in commands {
-            let line = format!("{command}\n");
-            assert_eq!(within(peer.receive(line.len())).await, line.as_bytes());
-            within(peer.send(format!("250 {command}\n"))).await;
-        }
-    })
-    .await
+async fn greeting(commands: &[&str]) -> (SocketAddr, Script) {
+    let exchanges = commands.iter().flat_map(|command| {
+        [
+            expects(format!("{command}\n")),
+            sends(format!("250 {command}\n")),
+        ]
+    });
+    let steps: Vec<Step> = [sends("220 ready\n")]
+        .into_iter()
+        .chain(exchanges)
+        .collect();
+    serve(steps).await
 }
 
-async fn connection(addr: SocketAddr) -> Connection<Lines> {
-    within(Connection::connect(addr)).await.expect("it listens")
+#[tokio::test]
+async fn greeting_is_received_before_anything_is_asked() {
+    let (addr, server) = greeting(&["NOOP", "NOOP"]).await;
+    let mut connection = connect::<Lines>(addr).await;
+    let greeting = within(connection.receive::<&str, Plain>()).await;
+    assert_eq!(greeting.expect("a greeting"), "220 ready");
+    let reply = within(connection.call::<Text<Lines>>("NOOP")).await;
+    assert_eq!(reply.expect("a reply"), "250 NOOP");
+    let channel = connection.into_channel().expect("it is open");
+    assert_eq!(channel.peer().addr(), Some(addr));
+    let reply = within(channel.exchange(ask::<Lines>("NOOP"))).await;
+    assert_eq!(reply.expect("a reply"), "250 NOOP");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn first_call_waits_for_the_greeting_and_drops_it() {
     let (addr, server) = greeting(&["one", "two"]).await;
-    let mut connection = connection(addr).await;
+    let mut connection = connect::<Lines>(addr).await;
     for command in ["one", "two"] {
         let reply = within(connection.call::<Obey>(command)).await;
         assert_eq!(reply.expect("a reply"), format!("250 {command}"));
     }
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -79,12 +95,12 @@ async fn nothing_is_sent_before_the_greeting() {
 #[tokio::test]
 async fn greeting_that_was_received_is_not_waited_for_again() {
     let (addr, server) = greeting(&["one"]).await;
-    let mut connection = connection(addr).await;
+    let mut connection = connect::<Lines>(addr).await;
     let greeting = within(connection.receive::<&str, Plain>()).await;
     assert_eq!(greeting.expect("a greeting"), "220 ready");
     let reply = within(connection.call::<Obey>("one")).await;
     assert_eq!(reply.expect("a reply"), "250 one");
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -92,13 +108,13 @@ async fn client_of_a_server_that_greets_drops_the_greeting() {
     let (addr, server) = greeting(&["NOOP"]).await;
     let reply = within(Client::new(Told).address(addr).open()).await;
     assert_eq!(reply.expect("a reply"), "250 NOOP");
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn pipeline_waits_for_the_greeting_once() {
     let (addr, server) = greeting(&["one", "two"]).await;
-    let mut connection = connection(addr).await;
+    let mut connection = connect::<Lines>(addr).await;
     let mut pipeline = connection.pipeline::<Obey>();
     for command in ["one", "two"] {
         within(pipeline.send(command)).await.expect("it is open");
@@ -107,7 +123,7 @@ async fn pipeline_waits_for_the_greeting_once() {
         let reply = within(pipeline.receive()).await.expect("a reply");
         assert_eq!(reply.as_deref(), Some(expected));
     }
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -134,11 +150,10 @@ async fn channel_has_no_greeting_that_was_not_received_before() {
             ]
         );
     }
-    drop(channel);
-    server.abort();
+    drop((channel, server));
 
     let (addr, server) = greeting(&["one", "two", "NOOP"]).await;
-    let mut connection = connection(addr).await;
+    let mut connection = connect::<Lines>(addr).await;
     let reply = within(connection.call::<Obey>("one")).await;
     assert_eq!(reply.expect("a reply"), "250 one");
     let channel = connection.into_channel().expect("it is open");
@@ -146,22 +161,18 @@ async fn channel_has_no_greeting_that_was_not_received_before() {
     assert_eq!(reply.expect("a reply"), "250 two");
     let reply = within(channel.exchange(Told)).await;
     assert_eq!(reply.expect("a reply"), "250 NOOP");
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn final_rejection_in_place_of_the_greeting_is_told() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        within(peer.send(control(0x40, "later"))).await;
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let (mut connection, server) = connected([sends(control(0x40, "later"))]).await;
     let error = within(connection.call::<Rejected>("one")).await;
     let error = error.expect_err("it is rejected");
     let kind = error.rejection().map(Rejection::kind);
     assert_eq!(kind, Some(RejectionKind::GoingAway));
     assert_eq!(error.execution(), Execution::Rejected);
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -217,16 +228,11 @@ async fn greeting_of_one_exchange_is_part_of_its_reply() {
         text.to_owned()
     }
 
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        within(peer.send("ready: ")).await;
-        assert_eq!(within(peer.receive(3)).await, b"one");
-        within(peer.send("one")).await;
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let (mut connection, server) =
+        connected([sends("ready: "), expects("one"), sends("one"), closes()]).await;
     let reply = within(connection.call::<RawEcho>("one")).await;
     assert_eq!(reply.expect("a reply"), "ready: one");
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -238,19 +244,18 @@ async fn operations_are_asked_after_the_greeting() {
         }
     }
 
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        within(peer.send(frame(b"\"ready\""))).await;
-        let request = frame(br#"{"double":{"number":2}}"#);
-        assert_eq!(within(peer.receive(request.len())).await, request);
-        within(peer.send(frame(br#"{"double":4}"#))).await;
-    })
+    let (addr, server) = serve([
+        sends(frame(r#""ready""#)),
+        expects(frame(r#"{"double":{"number":2}}"#)),
+        sends(frame(r#"{"double":4}"#)),
+    ])
     .await;
     let mut bank = within(bank::Client::connect(addr))
         .await
         .expect("it listens");
     let doubled = within(bank.double(2)).await;
     assert_eq!(doubled.expect("a reply"), bank::double(2));
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[client_protocol(format = tcs::format::Json, greeting)]
@@ -260,15 +265,13 @@ mod greeted_bank {
 
 #[tokio::test]
 async fn client_without_the_server_knows_of_the_greeting() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        within(peer.send(frame(b"\"ready\""))).await;
-        for number in [2, 3] {
-            let request = frame(format!(r#"{{"double":{{"number":{number}}}}}"#).as_bytes());
-            assert_eq!(within(peer.receive(request.len())).await, request);
-            let reply = format!(r#"{{"double":{}}}"#, 2 * number);
-            within(peer.send(frame(reply.as_bytes()))).await;
-        }
-    })
+    let (addr, server) = serve([
+        sends(frame(r#""ready""#)),
+        expects(frame(r#"{"double":{"number":2}}"#)),
+        sends(frame(r#"{"double":4}"#)),
+        expects(frame(r#"{"double":{"number":3}}"#)),
+        sends(frame(r#"{"double":6}"#)),
+    ])
     .await;
     let mut bank = within(greeted_bank::Client::connect(addr))
         .await
@@ -276,12 +279,12 @@ async fn client_without_the_server_knows_of_the_greeting() {
     assert_eq!(within(bank.double(2)).await.expect("a reply"), 4);
     let bank = bank.share().expect("it is usable");
     assert_eq!(within(bank.double(3)).await.expect("a reply"), 6);
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 
     let (addr, server) = greeting(&["NOOP"]).await;
     let reply = within(Client::new(Noop).address(addr).open()).await;
     assert_eq!(reply.expect("a reply"), "250 NOOP");
-    within(server).await.expect("it heard what it expects");
+    server.finished().await;
 }
 
 #[client_protocol(framing = Lines, greeting, request = "NOOP")]
@@ -291,10 +294,7 @@ fn noop(reply: String) -> String {
 
 #[tokio::test]
 async fn channel_of_operations_needs_the_greeting_before() {
-    let (addr, server) = RawServer::once(async |mut peer| {
-        within(peer.rest()).await;
-    })
-    .await;
+    let (addr, server) = serve([expects_end()]).await;
     let bank = within(greeted_bank::Client::connect(addr)).await;
     let bank = bank.expect("it listens").share().expect("it is usable");
     let error = within(bank.double(2))
@@ -302,7 +302,7 @@ async fn channel_of_operations_needs_the_greeting_before() {
         .expect_err("it was not greeted");
     assert_eq!(error.kind(), ErrorKind::Request, "{error:?}");
     drop(bank);
-    within(server).await.expect("nothing was asked");
+    server.finished().await;
 }
 
 #[tokio::test]

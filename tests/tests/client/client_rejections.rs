@@ -5,9 +5,9 @@ use std::time::Duration;
 use tcs::{Connection, ErrorKind, Execution, RejectionKind, framing::LengthPrefixed};
 use tcs_tests::{
     RawPeer,
-    client::{Prefixed, chain, hears},
+    client::{Prefixed, chain, connect, connected, told},
     control, frame, patiently,
-    raw_server::RawServer,
+    script::{closes, expects, play, receives, sends, serve},
     within,
 };
 
@@ -22,24 +22,14 @@ async fn rejections_are_errors_that_tell_the_reason() {
         (0x06, RejectionKind::Failed, Execution::Failed),
         (0x3e, RejectionKind::Unknown, Execution::Unknown),
     ];
-    let (addr, server) = RawServer::once(move |mut peer| async move {
-        for (code, ..) in kinds {
-            hears(&mut peer, "x").await;
-            within(peer.send(control(code, "a\n\u{1b}reason"))).await;
-        }
-        hears(&mut peer, "x").await;
-        within(peer.send(frame(b"after all"))).await;
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let rejects = |(code, ..): &(u8, _, _)| sends(control(*code, "a\n\u{1b}reason"));
+    let replies = kinds.iter().map(rejects).chain([sends(frame("after all"))]);
+    let (addr, server) = serve(replies.flat_map(|reply| [expects(frame("x")), reply])).await;
+    let mut connection = connect(addr).await;
     for (_, kind, execution) in kinds {
-        let error = within(connection.call::<Prefixed>("x"))
-            .await
-            .expect_err("a rejection");
-        assert_eq!(
-            (error.kind(), error.execution()),
-            (ErrorKind::Rejected, execution)
-        );
+        let error = within(connection.call::<Prefixed>("x")).await;
+        let error = error.expect_err("a rejection");
+        assert_eq!(told(&error), (ErrorKind::Rejected, execution));
         let rejection = error.rejection().expect("it was rejected");
         assert_eq!(
             (rejection.kind(), rejection.text()),
@@ -54,44 +44,22 @@ async fn rejections_are_errors_that_tell_the_reason() {
         );
     }
     // None of them is final.
-    assert_eq!(
-        within(connection.call::<Prefixed>("x"))
-            .await
-            .expect("a reply"),
-        "after all"
-    );
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    let reply = within(connection.call::<Prefixed>("x")).await;
+    assert_eq!(reply.expect("a reply"), "after all");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn final_rejection_ends_the_connection_and_is_remembered() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        within(peer.send(control(0x41, "too quiet"))).await;
-        peer
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-    drop(
-        within(server)
-            .await
-            .expect("the server saw what it expects"),
-    );
-    let error = within(connection.call::<Prefixed>("x"))
-        .await
-        .expect_err("it has ended");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Rejected, Execution::Rejected)
-    );
-    let error = within(connection.call::<Prefixed>("x"))
-        .await
-        .expect_err("it has ended");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Broken, Execution::NotSent)
-    );
+    let (addr, server) = serve([sends(control(0x41, "too quiet")), closes()]).await;
+    let mut connection = connect(addr).await;
+    server.finished().await;
+    let error = within(connection.call::<Prefixed>("x")).await;
+    let error = error.expect_err("it has ended");
+    assert_eq!(told(&error), (ErrorKind::Rejected, Execution::Rejected));
+    let error = within(connection.call::<Prefixed>("x")).await;
+    let error = error.expect_err("it has ended");
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
     assert_eq!(
         chain(&error),
         [
@@ -103,83 +71,49 @@ async fn final_rejection_ends_the_connection_and_is_remembered() {
 
 #[tokio::test]
 async fn rejection_is_heard_although_the_request_is_not_all_sent() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        within(peer.receive(4)).await;
-        within(peer.send(control(0x43, "too large"))).await;
-        peer
-    })
-    .await;
+    let (mut connection, server) =
+        connected([receives(4), sends(control(0x43, "too large"))]).await;
     let large = "x".repeat(8 << 20);
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-    let error = within(connection.call::<Prefixed>(&large))
-        .await
-        .expect_err("a rejection");
-    assert_eq!(
-        error.rejection().expect("rejected").kind(),
-        RejectionKind::ProtocolError
-    );
-    drop(
-        within(server)
-            .await
-            .expect("the server saw what it expects"),
-    );
+    let error = within(connection.call::<Prefixed>(&large)).await;
+    assert_eq!(rejected(error), RejectionKind::ProtocolError);
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn rejection_is_heard_although_the_server_has_closed_before_the_request_is_all_sent() {
     let (near, far) = tokio::io::duplex(64);
-    let server = tokio::spawn(async move {
-        let mut peer = RawPeer::over(far);
-        within(peer.receive(4)).await;
-        within(peer.send(control(0x43, "too large"))).await;
-    });
+    let server = play(
+        RawPeer::over(far),
+        [receives(4), sends(control(0x43, "too large")), closes()],
+    );
     let mut connection = Connection::over(near);
     let error = within(connection.call::<Prefixed>(&"x".repeat(1_000))).await;
-    let error = error.expect_err("a rejection");
-    assert_eq!(
-        error.rejection().expect("rejected").kind(),
-        RejectionKind::ProtocolError
-    );
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    assert_eq!(rejected(error), RejectionKind::ProtocolError);
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn request_is_sent_whole_although_it_is_rejected_early() {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        let header = within(peer.receive(4)).await;
-        within(peer.send(control(0x03, "too large"))).await;
-        let length = u32::from_be_bytes(header.try_into().expect("four")) as usize;
-        within(peer.receive(length)).await;
-        tell.send(()).expect("the test waits");
-        hears(&mut peer, "next").await;
-        within(peer.send(frame(b""))).await;
-        peer
-    })
-    .await;
     let large = "x".repeat(8 << 20);
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-    let error = within(connection.call::<Prefixed>(&large))
-        .await
-        .expect_err("a rejection");
-    assert_eq!(
-        error.rejection().expect("rejected").kind(),
-        RejectionKind::TooLarge
-    );
-    within(told).await.expect("all of it was received");
-    assert_eq!(
-        within(connection.call::<Prefixed>("next"))
-            .await
-            .expect("a reply"),
-        ""
-    );
-    drop(
-        within(server)
-            .await
-            .expect("the server saw what it expects"),
-    );
+    let (mut connection, server) = connected([
+        receives(4),
+        sends(control(0x03, "too large")),
+        receives(large.len()),
+    ])
+    .await;
+    let error = within(connection.call::<Prefixed>(&large)).await;
+    assert_eq!(rejected(error), RejectionKind::TooLarge);
+    let peer = server.peer().await;
+    let server = play(peer, [expects(frame("next")), sends(frame("reply"))]);
+    let reply = within(connection.call::<Prefixed>("next")).await;
+    assert_eq!(reply.expect("a reply"), "reply");
+    server.finished().await;
+}
+
+/// Returns why a call was rejected.
+fn rejected(reply: tcs::Result<&str>) -> RejectionKind {
+    let error = reply.expect_err("a rejection");
+    error.rejection().expect("it was rejected").kind()
 }
 
 /// An error of the function is an answer; only the other kinds turn a request away.
@@ -206,10 +140,10 @@ async fn what_the_server_said_is_told_although_it_stops_reading() {
                     peer.finish().await;
                 }
             };
-            let (told, ()) =
+            let (said, ()) =
                 patiently(async { tokio::join!(connection.call::<Prefixed>(&large), server) })
                     .await;
-            match told {
+            match said {
                 Ok(reply) => assert_eq!(frame(reply.as_bytes()), early),
                 Err(error) => {
                     let rejection = error.rejection().expect("rejected");

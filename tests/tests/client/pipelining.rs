@@ -6,28 +6,25 @@ use tcs::{
     framing::{LengthPrefixed, Lines},
 };
 use tcs_tests::{
-    Heard, RawPeer,
-    client::{Prefixed, Text, hears},
+    RawPeer,
+    client::{Prefixed, Text, connected, hears},
     control, counted, frame,
     pipeline::{memory, receive, send, waits},
-    raw_server::RawServer,
+    script::{expects, play, receives, sends},
     within,
 };
 
 #[tokio::test]
 async fn replies_come_in_the_order_of_the_requests() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        for text in ["one", "two", "three"] {
-            hears(&mut peer, text).await;
-        }
-        within(peer.send([frame(b"1"), frame(b"2")].concat())).await;
-        hears(&mut peer, "four").await;
-        within(peer.send([frame(b"3"), control(0xee, "a notice"), frame(b"4")].concat())).await;
-        hears(&mut peer, "five").await;
-        within(peer.send(frame(b"5"))).await;
-    })
+    let (mut connection, server) = connected([
+        expects([frame("one"), frame("two"), frame("three")].concat()),
+        sends([frame("1"), frame("2")].concat()),
+        expects(frame("four")),
+        sends([frame("3"), control(0xee, "a notice"), frame("4")].concat()),
+        expects(frame("five")),
+        sends(frame("5")),
+    ])
     .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", "three"]).await;
     assert_eq!(pipeline.in_flight(), 3);
@@ -41,9 +38,7 @@ async fn replies_come_in_the_order_of_the_requests() {
     drop(pipeline);
     let reply = within(connection.call::<Prefixed>("five")).await;
     assert_eq!(reply.expect("a reply"), "5");
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -183,10 +178,7 @@ async fn full_buffers_at_both_ends_block_nobody() {
     // A server that reads nothing more until its reply is sent.
     let server = tokio::spawn(async move {
         for _ in 0..REQUESTS {
-            let Heard::Message(request) = within(peer.hear()).await else {
-                panic!("too few requests");
-            };
-            within(peer.send(frame(&request))).await;
+            within(peer.ask_back()).await;
         }
     });
     let mut pipeline = connection.pipeline::<Prefixed>();
@@ -211,16 +203,12 @@ async fn full_buffers_at_both_ends_block_nobody() {
 
 #[tokio::test]
 async fn server_that_does_not_read_is_sent_no_more_than_fits() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, peer) = memory(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let request = "x".repeat(60_000);
     send(&mut pipeline, &[&request]).await;
     // Replies are there, but nothing is read of the requests.
-    let server = tokio::spawn(async move {
-        within(peer.receive(1)).await;
-        within(peer.send(frame(&vec![b'y'; 100_000]))).await;
-        peer
-    });
+    let server = play(peer, [receives(1), sends(frame(vec![b'y'; 100_000]))]);
     send(&mut pipeline, &[&request]).await;
     assert!(pipeline.is_full());
     let error = within(pipeline.send("x")).await.expect_err("full");
@@ -229,7 +217,7 @@ async fn server_that_does_not_read_is_sent_no_more_than_fits() {
         receive(&mut pipeline).await.expect("a reply").len(),
         100_000
     );
-    drop(within(server).await.expect("it is sent"));
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -261,24 +249,22 @@ async fn request_rejected_before_it_is_all_sent_is_sent_to_its_end() {
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &[&"x".repeat(1_000)]).await;
     within(peer.send(control(0x80, "a notice"))).await;
-    let server = tokio::spawn(async move {
-        within(peer.receive(4)).await;
-        within(peer.send(control(0x03, "too large"))).await;
-        within(peer.receive(1_000)).await;
-        hears(&mut peer, "two").await;
-        within(peer.send(frame(b"2"))).await;
-        peer
-    });
+    let server = play(
+        peer,
+        [
+            receives(4),
+            sends(control(0x03, "too large")),
+            receives(1_000),
+            expects(frame("two")),
+            sends(frame("2")),
+        ],
+    );
     let error = receive(&mut pipeline).await.expect_err("a rejection");
     let kind = error.rejection().map(tcs::Rejection::kind);
     assert_eq!(kind, Some(RejectionKind::TooLarge));
     send(&mut pipeline, &["two"]).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
-    drop(
-        within(server)
-            .await
-            .expect("the server saw what it expects"),
-    );
+    server.finished().await;
 }
 
 #[tokio::test]

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use tcs::{
-    Connection, ErrorKind, Execution,
+    ErrorKind, Execution,
     client::{ConnectOptions, Pipeline},
     framing::LengthPrefixed,
 };
 use tcs_tests::{
     Heard, RawPeer,
-    client::{Prefixed, chain, hears},
+    client::{Prefixed, chain, connected, hears},
     control, frame, patiently,
     pipeline::{info, memory, receive, send, waits},
-    raw_server::RawServer,
+    script::{closes, expects, play, receives, sends},
     within,
 };
 use tokio::io::DuplexStream;
@@ -59,27 +59,20 @@ async fn requests_open_when_the_server_closes_tell_whether_they_were_sent() {
 
 #[tokio::test]
 async fn reset_is_told_behind_the_replies_that_arrived() {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        hears(&mut peer, "one").await;
-        hears(&mut peer, "two").await;
-        within(peer.send(frame(b"1"))).await;
-        within(told).await.expect("the test goes on");
-        peer.reset();
-    })
+    let (mut connection, server) = connected([
+        expects(frame("one")),
+        expects(frame("two")),
+        sends(frame("1")),
+    ])
     .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
-    tell.send(()).expect("the server waits");
+    server.peer().await.reset();
     let reset = (ErrorKind::Io, Execution::Unknown);
     assert_eq!(info(receive(&mut pipeline).await), reset);
     let error = within(pipeline.send("three")).await.expect_err("it ended");
     assert_eq!(error.execution(), Execution::NotSent);
-    within(server)
-        .await
-        .expect("the server saw what it expects");
 }
 
 #[tokio::test]
@@ -96,14 +89,11 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
             "cannot send to unnamed peer",
         ),
     ] {
-        let (mut connection, mut peer) = memory(64);
-        let server = tokio::spawn(async move {
-            within(peer.receive(4)).await;
-            within(peer.send(said)).await;
-        });
+        let (mut connection, peer) = memory(64);
+        let server = play(peer, [receives(4), sends(said), closes()]);
         let mut pipeline = connection.pipeline::<Prefixed>();
         send(&mut pipeline, &[&"x".repeat(100_000)]).await;
-        within(server).await.expect("it has begun to read");
+        server.finished().await;
         let error = receive(&mut pipeline).await.expect_err("no reply");
         assert_eq!((error.kind(), error.execution()), told);
         assert_eq!(error.to_string(), message);
@@ -219,15 +209,17 @@ async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
     assert_eq!(error.kind(), ErrorKind::Reply);
     // More than fits into the pipe, so that it waits for the server, which first sends the rest.
     send(&mut pipeline, &[&"y".repeat(10_000)]).await;
-    let server = tokio::spawn(async move {
-        within(peer.send(&reply[4..])).await;
-        within(peer.receive(4 + 3 + 4 + 10_000)).await;
-        peer
-    });
+    let server = play(
+        peer,
+        [
+            sends(&reply[4..]),
+            receives(4 + 3 + 4 + 10_000),
+            sends(frame("2")),
+        ],
+    );
     within(pipeline.flush()).await;
-    let mut peer = within(server).await.expect("all was sent");
-    within(peer.send(frame(b"2"))).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
+    server.finished().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,59 +10,39 @@ use tcs::{
 use tcs_tests::{
     Heard, RawPeer,
     channel::{self, Owned},
-    client::{Prefixed, ask, hears},
+    client::{Prefixed, ask, connected, connected_with, told},
     control, frame,
     pipeline::{self, info, receive, send},
-    raw_server::RawServer,
+    script::{Script, closes, expects, expects_end, play, receives, sends},
     within,
 };
-use tokio::{
-    io::DuplexStream,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{io::DuplexStream, task::JoinSet};
 
 #[tokio::test]
 async fn reply_timeout_closes_the_connection_and_says_so() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        hears(&mut peer, "first").await;
-        // The end of the connection: the client has closed it.
-        assert_eq!(within(peer.hear()).await, Heard::End);
-    })
-    .await;
-    let limit = Duration::from_millis(30);
-    let options = ConnectOptions::new().reply_timeout(limit);
-    let mut connection = within(options.connect(addr)).await.expect("it listens");
-    let error = within(connection.call::<Prefixed>("first"))
-        .await
-        .expect_err("too late");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::TimedOut, Execution::Unknown)
-    );
+    let options = ConnectOptions::new().reply_timeout(Duration::from_millis(30));
+    let steps = [expects(frame("first")), expects_end()];
+    let (mut connection, server) = connected_with(&options, steps).await;
+    let peer = connection.peer().clone();
+    let error = within(connection.call::<Prefixed>("first")).await;
+    let error = error.expect_err("too late");
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::Unknown));
     assert_eq!(
         error.to_string(),
-        format!("no complete message from {addr} within 30ms (`reply_timeout`)")
+        format!("no complete message from {peer} within 30ms (`reply_timeout`)")
     );
-    let error = within(connection.call::<Prefixed>("second"))
-        .await
-        .expect_err("closed");
+    // The client has closed the connection.
+    server.finished().await;
+    let error = within(connection.call::<Prefixed>("second")).await;
     assert_eq!(
-        error.to_string(),
-        format!("the connection to {addr} is closed: an earlier exchange timed out")
+        error.expect_err("closed").to_string(),
+        format!("the connection to {peer} is closed: an earlier exchange timed out")
     );
-    within(server)
-        .await
-        .expect("the server saw what it expects");
 }
 
 #[tokio::test]
 async fn dropped_call_closes_the_connection_so_that_its_reply_reaches_nobody() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        hears(&mut peer, "first").await;
-        assert_eq!(within(peer.hear()).await, Heard::End);
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let (mut connection, server) = connected([expects(frame("first")), expects_end()]).await;
     {
         let mut call = Box::pin(connection.call::<Prefixed>("first"));
         let once = std::future::poll_fn(|cx| {
@@ -71,52 +51,34 @@ async fn dropped_call_closes_the_connection_so_that_its_reply_reaches_nobody() {
         });
         once.await;
     }
-    let error = within(connection.call::<Prefixed>("second"))
-        .await
-        .expect_err("closed");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Broken, Execution::NotSent)
+    let text = format!(
+        "the connection to {} is closed: an earlier exchange was not awaited to its end",
+        connection.peer()
     );
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "the connection to {addr} is closed: an earlier exchange was not awaited to its end"
-        )
-    );
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    let error = within(connection.call::<Prefixed>("second")).await;
+    let error = error.expect_err("closed");
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
+    assert_eq!(error.to_string(), text);
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn second_exchange_over_raw_is_an_error_that_says_so() {
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        within(peer.receive(3)).await;
-        within(peer.send("once")).await;
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
-    within(connection.exchange(ask::<Raw>("Ann")))
-        .await
-        .expect("a reply");
-    let error = within(connection.exchange(ask("Bob")))
-        .await
-        .expect_err("a second");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Broken, Execution::NotSent)
-    );
+    let (mut connection, server) = connected([expects("Ann"), sends("once"), closes()]).await;
+    let reply = within(connection.exchange(ask::<Raw>("Ann"))).await;
+    assert_eq!(reply.expect("a reply"), "once");
+    let error = within(connection.exchange(ask("Bob"))).await;
+    let error = error.expect_err("a second");
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
     assert_eq!(
         error.to_string(),
         format!(
-            "the connection to {addr} is closed: its framing has one exchange per connection, and \
-             that was done"
+            "the connection to {} is closed: its framing has one exchange per connection, and \
+             that was done",
+            connection.peer()
         )
     );
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    server.finished().await;
 }
 
 /// A connection in memory, where what was sent has arrived, and its server's end.
@@ -134,27 +96,22 @@ async fn message_that_was_not_asked_for_is_no_reply() {
         within(server.send([control(0x80, "a notice"), stray].concat())).await;
         let error = within(connection.call::<Prefixed>("x")).await;
         let error = error.expect_err("a message was there before");
-        assert_eq!(
-            (error.kind(), error.execution(), error.to_string()),
-            (ErrorKind::Broken, Execution::NotSent, unasked.to_owned())
-        );
+        assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
+        assert_eq!(error.to_string(), unasked);
         assert_eq!(within(server.hear()).await, Heard::End);
     }
 
-    let (addr, server) = RawServer::once(|mut peer| async move {
-        hears(&mut peer, "first").await;
-        within(peer.send([frame(b"reply"), frame(b"again")].concat())).await;
-        assert_eq!(within(peer.hear()).await, Heard::End);
-    })
+    let (mut connection, server) = connected([
+        expects(frame("first")),
+        sends([frame("reply"), frame("again")].concat()),
+        expects_end(),
+    ])
     .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
     let reply = within(connection.call::<Prefixed>("first")).await;
     assert_eq!(reply.expect("a reply"), "reply");
     let error = within(connection.call::<Prefixed>("second")).await;
     assert_eq!(error.expect_err("one too many").kind(), ErrorKind::Broken);
-    within(server)
-        .await
-        .expect("the server saw what it expects");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -163,10 +120,7 @@ async fn request_to_a_server_that_has_closed_is_not_sent() {
     drop(server);
     let error = within(connection.call::<Prefixed>("x")).await;
     let error = error.expect_err("nobody is there");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Closed, Execution::NotSent)
-    );
+    assert_eq!(told(&error), (ErrorKind::Closed, Execution::NotSent));
     assert_eq!(
         error.to_string(),
         "unnamed peer closed the connection before the request was sent"
@@ -183,10 +137,7 @@ async fn what_is_there_before_a_channel_asks_is_no_reply() {
     let channel = connection.into_channel().expect("it is open");
     let error = within(channel.call::<Owned>("one")).await;
     let error = error.expect_err("the reply is not its own");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Broken, Execution::NotSent)
-    );
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
 }
 
 #[tokio::test]
@@ -228,93 +179,92 @@ async fn message_read_before_a_request_was_sent_is_not_its_reply() {
         assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
         send(&mut pipeline, &[&later]).await;
         assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
-        let told = info(receive(&mut pipeline).await);
-        assert_eq!(told, (ErrorKind::Broken, execution));
+        let error = info(receive(&mut pipeline).await);
+        assert_eq!(error, (ErrorKind::Broken, execution));
     }
 }
 
 #[tokio::test]
 async fn message_read_while_requests_are_sent_is_no_reply_to_later_ones() {
-    let (mut connection, mut peer) = pipeline::memory(64);
+    let (mut connection, peer) = pipeline::memory(64);
     let large = "x".repeat(70_000);
-    let server = tokio::spawn(async move {
-        hears(&mut peer, "one").await;
-        within(peer.receive(4)).await;
-        within(peer.send([frame(b"1"), frame(b"2"), frame(b"stray")].concat())).await;
-        within(peer.receive(70_000)).await;
-        within(peer.receive(4)).await;
-        within(peer.send(control(0x80, "a notice"))).await;
-        within(peer.receive(70_000)).await;
-        peer
-    });
+    let server = play(
+        peer,
+        [
+            expects(frame("one")),
+            receives(4),
+            sends([frame("1"), frame("2"), frame("stray")].concat()),
+            receives(70_000),
+            receives(4),
+            sends(control(0x80, "a notice")),
+            receives(70_000),
+        ],
+    );
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", &large, &large]).await;
-    let mut peer = within(server).await.expect("it has read all requests");
+    let mut peer = server.peer().await;
     for reply in ["1", "2"] {
         assert_eq!(receive(&mut pipeline).await.expect("a reply"), reply);
     }
-    let told = info(receive(&mut pipeline).await);
-    assert_eq!(told, (ErrorKind::Broken, Execution::Unknown));
+    let error = info(receive(&mut pipeline).await);
+    assert_eq!(error, (ErrorKind::Broken, Execution::Unknown));
     assert_eq!(within(peer.hear()).await, Heard::End);
 }
 
-/// A server that sends half of `message` at once, and the rest when it has heard a request; returns
+/// A server that sends half of `message` at once, and the rest when it has received `request`; returns
 /// when the first half is sent.
-async fn in_halves(mut peer: RawPeer, message: Vec<u8>) -> JoinHandle<()> {
+async fn in_halves(mut peer: RawPeer, request: &str, message: &[u8]) -> Script {
     within(peer.send(&message[..6])).await;
-    tokio::spawn(async move {
-        assert!(matches!(within(peer.hear()).await, Heard::Message(_)));
-        within(peer.send(&message[6..])).await;
-        assert_eq!(within(peer.hear()).await, Heard::End);
-    })
+    let steps = [expects(frame(request)), sends(&message[6..]), expects_end()];
+    play(peer, steps)
 }
 
 /// Fails unless a request was sent, and what came was not taken for its reply.
 fn assert_lost(error: &tcs::Error) {
     let lost = "the connection to unnamed peer was lost: the server said something that was not \
                 asked for";
-    let told = (error.kind(), error.execution(), error.to_string());
-    let expected = (ErrorKind::Broken, Execution::Unknown, lost.to_owned());
-    assert_eq!(told, expected);
+    assert_eq!(told(error), (ErrorKind::Broken, Execution::Unknown));
+    assert_eq!(error.to_string(), lost);
 }
 
 #[tokio::test]
 async fn message_that_began_before_a_call_is_not_its_reply() {
     let (mut connection, peer) = memory();
-    let server = in_halves(peer, frame(b"stray")).await;
+    let server = in_halves(peer, "x", &frame("stray")).await;
     let error = within(connection.call::<Prefixed>("x")).await;
     assert_lost(&error.expect_err("not its reply"));
-    within(server).await.expect("it heard the request");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn message_that_began_before_a_pipeline_sends_is_not_the_reply() {
     let (mut connection, peer) = pipeline::memory(1 << 12);
-    let server = in_halves(peer, frame(b"stray")).await;
-    let mut pipeline = connection.pipeline::<Prefixed>();
     // Long enough to be sent before anything is received.
-    send(&mut pipeline, &[&"x".repeat(2_000)]).await;
+    let request = "x".repeat(2_000);
+    let server = in_halves(peer, &request, &frame("stray")).await;
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    send(&mut pipeline, &[&request]).await;
     assert_lost(&receive(&mut pipeline).await.expect_err("not its reply"));
-    within(server).await.expect("it heard the request");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn message_that_began_before_a_channel_asks_is_not_the_reply() {
     let (channel, peer) = channel::memory(1 << 10);
-    let server = in_halves(peer, frame(b"stray")).await;
+    let server = in_halves(peer, "x", &frame("stray")).await;
     channel::settle().await;
     let error = within(channel.call::<Owned>("x")).await;
     assert_lost(&error.expect_err("not its reply"));
-    within(server).await.expect("it heard the request");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn notice_that_began_before_a_request_was_sent_harms_nothing() {
     let (mut connection, peer) = memory();
     let said = [control(0x80, "a notice"), frame(b"a reply")].concat();
-    let server = in_halves(peer, said).await;
+    let server = in_halves(peer, "x", &said).await;
     let reply = within(connection.call::<Prefixed>("x")).await;
     assert_eq!(reply.expect("a reply"), "a reply");
     drop(connection);
-    within(server).await.expect("it heard the request");
+    server.finished().await;
 }

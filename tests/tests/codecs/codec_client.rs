@@ -8,7 +8,7 @@ use tcs_tests::{
     RawPeer,
     client::chain,
     ledger::{Balance, Entry, Reader, balance, entry},
-    raw_server::RawServer,
+    script::{closes, expects, play, sends, serve},
     within,
 };
 use tokio_util::codec::{LengthDelimitedCodec, LinesCodec};
@@ -39,6 +39,7 @@ async fn call_returns_the_item_however_it_arrives() {
             assert_eq!(asked, entry(&Entry::Add(5)));
             let reply = balance(1, 5);
             within(peer.send(&reply[..at])).await;
+            // The client reads the first part.
             tokio::task::yield_now().await;
             within(peer.send(&reply[at..])).await;
             assert_eq!(within(peer.receive(1)).await, b"t");
@@ -64,14 +65,15 @@ async fn each_connection_has_a_codec_of_its_own() {
 
 #[tokio::test]
 async fn pipeline_returns_items_in_their_order() {
-    let (mut connection, mut peer) = connected();
-    let server = tokio::spawn(async move {
-        for number in 1..=100 {
-            let asked = within(peer.receive(9)).await;
-            assert_eq!(asked, entry(&Entry::Add(number.into())));
-            within(peer.send(balance(number, i64::from(number) * 2))).await;
-        }
+    let (mut connection, peer) = connected();
+    let steps = (1..=100).flat_map(|number| {
+        let total = 2 * i64::from(number);
+        [
+            expects(entry(&Entry::Add(number.into()))),
+            sends(balance(number, total)),
+        ]
     });
+    let server = play(peer, steps);
     let mut pipeline = connection.pipeline::<Book>();
     for number in 1..=100 {
         within(pipeline.send(Entry::Add(number)))
@@ -83,7 +85,7 @@ async fn pipeline_returns_items_in_their_order() {
         assert_eq!(reply, Some(Balance(number * 2)));
     }
     drop(pipeline);
-    server.await.expect("no panic");
+    server.finished().await;
 }
 
 /// It is certain whatever the codec is for, unlike an answer to HTTP.
@@ -112,14 +114,10 @@ fn length(reply: String) -> usize {
 
 #[tokio::test]
 async fn client_sends_what_is_borrowed_and_processes_what_is_owned() {
-    let (addr, server) = RawServer::once(|mut peer: RawPeer| async move {
-        assert_eq!(within(peer.receive(4)).await, b"Ann\n");
-        within(peer.send("Hello, Ann!\r\n")).await;
-    })
-    .await;
+    let (addr, server) = serve([expects("Ann\n"), sends("Hello, Ann!\r\n")]).await;
     let length = Client::new(Length { name: "Ann" }).address(addr).open();
     assert_eq!(within(length).await.expect("a reply"), 11);
-    server.await.expect("no panic");
+    server.finished().await;
 }
 
 #[client_protocol(
@@ -131,21 +129,17 @@ fn ask_for(name: String) -> Bytes {
 
 #[tokio::test]
 async fn function_can_make_the_request() {
-    let (addr, server) = RawServer::once(|mut peer: RawPeer| async move {
-        assert_eq!(within(peer.receive(7)).await, b"\0\0\0\x03Ann");
-        within(peer.send(b"\0\0\0\x02Bo")).await;
-    })
-    .await;
+    let (addr, server) = serve([expects(b"\0\0\0\x03Ann"), sends(b"\0\0\0\x02Bo")]).await;
     let reply = Client::new(AskFor::new("Ann".to_owned()))
         .address(addr)
         .open();
     assert_eq!(within(reply).await.expect("a reply"), &b"Bo"[..]);
-    server.await.expect("no panic");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn request_that_cannot_be_encoded_is_not_sent() {
-    let (mut connection, mut peer) = connected();
+    let (mut connection, peer) = connected();
     let error = within(connection.call::<Book>(Entry::Add(0))).await;
     let error = error.expect_err("it cannot be encoded");
     assert_eq!(
@@ -157,23 +151,16 @@ async fn request_that_cannot_be_encoded_is_not_sent() {
         ["cannot encode the request", "nothing is added"]
     );
     // The connection is as good as before.
-    within(peer.send(b"")).await;
-    let server = tokio::spawn(async move {
-        assert_eq!(within(peer.receive(1)).await, b"t");
-        within(peer.send(balance(1, 0))).await;
-    });
+    let server = play(peer, [expects("t"), sends(balance(1, 0))]);
     let reply = within(connection.call::<Book>(Entry::Total)).await;
     assert_eq!(reply.expect("a reply"), Balance(0));
-    server.await.expect("no panic");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn reply_that_cannot_be_decoded_ends_the_connection() {
-    let (mut connection, mut peer) = connected();
-    let server = tokio::spawn(async move {
-        within(peer.receive(1)).await;
-        within(peer.send(balance(2, 0))).await;
-    });
+    let (mut connection, peer) = connected();
+    let server = play(peer, [expects("t"), sends(balance(2, 0))]);
     let error = within(connection.call::<Book>(Entry::Total)).await;
     let error = error.expect_err("it is out of order");
     assert_eq!(
@@ -187,22 +174,20 @@ async fn reply_that_cannot_be_decoded_ends_the_connection() {
             "number 2 instead of 1"
         ]
     );
-    server.await.expect("no panic");
+    server.finished().await;
     let error = within(connection.call::<Book>(Entry::Total)).await;
     assert_eq!(error.expect_err("it is closed").kind(), ErrorKind::Broken);
 }
 
 #[tokio::test]
 async fn half_a_reply_is_none() {
-    let (mut connection, mut peer) = connected();
-    let server = tokio::spawn(async move {
-        within(peer.receive(1)).await;
-        within(peer.send(&balance(1, 0)[..11])).await;
-    });
+    let (mut connection, peer) = connected();
+    let half = &balance(1, 0)[..11];
+    let server = play(peer, [expects("t"), sends(half), closes()]);
     let error = within(connection.call::<Book>(Entry::Total)).await;
     let error = error.expect_err("half a reply");
     assert_eq!(chain(&error)[1], "bytes remaining on stream");
-    server.await.expect("no panic");
+    server.finished().await;
 }
 
 #[tokio::test]

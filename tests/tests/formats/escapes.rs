@@ -4,10 +4,16 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    ConcurrentServer, Connection, client_protocol, format::Json, framing::Lines,
-    protocol::ServerProtocol, server_protocol,
+    ConcurrentServer, client_protocol, format::Json, framing::Lines, protocol::ServerProtocol,
+    server_protocol,
 };
-use tcs_tests::{Heard, RawPeer, frame, raw_server::RawServer, start, within};
+use tcs_tests::{
+    Heard, RawPeer,
+    client::connected,
+    frame,
+    script::{expects, sends, serve},
+    start, within,
+};
 use tokio::task::yield_now;
 
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
@@ -186,15 +192,8 @@ async fn waiting_length(reply: &str) -> usize {
 
 #[tokio::test]
 async fn clients_take_replies_with_escapes() {
-    const REPLY: &str = r#""Zo\u00eb""#;
-    let (addr, server) = RawServer::once(async |mut peer| {
-        for _ in 0..8 {
-            assert_eq!(within(peer.hear()).await, Heard::message("\"Ann\""));
-            within(peer.send(frame(REPLY.as_bytes()))).await;
-        }
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let exchange = [expects(frame(r#""Ann""#)), sends(frame(r#""Zo\u00eb""#))];
+    let (mut connection, server) = connected(std::iter::repeat_n(exchange, 8).flatten()).await;
     let reply = within(connection.call::<Plain>("Ann")).await;
     assert_eq!(reply.expect("a reply"), "Zoë");
     let length = within(connection.exchange(Length {})).await;
@@ -219,18 +218,16 @@ async fn clients_take_replies_with_escapes() {
         let length = within(channel.exchange(WaitingLength {})).await;
         assert_eq!(length.expect("a reply"), 4);
     }
-    within(server).await.expect("it heard what it expected");
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn client_of_operations_takes_replies_with_escapes() {
-    let (addr, server) = RawServer::once(async |mut peer| {
-        for _ in 0..2 {
-            assert!(matches!(within(peer.hear()).await, Heard::Message(_)));
-            within(peer.send(frame(br#"{"find":"Zo\u00eb"}"#))).await;
-        }
-    })
-    .await;
+    let exchange = [
+        expects(frame(r#"{"find":{"name":"Zoë"}}"#)),
+        sends(frame(r#"{"find":"Zo\u00eb"}"#)),
+    ];
+    let (addr, server) = serve(std::iter::repeat_n(exchange, 2).flatten()).await;
     let mut client = within(shop::Client::connect(addr))
         .await
         .expect("it listens");
@@ -239,5 +236,5 @@ async fn client_of_operations_takes_replies_with_escapes() {
     let client = client.share().expect("it is open");
     let found = within(client.find("Zoë", str::len)).await;
     assert_eq!(found.expect("a reply"), 4);
-    within(server).await.expect("it heard what it expected");
+    server.finished().await;
 }

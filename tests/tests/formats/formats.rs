@@ -10,8 +10,13 @@ use tcs::{
     protocol::{CallContract, Contract, ServerProtocol},
     server_protocol,
 };
-use tcs_tests::{Heard, client::chain, frame, raw_server::RawServer, start, within};
-use tokio::task::JoinHandle;
+use tcs_tests::{
+    Heard,
+    client::{chain, connect, connected},
+    frame,
+    script::{Script, expects, sends},
+    start, within,
+};
 
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
 struct Order<'a> {
@@ -191,18 +196,10 @@ async fn json_is_lines_without_more_ado() {
     server.stopped().await;
 }
 
-/// Connects to a raw server that expects each of these requests and answers with these replies.
-async fn raw(exchanges: Vec<[&'static [u8]; 2]>) -> (Connection<LengthPrefixed>, JoinHandle<()>) {
-    let (addr, server) = RawServer::once(async |mut peer| {
-        for [request, reply] in exchanges {
-            let heard = within(peer.hear()).await;
-            assert_eq!(heard, Heard::Message(request.to_vec()));
-            within(peer.send(frame(reply))).await;
-        }
-    })
-    .await;
-    let connection = within(Connection::connect(addr)).await;
-    (connection.expect("it listens"), server)
+/// Connects to a raw server that gives these replies, each to this request.
+async fn replying(request: &[u8], replies: [&[u8]; 3]) -> (Connection<LengthPrefixed>, Script) {
+    let exchange = |reply| [expects(frame(request)), sends(frame(reply))];
+    connected(replies.into_iter().flat_map(exchange)).await
 }
 
 fn tea() -> Order<'static> {
@@ -222,8 +219,7 @@ where
 {
     let [request, reply] = exchanges.good;
     let rejection = exchanges.rejected[1];
-    let replies = [reply, rejection, wrong];
-    let (mut connection, server) = raw(replies.map(|reply| [request, reply]).to_vec()).await;
+    let (mut connection, server) = replying(request, [reply, rejection, wrong]).await;
     let reply = within(connection.call::<P>(tea())).await.expect("a reply");
     assert_eq!(
         reply,
@@ -241,7 +237,7 @@ where
         (error.kind(), &*chain(&error)[1]),
         (ErrorKind::Reply, reason)
     );
-    within(server).await.expect("it heard what it expected");
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -266,12 +262,8 @@ async fn client_writes_and_reads_each_format() {
     .await;
 
     let [request, reply] = PROTOBUF.good;
-    let exchanges = [
-        [request, reply],
-        [request, PROTOBUF.rejected[1]],
-        [request, b"\x09"],
-    ];
-    let (mut connection, server) = raw(exchanges.to_vec()).await;
+    let replies = [reply, PROTOBUF.rejected[1], b"\x09"];
+    let (mut connection, server) = replying(request, replies).await;
     let order = || ProtoOrder {
         item: "tea".to_owned(),
         count: 2,
@@ -289,7 +281,7 @@ async fn client_writes_and_reads_each_format() {
         chain(&error)[1],
         "the Protobuf is wrong: Outcome.is: invalid wire type: SixtyFourBit (expected Varint)"
     );
-    within(server).await.expect("it heard what it expected");
+    server.finished().await;
 }
 
 #[client_protocol(server = JsonOrder, request = |count: u8| Order { item: "tea", note: "".into(), count })]
@@ -305,9 +297,7 @@ fn last(left: u8) -> Response<Result<u8, Rejected>> {
 #[tokio::test]
 async fn results_are_values_on_both_ends() {
     let server = start(ConcurrentServer::new(JsonOrder)).await;
-    let mut connection = within(Connection::connect(server.addr()))
-        .await
-        .expect("it listens");
+    let mut connection = connect(server.addr()).await;
     let bought = within(connection.exchange(Buy { count: 3 }))
         .await
         .expect("a reply");
@@ -331,9 +321,7 @@ fn total(numbers: Vec<u32>) -> Result<u64, String> {
 #[tokio::test]
 async fn channel_and_pipeline_speak_a_format() {
     let server = start(ConcurrentServer::new(Total)).await;
-    let mut connection = within(Connection::connect(server.addr()))
-        .await
-        .expect("it listens");
+    let mut connection = connect(server.addr()).await;
     let mut pipeline = connection.pipeline::<Total>();
     for numbers in [vec![1, 2], Vec::new()] {
         within(pipeline.send(numbers)).await.expect("it is open");
@@ -358,9 +346,7 @@ async fn channel_and_pipeline_speak_a_format() {
 async fn last_answer_is_what_it_holds() {
     let server = start(ConcurrentServer::new(Last)).await;
     for (left, expected) in [(1, Ok(0)), (0, Err(Rejected::SoldOut { left: 0 }))] {
-        let mut connection = within(Connection::connect(server.addr()))
-            .await
-            .expect("it listens");
+        let mut connection = connect(server.addr()).await;
         let reply = within(connection.call::<Last>(left))
             .await
             .expect("a reply");

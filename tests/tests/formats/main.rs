@@ -2,6 +2,5 @@
 
 mod escapes;
 mod formats;
-mod formats_limits;
 mod nesting;
 mod operations_evolve;

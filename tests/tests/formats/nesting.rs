@@ -4,13 +4,19 @@
 
 use serde::{Deserialize, Serialize};
 use tcs::{
-    ConcurrentServer, Connection, ErrorKind,
+    ConcurrentServer, ErrorKind,
     format::{Json, MessagePack, Postcard},
     framing::LengthPrefixed,
     protocol::{CallContract, Contract, ServerProtocol},
     server_protocol,
 };
-use tcs_tests::{Heard, client::chain, code, frame, raw_server::RawServer, start, within};
+use tcs_tests::{
+    Heard,
+    client::{chain, connected},
+    code, frame,
+    script::{expects, sends},
+    start, within,
+};
 
 /// It nests without end in a format whose options take no bytes.
 #[derive(Debug, Deserialize, Serialize)]
@@ -85,20 +91,13 @@ async fn server_rejects<P: ServerProtocol>(protocol: P, message: &[u8]) {
 }
 
 /// Fails unless a client rejects the reply and goes on.
-async fn client_rejects<P>(request: fn() -> P::Request<'static>, message: &[u8])
+async fn client_rejects<P>(request: fn() -> P::Request<'static>, sent: &[u8], reply: &[u8])
 where
     P: CallContract + Contract<Framing = LengthPrefixed>,
     for<'a> P::Value<'a>: std::fmt::Debug,
 {
-    let reply = frame(message);
-    let (addr, server) = RawServer::once(async move |mut peer| {
-        for _ in 0..2 {
-            assert!(matches!(within(peer.hear()).await, Heard::Message(_)));
-            within(peer.send(&*reply)).await;
-        }
-    })
-    .await;
-    let mut connection = within(Connection::connect(addr)).await.expect("it listens");
+    let exchange = [expects(frame(sent)), sends(frame(reply))];
+    let (mut connection, server) = connected(std::iter::repeat_n(exchange, 2).flatten()).await;
     for _ in 0..2 {
         let error = within(connection.call::<P>(request()))
             .await
@@ -106,7 +105,7 @@ where
         assert_eq!(error.kind(), ErrorKind::Reply);
         assert!(chain(&error)[1].contains("nests deeper"), "{error:?}");
     }
-    within(server).await.expect("it heard what it expected");
+    server.finished().await;
 }
 
 /// A message of Postcard, where each option takes a byte.
@@ -149,12 +148,12 @@ async fn client_rejects_replies_that_nest_without_end() {
     let holder = || Holder {
         link: Transparent { next: None },
     };
-    client_rejects::<JsonLink>(|| Link(None), b"1").await;
-    client_rejects::<JsonHolder>(holder, br#"{"link":1}"#).await;
-    client_rejects::<PackedLink>(|| Link(None), b"\x01").await;
-    client_rejects::<PackedHolder>(holder, b"\x81\xa4link\x01").await;
-    client_rejects::<LeanLink>(|| Link(None), &deep(b"")).await;
-    client_rejects::<LeanHolder>(holder, &deep(b"")).await;
+    client_rejects::<JsonLink>(|| Link(None), b"null", b"1").await;
+    client_rejects::<JsonHolder>(holder, br#"{"link":null}"#, br#"{"link":1}"#).await;
+    client_rejects::<PackedLink>(|| Link(None), b"\xc0", b"\x01").await;
+    client_rejects::<PackedHolder>(holder, b"\x81\xa4link\xc0", b"\x81\xa4link\x01").await;
+    client_rejects::<LeanLink>(|| Link(None), b"\0", &deep(b"")).await;
+    client_rejects::<LeanHolder>(holder, b"\0", &deep(b"")).await;
 }
 
 /// A list whose links are options in structs, as one would write it.

@@ -10,9 +10,12 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, RawPeer, Running, client::chain, control, frame, raw_server::RawServer, start, within,
+    Heard, Running,
+    client::{chain, told},
+    control, frame,
+    script::{Script, expects, expects_end, sends, serve},
+    start, within,
 };
-use tokio::task::JoinHandle;
 
 #[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
 struct Item {
@@ -259,19 +262,14 @@ async fn server_reads_arguments_by_name_or_in_order() {
 
 #[tokio::test]
 async fn client_writes_arguments_by_name_and_knows_its_reply() {
-    let (addr, server) = RawServer::once(async |mut peer| {
-        for (request, reply) in [
-            (
-                br#"{"add":{"item":{"name":"tea"},"count":2}}"#.as_slice(),
-                frame(br#"{"add":"done"}"#),
-            ),
-            (br#"{"list":{}}"#, control(0x02, "no")),
-            (br#"{"list":{}}"#, frame(br#"{"list":["tea"]}"#)),
-        ] {
-            assert_eq!(within(peer.hear()).await, Heard::Message(request.to_vec()));
-            within(peer.send(reply)).await;
-        }
-    })
+    let (addr, server) = serve([
+        expects(frame(r#"{"add":{"item":{"name":"tea"},"count":2}}"#)),
+        sends(frame(r#"{"add":"done"}"#)),
+        expects(frame(r#"{"list":{}}"#)),
+        sends(control(0x02, "no")),
+        expects(frame(r#"{"list":{}}"#)),
+        sends(frame(r#"{"list":["tea"]}"#)),
+    ])
     .await;
     let mut client = within(json_contract::Client::connect(addr))
         .await
@@ -280,64 +278,55 @@ async fn client_writes_arguments_by_name_and_knows_its_reply() {
     let error = within(client.list()).await.expect_err("it is rejected");
     assert_eq!(rejected(&error), "no");
     assert_eq!(within(client.list()).await.expect("a reply"), ["tea"]);
-    within(server).await.expect("it heard what it expected");
+    server.finished().await;
 }
 
-/// Returns a client of a server that replies with these, in order.
-async fn replying(replies: &'static [&str]) -> (json_contract::Client, JoinHandle<RawPeer>) {
-    let (addr, server) = RawServer::once(async move |mut peer| {
-        for reply in replies {
-            within(peer.hear()).await;
-            within(peer.send(frame(reply.as_bytes()))).await;
-        }
-        peer
-    })
-    .await;
+/// Returns a client of a server that gives this reply to `list`, and then expects the end.
+async fn replying(reply: &str) -> (json_contract::Client, Script) {
+    let steps = [
+        expects(frame(r#"{"list":{}}"#)),
+        sends(frame(reply)),
+        expects_end(),
+    ];
+    let (addr, server) = serve(steps).await;
     let client = within(json_contract::Client::connect(addr)).await;
     (client.expect("it listens"), server)
 }
 
 /// What cannot be the reply of `list`, and the error.
-const OF_NO_LIST: &[(&[&str], &str)] = &[
+const OF_NO_LIST: &[(&str, &str)] = &[
     (
-        &[r#"{"add":"done"}"#],
+        r#"{"add":"done"}"#,
         "the reply is that of another operation",
     ),
     (
-        &[r#""hello""#],
+        r#""hello""#,
         "the JSON is wrong in line 1, column 7: there is no operation `hello`",
     ),
 ];
 
 #[tokio::test]
 async fn connection_closes_after_a_message_that_is_no_reply_of_its_operation() {
-    for (replies, text) in OF_NO_LIST {
-        let (mut client, server) = replying(replies).await;
+    for (reply, text) in OF_NO_LIST {
+        let (mut client, server) = replying(reply).await;
         let error = within(client.list()).await.expect_err("no reply of this");
-        assert_eq!(
-            (error.kind(), &*chain(&error)[1]),
-            (ErrorKind::Reply, *text)
-        );
+        let cause = &*chain(&error)[1];
+        assert_eq!((error.kind(), cause), (ErrorKind::Reply, *text));
         let error = within(client.list()).await.expect_err("it is closed");
-        assert_eq!(error.kind(), ErrorKind::Broken, "{error:?}");
-        assert_eq!(error.execution(), Execution::NotSent);
-        let mut peer = within(server).await.expect("it heard what it expected");
-        assert_eq!(within(peer.rest()).await, b"");
+        assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
+        server.finished().await;
     }
 }
 
 #[tokio::test]
 async fn channel_closes_after_a_message_that_is_no_reply_of_its_operation() {
-    for (replies, text) in OF_NO_LIST {
-        let (client, server) = replying(replies).await;
+    for (reply, text) in OF_NO_LIST {
+        let (client, server) = replying(reply).await;
         let client = client.share().expect("it is usable");
         let error = within(client.list()).await.expect_err("no reply of this");
-        assert_eq!(
-            (error.kind(), &*chain(&error)[1]),
-            (ErrorKind::Reply, *text)
-        );
-        let mut peer = within(server).await.expect("it heard what it expected");
-        assert_eq!(within(peer.rest()).await, b"");
+        let cause = &*chain(&error)[1];
+        assert_eq!((error.kind(), cause), (ErrorKind::Reply, *text));
+        server.finished().await;
         let error = within(client.list()).await.expect_err("it is closed");
         assert_eq!(error.kind(), ErrorKind::Broken, "{error:?}");
     }

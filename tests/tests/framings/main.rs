@@ -1,6 +1,9 @@
 //! What the framings promise.
 
-mod framing;
-mod framing_rules;
+mod every_framing;
+mod first_frame;
 mod other_protocols;
-mod served_framings;
+mod own_framings;
+mod single_framings;
+mod until_eof;
+mod wrong_server;

@@ -9,80 +9,25 @@ use std::{
 
 use proptest::prelude::*;
 use tcs::{
-    __private::FirstFrame,
-    ConcurrentServer, Connection, ErrorKind,
-    format::Plain,
+    ConcurrentServer,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
+        CrlfLines, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings, Prefixed, Raw,
+        Side, UntilEof,
         prefix::{IncludesHeader, LittleEndian},
     },
     server::Requests,
 };
 use tcs_tests::{
     Over, adds_up, control,
-    cutting::{Found, every_split_gives, pieces, read},
-    gate,
-    raw_server::RawServer,
-    start, tester, within,
+    cutting::{Found, pieces, read},
+    gate, start, tester, within,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpListener, TcpStream},
 };
 
-type Semicolons = Delimited<{ delimiter(b";") }>;
-type DotLines = Delimited<{ delimiter(b"\r\n.\r\n") }>;
-
-/// A framing of one's own: messages of three bytes.
-#[derive(Default)]
-struct Threes;
-
-/// A framing of one's own that must not be asked for the same frame twice: messages of 5, 6, 7, …
-/// bytes.
-#[derive(Default)]
-struct Growing(usize);
-
-/// A framing of one's own whose messages may be HTTP: up to `\n`.
-#[derive(Default)]
-struct OptedOut;
-
-impl Framing for Threes {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        sized(input, 3)
-    }
-}
-
-impl Framing for Growing {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let parsed = sized(input, 5 + self.0)?;
-        self.0 += usize::from(parsed.is_some());
-        Ok(parsed)
-    }
-}
-
-impl Framing for OptedOut {
-    const DETECTS_OTHER_PROTOCOLS: bool = false;
-
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        match input.bytes().iter().position(|byte| *byte == b'\n') {
-            Some(end) => Ok(Some(ParsedFrame::message(0..end, end + 1))),
-            None => input.unfinished(),
-        }
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
-        out.push(b'\n');
-        Ok(())
-    }
-}
-
-fn sized(input: Unparsed<'_>, size: usize) -> Result<Option<ParsedFrame>, FrameError> {
-    if input.bytes().len() < size {
-        return input.unfinished();
-    }
-    Ok(Some(ParsedFrame::message(0..size, size)))
-}
+use crate::own_framings::{DotLines, Growing, OptedOut, Semicolons, Threes};
 
 /// What a client of another protocol says first, what it is called, and what it is told.
 struct Stranger {
@@ -91,7 +36,7 @@ struct Stranger {
     is_told: &'static [u8],
 }
 
-const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+pub(crate) const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
     Content-Length: 31\r\nConnection: close\r\n\r\nThis port does not speak HTTP.\n";
 
 const STRANGERS: [Stranger; 10] = [
@@ -529,256 +474,4 @@ async fn messages_in_a_path_are_not_executed() {
     assert_eq!(within(peer.rest()).await, b"GET /path;");
     let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (1, 3));
-}
-
-/// What is found in bytes after which more may follow.
-fn first<F: Framing>(
-    bytes: &[u8],
-    read_state: ReadState,
-) -> Result<Option<ParsedFrame>, FrameError> {
-    let input = Unparsed::new(bytes, 1 << 20, Side::Server, read_state);
-    FirstFrame::<F>::default().parse(input)
-}
-
-/// Reads the first message at once if `then` is empty, and otherwise when `then` follows, or nothing
-/// more.
-fn is_message<F: Framing>(bytes: &[u8], then: &[u8]) {
-    let at_once = first::<F>(bytes, ReadState::Idle);
-    let Ok(Some(message)) = first::<F>(bytes, ReadState::Eof) else {
-        panic!("{bytes:?} is no message");
-    };
-    if then.is_empty() {
-        assert_eq!(at_once, Ok(Some(message)), "{bytes:?}");
-        return;
-    }
-    assert_eq!(at_once, Ok(None), "{bytes:?}");
-    let mut framing = FirstFrame::<F>::default();
-    let both = [bytes, then].concat();
-    for length in bytes.len()..both.len() {
-        let input = Unparsed::new(&both[..length], 1 << 20, Side::Server, ReadState::Idle);
-        assert_eq!(framing.parse(input), Ok(None), "{bytes:?}");
-    }
-    let input = Unparsed::new(&both, 1 << 20, Side::Server, ReadState::Idle);
-    assert_eq!(framing.parse(input), Ok(Some(message)), "{bytes:?}");
-}
-
-#[test]
-fn complete_message_that_begins_nothing_else_waits_for_nothing() {
-    is_message::<Lines>(b"GET /\n", b"");
-    is_message::<Lines>(b"\n", b"");
-    is_message::<Lines>(b"PROXY TCP4\n", b"");
-    is_message::<Lines>(format!("GET /{}\n", "a".repeat(600)).as_bytes(), b"");
-    is_message::<Semicolons>(b"SSH-2.0;", b"");
-    is_message::<Prefixed<u8>>(b"\x16\x03\x01\x02\0\x01 is not a hello.. ", b"");
-    // So little begins everything.
-    is_message::<Fixed<1>>(b"G", b"");
-    is_message::<Fixed<1>>(b"\r", b"");
-    is_message::<Fixed<2>>(b"GE", b"");
-    is_message::<Fixed<3>>(b"SSH", b"");
-    is_message::<Threes>(b"GET", b"");
-    is_message::<Raw>(b"GET", b"");
-    is_message::<Raw>(b"GET /", b"");
-    // Only the first message is looked at.
-    let (found, error) = read::<Lines>(Side::Server, &[b"a\nSSH-2.0-a\n"], 1 << 20);
-    assert_eq!((found.len(), error), (2, None));
-    let (found, error) = read::<Prefixed<u8>>(Side::Server, &[b"\x01aSSH-2.0-a"], 1 << 20);
-    assert_eq!((found.len(), error.is_some()), (1, true));
-    assert_ne!(
-        error.expect("83 bytes do not follow").to_string(),
-        "that looks like SSH"
-    );
-}
-
-/// It waits until it cannot become one, because its own bytes leave that open and those that follow may
-/// have been sent with it.
-#[test]
-fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
-    is_message::<Lines>(b"*1\r\n", b"a");
-    is_message::<Lines>(b"\r\n", b"a");
-    is_message::<CrlfLines>(b"\r\n", b"\r\n.");
-    is_message::<Fixed<4>>(b"POST", b"S");
-    is_message::<Fixed<2>>(b"\x16\x03", b"\xff");
-    is_message::<Semicolons>(b"GET /path;", b"?a b");
-    is_message::<Growing>(b"GET /", b" HTTP/2");
-    // At the end of the input, the framing is not asked again.
-    let mut framing = FirstFrame::<Growing>::default();
-    for read_state in [ReadState::Idle, ReadState::Eof] {
-        let input = Unparsed::new(b"GET /", 1 << 20, Side::Server, read_state);
-        let message = (read_state == ReadState::Eof).then(|| ParsedFrame::message(0..5, 5));
-        assert_eq!(framing.parse(input), Ok(message));
-    }
-}
-
-/// What is no frame is an error only when it is no beginning of another protocol.
-#[test]
-fn error_waits_until_it_is_clear_what_the_peer_speaks() {
-    let mut framing = FirstFrame::<Netstrings>::default();
-    let mut parse = |bytes: &[u8], read_state| {
-        framing.parse(Unparsed::new(bytes, 1 << 20, Side::Server, read_state))
-    };
-    assert_eq!(parse(b"GET /", ReadState::Idle), Ok(None));
-    let error = parse(b"GET /", ReadState::Eof).expect_err("no netstring");
-    assert_eq!(
-        error.to_string(),
-        "`G` where a netstring has the digits of a length"
-    );
-}
-
-/// Hears a server that says `bytes` and closes; returns the error.
-async fn hears<F: Framing>(bytes: &'static [u8]) -> String {
-    let (addr, server) = RawServer::once(async move |mut peer| {
-        within(peer.send(bytes)).await;
-    })
-    .await;
-    let mut connection: Connection<F> = Connection::connect(addr).await.expect("it listens");
-    let received = within(connection.receive::<&str, Plain>()).await;
-    let error = received.expect_err("that is no reply");
-    assert_eq!(error.kind(), ErrorKind::Reply);
-    within(server).await.expect("it speaks");
-    let source = std::error::Error::source(&error).expect("the reason");
-    source.to_string()
-}
-
-#[tokio::test]
-async fn client_is_told_what_its_server_speaks() {
-    let http = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-    for error in [
-        hears::<LengthPrefixed>(http).await,
-        hears::<Prefixed<u32>>(http).await,
-        hears::<Prefixed<u16>>(http).await,
-        hears::<Netstrings>(http).await,
-    ] {
-        assert!(error.ends_with("; that looks like HTTP"), "{error}");
-    }
-    let ssh = hears::<LengthPrefixed>(b"SSH-2.0-OpenSSH_9.6\r\n").await;
-    assert!(ssh.ends_with("; that looks like SSH"), "{ssh}");
-    let redis = hears::<Netstrings>(b"-ERR unknown command\r\n").await;
-    assert!(redis.ends_with("; that looks like Redis"), "{redis}");
-    let tls = hears::<LengthPrefixed>(b"\x15\x03\x01\0\x02\x02\x46").await;
-    assert!(tls.ends_with("; that looks like TLS"), "{tls}");
-}
-
-/// What servers of this library say to a peer that speaks another framing.
-const EXPECTS_LENGTH: &[u8] =
-    b"This port expects length-prefixed frames; to use it with nc, serve it \
-    with `framing = Lines`.\n";
-const EXPECTS_LINES: &[u8] =
-    b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
-
-/// Hears a server that says `bytes` and closes, with framings that would take them for a reply.
-async fn heard_by_all(bytes: &'static [u8]) -> Vec<String> {
-    vec![
-        hears::<Lines>(bytes).await,
-        hears::<CrlfLines>(bytes).await,
-        hears::<Semicolons>(bytes).await,
-        hears::<Delimited<{ delimiter(b" ") }>>(bytes).await,
-        hears::<Fixed<4>>(bytes).await,
-        hears::<Prefixed<u8>>(bytes).await,
-        hears::<Prefixed<u16>>(bytes).await,
-        hears::<Netstrings>(bytes).await,
-        hears::<Raw>(bytes).await,
-        hears::<UntilEof>(bytes).await,
-        hears::<Threes>(bytes).await,
-    ]
-}
-
-#[tokio::test]
-async fn what_a_server_says_to_a_client_of_another_framing_is_no_reply() {
-    for (bytes, said) in [
-        (EXPECTS_LENGTH, "expects length-prefixed frames"),
-        (EXPECTS_LINES, "expects lines of text"),
-    ] {
-        let mut errors = heard_by_all(bytes).await;
-        // They may carry what looks like other protocols, but not this.
-        errors.push(hears::<OptedOut>(bytes).await);
-        for error in errors {
-            assert_eq!(error, format!("the server answers that it {said}"));
-        }
-    }
-}
-
-/// Fails unless a client takes no part of `said` for a reply, however it arrives.
-fn is_no_reply_in_pieces<F: Framing>(said: &[u8], error: &str) {
-    let error = FrameError::malformed(format_args!("the server answers that it {error}"));
-    every_split_gives::<F>(Side::Client, said, 1 << 20, &(Vec::new(), Some(error)));
-}
-
-#[test]
-fn what_a_server_says_to_another_client_is_no_reply_in_pieces() {
-    for (said, error) in [
-        (EXPECTS_LENGTH, "expects length-prefixed frames"),
-        (EXPECTS_LINES, "expects lines of text"),
-        (BAD_REQUEST, "does not speak HTTP"),
-        (b"This port does not speak SSH.\r\n", "does not speak SSH"),
-        (
-            b"-ERR this port does not speak the protocol of Redis\r\n",
-            "does not speak Redis",
-        ),
-    ] {
-        is_no_reply_in_pieces::<Lines>(said, error);
-        is_no_reply_in_pieces::<CrlfLines>(said, error);
-        is_no_reply_in_pieces::<Semicolons>(said, error);
-        is_no_reply_in_pieces::<Delimited<{ delimiter(b" ") }>>(said, error);
-        is_no_reply_in_pieces::<Fixed<4>>(said, error);
-        is_no_reply_in_pieces::<Prefixed<u8>>(said, error);
-        is_no_reply_in_pieces::<Prefixed<u16>>(said, error);
-        is_no_reply_in_pieces::<Netstrings>(said, error);
-        is_no_reply_in_pieces::<Raw>(said, error);
-        is_no_reply_in_pieces::<UntilEof>(said, error);
-        if said == EXPECTS_LENGTH || said == EXPECTS_LINES {
-            is_no_reply_in_pieces::<OptedOut>(said, error);
-        }
-    }
-}
-
-#[test]
-fn reply_that_begins_like_a_notice_waits_for_the_bytes_that_follow() {
-    fn parse<const N: usize>(arrivals: &[(&[u8], ReadState)]) -> Option<ParsedFrame> {
-        let mut framing = FirstFrame::<Fixed<N>>::default();
-        let mut parsed = None;
-        for (bytes, read_state) in arrivals {
-            assert_eq!(parsed, None);
-            let input = Unparsed::new(bytes, 100, Side::Client, *read_state);
-            parsed = framing.parse(input).expect("a reply");
-        }
-        parsed
-    }
-    let reply = Some(ParsedFrame::message(0..4, 4));
-    let waits = (&b"This"[..], ReadState::Idle);
-    assert_eq!(parse::<4>(&[waits]), None);
-    assert_eq!(parse::<4>(&[waits, (b"This is", ReadState::Idle)]), reply);
-    assert_eq!(parse::<4>(&[waits, (b"This", ReadState::Eof)]), reply);
-    assert_eq!(parse::<4>(&[(b"That", ReadState::Idle)]), reply);
-    let short = Some(ParsedFrame::message(0..3, 3));
-    assert_eq!(parse::<3>(&[(b"Thi", ReadState::Idle)]), short);
-}
-
-#[tokio::test]
-async fn what_a_server_says_to_another_protocol_is_no_reply() {
-    for (bytes, protocol) in [
-        (BAD_REQUEST, "HTTP"),
-        (b"This port does not speak SSH.\r\n", "SSH"),
-        (
-            b"-ERR this port does not speak the protocol of Redis\r\n",
-            "Redis",
-        ),
-    ] {
-        for error in heard_by_all(bytes).await {
-            let told = format!("the server answers that it does not speak {protocol}");
-            assert_eq!(error, told);
-        }
-    }
-}
-
-/// Where anything is a reply, nothing is guessed.
-#[tokio::test]
-async fn reply_may_be_anything() {
-    let (addr, server) = RawServer::once(async move |mut peer| {
-        within(peer.send("SSH-2.0-OpenSSH_9.6\r\n")).await;
-    })
-    .await;
-    let mut connection: Connection<Lines> = Connection::connect(addr).await.expect("it listens");
-    let version = within(connection.receive::<&str, Plain>()).await;
-    assert_eq!(version.expect("a line"), "SSH-2.0-OpenSSH_9.6");
-    within(server).await.expect("it speaks");
 }

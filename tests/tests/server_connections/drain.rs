@@ -200,7 +200,10 @@ async fn peer_that_sends_while_functions_wait_does_not_hold_up_a_drain() {
 /// Drains an echo that is asked without a pause.
 async fn is_not_held_up(echo: impl ServerProtocol<Framing = LengthPrefixed>) {
     // Nothing but the end of its frames can end it.
-    let server = start(ConcurrentServer::new(echo).drain_timeout(None)).await;
+    let server = ConcurrentServer::new(echo)
+        .drain_timeout(None)
+        .linger(Duration::from_millis(100));
+    let server = start(server).await;
     let (mut reading, mut writing) = TcpStream::connect(server.addr())
         .await
         .expect("it listens")

@@ -10,8 +10,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, code, control, each_kind, frame,
-    gate, over_both, tester_of, within,
+    Act, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, closes_after, code, control,
+    each_kind, frame, gate, over_both, said_to, tester_of, within,
 };
 
 each_kind!(
@@ -38,19 +38,16 @@ over_both!(
 
 const HTTP: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nbody\n";
 
-async fn prefixed<K: Kind>(over: Over) -> Place<std::sync::Arc<Tester<LengthPrefixed, (), K>>> {
-    let tester = tester_of(&gate()).shared();
-    Place::new(over, move || ConcurrentServer::new(tester.clone())).await
+fn server<K: Kind, F: Framing>() -> ConcurrentServer<Tester<F, (), K>> {
+    ConcurrentServer::new(tester_of(&gate()))
 }
 
-async fn lines<K: Kind>(over: Over) -> Place<std::sync::Arc<Tester<Lines, (), K>>> {
-    let tester = tester_of(&gate()).shared();
-    Place::new(over, move || ConcurrentServer::new(tester.clone())).await
+fn lines<K: Kind>() -> ConcurrentServer<Tester<Lines, (), K>> {
+    server()
 }
 
-async fn raw<K: Kind>(over: Over) -> Place<std::sync::Arc<Tester<Raw, (), K>>> {
-    let tester = tester_of(&gate()).shared();
-    Place::new(over, move || ConcurrentServer::new(tester.clone())).await
+async fn prefixed<K: Kind>(over: Over) -> Place<Tester<LengthPrefixed, (), K>> {
+    Place::new(over, server).await
 }
 
 /// Shows that a peer that was there before is served still.
@@ -74,12 +71,8 @@ async fn text_that_is_not_utf8_is_a_bad_request<K: Kind>(over: Over) {
     let requests = place.requests().await;
     assert_eq!((requests.served, requests.rejected), (1, 1));
 
-    let mut place = lines::<K>(over).await;
-    let mut peer = place.peer().await;
-    within(peer.send(b"before\nab\xff\nbehind\n")).await;
-    assert_eq!(within(peer.rest()).await, b"before\n");
-    drop(peer);
-    let requests = place.requests().await;
+    let (said, requests) = closes_after(over, lines::<K>, b"before\nab\xff\nbehind\n").await;
+    assert_eq!(said, b"before\n");
     assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
@@ -105,12 +98,8 @@ async fn frame_cut_in_the_middle_is_rejected<K: Kind>(over: Over) {
 }
 
 async fn unterminated_last_line_is_never_executed<K: Kind>(over: Over) {
-    let mut place = lines::<K>(over).await;
-    let mut peer = place.peer().await;
-    within(peer.send("whole\nhalf")).await;
-    within(peer.finish()).await;
-    assert_eq!(within(peer.rest()).await, b"whole\n");
-    let requests = place.requests().await;
+    let (said, requests) = said_to(over, lines::<K>, "whole\nhalf").await;
+    assert_eq!(said, b"whole\n");
     assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
@@ -149,18 +138,13 @@ async fn garbage_ends_its_connection_only<K: Kind>(over: Over) {
 }
 
 async fn http_request_is_answered_in_its_own_terms<K: Kind>(over: Over) {
-    let mut peers = Vec::new();
-    let (mut one, mut two, mut three) = (
-        prefixed::<K>(over).await,
-        lines::<K>(over).await,
-        raw::<K>(over).await,
-    );
-    peers.push(one.peer().await);
-    peers.push(two.peer().await);
-    peers.push(three.peer().await);
-    for mut peer in peers {
-        within(peer.send(HTTP)).await;
-        let answer = String::from_utf8(within(peer.rest()).await).expect("text");
+    for (said, requests) in [
+        closes_after(over, server::<K, LengthPrefixed>, HTTP).await,
+        closes_after(over, server::<K, Lines>, HTTP).await,
+        closes_after(over, server::<K, Raw>, HTTP).await,
+    ] {
+        assert_eq!((requests.received, requests.rejected), (1, 1));
+        let answer = String::from_utf8(said).expect("text");
         assert!(
             answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
             "{answer}"
@@ -171,17 +155,10 @@ async fn http_request_is_answered_in_its_own_terms<K: Kind>(over: Over) {
         );
         assert!(answer.contains("\r\nContent-Length: 31\r\n"), "{answer}");
     }
-    for requests in [
-        one.requests().await,
-        two.requests().await,
-        three.requests().await,
-    ] {
-        assert_eq!((requests.received, requests.rejected), (1, 1));
-    }
 }
 
 async fn nothing_behind_an_http_request_line_is_executed<K: Kind>(over: Over) {
-    let mut place = lines::<K>(over).await;
+    let mut place = Place::new(over, lines::<K>).await;
     let mut peer = place.peer().await;
     let post = "POST /x HTTP/1.1\r\nContent-Length: 6\r\n\r\npanic\n";
     for byte in post.bytes() {
@@ -196,23 +173,16 @@ async fn nothing_behind_an_http_request_line_is_executed<K: Kind>(over: Over) {
     assert_eq!((requests.received, requests.rejected), (1, 1));
 
     // However long the line is.
-    let mut place = lines::<K>(over).await;
-    let mut peer = place.peer().await;
     let target = "x".repeat(5_000);
     let post = format!("POST /{target} HTTP/1.1\r\n\r\npanic\n");
-    within(peer.send(post)).await;
-    assert!(within(peer.rest()).await.starts_with(b"HTTP/1.1 400"));
-    drop(peer);
-    let requests = place.requests().await;
+    let (said, requests) = closes_after(over, lines::<K>, post).await;
+    assert!(said.starts_with(b"HTTP/1.1 400"));
     assert_eq!((requests.received, requests.rejected), (1, 1));
 
     // Later lines of the same form are text as any other.
-    let mut place = lines::<K>(over).await;
-    let mut peer = place.peer().await;
-    within(peer.send("hello\nGET / HTTP/1.1\n")).await;
-    within(peer.finish()).await;
-    assert_eq!(within(peer.rest()).await, b"hello\nGET / HTTP/1.1\n");
-    assert_eq!(place.requests().await.served, 2);
+    let later = "hello\nGET / HTTP/1.1\n";
+    let (said, requests) = said_to(over, lines::<K>, later).await;
+    assert_eq!((said, requests.served), (later.into(), 2));
 }
 
 async fn text_at_a_length_prefixed_port_is_told_what_to_do<K: Kind>(over: Over) {
@@ -237,7 +207,7 @@ async fn text_at_a_length_prefixed_port_is_told_what_to_do<K: Kind>(over: Over) 
 }
 
 async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(over: Over) {
-    let mut place = lines::<K>(over).await;
+    let mut place = Place::new(over, lines::<K>).await;
     let mut peer = place.peer().await;
     within(peer.send([frame(b"panic\n"), frame(b"panic\n")].concat())).await;
     assert_eq!(
@@ -260,33 +230,24 @@ async fn reply_with_the_delimiter_in_it_ends_the_connection<K: Kind>(over: Over)
     drop(peer);
     assert_eq!(place.requests().await.served, 1);
 
-    let mut place = Place::new(over, || ConcurrentServer::new(TwoLines)).await;
-    let mut peer = place.peer().await;
-    within(peer.send("one\ntwo\n")).await;
-    assert_eq!(within(peer.rest()).await, b"");
-    drop(peer);
-    let requests = place.requests().await;
+    let server = || ConcurrentServer::new(TwoLines);
+    let (said, requests) = closes_after(over, server, "one\ntwo\n").await;
+    assert_eq!(said, b"");
     assert_eq!((requests.received, requests.failed), (1, 1));
 }
 
 async fn error_with_the_delimiter_in_it_is_escaped(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(TwoLines)).await;
-    let mut peer = place.peer().await;
-    within(peer.send("error\nerror\n")).await;
-    within(peer.finish()).await;
-    assert_eq!(within(peer.rest()).await, b"two\\nlines\ntwo\\nlines\n");
-    assert_eq!(place.requests().await.served, 2);
+    let server = || ConcurrentServer::new(TwoLines);
+    let (said, requests) = said_to(over, server, "error\nerror\n").await;
+    assert_eq!(said, b"two\\nlines\ntwo\\nlines\n");
+    assert_eq!(requests.served, 2);
 }
 
 async fn error_that_cannot_be_sent_is_a_failure(over: Over) {
     let server = || ConcurrentServer::new(TwoLines).max_frame_len(9);
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
     // Its text has a line feed, and is too long when that is escaped.
-    within(peer.send("error\nerror\n")).await;
-    assert_eq!(within(peer.rest()).await, b"");
-    drop(peer);
-    let requests = place.requests().await;
+    let (said, requests) = closes_after(over, server, "error\nerror\n").await;
+    assert_eq!(said, b"");
     assert_eq!((requests.received, requests.failed), (1, 1));
 }
 
@@ -374,12 +335,9 @@ async fn last_reply_that_cannot_be_sent_ends_the_connection<K: Kind>(over: Over)
             let protocol = Unsendable::<Lines, K>(gate(), PhantomData);
             ConcurrentServer::new(protocol).max_frame_len(100)
         };
-        let mut place = Place::new(over, server).await;
-        let mut peer = place.peer().await;
-        within(peer.send(format!("{request}\nbehind\n"))).await;
-        assert_eq!(within(peer.rest()).await, b"-failed\n");
-        drop(peer);
-        let requests = place.requests().await;
+        let sent = format!("{request}\nbehind\n");
+        let (said, requests) = closes_after(over, server, sent).await;
+        assert_eq!(said, b"-failed\n");
         assert_eq!((requests.received, requests.failed), (1, 1));
     }
 }

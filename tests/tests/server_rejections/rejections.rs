@@ -11,7 +11,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Count, Counting, Gate, Kind, Over, Place, each_kind, gate, over_both, start, within,
+    Act, Count, Counting, Gate, Kind, Over, Place, each_kind, gate, over_both, said_to, start,
+    within,
 };
 
 each_kind!(
@@ -92,13 +93,8 @@ async fn all<P: ServerProtocol>(
     make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     lines: &str,
 ) -> (String, Requests) {
-    let mut place = Place::new(over, make).await;
-    let mut peer = place.peer().await;
-    within(peer.send(lines)).await;
-    within(peer.finish()).await;
-    let said = String::from_utf8(within(peer.rest()).await).expect("text");
-    drop(peer);
-    (said, place.requests().await)
+    let (said, requests) = said_to(over, make, lines).await;
+    (String::from_utf8(said).expect("text"), requests)
 }
 
 async fn connection_goes_on_behind_a_rejected_request<K: Kind>(over: Over) {

@@ -9,7 +9,7 @@ use tcs::{
     protocol::{Context, ServerProtocol},
     server::Requests,
 };
-use tcs_tests::{Act, Gate, Kind, Over, Place, each_kind, gate, start, within};
+use tcs_tests::{Act, Gate, Kind, Over, closes_after, each_kind, gate, start, within};
 
 each_kind!(
     over_both:
@@ -125,12 +125,8 @@ async fn all<P: ServerProtocol>(
     make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     bytes: &[u8],
 ) -> (String, Requests) {
-    let mut place = Place::new(over, make).await;
-    let mut peer = place.peer().await;
-    within(peer.send(bytes)).await;
-    let said = String::from_utf8(within(peer.rest()).await).expect("text");
-    drop(peer);
-    (said, place.requests().await)
+    let (said, requests) = closes_after(over, make, bytes).await;
+    (String::from_utf8(said).expect("text"), requests)
 }
 
 async fn peer_of_another_protocol_never_sees_them<K: Kind>(over: Over) {

@@ -10,12 +10,11 @@ use std::{
 
 use tcs::{
     ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection, Response,
-    format::{Decode, DecodeError, Frame, Plain},
     framing::{LengthPrefixed, Lines},
     protocol::{Context, ServerProtocol},
     server_protocol,
 };
-use tcs_tests::{Heard, RawPeer, frame, start, within};
+use tcs_tests::{Heard, RawPeer, frame, pair::Pair, start, within};
 use tokio::task::yield_now;
 
 /// Serves a protocol over a connection in memory, and returns what it says to each request.
@@ -59,18 +58,6 @@ async fn plain_function_answers_and_stays_callable() {
     let heard = hear(Greet, ["Ann", "Bob"]).await;
     assert_eq!(heard, [message("Hello, Ann!"), message("Hello, Bob!")]);
     assert_eq!(greet("Eve"), "Hello, Eve!");
-}
-
-struct Pair<'a>(&'a str, &'a str);
-
-impl<'a> Decode<'a, Plain> for Pair<'a> {
-    fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
-        let (a, b) = frame
-            .text()?
-            .split_once(' ')
-            .ok_or_else(|| DecodeError::new("no pair"))?;
-        Ok(Self(a, b))
-    }
 }
 
 #[server_protocol]

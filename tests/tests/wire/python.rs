@@ -10,9 +10,9 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, control, frame,
+    control, frame,
     process::{Process, is_missing},
-    raw_server::RawServer,
+    script::{closes, expects, expects_end, finishes, sends, serve},
     start, within,
 };
 
@@ -134,17 +134,19 @@ async fn client_of_the_specification_skips_notices_and_sees_the_end() {
         (control(0x40, "later"), "rejected (0x40): later\n"),
         (Vec::new(), "the server has closed the connection\n"),
     ] {
-        let (addr, server) = RawServer::once(async move |mut peer| {
-            assert_eq!(within(peer.hear()).await, Heard::message("Zoë"));
-            let notices = [control(0x80, ""), control(0xff, "news")].concat();
-            within(peer.send([&notices, &*frame("Ünü".as_bytes())].concat())).await;
-            assert_eq!(within(peer.hear()).await, Heard::message(""));
-            within(peer.send([notices, frame(b"")].concat())).await;
-            assert_eq!(within(peer.hear()).await, Heard::message("more"));
-            within(peer.send(last)).await;
-            within(peer.finish()).await;
-            assert_eq!(within(peer.hear()).await, Heard::End);
-        })
+        let notices = [control(0x80, ""), control(0xff, "news")].concat();
+        let (addr, server) = serve([
+            expects(frame("Zoë")),
+            sends(&notices),
+            sends(frame("Ünü")),
+            expects(frame("")),
+            sends(&notices),
+            sends(frame("")),
+            expects(frame("more")),
+            sends(last),
+            finishes(),
+            expects_end(),
+        ])
         .await;
         let client = python_client(addr, &["Zoë", "", "more", "never sent"]);
         let finished = client.finished().await;
@@ -153,7 +155,7 @@ async fn client_of_the_specification_skips_notices_and_sees_the_end() {
             (finished.status.code(), &*finished.stderr),
             (Some(1), complaint)
         );
-        within(server).await.expect("it heard what it expected");
+        server.finished().await;
     }
 }
 
@@ -164,11 +166,8 @@ async fn client_of_the_specification_takes_no_half_reply() {
         return;
     }
     for sent in [3, 5] {
-        let (addr, server) = RawServer::once(async move |mut peer| {
-            assert_eq!(within(peer.hear()).await, Heard::message("1"));
-            within(peer.send(&frame(b"two")[..sent])).await;
-        })
-        .await;
+        let half = &frame("two")[..sent];
+        let (addr, server) = serve([expects(frame("1")), sends(half), closes()]).await;
         let finished = python_client(addr, &["1"]).finished().await;
         assert_eq!((finished.status.code(), finished.stdout), (Some(1), vec![]));
         assert!(
@@ -176,7 +175,7 @@ async fn client_of_the_specification_takes_no_half_reply() {
             "{}",
             finished.stderr
         );
-        within(server).await.expect("it heard what it expected");
+        server.finished().await;
     }
 }
 

@@ -6,7 +6,10 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use tcs::{format::{Json, Postcard}, server_protocol};
+use tcs::{
+    format::{Json, Postcard},
+    server_protocol,
+};
 use tcs_benches::{
     message::Typed,
     servers::{self, Announce, ours::serve},

@@ -1,5 +1,5 @@
 //! Every framing finds the same messages however the stream is split, within its limits, and agrees
-//! with a second implementation. What is particular to one of them is in `framing_rules.rs`.
+//! with a second implementation. What is particular to one of them is in `single_framings.rs`.
 
 use proptest::prelude::*;
 use tcs::framing::{Framing, Raw, ReadState, Side, Unparsed};
@@ -173,7 +173,7 @@ macro_rules! properties {
 
 every_framing!(properties);
 
-/// Its messages depend on how they arrive; `framing_rules.rs` has more.
+/// Its messages depend on how they arrive; `single_framings.rs` has more.
 #[test]
 fn raw_limits_hold_to_the_byte() {
     for (length, fits) in [(LIMIT - 1, true), (LIMIT, true), (LIMIT + 1, false)] {

@@ -11,7 +11,6 @@ use tcs::{
 };
 use tcs_tests::{
     cutting::{Found, pieces, read, write, write_one},
-    every_framing,
     naive::{self, Naive},
 };
 
@@ -316,42 +315,30 @@ fn single_cuts_change_nothing<F: Framing>(naive: Naive, sent: Vec<Sent>) {
     }
 }
 
-macro_rules! combinations {
-    ($($name:ident: $framing:ty, $naive:ident;)*) => { $(
-        mod $name {
-            combination!($framing, $naive, plain);
-            combination!($framing, $naive, json);
-            combination!($framing, $naive, postcard);
-            combination!($framing, $naive, messagepack);
-            combination!($framing, $naive, protobuf);
-        }
-    )* };
-}
-
 macro_rules! combination {
-    ($framing:ty, $naive:ident, $format:ident) => {
-        mod $format {
+    ($framing:ty, $naive:ident, $name:ident, $format:ident) => {
+        mod $name {
             use super::super::*;
 
             proptest! {
                 #![proptest_config(ProptestConfig::with_cases(CASES))]
                 #[test]
                 fn random_cuts(given in given(), cuts in vec(any::<usize>(), 0..10)) {
-                    let sent = super::super::$format(given);
+                    let sent = super::super::$name(given);
                     random_cuts_change_nothing::<$framing>(naive::$naive, sent, &cuts);
                 }
             }
 
             #[test]
             fn single_cuts() {
-                let sent = super::super::$format(examples());
+                let sent = super::super::$name(examples());
                 single_cuts_change_nothing::<$framing>(naive::$naive, sent);
             }
         }
     };
 }
 
-every_framing!(combinations);
+each_combination!(combination);
 
 /// A request of `Raw` is what has arrived, so only its replies may be cut.
 #[test]

@@ -3,7 +3,8 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use tcs::{
-    Rejection, RejectionKind,
+    ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
+    client::ConnectOptions,
     framing::{
         CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
         ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
@@ -13,12 +14,12 @@ use tcs::{
 use tcs_tests::{
     control,
     cutting::{Found, every_split_gives, read, write_one},
+    gate, start, tester, within,
 };
 
-const LIMIT: usize = 64;
+use crate::own_framings::{DotLines, Semicolons};
 
-type Semicolons = Delimited<{ delimiter(b";") }>;
-type DotLines = Delimited<{ delimiter(b"\r\n.\r\n") }>;
+const LIMIT: usize = 64;
 
 /// Returns the error at the first byte too many of a message that never ends.
 fn endless<F: Framing>(start: &[u8], byte: u8) -> (usize, FrameError) {
@@ -264,4 +265,42 @@ fn line_feed_within_a_message_cannot_be_sent_as_a_line() {
         error.to_string(),
         "the message contains a line feed, which would end it early"
     );
+}
+
+#[tokio::test]
+async fn size_of_messages_beyond_the_limit_is_an_error_of_the_setting() {
+    let server = ConcurrentServer::new(tester::<Fixed<8>>(&gate())).port(0);
+    let error = server.max_frame_len(7).bind().await.expect_err("too few");
+    assert_eq!(error.kind(), ErrorKind::Setting);
+    let text = "is 7 bytes, and a message of this framing has 8";
+    assert!(error.to_string().ends_with(text), "{error}");
+    let options = ConnectOptions::new().max_frame_len(7);
+    let connected: tcs::Result<Connection<Fixed<8>>> = options.connect("localhost:1").await;
+    assert!(connected.is_err_and(|error| error.kind() == ErrorKind::Setting));
+
+    let server = ConcurrentServer::new(tester::<Fixed<8>>(&gate())).max_frame_len(8);
+    let server = start(server).await;
+    let mut peer = server.peer().await;
+    within(peer.send("abcdefgh12345678")).await;
+    assert_eq!(within(peer.receive(16)).await, b"abcdefgh12345678");
+    drop(peer);
+    assert_eq!(server.stopped().await.requests.served, 2);
+}
+
+/// A reply that cannot be said is a failure, and what was said before it arrives.
+#[tokio::test]
+async fn reply_that_cannot_be_framed_ends_the_connection() {
+    let server = start(ConcurrentServer::new(tester::<Semicolons>(&gate()))).await;
+    let mut peer = server.peer().await;
+    within(peer.send("before;error a;b;")).await;
+    assert_eq!(within(peer.receive(9)).await, b"before;a;");
+    drop(peer);
+    server.stopped().await;
+
+    let server = start(ConcurrentServer::new(tester::<Fixed<7>>(&gate()))).await;
+    let mut peer = server.peer().await;
+    within(peer.send("1234567size 06")).await;
+    assert_eq!(within(peer.rest()).await, b"1234567");
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.failed), (1, 1));
 }

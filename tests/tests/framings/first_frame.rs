@@ -1,0 +1,105 @@
+//! The first message of a connection waits for more bytes only while it can begin another protocol.
+
+use tcs::{
+    __private::FirstFrame,
+    framing::{
+        CrlfLines, Fixed, FrameError, Framing, Lines, Netstrings, ParsedFrame, Prefixed, Raw,
+        ReadState, Side, Unparsed,
+    },
+};
+use tcs_tests::cutting::read;
+
+use crate::own_framings::{Growing, Semicolons, Threes};
+
+/// What is found in bytes after which more may follow.
+fn first<F: Framing>(
+    bytes: &[u8],
+    read_state: ReadState,
+) -> Result<Option<ParsedFrame>, FrameError> {
+    let input = Unparsed::new(bytes, 1 << 20, Side::Server, read_state);
+    FirstFrame::<F>::default().parse(input)
+}
+
+/// Reads the first message at once if `then` is empty, and otherwise when `then` follows, or nothing
+/// more.
+fn is_message<F: Framing>(bytes: &[u8], then: &[u8]) {
+    let at_once = first::<F>(bytes, ReadState::Idle);
+    let Ok(Some(message)) = first::<F>(bytes, ReadState::Eof) else {
+        panic!("{bytes:?} is no message");
+    };
+    if then.is_empty() {
+        assert_eq!(at_once, Ok(Some(message)), "{bytes:?}");
+        return;
+    }
+    assert_eq!(at_once, Ok(None), "{bytes:?}");
+    let mut framing = FirstFrame::<F>::default();
+    let both = [bytes, then].concat();
+    for length in bytes.len()..both.len() {
+        let input = Unparsed::new(&both[..length], 1 << 20, Side::Server, ReadState::Idle);
+        assert_eq!(framing.parse(input), Ok(None), "{bytes:?}");
+    }
+    let input = Unparsed::new(&both, 1 << 20, Side::Server, ReadState::Idle);
+    assert_eq!(framing.parse(input), Ok(Some(message)), "{bytes:?}");
+}
+
+#[test]
+fn complete_message_that_begins_nothing_else_waits_for_nothing() {
+    is_message::<Lines>(b"GET /\n", b"");
+    is_message::<Lines>(b"\n", b"");
+    is_message::<Lines>(b"PROXY TCP4\n", b"");
+    is_message::<Lines>(format!("GET /{}\n", "a".repeat(600)).as_bytes(), b"");
+    is_message::<Semicolons>(b"SSH-2.0;", b"");
+    is_message::<Prefixed<u8>>(b"\x16\x03\x01\x02\0\x01 is not a hello.. ", b"");
+    // So little begins everything.
+    is_message::<Fixed<1>>(b"G", b"");
+    is_message::<Fixed<1>>(b"\r", b"");
+    is_message::<Fixed<2>>(b"GE", b"");
+    is_message::<Fixed<3>>(b"SSH", b"");
+    is_message::<Threes>(b"GET", b"");
+    is_message::<Raw>(b"GET", b"");
+    is_message::<Raw>(b"GET /", b"");
+    // Only the first message is looked at.
+    let (found, error) = read::<Lines>(Side::Server, &[b"a\nSSH-2.0-a\n"], 1 << 20);
+    assert_eq!((found.len(), error), (2, None));
+    let (found, error) = read::<Prefixed<u8>>(Side::Server, &[b"\x01aSSH-2.0-a"], 1 << 20);
+    assert_eq!((found.len(), error.is_some()), (1, true));
+    assert_ne!(
+        error.expect("83 bytes do not follow").to_string(),
+        "that looks like SSH"
+    );
+}
+
+/// It waits until it cannot become one, because its own bytes leave that open and those that follow may
+/// have been sent with it.
+#[test]
+fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
+    is_message::<Lines>(b"*1\r\n", b"a");
+    is_message::<Lines>(b"\r\n", b"a");
+    is_message::<CrlfLines>(b"\r\n", b"\r\n.");
+    is_message::<Fixed<4>>(b"POST", b"S");
+    is_message::<Fixed<2>>(b"\x16\x03", b"\xff");
+    is_message::<Semicolons>(b"GET /path;", b"?a b");
+    is_message::<Growing>(b"GET /", b" HTTP/2");
+    // At the end of the input, the framing is not asked again.
+    let mut framing = FirstFrame::<Growing>::default();
+    for read_state in [ReadState::Idle, ReadState::Eof] {
+        let input = Unparsed::new(b"GET /", 1 << 20, Side::Server, read_state);
+        let message = (read_state == ReadState::Eof).then(|| ParsedFrame::message(0..5, 5));
+        assert_eq!(framing.parse(input), Ok(message));
+    }
+}
+
+/// What is no frame is an error only when it is no beginning of another protocol.
+#[test]
+fn error_waits_until_it_is_clear_what_the_peer_speaks() {
+    let mut framing = FirstFrame::<Netstrings>::default();
+    let mut parse = |bytes: &[u8], read_state| {
+        framing.parse(Unparsed::new(bytes, 1 << 20, Side::Server, read_state))
+    };
+    assert_eq!(parse(b"GET /", ReadState::Idle), Ok(None));
+    let error = parse(b"GET /", ReadState::Eof).expect_err("no netstring");
+    assert_eq!(
+        error.to_string(),
+        "`G` where a netstring has the digits of a length"
+    );
+}

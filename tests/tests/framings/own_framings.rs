@@ -1,0 +1,56 @@
+//! Framings as users write them, for the tests beside this file.
+
+use tcs::framing::{Delimited, FrameError, Framing, ParsedFrame, Unparsed, delimiter};
+
+pub(crate) type Semicolons = Delimited<{ delimiter(b";") }>;
+pub(crate) type DotLines = Delimited<{ delimiter(b"\r\n.\r\n") }>;
+
+/// A framing of one's own: messages of three bytes.
+#[derive(Default)]
+pub(crate) struct Threes;
+
+/// A framing of one's own that must not be asked for the same frame twice: messages of 5, 6, 7, …
+/// bytes.
+#[derive(Default)]
+pub(crate) struct Growing(usize);
+
+/// A framing of one's own whose messages may be HTTP: up to `\n`.
+#[derive(Default)]
+pub(crate) struct OptedOut;
+
+impl Framing for Threes {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        sized(input, 3)
+    }
+}
+
+impl Framing for Growing {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let parsed = sized(input, 5 + self.0)?;
+        self.0 += usize::from(parsed.is_some());
+        Ok(parsed)
+    }
+}
+
+impl Framing for OptedOut {
+    const DETECTS_OTHER_PROTOCOLS: bool = false;
+
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        match input.bytes().iter().position(|byte| *byte == b'\n') {
+            Some(end) => Ok(Some(ParsedFrame::message(0..end, end + 1))),
+            None => input.unfinished(),
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, _start: usize) -> Result<(), FrameError> {
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+fn sized(input: Unparsed<'_>, size: usize) -> Result<Option<ParsedFrame>, FrameError> {
+    if input.bytes().len() < size {
+        return input.unfinished();
+    }
+    Ok(Some(ParsedFrame::message(0..size, size)))
+}
