@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub(crate) use read::{Frames, ReadAhead, ReadBuffer};
-pub(crate) use write::{Unusual, WriteBuffer};
+pub(crate) use write::{Unusual, UnusualKind, WriteBuffer};
 
 use pool::{Pool, is_usual};
 
