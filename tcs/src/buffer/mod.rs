@@ -195,6 +195,20 @@ mod tests {
     }
 
     #[test]
+    fn part_of_a_frame_that_was_not_written_is_removed() {
+        let mut slot = BufferSlot::new();
+        let write = &mut slot.checkout().write;
+        let part = |out: &mut Vec<u8>| out.extend(b"part");
+        for is_written in [true, false] {
+            let appended = write.append(|out| {
+                part(out);
+                is_written
+            });
+            assert_eq!((appended, write.waiting()), (is_written, 4));
+        }
+    }
+
+    #[test]
     fn what_is_to_be_skipped_is_not_forgotten() {
         let mut slot = waiting(b"abc");
         slot.checkout().read.consume(&(0..0), 10);
