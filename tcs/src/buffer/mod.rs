@@ -92,7 +92,6 @@ const KEPT_TOGETHER: usize = 64;
 
 /// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
 #[inline(never)]
-#[expect(clippy::unnecessary_box_returns, reason = "the pool keeps boxes")]
 fn take_buffers() -> Box<Buffers> {
     pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
 }

@@ -169,7 +169,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
             }
             Err(error) => {
                 let rejection = Rejection::bad_request(error.to_string());
-                Step::Rejected(self.responder().reject(rejection))
+                Step::Rejected(self.responder().reject(&rejection))
             }
         }
     }
@@ -233,7 +233,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                 self.responder().begin_request();
                 let text = too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
-                let flow = self.responder().reject(rejection);
+                let flow = self.responder().reject(&rejection);
                 self.next_after(flow)
             }
             FrameKind::Control(code @ ..0x80) => {
@@ -259,7 +259,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
         let reply = match result {
             Ok(reply) => reply,
-            Err(rejection) => return self.responder().reject(rejection),
+            Err(rejection) => return self.responder().reject(&rejection),
         };
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);

@@ -132,23 +132,23 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             UnusualKind::Unencodable(error) => failed(cannot_encode("reply", &error)),
             UnusualKind::Unsendable(error) => failed(cannot_send::<P::Framing>("reply", &error)),
         };
-        self.reject(rejection)?;
+        self.reject(&rejection)?;
         self.close_if_last(closes)
     }
 
     /// Responds to a request with a rejection.
     #[cold]
-    pub(super) fn reject(&mut self, rejection: Rejection) -> Flow {
+    pub(super) fn reject(&mut self, rejection: &Rejection) -> Flow {
         let kind = rejection.kind();
         if kind.is_final() {
             self.unsent.count(kind);
-            self.close_with(&rejection);
+            self.close_with(rejection);
             return Flow::Break(());
         }
-        let written = self.write_rejection(&rejection);
+        let written = self.write_rejection(rejection);
         match (&written, kind) {
             (WrittenRejection::None, RejectionKind::Error) => {
-                return self.error_as_reply(&rejection);
+                return self.error_as_reply(rejection);
             }
             (WrittenRejection::Failed, RejectionKind::Error) => {
                 self.unsent.count(RejectionKind::Failed);
@@ -162,7 +162,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             }
             // If this request got no response, the peer would match the next reply to it.
             WrittenRejection::None => {
-                log_unsent(&rejection);
+                log_unsent(rejection);
                 Flow::Break(())
             }
             WrittenRejection::Last | WrittenRejection::Failed => Flow::Break(()),
@@ -277,14 +277,14 @@ impl<P: ServerProtocol> Responder<'_, P> {
         match interrupt {
             Interrupt::TimedOut => {
                 let text = format!("no reply within {request} (`request_timeout`)");
-                self.reject(Rejection::new(RejectionKind::TimedOut, text))?;
+                self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
                 return self.close_if_session_poisoned();
             }
             Interrupt::HalfClosed => {
                 let text = format!(
                     "no reply within {half_close} after the end of the input (`half_close_timeout`)"
                 );
-                self.reject(Rejection::new(RejectionKind::TimedOut, text))?;
+                self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
                 // *Timed out* is not final.
                 self.close_with_frame("the time after the end of the input is over");
             }
@@ -332,7 +332,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             return Flow::Break(());
         }
         let text = "the function panicked";
-        self.reject(Rejection::new(RejectionKind::Failed, text))?;
+        self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         self.close_if_last(closes)?;
         self.close_if_session_poisoned()
     }
@@ -341,7 +341,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     #[cold]
     pub(super) fn must_not_wait(&mut self) -> Flow {
         let text = "the function waits, and its protocol says that it does not (`WAITS`)";
-        self.reject(Rejection::new(RejectionKind::Failed, text))?;
+        self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         self.close_if_session_poisoned()
     }
 
