@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub(crate) use read::{Frames, ReadAhead, ReadBuffer};
-pub(crate) use write::{Unusual, WriteBuffer};
+pub(crate) use write::{Unusual, UnusualKind, WriteBuffer};
 
 use pool::{Pool, is_usual};
 
@@ -92,7 +92,6 @@ const KEPT_TOGETHER: usize = 64;
 
 /// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
 #[inline(never)]
-#[expect(clippy::unnecessary_box_returns, reason = "the pool keeps boxes")]
 fn take_buffers() -> Box<Buffers> {
     pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
 }
@@ -192,6 +191,20 @@ mod tests {
         assert!(written.is_ok());
         slot.release();
         assert_eq!(slot.checkout().write.waiting(), 6);
+    }
+
+    #[test]
+    fn part_of_a_frame_that_was_not_written_is_removed() {
+        let mut slot = BufferSlot::new();
+        let write = &mut slot.checkout().write;
+        let part = |out: &mut Vec<u8>| out.extend(b"part");
+        for is_written in [true, false] {
+            let appended = write.append(|out| {
+                part(out);
+                is_written
+            });
+            assert_eq!((appended, write.waiting()), (is_written, 4));
+        }
     }
 
     #[test]

@@ -28,21 +28,32 @@ pub(crate) struct WriteBuffer {
     /// The end of the last complete frame. A panic during encoding leaves a partial message after
     /// it.
     whole: usize,
+    /// Whether the connection closes after the message that is being encoded. It is here, because a panic
+    /// during encoding drops the [`Writer`].
+    closes: bool,
 }
 
 /// The outcome of a message that is not an ordinary one.
 #[derive(Debug)]
-pub(crate) enum Unusual {
-    /// The message is in the buffer, and the connection closes after it.
-    Last,
-    /// There is no message.
-    Nothing { closes: bool },
-    /// An error replaces the message.
-    Error { text: String, closes: bool },
+pub(crate) struct Unusual {
+    pub(crate) kind: UnusualKind,
+    /// Whether the connection closes.
+    pub(crate) closes: bool,
+}
+
+/// What an unusual message became.
+#[derive(Debug)]
+pub(crate) enum UnusualKind {
+    /// A message, which is in the buffer.
+    Message,
+    /// No message.
+    Nothing,
+    /// The error of a function, with this text.
+    Error(String),
     /// The format cannot encode the message.
-    Encode { error: EncodeError, closes: bool },
+    Unencodable(EncodeError),
     /// The framing cannot carry the message.
-    Frame { error: FrameError, closes: bool },
+    Unsendable(FrameError),
 }
 
 impl WriteBuffer {
@@ -51,6 +62,7 @@ impl WriteBuffer {
             buffer,
             sent: 0,
             whole: 0,
+            closes: false,
         }
     }
 
@@ -91,6 +103,12 @@ impl WriteBuffer {
             self.buffer = pool::take();
         }
         self.buffer.truncate(self.whole);
+        self.closes = false;
+    }
+
+    /// Returns `true` if the connection closes after the message whose encoding panicked.
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
     }
 
     /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer.
@@ -107,14 +125,14 @@ impl WriteBuffer {
     ) -> Result<(), Unusual> {
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
+        writer.set_closes(&mut self.closes);
         if let Some(encoder) = framing.encoder() {
             writer.set_encoder(encoder);
         }
         let encoded = encode(&mut writer);
         if encoded.is_err() || !writer.is_message() {
-            let closes = writer.closes();
             let outcome = encoded.map(|()| writer.into_outcome());
-            return Err(self.unusual(framing, outcome, closes, limit));
+            return Err(self.unusual(framing, outcome, limit));
         }
         self.finish(framing).map_err(|error| self.unsendable(error))
     }
@@ -133,40 +151,46 @@ impl WriteBuffer {
         &mut self,
         framing: &mut F,
         outcome: Result<Outcome, EncodeError>,
-        closes: bool,
         limit: usize,
     ) -> Unusual {
-        let unusual = match outcome {
-            // An ordinary message does not come here.
+        let kind = match outcome {
             Ok(Outcome::Message) => match self.finish(framing) {
-                Ok(()) => Unusual::Last,
-                Err(error) => Unusual::Frame { error, closes },
+                Ok(()) => UnusualKind::Message,
+                Err(error) => UnusualKind::Unsendable(error),
             },
-            Ok(Outcome::Nothing) => Unusual::Nothing { closes },
-            Ok(Outcome::Error(text)) => Unusual::Error { text, closes },
+            Ok(Outcome::Nothing) => UnusualKind::Nothing,
+            Ok(Outcome::Error(text)) => UnusualKind::Error(text),
             Ok(Outcome::TooLarge(length)) => {
-                let error = FrameError::unsendable(too_large(length, limit));
-                Unusual::Frame { error, closes }
+                UnusualKind::Unsendable(FrameError::unsendable(too_large(length, limit)))
             }
-            Err(error) => Unusual::Encode { error, closes },
+            Err(error) => UnusualKind::Unencodable(error),
         };
-        self.buffer.truncate(self.whole);
-        unusual
+        self.removed(kind)
     }
 
     #[cold]
     fn unsendable(&mut self, error: FrameError) -> Unusual {
-        self.buffer.truncate(self.whole);
-        let closes = false;
-        Unusual::Frame { error, closes }
+        self.removed(UnusualKind::Unsendable(error))
     }
 
-    /// Appends complete frames, such as a rejection. Returns the result of `write`.
+    /// Removes what is not a complete frame.
+    fn removed(&mut self, kind: UnusualKind) -> Unusual {
+        self.buffer.truncate(self.whole);
+        Unusual {
+            kind,
+            closes: std::mem::take(&mut self.closes),
+        }
+    }
+
+    /// Appends complete frames, such as a rejection. Returns `false` if `write` does: then there are none.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         self.prepare();
-        let told = write(&mut self.buffer);
-        self.whole = self.buffer.len();
-        told
+        let is_written = write(&mut self.buffer);
+        if is_written {
+            self.whole = self.buffer.len();
+        }
+        self.buffer.truncate(self.whole);
+        is_written
     }
 
     /// Sends the buffered frames.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    buffer::{ReadAhead, ReadBuffer, Unusual, WriteBuffer},
+    buffer::{ReadAhead, ReadBuffer, Unusual, UnusualKind, WriteBuffer},
     format::{EncodeError, Writer},
     framing::{FrameKind, Framing, Side},
     runtime::wake_after_others,
@@ -318,8 +318,8 @@ impl SendQueue {
         let start = self.written();
         self.buffer.prepare();
         match self.buffer.message(framing, max_frame_len, encode) {
-            Ok(()) | Err(Unusual::Last) => {}
-            Err(unusual) => return Err(not_encoded(unusual)),
+            Ok(()) => {}
+            Err(Unusual { kind, .. }) => not_encoded(kind)?,
         }
         if !F::PERSISTENT && self.written() == start {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
@@ -385,15 +385,16 @@ impl SendQueue {
     }
 }
 
-/// Returns the error for a request that is not in the buffer.
+/// Returns an error if a request is not in the buffer.
 #[cold]
-fn not_encoded(unusual: Unusual) -> Error {
-    match unusual {
-        Unusual::Last | Unusual::Nothing { .. } => Error::encode(EncodeError::new("there is none")),
-        Unusual::Error { text, .. } => Error::encode(EncodeError::new(text)),
-        Unusual::Encode { error, .. } => Error::encode(error),
-        Unusual::Frame { error, .. } => Error::unsendable(error),
-    }
+fn not_encoded(kind: UnusualKind) -> Result<()> {
+    Err(match kind {
+        UnusualKind::Message => return Ok(()),
+        UnusualKind::Nothing => Error::encode(EncodeError::new("there is none")),
+        UnusualKind::Error(text) => Error::encode(EncodeError::new(text)),
+        UnusualKind::Unencodable(error) => Error::encode(error),
+        UnusualKind::Unsendable(error) => Error::unsendable(error),
+    })
 }
 
 /// The received bytes, and which requests they can answer.

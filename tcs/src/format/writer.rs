@@ -15,6 +15,8 @@ pub struct Writer<'a> {
     kind: Kind,
     /// Whether the connection closes afterwards.
     closes: bool,
+    /// The same for the send buffer, which outlives a panic.
+    noted_close: Option<&'a mut bool>,
     /// The place of an error's text in the buffer. It is not a `String`, because without a destructor, the
     /// writer stays in registers.
     error: Range<usize>,
@@ -51,9 +53,16 @@ impl<'a> Writer<'a> {
             length: 0,
             kind: Kind::Message,
             closes: false,
+            noted_close: None,
             error: 0..0,
             encoder: None,
         }
+    }
+
+    /// Adds what [`last`](Self::last) sets.
+    #[inline]
+    pub(crate) fn set_closes(&mut self, closes: &'a mut bool) {
+        self.noted_close = Some(closes);
     }
 
     /// Adds the encoder of the framing.
@@ -128,6 +137,9 @@ impl<'a> Writer<'a> {
     /// [`nothing`](Self::nothing).
     pub fn last(&mut self) {
         self.closes = true;
+        if let Some(closes) = &mut self.noted_close {
+            **closes = true;
+        }
     }
 
     /// Declares that there is no message. Nothing is sent.
@@ -139,11 +151,6 @@ impl<'a> Writer<'a> {
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
         self.kind == Kind::Message && !self.closes && self.length <= self.limit
-    }
-
-    /// Returns `true` if the connection closes afterwards.
-    pub(crate) const fn closes(&self) -> bool {
-        self.closes
     }
 
     #[cold]
@@ -275,7 +282,7 @@ mod tests {
                 for step in steps {
                     step(&mut writer);
                 }
-                assert!(writer.closes() && !writer.is_message());
+                assert!(writer.closes && !writer.is_message());
                 assert_eq!(writer.into_outcome(), expected);
             }
         }

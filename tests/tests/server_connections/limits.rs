@@ -9,8 +9,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, Kind, Tester, code, each_kind, ended_between, ended_in_time, frame, gate, patiently,
-    serve_in_memory as serve, tester_of,
+    Heard, Kind, LATE, Tester, code, each_kind, ended_between, ended_in_time, frame, gate,
+    patiently, serve_in_memory as serve, tester_of,
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -28,6 +28,7 @@ each_kind!(
     bytes_that_a_peer_takes_earn_it_more_time,
     peer_that_reads_64_kib_a_second_is_never_given_up,
     server_that_closes_first_lingers,
+    idle_connection_lingers_if_much_was_sent_lately,
     limits_can_be_switched_off,
 );
 each_kind!(
@@ -238,6 +239,25 @@ async fn server_that_closes_first_lingers<K: Kind>() {
         "{passed:?}"
     );
     assert_eq!(ended(serving).await.requests.received, 1);
+}
+
+/// The peer may not have received it yet, and a reset would take it away.
+async fn idle_connection_lingers_if_much_was_sent_lately<K: Kind>() {
+    let (idle, linger) = (Duration::from_secs(1), Duration::from_secs(5));
+    for (replies, size, lingers) in [(1, 14_000, false), (10, 14_000, true), (1, 14_600, true)] {
+        let server = server::<K>().idle_timeout(idle).linger(linger);
+        let (mut peer, serving) = serve(server, 1 << 16);
+        for _ in 0..replies {
+            patiently(peer.send(frame(format!("size {size}").as_bytes()))).await;
+            patiently(peer.receive(4 + size)).await;
+        }
+        let began = Instant::now();
+        assert_eq!(ended(serving).await.requests.served, replies);
+        let limit = if lingers { idle + linger } else { idle };
+        // Two waits, each of which may end late.
+        ended_between(began, limit, limit + LATE);
+        drop(peer);
+    }
 }
 
 async fn function_has_no_limit_unless_it_is_given_one<K: Kind>() {

@@ -10,15 +10,15 @@ use std::{
 };
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, Peer, Rejection, Response,
     format::{Encode, EncodeError, Plain, Writer},
     framing::{FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Unparsed},
     protocol::{Context, ServerProtocol},
     server_protocol,
 };
 use tcs_tests::{
-    Bomb, Count, Counting, Heard, Kind, Over, Place, RawPeer, code, each_kind, frame, gate,
-    over_both, patiently, start, tester_of, within,
+    Act, Bomb, Count, Counting, Gate, Heard, Kind, Over, Place, RawPeer, code, each_kind, frame,
+    gate, over_both, patiently, start, tester_of, within,
 };
 
 each_kind!(
@@ -30,6 +30,7 @@ each_kind!(
     payload_that_panics_as_it_is_dropped_is_one_answer,
     payload_that_panics_ends_a_connection_with_a_session,
     rejection_that_panics_ends_its_connection_only,
+    last_reply_that_panics_as_it_is_written_closes_the_connection,
 );
 each_kind!(
     connection_that_survived_a_panic_is_told_of_a_drain,
@@ -390,6 +391,61 @@ async fn reply_that_panics_as_it_is_written_leaves_no_part() {
     drop(peer);
     let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (2, 1));
+}
+
+/// Replies with its request, or with one of two replies that close the connection and panic half way.
+struct Ends<K>(Gate, PhantomData<fn() -> K>);
+
+struct End<'a>(&'a str);
+
+impl Encode<Plain> for End<'_> {
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self.0 {
+            "last" => Encode::<Plain>::encode(Response::ReplyAndClose(Half), out),
+            "own" => {
+                out.last();
+                Half.encode(out)
+            }
+            other => Encode::<Plain>::encode(other, out),
+        }
+    }
+}
+
+impl<K: Kind> ServerProtocol for Ends<K> {
+    type Framing = LengthPrefixed;
+    type Format = Plain;
+    type Session = ();
+    type Request<'a> = &'a str;
+    type Reply<'a> = End<'a>;
+
+    const WAITS: bool = K::WAITS;
+
+    fn open_session(&self, _peer: &Peer) {}
+
+    fn process_request<'a>(
+        &'a self,
+        context: Context<'a, ()>,
+        request: &'a str,
+    ) -> impl Future<Output = Result<End<'a>, Rejection>> + Send {
+        K::process(context.info, &self.0, move || Act::Return(Ok(End(request))))
+    }
+}
+
+async fn last_reply_that_panics_as_it_is_written_closes_the_connection<K: Kind>(over: Over) {
+    let server = || ConcurrentServer::new(Ends::<K>(gate(), PhantomData));
+    let mut place = Place::new(over, server).await;
+    for last in ["last", "own"] {
+        let mut peer = place.peer().await;
+        let requests = [frame(b"before"), frame(last.as_bytes()), frame(b"behind")];
+        within(peer.send(requests.concat())).await;
+        assert_eq!(within(peer.hear()).await, Heard::message("before"));
+        assert_eq!(within(peer.hear()).await, failed());
+        assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
+        assert_eq!(within(peer.hear()).await, Heard::End);
+    }
+    let requests = place.requests().await;
+    assert_eq!((requests.served, requests.failed), (2, 2));
+    assert_eq!(requests.received, 4);
 }
 
 /// Waits, although it says that it does not.

@@ -1,47 +1,53 @@
-//! Parses and decodes the next request, and calls the function.
+//! Takes requests off the read buffer, decodes them and calls the function.
 //!
-//! There are two drivers, because only the future of a function that may wait needs a place in the task.
-//! What they share is [`step`].
+//! There are two drivers, because only the future of a function that may wait needs a place in the task of the
+//! connection: [`process_ready`](Batch::process_ready) polls it on the stack, and
+//! [`process_waiting`](Batch::process_waiting) in the task. Both use [`step`](Batch::step).
 
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::Arc,
-    task::{Context as TaskContext, Poll, Waker, ready},
+    task::{Context as TaskContext, Poll, Waker},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    super::{report::Tally, shared::Shared},
-    io::{Gone, Interrupt, Io},
-    respond::{Flow, Occasion, Responder},
+    super::shared::Shared,
+    io::{Gone, Io},
+    respond::{Flow, Responder},
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
-    format,
-    framing::{FrameError, FrameKind, Framing, Side, too_large},
+    format::{self, Encode as _, Writer},
+    framing::{FirstFrame, FrameError, FrameKind, Framing, Side, too_large},
     protocol::{Context, ServerProtocol},
 };
 
-/// The protocol whose function is called, and what the function borrows from its connection.
-pub(super) struct Callee<P: ServerProtocol> {
-    shared: Arc<Shared<P>>,
-    info: ConnectionInfo,
-    session: P::Session,
+/// The requests that have been read, and what processing them needs.
+///
+/// The session is not here, because a function borrows it while the connection uses the rest.
+pub(super) struct Batch<'a, P: ServerProtocol, S> {
+    pub(super) shared: &'a Shared<P>,
+    pub(super) info: &'a ConnectionInfo,
+    pub(super) framing: &'a mut FirstFrame<P::Framing>,
+    pub(super) frames: Frames<'a>,
+    pub(super) ahead: &'a mut ReadAhead,
+    pub(super) write: &'a mut WriteBuffer,
+    pub(super) io: &'a mut Io<S>,
 }
 
-/// Why no more requests are processed for now.
+/// What the connection does when it has taken the requests that it can take now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pause {
-    /// More bytes are needed.
-    NeedMore,
-    /// The write buffer is full and should be flushed.
-    Full,
-    /// The budget of this poll is spent.
-    Spent,
-    /// The connection closes.
+pub(super) enum Next {
+    /// Flushes and reads: no complete frame is left.
+    Read,
+    /// Flushes: the write buffer is full.
+    Flush,
+    /// Flushes and yields: the budget of this poll is spent.
+    Yield,
+    /// Flushes and closes.
     Close,
 }
 
@@ -52,209 +58,168 @@ enum Step<F> {
     /// The request was rejected.
     Rejected(Flow),
     /// There is no request to process now.
-    Pause(Pause),
+    Next(Next),
 }
 
-/// Processes requests with a function that never waits. Its future lives on the stack, so the task
-/// needs no room for it.
-#[inline(never)]
-pub(super) fn process_ready<P: ServerProtocol, S>(
-    callee: &mut Callee<P>,
-    responder: &mut Responder<P>,
-    io: &mut Io<S>,
-    frames: &mut Frames<'_>,
-    write: &mut WriteBuffer,
-) -> Pause {
-    loop {
-        // Each request has its own, so that a large one does not outlive its request.
-        let mut scratch = Vec::new();
-        let flow = match step(callee, responder, io, frames, write, &mut scratch) {
-            Step::Call(function) => {
-                let mut cx = TaskContext::from_waker(Waker::noop());
-                // The function is dropped before its request is answered.
-                let polled = pin!(function).poll(&mut cx);
-                match polled {
-                    Poll::Ready(result) => responder.respond(write, result),
-                    Poll::Pending => responder.must_not_wait(write),
+impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
+    /// Processes requests with a function that never waits. Its future lives on the stack, so the task
+    /// needs no room for it.
+    #[inline(never)]
+    pub(super) fn process_ready(&mut self, session: &mut P::Session) -> Next {
+        loop {
+            // Each request has its own, so that a large one does not outlive its request.
+            let mut scratch = Vec::new();
+            let flow = match self.step(session, &mut scratch) {
+                Step::Call(function) => {
+                    let mut cx = TaskContext::from_waker(Waker::noop());
+                    // The function is dropped before its request is answered.
+                    let polled = pin!(function).poll(&mut cx);
+                    match polled {
+                        Poll::Ready(result) => self.respond(result),
+                        Poll::Pending => self.responder().must_not_wait(),
+                    }
                 }
+                Step::Rejected(flow) => flow,
+                Step::Next(next) => return next,
+            };
+            if let Some(next) = self.next_after(flow) {
+                return next;
             }
-            Step::Rejected(flow) => flow,
-            Step::Pause(pause) => return pause,
-        };
-        if let Some(pause) = pause_after(responder, write, flow) {
-            return pause;
         }
     }
-}
 
-/// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
-/// are read ahead.
-pub(super) async fn process_waiting<P: ServerProtocol, S: AsyncRead + AsyncWrite + Unpin>(
-    callee: &mut Callee<P>,
-    responder: &mut Responder<P>,
-    io: &mut Io<S>,
-    frames: &mut Frames<'_>,
-    ahead: &mut ReadAhead,
-    write: &mut WriteBuffer,
-) -> Result<Pause, Gone> {
-    let has_ended = frames.has_ended();
-    loop {
-        let mut scratch = Vec::new();
-        let result = {
-            // Nothing else may hold the future, or the task would have room for two.
-            let mut function = pin!(
-                match step(callee, responder, io, frames, write, &mut scratch) {
+    /// Processes requests with a function that may wait. While it waits, earlier replies are sent and bytes
+    /// are read ahead.
+    pub(super) async fn process_waiting(&mut self, session: &mut P::Session) -> Result<Next, Gone>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.frames.has_ended() {
+            self.io.half_close_seen();
+        }
+        loop {
+            let mut scratch = Vec::new();
+            let result = {
+                // Nothing else may hold the future, or the task would have room for two.
+                let mut function = pin!(match self.step(session, &mut scratch) {
                     Step::Call(function) => function,
-                    Step::Rejected(flow) => match pause_after(responder, write, flow) {
-                        Some(pause) => return Ok(pause),
+                    Step::Rejected(flow) => match self.next_after(flow) {
+                        Some(next) => return Ok(next),
                         None => continue,
                     },
-                    Step::Pause(pause) => return Ok(pause),
-                }
-            );
-            poll_fn(|cx| match function.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
-                Poll::Pending => {
-                    let unsent = responder.unsent();
-                    let interrupt =
-                        ready!(io.poll_while_function_waits(has_ended, ahead, write, unsent, cx));
-                    io.is_over = !matches!(interrupt, Ok(Interrupt::TimedOut));
-                    Poll::Ready(interrupt.map(Err))
-                }
-            })
-            .await?
+                    Step::Next(next) => return Ok(next),
+                });
+                let mut wait_began = None;
+                poll_fn(|cx| match function.as_mut().poll(cx) {
+                    Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
+                    Poll::Pending => {
+                        let (ahead, write) = (&mut *self.ahead, &mut *self.write);
+                        let wait = &mut wait_began;
+                        let waited = self.io.poll_while_function_waits(wait, ahead, write, cx);
+                        waited.map_ok(Err)
+                    }
+                })
+                .await?
+            };
+            // The function is dropped before its request is answered. Its drop may panic, and a panic is
+            // answered, too.
+            let flow = match result {
+                Ok(result) => self.respond(result),
+                Err(interrupt) => self.responder().interrupted(interrupt),
+            };
+            if let Some(next) = self.next_after(flow) {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// Returns what the connection does after a response, if it takes no further request now.
+    #[inline]
+    fn next_after(&self, flow: Flow) -> Option<Next> {
+        if flow.is_break() {
+            Some(Next::Close)
+        } else {
+            self.write.is_full().then_some(Next::Flush)
+        }
+    }
+
+    /// Takes the next request off the read buffer, decodes it and calls the function. The request may also
+    /// borrow text that its format had to rewrite into `scratch`.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is the loop; outlined, it costs a sixth more"
+    )]
+    fn step<'f>(
+        &mut self,
+        session: &'f mut P::Session,
+        scratch: &'f mut Vec<u8>,
+    ) -> Step<impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P, S>>
+    where
+        'a: 'f,
+    {
+        let frame = match self.next_request() {
+            Ok(frame) => frame,
+            Err(next) => return Step::Next(next),
         };
-        io.function_ended();
-        // The function is dropped before its request is answered. Its drop may panic, and a panic is
-        // answered, too.
-        let flow = match result {
-            Ok(result) => responder.respond(write, result),
-            Err(interrupt) => responder.interrupted(write, interrupt),
-        };
-        if let Some(pause) = pause_after(responder, write, flow) {
-            return Ok(pause);
-        }
-    }
-}
-
-/// Returns why the loop pauses after a response, if it does.
-#[inline]
-fn pause_after<P: ServerProtocol>(
-    responder: &mut Responder<P>,
-    write: &mut WriteBuffer,
-    flow: Flow,
-) -> Option<Pause> {
-    if responder.close_after_first(write, flow).is_break() {
-        Some(Pause::Close)
-    } else {
-        write.is_full().then_some(Pause::Full)
-    }
-}
-
-/// Takes the next request off the read buffer, decodes it and calls the function. The request may also
-/// borrow text that its format had to rewrite into `scratch`.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "it is the loop; outlined, it costs a sixth more"
-)]
-fn step<'a, 'b: 'a, P: ServerProtocol, S>(
-    callee: &'a mut Callee<P>,
-    responder: &mut Responder<P>,
-    io: &mut Io<S>,
-    frames: &mut Frames<'b>,
-    write: &mut WriteBuffer,
-    scratch: &'a mut Vec<u8>,
-) -> Step<impl Future<Output = Result<P::Reply<'a>, Rejection>> + Send + use<'a, 'b, P, S>> {
-    let frame = match responder.next_request(io, frames, write) {
-        Ok(frame) => frame,
-        Err(pause) => return Step::Pause(pause),
-    };
-    match format::read::<P::Format, P::Request<'a>, _>(frame, scratch, responder.framing()) {
-        Ok(request) => {
-            let Callee {
-                shared,
-                info,
-                session,
-            } = callee;
-            let context = Context::new(info, session);
-            Step::Call(shared.protocol.process_request(context, request))
-        }
-        Err(error) => {
-            let rejection = Rejection::bad_request(error.to_string());
-            Step::Rejected(responder.write_rejection(write, Occasion::Request(rejection)))
-        }
-    }
-}
-
-impl<P: ServerProtocol> Callee<P> {
-    pub(super) fn new(shared: Arc<Shared<P>>, info: ConnectionInfo) -> Self {
-        Self {
-            session: shared.protocol.open_session(info.peer()),
-            shared,
-            info,
+        match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing) {
+            Ok(request) => {
+                let context = Context::new(self.info, session);
+                Step::Call(self.shared.protocol.process_request(context, request))
+            }
+            Err(error) => {
+                let rejection = Rejection::bad_request(error.to_string());
+                Step::Rejected(self.responder().reject(&rejection))
+            }
         }
     }
 
-    /// Writes the greeting, if the protocol has one.
-    pub(super) fn greet(&mut self, responder: &mut Responder<P>, write: &mut WriteBuffer) -> Flow {
-        let protocol = &self.shared.protocol;
-        match protocol.greeting(self.info.peer(), &mut self.session) {
-            Some(greeting) => responder.write_greeting(write, greeting),
-            None => Flow::Continue(()),
-        }
-    }
-}
-
-impl<P: ServerProtocol> Responder<P> {
     /// Takes the next request off the read buffer. Handles other frames on the way.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "it is the loop; outlined, it costs a sixth more"
     )]
-    fn next_request<'b, S>(
-        &mut self,
-        io: &mut Io<S>,
-        frames: &mut Frames<'b>,
-        write: &mut WriteBuffer,
-    ) -> Result<&'b [u8], Pause> {
+    fn next_request(&mut self) -> Result<&'a [u8], Next> {
         loop {
             // A typed framing can find messages without bytes. Others are asked only about bytes, or
             // about the end of the input.
-            if !frames.has_started() && !frames.has_ended() && !P::Framing::TYPED {
-                return Err(Pause::NeedMore);
+            if !self.frames.has_started() && !self.frames.has_ended() && !P::Framing::TYPED {
+                return Err(Next::Read);
             }
-            if io.must_yield(|| P::Framing::TYPED || frames.has_started()) {
-                return Err(Pause::Spent);
+            let may_have_more = || P::Framing::TYPED || self.frames.has_started();
+            if self.io.must_yield(may_have_more) {
+                return Err(Next::Yield);
             }
-            let input = frames.input(self.frame_len(), Side::Server);
-            let parsed = match self.framing().parse(input) {
+            let input = self
+                .frames
+                .input(self.shared.limits.frame_len, Side::Server);
+            let parsed = match self.framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) if frames.has_ended() => return Err(Pause::Close),
+                Ok(None) if self.frames.has_ended() => return Err(Next::Close),
                 Ok(None) => {
                     // The part of a frame counts as well: a stream may always have another one.
-                    if frames.has_started() {
-                        io.count_frame(|| true);
+                    if self.frames.has_started() {
+                        self.io.count_frame(|| true);
                     }
-                    return Err(Pause::NeedMore);
+                    return Err(Next::Read);
                 }
                 Err(error) => {
-                    self.bad_frame(io.tally(), write, &error, input.bytes());
-                    return Err(Pause::Close);
+                    self.responder().bad_frame(&error, input.bytes());
+                    return Err(Next::Close);
                 }
             };
             if parsed.kind == FrameKind::Message {
-                let frame = frames.take(input, parsed);
-                io.count_frame(|| !frames.is_empty());
-                self.begin_request(io.tally());
+                let frame = self.frames.take(input, parsed);
+                self.io.count_frame(|| !self.frames.is_empty());
+                self.responder().begin_request();
                 return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.payload.len());
-            frames.skip(parsed.consumed);
-            io.count_frame(|| true);
-            if let Some(pause) = self.handle_other_frame(io.tally(), write, kind, length) {
-                return Err(pause);
+            self.frames.skip(parsed.consumed);
+            self.io.count_frame(|| true);
+            if let Some(next) = self.handle_other_frame(kind, length) {
+                return Err(next);
             }
         }
     }
@@ -262,29 +227,55 @@ impl<P: ServerProtocol> Responder<P> {
     /// Handles a frame that is not a message within the limit: a control frame or an oversized
     /// message.
     #[cold]
-    fn handle_other_frame(
-        &mut self,
-        tally: &Tally,
-        write: &mut WriteBuffer,
-        kind: FrameKind,
-        length: usize,
-    ) -> Option<Pause> {
+    fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
         match kind {
             FrameKind::TooLarge => {
-                self.begin_request(tally);
-                let text = too_large(length, self.frame_len());
+                self.responder().begin_request();
+                let text = too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
-                let flow = self.write_rejection(write, Occasion::Request(rejection));
-                pause_after(self, write, flow)
+                let flow = self.responder().reject(&rejection);
+                self.next_after(flow)
             }
             FrameKind::Control(code @ ..0x80) => {
                 let error = FrameError::malformed(format_args!(
                     "a control frame of kind {code:#04x}, which clients do not send"
                 ));
-                self.bad_frame(tally, write, &error, &[]);
-                Some(Pause::Close)
+                self.responder().bad_frame(&error, &[]);
+                Some(Next::Close)
             }
             FrameKind::Message | FrameKind::Skip | FrameKind::Control(_) => None,
         }
+    }
+
+    /// Writes the response to a request.
+    ///
+    /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request, which costs
+    /// 7 instructions.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is the loop; outlined, it costs a fifth more"
+    )]
+    fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(rejection) => return self.responder().reject(&rejection),
+        };
+        let limit = self.shared.limits.frame_len;
+        let encode = |out: &mut Writer<'_>| reply.encode(out);
+        if let Err(unusual) = self.write.message(self.framing, limit, encode) {
+            return self.responder().unusual(unusual);
+        }
+        self.io.count_reply();
+        if P::Framing::PERSISTENT && !self.shared.is_once {
+            return Flow::Continue(());
+        }
+        self.responder().after_response()
+    }
+
+    /// Lends what any other response needs.
+    #[inline]
+    fn responder(&mut self) -> Responder<'_, P> {
+        Responder::new(self.shared, self.framing, self.write, self.io)
     }
 }

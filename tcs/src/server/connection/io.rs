@@ -1,6 +1,8 @@
-//! Waits for a request, for the peer to read, for a function, and for the peer to close.
+//! Every wait of a connection: for a request, for the peer to read, for a function, for the peer to close.
 //!
-//! Only this module touches the stream. Each wait has a deadline; see [`Registration::poll_stop`].
+//! Only this module touches the stream. A wait first transfers what it can, and only then looks at its
+//! deadline, so that bytes that arrived in time count even if the task runs late. Deadlines come from the
+//! coarse clock of the registry, which also wakes the task; see [`Registration::poll_stop`].
 
 use std::{
     fmt,
@@ -26,6 +28,7 @@ use super::{
 };
 use crate::{
     buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer},
+    protocol::ServerProtocol,
     runtime::wake_after_others,
 };
 
@@ -37,22 +40,32 @@ pub(super) struct Io<S> {
     ends_at_half_close: bool,
     /// Whether the connection ends with the function that waited. This is noted before that function is
     /// dropped, because its drop may panic.
-    pub(super) is_over: bool,
+    is_over: bool,
     budget: Budget,
-    /// When the current wait began: for a request, for the rest of one, or for the peer to close.
-    wait_began: Option<Time>,
+    /// The responses in the write buffer. They count once they are sent.
+    unsent: Unsent,
+    /// When the wait for the first byte of a request began, and from that byte on, the wait for the rest.
+    read_began: Option<Time>,
     /// When this connection noticed that the server drains.
     drain_began: Option<Time>,
-    /// When the current function first returned `Pending`.
-    function_began: Option<Time>,
-    /// When the peer closed its sending half while a function waited. Never reset: all further functions
-    /// share the time of `half_close_timeout`.
+    /// When this connection noticed, before or while a function waited, that the peer has closed its sending
+    /// half. Never reset: all further functions share the time of `half_close_timeout`.
     half_close_began: Option<Time>,
     stall: Option<Stall>,
-    /// When more than [`LARGE_FLUSH`] bytes were last sent at once.
-    large_flush: Option<Time>,
+    /// How many bytes were sent since `window_filled`.
+    window: usize,
+    /// When more than [`WINDOW`] bytes had last been sent.
+    window_filled: Option<Time>,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
+}
+
+/// What a connection did last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// It waited for a request, and nothing of it has arrived.
+    Idle,
+    Busy,
 }
 
 /// How to close a stream whose peer has already half-closed it.
@@ -134,29 +147,29 @@ const BYTES_PER_SECOND: usize = 64 * 1024;
 /// How many reads of a closing connection are discarded within one poll.
 const LINGER_READS: usize = 16;
 
-/// A larger flush may still be in the operating system's send queue when the connection is idle. This much
-/// fits into an initial congestion window (RFC 6928).
-const LARGE_FLUSH: usize = 14_600;
+/// An initial congestion window (RFC 6928). More than this may still be in the operating system's send queue
+/// when the connection is idle.
+const WINDOW: usize = 14_600;
 
 impl<S> Io<S> {
-    pub(super) fn new(
+    pub(super) fn new<P: ServerProtocol>(
         stream: S,
         close: CloseKind,
-        ends_at_half_close: bool,
         registration: Registration,
     ) -> Self {
         Self {
             stream,
             close,
-            ends_at_half_close,
+            ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             is_over: false,
             budget: Budget::new(),
-            wait_began: None,
+            unsent: Unsent::default(),
+            read_began: None,
             drain_began: None,
-            function_began: None,
             half_close_began: None,
             stall: None,
-            large_flush: None,
+            window: 0,
+            window_filled: None,
             registration,
         }
     }
@@ -178,10 +191,26 @@ impl<S> Io<S> {
         self.budget.count(has_more);
     }
 
-    /// Returns the counters of the connection's requests.
+    /// Returns the counters of the connection's requests, and the responses that are written and not sent.
     #[inline]
-    pub(super) fn tally(&self) -> &Tally {
-        self.registration.tally()
+    pub(super) fn counters(&mut self) -> (&Tally, &mut Unsent) {
+        (self.registration.tally(), &mut self.unsent)
+    }
+
+    /// Counts an ordinary reply, which is sent by the next flush.
+    #[inline]
+    pub(super) fn count_reply(&mut self) {
+        self.unsent.served += 1;
+    }
+
+    /// Returns `true` if the connection ends with the function that waited last.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Starts the clock of `half_close_timeout`, unless it runs already.
+    pub(super) fn half_close_seen(&mut self) {
+        self.half_close_began.get_or_insert(self.registration.now());
     }
 }
 
@@ -193,10 +222,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     pub(super) fn poll_wakeup(
         &mut self,
         slot: &mut BufferSlot,
-        unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Wait> {
-        let wait = self.poll_flush_and_read(slot.checkout(), unsent, cx);
+        let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
         }
@@ -210,16 +238,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     fn poll_flush_and_read(
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
-        unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Wait> {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
-            self.wait_began = None;
+            self.read_began = None;
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
-        if !write.is_empty() || unsent.sum() > 0 {
-            ready!(self.poll_flush_in_time(write, unsent, cx))?;
+        if !write.is_empty() || self.unsent.sum() > 0 {
+            ready!(self.poll_flush_in_time(write, cx))?;
         }
         self.poll_request_bytes(read, ahead, cx)
     }
@@ -236,10 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     pub(super) fn poll_flush_in_time(
         &mut self,
         write: &mut WriteBuffer,
-        unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
-        match self.poll_flush(write, unsent, cx) {
+        match self.poll_flush(write, cx) {
             Poll::Ready(sent) => Poll::Ready(sent.map_err(Gone::Error)),
             Poll::Pending => self.poll_stalled(write, cx),
         }
@@ -251,13 +277,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     fn poll_flush(
         &mut self,
         write: &mut WriteBuffer,
-        unsent: &mut Unsent,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if ready!(write.poll_flush(cx, &mut self.stream))? > LARGE_FLUSH {
-            self.large_flush = Some(self.registration.now());
+        self.window += ready!(write.poll_flush(cx, &mut self.stream))?;
+        if self.window > WINDOW {
+            self.window = 0;
+            self.window_filled = Some(self.registration.now());
         }
-        self.registration.tally().count_sent(unsent);
+        self.registration.tally().count_sent(&mut self.unsent);
         self.stall = None;
         Poll::Ready(Ok(()))
     }
@@ -302,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             Poll::Ready(Ok(())) => {
                 // The wait for the first bytes of a frame is over.
                 if !has_started {
-                    self.wait_began = None;
+                    self.read_began = None;
                 }
                 Poll::Ready(Ok(ControlFlow::Continue(())))
             }
@@ -333,7 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     #[inline]
     fn poll_wait(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
         let now = self.registration.now();
-        let began = *self.wait_began.get_or_insert(now);
+        let began = *self.read_began.get_or_insert(now);
         let mut limit = self.registration.limits().idle;
         if read.has_started() {
             limit = frame_limit(self.registration.limits(), read);
@@ -357,36 +384,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks
-    /// the deadlines.
+    /// Waits for a function that first returned `Pending` at `began`: flushes earlier replies, reads ahead to
+    /// notice a peer that leaves, and checks the deadlines.
     ///
     /// Keeps what was transferred in both directions.
     pub(super) fn poll_while_function_waits(
         &mut self,
-        has_ended: bool,
+        began: &mut Option<Time>,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
-        unsent: &mut Unsent,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Interrupt, Gone>> {
+        let began = *began.get_or_insert(self.registration.now());
+        let interrupt = ready!(self.poll_interrupt(began, ahead, write, cx));
+        self.is_over = !matches!(interrupt, Ok(Interrupt::TimedOut));
+        Poll::Ready(interrupt)
+    }
+
+    fn poll_interrupt(
+        &mut self,
+        began: Time,
+        ahead: &mut ReadAhead,
+        write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Interrupt, Gone>> {
         let limits = *self.registration.limits();
-        let now = self.registration.now();
-        let began = *self.function_began.get_or_insert(now);
         let request_deadline = self.registration.deadline(began, limits.request);
-        let mut half_close_deadline = None;
         let mut deadline = request_deadline;
-        match self.poll_flush(write, unsent, cx) {
+        match self.poll_flush(write, cx) {
             Poll::Ready(sent) => {
                 sent.map_err(Gone::Error)?;
                 write.shrink();
             }
             Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
         }
-        if self.read_ahead(ahead, cx)? || has_ended {
-            let began = *self.half_close_began.get_or_insert(now);
-            let its_deadline = self.registration.deadline(began, limits.half_close);
+        self.read_ahead(ahead, cx)?;
+        let half_close_deadline = self
+            .half_close_began
+            .map(|began| self.registration.deadline(began, limits.half_close));
+        if let Some(its_deadline) = half_close_deadline {
             deadline = deadline.min(its_deadline);
-            half_close_deadline = Some(its_deadline);
         }
         let stop = ready!(self.poll_stop(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
@@ -400,13 +437,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         })
     }
 
-    /// Reads ahead. Returns `true` if the input has ended, and an error if the peer is gone.
-    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<bool, Gone> {
+    /// Reads ahead. Returns an error if the peer is gone.
+    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Gone> {
         match ahead.poll_read(cx, &mut self.stream) {
-            Poll::Ready(Err(error)) => Err(Gone::Error(error)),
-            Poll::Ready(Ok(())) if self.ends_at_half_close => Err(Gone::HalfClosed),
-            ended => Ok(ended.is_ready()),
+            Poll::Ready(Err(error)) => return Err(Gone::Error(error)),
+            Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Gone::HalfClosed),
+            Poll::Ready(Ok(())) => self.half_close_seen(),
+            Poll::Pending => {}
         }
+        Ok(())
     }
 
     /// Begins a new poll after a yield. Returns an error if the peer is gone, or the server ends.
@@ -426,89 +465,79 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    /// Resets the clock of the current function.
-    #[inline]
-    pub(super) fn function_ended(&mut self) {
-        self.function_began = None;
-    }
-
-    /// Flushes the write buffer, and closes the stream so that the peer receives it. An idle connection is
-    /// one that waited for a request.
+    /// Flushes the write buffer, and closes the stream so that the peer receives it.
     pub(super) async fn close(
         &mut self,
         slot: &mut BufferSlot,
-        unsent: &mut Unsent,
-        mut is_idle: bool,
+        activity: Activity,
     ) -> Result<(), Gone> {
-        if is_idle {
+        if activity == Activity::Idle {
             // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
             // unread bytes is reset, and the peer would lose what is sent here.
             yield_now().await;
         }
-        poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, unsent, cx)).await?;
+        poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
         let has_ended = slot.checkout().read.has_ended();
         if has_ended && self.close == CloseKind::Drop {
             return Ok(());
         }
-        self.wait_began = None;
-        poll_fn(|cx| self.poll_shutdown(cx)).await;
+        self.shutdown().await;
         if !has_ended && !self.registration.limits().linger.is_zero() {
-            self.wait_began = None;
-            poll_fn(|cx| self.poll_linger(slot, &mut is_idle, cx)).await;
+            self.linger(slot, activity).await;
         }
         Ok(())
     }
 
-    /// Tells the peer that this was all. An error says that it is gone.
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
-            return self.poll_limit(self.registration.limits().write, cx);
-        }
-        Poll::Ready(())
+    /// Tells the peer that this was all.
+    async fn shutdown(&mut self) {
+        let deadline = self.deadline_in(self.registration.limits().write);
+        poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
+            // An error says that the peer is gone.
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.poll_stop(deadline, cx).map(drop),
+        })
+        .await;
     }
 
-    /// Waits until the peer closes. Does not wait if the connection was idle and nothing has arrived since.
+    /// Waits until the peer closes, and drops what it sends. Does not wait if the connection was idle, nothing
+    /// has arrived since, and the peer has what was sent before.
     ///
     /// A socket that is closed with unread input is reset, which can destroy replies that the peer has
     /// not read yet (RFC 1122, section 4.2.2.13).
-    fn poll_linger(
-        &mut self,
-        slot: &mut BufferSlot,
-        is_idle: &mut bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    async fn linger(&mut self, slot: &mut BufferSlot, activity: Activity) {
         let limit = self.registration.limits().linger;
-        let is_delivered = self.large_flush.is_none_or(|flushed| {
-            let deadline = self.registration.deadline(flushed, limit);
+        let deadline = self.deadline_in(limit);
+        let is_delivered = self.window_filled.is_none_or(|filled| {
+            let deadline = self.registration.deadline(filled, limit);
             self.registration.has_passed(deadline)
         });
-        let Buffers { read, .. } = slot.checkout();
-        for _ in 0..LINGER_READS {
-            read.reset();
-            match read.poll_read(cx, &mut self.stream) {
-                Poll::Ready(Ok(())) if !read.has_ended() => *is_idle = false,
-                Poll::Ready(_) => return Poll::Ready(()),
-                // Nothing is unread, and the peer has what was sent before the connection was idle.
-                Poll::Pending if *is_idle && is_delivered && coop::has_budget_remaining() => {
-                    return Poll::Ready(());
-                }
-                Poll::Pending => {
-                    slot.release();
-                    return self.poll_limit(limit, cx);
+        let mut may_leave = activity == Activity::Idle && is_delivered;
+        poll_fn(|cx| {
+            let read = &mut slot.checkout().read;
+            for _ in 0..LINGER_READS {
+                read.reset();
+                match read.poll_read(cx, &mut self.stream) {
+                    Poll::Ready(Ok(())) if !read.has_ended() => may_leave = false,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending if may_leave && coop::has_budget_remaining() => {
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending => {
+                        slot.release();
+                        return self.poll_stop(deadline, cx).map(drop);
+                    }
                 }
             }
-        }
-        // A peer that never stops sending does not extend the wait, or keep other tasks waiting.
-        wake_after_others(cx);
-        self.poll_limit(limit, cx)
+            // A peer that never stops sending does not extend the wait, or keep other tasks waiting.
+            wake_after_others(cx);
+            self.poll_stop(deadline, cx).map(drop)
+        })
+        .await;
     }
 
-    /// Ready once `limit` has passed, or the server ends. The clock starts at the first call after
-    /// `wait_began` was set to `None`.
-    fn poll_limit(&mut self, limit: Limit, cx: &Context<'_>) -> Poll<()> {
-        let began = *self.wait_began.get_or_insert(self.registration.now());
-        let deadline = self.registration.deadline(began, limit);
-        self.poll_stop(deadline, cx).map(drop)
+    /// Returns the end of a limit that begins now.
+    fn deadline_in(&self, limit: Limit) -> Deadline {
+        self.registration.deadline(self.registration.now(), limit)
     }
 
     /// Ready when the connection must stop waiting; see [`Registration::poll_stop`]. The next poll has a new

@@ -4,11 +4,11 @@
 //!
 //! | event | then it |
 //! |---|---|
-//! | no complete frame is left ([`Pause::NeedMore`]) | flushes, and reads again in the same poll |
-//! | 64 KiB wait to be sent ([`Pause::Full`]) | flushes, and goes on |
-//! | the budget of the poll is spent ([`Pause::Spent`]) | flushes, yields to other tasks, and goes on |
+//! | no complete frame is left ([`Next::Read`]) | flushes, and reads again in the same poll |
+//! | 64 KiB wait to be sent ([`Next::Flush`]) | flushes, and goes on |
+//! | the budget of the poll is spent ([`Next::Yield`]) | flushes, yields to other tasks, and goes on |
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
-//! | the connection ends ([`Pause::Close`]) | flushes, and closes |
+//! | the connection ends ([`Next::Close`]) | flushes, and closes |
 
 use std::{
     future::poll_fn,
@@ -30,6 +30,7 @@ use super::{registry::Registration, shared::Shared};
 use crate::{
     ConnectionInfo,
     buffer::{BufferSlot, Buffers},
+    framing::FirstFrame,
     limit::assert_no_mistake,
     macro_support::checks::server_mistake,
     panics::{Payload, poll_caught},
@@ -43,16 +44,18 @@ mod respond;
 
 pub(super) use io::CloseKind;
 
-use dispatch::{Callee, Pause, process_ready, process_waiting};
-use io::{Gone, Io};
+use dispatch::{Batch, Next};
+use io::{Activity, Gone, Io, WaitEnd};
 use respond::{Flow, Responder, log_panic};
 
 /// One connection of a server.
 ///
 /// Each idle connection pays for its size, so what all connections share is behind a pointer.
 pub(super) struct Connection<P: ServerProtocol, S> {
-    callee: Callee<P>,
-    responder: Responder<P>,
+    shared: Arc<Shared<P>>,
+    info: ConnectionInfo,
+    session: P::Session,
+    framing: FirstFrame<P::Framing>,
     buffers: BufferSlot,
     /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
     has_unprocessed: bool,
@@ -89,27 +92,23 @@ where
             assert_no_mistake(server_mistake::<P>(true));
         }
         Self {
-            callee: Callee::new(Arc::clone(&shared), new.info),
-            responder: Responder::new(shared),
+            session: shared.protocol.open_session(new.info.peer()),
+            framing: FirstFrame::new(shared.protocol.framing()),
+            shared,
+            info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: false,
-            io: Io::new(
-                new.stream,
-                new.close,
-                P::ENDS_AT_HALF_CLOSE,
-                new.registration,
-            ),
+            io: Io::new::<P>(new.stream, new.close, new.registration),
             _permit: new.permit,
         }
     }
 
     /// Serves the connection until it ends. The caller then drops it.
     pub(super) async fn serve(&mut self) {
-        let write = &mut self.buffers.checkout().write;
-        let mut flow = self.callee.greet(&mut self.responder, write);
+        let mut flow = self.greet();
         let ended = loop {
             if flow.is_break() {
-                break Ok(false);
+                break Ok(Activity::Busy);
             }
             let ran = {
                 let mut running = pin!(self.run());
@@ -119,15 +118,12 @@ where
             match ran {
                 Ok(ended) => break ended,
                 // The function that waited panicked as it was dropped.
-                Err(payload) if self.io.is_over => return log_panic(payload),
+                Err(payload) if self.io.is_over() => return log_panic(payload),
                 Err(payload) => flow = self.recover_from_panic(payload),
             }
         };
         let closed = match ended {
-            Ok(is_idle) => {
-                let unsent = self.responder.unsent();
-                self.io.close(&mut self.buffers, unsent, is_idle).await
-            }
+            Ok(activity) => self.io.close(&mut self.buffers, activity).await,
             Err(gone) => Err(gone),
         };
         if let Err(gone) = closed {
@@ -135,37 +131,53 @@ where
         }
     }
 
-    /// Processes requests until the connection ends. Returns `true` if it was idle.
-    async fn run(&mut self) -> Result<bool, Gone> {
+    /// Writes the greeting, if the protocol has one.
+    fn greet(&mut self) -> Flow {
+        let write = &mut self.buffers.checkout().write;
+        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        let protocol = &self.shared.protocol;
+        match protocol.greeting(self.info.peer(), &mut self.session) {
+            Some(greeting) => responder.greet(greeting),
+            None => Flow::Continue(()),
+        }
+    }
+
+    /// Processes requests until the connection ends.
+    async fn run(&mut self) -> Result<Activity, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let wait = poll_fn(|cx| {
-                    self.io
-                        .poll_wakeup(&mut self.buffers, self.responder.unsent(), cx)
-                });
+                let wait = poll_fn(|cx| self.io.poll_wakeup(&mut self.buffers, cx));
                 if let ControlFlow::Break(why) = wait.await? {
-                    let Buffers { read, ahead, write } = self.buffers.checkout();
-                    self.responder.wait_ended(self.io.tally(), read, why, write);
-                    return Ok(!read.has_started() && ahead.is_empty());
+                    return Ok(self.wait_ended(why));
                 }
             }
-            let (callee, responder, io) = (&mut self.callee, &mut self.responder, &mut self.io);
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
-            let mut frames = read.frames();
+            let mut batch = Batch {
+                shared: &self.shared,
+                info: &self.info,
+                framing: &mut self.framing,
+                frames: read.frames(),
+                ahead,
+                write,
+                io: &mut self.io,
+            };
             loop {
-                let pause = if P::WAITS {
-                    process_waiting(callee, responder, io, &mut frames, ahead, write).await?
+                let next = if P::WAITS {
+                    batch.process_waiting(&mut self.session).await?
                 } else {
-                    process_ready(callee, responder, io, &mut frames, write)
+                    batch.process_ready(&mut self.session)
                 };
-                match pause {
-                    Pause::NeedMore => break,
-                    Pause::Close => return Ok(false),
-                    Pause::Full | Pause::Spent => {}
+                match next {
+                    Next::Read => break,
+                    Next::Close => return Ok(Activity::Busy),
+                    Next::Flush | Next::Yield => {}
                 }
-                poll_fn(|cx| io.poll_flush_in_time(write, responder.unsent(), cx)).await?;
-                if pause == Pause::Spent {
+                let Batch {
+                    io, write, ahead, ..
+                } = &mut batch;
+                poll_fn(|cx| io.poll_flush_in_time(write, cx)).await?;
+                if next == Next::Yield {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     yield_now().await;
@@ -175,14 +187,26 @@ where
         }
     }
 
+    /// Tells the peer why the connection stops waiting.
+    #[cold]
+    fn wait_ended(&mut self, why: WaitEnd) -> Activity {
+        let Buffers { read, ahead, write } = self.buffers.checkout();
+        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        responder.wait_ended(read, why);
+        if read.has_started() || !ahead.is_empty() {
+            Activity::Busy
+        } else {
+            Activity::Idle
+        }
+    }
+
     /// Responds to the request whose function panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
         log_panic(payload);
         self.has_unprocessed = true;
-        self.io.function_ended();
         let write = &mut self.buffers.checkout().write;
-        let respond = || self.responder.panicked(self.io.tally(), write);
-        catch_unwind(AssertUnwindSafe(respond)).unwrap_or_else(|payload| {
+        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        catch_unwind(AssertUnwindSafe(|| responder.panicked())).unwrap_or_else(|payload| {
             // The framing panics. What is whole in the buffer is sent.
             log_panic(payload);
             Flow::Break(())

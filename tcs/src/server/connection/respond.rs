@@ -1,23 +1,33 @@
-//! Writes to a peer: replies, and rejections for each occasion.
+//! Writes everything but ordinary replies, which [`Batch`](super::dispatch::Batch) writes: rejections for each
+//! occasion, and replies that close the connection.
+//!
+//! A rejection is written as the framing's rejection frame. Where the framing has none, it is written as the
+//! protocol's message for it (`ServerProtocol::reject_with`), if there is one:
+//!
+//! | method | when | the protocol's message | counts as a response | the connection |
+//! |---|---|---|---|---|
+//! | `reject` | in place of a reply | yes | by its kind | goes on if something was written, unless the kind is final |
+//! | `close_with` | the server closes the connection | yes | no | closes |
+//! | `close_with_frame` | the same, after a reply or for a peer of another protocol | no: it would be taken for a reply | no | closes |
 
 use std::{
     fmt,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
     thread,
 };
 
 use super::{
     super::{
+        config::Limits,
         report::{Tally, Unsent},
         shared::Shared,
     },
-    io::{Interrupt, WaitEnd, frame_limit},
+    io::{Interrupt, Io, WaitEnd, frame_limit},
 };
 use crate::{
     Rejection, RejectionKind,
-    buffer::{ReadBuffer, Unusual, WriteBuffer},
+    buffer::{ReadBuffer, Unusual, UnusualKind, WriteBuffer},
     format::{Encode, EncodeError, Writer},
     framing::{FirstFrame, FrameError, Framing, Side, seems_other_protocol},
     panics::{Payload, panic_text},
@@ -28,244 +38,146 @@ use crate::{
 /// Whether the connection goes on (`Continue`) or closes (`Break`).
 pub(super) type Flow = ControlFlow<()>;
 
-/// Encodes and frames what is sent to a peer, and counts the responses that are not sent yet.
-///
-/// The framing is here, although it also parses requests: while a function runs it borrows the
-/// [`Callee`], and its reply needs the framing. The write buffer is not here, because a connection that
-/// waits for a request has none.
-///
-/// [`Callee`]: super::dispatch::Callee
-pub(super) struct Responder<P: ServerProtocol> {
-    shared: Arc<Shared<P>>,
-    framing: FirstFrame<P::Framing>,
-    unsent: Unsent,
+/// Writes and counts responses other than ordinary replies. A connection makes one whenever it has something to
+/// write.
+pub(super) struct Responder<'a, P: ServerProtocol> {
+    shared: &'a Shared<P>,
+    framing: &'a mut FirstFrame<P::Framing>,
+    write: &'a mut WriteBuffer,
+    tally: &'a Tally,
+    unsent: &'a mut Unsent,
 }
 
-/// Why a rejection is written. It decides how the rejection is encoded and counted.
-///
-/// A rejection is written as the framing's rejection frame. Where the framing has none, it is written as
-/// the protocol's message for it (`ServerProtocol::reject_with`), if there is one:
-///
-/// | occasion | the protocol's message | counts as a response | the connection |
-/// |---|---|---|---|
-/// | `Request` | yes | by its kind | goes on if something was written, unless the kind is final |
-/// | `Closing` | to peers of ours | no | closes |
-/// | `LastReply` | no: the peer would take it for one more reply | no | closes |
-#[derive(Debug)]
-pub(super) enum Occasion {
-    /// A request is rejected, or its function failed.
-    Request(Rejection),
-    /// The server closes the connection.
-    Closing(Rejection, PeerKind),
-    /// The server closes the connection after the reply just written.
-    LastReply(&'static str),
-}
-
-/// Whether a peer understands messages of this protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PeerKind {
-    Ours,
-    /// All that it has sent looks like another protocol.
-    Other,
-}
-
-/// The result of writing a rejection as the protocol's message for it.
+/// The result of writing a rejection.
 #[derive(Debug, PartialEq, Eq)]
-enum ProtocolRejection {
-    /// The protocol has no message for it.
+enum WrittenRejection {
+    /// There is neither a frame nor a message for it.
     None,
     /// It is written, or the protocol chose to send nothing.
     Written,
     /// It is written, and the connection closes after it.
     Last,
-    /// It cannot be sent.
+    /// The protocol's message cannot be sent.
     Failed,
 }
 
-impl<P: ServerProtocol> Responder<P> {
-    pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
+const LAST_REPLY: &str = "this was the last reply";
+
+impl<'a, P: ServerProtocol> Responder<'a, P> {
+    #[inline]
+    pub(super) fn new<S>(
+        shared: &'a Shared<P>,
+        framing: &'a mut FirstFrame<P::Framing>,
+        write: &'a mut WriteBuffer,
+        io: &'a mut Io<S>,
+    ) -> Self {
+        let (tally, unsent) = io.counters();
         Self {
-            framing: FirstFrame::new(shared.protocol.framing()),
             shared,
-            unsent: Unsent::default(),
+            framing,
+            write,
+            tally,
+            unsent,
         }
     }
 
-    /// Returns the responses that are written and not sent.
+    /// Counts a received request, or a bad frame in its place. Closes the listener of a once server.
     #[inline]
-    pub(super) fn unsent(&mut self) -> &mut Unsent {
-        &mut self.unsent
-    }
-
-    #[inline]
-    pub(super) fn frame_len(&self) -> usize {
-        self.shared.limits.frame_len
-    }
-
-    #[inline]
-    pub(super) fn framing(&mut self) -> &mut FirstFrame<P::Framing> {
-        &mut self.framing
+    pub(super) fn begin_request(&self) {
+        self.tally.count_received();
+        if self.shared.is_once {
+            self.shared.listener.close();
+        }
     }
 
     /// Writes the greeting.
-    pub(super) fn write_greeting<Format>(
-        &mut self,
-        write: &mut WriteBuffer,
-        greeting: impl Encode<Format>,
-    ) -> Flow {
-        write.prepare();
-        let written = write.message(&mut self.framing, self.shared.limits.frame_len, |out| {
-            greeting.encode(out)
-        });
-        let why = match written {
-            Ok(()) | Err(Unusual::Nothing { closes: false }) => return Flow::Continue(()),
-            Err(Unusual::Last | Unusual::Nothing { closes: true }) => return Flow::Break(()),
-            Err(Unusual::Error { text, .. }) => text,
-            Err(Unusual::Encode { error, .. }) => cannot_encode("greeting", &error),
-            Err(Unusual::Frame { error, .. }) => cannot_send::<P::Framing>("greeting", &error),
+    pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Flow {
+        self.write.prepare();
+        let Err(unusual) = self.message(|out| greeting.encode(out)) else {
+            return Flow::Continue(());
         };
-        self.write_rejection(write, Occasion::Closing(going_away(&why), PeerKind::Ours))
-    }
-
-    /// Writes the response to a request.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a fifth more"
-    )]
-    pub(super) fn respond<Format>(
-        &mut self,
-        write: &mut WriteBuffer,
-        result: Result<impl Encode<Format>, Rejection>,
-    ) -> Flow {
-        let reply = match result {
-            Ok(reply) => reply,
-            Err(rejection) => return self.write_rejection(write, Occasion::Request(rejection)),
-        };
-        let written = write.message(&mut self.framing, self.shared.limits.frame_len, |out| {
-            reply.encode(out)
-        });
-        match written {
-            Ok(()) => {
-                self.unsent.served += 1;
-                after_response::<P::Framing>()
+        let why = match unusual.kind {
+            UnusualKind::Message | UnusualKind::Nothing if unusual.closes => {
+                return Flow::Break(());
             }
-            Err(unusual) => self.respond_unusual(write, unusual),
-        }
+            UnusualKind::Message | UnusualKind::Nothing => return Flow::Continue(()),
+            UnusualKind::Error(text) => text,
+            UnusualKind::Unencodable(error) => cannot_encode("greeting", &error),
+            UnusualKind::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
+        };
+        self.close_with(&going_away(&why));
+        Flow::Break(())
     }
 
     /// Responds to a request with something other than one ordinary reply.
     #[cold]
-    fn respond_unusual(&mut self, write: &mut WriteBuffer, unusual: Unusual) -> Flow {
+    pub(super) fn unusual(&mut self, Unusual { kind, closes }: Unusual) -> Flow {
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
-        let last = Occasion::LastReply("this was the last reply");
-        let (rejection, closes) = match unusual {
-            Unusual::Nothing { closes: false } => {
+        let rejection = match kind {
+            UnusualKind::Message | UnusualKind::Nothing if !closes => {
                 self.unsent.served += 1;
-                return after_response::<P::Framing>();
+                return self.after_response();
+            }
+            UnusualKind::Message => {
+                self.unsent.served += 1;
+                self.close_with_frame(LAST_REPLY);
+                return Flow::Break(());
             }
             // A final rejection would say that this request was not executed.
-            Unusual::Nothing { closes: true } => {
+            UnusualKind::Nothing => {
                 self.unsent.served += 1;
                 return Flow::Break(());
             }
-            Unusual::Last => {
-                self.unsent.served += 1;
-                return self.write_rejection(write, last);
-            }
-            Unusual::Error { text, closes } => (Rejection::error(text), closes),
-            Unusual::Encode { error, closes } => (failed(cannot_encode("reply", &error)), closes),
-            Unusual::Frame { error, closes } => {
-                (failed(cannot_send::<P::Framing>("reply", &error)), closes)
-            }
+            UnusualKind::Error(text) => Rejection::error(text),
+            UnusualKind::Unencodable(error) => failed(cannot_encode("reply", &error)),
+            UnusualKind::Unsendable(error) => failed(cannot_send::<P::Framing>("reply", &error)),
         };
-        let flow = self.write_rejection(write, Occasion::Request(rejection));
-        if !closes || flow.is_break() {
-            return flow;
-        }
-        self.write_rejection(write, last)
+        self.reject(&rejection)?;
+        self.close_if_last(closes)
     }
 
-    /// Writes a rejection as its [`Occasion`] requires.
+    /// Responds to a request with a rejection.
     #[cold]
-    pub(super) fn write_rejection(&mut self, write: &mut WriteBuffer, occasion: Occasion) -> Flow {
-        let (rejection, may_use_message) = match occasion {
-            Occasion::Request(rejection) if !rejection.kind().is_final() => {
-                return self.reject_request(write, &rejection);
-            }
-            Occasion::Request(rejection) => {
-                self.unsent.count(rejection.kind());
-                (rejection, true)
-            }
-            Occasion::Closing(rejection, peer) => (rejection, peer == PeerKind::Ours),
-            Occasion::LastReply(why) => (going_away(why), false),
-        };
-        tracing::debug!(reason = %rejection, "closing the connection");
-        if !write.append(|out| self.framing.reject(out, &rejection)) && may_use_message {
-            self.write_protocol_rejection(write, &rejection);
+    pub(super) fn reject(&mut self, rejection: &Rejection) -> Flow {
+        let kind = rejection.kind();
+        if kind.is_final() {
+            self.unsent.count(kind);
+            self.close_with(rejection);
+            return Flow::Break(());
         }
-        Flow::Break(())
-    }
-
-    /// Responds to a request with a rejection. Closes the connection if there is no frame or message for it.
-    fn reject_request(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
-        let written = if write.append(|out| self.framing.reject(out, rejection)) {
-            ProtocolRejection::Written
-        } else {
-            self.write_protocol_rejection(write, rejection)
-        };
-        match (&written, rejection.kind()) {
-            (ProtocolRejection::None, RejectionKind::Error) => {
-                return self.error_as_reply(write, rejection);
+        let written = self.write_rejection(rejection);
+        match (&written, kind) {
+            (WrittenRejection::None, RejectionKind::Error) => {
+                return self.error_as_reply(rejection);
             }
-            (ProtocolRejection::Failed, RejectionKind::Error) => {
+            (WrittenRejection::Failed, RejectionKind::Error) => {
                 self.unsent.count(RejectionKind::Failed);
             }
             (_, kind) => self.unsent.count(kind),
         }
         match written {
-            ProtocolRejection::Written => {
+            WrittenRejection::Written => {
                 tracing::debug!(reason = %rejection, "answered without a reply");
-                after_response::<P::Framing>()
+                self.after_response()
             }
             // If this request got no response, the peer would match the next reply to it.
-            ProtocolRejection::None => {
+            WrittenRejection::None => {
                 log_unsent(rejection);
                 Flow::Break(())
             }
-            ProtocolRejection::Last | ProtocolRejection::Failed => Flow::Break(()),
+            WrittenRejection::Last | WrittenRejection::Failed => Flow::Break(()),
         }
-    }
-
-    /// Writes a rejection as the protocol's message for it. Catches a panic of the protocol.
-    fn write_protocol_rejection(
-        &mut self,
-        write: &mut WriteBuffer,
-        rejection: &Rejection,
-    ) -> ProtocolRejection {
-        let Self {
-            shared, framing, ..
-        } = self;
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            write.prepare();
-            let message = shared.protocol.reject_with(rejection)?;
-            Some(write.message(framing, shared.limits.frame_len, |out| message.encode(out)))
-        }));
-        if written.is_err() {
-            write.prepare();
-        }
-        ProtocolRejection::of(written, rejection)
     }
 
     /// Sends the text of a function's error as its reply, where the framing has no rejection frames.
-    fn error_as_reply(&mut self, write: &mut WriteBuffer, rejection: &Rejection) -> Flow {
+    fn error_as_reply(&mut self, rejection: &Rejection) -> Flow {
         if P::Framing::TYPED {
             log_unsent(rejection);
             self.unsent.failed += 1;
             return Flow::Break(());
         }
         let mut write_text = |text: &dyn Fn(&mut Writer<'_>)| {
-            write.message(&mut self.framing, self.shared.limits.frame_len, |out| {
+            self.message(|out| {
                 text(out);
                 Ok(())
             })
@@ -284,45 +196,69 @@ impl<P: ServerProtocol> Responder<P> {
             return Flow::Break(());
         }
         self.unsent.served += 1;
-        after_response::<P::Framing>()
+        self.after_response()
     }
 
-    /// Counts a received request, or a bad frame in its place. Closes the listener of a once server.
-    #[inline]
-    pub(super) fn begin_request(&self, tally: &Tally) {
-        tally.count_received();
+    /// Writes why the server closes the connection.
+    fn close_with(&mut self, rejection: &Rejection) {
+        tracing::debug!(reason = %rejection, "closing the connection");
+        self.write_rejection(rejection);
+    }
+
+    /// Writes why the server closes the connection, if the framing has a frame for it.
+    fn close_with_frame(&mut self, why: &str) {
+        let rejection = going_away(why);
+        tracing::debug!(reason = %rejection, "closing the connection");
+        self.write_frame(&rejection);
+    }
+
+    /// Returns whether the connection goes on after a response. Closes that of a once server.
+    #[cold]
+    pub(super) fn after_response(&mut self) -> Flow {
+        if !P::Framing::PERSISTENT {
+            return Flow::Break(());
+        }
         if self.shared.is_once {
-            self.shared.listener.close();
+            self.close_with_frame("this server answers one request");
+            return Flow::Break(());
         }
+        Flow::Continue(())
     }
 
-    /// Closes the connection after the first response, if the server gives only one.
-    #[inline]
-    pub(super) fn close_after_first(&mut self, write: &mut WriteBuffer, flow: Flow) -> Flow {
-        if flow.is_continue() && self.shared.is_once {
-            let last = Occasion::LastReply("this server answers one request");
-            return self.write_rejection(write, last);
+    /// Closes the connection after a reply with which it `closes`.
+    fn close_if_last(&mut self, closes: bool) -> Flow {
+        if closes {
+            self.close_with_frame(LAST_REPLY);
+            return Flow::Break(());
         }
-        flow
+        Flow::Continue(())
     }
 
+    /// Closes the connection if it has a session, which may be half changed by a function that did not
+    /// end.
+    fn close_if_session_poisoned(&mut self) -> Flow {
+        if size_of::<P::Session>() == 0 {
+            return Flow::Continue(());
+        }
+        self.close_with(&going_away("the session was lost with the failed request"));
+        Flow::Break(())
+    }
+}
+
+/// What else happens to a request or a connection.
+impl<P: ServerProtocol> Responder<'_, P> {
     /// Answers bytes that are not a frame: another protocol in its own terms, a peer of ours as for any
     /// other rejection. The connection then closes.
     #[cold]
-    pub(super) fn bad_frame(
-        &mut self,
-        tally: &Tally,
-        write: &mut WriteBuffer,
-        error: &FrameError,
-        unread: &[u8],
-    ) {
-        self.begin_request(tally);
+    pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
+        self.begin_request();
         self.unsent.rejected += 1;
-        let is_ours = !error.is_other_protocol() && peer_kind(tally, unread) == PeerKind::Ours;
-        let is_written = write.append(|out| self.framing.answer_error(out, error))
-            || is_ours
-                && self.write_protocol_rejection(write, &error.rejection())
-                    != ProtocolRejection::None;
+        let is_other = error.is_other_protocol() || self.seems_other(unread);
+        let is_written = self
+            .write
+            .append(|out| self.framing.answer_error(out, error))
+            || !is_other
+                && self.write_protocol_rejection(&error.rejection()) != WrittenRejection::None;
         if is_written {
             tracing::debug!(reason = %error, "the peer sent no valid frame");
         } else {
@@ -332,142 +268,140 @@ impl<P: ServerProtocol> Responder<P> {
 
     /// Responds to a request whose function was dropped while it waited.
     #[cold]
-    pub(super) fn interrupted(&mut self, write: &mut WriteBuffer, interrupt: Interrupt) -> Flow {
-        let limits = &self.shared.limits;
+    pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Flow {
+        let Limits {
+            request,
+            half_close,
+            ..
+        } = self.shared.limits;
         match interrupt {
             Interrupt::TimedOut => {
-                let text = format!("no reply within {} (`request_timeout`)", limits.request);
-                self.write_rejection(write, failed_request(RejectionKind::TimedOut, text))?;
-                self.close_if_session_poisoned(write)
+                let text = format!("no reply within {request} (`request_timeout`)");
+                self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
+                return self.close_if_session_poisoned();
             }
             Interrupt::HalfClosed => {
-                let limit = limits.half_close;
                 let text = format!(
-                    "no reply within {limit} after the end of the input (`half_close_timeout`)"
+                    "no reply within {half_close} after the end of the input (`half_close_timeout`)"
                 );
-                let _: Flow =
-                    self.write_rejection(write, failed_request(RejectionKind::TimedOut, text));
+                self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
                 // *Timed out* is not final.
-                let closes = "the time after the end of the input is over";
-                self.write_rejection(write, Occasion::LastReply(closes))
+                self.close_with_frame("the time after the end of the input is over");
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted => {
-                let failed = "the server ended before the reply";
-                let failed = Rejection::new(RejectionKind::Failed, failed);
-                let _: Flow =
-                    self.write_rejection(write, Occasion::Closing(failed, PeerKind::Ours));
+                let text = "the server ended before the reply";
+                self.close_with(&Rejection::new(RejectionKind::Failed, text));
                 // The frame above is not final, so framings with rejection frames send a final one as well.
-                self.write_rejection(write, Occasion::LastReply("the server ended"))
+                self.close_with_frame("the server ended");
             }
         }
+        Flow::Break(())
     }
 
-    /// Writes why a connection stops waiting for a request, or for the rest of one.
+    /// Writes why the connection stops waiting for a request, or for the rest of one.
     #[cold]
-    pub(super) fn wait_ended(
-        &mut self,
-        tally: &Tally,
-        read: &ReadBuffer,
-        why: WaitEnd,
-        write: &mut WriteBuffer,
-    ) {
-        let is_idle = !read.has_started();
+    pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: WaitEnd) {
         // A message that is being skipped was rejected before.
-        let is_request = !is_idle && !read.is_skipping();
-        if is_request {
-            self.begin_request(tally);
+        if read.has_started() && !read.is_skipping() {
+            self.begin_request();
             self.unsent.rejected += 1;
         }
-        let idle = |text| Rejection::new(RejectionKind::Idle, text);
-        let rejection = match why {
-            WaitEnd::Draining if is_idle => going_away("the server is stopping"),
-            WaitEnd::Draining => {
-                going_away("the server is stopping, and the frame was not complete")
-            }
-            WaitEnd::OutOfMemory => {
-                Rejection::busy("the server has no memory for a frame of this size")
-            }
-            WaitEnd::TimedOut if is_idle => {
-                let limit = self.shared.limits.idle;
-                idle(format!("nothing arrived for {limit} (`idle_timeout`)"))
-            }
-            WaitEnd::TimedOut => {
-                let limit = frame_limit(&self.shared.limits, read);
-                idle(format!(
-                    "the frame was not complete after {limit} (`frame_timeout`)"
-                ))
-            }
-        };
-        let unread = read.input(self.frame_len(), Side::Server);
-        let peer = peer_kind(tally, unread.bytes());
-        let _: Flow = self.write_rejection(write, Occasion::Closing(rejection, peer));
-        if why == WaitEnd::OutOfMemory {
-            // *Busy* is not final.
-            let closes = Occasion::LastReply("the rest of the frame was not read");
-            let _: Flow = self.write_rejection(write, closes);
+        let limits = &self.shared.limits;
+        let rejection = why_wait_ended(limits, read, why);
+        let unread = read.input(limits.frame_len, Side::Server);
+        if self.seems_other(unread.bytes()) {
+            tracing::debug!(reason = %rejection, "closing the connection");
+            self.write_frame(&rejection);
+        } else {
+            self.close_with(&rejection);
+        }
+        if !rejection.kind().is_final() {
+            self.close_with_frame("the rest of the frame was not read");
         }
     }
 
-    /// Responds to a request whose function panicked.
+    /// Responds to the request whose function panicked.
     #[cold]
-    pub(super) fn panicked(&mut self, tally: &Tally, write: &mut WriteBuffer) -> Flow {
-        write.prepare();
-        if self.unsent.sum() == tally.unanswered() {
+    pub(super) fn panicked(&mut self) -> Flow {
+        let closes = self.write.closes();
+        self.write.prepare();
+        if self.unsent.sum() == self.tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
-            let failed = going_away("the server failed");
-            return self.write_rejection(write, Occasion::Closing(failed, PeerKind::Ours));
+            self.close_with(&going_away("the server failed"));
+            return Flow::Break(());
         }
-        self.write_rejection(
-            write,
-            failed_request(RejectionKind::Failed, "the function panicked"),
-        )?;
-        self.close_if_session_poisoned(write)?;
-        self.close_after_first(write, Flow::Continue(()))
+        let text = "the function panicked";
+        self.reject(&Rejection::new(RejectionKind::Failed, text))?;
+        self.close_if_last(closes)?;
+        self.close_if_session_poisoned()
     }
 
     /// Responds to a request whose function waits although its protocol says that it never does.
     #[cold]
-    pub(super) fn must_not_wait(&mut self, write: &mut WriteBuffer) -> Flow {
+    pub(super) fn must_not_wait(&mut self) -> Flow {
         let text = "the function waits, and its protocol says that it does not (`WAITS`)";
-        self.write_rejection(write, failed_request(RejectionKind::Failed, text))?;
-        self.close_if_session_poisoned(write)
+        self.reject(&Rejection::new(RejectionKind::Failed, text))?;
+        self.close_if_session_poisoned()
     }
 
-    /// Closes the connection if it has a session, which may be half changed by a function that did not
-    /// end.
-    fn close_if_session_poisoned(&mut self, write: &mut WriteBuffer) -> Flow {
-        if size_of::<P::Session>() == 0 {
-            return Flow::Continue(());
+    /// Returns `true` if the peer has sent nothing but bytes that look like another protocol.
+    fn seems_other(&self, unread: &[u8]) -> bool {
+        self.tally.requests().received <= 1 && seems_other_protocol(unread)
+    }
+}
+
+/// The encoding.
+impl<P: ServerProtocol> Responder<'_, P> {
+    /// Frames the message that `encode` writes.
+    fn message(
+        &mut self,
+        encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), Unusual> {
+        let limit = self.shared.limits.frame_len;
+        self.write.message(self.framing, limit, encode)
+    }
+
+    /// Writes a rejection as the framing's frame for it, or as the protocol's message.
+    fn write_rejection(&mut self, rejection: &Rejection) -> WrittenRejection {
+        if self.write_frame(rejection) {
+            return WrittenRejection::Written;
         }
-        let lost = going_away("the session was lost with the failed request");
-        self.write_rejection(write, Occasion::Closing(lost, PeerKind::Ours))
+        self.write_protocol_rejection(rejection)
+    }
+
+    /// Writes a rejection as the framing's frame for it. Returns `false` if it has none.
+    fn write_frame(&mut self, rejection: &Rejection) -> bool {
+        self.write.append(|out| self.framing.reject(out, rejection))
+    }
+
+    /// Writes a rejection as the protocol's message for it. Catches a panic of the protocol.
+    fn write_protocol_rejection(&mut self, rejection: &Rejection) -> WrittenRejection {
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            self.write.prepare();
+            let message = self.shared.protocol.reject_with(rejection)?;
+            Some(self.message(|out| message.encode(out)))
+        }));
+        if written.is_err() {
+            self.write.prepare();
+        }
+        WrittenRejection::of(written, rejection)
     }
 }
 
-/// Judges by its `unread` bytes whether a peer speaks our protocol.
-fn peer_kind(tally: &Tally, unread: &[u8]) -> PeerKind {
-    let is_first = tally.requests().received <= 1;
-    if is_first && seems_other_protocol(unread) {
-        return PeerKind::Other;
-    }
-    PeerKind::Ours
-}
-
-fn failed_request(kind: RejectionKind, text: impl Into<String>) -> Occasion {
-    Occasion::Request(Rejection::new(kind, text))
-}
-
-impl ProtocolRejection {
-    /// Classifies the result of encoding the message, or the panic it ended in.
+impl WrittenRejection {
+    /// Classifies the result of encoding the protocol's message, or the panic it ended in.
     fn of(written: thread::Result<Option<Result<(), Unusual>>>, rejection: &Rejection) -> Self {
         let why = match written {
             Ok(None) => return Self::None,
-            Ok(Some(Ok(()) | Err(Unusual::Nothing { closes: false }))) => return Self::Written,
-            Ok(Some(Err(Unusual::Last | Unusual::Nothing { closes: true }))) => return Self::Last,
-            Ok(Some(Err(Unusual::Error { text, .. }))) => text,
-            Ok(Some(Err(Unusual::Encode { error, .. }))) => error.to_string(),
-            Ok(Some(Err(Unusual::Frame { error, .. }))) => error.to_string(),
+            Ok(Some(Ok(()))) => return Self::Written,
+            Ok(Some(Err(Unusual { kind, closes }))) => match kind {
+                UnusualKind::Message | UnusualKind::Nothing if closes => return Self::Last,
+                UnusualKind::Message | UnusualKind::Nothing => return Self::Written,
+                UnusualKind::Error(text) => text,
+                UnusualKind::Unencodable(error) => error.to_string(),
+                UnusualKind::Unsendable(error) => error.to_string(),
+            },
             Err(payload) => format!("panic: {}", panic_text(payload)),
         };
         let why = Escaped(why.as_bytes(), why.len());
@@ -476,18 +410,32 @@ impl ProtocolRejection {
     }
 }
 
-/// Returns whether a connection of this framing goes on after a response.
-#[inline]
-fn after_response<F: Framing>() -> Flow {
-    if F::PERSISTENT {
-        Flow::Continue(())
-    } else {
-        Flow::Break(())
+/// Returns what a peer is told when its connection stops waiting.
+fn why_wait_ended(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection {
+    let idle = |text| Rejection::new(RejectionKind::Idle, text);
+    match why {
+        WaitEnd::Draining if read.has_started() => {
+            going_away("the server is stopping, and the frame was not complete")
+        }
+        WaitEnd::Draining => going_away("the server is stopping"),
+        WaitEnd::OutOfMemory => {
+            Rejection::busy("the server has no memory for a frame of this size")
+        }
+        WaitEnd::TimedOut if read.has_started() => {
+            let limit = frame_limit(limits, read);
+            idle(format!(
+                "the frame was not complete after {limit} (`frame_timeout`)"
+            ))
+        }
+        WaitEnd::TimedOut => {
+            let limit = limits.idle;
+            idle(format!("nothing arrived for {limit} (`idle_timeout`)"))
+        }
     }
 }
 
 /// Returns the final rejection of a server that closes the connection.
-pub(super) fn going_away(text: &str) -> Rejection {
+fn going_away(text: &str) -> Rejection {
     Rejection::new(RejectionKind::GoingAway, text)
 }
 
