@@ -1,6 +1,6 @@
 //! What was probably meant by a word that is not an option.
 
-use super::options::Attribute;
+use super::options::Side;
 use crate::syntax::upper_camel;
 
 /// What is set by methods of servers and clients.
@@ -14,8 +14,8 @@ const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
 const FRAMINGS: &str = "CrlfLines LengthPrefixed Lines Netstrings Raw UntilEof";
 
 /// Returns what to write for a word that is not an option.
-pub(super) fn unknown(attribute: Attribute, word: &str) -> String {
-    let names = attribute.options().iter().map(|option| option.name);
+pub(super) fn unknown(side: Side, word: &str) -> String {
+    let names = side.options().iter().map(|option| option.name);
     let names: Vec<_> = names.collect();
     if SETTINGS.split(' ').any(|setting| setting == word) {
         format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")

@@ -14,7 +14,7 @@ use syn::{
 
 pub(crate) use self::{
     guesses::nearest,
-    options::{Args, Attribute},
+    options::{Args, Side},
 };
 use self::{
     guesses::{library_type, unknown},
@@ -22,14 +22,14 @@ use self::{
 };
 use crate::{
     errors::Errors,
-    syntax::{ShowGroups, at_comma, starts_with, take_until},
+    syntax::{IntoModule, ShowGroups, at_comma, starts_with, take_until},
 };
 
 impl Args {
     /// Parses all options; a mistake in one does not hide those in others.
-    pub(crate) fn parse(attribute: Attribute, tokens: TokenStream, errors: &mut Errors) -> Self {
+    pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self {
-            attribute,
+            side,
             ..Self::default()
         };
         let parse = |input: ParseStream<'_>| args.parse_all(input, errors);
@@ -41,6 +41,16 @@ impl Args {
     /// Returns the name of an option as it is written, if the option is given.
     pub(crate) fn given(&self, option: &str) -> Option<&Ident> {
         self.given.iter().find(|given| *given == option)
+    }
+
+    /// Lets the paths in the options that name types mean inside of a module what they mean around it.
+    pub(crate) fn move_into_module(&mut self) {
+        for ty in self.framing.iter_mut().chain(&mut self.format) {
+            IntoModule.visit_type_mut(ty);
+        }
+        if let Some(path) = &mut self.library.0 {
+            IntoModule.visit_path_mut(path);
+        }
     }
 
     fn parse_all(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> Result<()> {
@@ -64,7 +74,7 @@ impl Args {
             Error::new(wrong.span(), expected)
         })?;
         let text = word.to_string();
-        if let Some(option) = self.attribute.option(&text) {
+        if let Some(option) = self.side.option(&text) {
             return self.parse_option(option, word, input);
         }
         let is_name = at_comma(input) && starts_with(&text, char::is_uppercase);
@@ -78,15 +88,14 @@ impl Args {
 
     /// Says what to write instead of a word that is neither an option nor the name.
     fn unknown(&self, word: &str, input: ParseStream<'_>) -> String {
-        let attribute = self.attribute;
-        let name = attribute.name();
+        let name = self.side.attribute();
         let is_alone = at_comma(input);
         if is_alone && let Some((option, ty)) = library_type(word) {
             format!("`{ty}` is a {option}: write `{option} = {ty}`")
         } else if is_alone && starts_with(word, char::is_uppercase) {
             format!("the name comes first: write `{name}({word}, …)`")
         } else {
-            unknown(attribute, word)
+            unknown(self.side, word)
         }
     }
 

@@ -5,13 +5,13 @@ use quote::{ToTokens as _, quote};
 use syn::{Attribute as Attr, FnArg, parse_quote};
 
 use crate::{
-    args::{Args, Attribute},
+    args::{Args, Side},
     item::{Function, Module, ModuleItem},
     model::parameter::is_ours,
 };
 
 /// Writes a protocol function.
-pub(super) fn without_helpers(args: &Args, function: &Function) -> TokenStream {
+pub(super) fn function(args: &Args, function: &Function) -> TokenStream {
     let is_helper = |attr: &&Attr| attr.path().is_ident("blocking");
     let attrs = function.attrs.iter().filter(|attr| !is_helper(attr));
     // The attribute that comes next removes the helpers.
@@ -47,11 +47,11 @@ pub(super) fn without_helpers(args: &Args, function: &Function) -> TokenStream {
 pub(super) fn module(args: &Args, module: &Module, generated: &TokenStream) -> TokenStream {
     let (attrs, inner, vis) = (&module.attrs, &module.inner, &module.vis);
     let (keyword, ident) = (&module.keyword, &module.ident);
-    let is_client = args.attribute == Attribute::Client;
+    let is_client = args.side == Side::Client;
     let items = module.items.iter().map(|item| match item {
         ModuleItem::Operation(_) | ModuleItem::Helper(_) if is_client => TokenStream::new(),
         ModuleItem::Operation(function) => {
-            let function = without_helpers(args, function);
+            let function = self::function(args, function);
             quote! {
                 #[allow(private_interfaces, unreachable_pub, reason = "the messages say so")]
                 #function

@@ -2,13 +2,29 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
-use syn::{Expr, Type};
+use syn::{Expr, Lifetime, Type};
 
 use crate::{aim::at, args::Args};
 
 /// An identifier that the user's code can name.
 pub(super) fn generated(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
+}
+
+/// A generated type, which has a lifetime if it borrows.
+pub(super) struct GeneratedType {
+    pub(super) ident: Ident,
+    pub(super) borrows: bool,
+}
+
+impl GeneratedType {
+    /// Returns the type with this lifetime, if it has one.
+    pub(super) fn with(&self, lifetime: &str) -> TokenStream {
+        let (ident, span) = (&self.ident, Span::mixed_site());
+        let lifetime = Lifetime::new(lifetime, span);
+        let lifetime = self.borrows.then(|| quote_spanned!(span=> <#lifetime>));
+        quote_spanned!(span=> #ident #lifetime)
+    }
 }
 
 /// The name of one of several arguments.

@@ -4,91 +4,107 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
 use super::{
-    call::{call, state},
-    checks::Requirements,
-    messages::{bound_arguments, bound_request, messages},
+    call::{Call, state},
+    messages::{argument_variables, contract_item, request_variant},
     parts::{encoder, framing, generated, or_else},
-    shape::{Origin, Shape},
+    protocol_type::{declare, implement, message_items},
+    requirements::{Requirement, Requirements},
 };
 use crate::{
     aim::at,
     args::Args,
     model::{
         Field,
-        operations::Operations,
-        server::{Protocol, ServerFunction, Session},
+        handler::Session,
+        operations::{Operation, Operations},
+        server::{Protocol, ServerFunction},
     },
 };
 
 /// Writes the protocol of a function.
-pub(super) fn function(args: &Args, function: &ServerFunction<'_>) -> TokenStream {
-    let (protocol, handler) = (&function.protocol, &function.handler);
-    let origin = Origin::function(handler.function);
-    let shape = shape(args, protocol, origin, function.is_valid);
-    let [request_alias, request] = shape.message_type("Request", function.request.as_ref());
-    let [reply_alias, reply] = shape.message_type("Reply", function.reply.as_ref());
-    let answer = function.is_valid.then(|| {
-        let request = Ident::new("request", at(protocol.place));
-        call(args, protocol, handler, vec![request], |reply| reply)
+pub(super) fn function(server: &ServerFunction<'_>) -> TokenStream {
+    let ty = &server.protocol.ty;
+    let span = at(&ty.name);
+    let private = ty.args.library.at(span);
+    let framing = framing(ty.args, span);
+    let format = or_else(
+        ty.args.format.as_ref(),
+        quote_spanned!(span=> #private::Plain),
+    );
+    let [request_alias, request] = message_items(ty, "Request", &server.request);
+    let [reply_alias, reply] = message_items(ty, "Reply", &server.reply);
+    let answer = ty.is_valid.then(|| {
+        let request = Ident::new("request", at(ty.place));
+        let Call { extractions, value } =
+            Call::new(&server.protocol, &server.handler, vec![request]);
+        quote_spanned! {at(ty.place)=>
+            #extractions
+            ::core::result::Result::Ok(#value)
+        }
     });
     let server = Server {
-        args,
-        protocol,
-        messages: quote!(#request #reply),
+        args: ty.args,
+        protocol: &server.protocol,
+        messages: quote_spanned! {span=>
+            type Framing = #framing;
+            type Format = #format;
+            #request
+            #reply
+        },
         answer,
     };
-    server.declare(&shape, &quote!(#request_alias #reply_alias))
+    server.declare(&quote!(#request_alias #reply_alias))
 }
 
-/// Writes the protocol of all operations.
-pub(super) fn module(args: &Args, operations: &Operations<'_>) -> TokenStream {
-    let (module, protocol) = (operations.module, &operations.protocol);
-    let span = at(&module.ident);
-    let (request, reply) = (generated("Request"), generated("Reply"));
-    let answer = operations.is_valid.then(|| {
-        let arms = operations.list.iter().map(|operation| {
-            let span = at(&operation.handler.function.sig.ident);
-            let (message, variant) = (bound_request(operation, span), &operation.variant);
-            let arguments = bound_arguments(operation, span);
-            let wrap = |value| quote_spanned!(span=> #reply::#variant(#value));
-            let answer = call(args, protocol, &operation.handler, arguments, wrap);
-            quote_spanned!(span=> #request::#message => { #answer })
-        });
+/// Writes the protocol of all operations, whose contract says what the messages are.
+pub(super) fn module(operations: &Operations<'_>, protocol: &Protocol<'_>) -> TokenStream {
+    let ty = &protocol.ty;
+    let span = at(ty.place);
+    let answer = ty.is_valid.then(|| {
+        let arms = operations
+            .list
+            .iter()
+            .map(|operation| answer(protocol, operation));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let messages = messages(operations).map(|message| message.item(span));
+    let item = |name: &str| contract_item(ty.args, name);
+    let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
     let server = Server {
-        args,
+        args: ty.args,
         protocol,
-        messages: quote!(#(#messages)*),
+        messages: quote_spanned! {span=>
+            type Framing = #framing;
+            type Format = #format;
+            type Request<'exchange> = #request<'exchange>;
+            type Reply<'exchange> = #reply<'exchange>;
+        },
         answer,
     };
-    let shape = shape(args, protocol, Origin::module(module), operations.is_valid);
-    let declared = server.declare(&shape, &TokenStream::new());
-    let private = args.library.at(span);
+    let declared = server.declare(&TokenStream::new());
+    let private = ty.args.library.at(span);
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
-fn shape<'a>(
-    args: &'a Args,
-    protocol: &'a Protocol<'_>,
-    origin: Origin,
-    is_valid: bool,
-) -> Shape<'a> {
-    Shape {
-        args,
-        origin,
-        name: &protocol.name,
-        generics: &protocol.generics,
-        fields: &protocol.fields,
-        is_valid,
+/// Writes the arm that answers the request of an operation.
+fn answer(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
+    let span = at(&operation.handler.function.sig.ident);
+    let [request, reply] = ["Request", "Reply"].map(generated);
+    let (message, variant) = (request_variant(operation, span), &operation.variant);
+    let arguments = argument_variables(operation, span);
+    let Call { extractions, value } = Call::new(protocol, &operation.handler, arguments);
+    quote_spanned! {span=>
+        #request::#message => {
+            #extractions
+            ::core::result::Result::Ok(#reply::#variant(#value))
+        }
     }
 }
 
+/// The implementation for a function or for a module.
 struct Server<'a> {
     args: &'a Args,
     protocol: &'a Protocol<'a>,
-    /// The associated types `Request` and `Reply`.
+    /// The associated types of framing, format and messages.
     messages: TokenStream,
     /// Answers a request: an expression with `info`, `session` and `request` in scope, which may contain
     /// `?` and `.await`. There is none if a function is wrong.
@@ -97,57 +113,56 @@ struct Server<'a> {
 
 impl Server<'_> {
     /// Writes the type and its implementation, after the declarations that the messages need.
-    fn declare(&self, shape: &Shape<'_>, declarations: &TokenStream) -> TokenStream {
-        let span = at(shape.name);
-        let types = self.types(span);
+    fn declare(&self, declarations: &TokenStream) -> TokenStream {
+        let ty = &self.protocol.ty;
+        let span = at(&ty.name);
+        let types = self.types();
         let methods = match &self.answer {
             Some(answer) => self.methods(answer),
             None => self.stubs(),
         };
         let items = quote_spanned!(span=> #types #methods);
-        let implementation = shape.implement(span, &self.requirements(shape), &items);
-        shape.declare(&quote_spanned!(span=> #declarations #implementation))
+        let implementation = implement(ty, span, &self.requirements(), &items);
+        declare(ty, &quote_spanned!(span=> #declarations #implementation))
     }
 
     /// What the types must be, as far as the functions are right: each state and each type parameter
     /// can be shared, and a session can be sent from thread to thread.
-    fn requirements<'s>(&self, shape: &'s Shape<'s>) -> Requirements<'s> {
-        let mut requirements = Requirements::new(shape, "State");
+    fn requirements(&self) -> Requirements<'_> {
+        let protocol = self.protocol;
+        let mut requirements = Requirements::new(&protocol.ty, Requirement::State);
         if self.answer.is_some() {
-            for state in &self.protocol.states {
-                requirements.add(&state.ty, "State", "assert_state");
+            for state in &protocol.states {
+                requirements.add(&state.ty, Requirement::State);
             }
-            if let Some(session) = &self.protocol.session {
-                requirements.add(&session.ty, "SendField", "assert_send_field");
+            if let Some(session) = &protocol.session {
+                requirements.add(&session.ty, Requirement::SendField);
             }
         }
         requirements
     }
 
-    fn types(&self, span: Span) -> TokenStream {
-        let args = self.args;
-        let private = args.library.at(span);
-        let framing = framing(args, span);
-        let format = or_else(args.format.as_ref(), quote_spanned!(span=> #private::Plain));
+    /// The associated types, and what the options declare.
+    fn types(&self) -> TokenStream {
+        let ty = &self.protocol.ty;
+        let span = at(&ty.name);
         let session = self.protocol.session.as_ref().map_or_else(
             || quote_spanned!(span=> type Session = ();),
             |Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;),
         );
         let messages = &self.messages;
-        let half_close = args.given("half_close").map(at);
+        let half_close = ty.args.given("half_close").map(at);
         let half_close =
             half_close.map(|span| quote_spanned!(span=> const ENDS_AT_HALF_CLOSE: bool = true;));
         quote_spanned! {span=>
-            type Framing = #framing;
-            type Format = #format;
-            #session
             #messages
+            #session
             #half_close
         }
     }
 
     fn methods(&self, answer: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.name);
+        let span = at(&self.protocol.ty.name);
         let waits =
             (!self.protocol.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
@@ -158,17 +173,17 @@ impl Server<'_> {
 
     /// The methods of a function that is wrong.
     fn stubs(&self) -> TokenStream {
-        let stub = quote_spanned!(at(self.protocol.place)=> ::core::unimplemented!());
+        let stub = quote_spanned!(at(self.protocol.ty.place)=> ::core::unimplemented!());
         let [open_session, process_request] =
             [self.open_session(&stub), self.process_request(&stub)];
-        quote_spanned!(at(&self.protocol.name)=> #open_session #process_request)
+        quote_spanned!(at(&self.protocol.ty.name)=> #open_session #process_request)
     }
 
     fn process_request(&self, answer: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.name);
+        let span = at(&self.protocol.ty.name);
         let private = self.args.library.at(span);
         // That the future is not `Send` is reported at the place of its type and of the block.
-        let place = at(self.protocol.place);
+        let place = at(self.protocol.ty.place);
         let future = quote_spanned! {place=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
@@ -191,7 +206,7 @@ impl Server<'_> {
     }
 
     fn open_session(&self, body: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.name);
+        let span = at(&self.protocol.ty.name);
         let private = self.args.library.at(span);
         quote_spanned! {span=>
             fn open_session(&self, peer: &#private::Peer) -> Self::Session {
@@ -216,7 +231,7 @@ impl Server<'_> {
     fn greeting(&self) -> Option<TokenStream> {
         let Self { args, protocol, .. } = self;
         let greeting = args.greeting.as_ref()?;
-        let span = at(protocol.place);
+        let span = at(protocol.ty.place);
         let private = args.library.at(span);
         let scope = self.scope();
         let session = protocol
@@ -260,7 +275,7 @@ impl Server<'_> {
 
     /// Brings the peer and the states into the scope of an expression of the user's.
     fn scope(&self) -> TokenStream {
-        let span = at(self.protocol.place);
+        let span = at(self.protocol.ty.place);
         let peer = Ident::new("peer", Span::call_site());
         let states = self.protocol.states.iter().map(|known| {
             let (Field { name, ty }, value) = (known, state(known, span));

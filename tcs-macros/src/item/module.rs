@@ -10,7 +10,7 @@ use syn::{
 };
 
 use super::function::{Function, at_item};
-use crate::{errors::Errors, syntax::Deeper};
+use crate::{errors::Errors, syntax::IntoModule};
 
 /// The names of the types that are generated in a module.
 pub(crate) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
@@ -77,7 +77,7 @@ impl Module {
         match self.vis.clone() {
             Visibility::Inherited => quote!(pub(super)),
             Visibility::Restricted(mut vis) => {
-                Deeper(1).visit_path_mut(&mut vis.path);
+                IntoModule.visit_path_mut(&mut vis.path);
                 vis.in_token = Some(<Token![in]>::default());
                 vis.into_token_stream()
             }

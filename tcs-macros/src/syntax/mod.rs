@@ -11,7 +11,7 @@ use syn::{Token, parse::ParseStream};
 
 pub(crate) use self::{
     groups::ShowGroups,
-    paths::Deeper,
+    paths::IntoModule,
     types::{bare, find_impl, is_named, is_unsized, mentions, same},
     words::{is_one_of, is_type_name, starts_with, upper_camel},
 };

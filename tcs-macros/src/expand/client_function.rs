@@ -6,37 +6,36 @@ use syn::{Expr, ReturnType, Type};
 
 use super::{
     call::turbofish,
-    checks::Requirements,
-    parts::{encoder, or_else},
-    shape::{Origin, Shape},
+    parts::encoder,
+    protocol_type::{declare, implement, message_items},
+    requirements::{Requirement, Requirements},
 };
 use crate::{
     aim::at,
     args::Args,
-    model::{Field, client::ClientFunction},
+    model::{
+        Field,
+        client_function::{ClientFunction, Half},
+    },
     syntax::lifetimes,
 };
 
 /// Writes the protocol of a function.
-pub(super) fn function(args: &Args, function: &ClientFunction<'_>) -> TokenStream {
+pub(super) fn expand(model: &ClientFunction<'_>) -> TokenStream {
+    let ty = &model.ty;
     let client = Client {
-        args,
-        model: function,
+        args: ty.args,
+        model,
         // What is wrong with a server is reported at one place, so that rustc reports it once.
-        span: args.server.as_ref().map_or_else(|| at(&function.name), at),
+        span: ty.args.server.as_ref().map_or_else(|| at(&ty.name), at),
     };
-    let shape = Shape {
-        args,
-        origin: Origin::function(function.function),
-        name: &function.name,
-        generics: &function.generics,
-        fields: &function.fields,
-        is_valid: function.is_valid,
-    };
-    let [reply_alias, reply] = shape.message_type("Reply", function.reply.as_ref());
+    let [reply_alias, reply] = message_items(ty, "Reply", &model.reply);
     let (server_alias, items) = (client.server_alias(), client.items(&reply));
-    let implementation = shape.implement(client.span, &client.requirements(&shape), &items);
-    shape.declare(&quote_spanned!(client.span=> #server_alias #reply_alias #implementation))
+    let implementation = implement(ty, client.span, &client.requirements(), &items);
+    declare(
+        ty,
+        &quote_spanned!(client.span=> #server_alias #reply_alias #implementation),
+    )
 }
 
 struct Client<'a> {
@@ -45,20 +44,29 @@ struct Client<'a> {
     span: Span,
 }
 
+/// The bodies of the two methods.
+struct Bodies {
+    prepare_request: TokenStream,
+    process_reply: TokenStream,
+}
+
 impl Client<'_> {
     /// What the implementation consists of; stubs if the function is wrong.
     fn items(&self, reply: &TokenStream) -> TokenStream {
         let Self { args, model, span } = *self;
         let types = self.types(reply);
-        let [prepare_request, process_reply] = match (&model.request, &model.reply) {
-            (Some(request), Some(reply)) if model.is_valid => self.reply_half(request, reply),
-            (None, Some(reply)) if model.is_valid => self.request_half(reply),
-            _ => self.stubs(),
+        let Bodies {
+            prepare_request,
+            process_reply,
+        } = match &model.half {
+            Some(Half::Reply { request, arguments }) => self.reply_half(request, arguments),
+            Some(Half::Request) => self.request_half(),
+            None => self.stubs(),
         };
         let private = args.library.at(span);
         // That the future is not `Send` is reported at the place of its type.
         let output = quote_spanned!(span=> Output = Self::Output);
-        let future = quote_spanned! {at(&model.function.sig.ident)=>
+        let future = quote_spanned! {at(model.ty.place)=>
             impl ::core::future::Future<#output> + ::core::marker::Send
         };
         quote_spanned! {span=>
@@ -80,8 +88,7 @@ impl Client<'_> {
 
     fn types(&self, reply: &TokenStream) -> TokenStream {
         let Self { args, model, span } = *self;
-        let unknown = args.library.item("Unknown", &model.name);
-        let output = or_else(model.output.as_ref(), unknown);
+        let output = &model.output;
         let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
         let format = self.option("Format", args.format.as_ref(), "Plain");
         let greets = match &args.server {
@@ -106,7 +113,7 @@ impl Client<'_> {
             }
             (None, Some(given)) => given.to_token_stream(),
             (None, None) => {
-                let place = &self.model.function.sig.ident;
+                let place = self.model.ty.place;
                 self.args.library.item(default, place)
             }
         }
@@ -130,26 +137,31 @@ impl Client<'_> {
     fn server_alias(&self) -> Option<TokenStream> {
         let server = self.args.server.as_ref()?;
         let is_plain = lifetimes::find(server).is_empty();
-        (is_plain && self.model.generics.params.is_empty())
+        (is_plain && self.model.ty.generics.params.is_empty())
             .then(|| quote_spanned!(self.span=> type __Server = #server;))
     }
 
     /// Each field and each type parameter must be `Send`.
-    fn requirements<'s>(&self, shape: &'s Shape<'s>) -> Requirements<'s> {
-        let mut requirements = Requirements::new(shape, "SendField");
-        for Field { ty, .. } in self.model.fields.iter().filter(|_| self.model.is_valid) {
-            requirements.add(ty, "SendField", "assert_send_field");
+    fn requirements(&self) -> Requirements<'_> {
+        let ty = &self.model.ty;
+        let mut requirements = Requirements::new(ty, Requirement::SendField);
+        for field in ty.fields.iter().filter(|_| ty.is_valid) {
+            requirements.add(&field.ty, Requirement::SendField);
         }
         requirements
     }
 
     /// The bodies where the function processes the reply.
-    fn reply_half(&self, request: &Expr, reply: &Type) -> [TokenStream; 2] {
-        let function = self.model.function;
-        let ident = &function.sig.ident;
-        let span = at(ident);
+    fn reply_half(&self, request: &Expr, arguments: &[Ident]) -> Bodies {
+        let ClientFunction {
+            function,
+            ty,
+            reply,
+            ..
+        } = self.model;
+        let span = at(ty.place);
+        let (ident, turbofish) = (ty.place, turbofish(&ty.generics, span));
         let received = Ident::new("reply", at(reply));
-        let (turbofish, arguments) = (turbofish(&self.model.generics, span), &self.model.arguments);
         let call = quote_spanned!(span=> #ident #turbofish (#received, #(self.#arguments,)*));
         let private = self.args.library.at(span);
         let value = if function.is_async() {
@@ -158,18 +170,20 @@ impl Client<'_> {
             call
         };
         let check = self.reply_check(reply);
-        let process_reply = quote_spanned! {span=>
-            #check
-            async move { #value }
-        };
-        [self.request(request), process_reply]
+        Bodies {
+            prepare_request: self.request(request),
+            process_reply: quote_spanned! {span=>
+                #check
+                async move { #value }
+            },
+        }
     }
 
     /// The user's expression that makes the request, with the fields in its scope.
     fn request(&self, request: &Expr) -> TokenStream {
         let span = at(request);
         let private = self.args.library.at(span);
-        let names = self.model.fields.iter().map(|field| &field.name);
+        let names = self.model.ty.fields.iter().map(|field| &field.name);
         let encoder = match &self.args.server {
             None => encoder(self.args, request),
             Some(_) => self.request_encoder(&quote_spanned!(span=> (#request)), request),
@@ -183,26 +197,32 @@ impl Client<'_> {
     }
 
     /// The bodies where the function makes the request.
-    fn request_half(&self, reply: &Type) -> [TokenStream; 2] {
-        let Self { args, model, .. } = *self;
-        let ident = &model.function.sig.ident;
-        let span = at(ident);
-        let turbofish = turbofish(&model.generics, span);
-        let arguments = model.fields.iter().map(|Field { name, ty }| {
-            let clone = args.library.item("CloneArgument", ty);
+    fn request_half(&self) -> Bodies {
+        let ClientFunction {
+            function,
+            ty,
+            reply,
+            ..
+        } = self.model;
+        let span = at(ty.place);
+        let (ident, turbofish) = (ty.place, turbofish(&ty.generics, span));
+        let arguments = ty.fields.iter().map(|Field { name, ty }| {
+            let clone = self.args.library.item("CloneArgument", ty);
             quote_spanned!(span=> <#ty as #clone>::clone_argument(&self.#name))
         });
         let call = quote_spanned!(span=> #ident #turbofish (#(#arguments,)*));
-        let returned: &dyn ToTokens = match &model.function.sig.output {
+        let returned: &dyn ToTokens = match &function.sig.output {
             ReturnType::Default => ident,
             ReturnType::Type(_, ty) => ty,
         };
         let check = self.reply_check(reply);
-        let process_reply = quote_spanned! {at(reply)=>
-            #check
-            async move { reply }
-        };
-        [self.request_encoder(&call, returned), process_reply]
+        Bodies {
+            prepare_request: self.request_encoder(&call, returned),
+            process_reply: quote_spanned! {at(reply)=>
+                #check
+                async move { reply }
+            },
+        }
     }
 
     /// An encoder of what `request` evaluates to, which must be the server's request if there is one.
@@ -241,16 +261,16 @@ impl Client<'_> {
     }
 
     /// The bodies of a function that is wrong.
-    fn stubs(&self) -> [TokenStream; 2] {
-        let name = &self.model.name;
+    fn stubs(&self) -> Bodies {
+        let name = &self.model.ty.name;
         let span = at(name);
         let unknown = self.args.library.item("Unknown", name);
-        [
-            quote_spanned! {span=>
+        Bodies {
+            prepare_request: quote_spanned! {span=>
                 let none: fn() -> #unknown = || ::core::unimplemented!();
                 none()
             },
-            quote_spanned!(span=> async { ::core::unimplemented!() }),
-        ]
+            process_reply: quote_spanned!(span=> async { ::core::unimplemented!() }),
+        }
     }
 }

@@ -1,0 +1,173 @@
+//! Writes how the messages of all operations are read and written.
+//!
+//! The code that reads an argument or a reply and the code that writes it name the same trait with the
+//! same tokens, so that a type that is not a message is one error.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote_spanned};
+use syn::{Index, Lifetime, Type, ext::IdentExt as _};
+
+use super::{
+    messages::{argument_variables, request_variant},
+    parts::GeneratedType,
+};
+use crate::{
+    aim::at,
+    library::Library,
+    model::{Field, operations::Operation},
+    syntax::lifetimes,
+};
+
+/// Implements the library's and serde's traits for the enums. The path `__serde` is in scope.
+pub(super) fn expand(
+    library: &Library,
+    list: &[Operation<'_>],
+    request: &GeneratedType,
+    reply: &GeneratedType,
+) -> TokenStream {
+    let operations = list.iter();
+    let arguments = operations
+        .clone()
+        .map(|operation| arguments(operation, library));
+    let requests = operations.clone().map(|operation| Arms {
+        read: read_request(operation, library),
+        write: write_request(operation, library),
+    });
+    let replies = operations.map(|operation| reply_arms(operation, library));
+    let requests = implementation(request, list, requests.collect(), library);
+    let replies = implementation(reply, list, replies.collect(), library);
+    quote_spanned!(Span::mixed_site()=> #(#arguments)* #requests #replies)
+}
+
+/// How one variant of an enum is read and written, from the variable `from` and to the variable `to`.
+struct Arms {
+    /// An expression.
+    read: TokenStream,
+    /// An arm of a `match`.
+    write: TokenStream,
+}
+
+/// Implements the traits for one of the enums.
+fn implementation(
+    message: &GeneratedType,
+    list: &[Operation<'_>],
+    arms: Vec<Arms>,
+    library: &Library,
+) -> TokenStream {
+    let private = library.at(Span::mixed_site());
+    let (ty, name) = (message.with("'de"), message.ident.to_string());
+    let names = list.iter().map(|operation| &operation.name);
+    let places = 0..arms.len();
+    let (read, mut write): (Vec<_>, Vec<_>) =
+        arms.into_iter().map(|arms| (arms.read, arms.write)).unzip();
+    if write.is_empty() {
+        write.push(quote_spanned!(Span::mixed_site()=> _ => match *self {}));
+    }
+    quote_spanned! {Span::mixed_site()=>
+        #private::message! {
+            'de, #ty, #name, [#(#names),*], self, from, { #(#places => #read,)* }, to, { #(#write,)* }
+        }
+    }
+}
+
+/// Reads the arguments into their struct, and makes the request of them.
+fn read_request(operation: &Operation<'_>, library: &Library) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = library.at(span);
+    let (message, variables) = (
+        request_variant(operation, span),
+        argument_variables(operation, span),
+    );
+    let none = variables
+        .iter()
+        .map(|_| quote_spanned!(span=> ::core::option::Option::None));
+    let ident = arguments_type(operation).ident;
+    quote_spanned! {span=>
+        match #private::read_arguments(#ident(#(#none),*), from)? {
+            #ident(#(::core::option::Option::Some(#variables)),*) => {
+                ::core::result::Result::Ok(Self::#message)
+            }
+            _ => ::core::result::Result::Err(#private::incomplete()),
+        }
+    }
+}
+
+fn write_request(operation: &Operation<'_>, library: &Library) -> TokenStream {
+    let span = Span::mixed_site();
+    let (index, name) = (operation.index, &operation.name);
+    let (message, variables) = (
+        request_variant(operation, span),
+        argument_variables(operation, span),
+    );
+    let count = variables.len();
+    let arguments = operation.arguments.iter().zip(&variables);
+    let writers = arguments.map(|(Field { name, ty }, variable)| {
+        let write = method(ty, "Argument", library, "write");
+        let name = name.unraw().to_string();
+        quote_spanned!(at(ty)=> #write(#variable, #name, &mut to)?;)
+    });
+    quote_spanned! {span=>
+        Self::#message => {
+            let mut to = __serde::Serializer::serialize_struct_variant(
+                to, Self::NAME, #index, #name, #count,
+            )?;
+            #(#writers)*
+            __serde::ser::SerializeStructVariant::end(to)
+        }
+    }
+}
+
+fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
+    let (index, name, variant) = (operation.index, &operation.name, &operation.variant);
+    let reply = &operation.reply;
+    let [read, write] =
+        ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
+    Arms {
+        read: quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
+        write: quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
+    }
+}
+
+/// `<ty as trait>::method`, at the type.
+fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream {
+    let span = at(ty);
+    let (item, method) = (library.item(item, ty), Ident::new(method, span));
+    let ty = lifetimes::unify(ty, "'de");
+    let de = Lifetime::new("'de", Span::mixed_site());
+    quote_spanned!(span=> <#ty as #item<#de>>::#method)
+}
+
+/// The struct that the arguments of an operation are read into, in any order.
+fn arguments_type(operation: &Operation<'_>) -> GeneratedType {
+    GeneratedType {
+        ident: format_ident!("__Arguments{}", operation.index),
+        borrows: operation.borrows(),
+    }
+}
+
+/// Declares that struct, and says how each argument is read.
+fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = library.at(span);
+    let (name, arguments) = (&operation.name, operation.arguments.iter());
+    let ty = arguments_type(operation).with("'de");
+    let types = arguments
+        .clone()
+        .map(|argument| lifetimes::unify(&argument.ty, "'de"));
+    let name_of = |argument: &Field| argument.name.unraw().to_string();
+    let names = arguments.clone().map(name_of);
+    let places: Vec<_> = (0..arguments.len()).map(Index::from).collect();
+    let readers = arguments.zip(&places).map(|(Field { ty, .. }, place)| {
+        let read = method(ty, "Argument", library, "read");
+        quote_spanned! {at(ty)=>
+            #place => #read(from).map(|value| self.#place = ::core::option::Option::Some(value))
+        }
+    });
+    quote_spanned! {span=>
+        struct #ty(#(::core::option::Option<#types>),*);
+
+        #private::arguments! {
+            'de, #ty, #name, [#(#names),*], self, from, [#(#places),*], { #(#readers,)* }
+        }
+    }
+}
