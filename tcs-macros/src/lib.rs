@@ -21,7 +21,8 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
-use proc_macro2::TokenStream;
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as TokenStream2;
 
 use crate::{
     args::{Args, Side},
@@ -32,19 +33,13 @@ use crate::{
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn server_protocol(
-    args: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
+pub fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
     expand(Side::Server, args.into(), item.into()).into()
 }
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn client_protocol(
-    args: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
+pub fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
     expand(Side::Client, args.into(), item.into()).into()
 }
 
@@ -52,7 +47,7 @@ pub fn client_protocol(
 ///
 /// Whatever is wrong, the item is kept; and once its name is known, so is the type. Otherwise a
 /// mistake in one place would be an error at every use.
-fn expand(side: Side, args: TokenStream, item: TokenStream) -> TokenStream {
+fn expand(side: Side, args: TokenStream2, item: TokenStream2) -> TokenStream2 {
     let mut errors = Errors::default();
     let mut args = Args::parse(side, args, &mut errors);
     let item = Item::parse(side, item, &mut errors);

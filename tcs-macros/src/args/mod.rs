@@ -3,7 +3,7 @@
 mod guesses;
 mod options;
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use syn::{
     Error, Expr, Path, Result, Token, Type,
     ext::IdentExt as _,
@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     errors::Errors,
-    syntax::{IntoModule, ShowGroups, at_comma, starts_with, take_until},
+    syntax::{IntoModule, ShowGroups, at_comma, take_until},
 };
 
 impl Args {
@@ -77,7 +77,7 @@ impl Args {
         if let Some(option) = self.side.option(&text) {
             return self.parse_option(option, word, input);
         }
-        let is_name = at_comma(input) && starts_with(&text, char::is_uppercase);
+        let is_name = at_comma(input) && text.starts_with(char::is_uppercase);
         if is_name && is_first && library_type(&text).is_none() {
             self.name = Some(word);
             return Ok(());
@@ -92,7 +92,7 @@ impl Args {
         let is_alone = at_comma(input);
         if is_alone && let Some((option, ty)) = library_type(word) {
             format!("`{ty}` is a {option}: write `{option} = {ty}`")
-        } else if is_alone && starts_with(word, char::is_uppercase) {
+        } else if is_alone && word.starts_with(char::is_uppercase) {
             format!("the name comes first: write `{name}({word}, …)`")
         } else {
             unknown(self.side, word)
@@ -113,23 +113,10 @@ impl Args {
         let span = word.span();
         self.given.push(word);
         if let Value::Nothing = option.value {
-            let is_valid = at_comma(input);
-            return is_valid
-                .then_some(())
-                .ok_or_else(|| input.error(option.help()));
+            let mistake = || Err(input.error(option.help()));
+            return if at_comma(input) { Ok(()) } else { mistake() };
         }
-        let write = option.write();
-        let needs_value = || Error::new(span, format_args!("`{name}` needs a value: {write}"));
-        if at_comma(input) {
-            return Err(needs_value());
-        }
-        if !input.peek(Token![=]) || input.peek(Token![==]) {
-            return Err(input.error(format!("expected `=` after `{name}`: {write}")));
-        }
-        input.parse::<Token![=]>()?;
-        if at_comma(input) {
-            return Err(needs_value());
-        }
+        parse_equals(option, span, input)?;
         match option.value {
             Value::Type(field) => *field(self) = Some(parse_type(option, input)?),
             Value::Path(field) => {
@@ -140,6 +127,22 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Parses the `=` of an option whose name is at `span`, before a value.
+fn parse_equals(option: &OptionSpec, span: Span, input: ParseStream<'_>) -> Result<()> {
+    let (name, write) = (option.name, option.write());
+    if !at_comma(input) {
+        if !input.peek(Token![=]) || input.peek(Token![==]) {
+            return Err(input.error(format!("expected `=` after `{name}`: {write}")));
+        }
+        input.parse::<Token![=]>()?;
+    }
+    if at_comma(input) {
+        let message = format_args!("`{name}` needs a value: {write}");
+        return Err(Error::new(span, message));
+    }
+    Ok(())
 }
 
 /// Parses a type or a path.
@@ -158,7 +161,7 @@ fn parse_type(option: &OptionSpec, input: ParseStream<'_>) -> Result<Type> {
     ShowGroups.visit_type_mut(&mut value);
     if let Type::Path(path) = &value
         && let Some(word) = path.path.get_ident().map(Ident::to_string)
-        && starts_with(&word, char::is_lowercase)
+        && word.starts_with(char::is_lowercase)
         && let Some((option, ty)) = library_type(&word)
     {
         let message = format_args!("`{ty}` is a {option}: write `{option} = {ty}`");

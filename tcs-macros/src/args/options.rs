@@ -92,6 +92,14 @@ impl Side {
         }
     }
 
+    /// Returns the trait of the library that the attribute implements.
+    pub(crate) const fn protocol(self) -> &'static str {
+        match self {
+            Self::Server => "ServerProtocol",
+            Self::Client => "ClientProtocol",
+        }
+    }
+
     pub(super) const fn options(self) -> &'static [OptionSpec] {
         match self {
             Self::Server => SERVER,

@@ -1,10 +1,9 @@
 //! Writes the call of a function of a server.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens as _, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote_spanned};
 use syn::{Generics, Type};
 
-use super::parts::numbered;
 use crate::{
     aim::at,
     library::Library,
@@ -25,34 +24,27 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Calls a function with what it takes of the request, which is in the variables `requests`.
-    pub(super) fn new(
-        protocol: &Protocol<'_>,
-        handler: &Handler<'_>,
-        requests: Vec<Ident>,
-    ) -> Self {
+    /// Calls a function; what it takes of the request is in variables.
+    pub(super) fn new(protocol: &Protocol<'_>, handler: &Handler<'_>) -> Self {
         let library = &protocol.ty.args.library;
         let ident = &handler.function.sig.ident;
         let span = at(ident);
-        let mut requests = requests.into_iter();
         let mut extractions = TokenStream::new();
         let arguments = handler.sources.iter().enumerate();
         let arguments = arguments.map(|(place, source)| match source {
-            ArgumentSource::Request => requests.next().to_token_stream(),
+            ArgumentSource::Request(name) => name.to_token_stream(),
             ArgumentSource::State(state) => shared_state(protocol, state),
             ArgumentSource::Session(Session { ty, mutable, .. }) => {
                 let reborrow = (!mutable).then(|| quote_spanned!(at(ty)=> &*));
                 quote_spanned!(at(ty)=> #reborrow session)
             }
             ArgumentSource::Context(ty) => {
-                let name = numbered("extracted", place, span);
+                let name = format_ident!("extracted_{place}", span = span);
                 extractions.extend(extraction(&name, ty, library));
                 name.to_token_stream()
             }
         });
-        let arguments: Vec<_> = arguments.collect();
-        let turbofish = turbofish(&handler.generics, span);
-        let call = quote_spanned!(span=> #ident #turbofish (#(#arguments,)*));
+        let call = function_call(ident, &handler.generics, arguments);
         let private = library.at(span);
         let value = match handler.kind {
             CallKind::Sync => call,
@@ -85,8 +77,13 @@ fn extraction(name: &Ident, ty: &Type, library: &Library) -> TokenStream {
     }
 }
 
-/// The type and const arguments of a call of the function.
-pub(super) fn turbofish(generics: &Generics, span: Span) -> Option<TokenStream> {
-    let names = generics::names(generics);
-    (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>))
+/// Calls a function of the user's with its type and const arguments.
+pub(super) fn function_call(
+    ident: &Ident,
+    generics: &Generics,
+    arguments: impl Iterator<Item = TokenStream>,
+) -> TokenStream {
+    let (span, names) = (at(ident), generics::names(generics));
+    let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
+    quote_spanned!(span=> #ident #turbofish (#(#arguments,)*))
 }

@@ -1,22 +1,19 @@
-//! Writes the implementation of `ClientProtocol`.
+//! Writes the implementation of `ClientProtocol` for a function.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::{Expr, ReturnType, Type};
 
 use super::{
-    call::turbofish,
-    parts::encoder,
+    call::function_call,
+    parts::{encoder, or_else},
     protocol_type::{declare, implement, message_items},
-    requirements::{Requirement, Requirements},
+    requirements::{Requirements, SEND_FIELD},
 };
 use crate::{
     aim::at,
     args::Args,
-    model::{
-        Field,
-        client_function::{ClientFunction, Half},
-    },
+    model::client_function::{ClientFunction, Half},
     syntax::lifetimes,
 };
 
@@ -32,10 +29,8 @@ pub(super) fn expand(model: &ClientFunction<'_>) -> TokenStream {
     let [reply_alias, reply] = message_items(ty, "Reply", &model.reply);
     let (server_alias, items) = (client.server_alias(), client.items(&reply));
     let implementation = implement(ty, client.span, &client.requirements(), &items);
-    declare(
-        ty,
-        &quote_spanned!(client.span=> #server_alias #reply_alias #implementation),
-    )
+    let implementation = quote_spanned!(client.span=> #server_alias #reply_alias #implementation);
+    declare(ty, &implementation)
 }
 
 struct Client<'a> {
@@ -44,33 +39,37 @@ struct Client<'a> {
     span: Span,
 }
 
-/// The bodies of the two methods.
-struct Bodies {
-    prepare_request: TokenStream,
-    process_reply: TokenStream,
-}
-
 impl Client<'_> {
-    /// What the implementation consists of; stubs if the function is wrong.
+    /// Each field and each type parameter must be `Send`.
+    fn requirements(&self) -> Requirements<'_> {
+        let ty = &self.model.ty;
+        let mut requirements = Requirements::new(ty, SEND_FIELD);
+        for field in ty.fields.iter().filter(|_| ty.is_valid) {
+            requirements.add(&field.ty, SEND_FIELD);
+        }
+        requirements
+    }
+
+    /// What the implementation consists of.
     fn items(&self, reply: &TokenStream) -> TokenStream {
         let Self { args, model, span } = *self;
-        let types = self.types(reply);
-        let Bodies {
-            prepare_request,
-            process_reply,
-        } = match &model.half {
-            Some(Half::Reply { request, arguments }) => self.reply_half(request, arguments),
-            Some(Half::Request) => self.request_half(),
-            None => self.stubs(),
-        };
-        let private = args.library.at(span);
+        let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
+        let format = self.option("Format", args.format.as_ref(), "Plain");
+        let greets = self.of_server("HAS_GREETING", None);
+        let greets = greets.unwrap_or_else(|| args.given("greeting").is_some().into_token_stream());
+        let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
+        let (private, output) = (args.library.at(span), &model.output);
         // That the future is not `Send` is reported at the place of its type.
-        let output = quote_spanned!(span=> Output = Self::Output);
+        let returned = quote_spanned!(span=> Output = Self::Output);
         let future = quote_spanned! {at(model.ty.place)=>
-            impl ::core::future::Future<#output> + ::core::marker::Send
+            impl ::core::future::Future<#returned> + ::core::marker::Send
         };
         quote_spanned! {span=>
-            #types
+            type Framing = #framing;
+            type Format = #format;
+            #reply
+            type Output = #output;
+            const HAS_GREETING: bool = #greets;
 
             fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
                 #prepare_request
@@ -86,51 +85,26 @@ impl Client<'_> {
         }
     }
 
-    fn types(&self, reply: &TokenStream) -> TokenStream {
-        let Self { args, model, span } = *self;
-        let output = &model.output;
-        let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
-        let format = self.option("Format", args.format.as_ref(), "Plain");
-        let greets = match &args.server {
-            Some(server) => self.of_server(server, &quote_spanned!(span=> HAS_GREETING), server),
-            None => args.given("greeting").is_some().into_token_stream(),
-        };
-        quote_spanned! {span=>
-            type Framing = #framing;
-            type Format = #format;
-            #reply
-            type Output = #output;
-            const HAS_GREETING: bool = #greets;
-        }
-    }
-
     /// What an option decides: the server's, or the given type, or the default.
     fn option(&self, item: &str, given: Option<&Type>, default: &str) -> TokenStream {
-        match (&self.args.server, given) {
-            (Some(server), _) => {
-                let item = Ident::new(item, at(server)).into_token_stream();
-                self.of_server(server, &item, server)
-            }
-            (None, Some(given)) => given.to_token_stream(),
-            (None, None) => {
-                let place = self.model.ty.place;
-                self.args.library.item(default, place)
-            }
-        }
+        let default = || self.args.library.item(default, self.model.ty.place);
+        let of_server = self.of_server(item, None);
+        of_server.unwrap_or_else(|| or_else(given, default()))
     }
 
-    /// An item of the server's contract; an error about it belongs at `place`.
-    fn of_server(
-        &self,
-        server: &Type,
-        item: &TokenStream,
-        place: &(impl ToTokens + ?Sized),
-    ) -> TokenStream {
+    /// An item of the contract of the server, if there is one. An error about it belongs at `place`, or
+    /// else at the server.
+    fn of_server(&self, item: &str, place: Option<&Type>) -> Option<TokenStream> {
+        let server = self.args.server.as_ref()?;
+        let place = place.unwrap_or(server);
         let alias = self.server_alias();
         let alias = alias.map(|_| Ident::new("__Server", at(place)).into_token_stream());
         let server = alias.unwrap_or_else(|| server.to_token_stream());
-        let contract = self.args.library.item("Contract", place);
-        quote_spanned!(at(place)=> <#server as #contract>::#item)
+        let (contract, item) = (
+            self.args.library.item("Contract", place),
+            Ident::new(item, at(place)),
+        );
+        Some(quote_spanned!(at(place)=> <#server as #contract>::#item))
     }
 
     /// Names the server's type once, so that one that is not found is one error.
@@ -141,52 +115,40 @@ impl Client<'_> {
             .then(|| quote_spanned!(self.span=> type __Server = #server;))
     }
 
-    /// Each field and each type parameter must be `Send`.
-    fn requirements(&self) -> Requirements<'_> {
+    fn prepare_request(&self) -> TokenStream {
         let ty = &self.model.ty;
-        let mut requirements = Requirements::new(ty, Requirement::SendField);
-        for field in ty.fields.iter().filter(|_| ty.is_valid) {
-            requirements.add(&field.ty, Requirement::SendField);
-        }
-        requirements
-    }
-
-    /// The bodies where the function processes the reply.
-    fn reply_half(&self, request: &Expr, arguments: &[Ident]) -> Bodies {
-        let ClientFunction {
-            function,
-            ty,
-            reply,
-            ..
-        } = self.model;
-        let span = at(ty.place);
-        let (ident, turbofish) = (ty.place, turbofish(&ty.generics, span));
-        let received = Ident::new("reply", at(reply));
-        let call = quote_spanned!(span=> #ident #turbofish (#received, #(self.#arguments,)*));
-        let private = self.args.library.at(span);
-        let value = if function.is_async() {
-            quote_spanned!(span=> #private::send(#call).await)
-        } else {
-            call
-        };
-        let check = self.reply_check(reply);
-        Bodies {
-            prepare_request: self.request(request),
-            process_reply: quote_spanned! {span=>
-                #check
-                async move { #value }
-            },
+        match &self.model.half {
+            Some(Half::Reply { request, .. }) => self.evaluated(request),
+            Some(Half::Request) => {
+                let arguments = ty.fields.iter().map(|field| {
+                    let (name, ty) = (&field.name, &field.ty);
+                    let clone = self.args.library.item("CloneArgument", ty);
+                    quote_spanned!(at(self.model.ty.place)=> <#ty as #clone>::clone_argument(&self.#name))
+                });
+                let call = function_call(ty.place, &ty.generics, arguments);
+                match &self.model.function.sig.output {
+                    ReturnType::Default => self.encoder_of(&call, ty.place),
+                    ReturnType::Type(_, returned) => self.encoder_of(&call, returned),
+                }
+            }
+            None => {
+                let unknown = self.args.library.item("Unknown", &ty.name);
+                quote_spanned! {at(&ty.name)=>
+                    let none: fn() -> #unknown = || ::core::unimplemented!();
+                    none()
+                }
+            }
         }
     }
 
     /// The user's expression that makes the request, with the fields in its scope.
-    fn request(&self, request: &Expr) -> TokenStream {
+    fn evaluated(&self, request: &Expr) -> TokenStream {
         let span = at(request);
         let private = self.args.library.at(span);
         let names = self.model.ty.fields.iter().map(|field| &field.name);
         let encoder = match &self.args.server {
             None => encoder(self.args, request),
-            Some(_) => self.request_encoder(&quote_spanned!(span=> (#request)), request),
+            Some(_) => self.encoder_of(&quote_spanned!(span=> (#request)), request),
         };
         quote_spanned! {span=>
             #[allow(unused_imports, reason = "a protocol may have no field, or none by reference")]
@@ -196,50 +158,15 @@ impl Client<'_> {
         }
     }
 
-    /// The bodies where the function makes the request.
-    fn request_half(&self) -> Bodies {
-        let ClientFunction {
-            function,
-            ty,
-            reply,
-            ..
-        } = self.model;
-        let span = at(ty.place);
-        let (ident, turbofish) = (ty.place, turbofish(&ty.generics, span));
-        let arguments = ty.fields.iter().map(|Field { name, ty }| {
-            let clone = self.args.library.item("CloneArgument", ty);
-            quote_spanned!(span=> <#ty as #clone>::clone_argument(&self.#name))
-        });
-        let call = quote_spanned!(span=> #ident #turbofish (#(#arguments,)*));
-        let returned: &dyn ToTokens = match &function.sig.output {
-            ReturnType::Default => ident,
-            ReturnType::Type(_, ty) => ty,
-        };
-        let check = self.reply_check(reply);
-        Bodies {
-            prepare_request: self.request_encoder(&call, returned),
-            process_reply: quote_spanned! {at(reply)=>
-                #check
-                async move { reply }
-            },
-        }
-    }
-
     /// An encoder of what `request` evaluates to, which must be the server's request if there is one.
     /// The `match` keeps the temporaries that it borrows from until the end.
-    fn request_encoder(
-        &self,
-        request: &TokenStream,
-        place: &(impl ToTokens + ?Sized),
-    ) -> TokenStream {
+    fn encoder_of(&self, request: &TokenStream, place: &impl ToTokens) -> TokenStream {
         let span = at(place);
         let private = self.args.library.at(span);
         let encode = self.args.library.item("Encode", place);
-        let type_check = self.args.server.as_ref().map(|server| {
-            let expected = quote_spanned!(at(server)=> Request<'_>);
-            let expected = self.of_server(server, &expected, server);
-            quote_spanned!(span=> let request: #expected = request;)
-        });
+        let expected = self.of_server("Request", None);
+        let type_check =
+            expected.map(|expected| quote_spanned!(span=> let request: #expected<'_> = request;));
         quote_spanned! {span=>
             #private::encoder(move |out| match #request {
                 request => {
@@ -250,27 +177,36 @@ impl Client<'_> {
         }
     }
 
-    /// Checks that the server's reply can be read as the type of this one.
-    fn reply_check(&self, reply: &Type) -> Option<TokenStream> {
-        let sent = quote_spanned!(at(reply)=> Reply<'_>);
-        let sent = self.of_server(self.args.server.as_ref()?, &sent, reply);
-        let check = self.args.library.item("assert_reply", reply);
-        Some(quote_spanned! {at(reply)=>
-            #check::<#sent, Self::Reply<'_>, Self::Format>();
-        })
-    }
-
-    /// The bodies of a function that is wrong.
-    fn stubs(&self) -> Bodies {
-        let name = &self.model.ty.name;
-        let span = at(name);
-        let unknown = self.args.library.item("Unknown", name);
-        Bodies {
-            prepare_request: quote_spanned! {span=>
-                let none: fn() -> #unknown = || ::core::unimplemented!();
-                none()
-            },
-            process_reply: quote_spanned!(span=> async { ::core::unimplemented!() }),
+    fn process_reply(&self) -> TokenStream {
+        let ClientFunction { ty, reply, .. } = self.model;
+        let received = Ident::new("reply", at(reply));
+        let (value, span) = match &self.model.half {
+            Some(Half::Reply { arguments, .. }) => {
+                let span = at(ty.place);
+                let private = self.args.library.at(span);
+                let fields = arguments
+                    .iter()
+                    .map(|name| quote_spanned!(span=> self.#name));
+                let arguments = [received.into_token_stream()].into_iter().chain(fields);
+                let call = function_call(ty.place, &ty.generics, arguments);
+                let value = if self.model.function.is_async() {
+                    quote_spanned!(span=> #private::send(#call).await)
+                } else {
+                    call
+                };
+                (value, span)
+            }
+            Some(Half::Request) => (received.into_token_stream(), at(reply)),
+            None => return quote_spanned!(at(&ty.name)=> async { ::core::unimplemented!() }),
+        };
+        // The server's reply can be read as the type of this one.
+        let check = self.of_server("Reply", Some(reply)).map(|sent| {
+            let check = self.args.library.item("assert_reply", reply);
+            quote_spanned!(at(reply)=> #check::<#sent<'_>, Self::Reply<'_>, Self::Format>();)
+        });
+        quote_spanned! {span=>
+            #check
+            async move { #value }
         }
     }
 }

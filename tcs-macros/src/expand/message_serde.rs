@@ -7,10 +7,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote_spanned};
 use syn::{Index, Lifetime, Type, ext::IdentExt as _};
 
-use super::{
-    messages::{argument_variables, request_variant},
-    parts::GeneratedType,
-};
+use super::{messages::request_variant, parts::GeneratedType};
 use crate::{
     aim::at,
     library::Library,
@@ -20,30 +17,24 @@ use crate::{
 
 /// Implements the library's and serde's traits for the enums. The path `__serde` is in scope.
 pub(super) fn expand(
-    library: &Library,
     list: &[Operation<'_>],
-    request: &GeneratedType,
-    reply: &GeneratedType,
+    [request, reply]: &[GeneratedType; 2],
+    library: &Library,
 ) -> TokenStream {
-    let operations = list.iter();
-    let arguments = operations
-        .clone()
-        .map(|operation| arguments(operation, library));
-    let requests = operations.clone().map(|operation| Arms {
-        read: read_request(operation, library),
-        write: write_request(operation, library),
-    });
-    let replies = operations.map(|operation| reply_arms(operation, library));
+    let arguments = list.iter().map(|operation| arguments(operation, library));
+    let requests = list
+        .iter()
+        .map(|operation| request_arms(operation, library));
     let requests = implementation(request, list, requests.collect(), library);
+    let replies = list.iter().map(|operation| reply_arms(operation, library));
     let replies = implementation(reply, list, replies.collect(), library);
     quote_spanned!(Span::mixed_site()=> #(#arguments)* #requests #replies)
 }
 
-/// How one variant of an enum is read and written, from the variable `from` and to the variable `to`.
+/// How one variant of an enum is read, an expression of `from`, and the arm of a `match` that writes it to
+/// `to`.
 struct Arms {
-    /// An expression.
     read: TokenStream,
-    /// An arm of a `match`.
     write: TokenStream,
 }
 
@@ -57,63 +48,58 @@ fn implementation(
     let private = library.at(Span::mixed_site());
     let (ty, name) = (message.with("'de"), message.ident.to_string());
     let names = list.iter().map(|operation| &operation.name);
+    let read = arms.iter().map(|arms| &arms.read);
     let places = 0..arms.len();
-    let (read, mut write): (Vec<_>, Vec<_>) =
-        arms.into_iter().map(|arms| (arms.read, arms.write)).unzip();
-    if write.is_empty() {
-        write.push(quote_spanned!(Span::mixed_site()=> _ => match *self {}));
-    }
+    let write = arms.iter().map(|arms| &arms.write);
+    // An enum without variants is matched by value.
+    let none = arms
+        .is_empty()
+        .then(|| quote_spanned!(Span::mixed_site()=> _ => match *self {}));
     quote_spanned! {Span::mixed_site()=>
         #private::message! {
-            'de, #ty, #name, [#(#names),*], self, from, { #(#places => #read,)* }, to, { #(#write,)* }
+            'de, #ty, #name, [#(#names),*], self, from, { #(#places => #read,)* }, to,
+            { #(#write,)* #none }
         }
     }
 }
 
-/// Reads the arguments into their struct, and makes the request of them.
-fn read_request(operation: &Operation<'_>, library: &Library) -> TokenStream {
+/// The arguments are read into their struct, in any order.
+fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let span = Span::mixed_site();
     let private = library.at(span);
-    let (message, variables) = (
-        request_variant(operation, span),
-        argument_variables(operation, span),
-    );
-    let none = variables
-        .iter()
-        .map(|_| quote_spanned!(span=> ::core::option::Option::None));
-    let ident = arguments_type(operation).ident;
-    quote_spanned! {span=>
-        match #private::read_arguments(#ident(#(#none),*), from)? {
-            #ident(#(::core::option::Option::Some(#variables)),*) => {
-                ::core::result::Result::Ok(Self::#message)
-            }
-            _ => ::core::result::Result::Err(#private::incomplete()),
-        }
-    }
-}
-
-fn write_request(operation: &Operation<'_>, library: &Library) -> TokenStream {
-    let span = Span::mixed_site();
     let (index, name) = (operation.index, &operation.name);
-    let (message, variables) = (
-        request_variant(operation, span),
-        argument_variables(operation, span),
+    let message = request_variant(operation);
+    let ident = arguments_type(operation).ident;
+    let arguments = operation.arguments.iter();
+    let variables = arguments.clone().map(|argument| &argument.name);
+    let (count, none) = (
+        arguments.len(),
+        quote_spanned!(span=> ::core::option::Option::None,),
     );
-    let count = variables.len();
-    let arguments = operation.arguments.iter().zip(&variables);
-    let writers = arguments.map(|(Field { name, ty }, variable)| {
+    let none = vec![none; count];
+    let writers = arguments.map(|Field { name, ty }| {
         let write = method(ty, "Argument", library, "write");
-        let name = name.unraw().to_string();
-        quote_spanned!(at(ty)=> #write(#variable, #name, &mut to)?;)
+        let text = name.unraw().to_string();
+        quote_spanned!(at(ty)=> #write(#name, #text, &mut to)?;)
     });
-    quote_spanned! {span=>
-        Self::#message => {
-            let mut to = __serde::Serializer::serialize_struct_variant(
-                to, Self::NAME, #index, #name, #count,
-            )?;
-            #(#writers)*
-            __serde::ser::SerializeStructVariant::end(to)
-        }
+    Arms {
+        read: quote_spanned! {span=>
+            match #private::read_arguments(#ident(#(#none)*), from)? {
+                #ident(#(::core::option::Option::Some(#variables)),*) => {
+                    ::core::result::Result::Ok(Self::#message)
+                }
+                _ => ::core::result::Result::Err(#private::incomplete()),
+            }
+        },
+        write: quote_spanned! {span=>
+            Self::#message => {
+                let mut to = __serde::Serializer::serialize_struct_variant(
+                    to, Self::NAME, #index, #name, #count,
+                )?;
+                #(#writers)*
+                __serde::ser::SerializeStructVariant::end(to)
+            }
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use syn::{Generics, ext::IdentExt as _};
 
 use super::{
     message_serde,
-    parts::{GeneratedType, allowance, framing, generated, numbered},
+    parts::{GeneratedType, allowance, framing, generated},
     protocol_type::debug,
 };
 use crate::{
@@ -21,19 +21,16 @@ use crate::{
 /// Writes the enums, what they implement, and the contract.
 pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let list = &operations.list;
-    let request = GeneratedType {
-        ident: generated("Request"),
-        borrows: list.iter().any(Operation::borrows),
-    };
-    let reply = GeneratedType {
-        ident: generated("Reply"),
-        borrows: list
-            .iter()
-            .any(|operation| lifetimes::borrows(&operation.reply)),
-    };
-    let enums = enums(list, &request, &reply);
-    let contract = contract(args, operations, &request, &reply);
-    let implementations = message_serde::expand(&args.library, list, &request, &reply);
+    let requests = list.iter().any(Operation::borrows);
+    let mut replies = list.iter().map(|operation| &operation.reply);
+    let replies = replies.any(lifetimes::borrows);
+    let messages = [("Request", requests), ("Reply", replies)].map(|(name, borrows)| {
+        let ident = generated(name);
+        GeneratedType { ident, borrows }
+    });
+    let enums = enums(list, &messages);
+    let contract = contract(args, operations, &messages);
+    let implementations = message_serde::expand(list, &messages, &args.library);
     let span = Span::mixed_site();
     let (private, allowance) = (args.library.at(span), allowance(span));
     quote_spanned! {span=>
@@ -59,21 +56,12 @@ pub(super) fn contract_item(args: &Args, item: &str) -> TokenStream {
     quote_spanned!(span=> <#contract as #private::Contract>::#item)
 }
 
-/// Returns the request of an operation, as a pattern or an expression: its arguments are in the variables
-/// of [`argument_variables`].
-pub(super) fn request_variant(operation: &Operation<'_>, span: Span) -> TokenStream {
+/// Returns the request of an operation, as a pattern or an expression: each argument is in the variable of
+/// its name.
+pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
     let names = operation.arguments.iter().map(|argument| &argument.name);
-    let variables = argument_variables(operation, span);
     let variant = &operation.variant;
-    quote_spanned!(span=> #variant { #(#names: #variables),* })
-}
-
-/// Returns a variable for each argument.
-pub(super) fn argument_variables(operation: &Operation<'_>, span: Span) -> Vec<Ident> {
-    let places = 0..operation.arguments.len();
-    places
-        .map(|place| numbered("argument", place, span))
-        .collect()
+    quote_spanned!(Span::mixed_site()=> #variant { #(#names),* })
 }
 
 /// Returns documentation, allowances and deprecation of an operation.
@@ -88,7 +76,7 @@ pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
 
 /// Declares the enums, and shows the operation of a message and nothing of its values, which may be
 /// secret or have no `Debug`.
-fn enums(list: &[Operation<'_>], request: &GeneratedType, reply: &GeneratedType) -> TokenStream {
+fn enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
     let span = Span::mixed_site();
     let requests = list.iter().map(|operation| {
         let (attrs, variant) = (attrs(operation), &operation.variant);
@@ -106,8 +94,10 @@ fn enums(list: &[Operation<'_>], request: &GeneratedType, reply: &GeneratedType)
     let variants = list.iter().map(|operation| &operation.variant);
     let names = list.iter().map(|operation| &operation.name);
     let shown = quote_spanned!(span=> match *self { #(Self::#variants { .. } => #names),* });
-    let debug = [request, reply].map(|ty| debug(&ty.with("'_"), &Generics::default(), &shown));
-    let [request, reply] = [request, reply].map(|ty| ty.with("'a"));
+    let debug = messages
+        .each_ref()
+        .map(|ty| debug(&ty.with("'_"), &Generics::default(), &shown));
+    let [request, reply] = messages.each_ref().map(|ty| ty.with("'a"));
     let allowed = quote_spanned! {span=>
         #[allow(
             deprecated, unreachable_pub, clippy::exhaustive_enums, clippy::large_enum_variant,
@@ -139,14 +129,13 @@ fn enums(list: &[Operation<'_>], request: &GeneratedType, reply: &GeneratedType)
 fn contract(
     args: &Args,
     operations: &Operations<'_>,
-    request: &GeneratedType,
-    reply: &GeneratedType,
+    messages: &[GeneratedType; 2],
 ) -> TokenStream {
     let span = Span::mixed_site();
     let private = args.library.at(span);
     let contract = generated("Contract");
     let (framing, format) = (framing(args, span), &operations.format);
-    let [request, reply] = [request, reply].map(|ty| ty.with("'exchange"));
+    let [request, reply] = messages.each_ref().map(|ty| ty.with("'exchange"));
     let greets = args.given("greeting").is_some();
     let allowance = allowance(span);
     quote_spanned! {span=>

@@ -21,24 +21,19 @@ use crate::{
 
 /// Writes an item and what is added to it.
 pub(crate) fn expand(args: &Args, model: &Model<'_>) -> TokenStream {
-    match model {
-        Model::Server(server) => {
-            let mut tokens = item::function(args, server.handler.function);
-            tokens.extend(server::function(server));
-            tokens
-        }
-        Model::Client(client) => {
-            let mut tokens = item::function(args, client.function);
-            tokens.extend(client_function::expand(client));
-            tokens
-        }
+    let (function, added) = match model {
+        Model::Server(server) => (server.handler.function, server::function(server)),
+        Model::Client(client) => (client.function, client_function::expand(client)),
+        Model::WithoutType(function) => (*function, TokenStream::new()),
         Model::Operations(operations) => {
-            let generated = operations_items(args, operations);
-            item::module(args, operations.module, &generated)
+            let added = operations_items(args, operations);
+            return item::module(args, operations.module, &added);
         }
-        Model::WithoutType(function) => item::function(args, function),
-        Model::Other(tokens) => (*tokens).clone(),
-    }
+        Model::Other(tokens) => return (*tokens).clone(),
+    };
+    let mut tokens = item::function(args, function);
+    tokens.extend(added);
+    tokens
 }
 
 /// Writes what is added to a module: the messages, their client and, unless the functions are left out,

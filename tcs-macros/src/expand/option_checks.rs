@@ -42,11 +42,11 @@ pub(super) fn option_checks(
 /// Checks that the framing and the format belong together.
 fn check_pair(ty: &ProtocolType<'_>, protocol: &TokenStream, given: &Type) -> TokenStream {
     let library = &ty.args.library;
-    let (trait_name, mistake) = match ty.args.side {
-        Side::Server => ("ServerProtocol", "server_mistake"),
-        Side::Client => ("ClientProtocol", "client_mistake"),
+    let mistake = match ty.args.side {
+        Side::Server => library.item("server_mistake", given),
+        Side::Client => library.item("client_mistake", given),
     };
-    let [trait_name, mistake] = [trait_name, mistake].map(|item| library.item(item, given));
+    let trait_name = library.item(ty.args.side.protocol(), given);
     let private = library.at(at(given));
     let mistake = quote_spanned! {at(given)=> {
         #[allow(unused_imports, reason = "it is for types that are not the same")]

@@ -27,11 +27,6 @@ impl GeneratedType {
     }
 }
 
-/// The name of one of several arguments.
-pub(super) fn numbered(name: &str, number: usize, span: Span) -> Ident {
-    Ident::new(&format!("{name}_{number}"), span)
-}
-
 /// The given type, or else the default.
 pub(super) fn or_else(given: Option<&Type>, default: TokenStream) -> TokenStream {
     given.map_or(default, ToTokens::to_token_stream)
@@ -61,7 +56,7 @@ pub(super) fn encoder(args: &Args, expression: &Expr) -> TokenStream {
 pub(super) fn allowance(span: Span) -> TokenStream {
     quote_spanned! {span=>
         #[allow(
-            deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
+            deprecated, non_snake_case, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
             reason = "it is generated"
         )]
     }

@@ -7,7 +7,6 @@ use syn::{Generics, Type, ext::IdentExt as _};
 use super::{option_checks::option_checks, parts::allowance, requirements::Requirements};
 use crate::{
     aim::{alias, at, twin},
-    args::Side,
     model::{Field, protocol_type::ProtocolType},
     syntax::lifetimes,
 };
@@ -103,10 +102,7 @@ pub(super) fn implement(
 ) -> TokenStream {
     let name = &ty.name;
     let private = ty.args.library.at(span);
-    let protocol = match ty.args.side {
-        Side::Server => Ident::new("ServerProtocol", span),
-        Side::Client => Ident::new("ClientProtocol", span),
-    };
+    let protocol = Ident::new(ty.args.side.protocol(), span);
     let twin = twin("impl", ty.place);
     let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
     let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);

@@ -11,24 +11,10 @@ use crate::{
     syntax::lifetimes,
 };
 
-/// What a type must be that a protocol keeps.
-#[derive(Clone, Copy)]
-pub(super) enum Requirement {
-    /// Connections share it.
-    State,
-    /// It moves from thread to thread.
-    SendField,
-}
-
-impl Requirement {
-    /// Returns the trait of the library that it is, and the function that has the trait as a bound.
-    const fn items(self) -> [&'static str; 2] {
-        match self {
-            Self::State => ["State", "assert_state"],
-            Self::SendField => ["SendField", "assert_send_field"],
-        }
-    }
-}
+/// The trait of the library for a type that connections share.
+pub(super) const STATE: &str = "State";
+/// The trait of the library for a type that moves from thread to thread.
+pub(super) const SEND_FIELD: &str = "SendField";
 
 /// What the types that a protocol keeps must be: bounds of its implementation, and checks beside it.
 ///
@@ -44,9 +30,8 @@ pub(super) struct Requirements<'a> {
 }
 
 impl<'a> Requirements<'a> {
-    /// Requires something of each type parameter.
-    pub(super) fn new(ty: &'a ProtocolType<'a>, requirement: Requirement) -> Self {
-        let [trait_name, _] = requirement.items();
+    /// Requires a trait of each type parameter.
+    pub(super) fn new(ty: &'a ProtocolType<'a>, trait_name: &str) -> Self {
         let params = ty.generics.type_params();
         let bound = |param: &TypeParam| ty.args.library.bound(&param.ident, trait_name);
         Self {
@@ -56,12 +41,11 @@ impl<'a> Requirements<'a> {
         }
     }
 
-    /// Requires something of a type that the protocol keeps.
-    pub(super) fn add(&mut self, kept: &Type, requirement: Requirement) {
+    /// Requires a trait of a type that the protocol keeps.
+    pub(super) fn add(&mut self, kept: &Type, trait_name: &str) {
         if !lifetimes::find(kept).is_empty() {
             return;
         }
-        let [trait_name, check] = requirement.items();
         let library = &self.ty.args.library;
         let bound = library.bound(kept, trait_name);
         if !self.ty.generics.params.is_empty() {
@@ -71,10 +55,10 @@ impl<'a> Requirements<'a> {
         self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
         let [declared, alias] = alias(self.ty.place, &name, kept);
-        let check = library.item(check, kept);
+        let required = library.item(trait_name, kept);
         self.checks.push(quote_spanned! {at(kept)=>
             #declared
-            const _: fn() = #check::<#alias>;
+            const _: fn() = <#alias as #required>::assert_required;
         });
     }
 }

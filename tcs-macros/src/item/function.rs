@@ -17,7 +17,7 @@ use syn::{
 
 use crate::{
     errors::Errors,
-    syntax::{ShowGroups, at_comma, is_one_of, starts_with, take_until},
+    syntax::{ShowGroups, at_comma, is_one_of, take_until},
 };
 
 /// A function as it was written.
@@ -134,7 +134,7 @@ impl Function {
     pub(crate) fn rival(&self) -> Option<&Attr> {
         let is_named = |attr: &Attr| {
             matches!(&attr.meta, Meta::List(options)
-            if starts_with(&options.tokens.to_string(), char::is_uppercase))
+            if options.tokens.to_string().starts_with(char::is_uppercase))
         };
         self.others().find(|attr| !is_named(attr))
     }

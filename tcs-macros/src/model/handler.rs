@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens;
-use syn::{Generics, PatType, Type, TypeReference, parse_quote};
+use syn::{Generics, PatType, Token, Type, parse_quote};
 
 use super::{
     Field, generics,
@@ -10,6 +10,7 @@ use super::{
     parameter::{self, Role},
 };
 use crate::{
+    aim::at,
     errors::Errors,
     item::Function,
     syntax::{bare, is_unsized, lifetimes},
@@ -34,8 +35,8 @@ pub(crate) enum CallKind {
 
 /// Where an argument of a call comes from.
 pub(crate) enum ArgumentSource {
-    /// It is the request, or the next argument in it.
-    Request,
+    /// It is in a variable of this name, which is the request or an argument in it.
+    Request(Ident),
     /// All connections share it; the type is without the `&` of the parameter.
     State(Field),
     Session(Session),
@@ -101,7 +102,8 @@ impl<'a> Handler<'a> {
                 Role::Plain if !has_request => {
                     has_request = true;
                     if let Some(ty) = message_type(&parameter.ty, "a request", errors) {
-                        self.sources.push(ArgumentSource::Request);
+                        let name = Ident::new("request", at(&self.function.sig.ident));
+                        self.sources.push(ArgumentSource::Request(name));
                         request = Some(lifetimes::unify(&ty, "'exchange"));
                     }
                 }
@@ -124,15 +126,12 @@ impl<'a> Handler<'a> {
 
     /// Adds a parameter that is not part of the request.
     pub(super) fn add(&mut self, role: Role, parameter: &PatType, errors: &mut Errors) {
+        use ArgumentSource::{Context, Session, State};
         let source = match role {
-            Role::State => self
-                .check_state(parameter, errors)
-                .map(ArgumentSource::State),
-            Role::Session => self
-                .check_session(parameter, errors)
-                .map(ArgumentSource::Session),
+            Role::State => self.check_state(parameter, errors).map(State),
+            Role::Session => self.check_session(parameter, errors).map(Session),
             _ => has_one_type(&parameter.ty, "what is taken from the context", errors)
-                .then(|| ArgumentSource::Context(lifetimes::unify(&parameter.ty, "'exchange"))),
+                .then(|| Context(lifetimes::unify(&parameter.ty, "'exchange"))),
         };
         self.sources.extend(source);
     }
@@ -149,20 +148,12 @@ impl<'a> Handler<'a> {
         if name.is_none() {
             errors.at(&parameter.pat, "a state becomes a field: give it a name");
         }
-        let borrowed = match bare(&parameter.ty) {
-            Type::Reference(reference) => {
-                if let Some(mutability) = reference.mutability {
-                    let help =
-                        "connections share a state: remove `mut` (a `Mutex` inside it can change)";
-                    errors.at(&mutability, help);
-                }
-                referent(reference, errors)
-            }
-            owned => {
-                errors.at(owned, "connections share a state: borrow it with `&`");
-                owned
-            }
-        };
+        let by_value = "connections share a state: borrow it with `&`";
+        let (borrowed, mutability) = referent(&parameter.ty, by_value, errors);
+        if let Some(mutability) = mutability {
+            let help = "connections share a state: remove `mut` (a `Mutex` inside it can change)";
+            errors.at(&mutability, help);
+        }
         if !has_one_type(borrowed, "a state", errors) {
             return None;
         }
@@ -181,16 +172,8 @@ impl<'a> Handler<'a> {
             errors.at(&parameter.pat, help);
             return None;
         }
-        let (borrowed, mutable) = match bare(&parameter.ty) {
-            Type::Reference(reference) => {
-                (referent(reference, errors), reference.mutability.is_some())
-            }
-            owned => {
-                let help = "the connection keeps the session: borrow it with `&mut`";
-                errors.at(owned, help);
-                (owned, false)
-            }
-        };
+        let by_value = "the connection keeps the session: borrow it with `&mut`";
+        let (borrowed, mutability) = referent(&parameter.ty, by_value, errors);
         let mut ty = require_static(borrowed, "a session", errors);
         if is_unsized(borrowed) {
             let help = "a session has a known size: borrow a `String`, `Vec<…>` or `Box<dyn …>`";
@@ -199,21 +182,32 @@ impl<'a> Handler<'a> {
         } else if !has_one_type(borrowed, "a session", errors) {
             ty = parse_quote!(());
         }
-        let name = parameter::name(&parameter.pat).cloned();
-        Some(Session { name, ty, mutable })
+        Some(Session {
+            name: parameter::name(&parameter.pat).cloned(),
+            ty,
+            mutable: mutability.is_some(),
+        })
     }
 }
 
-/// Returns the type after `&`, and reports `&'static`: what functions borrow is owned by the protocol
-/// or the connection.
-fn referent<'t>(reference: &'t TypeReference, errors: &mut Errors) -> &'t Type {
+/// Returns the type after `&`, and the `mut` before it. Reports a parameter by value, and `&'static`: what
+/// functions borrow is owned by the protocol or the connection.
+fn referent<'t>(
+    ty: &'t Type,
+    by_value: &str,
+    errors: &mut Errors,
+) -> (&'t Type, Option<Token![mut]>) {
+    let Type::Reference(reference) = bare(ty) else {
+        errors.at(bare(ty), by_value);
+        return (bare(ty), None);
+    };
     if let Some(lifetime) = &reference.lifetime
         && lifetime.ident == "static"
     {
         let help = "it is borrowed for one exchange: remove `'static`";
         errors.at(lifetime, help);
     }
-    bare(&reference.elem)
+    (bare(&reference.elem), reference.mutability)
 }
 
 /// Returns the type with `'static` for its lifetimes, and reports those that are not.

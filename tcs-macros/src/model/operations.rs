@@ -65,20 +65,13 @@ impl<'a> Operations<'a> {
         let format = check_format(args, module, errors);
         let mut list: Vec<Operation<'_>> = Vec::new();
         let mut invalid: Vec<Handler<'_>> = Vec::new();
-        let mut names: Vec<&Ident> = Vec::new();
         for function in module.operations() {
-            let ident = &function.sig.ident;
-            if names.contains(&ident) {
-                errors.leave_to_rustc();
-                continue;
-            }
-            names.push(ident);
             let variant = variant(function, &list, errors);
             let (handler, messages) = check_function(args.side, function, errors);
             match (variant, messages) {
                 (Some(variant), Some((arguments, reply))) => list.push(Operation {
                     index: u32::try_from(list.len()).unwrap_or(u32::MAX),
-                    name: ident.unraw().to_string(),
+                    name: function.sig.ident.unraw().to_string(),
                     variant,
                     arguments,
                     reply,
@@ -87,7 +80,7 @@ impl<'a> Operations<'a> {
                 _ => invalid.push(handler),
             }
         }
-        if names.is_empty() {
+        if module.operations().next().is_none() {
             let help = "a protocol has an operation: write a `pub fn` in the module";
             errors.at(&module.ident, help);
         }
@@ -115,12 +108,10 @@ fn check_options(args: &Args, errors: &mut Errors) {
         let help = "a function of a module says so itself: write `#[blocking]` before it";
         errors.at(option, help);
     }
-    if args.side == Side::Client {
-        for option in ["server", "request", "reply"] {
-            if let Some(option) = args.given(option) {
-                let message = format_args!("a module has both halves: remove `{option}`");
-                errors.at(option, message);
-            }
+    for option in ["server", "request", "reply"] {
+        if let Some(option) = args.given(option) {
+            let message = format_args!("a module has both halves: remove `{option}`");
+            errors.at(option, message);
         }
     }
 }
@@ -193,7 +184,8 @@ fn check_parameters(
         match parameter::role(parameter, errors) {
             Role::Plain => match check_argument(parameter, &arguments, errors) {
                 Some(argument) => {
-                    handler.sources.push(ArgumentSource::Request);
+                    let name = argument.name.clone();
+                    handler.sources.push(ArgumentSource::Request(name));
                     arguments.push(argument);
                 }
                 None => is_valid = false,
@@ -279,6 +271,9 @@ fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -
         format!("`Client` has a method `{name}` already")
     } else if !is_type_name(&camel) {
         "this function's name makes no name of a message".to_owned()
+    } else if others.iter().any(|other| other.name == name) {
+        errors.leave_to_rustc();
+        return None;
     } else if let Some(other) = others.iter().find(|other| other.variant == camel) {
         format!("`{}` has the message `{camel}` already", other.name)
     } else {

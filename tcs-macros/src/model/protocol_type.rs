@@ -1,7 +1,7 @@
 //! The type that an attribute adds, whichever trait it implements.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens as _, quote};
+use quote::{ToTokens, quote};
 use syn::{Generics, ext::IdentExt as _};
 
 use super::Field;
@@ -29,36 +29,42 @@ impl<'a> ProtocolType<'a> {
     /// Names the type of a function, which has no generics and fields yet.
     pub(super) fn of_function(args: &'a Args, name: Ident, function: &'a Function) -> Self {
         let place = &function.sig.ident;
-        let docs = (!function.has_docs()).then(|| {
+        let mut attrs = function.attrs_of_type();
+        if !function.has_docs() {
             let docs = format!(" The protocol of [`{0}`](fn@{0}).", place.unraw());
-            quote!(#[doc = #docs])
-        });
-        let attrs = function.attrs_of_type();
-        Self {
-            args,
-            name,
-            place,
-            vis: function.vis.to_token_stream(),
-            attrs: quote!(#docs #attrs),
-            generics: Generics::default(),
-            fields: Vec::new(),
-            is_valid: false,
+            attrs = quote!(#[doc = #docs] #attrs);
         }
+        Self::new(args, name, place, &function.vis, attrs)
     }
 
     /// Names the type of a module, which has no generics and fields yet.
     pub(super) fn of_module(args: &'a Args, module: &'a Module) -> Self {
         let place = &module.ident;
-        let text = format!(
-            " The protocol of the operations of `{}`, which a server serves.",
-            place.unraw()
-        );
+        let operations = format!(" The protocol of the operations of `{}`", place.unraw());
+        let docs = format!("{operations}, which a server serves.");
+        let name = Ident::new("Protocol", place.span());
+        Self::new(
+            args,
+            name,
+            place,
+            &module.vis_inside(),
+            quote!(#[doc = #docs]),
+        )
+    }
+
+    fn new(
+        args: &'a Args,
+        name: Ident,
+        place: &'a Ident,
+        vis: &impl ToTokens,
+        attrs: TokenStream,
+    ) -> Self {
         Self {
             args,
-            name: Ident::new("Protocol", place.span()),
+            name,
             place,
-            vis: module.vis_inside(),
-            attrs: quote!(#[doc = #text]),
+            vis: vis.to_token_stream(),
+            attrs,
             generics: Generics::default(),
             fields: Vec::new(),
             is_valid: false,
