@@ -71,16 +71,16 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let message = request_variant(operation);
     let ident = arguments_type(operation).ident;
     let arguments = operation.arguments.iter();
-    let variables = arguments.clone().map(|argument| &argument.name);
+    let variables = arguments.clone().map(Field::variable);
     let (count, none) = (
         arguments.len(),
         quote_spanned!(span=> ::core::option::Option::None,),
     );
     let none = vec![none; count];
-    let writers = arguments.map(|Field { name, ty }| {
+    let writers = arguments.map(|argument| {
+        let (variable, name, ty) = (argument.variable(), name_of(argument), &argument.ty);
         let write = method(ty, "Argument", library, "write");
-        let text = name.unraw().to_string();
-        quote_spanned!(at(ty)=> #write(#name, #text, &mut to)?;)
+        quote_spanned!(at(ty)=> #write(#variable, #name, &mut to)?;)
     });
     Arms {
         read: quote_spanned! {span=>
@@ -123,6 +123,11 @@ fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream
     quote_spanned!(span=> <#ty as #item<#de>>::#method)
 }
 
+/// The name of an argument in a message.
+fn name_of(argument: &Field) -> String {
+    argument.name.unraw().to_string()
+}
+
 /// The struct that the arguments of an operation are read into, in any order.
 fn arguments_type(operation: &Operation<'_>) -> GeneratedType {
     GeneratedType {
@@ -140,7 +145,6 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let types = arguments
         .clone()
         .map(|argument| lifetimes::unify(&argument.ty, "'de"));
-    let name_of = |argument: &Field| argument.name.unraw().to_string();
     let names = arguments.clone().map(name_of);
     let places: Vec<_> = (0..arguments.len()).map(Index::from).collect();
     let readers = arguments.zip(&places).map(|(Field { ty, .. }, place)| {

@@ -56,12 +56,12 @@ pub(super) fn contract_item(args: &Args, item: &str) -> TokenStream {
     quote_spanned!(span=> <#contract as #private::Contract>::#item)
 }
 
-/// Returns the request of an operation, as a pattern or an expression: each argument is in the variable of
-/// its name.
+/// Returns the request of an operation, as a pattern or an expression: each argument is in its variable.
 pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
     let names = operation.arguments.iter().map(|argument| &argument.name);
+    let variables = operation.arguments.iter().map(Field::variable);
     let variant = &operation.variant;
-    quote_spanned!(Span::mixed_site()=> #variant { #(#names),* })
+    quote_spanned!(Span::mixed_site()=> #variant { #(#names: #variables),* })
 }
 
 /// Returns documentation, allowances and deprecation of an operation.

@@ -5,7 +5,7 @@ use quote::quote_spanned;
 use syn::{Type, ext::IdentExt as _};
 
 use super::{
-    messages::{attrs, contract_item, request_variant},
+    messages::{attrs, contract_item},
     parts::generated,
 };
 use crate::{
@@ -116,9 +116,10 @@ fn reply(operation: &Operation<'_>) -> Type {
 /// Sends the request, and evaluates to `value`, which is made of the variable `reply`.
 fn call(operation: &Operation<'_>, value: &TokenStream) -> TokenStream {
     let [request, reply, contract] = ["Request", "Reply", "Contract"].map(generated);
-    let (message, variant) = (request_variant(operation), &operation.variant);
+    let variant = &operation.variant;
+    let names = operation.arguments.iter().map(|argument| &argument.name);
     quote_spanned! {at(&operation.handler.function.sig.ident)=>
-        let request = #request::#message;
+        let request = #request::#variant { #(#names),* };
         self.connection
             .call_for::<#contract, _>(request, |reply| match reply {
                 #reply::#variant(reply) => ::core::option::Option::Some(#value),

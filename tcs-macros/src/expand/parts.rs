@@ -56,7 +56,7 @@ pub(super) fn encoder(args: &Args, expression: &Expr) -> TokenStream {
 pub(super) fn allowance(span: Span) -> TokenStream {
     quote_spanned! {span=>
         #[allow(
-            deprecated, non_snake_case, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
+            deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
             reason = "it is generated"
         )]
     }

@@ -35,7 +35,7 @@ pub(crate) enum CallKind {
 
 /// Where an argument of a call comes from.
 pub(crate) enum ArgumentSource {
-    /// It is in a variable of this name, which is the request or an argument in it.
+    /// It is in this variable: the request, or an argument in it.
     Request(Ident),
     /// All connections share it; the type is without the `&` of the parameter.
     State(Field),

@@ -184,8 +184,8 @@ fn check_parameters(
         match parameter::role(parameter, errors) {
             Role::Plain => match check_argument(parameter, &arguments, errors) {
                 Some(argument) => {
-                    let name = argument.name.clone();
-                    handler.sources.push(ArgumentSource::Request(name));
+                    let variable = argument.variable();
+                    handler.sources.push(ArgumentSource::Request(variable));
                     arguments.push(argument);
                 }
                 None => is_valid = false,
