@@ -15,44 +15,35 @@ use crate::{
     syntax::{bare, is_unsized},
 };
 
-/// The call of a function, with `self`, `info` and `session` in scope.
-pub(super) struct Call {
-    /// Statements that take arguments from the context, or leave with the rejection.
-    pub(super) extractions: TokenStream,
-    /// What the function returns.
-    pub(super) value: TokenStream,
-}
-
-impl Call {
-    /// Calls a function; what it takes of the request is in variables.
-    pub(super) fn new(protocol: &Protocol<'_>, handler: &Handler<'_>) -> Self {
-        let library = &protocol.ty.args.library;
-        let ident = &handler.function.sig.ident;
-        let span = at(ident);
-        let mut extractions = TokenStream::new();
-        let arguments = handler.sources.iter().enumerate();
-        let arguments = arguments.map(|(place, source)| match source {
-            ArgumentSource::Request(name) => name.to_token_stream(),
-            ArgumentSource::State(state) => shared_state(protocol, state),
-            ArgumentSource::Session(Session { ty, mutable, .. }) => {
-                let reborrow = (!mutable).then(|| quote_spanned!(at(ty)=> &*));
-                quote_spanned!(at(ty)=> #reborrow session)
-            }
-            ArgumentSource::Context(ty) => {
-                let name = format_ident!("extracted_{place}", span = span);
-                extractions.extend(extraction(&name, ty, library));
-                name.to_token_stream()
-            }
-        });
-        let call = function_call(ident, &handler.generics, arguments);
-        let private = library.at(span);
-        let value = match handler.kind {
-            CallKind::Sync => call,
-            CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
-            CallKind::Async => quote_spanned!(span=> #private::send(#call).await),
-        };
-        Self { extractions, value }
-    }
+/// Calls a function, with `self`, `info` and `session` in scope. Returns statements that take arguments from
+/// the context, or leave with the rejection, and an expression that is what the function returns.
+pub(super) fn call(protocol: &Protocol<'_>, handler: &Handler<'_>) -> [TokenStream; 2] {
+    let library = &protocol.ty.args.library;
+    let ident = &handler.function.sig.ident;
+    let span = at(ident);
+    let mut extractions = TokenStream::new();
+    let arguments = handler.sources.iter().enumerate();
+    let arguments = arguments.map(|(place, source)| match source {
+        ArgumentSource::Request(name) => name.to_token_stream(),
+        ArgumentSource::State(state) => shared_state(protocol, state),
+        ArgumentSource::Session(Session { ty, mutable, .. }) => {
+            let reborrow = (!mutable).then(|| quote_spanned!(at(ty)=> &*));
+            quote_spanned!(at(ty)=> #reborrow session)
+        }
+        ArgumentSource::Context(ty) => {
+            let name = format_ident!("extracted_{place}", span = span);
+            extractions.extend(extraction(&name, ty, library));
+            name.to_token_stream()
+        }
+    });
+    let call = function_call(ident, &handler.generics, arguments);
+    let private = library.at(span);
+    let value = match handler.kind {
+        CallKind::Sync => call,
+        CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
+        CallKind::Async => quote_spanned!(span=> #private::send(#call).await),
+    };
+    [extractions, value]
 }
 
 /// A reference to the state of the protocol that has the name of a parameter's. Where operations have

@@ -22,35 +22,30 @@ pub(super) fn expand(
     library: &Library,
 ) -> TokenStream {
     let arguments = list.iter().map(|operation| arguments(operation, library));
-    let requests = list
-        .iter()
-        .map(|operation| request_arms(operation, library));
-    let requests = implementation(request, list, requests.collect(), library);
-    let replies = list.iter().map(|operation| reply_arms(operation, library));
-    let replies = implementation(reply, list, replies.collect(), library);
+    let requests = implementation(request, list, request_arms, library);
+    let replies = implementation(reply, list, reply_arms, library);
     quote_spanned!(Span::mixed_site()=> #(#arguments)* #requests #replies)
 }
 
-/// How one variant of an enum is read, an expression of `from`, and the arm of a `match` that writes it to
-/// `to`.
-struct Arms {
-    read: TokenStream,
-    write: TokenStream,
-}
+/// How a variant of an enum is read, an expression of the variable `from`, and the arm of a `match` that
+/// writes it to the variable `to`.
+type Arms = [TokenStream; 2];
 
 /// Implements the traits for one of the enums.
 fn implementation(
     message: &GeneratedType,
     list: &[Operation<'_>],
-    arms: Vec<Arms>,
+    arms: fn(&Operation<'_>, &Library) -> Arms,
     library: &Library,
 ) -> TokenStream {
     let private = library.at(Span::mixed_site());
     let (ty, name) = (message.with("'de"), message.ident.to_string());
     let names = list.iter().map(|operation| &operation.name);
-    let read = arms.iter().map(|arms| &arms.read);
+    let arms = list.iter().map(|operation| arms(operation, library));
+    let arms: Vec<_> = arms.collect();
+    let read = arms.iter().map(|[read, _]| read);
     let places = 0..arms.len();
-    let write = arms.iter().map(|arms| &arms.write);
+    let write = arms.iter().map(|[_, write]| write);
     // An enum without variants is matched by value.
     let none = arms
         .is_empty()
@@ -72,26 +67,23 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let ident = arguments_type(operation).ident;
     let arguments = operation.arguments.iter();
     let variables = arguments.clone().map(Field::variable);
-    let (count, none) = (
-        arguments.len(),
-        quote_spanned!(span=> ::core::option::Option::None,),
-    );
-    let none = vec![none; count];
+    let count = arguments.len();
+    let none = vec![quote_spanned!(span=> ::core::option::Option::None); count];
     let writers = arguments.map(|argument| {
         let (variable, name, ty) = (argument.variable(), name_of(argument), &argument.ty);
         let write = method(ty, "Argument", library, "write");
         quote_spanned!(at(ty)=> #write(#variable, #name, &mut to)?;)
     });
-    Arms {
-        read: quote_spanned! {span=>
-            match #private::read_arguments(#ident(#(#none)*), from)? {
+    [
+        quote_spanned! {span=>
+            match #private::read_arguments(#ident(#(#none),*), from)? {
                 #ident(#(::core::option::Option::Some(#variables)),*) => {
                     ::core::result::Result::Ok(Self::#message)
                 }
                 _ => ::core::result::Result::Err(#private::incomplete()),
             }
         },
-        write: quote_spanned! {span=>
+        quote_spanned! {span=>
             Self::#message => {
                 let mut to = __serde::Serializer::serialize_struct_variant(
                     to, Self::NAME, #index, #name, #count,
@@ -100,7 +92,7 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
                 __serde::ser::SerializeStructVariant::end(to)
             }
         },
-    }
+    ]
 }
 
 fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
@@ -108,10 +100,10 @@ fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let reply = &operation.reply;
     let [read, write] =
         ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
-    Arms {
-        read: quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
-        write: quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
-    }
+    [
+        quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
+        quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
+    ]
 }
 
 /// `<ty as trait>::method`, at the type.

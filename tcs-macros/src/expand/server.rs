@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
 use super::{
-    call::{Call, state},
+    call::{call, state},
     messages::{contract_item, request_variant},
     parts::{encoder, framing, generated, or_else},
     protocol_type::{declare, implement, message_items},
@@ -36,7 +36,7 @@ pub(super) fn function(server: &ServerFunction<'_>) -> TokenStream {
         #reply
     };
     let answer = ty.is_valid.then(|| {
-        let Call { extractions, value } = Call::new(&server.protocol, &server.handler);
+        let [extractions, value] = call(&server.protocol, &server.handler);
         quote_spanned!(at(ty.place)=> #extractions ::core::result::Result::Ok(#value))
     });
     let protocol = &server.protocol;
@@ -70,7 +70,7 @@ pub(super) fn module(operations: &Operations<'_>, protocol: &Protocol<'_>) -> To
 fn answer(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
     let [request, reply] = ["Request", "Reply"].map(generated);
     let (message, variant) = (request_variant(operation), &operation.variant);
-    let Call { extractions, value } = Call::new(protocol, &operation.handler);
+    let [extractions, value] = call(protocol, &operation.handler);
     quote_spanned! {at(&operation.handler.function.sig.ident)=>
         #request::#message => {
             #extractions
