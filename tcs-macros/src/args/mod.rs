@@ -82,21 +82,7 @@ impl Args {
             self.name = Some(word);
             return Ok(());
         }
-        let message = self.unknown(&text, input);
-        Err(Error::new(word.span(), message))
-    }
-
-    /// Says what to write instead of a word that is neither an option nor the name.
-    fn unknown(&self, word: &str, input: ParseStream<'_>) -> String {
-        let name = self.side.attribute();
-        let is_alone = at_comma(input);
-        if is_alone && let Some((option, ty)) = library_type(word) {
-            format!("`{ty}` is a {option}: write `{option} = {ty}`")
-        } else if is_alone && word.starts_with(char::is_uppercase) {
-            format!("the name comes first: write `{name}({word}, …)`")
-        } else {
-            unknown(self.side, word)
-        }
+        Err(Error::new(word.span(), unknown(self.side, &text, input)))
     }
 
     fn parse_option(

@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote_spanned};
 use syn::{Generics, Type};
 
+use super::parts::variable;
 use crate::{
     aim::at,
     library::Library,
@@ -24,7 +25,8 @@ pub(super) fn call(protocol: &Protocol<'_>, handler: &Handler<'_>) -> [TokenStre
     let mut extractions = TokenStream::new();
     let arguments = handler.sources.iter().enumerate();
     let arguments = arguments.map(|(place, source)| match source {
-        ArgumentSource::Request(name) => name.to_token_stream(),
+        ArgumentSource::Request => Ident::new("request", span).to_token_stream(),
+        ArgumentSource::Argument(name) => variable(name).to_token_stream(),
         ArgumentSource::State(state) => shared_state(protocol, state),
         ArgumentSource::Session(Session { ty, mutable, .. }) => {
             let reborrow = (!mutable).then(|| quote_spanned!(at(ty)=> &*));

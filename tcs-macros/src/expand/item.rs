@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
-use syn::{Attribute as Attr, FnArg, parse_quote};
+use syn::{Attribute, FnArg, parse_quote};
 
 use crate::{
     args::{Args, Side},
@@ -13,7 +13,7 @@ use crate::{
 
 /// Writes a protocol function.
 pub(super) fn function(args: &Args, function: &Function) -> TokenStream {
-    let is_helper = |attr: &&Attr| attr.path().is_ident("blocking");
+    let is_helper = |attr: &&Attribute| attr.path().is_ident("blocking");
     let attrs = function.attrs.iter().filter(|attr| !is_helper(attr));
     // The attribute that comes next removes the helpers.
     let is_last = function.others().next().is_none();

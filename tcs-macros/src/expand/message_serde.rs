@@ -7,7 +7,10 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote_spanned};
 use syn::{Index, Lifetime, Type, ext::IdentExt as _};
 
-use super::{messages::request_variant, parts::GeneratedType};
+use super::{
+    messages::request_variant,
+    parts::{GeneratedType, variable},
+};
 use crate::{
     aim::at,
     library::Library,
@@ -66,11 +69,11 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let message = request_variant(operation);
     let ident = arguments_type(operation).ident;
     let arguments = operation.arguments.iter();
-    let variables = arguments.clone().map(Field::variable);
+    let variables = arguments.clone().map(|argument| variable(&argument.name));
     let count = arguments.len();
     let none = vec![quote_spanned!(span=> ::core::option::Option::None); count];
     let writers = arguments.map(|argument| {
-        let (variable, name, ty) = (argument.variable(), name_of(argument), &argument.ty);
+        let (variable, name, ty) = (variable(&argument.name), name_of(argument), &argument.ty);
         let write = method(ty, "Argument", library, "write");
         quote_spanned!(at(ty)=> #write(#variable, #name, &mut to)?;)
     });

@@ -6,7 +6,7 @@ use syn::{Generics, ext::IdentExt as _};
 
 use super::{
     message_serde,
-    parts::{GeneratedType, allowance, framing, generated},
+    parts::{GeneratedType, allowance, framing, generated, variable},
     protocol_type::debug,
 };
 use crate::{
@@ -59,19 +59,15 @@ pub(super) fn contract_item(args: &Args, item: &str) -> TokenStream {
 /// Returns the request of an operation, as a pattern or an expression: each argument is in its variable.
 pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
     let names = operation.arguments.iter().map(|argument| &argument.name);
-    let variables = operation.arguments.iter().map(Field::variable);
+    let variables = names.clone().map(variable);
     let variant = &operation.variant;
     quote_spanned!(Span::mixed_site()=> #variant { #(#names: #variables),* })
 }
 
 /// Returns documentation, allowances and deprecation of an operation.
 pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
-    let attrs = operation.handler.function.attrs_of_type();
-    if operation.handler.function.has_docs() {
-        return attrs;
-    }
-    let text = format!(" Asks for the operation `{}`.", operation.name);
-    quote_spanned!(Span::mixed_site()=> #[doc = #text] #attrs)
+    let docs = format!(" Asks for the operation `{}`.", operation.name);
+    operation.handler.function.attrs_of_type(&docs)
 }
 
 /// Declares the enums, and shows the operation of a message and nothing of its values, which may be

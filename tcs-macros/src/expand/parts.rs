@@ -1,7 +1,7 @@
 //! Small pieces of generated code that several writers need.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, format_ident, quote_spanned};
 use syn::{Expr, Lifetime, Type};
 
 use crate::{aim::at, args::Args};
@@ -25,6 +25,11 @@ impl GeneratedType {
         let lifetime = self.borrows.then(|| quote_spanned!(span=> <#lifetime>));
         quote_spanned!(span=> #ident #lifetime)
     }
+}
+
+/// A variable for an argument, which hides no function that has the name of the argument.
+pub(super) fn variable(argument: &Ident) -> Ident {
+    format_ident!("argument_{argument}", span = at(argument))
 }
 
 /// The given type, or else the default.

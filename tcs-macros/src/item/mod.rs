@@ -5,7 +5,7 @@ mod module;
 
 use proc_macro2::TokenStream;
 use syn::{
-    Attribute as Attr, Result, Token, Visibility,
+    Attribute, Result, Token, Visibility,
     parse::{ParseBuffer, ParseStream, Parser as _},
 };
 
@@ -49,7 +49,7 @@ impl Item {
 /// Returns the input from the keyword on that says what an item is.
 fn keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
     let ahead = input.fork();
-    ahead.call(Attr::parse_outer)?;
+    ahead.call(Attribute::parse_outer)?;
     ahead.parse::<Visibility>()?;
     Ok(ahead)
 }

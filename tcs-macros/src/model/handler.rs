@@ -10,7 +10,6 @@ use super::{
     parameter::{self, Role},
 };
 use crate::{
-    aim::at,
     errors::Errors,
     item::Function,
     syntax::{bare, is_unsized, lifetimes},
@@ -35,8 +34,9 @@ pub(crate) enum CallKind {
 
 /// Where an argument of a call comes from.
 pub(crate) enum ArgumentSource {
-    /// It is in this variable: the request, or an argument in it.
-    Request(Ident),
+    Request,
+    /// It is the argument of this name in the request.
+    Argument(Ident),
     /// All connections share it; the type is without the `&` of the parameter.
     State(Field),
     Session(Session),
@@ -102,8 +102,7 @@ impl<'a> Handler<'a> {
                 Role::Plain if !has_request => {
                     has_request = true;
                     if let Some(ty) = message_type(&parameter.ty, "a request", errors) {
-                        let name = Ident::new("request", at(&self.function.sig.ident));
-                        self.sources.push(ArgumentSource::Request(name));
+                        self.sources.push(ArgumentSource::Request);
                         request = Some(lifetimes::unify(&ty, "'exchange"));
                     }
                 }

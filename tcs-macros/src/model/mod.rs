@@ -11,7 +11,6 @@ pub(crate) mod protocol_type;
 pub(crate) mod server;
 
 use proc_macro2::{Ident, TokenStream};
-use quote::format_ident;
 use syn::{Attribute, Type};
 
 use self::{
@@ -19,7 +18,6 @@ use self::{
     server::ServerFunction,
 };
 use crate::{
-    aim::at,
     args::{Args, Side},
     errors::Errors,
     item::{Function, Item},
@@ -42,13 +40,6 @@ pub(crate) enum Model<'a> {
 pub(crate) struct Field {
     pub(crate) name: Ident,
     pub(crate) ty: Type,
-}
-
-impl Field {
-    /// Returns a variable for the field, which hides no function that has the same name.
-    pub(crate) fn variable(&self) -> Ident {
-        format_ident!("argument_{}", self.name, span = at(&self.name))
-    }
 }
 
 impl<'a> Model<'a> {

@@ -184,8 +184,8 @@ fn check_parameters(
         match parameter::role(parameter, errors) {
             Role::Plain => match check_argument(parameter, &arguments, errors) {
                 Some(argument) => {
-                    let variable = argument.variable();
-                    handler.sources.push(ArgumentSource::Request(variable));
+                    let name = argument.name.clone();
+                    handler.sources.push(ArgumentSource::Argument(name));
                     arguments.push(argument);
                 }
                 None => is_valid = false,
@@ -209,6 +209,8 @@ fn is_generic(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
 }
 
 /// Returns whether a signature names a generated type, other than at the end of a path, and reports it.
+///
+/// The generated types hide types of these names that the module imports by `use super::*`.
 fn has_generated(tokens: TokenStream, errors: &mut Errors) -> bool {
     let mut found = false;
     let mut colons = 0;

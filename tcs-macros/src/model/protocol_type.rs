@@ -29,11 +29,8 @@ impl<'a> ProtocolType<'a> {
     /// Names the type of a function, which has no generics and fields yet.
     pub(super) fn of_function(args: &'a Args, name: Ident, function: &'a Function) -> Self {
         let place = &function.sig.ident;
-        let mut attrs = function.attrs_of_type();
-        if !function.has_docs() {
-            let docs = format!(" The protocol of [`{0}`](fn@{0}).", place.unraw());
-            attrs = quote!(#[doc = #docs] #attrs);
-        }
+        let docs = format!(" The protocol of [`{0}`](fn@{0}).", place.unraw());
+        let attrs = function.attrs_of_type(&docs);
         Self::new(args, name, place, &function.vis, attrs)
     }
 
