@@ -16,10 +16,10 @@
 //!   gets an [`alias`] that is declared at the function's name. The alias of a message also makes the
 //!   suggestion for a hidden lifetime (`Order` for `Order<'_>`) the one for the function.
 //! - A trait that a type must have is named with the same tokens in each place, up to the names of
-//!   lifetimes, and covers the type from its first token to its last ([`Library::item`]). It is a trait of
+//!   lifetimes, and covers the type from its first token to its last ([`Library::item`](crate::library::Library::item)). It is a trait of
 //!   the library that implies all bounds: there is one error instead of one for each bound, and its
 //!   `on_unimplemented` says what to write.
-//! - A bound on the implementation ([`Library::bound`]) is one error at the type, and rustc assumes that it
+//! - A bound on the implementation ([`Library::bound`](crate::library::Library::bound)) is one error at the type, and rustc assumes that it
 //!   holds when it checks the rest. It has the user's hygiene, so the error does not mention the macro.
 //! - A future that is not `Send` is reported where it becomes the argument of the library's `send`, if that
 //!   call has one span and one context. Without `send`, it would be reported at an `async` block with the
@@ -28,9 +28,9 @@
 //!   protocol.
 //! - A lint is only reported at a span of the user's.
 
-use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
-use syn::{Path, Type, spanned::Spanned as _};
+use syn::{Type, spanned::Spanned as _};
 
 /// The macro's hygiene at the first token of `tokens`.
 pub(crate) fn at(tokens: &(impl ToTokens + ?Sized)) -> Span {
@@ -46,48 +46,6 @@ pub(crate) fn at_end(tokens: &(impl ToTokens + ?Sized)) -> Span {
 /// A generated word at the place of a name of the user's, with the user's hygiene.
 pub(crate) fn twin(word: &str, name: &Ident) -> Ident {
     Ident::new(word, name.span())
-}
-
-/// Moves every token to `span`; each keeps its own hygiene.
-fn respan(tokens: TokenStream, span: Span) -> TokenStream {
-    let moved = tokens.into_iter().map(|mut token| {
-        if let TokenTree::Group(group) = &token {
-            token = Group::new(group.delimiter(), respan(group.stream(), span)).into();
-        }
-        token.set_span(token.span().located_at(span));
-        token
-    });
-    moved.collect()
-}
-
-/// The path of the library: `::tcs`, unless the option `crate` says otherwise.
-#[derive(Clone, Default)]
-pub(crate) struct Library(pub(crate) Option<Path>);
-
-impl Library {
-    /// The module that expansions use; tokens that the user did not write are at `span`.
-    pub(crate) fn at(&self, span: Span) -> TokenStream {
-        match &self.0 {
-            None => quote_spanned!(span=> ::tcs::__private),
-            Some(path) => quote_spanned!(span=> #path::__private),
-        }
-    }
-
-    /// An item of that module, placed so that an error about it covers `place` from end to end.
-    pub(crate) fn item(&self, item: &str, place: &(impl ToTokens + ?Sized)) -> TokenStream {
-        let span = at(place);
-        let module = respan(self.at(span), span);
-        let item = Ident::new(item, at_end(place));
-        quote_spanned!(span=> #module::#item)
-    }
-
-    /// `ty: item,`, placed so that an error about it covers the type and does not mention the macro.
-    pub(crate) fn bound(&self, ty: &impl ToTokens, item: &str) -> TokenStream {
-        let span = ty.span();
-        let module = respan(self.at(span), span);
-        let item = Ident::new(item, span.located_at(at_end(ty)));
-        quote_spanned!(span=> #ty: #module::#item,)
-    }
 }
 
 /// Declares another name for a type without parameters and lifetimes. Returns the declaration, and the

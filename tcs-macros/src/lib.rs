@@ -15,15 +15,17 @@ mod args;
 mod errors;
 mod expand;
 mod item;
+mod library;
 mod model;
 mod syntax;
 #[cfg(test)]
 mod tests;
 
-use proc_macro2::TokenStream;
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as TokenStream2;
 
 use crate::{
-    args::{Args, Attribute},
+    args::{Args, Side},
     errors::Errors,
     item::Item,
     model::Model,
@@ -31,31 +33,28 @@ use crate::{
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn server_protocol(
-    args: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand(Attribute::Server, args.into(), item.into()).into()
+pub fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Side::Server, args.into(), item.into()).into()
 }
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn client_protocol(
-    args: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand(Attribute::Client, args.into(), item.into()).into()
+pub fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Side::Client, args.into(), item.into()).into()
 }
 
 /// Expands to the item as written, followed by what is made of it, followed by what is wrong.
 ///
 /// Whatever is wrong, the item is kept; and once its name is known, so is the type. Otherwise a
 /// mistake in one place would be an error at every use.
-fn expand(attribute: Attribute, args: TokenStream, item: TokenStream) -> TokenStream {
+fn expand(side: Side, args: TokenStream2, item: TokenStream2) -> TokenStream2 {
     let mut errors = Errors::default();
-    let args = Args::parse(attribute, args, &mut errors);
-    let item = Item::parse(attribute, item, &mut errors);
+    let mut args = Args::parse(side, args, &mut errors);
+    let item = Item::parse(side, item, &mut errors);
+    if let Item::Module(_) = item {
+        args.move_into_module();
+    }
     let model = Model::check(&args, &item, &mut errors);
-    let tokens = expand::expand(&args, &item, &model);
+    let tokens = expand::expand(&args, &model);
     errors.append_to(tokens)
 }

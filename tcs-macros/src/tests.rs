@@ -5,14 +5,14 @@ use std::str::FromStr as _;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::{File, Item, ItemFn, ItemMod};
 
-use crate::{args::Attribute, expand};
+use crate::{args::Side, expand};
 
 fn server_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Attribute::Server, args, item)
+    expand(Side::Server, args, item)
 }
 
 fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand(Attribute::Client, args, item)
+    expand(Side::Client, args, item)
 }
 
 /// What the random inputs are made of: arguments, and the item under them.

@@ -23,10 +23,7 @@ pub use crate::{
     framing::{Detection, FirstFrame, Framing, LengthPrefixed},
     limit::assert_no_mistake,
     macro_support::{
-        bounds::{
-            CloneArgument, DefaultSession, ReadAs, SendField, State, assert_reply,
-            assert_send_field, assert_state,
-        },
+        bounds::{CloneArgument, DefaultSession, ReadAs, SendField, State, assert_reply},
         checks::{OtherPair, Pair, client_mistake, reject_with_mistake, server_mistake},
         values::{Encoded, Encoder, FieldReference, FieldValue, Unknown, encoder, send},
     },

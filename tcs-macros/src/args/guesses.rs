@@ -1,7 +1,9 @@
 //! What was probably meant by a word that is not an option.
 
-use super::options::Attribute;
-use crate::syntax::upper_camel;
+use syn::parse::ParseStream;
+
+use super::options::Side;
+use crate::syntax::{at_comma, upper_camel};
 
 /// What is set by methods of servers and clients.
 const SETTINGS: &str = "\
@@ -13,11 +15,17 @@ const SETTINGS: &str = "\
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
 const FRAMINGS: &str = "CrlfLines LengthPrefixed Lines Netstrings Raw UntilEof";
 
-/// Returns what to write for a word that is not an option.
-pub(super) fn unknown(attribute: Attribute, word: &str) -> String {
-    let names = attribute.options().iter().map(|option| option.name);
+/// Says what to write instead of a word that is neither an option nor the name, before `rest`.
+pub(super) fn unknown(side: Side, word: &str, rest: ParseStream<'_>) -> String {
+    let names = side.options().iter().map(|option| option.name);
     let names: Vec<_> = names.collect();
-    if SETTINGS.split(' ').any(|setting| setting == word) {
+    let is_alone = at_comma(rest);
+    if is_alone && let Some((option, ty)) = library_type(word) {
+        format!("`{ty}` is a {option}: write `{option} = {ty}`")
+    } else if is_alone && word.starts_with(char::is_uppercase) {
+        let name = side.attribute();
+        format!("the name comes first: write `{name}({word}, …)`")
+    } else if SETTINGS.split(' ').any(|setting| setting == word) {
         format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
     } else if let Some(meant) = nearest(word, &names) {
         format!("did you mean `{meant}`?")

@@ -3,7 +3,7 @@
 mod guesses;
 mod options;
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use syn::{
     Error, Expr, Path, Result, Token, Type,
     ext::IdentExt as _,
@@ -14,7 +14,7 @@ use syn::{
 
 pub(crate) use self::{
     guesses::nearest,
-    options::{Args, Attribute},
+    options::{Args, Side},
 };
 use self::{
     guesses::{library_type, unknown},
@@ -22,14 +22,14 @@ use self::{
 };
 use crate::{
     errors::Errors,
-    syntax::{ShowGroups, at_comma, starts_with, take_until},
+    syntax::{IntoModule, ShowGroups, at_comma, take_until},
 };
 
 impl Args {
     /// Parses all options; a mistake in one does not hide those in others.
-    pub(crate) fn parse(attribute: Attribute, tokens: TokenStream, errors: &mut Errors) -> Self {
+    pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self {
-            attribute,
+            side,
             ..Self::default()
         };
         let parse = |input: ParseStream<'_>| args.parse_all(input, errors);
@@ -41,6 +41,16 @@ impl Args {
     /// Returns the name of an option as it is written, if the option is given.
     pub(crate) fn given(&self, option: &str) -> Option<&Ident> {
         self.given.iter().find(|given| *given == option)
+    }
+
+    /// Lets the paths in the options that name types mean inside of a module what they mean around it.
+    pub(crate) fn move_into_module(&mut self) {
+        for ty in self.framing.iter_mut().chain(&mut self.format) {
+            IntoModule.visit_type_mut(ty);
+        }
+        if let Some(path) = &mut self.library.0 {
+            IntoModule.visit_path_mut(path);
+        }
     }
 
     fn parse_all(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> Result<()> {
@@ -64,30 +74,15 @@ impl Args {
             Error::new(wrong.span(), expected)
         })?;
         let text = word.to_string();
-        if let Some(option) = self.attribute.option(&text) {
+        if let Some(option) = self.side.option(&text) {
             return self.parse_option(option, word, input);
         }
-        let is_name = at_comma(input) && starts_with(&text, char::is_uppercase);
+        let is_name = at_comma(input) && text.starts_with(char::is_uppercase);
         if is_name && is_first && library_type(&text).is_none() {
             self.name = Some(word);
             return Ok(());
         }
-        let message = self.unknown(&text, input);
-        Err(Error::new(word.span(), message))
-    }
-
-    /// Says what to write instead of a word that is neither an option nor the name.
-    fn unknown(&self, word: &str, input: ParseStream<'_>) -> String {
-        let attribute = self.attribute;
-        let name = attribute.name();
-        let is_alone = at_comma(input);
-        if is_alone && let Some((option, ty)) = library_type(word) {
-            format!("`{ty}` is a {option}: write `{option} = {ty}`")
-        } else if is_alone && starts_with(word, char::is_uppercase) {
-            format!("the name comes first: write `{name}({word}, …)`")
-        } else {
-            unknown(attribute, word)
-        }
+        Err(Error::new(word.span(), unknown(self.side, &text, input)))
     }
 
     fn parse_option(
@@ -104,23 +99,10 @@ impl Args {
         let span = word.span();
         self.given.push(word);
         if let Value::Nothing = option.value {
-            let is_valid = at_comma(input);
-            return is_valid
-                .then_some(())
-                .ok_or_else(|| input.error(option.help()));
+            let mistake = || Err(input.error(option.help()));
+            return if at_comma(input) { Ok(()) } else { mistake() };
         }
-        let write = option.write();
-        let needs_value = || Error::new(span, format_args!("`{name}` needs a value: {write}"));
-        if at_comma(input) {
-            return Err(needs_value());
-        }
-        if !input.peek(Token![=]) || input.peek(Token![==]) {
-            return Err(input.error(format!("expected `=` after `{name}`: {write}")));
-        }
-        input.parse::<Token![=]>()?;
-        if at_comma(input) {
-            return Err(needs_value());
-        }
+        parse_equals(option, span, input)?;
         match option.value {
             Value::Type(field) => *field(self) = Some(parse_type(option, input)?),
             Value::Path(field) => {
@@ -131,6 +113,22 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Parses the `=` of an option whose name is at `span`, before a value.
+fn parse_equals(option: &OptionSpec, span: Span, input: ParseStream<'_>) -> Result<()> {
+    let (name, write) = (option.name, option.write());
+    if !at_comma(input) {
+        if !input.peek(Token![=]) || input.peek(Token![==]) {
+            return Err(input.error(format!("expected `=` after `{name}`: {write}")));
+        }
+        input.parse::<Token![=]>()?;
+    }
+    if at_comma(input) {
+        let message = format_args!("`{name}` needs a value: {write}");
+        return Err(Error::new(span, message));
+    }
+    Ok(())
 }
 
 /// Parses a type or a path.
@@ -149,7 +147,7 @@ fn parse_type(option: &OptionSpec, input: ParseStream<'_>) -> Result<Type> {
     ShowGroups.visit_type_mut(&mut value);
     if let Type::Path(path) = &value
         && let Some(word) = path.path.get_ident().map(Ident::to_string)
-        && starts_with(&word, char::is_lowercase)
+        && word.starts_with(char::is_lowercase)
         && let Some((option, ty)) = library_type(&word)
     {
         let message = format_args!("`{ty}` is a {option}: write `{option} = {ty}`");

@@ -3,12 +3,12 @@
 use proc_macro2::Ident;
 use syn::{Expr, Path, Type};
 
-use crate::aim::Library;
+use crate::library::Library;
 
 /// The options of an attribute, as far as they could be parsed.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Args {
-    pub(crate) attribute: Attribute,
+    pub(crate) side: Side,
     pub(crate) name: Option<Ident>,
     pub(crate) framing: Option<Type>,
     pub(crate) format: Option<Type>,
@@ -24,9 +24,9 @@ pub(crate) struct Args {
     pub(super) given: Vec<Ident>,
 }
 
-/// One of the two attributes.
+/// The side of a connection that an attribute writes the protocol of.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Attribute {
+pub(crate) enum Side {
     #[default]
     Server,
     Client,
@@ -83,11 +83,20 @@ const CLIENT: &[OptionSpec] = options! {
     "crate" Path(library.0) "crate = path::to::tcs"
 };
 
-impl Attribute {
-    pub(crate) const fn name(self) -> &'static str {
+impl Side {
+    /// Returns the name of the attribute.
+    pub(crate) const fn attribute(self) -> &'static str {
         match self {
             Self::Server => "server_protocol",
             Self::Client => "client_protocol",
+        }
+    }
+
+    /// Returns the trait of the library that the attribute implements.
+    pub(crate) const fn protocol(self) -> &'static str {
+        match self {
+            Self::Server => "ServerProtocol",
+            Self::Client => "ClientProtocol",
         }
     }
 

@@ -1,78 +1,82 @@
-//! Writes the call of a function.
+//! Writes the call of a function of a server.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens as _, quote_spanned};
-use syn::Generics;
+use quote::{ToTokens as _, format_ident, quote_spanned};
+use syn::{Generics, Type};
 
-use super::parts::numbered;
+use super::parts::variable;
 use crate::{
     aim::at,
-    args::Args,
+    library::Library,
     model::{
         Field, generics,
-        server::{Argument, CallKind, Handler, Protocol, Session},
+        handler::{ArgumentSource, CallKind, Handler, Session},
+        server::Protocol,
     },
     syntax::{bare, is_unsized},
 };
 
-/// Calls a function of a server, with `self`, `info` and `session` in scope. What it takes of the
-/// request is in the variables `requests`. `wrap` makes the reply of what the function returned.
-pub(super) fn call(
-    args: &Args,
-    protocol: &Protocol<'_>,
-    handler: &Handler<'_>,
-    requests: Vec<Ident>,
-    wrap: impl FnOnce(TokenStream) -> TokenStream,
-) -> TokenStream {
-    let library = &args.library;
+/// Calls a function, with `self`, `info` and `session` in scope. Returns statements that take arguments from
+/// the context, or leave with the rejection, and an expression that is what the function returns.
+pub(super) fn call(protocol: &Protocol<'_>, handler: &Handler<'_>) -> [TokenStream; 2] {
+    let library = &protocol.ty.args.library;
     let ident = &handler.function.sig.ident;
     let span = at(ident);
-    let mut requests = requests.into_iter();
-    let mut extractions = Vec::new();
-    let arguments = handler.arguments.iter().map(|argument| match argument {
-        Argument::Request => requests.next().to_token_stream(),
-        Argument::State(borrowed) => {
-            // Where operations have different types for a state, rustc says so at the one here.
-            let mut states = protocol.states.iter();
-            let kept = states.find(|kept| kept.name == borrowed.name);
-            state(kept.unwrap_or(borrowed), at(&borrowed.ty))
-        }
-        Argument::Session(Session { ty, mutable, .. }) => {
+    let mut extractions = TokenStream::new();
+    let arguments = handler.sources.iter().enumerate();
+    let arguments = arguments.map(|(place, source)| match source {
+        ArgumentSource::Request => Ident::new("request", span).to_token_stream(),
+        ArgumentSource::Argument(name) => variable(name).to_token_stream(),
+        ArgumentSource::State(state) => shared_state(protocol, state),
+        ArgumentSource::Session(Session { ty, mutable, .. }) => {
             let reborrow = (!mutable).then(|| quote_spanned!(at(ty)=> &*));
             quote_spanned!(at(ty)=> #reborrow session)
         }
-        Argument::Extracted(ty) => {
-            let name = numbered("extracted", extractions.len(), span);
-            let from_context = library.item("FromContext", ty);
-            extractions.push(quote_spanned! {span=>
-                let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
-            });
+        ArgumentSource::Context(ty) => {
+            let name = format_ident!("extracted_{place}", span = span);
+            extractions.extend(extraction(&name, ty, library));
             name.to_token_stream()
         }
     });
-    let arguments: Vec<_> = arguments.collect();
-    let turbofish = turbofish(&handler.generics, span);
-    let call = quote_spanned!(span=> #ident #turbofish (#(#arguments,)*));
+    let call = function_call(ident, &handler.generics, arguments);
     let private = library.at(span);
-    let value = wrap(match handler.kind {
+    let value = match handler.kind {
         CallKind::Sync => call,
         CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
         CallKind::Async => quote_spanned!(span=> #private::send(#call).await),
-    });
-    quote_spanned! {span=>
-        #(#extractions)*
-        ::core::result::Result::Ok(#value)
-    }
+    };
+    [extractions, value]
 }
 
-/// The type and const arguments of a call of the function.
-pub(super) fn turbofish(generics: &Generics, span: Span) -> Option<TokenStream> {
-    let names = generics::names(generics);
-    (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>))
+/// A reference to the state of the protocol that has the name of a parameter's. Where operations have
+/// different types for a state, rustc says so at the parameter's.
+fn shared_state(protocol: &Protocol<'_>, parameter: &Field) -> TokenStream {
+    let mut states = protocol.states.iter();
+    let shared = states.find(|state| state.name == parameter.name);
+    state(shared.unwrap_or(parameter), at(&parameter.ty))
 }
 
 /// A reference to a state of the protocol, whose field may own it through a pointer.
 pub(super) fn state(Field { name, ty }: &Field, span: Span) -> TokenStream {
     let through = is_unsized(bare(ty)).then(|| quote_spanned!(span=> *));
     quote_spanned!(span=> &#through self.#name)
+}
+
+/// Takes an argument from the context.
+fn extraction(name: &Ident, ty: &Type, library: &Library) -> TokenStream {
+    let from_context = library.item("FromContext", ty);
+    quote_spanned! {name.span()=>
+        let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
+    }
+}
+
+/// Calls a function of the user's with its type and const arguments.
+pub(super) fn function_call(
+    ident: &Ident,
+    generics: &Generics,
+    arguments: impl Iterator<Item = TokenStream>,
+) -> TokenStream {
+    let (span, names) = (at(ident), generics::names(generics));
+    let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
+    quote_spanned!(span=> #ident #turbofish (#(#arguments,)*))
 }

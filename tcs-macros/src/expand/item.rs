@@ -2,17 +2,18 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
-use syn::{Attribute as Attr, FnArg, parse_quote};
+use syn::{Attribute, FnArg, parse_quote};
 
 use crate::{
-    args::{Args, Attribute},
+    args::{Args, Side},
     item::{Function, Module, ModuleItem},
     model::parameter::is_ours,
+    syntax::mentions,
 };
 
 /// Writes a protocol function.
-pub(super) fn without_helpers(args: &Args, function: &Function) -> TokenStream {
-    let is_helper = |attr: &&Attr| attr.path().is_ident("blocking");
+pub(super) fn function(args: &Args, function: &Function) -> TokenStream {
+    let is_helper = |attr: &&Attribute| attr.path().is_ident("blocking");
     let attrs = function.attrs.iter().filter(|attr| !is_helper(attr));
     // The attribute that comes next removes the helpers.
     let is_last = function.others().next().is_none();
@@ -43,15 +44,19 @@ pub(super) fn without_helpers(args: &Args, function: &Function) -> TokenStream {
     }
 }
 
-/// Writes a module, with what is generated in it. A client leaves out the functions.
+/// Writes a module, with what is generated in it. A client leaves out the functions, but for those that
+/// serde calls.
 pub(super) fn module(args: &Args, module: &Module, generated: &TokenStream) -> TokenStream {
     let (attrs, inner, vis) = (&module.attrs, &module.inner, &module.vis);
     let (keyword, ident) = (&module.keyword, &module.ident);
-    let is_client = args.attribute == Attribute::Client;
+    let is_client = args.side == Side::Client;
     let items = module.items.iter().map(|item| match item {
-        ModuleItem::Operation(_) | ModuleItem::Helper(_) if is_client => TokenStream::new(),
+        ModuleItem::Operation(_) if is_client => TokenStream::new(),
+        ModuleItem::Helper(function) if is_client && !is_in_text(module, function) => {
+            TokenStream::new()
+        }
         ModuleItem::Operation(function) => {
-            let function = without_helpers(args, function);
+            let function = self::function(args, function);
             quote! {
                 #[allow(private_interfaces, unreachable_pub, reason = "the messages say so")]
                 #function
@@ -74,4 +79,11 @@ pub(super) fn module(args: &Args, module: &Module, generated: &TokenStream) -> T
             #generated
         }
     }
+}
+
+/// Returns whether an attribute of an item names a function, as `#[serde(default = "function")]` does.
+fn is_in_text(module: &Module, function: &Function) -> bool {
+    let text = format!("\"{}\"", function.sig.ident);
+    let mut items = module.items.iter();
+    items.any(|item| matches!(item, ModuleItem::Other(item) if mentions(item, &[&text])))
 }

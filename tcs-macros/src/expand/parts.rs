@@ -1,8 +1,8 @@
 //! Small pieces of generated code that several writers need.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote_spanned};
-use syn::{Expr, Type};
+use quote::{ToTokens, format_ident, quote_spanned};
+use syn::{Expr, Lifetime, Type};
 
 use crate::{aim::at, args::Args};
 
@@ -11,9 +11,25 @@ pub(super) fn generated(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
 }
 
-/// The name of one of several arguments.
-pub(super) fn numbered(name: &str, number: usize, span: Span) -> Ident {
-    Ident::new(&format!("{name}_{number}"), span)
+/// A generated type, which has a lifetime if it borrows.
+pub(super) struct GeneratedType {
+    pub(super) ident: Ident,
+    pub(super) borrows: bool,
+}
+
+impl GeneratedType {
+    /// Returns the type with this lifetime, if it has one.
+    pub(super) fn with(&self, lifetime: &str) -> TokenStream {
+        let (ident, span) = (&self.ident, Span::mixed_site());
+        let lifetime = Lifetime::new(lifetime, span);
+        let lifetime = self.borrows.then(|| quote_spanned!(span=> <#lifetime>));
+        quote_spanned!(span=> #ident #lifetime)
+    }
+}
+
+/// A variable for an argument, which hides no function that has the name of the argument.
+pub(super) fn variable(argument: &Ident) -> Ident {
+    format_ident!("argument_{argument}", span = at(argument))
 }
 
 /// The given type, or else the default.

@@ -5,194 +5,172 @@ use quote::{quote, quote_spanned};
 
 use super::{
     call::{call, state},
-    checks::Requirements,
-    messages::{bound_arguments, bound_request, messages},
+    messages::{contract_item, request_variant},
     parts::{encoder, framing, generated, or_else},
-    shape::{Origin, Shape},
+    protocol_type::{declare, implement, message_items},
+    requirements::{Requirements, SEND_FIELD, STATE},
 };
 use crate::{
     aim::at,
-    args::Args,
     model::{
         Field,
-        operations::Operations,
-        server::{Protocol, ServerFunction, Session},
+        handler::Session,
+        operations::{Operation, Operations},
+        server::{Protocol, ServerFunction},
     },
 };
 
 /// Writes the protocol of a function.
-pub(super) fn function(args: &Args, function: &ServerFunction<'_>) -> TokenStream {
-    let (protocol, handler) = (&function.protocol, &function.handler);
-    let origin = Origin::function(handler.function);
-    let shape = shape(args, protocol, origin, function.is_valid);
-    let [request_alias, request] = shape.message_type("Request", function.request.as_ref());
-    let [reply_alias, reply] = shape.message_type("Reply", function.reply.as_ref());
-    let answer = function.is_valid.then(|| {
-        let request = Ident::new("request", at(protocol.place));
-        call(args, protocol, handler, vec![request], |reply| reply)
-    });
-    let server = Server {
-        args,
-        protocol,
-        messages: quote!(#request #reply),
-        answer,
+pub(super) fn function(server: &ServerFunction<'_>) -> TokenStream {
+    let (args, ty) = (server.protocol.ty.args, &server.protocol.ty);
+    let span = at(&ty.name);
+    let private = args.library.at(span);
+    let framing = framing(args, span);
+    let format = or_else(args.format.as_ref(), quote_spanned!(span=> #private::Plain));
+    let [request_alias, request] = message_items(ty, "Request", &server.request);
+    let [reply_alias, reply] = message_items(ty, "Reply", &server.reply);
+    let messages = quote_spanned! {span=>
+        type Framing = #framing;
+        type Format = #format;
+        #request
+        #reply
     };
-    server.declare(&shape, &quote!(#request_alias #reply_alias))
+    let answer = ty.is_valid.then(|| {
+        let [extractions, value] = call(&server.protocol, &server.handler);
+        quote_spanned!(at(ty.place)=> #extractions ::core::result::Result::Ok(#value))
+    });
+    let protocol = &server.protocol;
+    let implementation = Server { protocol, answer }.implement(&messages);
+    declare(ty, &quote!(#request_alias #reply_alias #implementation))
 }
 
-/// Writes the protocol of all operations.
-pub(super) fn module(args: &Args, operations: &Operations<'_>) -> TokenStream {
-    let (module, protocol) = (operations.module, &operations.protocol);
-    let span = at(&module.ident);
-    let (request, reply) = (generated("Request"), generated("Reply"));
-    let answer = operations.is_valid.then(|| {
-        let arms = operations.list.iter().map(|operation| {
-            let span = at(&operation.handler.function.sig.ident);
-            let (message, variant) = (bound_request(operation, span), &operation.variant);
-            let arguments = bound_arguments(operation, span);
-            let wrap = |value| quote_spanned!(span=> #reply::#variant(#value));
-            let answer = call(args, protocol, &operation.handler, arguments, wrap);
-            quote_spanned!(span=> #request::#message => { #answer })
-        });
+/// Writes the protocol of all operations, whose contract says what the messages are.
+pub(super) fn module(operations: &Operations<'_>, protocol: &Protocol<'_>) -> TokenStream {
+    let (args, ty) = (protocol.ty.args, &protocol.ty);
+    let span = at(ty.place);
+    let item = |name: &str| contract_item(args, name);
+    let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
+    let messages = quote_spanned! {Span::mixed_site()=>
+        type Framing = #framing;
+        type Format = #format;
+        type Request<'exchange> = #request<'exchange>;
+        type Reply<'exchange> = #reply<'exchange>;
+    };
+    let answer = ty.is_valid.then(|| {
+        let list = operations.list.iter();
+        let arms = list.map(|operation| answer(protocol, operation));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let messages = messages(operations).map(|message| message.item(span));
-    let server = Server {
-        args,
-        protocol,
-        messages: quote!(#(#messages)*),
-        answer,
-    };
-    let shape = shape(args, protocol, Origin::module(module), operations.is_valid);
-    let declared = server.declare(&shape, &TokenStream::new());
-    let private = args.library.at(span);
+    let implementation = Server { protocol, answer }.implement(&messages);
+    let (declared, private) = (declare(ty, &implementation), args.library.at(span));
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
-fn shape<'a>(
-    args: &'a Args,
-    protocol: &'a Protocol<'_>,
-    origin: Origin,
-    is_valid: bool,
-) -> Shape<'a> {
-    Shape {
-        args,
-        origin,
-        name: &protocol.name,
-        generics: &protocol.generics,
-        fields: &protocol.fields,
-        is_valid,
+/// Writes the arm that answers the request of an operation.
+fn answer(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
+    let [request, reply] = ["Request", "Reply"].map(generated);
+    let (message, variant) = (request_variant(operation), &operation.variant);
+    let [extractions, value] = call(protocol, &operation.handler);
+    quote_spanned! {at(&operation.handler.function.sig.ident)=>
+        #request::#message => {
+            #extractions
+            ::core::result::Result::Ok(#reply::#variant(#value))
+        }
     }
 }
 
+/// The implementation for a function or for a module.
 struct Server<'a> {
-    args: &'a Args,
     protocol: &'a Protocol<'a>,
-    /// The associated types `Request` and `Reply`.
-    messages: TokenStream,
     /// Answers a request: an expression with `info`, `session` and `request` in scope, which may contain
     /// `?` and `.await`. There is none if a function is wrong.
     answer: Option<TokenStream>,
 }
 
 impl Server<'_> {
-    /// Writes the type and its implementation, after the declarations that the messages need.
-    fn declare(&self, shape: &Shape<'_>, declarations: &TokenStream) -> TokenStream {
-        let span = at(shape.name);
-        let types = self.types(span);
+    /// Writes the implementation, with the associated types of framing, format and messages.
+    fn implement(&self, messages: &TokenStream) -> TokenStream {
+        let span = at(&self.protocol.ty.name);
+        let session = self.protocol.session.as_ref();
+        let session =
+            session.map(|Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;));
+        let session = session.unwrap_or_else(|| quote_spanned!(span=> type Session = ();));
         let methods = match &self.answer {
             Some(answer) => self.methods(answer),
-            None => self.stubs(),
+            None => {
+                let stub = quote_spanned!(at(self.protocol.ty.place)=> ::core::unimplemented!());
+                let methods = [self.open_session(&stub), self.process_request(&stub)];
+                methods.into_iter().collect()
+            }
         };
-        let items = quote_spanned!(span=> #types #methods);
-        let implementation = shape.implement(span, &self.requirements(shape), &items);
-        shape.declare(&quote_spanned!(span=> #declarations #implementation))
+        let items = quote_spanned!(span=> #messages #session #methods);
+        implement(&self.protocol.ty, span, &self.requirements(), &items)
     }
 
     /// What the types must be, as far as the functions are right: each state and each type parameter
     /// can be shared, and a session can be sent from thread to thread.
-    fn requirements<'s>(&self, shape: &'s Shape<'s>) -> Requirements<'s> {
-        let mut requirements = Requirements::new(shape, "State");
-        if self.answer.is_some() {
-            for state in &self.protocol.states {
-                requirements.add(&state.ty, "State", "assert_state");
-            }
-            if let Some(session) = &self.protocol.session {
-                requirements.add(&session.ty, "SendField", "assert_send_field");
-            }
+    fn requirements(&self) -> Requirements<'_> {
+        let Protocol {
+            ty,
+            states,
+            session,
+            ..
+        } = self.protocol;
+        let mut requirements = Requirements::new(ty, STATE);
+        for state in states.iter().filter(|_| ty.is_valid) {
+            requirements.add(&state.ty, STATE);
+        }
+        for session in session.iter().filter(|_| ty.is_valid) {
+            requirements.add(&session.ty, SEND_FIELD);
         }
         requirements
     }
 
-    fn types(&self, span: Span) -> TokenStream {
-        let args = self.args;
-        let private = args.library.at(span);
-        let framing = framing(args, span);
-        let format = or_else(args.format.as_ref(), quote_spanned!(span=> #private::Plain));
-        let session = self.protocol.session.as_ref().map_or_else(
-            || quote_spanned!(span=> type Session = ();),
-            |Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;),
-        );
-        let messages = &self.messages;
-        let half_close = args.given("half_close").map(at);
-        let half_close =
-            half_close.map(|span| quote_spanned!(span=> const ENDS_AT_HALF_CLOSE: bool = true;));
-        quote_spanned! {span=>
-            type Framing = #framing;
-            type Format = #format;
-            #session
-            #messages
-            #half_close
-        }
-    }
-
     fn methods(&self, answer: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.name);
+        let span = at(&self.protocol.ty.name);
         let waits =
             (!self.protocol.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
+        let half_close = self.protocol.ty.args.given("half_close").map(at);
+        let half_close =
+            half_close.map(|span| quote_spanned!(span=> const ENDS_AT_HALF_CLOSE: bool = true;));
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(&self.initial_session());
         let process_request = self.process_request(answer);
-        quote_spanned!(span=> #open_session #greeting #reject_with #process_request #waits)
-    }
-
-    /// The methods of a function that is wrong.
-    fn stubs(&self) -> TokenStream {
-        let stub = quote_spanned!(at(self.protocol.place)=> ::core::unimplemented!());
-        let [open_session, process_request] =
-            [self.open_session(&stub), self.process_request(&stub)];
-        quote_spanned!(at(&self.protocol.name)=> #open_session #process_request)
+        quote_spanned! {span=>
+            #half_close
+            #waits
+            #open_session
+            #greeting
+            #reject_with
+            #process_request
+        }
     }
 
     fn process_request(&self, answer: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.name);
-        let private = self.args.library.at(span);
+        let span = at(&self.protocol.ty.name);
+        let private = self.protocol.ty.args.library.at(span);
         // That the future is not `Send` is reported at the place of its type and of the block.
-        let place = at(self.protocol.place);
-        let future = quote_spanned! {place=>
+        let future = quote_spanned! {at(self.protocol.ty.place)=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
             > + ::core::marker::Send
         };
-        let body = quote_spanned! {place=>
-            let info = context.info;
-            let session = context.session;
-            async move { #answer }
-        };
+        let body = quote_spanned!(at(self.protocol.ty.place)=> async move { #answer });
         quote_spanned! {span=>
             fn process_request<'exchange>(
                 &'exchange self,
                 context: #private::Context<'exchange, Self::Session>,
                 request: Self::Request<'exchange>,
             ) -> #future {
+                let #private::Context { info, session, .. } = context;
                 #body
             }
         }
     }
 
     fn open_session(&self, body: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.name);
-        let private = self.args.library.at(span);
+        let span = at(&self.protocol.ty.name);
+        let private = self.protocol.ty.args.library.at(span);
         quote_spanned! {span=>
             fn open_session(&self, peer: &#private::Peer) -> Self::Session {
                 #body
@@ -201,7 +179,7 @@ impl Server<'_> {
     }
 
     fn initial_session(&self) -> TokenStream {
-        let Self { args, protocol, .. } = self;
+        let (protocol, args) = (self.protocol, self.protocol.ty.args);
         let Some(Session { ty, .. }) = &protocol.session else {
             return TokenStream::new();
         };
@@ -214,15 +192,16 @@ impl Server<'_> {
     }
 
     fn greeting(&self) -> Option<TokenStream> {
-        let Self { args, protocol, .. } = self;
+        let (protocol, args) = (self.protocol, self.protocol.ty.args);
         let greeting = args.greeting.as_ref()?;
-        let span = at(protocol.place);
+        let span = at(self.protocol.ty.place);
         let private = args.library.at(span);
         let scope = self.scope();
         let session = protocol
             .session
-            .iter()
-            .filter_map(|session| session.name.as_ref());
+            .as_ref()
+            .and_then(|session| session.name.as_ref());
+        let session = session.map(|name| quote_spanned!(span=> let #name = session;));
         let message = encoder(args, greeting);
         Some(quote_spanned! {span=>
             const HAS_GREETING: bool = true;
@@ -233,17 +212,17 @@ impl Server<'_> {
                 session: &'exchange mut Self::Session,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
                 #scope
-                #(let #session = session;)*
+                #session
                 ::core::option::Option::Some(#message)
             }
         })
     }
 
     fn reject_with(&self) -> Option<TokenStream> {
-        let path = self.args.reject_with.as_ref()?;
+        let path = self.protocol.ty.args.reject_with.as_ref()?;
         let span = at(path);
-        let private = self.args.library.at(span);
-        let encode = self.args.library.item("Encode", path);
+        let private = self.protocol.ty.args.library.at(span);
+        let encode = self.protocol.ty.args.library.item("Encode", path);
         Some(quote_spanned! {span=>
             fn reject_with<'exchange>(
                 &'exchange self,
@@ -260,7 +239,7 @@ impl Server<'_> {
 
     /// Brings the peer and the states into the scope of an expression of the user's.
     fn scope(&self) -> TokenStream {
-        let span = at(self.protocol.place);
+        let span = at(self.protocol.ty.place);
         let peer = Ident::new("peer", Span::call_site());
         let states = self.protocol.states.iter().map(|known| {
             let (Field { name, ty }, value) = (known, state(known, span));

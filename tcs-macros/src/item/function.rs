@@ -6,8 +6,8 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute as Attr, FnArg, Lit, Meta, Pat, PatType, Result, ReturnType, Safety, Signature,
-    Token, Type, Visibility, parenthesized,
+    Attribute, FnArg, Lit, Meta, Pat, PatType, Result, ReturnType, Safety, Signature, Token, Type,
+    Visibility, parenthesized,
     parse::{ParseStream, discouraged::Speculative as _},
     parse_quote,
     punctuated::Punctuated,
@@ -17,12 +17,12 @@ use syn::{
 
 use crate::{
     errors::Errors,
-    syntax::{ShowGroups, at_comma, is_one_of, starts_with, take_until},
+    syntax::{ShowGroups, at_comma, is_one_of, take_until},
 };
 
 /// A function as it was written.
 pub(crate) struct Function {
-    pub(crate) attrs: Vec<Attr>,
+    pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
     /// The block or the `;`.
@@ -40,7 +40,8 @@ impl Function {
                 || input.peek(Token![extern])
                 || input.peek(Lit)
         };
-        let is_item = ahead.call(Attr::parse_outer).is_ok() && ahead.parse::<Visibility>().is_ok();
+        let is_item =
+            ahead.call(Attribute::parse_outer).is_ok() && ahead.parse::<Visibility>().is_ok();
         take_until(&ahead, |input| !qualifiers(input));
         is_item && ahead.peek(Token![fn])
     }
@@ -48,7 +49,7 @@ impl Function {
     /// Parses a function; what is missing in it is reported.
     pub(super) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Result<Self> {
         let content;
-        let attrs = input.call(Attr::parse_outer)?;
+        let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let mut sig = Signature {
             constness: input.parse()?,
@@ -109,20 +110,19 @@ impl Function {
         matches!(self.body, TokenTree::Group(_))
     }
 
-    /// Returns the attributes that the type has as well: documentation, `allow` and `deprecated`.
-    pub(crate) fn attrs_of_type(&self) -> TokenStream {
+    /// Returns the attributes that the type has as well: `allow`, `deprecated` and documentation, which is
+    /// `docs` if there is none.
+    pub(crate) fn attrs_of_type(&self, docs: &str) -> TokenStream {
         let names = ["doc", "allow", "deprecated"];
         let mut attrs = self.attrs.clone();
         attrs.retain(|attr| names.iter().any(|name| attr.path().is_ident(name)));
-        quote!(#(#attrs)*)
-    }
-
-    pub(crate) fn has_docs(&self) -> bool {
-        self.attrs.iter().any(|attr| attr.path().is_ident("doc"))
+        let mut names = attrs.iter().map(Attribute::path);
+        let docs = (!names.any(|name| name.is_ident("doc"))).then(|| quote!(#[doc = #docs]));
+        quote!(#docs #(#attrs)*)
     }
 
     /// Returns the other attributes of this crate.
-    pub(crate) fn others(&self) -> impl Iterator<Item = &Attr> {
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Attribute> {
         let names = ["server_protocol", "client_protocol"];
         self.attrs.iter().filter(move |attr| {
             let last = attr.path().segments.last();
@@ -131,10 +131,10 @@ impl Function {
     }
 
     /// Returns another attribute of this crate that names its type after the function.
-    pub(crate) fn rival(&self) -> Option<&Attr> {
-        let is_named = |attr: &Attr| {
+    pub(crate) fn rival(&self) -> Option<&Attribute> {
+        let is_named = |attr: &Attribute| {
             matches!(&attr.meta, Meta::List(options)
-            if starts_with(&options.tokens.to_string(), char::is_uppercase))
+            if options.tokens.to_string().starts_with(char::is_uppercase))
         };
         self.others().find(|attr| !is_named(attr))
     }
@@ -175,7 +175,7 @@ fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option
         input.advance_to(&attempt);
         return Ok(Some(parameter));
     }
-    let attrs = input.call(Attr::parse_outer)?;
+    let attrs = input.call(Attribute::parse_outer)?;
     let pat = (!at_comma(input)).then(|| Pat::parse_single(input));
     let Some(pat) = pat.transpose()?.filter(|_| !at_comma(input)) else {
         errors.leave_to_rustc();

@@ -5,7 +5,7 @@ mod module;
 
 use proc_macro2::TokenStream;
 use syn::{
-    Attribute as Attr, Result, Token, Visibility,
+    Attribute, Result, Token, Visibility,
     parse::{ParseBuffer, ParseStream, Parser as _},
 };
 
@@ -13,7 +13,7 @@ pub(crate) use self::{
     function::Function,
     module::{GENERATED, Module, ModuleItem},
 };
-use crate::{args::Attribute, errors::Errors};
+use crate::{args::Side, errors::Errors};
 
 /// An item under an attribute.
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
@@ -26,7 +26,7 @@ pub(crate) enum Item {
 
 impl Item {
     /// Parses an item, or reports what is there instead of a function or a module.
-    pub(crate) fn parse(attribute: Attribute, tokens: TokenStream, errors: &mut Errors) -> Self {
+    pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Self {
         let parse = |input: ParseStream<'_>| {
             if Function::is_next(input) {
                 Function::parse(input, errors).map(Self::Function)
@@ -36,7 +36,7 @@ impl Item {
                 let keyword = keyword(input)?;
                 keyword.parse::<Option<Token![unsafe]>>()?;
                 let help = "belongs before a function: `fn greet(name: &str) -> String`";
-                Err(keyword.error(format_args!("`{}` {help}", attribute.name())))
+                Err(keyword.error(format_args!("`{}` {help}", side.attribute())))
             }
         };
         parse.parse2(tokens.clone()).unwrap_or_else(|error| {
@@ -49,7 +49,7 @@ impl Item {
 /// Returns the input from the keyword on that says what an item is.
 fn keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
     let ahead = input.fork();
-    ahead.call(Attr::parse_outer)?;
+    ahead.call(Attribute::parse_outer)?;
     ahead.parse::<Visibility>()?;
     Ok(ahead)
 }

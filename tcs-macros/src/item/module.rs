@@ -3,14 +3,14 @@
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Attribute as Attr, Error, Item, Result, Token, Visibility, braced,
+    Attribute, Error, Item, Result, Token, Visibility, braced,
     parse::{ParseStream, discouraged::Speculative as _},
     token,
     visit_mut::VisitMut as _,
 };
 
 use super::function::{Function, at_item};
-use crate::{errors::Errors, syntax::Deeper};
+use crate::{errors::Errors, syntax::IntoModule};
 
 /// The names of the types that are generated in a module.
 pub(crate) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
@@ -18,12 +18,12 @@ pub(crate) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply
 /// A module as it was written.
 pub(crate) struct Module {
     /// The attributes before the module.
-    pub(crate) attrs: Vec<Attr>,
+    pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) keyword: Token![mod],
     pub(crate) ident: Ident,
     /// The attributes at the beginning of the module.
-    pub(crate) inner: Vec<Attr>,
+    pub(crate) inner: Vec<Attribute>,
     pub(crate) items: Vec<ModuleItem>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum ModuleItem {
 
 impl Module {
     pub(super) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Result<Self> {
-        let attrs = input.call(Attr::parse_outer)?;
+        let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let keyword = input.parse()?;
         let ident: Ident = input.parse()?;
@@ -49,7 +49,7 @@ impl Module {
         }
         let content;
         braced!(content in input);
-        let inner = content.call(Attr::parse_inner)?;
+        let inner = content.call(Attribute::parse_inner)?;
         let mut items = Vec::new();
         while !content.is_empty() {
             items.push(ModuleItem::parse(&content, errors));
@@ -77,7 +77,7 @@ impl Module {
         match self.vis.clone() {
             Visibility::Inherited => quote!(pub(super)),
             Visibility::Restricted(mut vis) => {
-                Deeper(1).visit_path_mut(&mut vis.path);
+                IntoModule.visit_path_mut(&mut vis.path);
                 vis.in_token = Some(<Token![in]>::default());
                 vis.into_token_stream()
             }

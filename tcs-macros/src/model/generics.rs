@@ -2,117 +2,84 @@
 
 use proc_macro2::{Ident, Span};
 use syn::{
-    BoundLifetimes, GenericParam, Generics, Lifetime, LifetimeParam, Token, TypeParamBound,
-    WhereClause, WherePredicate, punctuated::Punctuated, visit_mut::VisitMut as _,
+    BoundLifetimes, ConstParam, GenericParam, Generics, Lifetime, LifetimeParam, TypeParam,
+    TypeParamBound, WherePredicate, parse_quote, punctuated::Punctuated, visit_mut::VisitMut as _,
 };
 
 use super::Field;
 use crate::{
     errors::Errors,
-    syntax::{
-        lifetimes::{Site, Walk},
-        mentions, same,
-    },
+    syntax::{lifetimes::Walk, mentions, same},
 };
 
 /// Returns the generics of the type: parameters and bounds of the function without its lifetimes,
 /// which belong to one exchange.
 ///
-/// A bound that mentions such a lifetime must hold for any.
+/// All bounds are in the where clause. One that mentions such a lifetime must hold for any.
 pub(super) fn of_type(function: &Generics) -> Generics {
-    let params = function.params.iter().filter_map(|param| {
-        let mut param = param.clone();
-        match &mut param {
-            GenericParam::Type(ty) => {
-                ty.attrs.clear();
-                ty.default = None;
-                ty.bounds = own_bounds(&ty.bounds).collect();
-                ty.bounds.iter_mut().for_each(hold_for_any);
+    let mut params = Punctuated::new();
+    let mut predicates: Vec<WherePredicate> = Vec::new();
+    for param in &function.params {
+        match param {
+            GenericParam::Type(TypeParam { ident, bounds, .. }) => {
+                params.push(parse_quote!(#ident));
+                predicates.push(parse_quote!(#ident: #bounds));
             }
-            GenericParam::Const(value) => {
-                value.attrs.clear();
-                value.default = None;
+            GenericParam::Const(ConstParam { ident, ty, .. }) => {
+                params.push(parse_quote!(const #ident: #ty));
             }
-            GenericParam::Lifetime(_) => return None,
+            GenericParam::Lifetime(_) => {}
         }
-        Some(param)
-    });
-    let where_clause = function.where_clause.as_ref().map(|clause| WhereClause {
-        where_token: clause.where_token,
-        predicates: clause.predicates.iter().filter_map(predicate).collect(),
-    });
-    Generics {
-        params: params.collect(),
-        where_clause,
+    }
+    let written = function
+        .where_clause
+        .iter()
+        .flat_map(|clause| &clause.predicates);
+    predicates.extend(written.cloned());
+    let mut generics = Generics {
+        params,
         ..function.clone()
-    }
+    };
+    generics.make_where_clause().predicates =
+        predicates.into_iter().filter_map(predicate).collect();
+    generics
 }
 
-/// Returns the bounds without those by lifetimes of the function.
-fn own_bounds(
-    bounds: &Punctuated<TypeParamBound, Token![+]>,
-) -> impl Iterator<Item = TypeParamBound> {
-    let is_of_type = |bound: &&TypeParamBound| !matches!(bound, TypeParamBound::Lifetime(name) if name.ident != "static");
-    bounds.iter().filter(is_of_type).cloned()
-}
-
-/// Puts `for<'exchange>` before a bound that mentions a lifetime of the function.
-fn hold_for_any(bound: &mut TypeParamBound) {
-    let mut is_of_exchange = false;
-    let mut visit = |site: Site<'_>| is_of_exchange |= rename(site);
-    Walk::new(None, &mut visit).visit_type_param_bound_mut(bound);
-    if let TypeParamBound::Trait(bound) = bound
-        && is_of_exchange
-    {
-        declare(&mut bound.lifetimes, exchange());
-    }
-}
-
-/// Returns the predicate for the type, or `None` if nothing is left of it.
+/// Returns the predicate for the type, or `None` if nothing is left of it without bounds by lifetimes of
+/// the function.
 ///
 /// Where the type and its bounds each declare lifetimes, rustc rejects the predicate. So all of them
 /// are declared before the type.
-fn predicate(predicate: &WherePredicate) -> Option<WherePredicate> {
-    let WherePredicate::Type(predicate) = predicate else {
+fn predicate(predicate: WherePredicate) -> Option<WherePredicate> {
+    let WherePredicate::Type(mut predicate) = predicate else {
         return None;
     };
-    let mut predicate = predicate.clone();
-    predicate.bounds = own_bounds(&predicate.bounds).collect();
-    let (lifetimes, bounds) = (&mut predicate.lifetimes, &mut predicate.bounds);
-    for bound in bounds.iter_mut() {
-        if let TypeParamBound::Trait(bound) = bound {
-            let own = bound.lifetimes.take().into_iter();
-            own.flat_map(|own| own.lifetimes)
-                .for_each(|param| declare(lifetimes, param));
+    let is_of_type = |bound: &TypeParamBound| !matches!(bound, TypeParamBound::Lifetime(name) if name.ident != "static");
+    let bounds = predicate.bounds.into_iter();
+    predicate.bounds = bounds.filter(is_of_type).collect();
+    for bound in &mut predicate.bounds {
+        if let TypeParamBound::Trait(bound) = bound
+            && let Some(own) = bound.lifetimes.take()
+        {
+            for param in own.lifetimes {
+                declare(&mut predicate.lifetimes, param);
+            }
         }
     }
+    let exchange = Lifetime::new("'exchange", Span::mixed_site());
     let mut is_of_exchange = false;
-    let mut visit = |site: Site<'_>| is_of_exchange |= rename(site);
-    let mut walk = Walk::new(lifetimes.as_ref(), &mut visit);
-    walk.visit_type_mut(&mut predicate.bounded_ty);
-    for bound in bounds.iter_mut() {
-        walk.visit_type_param_bound_mut(bound);
-    }
-    if is_of_exchange {
-        declare(lifetimes, exchange());
-    }
-    (!bounds.is_empty()).then_some(WherePredicate::Type(predicate))
-}
-
-/// Renames a lifetime of the function, and returns whether it is one.
-fn rename(site: Site<'_>) -> bool {
-    match site {
-        Site::Written(name) if name.ident != "static" => {
-            *name = Lifetime::new("'exchange", Span::mixed_site());
-            true
+    let mut visit = |found: &mut Lifetime| {
+        if found.ident != "static" {
+            found.clone_from(&exchange);
+            is_of_exchange = true;
         }
-        _ => false,
+    };
+    Walk::new(&mut visit).visit_predicate_type_mut(&mut predicate);
+    if is_of_exchange {
+        let exchange = GenericParam::Lifetime(LifetimeParam::new(exchange));
+        declare(&mut predicate.lifetimes, exchange);
     }
-}
-
-fn exchange() -> GenericParam {
-    let name = Lifetime::new("'exchange", Span::mixed_site());
-    GenericParam::Lifetime(LifetimeParam::new(name))
+    (!predicate.bounds.is_empty()).then_some(WherePredicate::Type(predicate))
 }
 
 /// Adds a lifetime to a `for<…>`, unless it is there.
@@ -161,9 +128,9 @@ pub(super) fn check_used(
         errors.at(name, format_args!("`{name}` {help}"));
     }
     if !unused.is_empty() {
-        let is_used = |param: &GenericParam| !matches!(param, GenericParam::Type(ty) if unused.contains(&ty.ident));
         let params = std::mem::take(&mut generics.params).into_iter();
-        generics.params = params.filter(is_used).collect();
+        let is_known = |param: &GenericParam| !mentions(param, &unused);
+        generics.params = params.filter(is_known).collect();
         generics.where_clause = None;
     }
     unused
@@ -172,21 +139,18 @@ pub(super) fn check_used(
 /// Adds the generics of another function of the same type: parameters of one name are one.
 pub(super) fn merge(ours: &mut Generics, other: &Generics) {
     for param in &other.params {
-        let mut params = ours.params.iter_mut();
-        match (params.find(|known| name(known) == name(param)), param) {
-            (Some(GenericParam::Type(known)), GenericParam::Type(param)) => {
-                for bound in &param.bounds {
-                    if !known.bounds.iter().any(|known| same(known, bound)) {
-                        known.bounds.push(bound.clone());
-                    }
-                }
-            }
-            (Some(GenericParam::Const(_)), GenericParam::Const(_)) => {}
-            _ => ours.params.push(param.clone()),
+        if ours.params.iter().all(|known| name(known) != name(param)) {
+            ours.params.push(param.clone());
         }
     }
-    if let Some(clause) = &other.where_clause {
-        let predicates = clause.predicates.iter().cloned();
-        ours.make_where_clause().predicates.extend(predicates);
+    let ours = &mut ours.make_where_clause().predicates;
+    for predicate in other
+        .where_clause
+        .iter()
+        .flat_map(|clause| &clause.predicates)
+    {
+        if ours.iter().all(|known| !same(known, predicate)) {
+            ours.push(predicate.clone());
+        }
     }
 }

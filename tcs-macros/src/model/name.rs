@@ -41,7 +41,7 @@ pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -
     } else {
         return Some(Ident::new(&camel, function.span()));
     };
-    let attribute = args.attribute.name();
+    let attribute = args.side.attribute();
     let message = format_args!("{why}: write `#[{attribute}(Name)]`");
     errors.at(function, message);
     None

@@ -5,12 +5,15 @@ use quote::ToTokens as _;
 use syn::{Generics, PatType, Type, ext::IdentExt as _};
 
 use super::{
-    Field, check_signature, generics, message,
+    Field, check_receiver, generics,
+    handler::{ArgumentSource, Handler},
+    message::message_type,
     parameter::{self, Role},
-    server::{Argument, BLOCKING_ASYNC, Handler, Protocol, check_reply, check_session_option},
+    protocol_type::ProtocolType,
+    server::{Protocol, check_reply, check_session_option},
 };
 use crate::{
-    args::{Args, Attribute},
+    args::{Args, Side},
     errors::Errors,
     item::{Function, GENERATED, Module},
     syntax::{is_one_of, is_type_name, lifetimes, mentions, upper_camel},
@@ -26,12 +29,10 @@ const CLIENT_METHODS: &[&str] = &["clone", "connect", "into_inner", "over", "sha
 pub(crate) struct Operations<'a> {
     pub(crate) module: &'a Module,
     pub(crate) list: Vec<Operation<'a>>,
-    /// The type of the server protocol.
-    pub(crate) protocol: Protocol<'a>,
-    /// Whether the attribute names a format that can carry operations.
-    pub(crate) has_format: bool,
-    /// Whether nothing is wrong with the module.
-    pub(crate) is_valid: bool,
+    /// The library's `NoFormat` if the attribute names none that can carry operations.
+    pub(crate) format: Type,
+    /// The server's side. There is none if the attribute makes the client alone.
+    pub(crate) protocol: Option<Protocol<'a>>,
 }
 
 /// An operation, with its request and its reply.
@@ -59,25 +60,18 @@ impl Operation<'_> {
 
 impl<'a> Operations<'a> {
     /// Checks a module, reporting all that is wrong.
-    pub(super) fn check(args: &Args, module: &'a Module, errors: &mut Errors) -> Self {
+    pub(super) fn check(args: &'a Args, module: &'a Module, errors: &mut Errors) -> Self {
         check_options(args, errors);
-        let has_format = check_format(args, module, errors);
+        let format = check_format(args, module, errors);
         let mut list: Vec<Operation<'_>> = Vec::new();
         let mut invalid: Vec<Handler<'_>> = Vec::new();
-        let mut names: Vec<&Ident> = Vec::new();
         for function in module.operations() {
-            let ident = &function.sig.ident;
-            if names.contains(&ident) {
-                errors.leave_to_rustc();
-                continue;
-            }
-            names.push(ident);
             let variant = variant(function, &list, errors);
-            let (handler, messages) = check_function(args.attribute, function, errors);
+            let (handler, messages) = check_function(args.side, function, errors);
             match (variant, messages) {
                 (Some(variant), Some((arguments, reply))) => list.push(Operation {
                     index: u32::try_from(list.len()).unwrap_or(u32::MAX),
-                    name: ident.unraw().to_string(),
+                    name: function.sig.ident.unraw().to_string(),
                     variant,
                     arguments,
                     reply,
@@ -86,23 +80,21 @@ impl<'a> Operations<'a> {
                 _ => invalid.push(handler),
             }
         }
-        if names.is_empty() {
+        if module.operations().next().is_none() {
             let help = "a protocol has an operation: write a `pub fn` in the module";
             errors.at(&module.ident, help);
         }
-        let valid = list.iter().map(|operation| &operation.handler);
-        let handlers: Vec<_> = valid.chain(&invalid).collect();
-        let name = Ident::new("Protocol", module.ident.span());
-        let protocol = Protocol::of(name, &module.ident, &handlers);
-        if args.attribute == Attribute::Server {
-            check_session_option(args, protocol.session.is_some(), errors);
-        }
+        let protocol = (args.side == Side::Server).then(|| {
+            check_session_option(args, module.operations(), errors);
+            let valid = list.iter().map(|operation| &operation.handler);
+            let handlers: Vec<_> = valid.chain(&invalid).collect();
+            Protocol::of(ProtocolType::of_module(args, module), &handlers, errors)
+        });
         Self {
             module,
             list,
+            format,
             protocol,
-            has_format,
-            is_valid: errors.is_empty(),
         }
     }
 }
@@ -116,73 +108,73 @@ fn check_options(args: &Args, errors: &mut Errors) {
         let help = "a function of a module says so itself: write `#[blocking]` before it";
         errors.at(option, help);
     }
-    if args.attribute == Attribute::Client {
-        for option in ["server", "request", "reply"] {
-            if let Some(option) = args.given(option) {
-                let message = format_args!("a module has both halves: remove `{option}`");
-                errors.at(option, message);
-            }
+    for option in ["server", "request", "reply"] {
+        if let Some(option) = args.given(option) {
+            let message = format_args!("a module has both halves: remove `{option}`");
+            errors.at(option, message);
         }
     }
 }
 
-/// Returns whether the format can carry operations.
-fn check_format(args: &Args, module: &Module, errors: &mut Errors) -> bool {
+/// Returns the format. For one that is missing, or carries no operations, returns one in which any type
+/// of serde is a message, so that there is no other error about the format.
+fn check_format(args: &Args, module: &Module, errors: &mut Errors) -> Type {
+    let none = || args.library.ty("NoFormat", &module.ident);
     let Some(format) = &args.format else {
         if args.given("format").is_none() {
             let help = "write `format = Json`, `Postcard` or `MessagePack`";
             let message = format_args!("operations need a format: {help}");
             errors.at(&module.ident, message);
         }
-        return false;
+        return none();
     };
-    let last = match format {
-        Type::Path(path) => path.path.segments.last(),
-        _ => None,
-    };
-    let unfit = last.filter(|last| is_one_of(&last.ident, UNFIT_FORMATS));
-    if let Some(last) = unfit {
+    if let Type::Path(path) = format
+        && let Some(last) = path.path.segments.last()
+        && is_one_of(&last.ident, UNFIT_FORMATS)
+    {
         let help = "carries no operations: write `Json`, `Postcard` or `MessagePack`";
         errors.at(format, format_args!("`{}` {help}", last.ident));
+        return none();
     }
-    unfit.is_none()
+    format.clone()
 }
 
 /// Checks a function, but not its name; returns its arguments and its reply, if they are right.
 fn check_function<'a>(
-    attribute: Attribute,
+    side: Side,
     function: &'a Function,
     errors: &mut Errors,
 ) -> (Handler<'a>, Option<(Vec<Field>, Type)>) {
-    check_signature(Attribute::Server, function, errors);
-    if attribute == Attribute::Server && !function.has_body() {
+    check_receiver(Side::Server, function, errors);
+    if side == Side::Server && !function.has_body() {
         errors.leave_to_rustc();
     }
-    let mut handler = Handler::new(function, check_attributes(function, errors));
+    let mut handler = Handler::new(function);
+    check_attributes(&mut handler, errors);
     let reply = check_reply(function, errors);
-    let arguments = check_parameters(attribute, &mut handler, errors);
+    let arguments = check_parameters(side, &mut handler, errors);
+    let has_generated = has_generated(function.sig.to_token_stream(), errors);
     let (Some(arguments), Some(reply)) = (arguments, reply) else {
         return (handler, None);
     };
     let reply = lifetimes::unify(&reply, "'a");
-    let types = arguments
-        .iter()
-        .map(|argument| &argument.ty)
-        .chain([&reply]);
-    let invalid = types.filter(|ty| !check_message(function, ty, errors));
-    if invalid.count() > 0 {
+    let types = arguments.iter().map(|argument| &argument.ty);
+    let generic = types
+        .chain([&reply])
+        .filter(|ty| is_generic(function, ty, errors));
+    if generic.count() > 0 || has_generated {
         // Where the type parameters must occur, has been said.
         handler.generics = Generics::default();
-        handler.arguments.clear();
+        handler.sources.clear();
         return (handler, None);
     }
-    let is_unused = attribute == Attribute::Server && !handler.check_used(errors).is_empty();
+    let is_unused = side == Side::Server && !handler.check_used(errors).is_empty();
     (handler, (!is_unused).then_some((arguments, reply)))
 }
 
 /// Checks the parameters of a function; returns its arguments, if all parameters are right.
 fn check_parameters(
-    attribute: Attribute,
+    side: Side,
     handler: &mut Handler<'_>,
     errors: &mut Errors,
 ) -> Option<Vec<Field>> {
@@ -192,54 +184,56 @@ fn check_parameters(
         match parameter::role(parameter, errors) {
             Role::Plain => match check_argument(parameter, &arguments, errors) {
                 Some(argument) => {
-                    handler.arguments.push(Argument::Request);
+                    let name = argument.name.clone();
+                    handler.sources.push(ArgumentSource::Argument(name));
                     arguments.push(argument);
                 }
                 None => is_valid = false,
             },
             Role::Unclear => is_valid = false,
-            role if attribute == Attribute::Server => handler.add(role, parameter, errors),
+            role if side == Side::Server => handler.add(role, parameter, errors),
             _ => {}
         }
     }
     is_valid.then_some(arguments)
 }
 
-/// Checks the type of an argument or a reply; returns whether both server and client know it.
-fn check_message(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
-    if mentions(ty, &generics::names(&function.sig.generics)) {
+/// Returns whether an argument or a reply has a type parameter of the function, and reports it.
+fn is_generic(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
+    let is_generic = mentions(ty, &generics::names(&function.sig.generics));
+    if is_generic {
         let help = "both ends know the messages: name the type instead of a parameter";
         errors.at(ty, help);
-        return false;
     }
-    if let Some(name) = find_generated(ty.to_token_stream()) {
-        let help = "is the generated type here: name yours by a path";
-        errors.at(&name, format_args!("`{name}` {help}"));
-        return false;
-    }
-    true
+    is_generic
 }
 
-/// Returns a word that names a generated type, unless it is the end of a path.
-fn find_generated(tokens: TokenStream) -> Option<Ident> {
-    let mut is_after_colon = false;
-    tokens.into_iter().find_map(|token| {
-        let found = match &token {
-            TokenTree::Ident(word) if !is_after_colon && is_one_of(word, GENERATED) => {
-                Some(word.clone())
+/// Returns whether a signature names a generated type, other than at the end of a path, and reports it.
+///
+/// The generated types hide types of these names that the module imports by `use super::*`.
+fn has_generated(tokens: TokenStream, errors: &mut Errors) -> bool {
+    let mut found = false;
+    let mut colons = 0;
+    for token in tokens {
+        let before = colons;
+        colons = 0;
+        match token {
+            TokenTree::Ident(word) if before < 2 && is_one_of(&word, GENERATED) => {
+                let help = "is the generated type here: name yours by a path";
+                errors.at(&word, format_args!("`{word}` {help}"));
+                found = true;
             }
-            TokenTree::Group(group) => find_generated(group.stream()),
-            _ => None,
-        };
-        is_after_colon = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ':');
-        found
-    })
+            TokenTree::Punct(punct) if punct.as_char() == ':' => colons = before + 1,
+            TokenTree::Group(group) => found |= has_generated(group.stream(), errors),
+            _ => {}
+        }
+    }
+    found
 }
 
-/// Checks the attributes of an operation; returns whether it blocks.
-fn check_attributes(function: &Function, errors: &mut Errors) -> bool {
-    let mut is_blocking = false;
-    for attr in &function.attrs {
+/// Checks the attributes of an operation.
+fn check_attributes(handler: &mut Handler<'_>, errors: &mut Errors) {
+    for attr in &handler.function.attrs {
         let path = attr.path();
         let is_cfg_in = || path.is_ident("cfg_attr") && mentions(&attr.meta, &["cfg"]);
         if path.is_ident("cfg") || is_cfg_in() {
@@ -247,20 +241,14 @@ fn check_attributes(function: &Function, errors: &mut Errors) -> bool {
             errors.at(path, help);
         }
         if path.is_ident("blocking") {
-            is_blocking = true;
-            if attr.meta.require_path_only().is_err() {
-                errors.at(&attr.meta, parameter::takes_nothing("blocking"));
-            }
-            if function.is_async() {
-                errors.at(path, BLOCKING_ASYNC);
-            }
+            parameter::check_empty(attr, errors);
+            handler.set_blocking(path, errors);
         }
     }
-    is_blocking
 }
 
 fn check_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) -> Option<Field> {
-    let ty = message(&parameter.ty, "a request", errors);
+    let ty = message_type(&parameter.ty, "a request", errors);
     let Some(name) = parameter::name(&parameter.pat) else {
         let help = "an argument has a name, which the client's method has as well";
         errors.at(&parameter.pat, help);
@@ -285,6 +273,9 @@ fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -
         format!("`Client` has a method `{name}` already")
     } else if !is_type_name(&camel) {
         "this function's name makes no name of a message".to_owned()
+    } else if others.iter().any(|other| other.name == name) {
+        errors.leave_to_rustc();
+        return None;
     } else if let Some(other) = others.iter().find(|other| other.variant == camel) {
         format!("`{}` has the message `{camel}` already", other.name)
     } else {

@@ -1,12 +1,13 @@
 //! The helper attributes of parameters: `#[state]`, `#[session]` and `#[context]`.
 
 use proc_macro2::Ident;
+use quote::ToTokens as _;
 use syn::{Attribute, Pat, PatType, Type};
 
 use crate::{args::nearest, errors::Errors, syntax::is_one_of};
 
 /// The helper attributes.
-pub(super) const HELPERS: &[&str] = &["state", "session", "context"];
+const HELPERS: &[&str] = &["state", "session", "context"];
 
 /// The attributes that Rust itself knows on a parameter.
 const BUILTIN: &[&str] = &[
@@ -26,18 +27,6 @@ pub(crate) enum Role {
     Unclear,
 }
 
-impl Role {
-    /// Returns what a helper attribute declares.
-    fn of(word: &str) -> Self {
-        match word {
-            "state" => Self::State,
-            "session" => Self::Session,
-            "context" => Self::Context,
-            _ => Self::Unclear,
-        }
-    }
-}
-
 /// Returns whether to remove an attribute of a parameter from the function: whether it is one word
 /// that Rust does not know. A misspelt helper is removed too, or rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
@@ -52,48 +41,65 @@ pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
     }
     let mut found = Role::Plain;
     for attr in &parameter.attrs {
-        let Some(word) = attr.path().get_ident() else {
-            continue;
+        let declared = match attr.path().get_ident() {
+            Some(word) if is_cfg(attr) => {
+                errors.at(word, CFG);
+                Role::Unclear
+            }
+            Some(word) if is_ours(attr) => declared(attr, word, errors),
+            _ => continue,
         };
-        let text = word.to_string();
-        let meant = nearest(&text, HELPERS);
-        let message = match meant {
-            _ if is_cfg(attr) => CFG.to_owned(),
-            _ if !is_ours(attr) => continue,
-            Some(meant) if meant != text => {
-                format!("unknown attribute `#[{text}]`: did you mean `#[{meant}]`?")
+        match found {
+            Role::Plain => found = declared,
+            Role::Unclear => {}
+            _ => {
+                let word = attr.path();
+                let help = "a parameter has one helper attribute: remove";
+                errors.at(word, format_args!("{help} `#[{}]`", word.to_token_stream()));
+                found = if found == declared {
+                    found
+                } else {
+                    Role::Unclear
+                };
             }
-            None => {
-                let help = "there are `#[state]`, `#[session]` and `#[context]`";
-                format!("unknown attribute `#[{text}]`: {help}")
-            }
-            Some(_) if attr.meta.require_path_only().is_err() => {
-                errors.at(&attr.meta, takes_nothing(&text));
-                String::new()
-            }
-            Some(_) if found == Role::Plain => String::new(),
-            Some(_) => format!("a parameter has one helper attribute: remove `#[{text}]`"),
-        };
-        if !message.is_empty() {
-            errors.at(word, message);
         }
-        let role = meant.map_or(Role::Unclear, Role::of);
-        found = match found {
-            Role::Plain => role,
-            other if other == role => role,
-            _ => Role::Unclear,
-        };
     }
     found
 }
 
-/// Returns the message about a helper attribute with a value.
-pub(super) fn takes_nothing(word: &str) -> String {
-    format!("`#[{word}]` takes nothing: write `#[{word}]`")
+/// Returns what a helper attribute declares. One that is misspelt is reported, and taken for the one that
+/// was probably meant.
+fn declared(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
+    let text = word.to_string();
+    let Some(meant) = nearest(&text, HELPERS) else {
+        let help = "there are `#[state]`, `#[session]` and `#[context]`";
+        errors.at(word, format_args!("unknown attribute `#[{text}]`: {help}"));
+        return Role::Unclear;
+    };
+    if meant == text {
+        check_empty(attr, errors);
+    } else {
+        let help = format_args!("did you mean `#[{meant}]`?");
+        errors.at(word, format_args!("unknown attribute `#[{text}]`: {help}"));
+    }
+    match meant {
+        "state" => Role::State,
+        "session" => Role::Session,
+        _ => Role::Context,
+    }
+}
+
+/// Reports a helper attribute with a value.
+pub(super) fn check_empty(attr: &Attribute, errors: &mut Errors) {
+    if attr.meta.require_path_only().is_err() {
+        let word = attr.path().to_token_stream();
+        let message = format_args!("`#[{word}]` takes nothing: write `#[{word}]`");
+        errors.at(&attr.meta, message);
+    }
 }
 
 /// Reports attributes of a parameter of a client function, which has none.
-pub(super) fn no_role(parameter: &PatType, errors: &mut Errors) {
+pub(super) fn check_no_role(parameter: &PatType, errors: &mut Errors) {
     for attr in &parameter.attrs {
         let path = attr.path();
         if is_cfg(attr) {

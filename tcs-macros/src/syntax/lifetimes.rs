@@ -1,33 +1,26 @@
 //! The lifetimes in a type, as far as they are written.
 
-use std::mem::replace;
+use std::mem::{replace, take};
 
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::ToTokens as _;
 use syn::{
-    BoundLifetimes, Expr, GenericParam, Lifetime, ParenthesizedGenericArguments, TraitBound, Type,
+    BoundLifetimes, Expr, GenericParam, Lifetime, Macro, ParenthesizedGenericArguments, Type,
     TypeFnPtr, TypeReference,
+    parse::{ParseStream, Parser as _},
     spanned::Spanned as _,
     visit_mut::{self, VisitMut},
 };
 
-/// A place for a lifetime in a type.
-pub(crate) enum Site<'t> {
-    /// `&T`: none is written.
-    Elided(&'t mut Option<Lifetime>, Span),
-    /// `'a`, `'_` or `'static`.
-    Written(&'t mut Lifetime),
-}
-
 /// Returns `ty` with `lifetime` for all its lifetimes, elided or named, but `'static`.
 pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     let mut ty = ty.clone();
-    let named = |span: Span| Lifetime::new(lifetime, Span::mixed_site().located_at(span));
-    let mut visit = |site: Site<'_>| match site {
-        Site::Elided(slot, span) => *slot = Some(named(span)),
-        Site::Written(written) if written.ident == "static" => {}
-        Site::Written(written) => *written = named(written.span()),
+    let mut visit = |found: &mut Lifetime| {
+        if found.ident != "static" {
+            *found = Lifetime::new(lifetime, Span::mixed_site().located_at(found.span()));
+        }
     };
-    Walk::new(None, &mut visit).visit_type_mut(&mut ty);
+    Walk::new(&mut visit).visit_type_mut(&mut ty);
     ty
 }
 
@@ -44,13 +37,8 @@ impl VisitMut for Shorten {
 /// Returns the lifetimes that occur in `ty`: `'_` for those that are elided.
 pub(crate) fn find(ty: &Type) -> Vec<Lifetime> {
     let mut found = Vec::new();
-    let mut visit = |site: Site<'_>| {
-        found.push(match site {
-            Site::Elided(_, span) => Lifetime::new("'_", span),
-            Site::Written(written) => written.clone(),
-        });
-    };
-    Walk::new(None, &mut visit).visit_type_mut(&mut ty.clone());
+    let mut visit = |lifetime: &mut Lifetime| found.push(lifetime.clone());
+    Walk::new(&mut visit).visit_type_mut(&mut ty.clone());
     found
 }
 
@@ -69,32 +57,19 @@ pub(crate) fn borrows(ty: &Type) -> bool {
 /// Visits the lifetimes that are declared outside of a type or a bound: not those of `for<'a>`, nor the
 /// elided ones in `fn(&T)` and `Fn(&T)`.
 pub(crate) struct Walk<'v> {
-    visit: &'v mut dyn FnMut(Site<'_>),
+    visit: &'v mut dyn FnMut(&mut Lifetime),
+    /// Those of each `for<…>` so far. Rust lets none of these names mean another lifetime around it.
     declared: Vec<Ident>,
     in_function: bool,
 }
 
 impl<'v> Walk<'v> {
-    /// Leaves out the lifetimes that a `for<…>` around it declares.
-    pub(crate) fn new(around: Option<&BoundLifetimes>, visit: &'v mut dyn FnMut(Site<'_>)) -> Self {
-        let mut walk = Self {
+    pub(crate) fn new(visit: &'v mut dyn FnMut(&mut Lifetime)) -> Self {
+        Self {
             visit,
             declared: Vec::new(),
             in_function: false,
-        };
-        walk.declare(around);
-        walk
-    }
-
-    fn declare(&mut self, lifetimes: Option<&BoundLifetimes>) {
-        let params = lifetimes
-            .into_iter()
-            .flat_map(|declared| &declared.lifetimes);
-        let names = params.filter_map(|param| match param {
-            GenericParam::Lifetime(param) => Some(param.lifetime.ident.clone()),
-            _ => None,
-        });
-        self.declared.extend(names);
+        }
     }
 
     fn inside_function(&mut self, walk: impl FnOnce(&mut Self)) {
@@ -105,28 +80,30 @@ impl<'v> Walk<'v> {
 }
 
 impl VisitMut for Walk<'_> {
+    fn visit_bound_lifetimes_mut(&mut self, bound: &mut BoundLifetimes) {
+        for param in &bound.lifetimes {
+            if let GenericParam::Lifetime(param) = param {
+                self.declared.push(param.lifetime.ident.clone());
+            }
+        }
+    }
+
     fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
         let is_elided = self.in_function && lifetime.ident == "_";
         if !is_elided && !self.declared.contains(&lifetime.ident) {
-            (self.visit)(Site::Written(lifetime));
+            (self.visit)(lifetime);
         }
     }
 
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-        let span = reference.and_token.span();
-        match &mut reference.lifetime {
-            Some(lifetime) => self.visit_lifetime_mut(lifetime),
-            None if self.in_function => {}
-            elided => (self.visit)(Site::Elided(elided, span)),
+        if reference.lifetime.is_none() && !self.in_function {
+            reference.lifetime = Some(Lifetime::new("'_", reference.and_token.span()));
         }
-        self.visit_type_mut(&mut reference.elem);
+        visit_mut::visit_type_reference_mut(self, reference);
     }
 
     fn visit_type_fn_ptr_mut(&mut self, function: &mut TypeFnPtr) {
-        let count = self.declared.len();
-        self.declare(function.lifetimes.as_ref());
         self.inside_function(|walk| visit_mut::visit_type_fn_ptr_mut(walk, function));
-        self.declared.truncate(count);
     }
 
     fn visit_parenthesized_generic_arguments_mut(
@@ -138,11 +115,22 @@ impl VisitMut for Walk<'_> {
         });
     }
 
-    fn visit_trait_bound_mut(&mut self, bound: &mut TraitBound) {
-        let count = self.declared.len();
-        self.declare(bound.lifetimes.as_ref());
-        visit_mut::visit_trait_bound_mut(self, bound);
-        self.declared.truncate(count);
+    // A macro in a type may be called with lifetimes.
+    fn visit_macro_mut(&mut self, called: &mut Macro) {
+        let mut visited = TokenStream::new();
+        let visit = |input: ParseStream<'_>| {
+            while !input.is_empty() {
+                if let Some(mut lifetime) = input.parse::<Option<Lifetime>>()? {
+                    self.visit_lifetime_mut(&mut lifetime);
+                    lifetime.to_tokens(&mut visited);
+                } else {
+                    visited.extend([input.parse::<TokenTree>()?]);
+                }
+            }
+            Ok(())
+        };
+        visit.parse2(take(&mut called.tokens)).ok();
+        called.tokens = visited;
     }
 
     // What a block in a type names is its own.
@@ -151,8 +139,6 @@ impl VisitMut for Walk<'_> {
 
 #[cfg(test)]
 mod tests {
-    use quote::ToTokens as _;
-
     use super::*;
 
     #[test]
@@ -184,6 +170,7 @@ mod tests {
                 "& dyn Fn (& 'a u8) -> & 'static u8",
                 "& 'e dyn Fn (& 'e u8) -> & 'static u8",
             ),
+            ("A ! ('a , & 'b u8)", "A ! ('e , & 'e u8)"),
             ("& dyn Fn (& u8) -> & u8", "& 'e dyn Fn (& u8) -> & u8"),
             (
                 "& dyn for < 'b > A < 'b , 'a >",

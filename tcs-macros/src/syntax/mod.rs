@@ -11,9 +11,9 @@ use syn::{Token, parse::ParseStream};
 
 pub(crate) use self::{
     groups::ShowGroups,
-    paths::Deeper,
+    paths::IntoModule,
     types::{bare, find_impl, is_named, is_unsized, mentions, same},
-    words::{is_one_of, is_type_name, starts_with, upper_camel},
+    words::{is_one_of, is_type_name, upper_camel},
 };
 
 /// Returns whether an element of a comma-separated list ends here.

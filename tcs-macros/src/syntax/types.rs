@@ -1,6 +1,6 @@
 //! Questions about the tokens of a type. Which type a name means, only the compiler knows.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
 
@@ -33,20 +33,16 @@ pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
     find(ty.to_token_stream(), &|word| word == "impl")
 }
 
-/// Returns whether one of the names occurs in tokens.
-pub(crate) fn mentions<N>(tokens: &impl ToTokens, names: &[N]) -> bool
-where
-    Ident: PartialEq<N>,
-{
-    let is_it = |word: &Ident| names.iter().any(|name| word == name);
+/// Returns whether one of the names occurs in tokens. A text in quotes is one as well.
+pub(crate) fn mentions<N: ToString>(tokens: &impl ToTokens, names: &[N]) -> bool {
+    let is_it = |word: &str| names.iter().any(|name| word == name.to_string());
     find(tokens.to_token_stream(), &is_it).is_some()
 }
 
-/// Finds an identifier, also inside of groups.
-fn find(tokens: TokenStream, is_it: &dyn Fn(&Ident) -> bool) -> Option<TokenTree> {
+/// Finds an identifier or a literal, also inside of groups.
+fn find(tokens: TokenStream, is_it: &dyn Fn(&str) -> bool) -> Option<TokenTree> {
     tokens.into_iter().find_map(|token| match &token {
-        TokenTree::Ident(word) => is_it(word).then_some(token),
         TokenTree::Group(group) => find(group.stream(), is_it),
-        _ => None,
+        word => is_it(&word.to_string()).then_some(token),
     })
 }

@@ -4,17 +4,14 @@ use proc_macro2::Ident;
 
 /// Returns whether a word in `UpperCamelCase` can be a type's name.
 pub(crate) fn is_type_name(camel: &str) -> bool {
-    !camel.is_empty() && camel != "Self" && !starts_with(camel, |letter| letter.is_ascii_digit())
+    !camel.is_empty()
+        && camel != "Self"
+        && !camel.starts_with(|letter: char| letter.is_ascii_digit())
 }
 
 /// Returns whether a word is one of the names.
 pub(crate) fn is_one_of(word: &Ident, names: &[&str]) -> bool {
     names.contains(&word.to_string().as_str())
-}
-
-/// Returns whether the first letter of a text is such a letter.
-pub(crate) fn starts_with(text: &str, is_it: fn(char) -> bool) -> bool {
-    text.chars().next().is_some_and(is_it)
 }
 
 /// Returns `name_in_words` as `NameInWords`.

@@ -109,12 +109,12 @@ pub trait Message<'de>: Sized {
 /// Reads a message.
 #[inline]
 pub fn read<'de, M: Message<'de>, D: Deserializer<'de>>(from: D) -> Result<M, D::Error> {
-    from.deserialize_enum(M::NAME, M::OPERATIONS, Operations(PhantomData))
+    from.deserialize_enum(M::NAME, M::OPERATIONS, OperationVisitor(PhantomData))
 }
 
-struct Operations<M>(PhantomData<M>);
+struct OperationVisitor<M>(PhantomData<M>);
 
-impl<'de, M: Message<'de>> Visitor<'de> for Operations<M> {
+impl<'de, M: Message<'de>> Visitor<'de> for OperationVisitor<M> {
     type Value = M;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,7 +123,7 @@ impl<'de, M: Message<'de>> Visitor<'de> for Operations<M> {
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, from: A) -> Result<M, A::Error> {
-        let name = Name::<M>::of(M::OPERATIONS, Some("operation"));
+        let name = NameSeed::<M>::of(M::OPERATIONS, Some("operation"));
         match from.variant_seed(name)? {
             (Some(operation), from) => M::read(operation, from),
             (None, _) => Err(incomplete()),
@@ -150,12 +150,12 @@ where
     T: Arguments<'de>,
     A: VariantAccess<'de>,
 {
-    from.struct_variant(T::NAMES, All(none))
+    from.struct_variant(T::NAMES, ArgumentsVisitor(none))
 }
 
-struct All<T>(T);
+struct ArgumentsVisitor<T>(T);
 
-impl<'de, T: Arguments<'de>> Visitor<'de> for All<T> {
+impl<'de, T: Arguments<'de>> Visitor<'de> for ArgumentsVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,7 +165,10 @@ impl<'de, T: Arguments<'de>> Visitor<'de> for All<T> {
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<T, A::Error> {
         for (place, name) in T::NAMES.iter().enumerate() {
-            if list.next_element_seed(Slot(&mut self.0, place))?.is_none() {
+            if list
+                .next_element_seed(ArgumentSeed(&mut self.0, place))?
+                .is_none()
+            {
                 return Err(missing(name));
             }
         }
@@ -175,10 +178,10 @@ impl<'de, T: Arguments<'de>> Visitor<'de> for All<T> {
     #[inline]
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
         let names = T::NAMES;
-        while let Some(place) = map.next_key_seed(Name::<T>::of(names, None))? {
+        while let Some(place) = map.next_key_seed(NameSeed::<T>::of(names, None))? {
             match place {
                 Some(place) if self.0.has(place) => return Err(twice(names, place)),
-                Some(place) => map.next_value_seed(Slot(&mut self.0, place))?,
+                Some(place) => map.next_value_seed(ArgumentSeed(&mut self.0, place))?,
                 None => {
                     let IgnoredAny = map.next_value()?;
                 }
@@ -194,9 +197,9 @@ impl<'de, T: Arguments<'de>> Visitor<'de> for All<T> {
 }
 
 /// The place of an argument.
-struct Slot<'a, T>(&'a mut T, usize);
+struct ArgumentSeed<'a, T>(&'a mut T, usize);
 
-impl<'de, T: Arguments<'de>> DeserializeSeed<'de> for Slot<'_, T> {
+impl<'de, T: Arguments<'de>> DeserializeSeed<'de> for ArgumentSeed<'_, T> {
     type Value = ();
 
     #[inline]
@@ -257,14 +260,14 @@ pub fn incomplete<E: Error>() -> E {
 /// Reads a name, or its number in formats without names, and returns its place in the list.
 ///
 /// It is generic over the type `T` that has the names, so that they are constants in its code.
-struct Name<T> {
+struct NameSeed<T> {
     names: &'static [&'static str],
     /// What the names are of, for the error about an unknown one; `None` if it is skipped.
     what: Option<&'static str>,
     of: PhantomData<T>,
 }
 
-impl<T> Name<T> {
+impl<T> NameSeed<T> {
     const fn of(names: &'static [&'static str], what: Option<&'static str>) -> Self {
         let of = PhantomData;
         Self { names, what, of }
@@ -283,7 +286,7 @@ impl<T> Name<T> {
     }
 }
 
-impl<'de, T> DeserializeSeed<'de> for Name<T> {
+impl<'de, T> DeserializeSeed<'de> for NameSeed<T> {
     type Value = Option<usize>;
 
     #[inline]
@@ -292,7 +295,7 @@ impl<'de, T> DeserializeSeed<'de> for Name<T> {
     }
 }
 
-impl<T> Visitor<'_> for Name<T> {
+impl<T> Visitor<'_> for NameSeed<T> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

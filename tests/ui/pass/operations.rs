@@ -184,6 +184,101 @@ mod constants {
     }
 }
 
+/// A name in an option is the one around the module, even if the module imports another type of this name.
+mod imported {
+    type Lines = tcs::framing::CrlfLines;
+    type Contract = tcs::format::Json;
+
+    #[tcs::server_protocol(format = Contract, framing = Lines)]
+    pub mod other {
+        use tcs::framing::Lines;
+
+        pub fn nothing() {
+            let _ = Lines::default();
+        }
+    }
+}
+
+/// Paths are moved into the module wherever they begin.
+mod qualified {
+    pub trait Chosen {
+        const SIZE: usize = 4;
+        type Framing;
+    }
+
+    pub struct Choice;
+
+    impl Chosen for Choice {
+        type Framing = tcs::framing::Lines;
+    }
+
+    pub mod inner {
+        #[tcs::server_protocol(
+            format = tcs::format::Json,
+            framing = <super::Choice as super::Chosen>::Framing
+        )]
+        pub mod far {
+            pub fn nothing() {}
+        }
+    }
+
+    #[tcs::server_protocol(
+        format = tcs::format::Json,
+        framing = <Choice as self::Chosen>::Framing
+    )]
+    pub mod here {
+        pub fn nothing() {}
+    }
+
+    #[tcs::server_protocol(
+        format = tcs::format::Json,
+        framing = tcs::framing::Fixed<{ <Choice as self::Chosen>::SIZE }>
+    )]
+    pub mod sized {
+        pub fn nothing() {}
+    }
+}
+
+/// A client keeps the functions that serde calls.
+#[client_protocol(format = Json)]
+mod defaults {
+    #[derive(serde::Deserialize, serde::Serialize)]
+    pub struct Order {
+        #[serde(default = "one")]
+        pub count: u8,
+    }
+
+    const fn one() -> u8 {
+        1
+    }
+
+    fn dropped() -> NoSuchType {}
+
+    pub fn order(order: Order) -> u8 {
+        dropped();
+        order.count
+    }
+}
+
+/// A macro may write a type.
+macro_rules! text {
+    ($lifetime:lifetime) => {
+        &$lifetime str
+    };
+}
+
+#[server_protocol(format = Json)]
+mod macros {
+    pub fn first<'a>(text: text!('a), _other: Option<text!('a)>) -> text!('a) {
+        text
+    }
+}
+
+#[server_protocol]
+fn single<'a>(request: text!('a)) -> text!('a) {
+    request
+}
+
 /// Names that options may have as well.
 type Format = tcs::format::Json;
 type Framing = tcs::framing::Lines;
@@ -220,4 +315,12 @@ fn main() {
         Ok::<(), tcs::Error>(())
     };
     let _ = generic::three();
+    let _: fn(imported::other::Client) -> tcs::Connection<tcs::framing::CrlfLines> =
+        imported::other::Client::into_inner;
+    let _: [fn(tcs::Connection<tcs::framing::Lines>); 2] = [
+        |connection| drop(qualified::here::Client::over(connection)),
+        |connection| drop(qualified::inner::far::Client::over(connection)),
+    ];
+    let _ = (qualified::sized::Protocol, macros::Protocol, Single);
+    let _ = async |mut client: defaults::Client, order| client.order(order).await;
 }

@@ -1,9 +1,14 @@
 //! Checks a client function: which half of an exchange it is, and what the type keeps.
 
 use proc_macro2::Ident;
-use syn::{Expr, ExprClosure, Generics, Pat, PatType, ReturnType, Type, parse_quote};
+use syn::{Expr, ExprClosure, Pat, PatType, ReturnType, Type, parse_quote};
 
-use super::{Field, generics, has_one_type, message, output, parameter};
+use super::{
+    Field, generics,
+    message::{has_one_type, message_type, return_type},
+    parameter,
+    protocol_type::ProtocolType,
+};
 use crate::{
     args::Args,
     errors::Errors,
@@ -14,46 +19,49 @@ use crate::{
 /// A function that is one half of a client protocol.
 pub(crate) struct ClientFunction<'a> {
     pub(crate) function: &'a Function,
-    /// The name of the type.
-    pub(crate) name: Ident,
-    /// Those of the type; with a lifetime in front if a field borrows.
-    pub(crate) generics: Generics,
-    pub(crate) fields: Vec<Field>,
-    /// The names of the fields that the function is called with, after the reply if it takes one.
-    pub(crate) arguments: Vec<Ident>,
-    /// The expression that makes the request, if the function processes the reply. Otherwise the function
-    /// makes the request.
-    pub(crate) request: Option<Expr>,
-    /// With the lifetime of an exchange.
-    pub(crate) reply: Option<Type>,
-    pub(crate) output: Option<Type>,
-    /// Whether nothing is wrong with the function.
-    pub(crate) is_valid: bool,
+    /// It has a lifetime in front if a field borrows.
+    pub(crate) ty: ProtocolType<'a>,
+    /// With the lifetime of an exchange; the library's `Unknown` if it is wrong.
+    pub(crate) reply: Type,
+    /// The same with the lifetime of the fields.
+    pub(crate) output: Type,
+    /// There is none if something is wrong.
+    pub(crate) half: Option<Half>,
+}
+
+/// The half of an exchange that a function is.
+pub(crate) enum Half {
+    /// It processes the reply, and is called with the reply and these fields. An expression makes the
+    /// request.
+    Reply {
+        request: Expr,
+        arguments: Vec<Ident>,
+    },
+    /// It makes the request, and is called with all fields.
+    Request,
 }
 
 impl<'a> ClientFunction<'a> {
     /// Checks a function, reporting all that is wrong.
     pub(super) fn check(
-        args: &Args,
+        args: &'a Args,
         name: Ident,
         function: &'a Function,
         errors: &mut Errors,
     ) -> Self {
         check_options(args, errors);
+        let unknown = args.library.ty("Unknown", &name);
         let mut protocol = Self {
             function,
-            name,
-            generics: generics::of_type(&function.sig.generics),
-            fields: Vec::new(),
-            arguments: Vec::new(),
-            request: None,
-            reply: None,
-            output: None,
-            is_valid: false,
+            ty: ProtocolType::of_function(args, name, function),
+            reply: args.library.ty("Unknown", &function.sig.ident),
+            output: unknown,
+            half: None,
         };
+        protocol.ty.generics = generics::of_type(&function.sig.generics);
         match (args.given("request"), args.given("reply")) {
-            (Some(_), None) => protocol.check_reply_half(args, errors),
-            (None, Some(_)) => protocol.check_request_half(args, errors),
+            (Some(_), None) => protocol.check_reply_half(errors),
+            (None, Some(_)) => protocol.check_request_half(errors),
             (given, second) => {
                 let help = match given {
                     Some(_) => "the function is either half: remove `reply` or `request`",
@@ -61,64 +69,67 @@ impl<'a> ClientFunction<'a> {
                 };
                 errors.at(second.unwrap_or(&function.sig.ident), help);
                 // It is not known which parameters become fields, so nothing is reported of them.
-                for parameter in function.parameters().skip(1) {
-                    protocol.add_parameter(parameter, &mut Errors::default());
-                }
+                protocol.add_parameters(1, &mut Errors::default());
             }
         }
         protocol.check_generics(errors);
-        protocol.is_valid = errors.is_empty();
+        protocol.ty.is_valid = errors.is_empty();
+        protocol.half.take_if(|_| !errors.is_empty());
         protocol
     }
 
     /// Checks that each type parameter occurs in a field, and adds a lifetime if a field borrows.
     fn check_generics(&mut self, errors: &mut Errors) {
-        let (generics, fields) = (&mut self.generics, &self.fields);
+        let (generics, fields) = (&mut self.ty.generics, &self.ty.fields);
         let help = "must occur in the type of a field: nothing else decides what it is";
         let unused = generics::check_used(generics, fields, help, errors);
-        self.reply.take_if(|ty| mentions(ty, &unused));
-        self.output.take_if(|ty| mentions(ty, &unused));
+        for message in [&mut self.reply, &mut self.output] {
+            if mentions(message, &unused) {
+                *message = self.ty.args.library.ty("Unknown", &self.ty.name);
+            }
+        }
         if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
             generics::add_lifetime(generics, "'a");
         }
     }
 
     /// Checks a function that processes the reply.
-    fn check_reply_half(&mut self, args: &Args, errors: &mut Errors) {
+    fn check_reply_half(&mut self, errors: &mut Errors) {
         let function = self.function;
-        self.request = args.request.as_ref().map(|request| match request {
-            Expr::Closure(closure) => {
+        let args = self.ty.args;
+        let request = match &args.request {
+            Some(Expr::Closure(closure)) => {
                 self.add_closure_parameters(closure, errors);
-                (*closure.body).clone()
+                Some(&*closure.body)
             }
-            other => other.clone(),
-        });
-        let mut parameters = function.parameters();
-        if function.sig.inputs.is_empty() {
+            request => request.as_ref(),
+        };
+        if let Some(parameter) = function.parameters().next() {
+            parameter::check_no_role(parameter, errors);
+            if let Some(reply) = message_type(&parameter.ty, "a reply", errors) {
+                self.reply = lifetimes::unify(&reply, "'exchange");
+            }
+        } else if function.sig.inputs.is_empty() {
             let help = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
             errors.at_span(function.sig.paren_token.span.join(), help);
         }
-        self.reply = parameters.next().and_then(|parameter| {
-            parameter::no_role(parameter, errors);
-            let reply = message(&parameter.ty, "a reply", errors)?;
-            Some(lifetimes::unify(&reply, "'exchange"))
-        });
-        for parameter in parameters {
-            self.add_parameter(parameter, errors);
+        let arguments = self.add_parameters(1, errors);
+        if let Some(output) = check_output(function, errors) {
+            self.output = output;
         }
-        self.output = check_output(function, errors);
+        self.half = request
+            .cloned()
+            .map(|request| Half::Reply { request, arguments });
     }
 
     /// Checks a function that makes the request.
-    fn check_request_half(&mut self, args: &Args, errors: &mut Errors) {
-        let function = self.function;
-        for parameter in function.parameters() {
-            self.add_parameter(parameter, errors);
-        }
-        if let Some(keyword) = &function.sig.asyncness {
+    fn check_request_half(&mut self, errors: &mut Errors) {
+        self.add_parameters(0, errors);
+        if let Some(keyword) = &self.function.sig.asyncness {
             let help = "a function that makes the request does not wait: remove `async`";
             errors.at(keyword, help);
         }
+        let args = self.ty.args;
         let Some(reply) = &args.reply else {
             return;
         };
@@ -128,9 +139,10 @@ impl<'a> ClientFunction<'a> {
             errors.at_span(found.span(), help);
         }
         if has_one_type(reply, "a reply", errors) && borrowed.is_empty() {
-            self.reply = Some(lifetimes::unify(reply, "'static"));
+            self.reply = lifetimes::unify(reply, "'static");
             self.output.clone_from(&self.reply);
         }
+        self.half = Some(Half::Request);
     }
 
     /// Adds fields for the parameters of the request's closure.
@@ -162,28 +174,32 @@ impl<'a> ClientFunction<'a> {
         }
     }
 
-    /// Adds a field for a parameter of the function.
-    fn add_parameter(&mut self, parameter: &PatType, errors: &mut Errors) {
-        parameter::no_role(parameter, errors);
-        let PatType { pat, ty, .. } = parameter;
-        let Some(name) = parameter::name(pat) else {
-            let help = "a parameter besides the reply becomes a field: give it a name";
-            errors.at(pat, help);
-            return;
-        };
-        self.arguments.push(name.clone());
-        match self.field(name) {
-            None => self.add_field(name, ty, errors),
-            Some(field) if same(&field.ty, &lifetimes::unify(ty, "'a")) => {}
-            Some(_) => {
-                let what = "the request has another type";
-                errors.at(ty, format_args!("{what} for `{name}`: write the same"));
+    /// Adds fields for all but the first parameters of the function, and returns their names.
+    fn add_parameters(&mut self, first: usize, errors: &mut Errors) -> Vec<Ident> {
+        let mut names = Vec::new();
+        for parameter in self.function.parameters().skip(first) {
+            parameter::check_no_role(parameter, errors);
+            let PatType { pat, ty, .. } = parameter;
+            let Some(name) = parameter::name(pat) else {
+                let help = "a parameter besides the reply becomes a field: give it a name";
+                errors.at(pat, help);
+                continue;
+            };
+            names.push(name.clone());
+            match self.field(name) {
+                None => self.add_field(name, ty, errors),
+                Some(field) if same(&field.ty, &lifetimes::unify(ty, "'a")) => {}
+                Some(_) => {
+                    let what = "the request has another type";
+                    errors.at(ty, format_args!("{what} for `{name}`: write the same"));
+                }
             }
         }
+        names
     }
 
     fn field(&self, name: &Ident) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == *name)
+        self.ty.fields.iter().find(|field| field.name == *name)
     }
 
     fn add_field(&mut self, name: &Ident, ty: &Type, errors: &mut Errors) {
@@ -195,7 +211,7 @@ impl<'a> ClientFunction<'a> {
             ty = parse_quote!(());
         }
         let name = name.clone();
-        self.fields.push(Field { name, ty });
+        self.ty.fields.push(Field { name, ty });
     }
 }
 
@@ -213,7 +229,7 @@ fn check_options(args: &Args, errors: &mut Errors) {
 /// Returns the type of the output, which may borrow from the fields but not from the reply.
 fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
     let never = "the exchange ends as the function returns";
-    let output = output(function, "the output", never, errors)?;
+    let output = return_type(function, "the output", never, errors)?;
     let parameters = function.parameters();
     let mut parameters = parameters.map(|parameter| lifetimes::find(&parameter.ty));
     let of_reply = parameters.next().unwrap_or_default();

@@ -1,0 +1,158 @@
+//! Writes how the messages of all operations are read and written.
+//!
+//! The code that reads an argument or a reply and the code that writes it name the same trait with the
+//! same tokens, so that a type that is not a message is one error.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote_spanned};
+use syn::{Index, Lifetime, Type, ext::IdentExt as _};
+
+use super::{
+    messages::request_variant,
+    parts::{GeneratedType, variable},
+};
+use crate::{
+    aim::at,
+    library::Library,
+    model::{Field, operations::Operation},
+    syntax::lifetimes,
+};
+
+/// Implements the library's and serde's traits for the enums. The path `__serde` is in scope.
+pub(super) fn expand(
+    list: &[Operation<'_>],
+    [request, reply]: &[GeneratedType; 2],
+    library: &Library,
+) -> TokenStream {
+    let arguments = list.iter().map(|operation| arguments(operation, library));
+    let requests = implementation(request, list, request_arms, library);
+    let replies = implementation(reply, list, reply_arms, library);
+    quote_spanned!(Span::mixed_site()=> #(#arguments)* #requests #replies)
+}
+
+/// How a variant of an enum is read, an expression of the variable `from`, and the arm of a `match` that
+/// writes it to the variable `to`.
+type Arms = [TokenStream; 2];
+
+/// Implements the traits for one of the enums.
+fn implementation(
+    message: &GeneratedType,
+    list: &[Operation<'_>],
+    arms: fn(&Operation<'_>, &Library) -> Arms,
+    library: &Library,
+) -> TokenStream {
+    let private = library.at(Span::mixed_site());
+    let (ty, name) = (message.with("'de"), message.ident.to_string());
+    let names = list.iter().map(|operation| &operation.name);
+    let arms = list.iter().map(|operation| arms(operation, library));
+    let arms: Vec<_> = arms.collect();
+    let read = arms.iter().map(|[read, _]| read);
+    let places = 0..arms.len();
+    let write = arms.iter().map(|[_, write]| write);
+    // An enum without variants is matched by value.
+    let none = arms
+        .is_empty()
+        .then(|| quote_spanned!(Span::mixed_site()=> _ => match *self {}));
+    quote_spanned! {Span::mixed_site()=>
+        #private::message! {
+            'de, #ty, #name, [#(#names),*], self, from, { #(#places => #read,)* }, to,
+            { #(#write,)* #none }
+        }
+    }
+}
+
+/// The arguments are read into their struct, in any order.
+fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
+    let span = Span::mixed_site();
+    let private = library.at(span);
+    let (index, name) = (operation.index, &operation.name);
+    let message = request_variant(operation);
+    let ident = arguments_type(operation).ident;
+    let arguments = operation.arguments.iter();
+    let variables = arguments.clone().map(|argument| variable(&argument.name));
+    let count = arguments.len();
+    let none = vec![quote_spanned!(span=> ::core::option::Option::None); count];
+    let writers = arguments.map(|argument| {
+        let (variable, name, ty) = (variable(&argument.name), name_of(argument), &argument.ty);
+        let write = method(ty, "Argument", library, "write");
+        quote_spanned!(at(ty)=> #write(#variable, #name, &mut to)?;)
+    });
+    [
+        quote_spanned! {span=>
+            match #private::read_arguments(#ident(#(#none),*), from)? {
+                #ident(#(::core::option::Option::Some(#variables)),*) => {
+                    ::core::result::Result::Ok(Self::#message)
+                }
+                _ => ::core::result::Result::Err(#private::incomplete()),
+            }
+        },
+        quote_spanned! {span=>
+            Self::#message => {
+                let mut to = __serde::Serializer::serialize_struct_variant(
+                    to, Self::NAME, #index, #name, #count,
+                )?;
+                #(#writers)*
+                __serde::ser::SerializeStructVariant::end(to)
+            }
+        },
+    ]
+}
+
+fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
+    let (index, name, variant) = (operation.index, &operation.name, &operation.variant);
+    let reply = &operation.reply;
+    let [read, write] =
+        ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
+    [
+        quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
+        quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
+    ]
+}
+
+/// `<ty as trait>::method`, at the type.
+fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream {
+    let span = at(ty);
+    let (item, method) = (library.item(item, ty), Ident::new(method, span));
+    let ty = lifetimes::unify(ty, "'de");
+    let de = Lifetime::new("'de", Span::mixed_site());
+    quote_spanned!(span=> <#ty as #item<#de>>::#method)
+}
+
+/// The name of an argument in a message.
+fn name_of(argument: &Field) -> String {
+    argument.name.unraw().to_string()
+}
+
+/// The struct that the arguments of an operation are read into, in any order.
+fn arguments_type(operation: &Operation<'_>) -> GeneratedType {
+    GeneratedType {
+        ident: format_ident!("__Arguments{}", operation.index),
+        borrows: operation.borrows(),
+    }
+}
+
+/// Declares that struct, and says how each argument is read.
+fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = library.at(span);
+    let (name, arguments) = (&operation.name, operation.arguments.iter());
+    let ty = arguments_type(operation).with("'de");
+    let types = arguments
+        .clone()
+        .map(|argument| lifetimes::unify(&argument.ty, "'de"));
+    let names = arguments.clone().map(name_of);
+    let places: Vec<_> = (0..arguments.len()).map(Index::from).collect();
+    let readers = arguments.zip(&places).map(|(Field { ty, .. }, place)| {
+        let read = method(ty, "Argument", library, "read");
+        quote_spanned! {at(ty)=>
+            #place => #read(from).map(|value| self.#place = ::core::option::Option::Some(value))
+        }
+    });
+    quote_spanned! {span=>
+        struct #ty(#(::core::option::Option<#types>),*);
+
+        #private::arguments! {
+            'de, #ty, #name, [#(#names),*], self, from, [#(#places),*], { #(#readers,)* }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Writes the client of a module, with a method for each operation.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
+use syn::{Type, ext::IdentExt as _};
+
+use super::{
+    messages::{attrs, contract_item},
+    parts::generated,
+};
+use crate::{
+    aim::at,
+    args::Args,
+    model::{
+        Field,
+        operations::{Operation, Operations},
+    },
+    syntax::lifetimes,
+};
+
+/// Writes `Client`, with its methods over a connection, and those over a channel.
+pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = args.library.at(span);
+    let (framing, client) = (contract_item(args, "Framing"), generated("Client"));
+    let module = operations.module.ident.unraw();
+    let docs = format!(" Calls the operations of `{module}`: each is a method.");
+    let list = operations.list.iter();
+    let over_connection = list
+        .clone()
+        .map(|operation| method_over_connection(operation, &private));
+    let over_channel = list.map(|operation| method_over_channel(operation, &private));
+    let allowed = quote_spanned! {span=>
+        #[automatically_derived]
+        #[allow(
+            dead_code, deprecated, unreachable_pub, unreachable_patterns, clippy::all,
+            clippy::pedantic, clippy::nursery, reason = "they are what the functions are"
+        )]
+    };
+    quote_spanned! {span=>
+        #private::client! { #client, #framing, #docs }
+
+        #private::operations! {
+            #allowed
+            impl<__S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin>
+                #client<#private::Connection<#framing, __S>>
+            {
+                #(#over_connection)*
+            }
+
+            #allowed
+            impl #client<#private::Channel<#framing>> {
+                #(#over_channel)*
+            }
+        }
+    }
+}
+
+/// Writes the method over a `Connection`. The reply may borrow from it.
+fn method_over_connection(operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
+    let ident = &operation.handler.function.sig.ident;
+    let span = at(ident);
+    let (attrs, parameters, reply) = (attrs(operation), parameters(operation), reply(operation));
+    let call = call(operation, &quote_spanned!(span=> reply));
+    quote_spanned! {span=>
+        #attrs
+        pub async fn #ident(&mut self, #parameters) -> #private::Result<#reply> {
+            #call
+        }
+    }
+}
+
+/// Writes the method over a `Channel`. The reply cannot borrow from it, so a closure processes a reply
+/// that borrows.
+fn method_over_channel(operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
+    let ident = &operation.handler.function.sig.ident;
+    let span = at(ident);
+    let (attrs, parameters, reply) = (attrs(operation), parameters(operation), reply(operation));
+    if !lifetimes::borrows(&operation.reply) {
+        let call = call(operation, &quote_spanned!(span=> reply));
+        return quote_spanned! {span=>
+            #attrs
+            pub async fn #ident(&self, #parameters) -> #private::Result<#reply> {
+                #call
+            }
+        };
+    }
+    let call = call(operation, &quote_spanned!(span=> process(reply)));
+    quote_spanned! {span=>
+        #attrs
+        ///
+        /// Returns what `process` makes of the reply, which borrows.
+        pub async fn #ident<__T>(
+            &self,
+            #parameters
+            process: impl ::core::ops::FnOnce(#reply) -> __T,
+        ) -> #private::Result<__T> {
+            #call
+        }
+    }
+}
+
+fn parameters(operation: &Operation<'_>) -> TokenStream {
+    let parameters = operation.arguments.iter().map(|Field { name, ty }| {
+        let ty = lifetimes::unify(ty, "'_");
+        quote_spanned!(Span::mixed_site()=> #name: #ty,)
+    });
+    parameters.collect()
+}
+
+/// The type of the reply, which borrows from `self`, or for a closure from its parameter.
+fn reply(operation: &Operation<'_>) -> Type {
+    lifetimes::unify(&operation.reply, "'_")
+}
+
+/// Sends the request, and evaluates to `value`, which is made of the variable `reply`.
+fn call(operation: &Operation<'_>, value: &TokenStream) -> TokenStream {
+    let [request, reply, contract] = ["Request", "Reply", "Contract"].map(generated);
+    let variant = &operation.variant;
+    let names = operation.arguments.iter().map(|argument| &argument.name);
+    quote_spanned! {at(&operation.handler.function.sig.ident)=>
+        let request = #request::#variant { #(#names),* };
+        self.connection
+            .call_for::<#contract, _>(request, |reply| match reply {
+                #reply::#variant(reply) => ::core::option::Option::Some(#value),
+                _ => ::core::option::Option::None,
+            })
+            .await
+    }
+}

@@ -1,0 +1,64 @@
+//! Writes what the types that a protocol keeps must be. It is checked where the protocol is written, also
+//! if nobody uses it.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::{Type, TypeParam};
+
+use crate::{
+    aim::{alias, at},
+    model::protocol_type::ProtocolType,
+    syntax::lifetimes,
+};
+
+/// The trait of the library for a type that connections share.
+pub(super) const STATE: &str = "State";
+/// The trait of the library for a type that moves from thread to thread.
+pub(super) const SEND_FIELD: &str = "SendField";
+
+/// What the types that a protocol keeps must be: bounds of its implementation, and checks beside it.
+///
+/// A bound that does not hold is one error, and what follows from it is taken as given. But of a type
+/// without parameters, rustc would report each trait that the bound implies. So there the bound is
+/// written in a way that rustc does not check, and checked once. A type with a lifetime has no bound:
+/// rustc would use the bound to prove that any reference is `Send`, and then demand that very lifetime
+/// of it.
+pub(super) struct Requirements<'a> {
+    ty: &'a ProtocolType<'a>,
+    pub(super) bounds: TokenStream,
+    pub(super) checks: Vec<TokenStream>,
+}
+
+impl<'a> Requirements<'a> {
+    /// Requires a trait of each type parameter.
+    pub(super) fn new(ty: &'a ProtocolType<'a>, trait_name: &str) -> Self {
+        let params = ty.generics.type_params();
+        let bound = |param: &TypeParam| ty.args.library.bound(&param.ident, trait_name);
+        Self {
+            ty,
+            bounds: params.map(bound).collect(),
+            checks: Vec::new(),
+        }
+    }
+
+    /// Requires a trait of a type that the protocol keeps.
+    pub(super) fn add(&mut self, kept: &Type, trait_name: &str) {
+        if !lifetimes::find(kept).is_empty() {
+            return;
+        }
+        let library = &self.ty.args.library;
+        let bound = library.bound(kept, trait_name);
+        if !self.ty.generics.params.is_empty() {
+            self.bounds.extend(bound);
+            return;
+        }
+        self.bounds.extend(quote!(for<'tcs> #bound));
+        let name = format!("__Kept{}", self.checks.len());
+        let [declared, alias] = alias(self.ty.place, &name, kept);
+        let required = library.item(trait_name, kept);
+        self.checks.push(quote_spanned! {at(kept)=>
+            #declared
+            const _: fn() = <#alias as #required>::assert_required;
+        });
+    }
+}

@@ -1,0 +1,55 @@
+//! The paths by which generated code names the library.
+
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote_spanned};
+use syn::{Path, Type, spanned::Spanned as _};
+
+use crate::aim::{at, at_end};
+
+/// The path of the library: `::tcs`, unless the option `crate` says otherwise.
+#[derive(Default)]
+pub(crate) struct Library(pub(crate) Option<Path>);
+
+impl Library {
+    /// Returns the module that expansions use; tokens that the user did not write are at `span`.
+    pub(crate) fn at(&self, span: Span) -> TokenStream {
+        match &self.0 {
+            None => quote_spanned!(span=> ::tcs::__private),
+            Some(path) => quote_spanned!(span=> #path::__private),
+        }
+    }
+
+    /// Returns an item of that module, placed so that an error about it covers `place` from end to end.
+    pub(crate) fn item(&self, item: &str, place: &(impl ToTokens + ?Sized)) -> TokenStream {
+        let span = at(place);
+        let module = respan(self.at(span), span);
+        let item = Ident::new(item, at_end(place));
+        quote_spanned!(span=> #module::#item)
+    }
+
+    /// Returns the item as a type.
+    pub(crate) fn ty(&self, item: &str, place: &(impl ToTokens + ?Sized)) -> Type {
+        Type::Verbatim(self.item(item, place))
+    }
+
+    /// Returns `ty: item,`, placed so that an error about it covers the type and does not mention the
+    /// macro.
+    pub(crate) fn bound(&self, ty: &impl ToTokens, item: &str) -> TokenStream {
+        let span = ty.span();
+        let module = respan(self.at(span), span);
+        let item = Ident::new(item, span.located_at(at_end(ty)));
+        quote_spanned!(span=> #ty: #module::#item,)
+    }
+}
+
+/// Moves every token to `span`; each keeps its own hygiene.
+fn respan(tokens: TokenStream, span: Span) -> TokenStream {
+    let moved = tokens.into_iter().map(|mut token| {
+        if let TokenTree::Group(group) = &token {
+            token = Group::new(group.delimiter(), respan(group.stream(), span)).into();
+        }
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    moved.collect()
+}
