@@ -13,9 +13,9 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind,
     format::Plain,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
-        prefix::{IncludesHeader, LittleEndian},
+        CrlfLines, Delimited, Detection, Fixed, FrameError, Framing, INCLUDES_HEADER,
+        LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState,
+        Side, Unparsed, UntilEof, delimiter,
     },
     server::Requests,
 };
@@ -62,12 +62,12 @@ impl Framing for Growing {
 }
 
 impl Framing for OptedOut {
-    const DETECTS_OTHER_PROTOCOLS: bool = false;
+    const DETECTION: Detection = Detection::OFF;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match input.bytes().iter().position(|byte| *byte == b'\n') {
             Some(end) => Ok(Some(ParsedFrame::message(0..end, end + 1))),
-            None => input.unfinished(),
+            None => input.incomplete(),
         }
     }
 
@@ -79,7 +79,7 @@ impl Framing for OptedOut {
 
 fn sized(input: Unparsed<'_>, size: usize) -> Result<Option<ParsedFrame>, FrameError> {
     if input.bytes().len() < size {
-        return input.unfinished();
+        return input.incomplete();
     }
     Ok(Some(ParsedFrame::message(0..size, size)))
 }
@@ -323,11 +323,11 @@ on! {
     fixed_5: Fixed<5>, are_recognised_in_pieces, execute_nothing_in_pieces;
     fixed_16: Fixed<16>, are_recognised_in_pieces, execute_nothing_in_pieces;
     netstrings: Netstrings, are_recognised_in_pieces, execute_nothing_in_pieces;
-    prefixed_u8: Prefixed<u8>, are_recognised_in_pieces, execute_nothing_in_pieces;
-    prefixed_u16: Prefixed<u16>, are_recognised_in_pieces, execute_nothing_in_pieces;
-    prefixed_u16_little_whole: Prefixed<u16, LittleEndian, IncludesHeader>,
+    prefixed_u8: Prefixed<1>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    prefixed_u16: Prefixed<2>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    prefixed_u16_little_whole: Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>,
         are_recognised_in_pieces, execute_nothing_in_pieces;
-    prefixed_u32: Prefixed<u32>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    prefixed_u32: Prefixed<4>, are_recognised_in_pieces, execute_nothing_in_pieces;
     until_eof: UntilEof, are_recognised_in_pieces, execute_nothing_in_pieces;
     own: Growing, are_recognised_in_pieces, execute_nothing_in_pieces;
     // What arrives at once is its message, so it depends on the pieces by definition.
@@ -569,7 +569,7 @@ fn complete_message_that_begins_nothing_else_waits_for_nothing() {
     is_message::<Lines>(b"PROXY TCP4\n", b"");
     is_message::<Lines>(format!("GET /{}\n", "a".repeat(600)).as_bytes(), b"");
     is_message::<Semicolons>(b"SSH-2.0;", b"");
-    is_message::<Prefixed<u8>>(b"\x16\x03\x01\x02\0\x01 is not a hello.. ", b"");
+    is_message::<Prefixed<1>>(b"\x16\x03\x01\x02\0\x01 is not a hello.. ", b"");
     // So little begins everything.
     is_message::<Fixed<1>>(b"G", b"");
     is_message::<Fixed<1>>(b"\r", b"");
@@ -581,7 +581,7 @@ fn complete_message_that_begins_nothing_else_waits_for_nothing() {
     // Only the first message is looked at.
     let (found, error) = read::<Lines>(Side::Server, &[b"a\nSSH-2.0-a\n"], 1 << 20);
     assert_eq!((found.len(), error), (2, None));
-    let (found, error) = read::<Prefixed<u8>>(Side::Server, &[b"\x01aSSH-2.0-a"], 1 << 20);
+    let (found, error) = read::<Prefixed<1>>(Side::Server, &[b"\x01aSSH-2.0-a"], 1 << 20);
     assert_eq!((found.len(), error.is_some()), (1, true));
     assert_ne!(
         error.expect("83 bytes do not follow").to_string(),
@@ -644,8 +644,8 @@ async fn client_is_told_what_its_server_speaks() {
     let http = b"HTTP/1.1 400 Bad Request\r\n\r\n";
     for error in [
         hears::<LengthPrefixed>(http).await,
-        hears::<Prefixed<u32>>(http).await,
-        hears::<Prefixed<u16>>(http).await,
+        hears::<Prefixed<4>>(http).await,
+        hears::<Prefixed<2>>(http).await,
         hears::<Netstrings>(http).await,
     ] {
         assert!(error.ends_with("; that looks like HTTP"), "{error}");
@@ -673,8 +673,8 @@ async fn heard_by_all(bytes: &'static [u8]) -> Vec<String> {
         hears::<Semicolons>(bytes).await,
         hears::<Delimited<{ delimiter(b" ") }>>(bytes).await,
         hears::<Fixed<4>>(bytes).await,
-        hears::<Prefixed<u8>>(bytes).await,
-        hears::<Prefixed<u16>>(bytes).await,
+        hears::<Prefixed<1>>(bytes).await,
+        hears::<Prefixed<2>>(bytes).await,
         hears::<Netstrings>(bytes).await,
         hears::<Raw>(bytes).await,
         hears::<UntilEof>(bytes).await,
@@ -720,8 +720,8 @@ fn what_a_server_says_to_another_client_is_no_reply_in_pieces() {
         is_no_reply_in_pieces::<Semicolons>(said, error);
         is_no_reply_in_pieces::<Delimited<{ delimiter(b" ") }>>(said, error);
         is_no_reply_in_pieces::<Fixed<4>>(said, error);
-        is_no_reply_in_pieces::<Prefixed<u8>>(said, error);
-        is_no_reply_in_pieces::<Prefixed<u16>>(said, error);
+        is_no_reply_in_pieces::<Prefixed<1>>(said, error);
+        is_no_reply_in_pieces::<Prefixed<2>>(said, error);
         is_no_reply_in_pieces::<Netstrings>(said, error);
         is_no_reply_in_pieces::<Raw>(said, error);
         is_no_reply_in_pieces::<UntilEof>(said, error);

@@ -5,9 +5,8 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind,
     client::ConnectOptions,
     framing::{
-        CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, Prefixed,
-        UntilEof, delimiter,
-        prefix::{IncludesHeader, LittleEndian},
+        CrlfLines, Delimited, Fixed, Framing, INCLUDES_HEADER, LITTLE_ENDIAN, LengthPrefixed,
+        Lines, Netstrings, Prefixed, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -97,10 +96,10 @@ on! {
     semicolons_keeps_its_limits: Semicolons, SEMICOLONS;
     dot_lines_keeps_its_limits: DotLines, DOT_LINES;
     netstrings_keeps_its_limits: Netstrings, NETSTRINGS;
-    prefixed_u8_keeps_its_limits: Prefixed<u8>, PREFIXED_U8;
-    prefixed_u16_little_keeps_its_limits: Prefixed<u16, LittleEndian>, PREFIXED_U16_LITTLE;
-    prefixed_u32_keeps_its_limits: Prefixed<u32>, PREFIXED_U32;
-    prefixed_whole_keeps_its_limits: Prefixed<u32, LittleEndian, IncludesHeader>, PREFIXED_U32_LITTLE_WHOLE;
+    prefixed_u8_keeps_its_limits: Prefixed<1>, PREFIXED_U8;
+    prefixed_u16_little_keeps_its_limits: Prefixed<2, LITTLE_ENDIAN>, PREFIXED_U16_LITTLE;
+    prefixed_u32_keeps_its_limits: Prefixed<4>, PREFIXED_U32;
+    prefixed_whole_keeps_its_limits: Prefixed<4, { LITTLE_ENDIAN | INCLUDES_HEADER }>, PREFIXED_U32_LITTLE_WHOLE;
     until_eof_keeps_its_limits: UntilEof, UNTIL_EOF;
 }
 
