@@ -92,14 +92,18 @@ impl Framing for LengthPrefixed {
 
     #[inline]
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        let length = out.len().saturating_sub(start + HEADER);
-        let framed = out.get_mut(start..).unwrap_or_default();
-        match (u32::try_from(length), framed.first_chunk_mut::<HEADER>()) {
-            (Ok(length @ ..CONTROL), Some(header)) => {
+        let message = match out.get_mut(start..) {
+            Some(framed) => framed.split_first_chunk_mut::<HEADER>(),
+            None => None,
+        };
+        match message {
+            Some((header, message)) if message.len() <= MAX_LENGTH => {
+                #[expect(clippy::cast_possible_truncation, reason = "it has 31 bits")]
+                let length = message.len() as u32;
                 *header = length.to_be_bytes();
                 Ok(())
             }
-            _ => Err(unsendable(length)),
+            _ => Err(unsendable(out.len().saturating_sub(start + HEADER))),
         }
     }
 

@@ -5,3 +5,4 @@ mod formats;
 mod formats_limits;
 mod nesting;
 mod operations_evolve;
+mod replies_that_panic;
