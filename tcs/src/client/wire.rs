@@ -187,8 +187,7 @@ impl<S> Wire<S> {
             let incoming = if parsed.kind == FrameKind::Message {
                 Incoming::Message(frame)
             } else {
-                let (buffer, length) = (&self.replies.buffer, parsed.payload.len());
-                match Incoming::from_unusual(buffer, parsed.kind, length, frame) {
+                match Incoming::from_unusual(&self.replies.buffer, parsed.kind, frame) {
                     Some(Incoming::Rejection(rejection)) if rejection.kind().is_final() => {
                         return Err(self.fail(Fault::Ended(rejection)));
                     }
