@@ -100,10 +100,8 @@ impl Client<'_> {
         let alias = self.server_alias();
         let alias = alias.map(|_| Ident::new("__Server", at(place)).into_token_stream());
         let server = alias.unwrap_or_else(|| server.to_token_stream());
-        let (contract, item) = (
-            self.args.library.item("Contract", place),
-            Ident::new(item, at(place)),
-        );
+        let contract = self.args.library.item("Contract", place);
+        let item = Ident::new(item, at(place));
         Some(quote_spanned!(at(place)=> <#server as #contract>::#item))
     }
 
@@ -165,8 +163,10 @@ impl Client<'_> {
         let private = self.args.library.at(span);
         let encode = self.args.library.item("Encode", place);
         let expected = self.of_server("Request", None);
-        let type_check =
-            expected.map(|expected| quote_spanned!(span=> let request: #expected<'_> = request;));
+        let type_check = expected.map(|expected| {
+            let expected = quote_spanned!(self.span=> #expected<'_>);
+            quote_spanned!(span=> let request: #expected = request;)
+        });
         quote_spanned! {span=>
             #private::encoder(move |out| match #request {
                 request => {

@@ -110,18 +110,15 @@ impl Server<'_> {
     /// What the types must be, as far as the functions are right: each state and each type parameter
     /// can be shared, and a session can be sent from thread to thread.
     fn requirements(&self) -> Requirements<'_> {
-        let Protocol {
-            ty,
-            states,
-            session,
-            ..
-        } = self.protocol;
-        let mut requirements = Requirements::new(ty, STATE);
-        for state in states.iter().filter(|_| ty.is_valid) {
-            requirements.add(&state.ty, STATE);
-        }
-        for session in session.iter().filter(|_| ty.is_valid) {
-            requirements.add(&session.ty, SEND_FIELD);
+        let protocol = self.protocol;
+        let mut requirements = Requirements::new(&protocol.ty, STATE);
+        if self.answer.is_some() {
+            for state in &protocol.states {
+                requirements.add(&state.ty, STATE);
+            }
+            for session in &protocol.session {
+                requirements.add(&session.ty, SEND_FIELD);
+            }
         }
         requirements
     }
