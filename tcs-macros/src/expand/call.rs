@@ -19,7 +19,7 @@ use crate::{
 /// Calls a function, with `self`, `info` and `session` in scope. Returns statements that take arguments from
 /// the context, or leave with the rejection, and an expression that is what the function returns.
 pub(super) fn call(protocol: &Protocol<'_>, handler: &Handler<'_>) -> [TokenStream; 2] {
-    let library = &protocol.ty.args.library;
+    let library = &protocol.target.args.library;
     let ident = &handler.function.sig.ident;
     let span = at(ident);
     let mut extractions = TokenStream::new();

@@ -27,18 +27,18 @@ pub(super) const SEND_FIELD: Requirement = ["SendField", "assert_send_field"];
 /// rustc would use the bound to prove that any reference is `Send`, and then demand that very lifetime
 /// of it.
 pub(super) struct Requirements<'a> {
-    ty: &'a ProtocolType<'a>,
+    target: &'a ProtocolType<'a>,
     pub(super) bounds: TokenStream,
     pub(super) checks: Vec<TokenStream>,
 }
 
 impl<'a> Requirements<'a> {
     /// Requires something of each type parameter.
-    pub(super) fn new(ty: &'a ProtocolType<'a>, [trait_name, _]: Requirement) -> Self {
-        let params = ty.generics.type_params();
-        let bound = |param: &TypeParam| ty.args.library.bound(&param.ident, trait_name);
+    pub(super) fn new(target: &'a ProtocolType<'a>, [trait_name, _]: Requirement) -> Self {
+        let params = target.generics.type_params();
+        let bound = |param: &TypeParam| target.args.library.bound(&param.ident, trait_name);
         Self {
-            ty,
+            target,
             bounds: params.map(bound).collect(),
             checks: Vec::new(),
         }
@@ -49,15 +49,15 @@ impl<'a> Requirements<'a> {
         if !lifetimes::find(kept).is_empty() {
             return;
         }
-        let library = &self.ty.args.library;
+        let library = &self.target.args.library;
         let bound = library.bound(kept, trait_name);
-        if !self.ty.generics.params.is_empty() {
+        if !self.target.generics.params.is_empty() {
             self.bounds.extend(bound);
             return;
         }
         self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
-        let [declared, alias] = alias(self.ty.place, &name, kept);
+        let [declared, alias] = alias(self.target.place, &name, kept);
         let check = library.item(check, kept);
         self.checks.push(quote_spanned! {at(kept)=>
             #declared
