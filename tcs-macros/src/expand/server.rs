@@ -95,15 +95,8 @@ impl Server<'_> {
         let session =
             session.map(|Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;));
         let session = session.unwrap_or_else(|| quote_spanned!(span=> type Session = ();));
-        let methods = match &self.answer {
-            Some(answer) => self.methods(answer),
-            None => {
-                let stub =
-                    quote_spanned!(at(self.protocol.target.place)=> ::core::unimplemented!());
-                let methods = [self.open_session(&stub), self.process_request(&stub)];
-                methods.into_iter().collect()
-            }
-        };
+        let methods = self.answer.as_ref().map(|answer| self.methods(answer));
+        let methods = methods.unwrap_or_else(|| self.stubs());
         let items = quote_spanned!(span=> #messages #session #methods);
         implement(&self.protocol.target, span, &self.requirements(), &items)
     }
@@ -142,6 +135,13 @@ impl Server<'_> {
             #reject_with
             #process_request
         }
+    }
+
+    /// The methods of a function that is wrong.
+    fn stubs(&self) -> TokenStream {
+        let stub = quote_spanned!(at(self.protocol.target.place)=> ::core::unimplemented!());
+        let methods = [self.open_session(&stub), self.process_request(&stub)];
+        methods.into_iter().collect()
     }
 
     fn process_request(&self, answer: &TokenStream) -> TokenStream {
