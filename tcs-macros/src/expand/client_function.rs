@@ -21,7 +21,7 @@ use crate::{
 pub(super) fn expand(model: &ClientFunction<'_>) -> TokenStream {
     let target = &model.target;
     let server = target.args.server.as_ref();
-    let client = Client {
+    let client = ClientImpl {
         args: target.args,
         model,
         // What is wrong with a server is reported at one place, so that rustc reports it once.
@@ -34,13 +34,15 @@ pub(super) fn expand(model: &ClientFunction<'_>) -> TokenStream {
     declare(target, &implementation)
 }
 
-struct Client<'a> {
+/// The implementation.
+struct ClientImpl<'a> {
     args: &'a Args,
     model: &'a ClientFunction<'a>,
+    /// Where errors about the implementation as a whole are reported.
     span: Span,
 }
 
-impl Client<'_> {
+impl ClientImpl<'_> {
     /// Each field and each type parameter must be `Send`.
     fn requirements(&self) -> Requirements<'_> {
         let target = &self.model.target;

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
 use super::{
-    call::{call, state},
+    call::{call, state_reference},
     messages::{contract_item, request_variant},
     parts::{encoder, framing, generated, or_else},
     protocol_type::{declare, implement, message_items},
@@ -40,7 +40,7 @@ pub(super) fn function(server: &ServerFunction<'_>) -> TokenStream {
         quote_spanned!(at(target.place)=> #extractions ::core::result::Result::Ok(#value))
     });
     let protocol = &server.protocol;
-    let implementation = Server { protocol, answer }.implement(&messages);
+    let implementation = ServerImpl { protocol, answer }.implement(&messages);
     declare(target, &quote!(#request_alias #reply_alias #implementation))
 }
 
@@ -58,16 +58,16 @@ pub(super) fn module(operations: &Operations<'_>, protocol: &Protocol<'_>) -> To
     };
     let answer = target.is_valid.then(|| {
         let list = operations.list.iter();
-        let arms = list.map(|operation| answer(protocol, operation));
+        let arms = list.map(|operation| answer_arm(protocol, operation));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let implementation = Server { protocol, answer }.implement(&messages);
+    let implementation = ServerImpl { protocol, answer }.implement(&messages);
     let (declared, private) = (declare(target, &implementation), args.library.at(span));
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
 /// Writes the arm that answers the request of an operation.
-fn answer(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
+fn answer_arm(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
     let [request, reply] = ["Request", "Reply"].map(generated);
     let (message, variant) = (request_variant(operation), &operation.variant);
     let [extractions, value] = call(protocol, &operation.handler);
@@ -79,15 +79,15 @@ fn answer(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
     }
 }
 
-/// The implementation for a function or for a module.
-struct Server<'a> {
+/// The implementation, for a function or for a module.
+struct ServerImpl<'a> {
     protocol: &'a Protocol<'a>,
     /// Answers a request: an expression with `info`, `session` and `request` in scope, which may contain
     /// `?` and `.await`. There is none if a function is wrong.
     answer: Option<TokenStream>,
 }
 
-impl Server<'_> {
+impl ServerImpl<'_> {
     /// Writes the implementation, with the associated types of framing, format and messages.
     fn implement(&self, messages: &TokenStream) -> TokenStream {
         let span = at(&self.protocol.target.name);
@@ -240,7 +240,7 @@ impl Server<'_> {
         let span = at(self.protocol.target.place);
         let peer = Ident::new("peer", Span::call_site());
         let states = self.protocol.states.iter().map(|known| {
-            let (Field { name, ty }, value) = (known, state(known, span));
+            let (Field { name, ty }, value) = (known, state_reference(known, span));
             quote_spanned!(span=> let #name: &(#ty) = #value;)
         });
         quote_spanned! {span=>
