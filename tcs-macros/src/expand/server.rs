@@ -192,13 +192,11 @@ impl ServerImpl<'_> {
     fn greeting(&self) -> Option<TokenStream> {
         let (protocol, args) = (self.protocol, self.protocol.target.args);
         let greeting = args.greeting.as_ref()?;
-        let span = at(self.protocol.target.place);
+        let span = at(protocol.target.place);
         let private = args.library.at(span);
         let scope = self.scope();
-        let session = protocol
-            .session
-            .as_ref()
-            .and_then(|session| session.name.as_ref());
+        let session = protocol.session.as_ref();
+        let session = session.and_then(|session| session.name.as_ref());
         let session = session.map(|name| quote_spanned!(span=> let #name = session;));
         let message = encoder(args, greeting);
         Some(quote_spanned! {span=>
