@@ -8,7 +8,8 @@
 //! 4. `expand` writes the item again, and the type of that protocol.
 //!
 //! Each step reports what is wrong to `errors` and goes on, so that all mistakes of one item are
-//! reported together. `aim` says how errors of the compiler are made to point at the user's code.
+//! reported together. `aim` says how errors of the compiler are made to point at the user's code, `library`
+//! how generated code names `tcs`, and `syntax` answers questions about types and paths.
 
 mod aim;
 mod args;

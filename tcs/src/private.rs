@@ -23,7 +23,10 @@ pub use crate::{
     framing::{FirstFrame, Framing, LengthPrefixed},
     limit::assert_no_mistake,
     macro_support::{
-        bounds::{CloneArgument, DefaultSession, ReadAs, SendField, State, assert_reply},
+        bounds::{
+            CloneArgument, DefaultSession, ReadAs, SendField, State, assert_reply,
+            assert_send_field, assert_state,
+        },
         checks::{OtherPair, Pair, client_mistake, reject_with_mistake, server_mistake},
         values::{Encoded, Encoder, FieldReference, FieldValue, Unknown, encoder, send},
     },

@@ -54,21 +54,19 @@ impl Args {
     }
 
     fn parse_all(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> Result<()> {
-        let mut is_first = true;
         while !input.is_empty() {
-            if let Err(error) = self.parse_one(input, is_first) {
+            if let Err(error) = self.parse_one(input) {
                 errors.push(error);
             } else if !at_comma(input) {
                 errors.push(input.error("expected `,` before this"));
             }
             take_until(input, at_comma);
             input.parse::<Option<Token![,]>>()?;
-            is_first = false;
         }
         Ok(())
     }
 
-    fn parse_one(&mut self, input: ParseStream<'_>, is_first: bool) -> Result<()> {
+    fn parse_one(&mut self, input: ParseStream<'_>) -> Result<()> {
         let word = input.call(Ident::parse_any).map_err(|wrong| {
             let expected = "expected an option, such as `framing = Lines`, or the type's name";
             Error::new(wrong.span(), expected)
@@ -77,8 +75,9 @@ impl Args {
         if let Some(option) = self.side.option(&text) {
             return self.parse_option(option, word, input);
         }
+        let is_first = self.name.is_none() && self.given.is_empty();
         let is_name = at_comma(input) && text.starts_with(char::is_uppercase);
-        if is_name && is_first && library_type(&text).is_none() {
+        if is_first && is_name && library_type(&text).is_none() {
             self.name = Some(word);
             return Ok(());
         }

@@ -19,7 +19,7 @@ use crate::{
 /// Calls a function, with `self`, `info` and `session` in scope. Returns statements that take arguments from
 /// the context, or leave with the rejection, and an expression that is what the function returns.
 pub(super) fn call(protocol: &Protocol<'_>, handler: &Handler<'_>) -> [TokenStream; 2] {
-    let library = &protocol.ty.args.library;
+    let library = &protocol.target.args.library;
     let ident = &handler.function.sig.ident;
     let span = at(ident);
     let mut extractions = TokenStream::new();
@@ -53,11 +53,11 @@ pub(super) fn call(protocol: &Protocol<'_>, handler: &Handler<'_>) -> [TokenStre
 fn shared_state(protocol: &Protocol<'_>, parameter: &Field) -> TokenStream {
     let mut states = protocol.states.iter();
     let shared = states.find(|state| state.name == parameter.name);
-    state(shared.unwrap_or(parameter), at(&parameter.ty))
+    state_reference(shared.unwrap_or(parameter), at(&parameter.ty))
 }
 
 /// A reference to a state of the protocol, whose field may own it through a pointer.
-pub(super) fn state(Field { name, ty }: &Field, span: Span) -> TokenStream {
+pub(super) fn state_reference(Field { name, ty }: &Field, span: Span) -> TokenStream {
     let through = is_unsized(bare(ty)).then(|| quote_spanned!(span=> *));
     quote_spanned!(span=> &#through self.#name)
 }

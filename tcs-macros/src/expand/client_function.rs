@@ -19,32 +19,35 @@ use crate::{
 
 /// Writes the protocol of a function.
 pub(super) fn expand(model: &ClientFunction<'_>) -> TokenStream {
-    let ty = &model.ty;
-    let client = Client {
-        args: ty.args,
+    let target = &model.target;
+    let server = target.args.server.as_ref();
+    let client = ClientImpl {
+        args: target.args,
         model,
         // What is wrong with a server is reported at one place, so that rustc reports it once.
-        span: ty.args.server.as_ref().map_or_else(|| at(&ty.name), at),
+        span: server.map_or_else(|| at(&target.name), at),
     };
-    let [reply_alias, reply] = message_items(ty, "Reply", &model.reply);
+    let [reply_alias, reply] = message_items(target, "Reply", &model.reply);
     let (server_alias, items) = (client.server_alias(), client.items(&reply));
-    let implementation = implement(ty, client.span, &client.requirements(), &items);
+    let implementation = implement(target, client.span, &client.requirements(), &items);
     let implementation = quote_spanned!(client.span=> #server_alias #reply_alias #implementation);
-    declare(ty, &implementation)
+    declare(target, &implementation)
 }
 
-struct Client<'a> {
+/// The implementation.
+struct ClientImpl<'a> {
     args: &'a Args,
     model: &'a ClientFunction<'a>,
+    /// Where errors about the implementation as a whole are reported.
     span: Span,
 }
 
-impl Client<'_> {
+impl ClientImpl<'_> {
     /// Each field and each type parameter must be `Send`.
     fn requirements(&self) -> Requirements<'_> {
-        let ty = &self.model.ty;
-        let mut requirements = Requirements::new(ty, SEND_FIELD);
-        for field in ty.fields.iter().filter(|_| ty.is_valid) {
+        let target = &self.model.target;
+        let mut requirements = Requirements::new(target, SEND_FIELD);
+        for field in target.fields.iter().filter(|_| target.is_valid) {
             requirements.add(&field.ty, SEND_FIELD);
         }
         requirements
@@ -61,7 +64,7 @@ impl Client<'_> {
         let (private, output) = (args.library.at(span), &model.output);
         // That the future is not `Send` is reported at the place of its type.
         let returned = quote_spanned!(span=> Output = Self::Output);
-        let future = quote_spanned! {at(model.ty.place)=>
+        let future = quote_spanned! {at(model.target.place)=>
             impl ::core::future::Future<#returned> + ::core::marker::Send
         };
         quote_spanned! {span=>
@@ -87,7 +90,7 @@ impl Client<'_> {
 
     /// What an option decides: the server's, or the given type, or the default.
     fn option(&self, item: &str, given: Option<&Type>, default: &str) -> TokenStream {
-        let default = || self.args.library.item(default, self.model.ty.place);
+        let default = || self.args.library.item(default, self.model.target.place);
         let of_server = self.of_server(item, None);
         of_server.unwrap_or_else(|| or_else(given, default()))
     }
@@ -100,10 +103,8 @@ impl Client<'_> {
         let alias = self.server_alias();
         let alias = alias.map(|_| Ident::new("__Server", at(place)).into_token_stream());
         let server = alias.unwrap_or_else(|| server.to_token_stream());
-        let (contract, item) = (
-            self.args.library.item("Contract", place),
-            Ident::new(item, at(place)),
-        );
+        let contract = self.args.library.item("Contract", place);
+        let item = Ident::new(item, at(place));
         Some(quote_spanned!(at(place)=> <#server as #contract>::#item))
     }
 
@@ -111,29 +112,29 @@ impl Client<'_> {
     fn server_alias(&self) -> Option<TokenStream> {
         let server = self.args.server.as_ref()?;
         let is_plain = lifetimes::find(server).is_empty();
-        (is_plain && self.model.ty.generics.params.is_empty())
+        (is_plain && self.model.target.generics.params.is_empty())
             .then(|| quote_spanned!(self.span=> type __Server = #server;))
     }
 
     fn prepare_request(&self) -> TokenStream {
-        let ty = &self.model.ty;
+        let target = &self.model.target;
         match &self.model.half {
             Some(Half::Reply { request, .. }) => self.evaluated(request),
             Some(Half::Request) => {
-                let arguments = ty.fields.iter().map(|field| {
+                let arguments = target.fields.iter().map(|field| {
                     let (name, ty) = (&field.name, &field.ty);
                     let clone = self.args.library.item("CloneArgument", ty);
-                    quote_spanned!(at(self.model.ty.place)=> <#ty as #clone>::clone_argument(&self.#name))
+                    quote_spanned!(at(self.model.target.place)=> <#ty as #clone>::clone_argument(&self.#name))
                 });
-                let call = function_call(ty.place, &ty.generics, arguments);
+                let call = function_call(target.place, &target.generics, arguments);
                 match &self.model.function.sig.output {
-                    ReturnType::Default => self.encoder_of(&call, ty.place),
+                    ReturnType::Default => self.encoder_of(&call, target.place),
                     ReturnType::Type(_, returned) => self.encoder_of(&call, returned),
                 }
             }
             None => {
-                let unknown = self.args.library.item("Unknown", &ty.name);
-                quote_spanned! {at(&ty.name)=>
+                let unknown = self.args.library.item("Unknown", &target.name);
+                quote_spanned! {at(&target.name)=>
                     let none: fn() -> #unknown = || ::core::unimplemented!();
                     none()
                 }
@@ -145,7 +146,7 @@ impl Client<'_> {
     fn evaluated(&self, request: &Expr) -> TokenStream {
         let span = at(request);
         let private = self.args.library.at(span);
-        let names = self.model.ty.fields.iter().map(|field| &field.name);
+        let names = self.model.target.fields.iter().map(|field| &field.name);
         let encoder = match &self.args.server {
             None => encoder(self.args, request),
             Some(_) => self.encoder_of(&quote_spanned!(span=> (#request)), request),
@@ -165,8 +166,10 @@ impl Client<'_> {
         let private = self.args.library.at(span);
         let encode = self.args.library.item("Encode", place);
         let expected = self.of_server("Request", None);
-        let type_check =
-            expected.map(|expected| quote_spanned!(span=> let request: #expected<'_> = request;));
+        let type_check = expected.map(|expected| {
+            let expected = quote_spanned!(self.span=> #expected<'_>);
+            quote_spanned!(span=> let request: #expected = request;)
+        });
         quote_spanned! {span=>
             #private::encoder(move |out| match #request {
                 request => {
@@ -178,17 +181,17 @@ impl Client<'_> {
     }
 
     fn process_reply(&self) -> TokenStream {
-        let ClientFunction { ty, reply, .. } = self.model;
+        let ClientFunction { target, reply, .. } = self.model;
         let received = Ident::new("reply", at(reply));
         let (value, span) = match &self.model.half {
             Some(Half::Reply { arguments, .. }) => {
-                let span = at(ty.place);
+                let span = at(target.place);
                 let private = self.args.library.at(span);
                 let fields = arguments
                     .iter()
                     .map(|name| quote_spanned!(span=> self.#name));
                 let arguments = [received.into_token_stream()].into_iter().chain(fields);
-                let call = function_call(ty.place, &ty.generics, arguments);
+                let call = function_call(target.place, &target.generics, arguments);
                 let value = if self.model.function.is_async() {
                     quote_spanned!(span=> #private::send(#call).await)
                 } else {
@@ -197,7 +200,7 @@ impl Client<'_> {
                 (value, span)
             }
             Some(Half::Request) => (received.into_token_stream(), at(reply)),
-            None => return quote_spanned!(at(&ty.name)=> async { ::core::unimplemented!() }),
+            None => return quote_spanned!(at(&target.name)=> async { ::core::unimplemented!() }),
         };
         // The server's reply can be read as the type of this one.
         let check = self.of_server("Reply", Some(reply)).map(|sent| {

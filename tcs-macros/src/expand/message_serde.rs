@@ -55,8 +55,11 @@ fn implementation(
         .then(|| quote_spanned!(Span::mixed_site()=> _ => match *self {}));
     quote_spanned! {Span::mixed_site()=>
         #private::message! {
-            'de, #ty, #name, [#(#names),*], self, from, { #(#places => #read,)* }, to,
-            { #(#write,)* #none }
+            impl<'de> for #ty,
+            name = #name,
+            operations = [#(#names),*],
+            read(from) { #(#places => #read,)* }
+            write(self, to) { #(#write,)* #none }
         }
     }
 }
@@ -152,7 +155,11 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
         struct #ty(#(::core::option::Option<#types>),*);
 
         #private::arguments! {
-            'de, #ty, #name, [#(#names),*], self, from, [#(#places),*], { #(#readers,)* }
+            impl<'de> for #ty,
+            operation = #name,
+            names = [#(#names),*],
+            places = [#(#places),*],
+            read(self, from) { #(#readers,)* }
         }
     }
 }

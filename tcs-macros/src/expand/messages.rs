@@ -28,13 +28,14 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         let ident = generated(name);
         GeneratedType { ident, borrows }
     });
-    let enums = enums(list, &messages);
+    let (enums, debug) = (enums(list, &messages), debug_of_enums(list, &messages));
     let contract = contract(args, operations, &messages);
     let implementations = message_serde::expand(list, &messages, &args.library);
     let span = Span::mixed_site();
     let (private, allowance) = (args.library.at(span), allowance(span));
     quote_spanned! {span=>
         #enums
+        #debug
         #contract
 
         #private::operations! {
@@ -70,8 +71,7 @@ pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
     operation.handler.function.attrs_of_type(&docs)
 }
 
-/// Declares the enums, and shows the operation of a message and nothing of its values, which may be
-/// secret or have no `Debug`.
+/// Declares the enums.
 fn enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
     let span = Span::mixed_site();
     let requests = list.iter().map(|operation| {
@@ -87,12 +87,6 @@ fn enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
         let (variant, reply) = (&operation.variant, &operation.reply);
         quote_spanned!(span=> #[doc = #text] #variant(#reply))
     });
-    let variants = list.iter().map(|operation| &operation.variant);
-    let names = list.iter().map(|operation| &operation.name);
-    let shown = quote_spanned!(span=> match *self { #(Self::#variants { .. } => #names),* });
-    let debug = messages
-        .each_ref()
-        .map(|ty| debug(&ty.with("'_"), &Generics::default(), &shown));
     let [request, reply] = messages.each_ref().map(|ty| ty.with("'a"));
     let allowed = quote_spanned! {span=>
         #[allow(
@@ -109,7 +103,18 @@ fn enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
         /// A reply: what the operation of the same name returned.
         #allowed
         pub enum #reply { #(#replies),* }
+    }
+}
 
+/// Shows the operation of a message and nothing of its values, which may be secret or have no `Debug`.
+fn debug_of_enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
+    let span = Span::mixed_site();
+    let variants = list.iter().map(|operation| &operation.variant);
+    let names = list.iter().map(|operation| &operation.name);
+    let shown = quote_spanned!(span=> match *self { #(Self::#variants { .. } => #names),* });
+    let messages = messages.iter().map(|ty| ty.with("'_"));
+    let debug = messages.map(|ty| debug(&ty, &Generics::default(), &shown));
+    quote_spanned! {span=>
         #[allow(deprecated, unreachable_code, reason = "one may be, or there may be none")]
         const _: () = {
             #(#debug)*

@@ -25,10 +25,7 @@ pub(crate) fn expand(args: &Args, model: &Model<'_>) -> TokenStream {
         Model::Server(server) => (server.handler.function, server::function(server)),
         Model::Client(client) => (client.function, client_function::expand(client)),
         Model::WithoutType(function) => (*function, TokenStream::new()),
-        Model::Operations(operations) => {
-            let added = operations_items(args, operations);
-            return item::module(args, operations.module, &added);
-        }
+        Model::Operations(operations) => return module(args, operations),
         Model::Other(tokens) => return (*tokens).clone(),
     };
     let mut tokens = item::function(args, function);
@@ -36,12 +33,11 @@ pub(crate) fn expand(args: &Args, model: &Model<'_>) -> TokenStream {
     tokens
 }
 
-/// Writes what is added to a module: the messages, their client and, unless the functions are left out,
-/// a server.
-fn operations_items(args: &Args, operations: &Operations<'_>) -> TokenStream {
-    let mut generated = messages::expand(args, operations);
-    generated.extend(operations_client::expand(args, operations));
+/// Writes a module with its messages, their client and, unless the functions are left out, a server.
+fn module(args: &Args, operations: &Operations<'_>) -> TokenStream {
+    let mut added = messages::expand(args, operations);
+    added.extend(operations_client::expand(args, operations));
     let server = operations.protocol.as_ref();
-    generated.extend(server.map(|protocol| server::module(operations, protocol)));
-    generated
+    added.extend(server.map(|protocol| server::module(operations, protocol)));
+    item::module(args, operations.module, &added)
 }

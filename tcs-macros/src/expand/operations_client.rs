@@ -61,11 +61,11 @@ fn method_over_connection(operation: &Operation<'_>, private: &TokenStream) -> T
     let ident = &operation.handler.function.sig.ident;
     let span = at(ident);
     let (attrs, parameters, reply) = (attrs(operation), parameters(operation), reply(operation));
-    let call = call(operation, &quote_spanned!(span=> reply));
+    let body = body(operation, &quote_spanned!(span=> reply));
     quote_spanned! {span=>
         #attrs
         pub async fn #ident(&mut self, #parameters) -> #private::Result<#reply> {
-            #call
+            #body
         }
     }
 }
@@ -77,15 +77,15 @@ fn method_over_channel(operation: &Operation<'_>, private: &TokenStream) -> Toke
     let span = at(ident);
     let (attrs, parameters, reply) = (attrs(operation), parameters(operation), reply(operation));
     if !lifetimes::borrows(&operation.reply) {
-        let call = call(operation, &quote_spanned!(span=> reply));
+        let body = body(operation, &quote_spanned!(span=> reply));
         return quote_spanned! {span=>
             #attrs
             pub async fn #ident(&self, #parameters) -> #private::Result<#reply> {
-                #call
+                #body
             }
         };
     }
-    let call = call(operation, &quote_spanned!(span=> process(reply)));
+    let body = body(operation, &quote_spanned!(span=> process(reply)));
     quote_spanned! {span=>
         #attrs
         ///
@@ -95,7 +95,7 @@ fn method_over_channel(operation: &Operation<'_>, private: &TokenStream) -> Toke
             #parameters
             process: impl ::core::ops::FnOnce(#reply) -> __T,
         ) -> #private::Result<__T> {
-            #call
+            #body
         }
     }
 }
@@ -114,7 +114,7 @@ fn reply(operation: &Operation<'_>) -> Type {
 }
 
 /// Sends the request, and evaluates to `value`, which is made of the variable `reply`.
-fn call(operation: &Operation<'_>, value: &TokenStream) -> TokenStream {
+fn body(operation: &Operation<'_>, value: &TokenStream) -> TokenStream {
     let [request, reply, contract] = ["Request", "Reply", "Contract"].map(generated);
     let variant = &operation.variant;
     let names = operation.arguments.iter().map(|argument| &argument.name);

@@ -29,7 +29,7 @@ impl GeneratedType {
 
 /// A variable for an argument, which hides no function that has the name of the argument.
 pub(super) fn variable(argument: &Ident) -> Ident {
-    format_ident!("argument_{argument}", span = at(argument))
+    format_ident!("argument_{}", argument, span = at(argument))
 }
 
 /// The given type, or else the default.

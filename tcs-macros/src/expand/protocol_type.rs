@@ -12,15 +12,9 @@ use crate::{
 };
 
 /// Declares the type and implements its trait.
-pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> TokenStream {
-    let ProtocolType {
-        name,
-        vis,
-        attrs,
-        generics,
-        fields,
-        ..
-    } = ty;
+pub(super) fn declare(target: &ProtocolType<'_>, implementation: &TokenStream) -> TokenStream {
+    let (name, vis, attrs) = (&target.name, &target.vis, &target.attrs);
+    let (generics, fields) = (&target.generics, &target.fields);
     let span = at(name);
     let (text, where_clause) = (name.unraw().to_string(), &generics.where_clause);
     let (_, type_generics, _) = generics.split_for_impl();
@@ -35,7 +29,7 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     } else {
         quote!({ #(#declared,)* })
     };
-    let new = (!fields.is_empty()).then(|| new_function(ty));
+    let new = (!fields.is_empty()).then(|| new_function(target));
     let allowance = allowance(span);
     quote_spanned! {span=>
         #attrs
@@ -50,11 +44,11 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     }
 }
 
-fn new_function(ty: &ProtocolType<'_>) -> TokenStream {
-    let (span, vis) = (at(&ty.name), &ty.vis);
-    let [twin, new] = ["impl", "new"].map(|word| twin(word, ty.place));
-    let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
-    let (name, fields) = (&ty.name, ty.fields.iter());
+fn new_function(target: &ProtocolType<'_>) -> TokenStream {
+    let (span, vis) = (at(&target.name), &target.vis);
+    let [twin, new] = ["impl", "new"].map(|word| twin(word, target.place));
+    let (impl_generics, type_generics, where_clause) = target.generics.split_for_impl();
+    let (name, fields) = (&target.name, target.fields.iter());
     let names = fields.clone().map(|field| &field.name);
     let parameters = fields.map(|Field { name, ty }| quote_spanned!(span=> #name: #ty));
     quote_spanned! {span=>
@@ -78,36 +72,36 @@ fn new_function(ty: &ProtocolType<'_>) -> TokenStream {
 ///
 /// A lifetime that is hidden in the type is then reported as in the function itself ([`alias`]). An
 /// error about the whole item, such as that the type is private, is reported at the type.
-pub(super) fn message_items(ty: &ProtocolType<'_>, name: &str, message: &Type) -> [TokenStream; 2] {
-    let is_plain = ty.generics.params.is_empty() && lifetimes::find(message).is_empty();
+pub(super) fn message_items(target: &ProtocolType<'_>, name: &str, ty: &Type) -> [TokenStream; 2] {
+    let is_plain = target.generics.params.is_empty() && lifetimes::find(ty).is_empty();
     let [declared, used] = if is_plain {
-        alias(ty.place, &format!("__{name}"), message)
+        alias(target.place, &format!("__{name}"), ty)
     } else {
-        [TokenStream::new(), message.to_token_stream()]
+        [TokenStream::new(), ty.to_token_stream()]
     };
-    let name = Ident::new(name, at(message));
+    let name = Ident::new(name, at(ty));
     [
         declared,
-        quote_spanned!(at(message)=> type #name<'exchange> = #used;),
+        quote_spanned!(at(ty)=> type #name<'exchange> = #used;),
     ]
 }
 
 /// Implements the trait of the attribute, with `items` in it. What is wrong with the implementation
 /// as a whole is reported at `span`.
 pub(super) fn implement(
-    ty: &ProtocolType<'_>,
+    target: &ProtocolType<'_>,
     span: Span,
     requirements: &Requirements<'_>,
     items: &TokenStream,
 ) -> TokenStream {
-    let name = &ty.name;
-    let private = ty.args.library.at(span);
-    let protocol = Ident::new(ty.args.side.protocol(), span);
-    let twin = twin("impl", ty.place);
-    let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
+    let name = &target.name;
+    let private = target.args.library.at(span);
+    let protocol = Ident::new(target.args.side.protocol(), span);
+    let twin = twin("impl", target.place);
+    let (impl_generics, type_generics, where_clause) = target.generics.split_for_impl();
     let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
     let Requirements { bounds, checks, .. } = requirements;
-    let options = option_checks(ty, requirements);
+    let options = option_checks(target, requirements);
     quote_spanned! {span=>
         #options
         #(#checks)*

@@ -11,10 +11,13 @@ use crate::{
     syntax::lifetimes,
 };
 
-/// The trait of the library for a type that connections share.
-pub(super) const STATE: &str = "State";
-/// The trait of the library for a type that moves from thread to thread.
-pub(super) const SEND_FIELD: &str = "SendField";
+/// A trait of the library, and its function that has the trait as a bound.
+type Requirement = [&'static str; 2];
+
+/// A type that connections share.
+pub(super) const STATE: Requirement = ["State", "assert_state"];
+/// A type that moves from thread to thread.
+pub(super) const SEND_FIELD: Requirement = ["SendField", "assert_send_field"];
 
 /// What the types that a protocol keeps must be: bounds of its implementation, and checks beside it.
 ///
@@ -24,41 +27,41 @@ pub(super) const SEND_FIELD: &str = "SendField";
 /// rustc would use the bound to prove that any reference is `Send`, and then demand that very lifetime
 /// of it.
 pub(super) struct Requirements<'a> {
-    ty: &'a ProtocolType<'a>,
+    target: &'a ProtocolType<'a>,
     pub(super) bounds: TokenStream,
     pub(super) checks: Vec<TokenStream>,
 }
 
 impl<'a> Requirements<'a> {
-    /// Requires a trait of each type parameter.
-    pub(super) fn new(ty: &'a ProtocolType<'a>, trait_name: &str) -> Self {
-        let params = ty.generics.type_params();
-        let bound = |param: &TypeParam| ty.args.library.bound(&param.ident, trait_name);
+    /// Requires something of each type parameter.
+    pub(super) fn new(target: &'a ProtocolType<'a>, [trait_name, _]: Requirement) -> Self {
+        let params = target.generics.type_params();
+        let bound = |param: &TypeParam| target.args.library.bound(&param.ident, trait_name);
         Self {
-            ty,
+            target,
             bounds: params.map(bound).collect(),
             checks: Vec::new(),
         }
     }
 
-    /// Requires a trait of a type that the protocol keeps.
-    pub(super) fn add(&mut self, kept: &Type, trait_name: &str) {
+    /// Requires something of a type that the protocol keeps.
+    pub(super) fn add(&mut self, kept: &Type, [trait_name, check]: Requirement) {
         if !lifetimes::find(kept).is_empty() {
             return;
         }
-        let library = &self.ty.args.library;
+        let library = &self.target.args.library;
         let bound = library.bound(kept, trait_name);
-        if !self.ty.generics.params.is_empty() {
+        if !self.target.generics.params.is_empty() {
             self.bounds.extend(bound);
             return;
         }
         self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
-        let [declared, alias] = alias(self.ty.place, &name, kept);
-        let required = library.item(trait_name, kept);
+        let [declared, alias] = alias(self.target.place, &name, kept);
+        let check = library.item(check, kept);
         self.checks.push(quote_spanned! {at(kept)=>
             #declared
-            const _: fn() = <#alias as #required>::assert_required;
+            const _: fn() = #check::<#alias>;
         });
     }
 }

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
 use super::{
-    call::{call, state},
+    call::{call, state_reference},
     messages::{contract_item, request_variant},
     parts::{encoder, framing, generated, or_else},
     protocol_type::{declare, implement, message_items},
@@ -22,32 +22,32 @@ use crate::{
 
 /// Writes the protocol of a function.
 pub(super) fn function(server: &ServerFunction<'_>) -> TokenStream {
-    let (args, ty) = (server.protocol.ty.args, &server.protocol.ty);
-    let span = at(&ty.name);
+    let (args, target) = (server.protocol.target.args, &server.protocol.target);
+    let span = at(&target.name);
     let private = args.library.at(span);
     let framing = framing(args, span);
     let format = or_else(args.format.as_ref(), quote_spanned!(span=> #private::Plain));
-    let [request_alias, request] = message_items(ty, "Request", &server.request);
-    let [reply_alias, reply] = message_items(ty, "Reply", &server.reply);
+    let [request_alias, request] = message_items(target, "Request", &server.request);
+    let [reply_alias, reply] = message_items(target, "Reply", &server.reply);
     let messages = quote_spanned! {span=>
         type Framing = #framing;
         type Format = #format;
         #request
         #reply
     };
-    let answer = ty.is_valid.then(|| {
+    let answer = target.is_valid.then(|| {
         let [extractions, value] = call(&server.protocol, &server.handler);
-        quote_spanned!(at(ty.place)=> #extractions ::core::result::Result::Ok(#value))
+        quote_spanned!(at(target.place)=> #extractions ::core::result::Result::Ok(#value))
     });
     let protocol = &server.protocol;
-    let implementation = Server { protocol, answer }.implement(&messages);
-    declare(ty, &quote!(#request_alias #reply_alias #implementation))
+    let implementation = ServerImpl { protocol, answer }.implement(&messages);
+    declare(target, &quote!(#request_alias #reply_alias #implementation))
 }
 
 /// Writes the protocol of all operations, whose contract says what the messages are.
 pub(super) fn module(operations: &Operations<'_>, protocol: &Protocol<'_>) -> TokenStream {
-    let (args, ty) = (protocol.ty.args, &protocol.ty);
-    let span = at(ty.place);
+    let (args, target) = (protocol.target.args, &protocol.target);
+    let span = at(target.place);
     let item = |name: &str| contract_item(args, name);
     let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
     let messages = quote_spanned! {Span::mixed_site()=>
@@ -56,18 +56,18 @@ pub(super) fn module(operations: &Operations<'_>, protocol: &Protocol<'_>) -> To
         type Request<'exchange> = #request<'exchange>;
         type Reply<'exchange> = #reply<'exchange>;
     };
-    let answer = ty.is_valid.then(|| {
+    let answer = target.is_valid.then(|| {
         let list = operations.list.iter();
-        let arms = list.map(|operation| answer(protocol, operation));
+        let arms = list.map(|operation| answer_arm(protocol, operation));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let implementation = Server { protocol, answer }.implement(&messages);
-    let (declared, private) = (declare(ty, &implementation), args.library.at(span));
+    let implementation = ServerImpl { protocol, answer }.implement(&messages);
+    let (declared, private) = (declare(target, &implementation), args.library.at(span));
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
 /// Writes the arm that answers the request of an operation.
-fn answer(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
+fn answer_arm(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
     let [request, reply] = ["Request", "Reply"].map(generated);
     let (message, variant) = (request_variant(operation), &operation.variant);
     let [extractions, value] = call(protocol, &operation.handler);
@@ -79,58 +79,49 @@ fn answer(protocol: &Protocol<'_>, operation: &Operation<'_>) -> TokenStream {
     }
 }
 
-/// The implementation for a function or for a module.
-struct Server<'a> {
+/// The implementation, for a function or for a module.
+struct ServerImpl<'a> {
     protocol: &'a Protocol<'a>,
     /// Answers a request: an expression with `info`, `session` and `request` in scope, which may contain
     /// `?` and `.await`. There is none if a function is wrong.
     answer: Option<TokenStream>,
 }
 
-impl Server<'_> {
+impl ServerImpl<'_> {
     /// Writes the implementation, with the associated types of framing, format and messages.
     fn implement(&self, messages: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.ty.name);
+        let span = at(&self.protocol.target.name);
         let session = self.protocol.session.as_ref();
         let session =
             session.map(|Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;));
         let session = session.unwrap_or_else(|| quote_spanned!(span=> type Session = ();));
-        let methods = match &self.answer {
-            Some(answer) => self.methods(answer),
-            None => {
-                let stub = quote_spanned!(at(self.protocol.ty.place)=> ::core::unimplemented!());
-                let methods = [self.open_session(&stub), self.process_request(&stub)];
-                methods.into_iter().collect()
-            }
-        };
+        let methods = self.answer.as_ref().map(|answer| self.methods(answer));
+        let methods = methods.unwrap_or_else(|| self.stubs());
         let items = quote_spanned!(span=> #messages #session #methods);
-        implement(&self.protocol.ty, span, &self.requirements(), &items)
+        implement(&self.protocol.target, span, &self.requirements(), &items)
     }
 
     /// What the types must be, as far as the functions are right: each state and each type parameter
     /// can be shared, and a session can be sent from thread to thread.
     fn requirements(&self) -> Requirements<'_> {
-        let Protocol {
-            ty,
-            states,
-            session,
-            ..
-        } = self.protocol;
-        let mut requirements = Requirements::new(ty, STATE);
-        for state in states.iter().filter(|_| ty.is_valid) {
-            requirements.add(&state.ty, STATE);
-        }
-        for session in session.iter().filter(|_| ty.is_valid) {
-            requirements.add(&session.ty, SEND_FIELD);
+        let protocol = self.protocol;
+        let mut requirements = Requirements::new(&protocol.target, STATE);
+        if self.answer.is_some() {
+            for state in &protocol.states {
+                requirements.add(&state.ty, STATE);
+            }
+            if let Some(session) = &protocol.session {
+                requirements.add(&session.ty, SEND_FIELD);
+            }
         }
         requirements
     }
 
     fn methods(&self, answer: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.ty.name);
+        let span = at(&self.protocol.target.name);
         let waits =
             (!self.protocol.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
-        let half_close = self.protocol.ty.args.given("half_close").map(at);
+        let half_close = self.protocol.target.args.given("half_close").map(at);
         let half_close =
             half_close.map(|span| quote_spanned!(span=> const ENDS_AT_HALF_CLOSE: bool = true;));
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
@@ -146,16 +137,23 @@ impl Server<'_> {
         }
     }
 
+    /// The methods of a function that is wrong.
+    fn stubs(&self) -> TokenStream {
+        let stub = quote_spanned!(at(self.protocol.target.place)=> ::core::unimplemented!());
+        let methods = [self.open_session(&stub), self.process_request(&stub)];
+        methods.into_iter().collect()
+    }
+
     fn process_request(&self, answer: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.ty.name);
-        let private = self.protocol.ty.args.library.at(span);
+        let span = at(&self.protocol.target.name);
+        let private = self.protocol.target.args.library.at(span);
         // That the future is not `Send` is reported at the place of its type and of the block.
-        let future = quote_spanned! {at(self.protocol.ty.place)=>
+        let future = quote_spanned! {at(self.protocol.target.place)=>
             impl ::core::future::Future<
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
             > + ::core::marker::Send
         };
-        let body = quote_spanned!(at(self.protocol.ty.place)=> async move { #answer });
+        let body = quote_spanned!(at(self.protocol.target.place)=> async move { #answer });
         quote_spanned! {span=>
             fn process_request<'exchange>(
                 &'exchange self,
@@ -169,8 +167,8 @@ impl Server<'_> {
     }
 
     fn open_session(&self, body: &TokenStream) -> TokenStream {
-        let span = at(&self.protocol.ty.name);
-        let private = self.protocol.ty.args.library.at(span);
+        let span = at(&self.protocol.target.name);
+        let private = self.protocol.target.args.library.at(span);
         quote_spanned! {span=>
             fn open_session(&self, peer: &#private::Peer) -> Self::Session {
                 #body
@@ -179,7 +177,7 @@ impl Server<'_> {
     }
 
     fn initial_session(&self) -> TokenStream {
-        let (protocol, args) = (self.protocol, self.protocol.ty.args);
+        let (protocol, args) = (self.protocol, self.protocol.target.args);
         let Some(Session { ty, .. }) = &protocol.session else {
             return TokenStream::new();
         };
@@ -192,15 +190,13 @@ impl Server<'_> {
     }
 
     fn greeting(&self) -> Option<TokenStream> {
-        let (protocol, args) = (self.protocol, self.protocol.ty.args);
+        let (protocol, args) = (self.protocol, self.protocol.target.args);
         let greeting = args.greeting.as_ref()?;
-        let span = at(self.protocol.ty.place);
+        let span = at(protocol.target.place);
         let private = args.library.at(span);
         let scope = self.scope();
-        let session = protocol
-            .session
-            .as_ref()
-            .and_then(|session| session.name.as_ref());
+        let session = protocol.session.as_ref();
+        let session = session.and_then(|session| session.name.as_ref());
         let session = session.map(|name| quote_spanned!(span=> let #name = session;));
         let message = encoder(args, greeting);
         Some(quote_spanned! {span=>
@@ -219,10 +215,10 @@ impl Server<'_> {
     }
 
     fn reject_with(&self) -> Option<TokenStream> {
-        let path = self.protocol.ty.args.reject_with.as_ref()?;
+        let path = self.protocol.target.args.reject_with.as_ref()?;
         let span = at(path);
-        let private = self.protocol.ty.args.library.at(span);
-        let encode = self.protocol.ty.args.library.item("Encode", path);
+        let private = self.protocol.target.args.library.at(span);
+        let encode = self.protocol.target.args.library.item("Encode", path);
         Some(quote_spanned! {span=>
             fn reject_with<'exchange>(
                 &'exchange self,
@@ -239,10 +235,10 @@ impl Server<'_> {
 
     /// Brings the peer and the states into the scope of an expression of the user's.
     fn scope(&self) -> TokenStream {
-        let span = at(self.protocol.ty.place);
+        let span = at(self.protocol.target.place);
         let peer = Ident::new("peer", Span::call_site());
         let states = self.protocol.states.iter().map(|known| {
-            let (Field { name, ty }, value) = (known, state(known, span));
+            let (Field { name, ty }, value) = (known, state_reference(known, span));
             quote_spanned!(span=> let #name: &(#ty) = #value;)
         });
         quote_spanned! {span=>

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct ClientFunction<'a> {
     pub(crate) function: &'a Function,
     /// It has a lifetime in front if a field borrows.
-    pub(crate) ty: ProtocolType<'a>,
+    pub(crate) target: ProtocolType<'a>,
     /// With the lifetime of an exchange; the library's `Unknown` if it is wrong.
     pub(crate) reply: Type,
     /// The same with the lifetime of the fields.
@@ -53,12 +53,12 @@ impl<'a> ClientFunction<'a> {
         let unknown = args.library.ty("Unknown", &name);
         let mut protocol = Self {
             function,
-            ty: ProtocolType::of_function(args, name, function),
+            target: ProtocolType::of_function(args, name, function),
             reply: args.library.ty("Unknown", &function.sig.ident),
             output: unknown,
             half: None,
         };
-        protocol.ty.generics = generics::of_type(&function.sig.generics);
+        protocol.target.generics = generics::of_type(&function.sig.generics);
         match (args.given("request"), args.given("reply")) {
             (Some(_), None) => protocol.check_reply_half(errors),
             (None, Some(_)) => protocol.check_request_half(errors),
@@ -73,19 +73,19 @@ impl<'a> ClientFunction<'a> {
             }
         }
         protocol.check_generics(errors);
-        protocol.ty.is_valid = errors.is_empty();
+        protocol.target.is_valid = errors.is_empty();
         protocol.half.take_if(|_| !errors.is_empty());
         protocol
     }
 
     /// Checks that each type parameter occurs in a field, and adds a lifetime if a field borrows.
     fn check_generics(&mut self, errors: &mut Errors) {
-        let (generics, fields) = (&mut self.ty.generics, &self.ty.fields);
+        let (generics, fields) = (&mut self.target.generics, &self.target.fields);
         let help = "must occur in the type of a field: nothing else decides what it is";
         let unused = generics::check_used(generics, fields, help, errors);
         for message in [&mut self.reply, &mut self.output] {
             if mentions(message, &unused) {
-                *message = self.ty.args.library.ty("Unknown", &self.ty.name);
+                *message = self.target.args.library.ty("Unknown", &self.target.name);
             }
         }
         if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
@@ -96,7 +96,7 @@ impl<'a> ClientFunction<'a> {
     /// Checks a function that processes the reply.
     fn check_reply_half(&mut self, errors: &mut Errors) {
         let function = self.function;
-        let args = self.ty.args;
+        let args = self.target.args;
         let request = match &args.request {
             Some(Expr::Closure(closure)) => {
                 self.add_closure_parameters(closure, errors);
@@ -129,7 +129,7 @@ impl<'a> ClientFunction<'a> {
             let help = "a function that makes the request does not wait: remove `async`";
             errors.at(keyword, help);
         }
-        let args = self.ty.args;
+        let args = self.target.args;
         let Some(reply) = &args.reply else {
             return;
         };
@@ -199,7 +199,7 @@ impl<'a> ClientFunction<'a> {
     }
 
     fn field(&self, name: &Ident) -> Option<&Field> {
-        self.ty.fields.iter().find(|field| field.name == *name)
+        self.target.fields.iter().find(|field| field.name == *name)
     }
 
     fn add_field(&mut self, name: &Ident, ty: &Type, errors: &mut Errors) {
@@ -211,7 +211,7 @@ impl<'a> ClientFunction<'a> {
             ty = parse_quote!(());
         }
         let name = name.clone();
-        self.ty.fields.push(Field { name, ty });
+        self.target.fields.push(Field { name, ty });
     }
 }
 

@@ -57,10 +57,9 @@ impl<'a> Handler<'a> {
     pub(super) fn new(function: &'a Function) -> Self {
         Self {
             function,
-            kind: if function.is_async() {
-                CallKind::Async
-            } else {
-                CallKind::Sync
+            kind: match function.sig.asyncness {
+                Some(_) => CallKind::Async,
+                None => CallKind::Sync,
             },
             generics: generics::of_type(&function.sig.generics),
             sources: Vec::new(),

@@ -49,20 +49,16 @@ pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
             Some(word) if is_ours(attr) => declared(attr, word, errors),
             _ => continue,
         };
-        match found {
-            Role::Plain => found = declared,
-            Role::Unclear => {}
+        found = match found {
+            Role::Plain => declared,
+            Role::Unclear => Role::Unclear,
             _ => {
-                let word = attr.path();
+                let word = attr.path().to_token_stream();
                 let help = "a parameter has one helper attribute: remove";
-                errors.at(word, format_args!("{help} `#[{}]`", word.to_token_stream()));
-                found = if found == declared {
-                    found
-                } else {
-                    Role::Unclear
-                };
+                errors.at(&word, format_args!("{help} `#[{word}]`"));
+                Role::Unclear
             }
-        }
+        };
     }
     found
 }

@@ -33,7 +33,7 @@ pub(crate) struct ServerFunction<'a> {
 /// A server protocol, which calls one function or several.
 pub(crate) struct Protocol<'a> {
     /// Its fields own the states.
-    pub(crate) ty: ProtocolType<'a>,
+    pub(crate) target: ProtocolType<'a>,
     /// The states, with the types that functions borrow.
     pub(crate) states: Vec<Field>,
     pub(crate) session: Option<Session>,
@@ -65,11 +65,11 @@ impl<'a> ServerFunction<'a> {
             let known = ty.filter(|ty| !mentions(ty, &unused));
             known.unwrap_or_else(|| args.library.ty("Unknown", &function.sig.ident))
         };
-        let ty = ProtocolType::of_function(args, name, function);
+        let target = ProtocolType::of_function(args, name, function);
         Self {
             request: known(request),
             reply: known(reply),
-            protocol: Protocol::of(ty, &[&handler], errors),
+            protocol: Protocol::of(target, &[&handler], errors),
             handler,
         }
     }
@@ -105,9 +105,13 @@ impl<'a> Protocol<'a> {
     ///
     /// States of one name are one field, and there is one session. Each has the type that most of the
     /// functions have; rustc reports the others.
-    pub(super) fn of(mut ty: ProtocolType<'a>, handlers: &[&Handler<'_>], errors: &Errors) -> Self {
+    pub(super) fn of(
+        mut target: ProtocolType<'a>,
+        handlers: &[&Handler<'_>],
+        errors: &Errors,
+    ) -> Self {
         for handler in handlers {
-            generics::merge(&mut ty.generics, &handler.generics);
+            generics::merge(&mut target.generics, &handler.generics);
         }
         let mut states: Vec<Field> = Vec::new();
         let all = handlers.iter().flat_map(|handler| handler.states());
@@ -117,12 +121,12 @@ impl<'a> Protocol<'a> {
                 states.extend(most_common(named, |state| &state.ty).cloned());
             }
         }
-        ty.fields = states.iter().map(owning_field).collect();
-        ty.is_valid = errors.is_empty();
+        target.fields = states.iter().map(owning_field).collect();
+        target.is_valid = errors.is_empty();
         let sessions = handlers.iter().filter_map(|handler| handler.session());
         let mut kinds = handlers.iter().map(|handler| handler.kind);
         Self {
-            ty,
+            target,
             states,
             session: most_common(sessions, |session| &session.ty).cloned(),
             waits: kinds.any(|kind| kind != CallKind::Sync),

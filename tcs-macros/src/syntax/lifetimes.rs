@@ -58,7 +58,8 @@ pub(crate) fn borrows(ty: &Type) -> bool {
 /// elided ones in `fn(&T)` and `Fn(&T)`.
 pub(crate) struct Walk<'v> {
     visit: &'v mut dyn FnMut(&mut Lifetime),
-    /// Those of each `for<…>` so far. Rust lets none of these names mean another lifetime around it.
+    /// Those of each `for<…>` so far. None is removed after its `for`, because Rust rejects a name that hides
+    /// another lifetime.
     declared: Vec<Ident>,
     in_function: bool,
 }

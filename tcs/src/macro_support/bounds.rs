@@ -12,13 +12,13 @@ use crate::format::ReplyValue;
     note = "connections run on several threads and share each `#[state]`",
     note = "use `Arc` for `Rc`, `Mutex` or an atomic for `Cell` and `RefCell`, and bounds `Send + Sync` on a `dyn` type"
 )]
-pub trait State: Send + Sync + 'static {
-    /// Checks that the type is one.
-    fn assert_required() {}
-}
+pub trait State: Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Send + Sync + 'static + ?Sized> State for T {}
+
+/// Checks that connections can share a type.
+pub const fn assert_state<T: State + ?Sized>() {}
 
 /// A session, or a field of a client protocol.
 #[diagnostic::on_unimplemented(
@@ -26,13 +26,13 @@ impl<T: Send + Sync + 'static + ?Sized> State for T {}
     label = "a session, and a field of a client, must be `Send`",
     note = "a connection, and an exchange, may move to another thread: use `Arc` for `Rc`"
 )]
-pub trait SendField: Send {
-    /// Checks that the type is one.
-    fn assert_required() {}
-}
+pub trait SendField: Send {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Send> SendField for T {}
+
+/// Checks that a type can move from thread to thread.
+pub const fn assert_send_field<T: SendField>() {}
 
 /// A session without an option `session`.
 #[diagnostic::on_unimplemented(

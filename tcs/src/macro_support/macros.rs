@@ -101,14 +101,17 @@ macro_rules! __client {
     };
 }
 
-/// Implements `Message` and serde's traits for an enum of requests or replies. The arms that read and
-/// write the variants name the lifetime of the bytes, `self` and the two variables.
+/// Implements `Message` and serde's traits for an enum of requests or replies. The arms of two `match`es
+/// read and write the variants.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __message {
     (
-        $de:lifetime, $message:ty, $name:literal, [$($operation:literal),*], $this:ident,
-        $from:ident, { $($read:tt)* }, $to:ident, { $($write:tt)* }
+        impl<$de:lifetime> for $message:ty,
+        name = $name:literal,
+        operations = [$($operation:literal),*],
+        read($from:ident) { $($read:tt)* }
+        write($this:ident, $to:ident) { $($write:tt)* }
     ) => {
         #[automatically_derived]
         impl<$de> $crate::__private::Message<$de> for $message {
@@ -158,13 +161,16 @@ macro_rules! __message {
     };
 }
 
-/// Implements `Arguments` for a tuple struct of options.
+/// Implements `Arguments` for a tuple struct of options. The arms of a `match` read the arguments.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __arguments {
     (
-        $de:lifetime, $arguments:ty, $operation:literal, [$($name:literal),*], $this:ident,
-        $from:ident, [$($place:tt),*], { $($read:tt)* }
+        impl<$de:lifetime> for $arguments:ty,
+        operation = $operation:literal,
+        names = [$($name:literal),*],
+        places = [$($place:tt),*],
+        read($this:ident, $from:ident) { $($read:tt)* }
     ) => {
         #[automatically_derived]
         impl<$de> $crate::__private::Arguments<$de> for $arguments {

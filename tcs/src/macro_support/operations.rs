@@ -165,10 +165,8 @@ impl<'de, T: Arguments<'de>> Visitor<'de> for ArgumentsVisitor<T> {
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<T, A::Error> {
         for (place, name) in T::NAMES.iter().enumerate() {
-            if list
-                .next_element_seed(ArgumentSeed(&mut self.0, place))?
-                .is_none()
-            {
+            let argument = ArgumentSeed(&mut self.0, place);
+            if list.next_element_seed(argument)?.is_none() {
                 return Err(missing(name));
             }
         }
@@ -189,7 +187,8 @@ impl<'de, T: Arguments<'de>> Visitor<'de> for ArgumentsVisitor<T> {
         }
         for (place, name) in names.iter().enumerate() {
             if !self.0.has(place) {
-                self.0.read(place, Missing::new(name))?;
+                let error = PhantomData;
+                self.0.read(place, Missing { name, error })?;
             }
         }
         Ok(self.0)
@@ -212,15 +211,6 @@ impl<'de, T: Arguments<'de>> DeserializeSeed<'de> for ArgumentSeed<'_, T> {
 struct Missing<E> {
     name: &'static str,
     error: PhantomData<E>,
-}
-
-impl<E> Missing<E> {
-    const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            error: PhantomData,
-        }
-    }
 }
 
 impl<'de, E: Error> Deserializer<'de> for Missing<E> {
