@@ -29,14 +29,6 @@ pub(crate) fn check_max_frame_len(length: usize, least: usize) -> Result<(), Err
     Err(Error::setting("max_frame_len", reason))
 }
 
-/// Returns the minimum length of a message. Does not compile for a framing with wrong parameters.
-pub(crate) const fn min_frame_len<F: Framing>() -> usize {
-    const {
-        assert_parameters::<F>();
-    }
-    F::MIN_FRAME_LEN
-}
-
 /// Stops the compiler at a framing with wrong constants or parameters.
 pub(crate) const fn assert_parameters<F: Framing>() {
     assert_no_mistake(framing_mistake::<F>());

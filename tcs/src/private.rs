@@ -20,7 +20,7 @@ pub use crate::{
     format::{
         Decode, DecodeError, Encode, EncodeError, Frame, Plain, ReplyValue, Writer, parse_text,
     },
-    framing::{Detection, FirstFrame, Framing, LengthPrefixed},
+    framing::{FirstFrame, Framing, LengthPrefixed},
     limit::assert_no_mistake,
     macro_support::{
         bounds::{CloneArgument, DefaultSession, ReadAs, SendField, State, assert_reply},

@@ -18,15 +18,15 @@ macro_rules! every_framing {
             dashes: ::tcs::framing::Delimited<{ ::tcs::framing::delimiter(b"--") }>, DASHES;
             fixed: ::tcs::framing::Fixed<4>, FIXED_4;
             netstrings: ::tcs::framing::Netstrings, NETSTRINGS;
-            prefixed_u8: ::tcs::framing::Prefixed<u8>, PREFIXED_U8;
-            prefixed_u8_whole: ::tcs::framing::Prefixed<u8, ::tcs::framing::prefix::BigEndian, ::tcs::framing::prefix::IncludesHeader>,
+            prefixed_u8: ::tcs::framing::Prefixed<1>, PREFIXED_U8;
+            prefixed_u8_whole: ::tcs::framing::Prefixed<1, { ::tcs::framing::INCLUDES_HEADER }>,
                 PREFIXED_U8_WHOLE;
-            prefixed_u16: ::tcs::framing::Prefixed<u16>, PREFIXED_U16;
-            prefixed_u16_little: ::tcs::framing::Prefixed<u16, ::tcs::framing::prefix::LittleEndian>,
+            prefixed_u16: ::tcs::framing::Prefixed<2>, PREFIXED_U16;
+            prefixed_u16_little: ::tcs::framing::Prefixed<2, { ::tcs::framing::LITTLE_ENDIAN }>,
                 PREFIXED_U16_LITTLE;
-            prefixed_u32: ::tcs::framing::Prefixed<u32>, PREFIXED_U32;
+            prefixed_u32: ::tcs::framing::Prefixed<4>, PREFIXED_U32;
             prefixed_u32_little_whole:
-                ::tcs::framing::Prefixed<u32, ::tcs::framing::prefix::LittleEndian, ::tcs::framing::prefix::IncludesHeader>,
+                ::tcs::framing::Prefixed<4, { ::tcs::framing::LITTLE_ENDIAN | ::tcs::framing::INCLUDES_HEADER }>,
                 PREFIXED_U32_LITTLE_WHOLE;
             until_eof: ::tcs::framing::UntilEof, UNTIL_EOF;
         }

@@ -124,13 +124,13 @@ async fn peaks_of_framings<K: Kind>() {
         ),
         (
             "a plain claim",
-            peak::<K, Prefixed<u32>>(&most.to_be_bytes()).await,
+            peak::<K, Prefixed<4>>(&most.to_be_bytes()).await,
         ),
         (
             "a claim that is skipped",
-            peak::<K, Prefixed<u32>>(&(4 * most).to_be_bytes()).await,
+            peak::<K, Prefixed<4>>(&(4 * most).to_be_bytes()).await,
         ),
-        ("a short claim", peak::<K, Prefixed<u16>>(&[0xff; 2]).await),
+        ("a short claim", peak::<K, Prefixed<2>>(&[0xff; 2]).await),
     ] {
         assert!(peak <= CONNECTION, "{what}: {peak}");
     }

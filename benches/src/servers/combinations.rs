@@ -5,8 +5,8 @@ use std::io;
 use tcs::{
     format::{Json, MessagePack, Plain, Postcard, Protobuf},
     framing::{
-        CrlfLines, Delimited, Fixed, Framing, LengthPrefixed, Lines, Netstrings, Prefixed, Raw,
-        delimiter, prefix::LittleEndian,
+        CrlfLines, Delimited, Fixed, Framing, LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings,
+        Prefixed, Raw, delimiter,
     },
     server_protocol,
 };
@@ -74,8 +74,8 @@ combinations! {
     "dot-lines/bytes": Delimited<{ delimiter(b"\r\n.\r\n") }>, Plain, &[u8], b"" .. b"\r\n.\r\n";
     "fixed/bytes": Fixed<64>, Plain, &[u8], b"" .. b"";
     "netstrings/bytes": Netstrings, Plain, &[u8], b"64:" .. b",";
-    "prefixed-u32/bytes": Prefixed<u32>, Plain, &[u8], b"\0\0\0@" .. b"";
-    "prefixed-u16-little/bytes": Prefixed<u16, LittleEndian>, Plain, &[u8], b"@\0" .. b"";
+    "prefixed-u32/bytes": Prefixed<4>, Plain, &[u8], b"\0\0\0@" .. b"";
+    "prefixed-u16-little/bytes": Prefixed<2, LITTLE_ENDIAN>, Plain, &[u8], b"@\0" .. b"";
     "raw/bytes": Raw, Plain, &[u8], b"" .. b"";
     "raw/text": Raw, Plain, &str, b"" .. b"";
 }

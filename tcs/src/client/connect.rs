@@ -11,7 +11,6 @@ use super::{channel::Channel, connection::Connection, options::ConnectOptions, t
 use crate::{
     Address, Error, Peer, Result,
     framing::Framing,
-    limit::min_frame_len,
     runtime::{Instead, inside_runtime},
     socket::{connect, send_without_delay},
 };
@@ -62,7 +61,7 @@ impl ConnectOptions {
     ///
     /// Safe: dropping the future closes the connection.
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
-        let connected = self.connect_stream(address.into(), min_frame_len::<F>());
+        let connected = self.connect_stream(address.into(), F::MIN_FRAME_LEN);
         let (stream, peer) = connected.await?;
         Ok(Connection::new(stream, peer, self.clone()))
     }
@@ -86,7 +85,7 @@ impl ConnectOptions {
     ///
     /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
     pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
-        self.check(min_frame_len::<F>())?;
+        self.check(F::MIN_FRAME_LEN)?;
         Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
     }
 

@@ -14,22 +14,21 @@ use tokio::{
 };
 
 use super::{
-    fault::{Dead, Fault, OUT_OF_STEP, TIMED_OUT},
-    incoming::Incoming,
+    batching::{PIPELINE_FULL, write_threshold},
+    fault::{Dead, Fault, OUT_OF_STEP},
     options::ConnectOptions,
+    replies::Incoming,
     timer::Timer,
-    wire::{Awaited, Failed, Wire},
+    wire::{Awaited, EncodeRequest, Failed, Wire},
 };
 use crate::{
     Error, Peer, Result,
-    format::{Decode, Encode as _, EncodeError, Writer, read},
+    format::{Decode, Encode as _, Writer, read},
     framing::{FirstFrame, Framing},
     limit::assert_parameters,
     protocol::{CallContract, ClientProtocol},
 };
 
-/// The position of what was not sent.
-const UNSENT: u64 = u64::MAX;
 /// The largest scratch buffer that is kept, as in the pool of buffers: after a large reply, a
 /// connection must not hold its memory.
 const LARGEST_SCRATCH: usize = 128 * 1024;
@@ -72,17 +71,15 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) framing: FirstFrame<F>,
     /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
-    pub(super) in_flight: VecDeque<u64>,
+    in_flight: VecDeque<u64>,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
     /// Whether a message was received without a request.
     is_greeted: bool,
-    /// Whether a request was made.
-    is_used: bool,
     /// Limits the wait for a message.
-    pub(super) reply_timer: Timer,
+    reply_timer: Timer,
     /// Limits the wait until requests are sent.
-    pub(super) room_timer: Timer,
+    flush_timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
     /// Whether a reply was not that of the operation that was called.
@@ -101,9 +98,8 @@ impl<F: Framing, S> Connection<F, S> {
             peer,
             options,
             is_greeted: false,
-            is_used: false,
             reply_timer: Timer::default(),
-            room_timer: Timer::default(),
+            flush_timer: Timer::default(),
             scratch: Vec::new(),
             is_out_of_step: false,
         }
@@ -137,9 +133,12 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: ClientProtocol<Framing = F>,
     {
+        if P::HAS_GREETING {
+            self.await_greeting().await?;
+        }
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.round_trip(P::HAS_GREETING, request).await?;
-        let (reply, peer) = self.decode::<P::Format, _>(reply)?;
+        let reply = self.round_trip(request).await?;
+        let (reply, peer, _) = self.decode::<P::Format, _>(reply)?;
         Ok(protocol.process_reply(peer, reply).await)
     }
 
@@ -167,9 +166,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: CallContract<Framing = F>,
     {
-        let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.round_trip(P::HAS_GREETING, encode).await?;
-        self.decode::<P::Format, _>(reply).map(|(reply, _)| reply)
+        let reply = self.reply_to::<P>(request).await?;
+        self.decode::<P::Format, _>(reply).map(|(reply, ..)| reply)
     }
 
     /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all. The
@@ -185,11 +183,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: CallContract<Framing = F>,
     {
-        let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.round_trip(P::HAS_GREETING, encode).await?;
+        let reply = self.reply_to::<P>(request).await?;
         // The reply borrows `self`, so the next exchange closes the connection.
         self.is_out_of_step = true;
-        let (reply, peer, is_out_of_step) = self.decode_in_step::<P::Format, _>(reply)?;
+        let (reply, peer, is_out_of_step) = self.decode::<P::Format, _>(reply)?;
         let reply = take_out(reply).ok_or_else(|| Error::wrong_operation(peer))?;
         *is_out_of_step = false;
         Ok(reply)
@@ -223,13 +220,15 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let message = self.receive_message().await?;
         let decoded = self.decode::<Format, _>(message);
-        decoded.map(|(message, _)| message).map_err(Error::not_sent)
+        decoded
+            .map(|(message, ..)| message)
+            .map_err(Error::not_sent)
     }
 
-    /// Waits for the greeting, if the protocol has one and this is the first exchange.
-    pub(super) async fn await_greeting(&mut self, greets: bool) -> Result<()> {
+    /// Waits for the greeting, if this is the first exchange.
+    pub(super) async fn await_greeting(&mut self) -> Result<()> {
         // With a framing of one exchange, whatever arrives is the reply, including a greeting.
-        if greets && F::PERSISTENT && self.is_fresh() {
+        if F::PERSISTENT && self.is_fresh() {
             self.receive_message().await?;
         }
         Ok(())
@@ -238,26 +237,31 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Receives a message without a request.
     async fn receive_message(&mut self) -> Result<Range<usize>> {
         self.check_usable()?;
-        let poll = |connection: &mut Self, cx: &mut Context<'_>| {
+        let received = self.exchange_in_time(|connection, cx| {
             let wire = connection.wire.as_mut().map_err(|_| Failed)?;
             wire.poll_receive(cx, &mut connection.framing, Awaited::ANY)
-        };
-        let received = self.exchange_in_time(poll).await;
+        });
+        let received = received.await;
         self.is_greeted = true;
-        let incoming = received.map_err(|Failed| self.error_of(UNSENT))?;
-        let message = incoming.into_range(&self.peer, self.options.max_frame_len);
-        message.map_err(Error::not_sent)
+        let incoming = received.map_err(|Failed| self.fail(None))?;
+        self.message_in(incoming).map_err(Error::not_sent)
+    }
+
+    /// Sends a request of the protocol `P` and waits for its reply.
+    async fn reply_to<P>(&mut self, request: P::Request<'_>) -> Result<Range<usize>>
+    where
+        P: CallContract<Framing = F>,
+    {
+        if P::HAS_GREETING {
+            self.await_greeting().await?;
+        }
+        self.round_trip(|out| P::encode(request, out)).await
     }
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
-    async fn round_trip(
-        &mut self,
-        greets: bool,
-        encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<Range<usize>> {
+    async fn round_trip(&mut self, encode: impl EncodeRequest) -> Result<Range<usize>> {
         self.check_usable()?;
-        self.await_greeting(greets).await?;
-        if !F::PERSISTENT && self.is_used {
+        if !F::PERSISTENT && self.is_used() {
             let reason = "its framing has one exchange per connection, and that was done";
             return Err(Error::broken(&self.peer, reason));
         }
@@ -265,8 +269,59 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let mut reply = None;
         let received =
             self.exchange_in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply));
-        let incoming = received.await.map_err(|Failed| self.error_of(start))?;
-        incoming.into_range(&self.peer, self.options.max_frame_len)
+        let incoming = received.await.map_err(|Failed| self.fail(Some(start)))?;
+        self.message_in(incoming)
+    }
+
+    /// Receives the reply to the oldest request in flight. Returns `None` if there is none.
+    pub(super) async fn receive_reply(&mut self) -> Result<Option<Range<usize>>> {
+        let Some(start) = self.in_flight.front().copied() else {
+            return Ok(None);
+        };
+        let received = self.in_time(|it| &mut it.reply_timer, Self::poll_reply);
+        let Ok(incoming) = received.await else {
+            self.in_flight.pop_front();
+            return Err(self.fail(Some(start)));
+        };
+        self.message_in(incoming).map(Some)
+    }
+
+    /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
+    /// sent any more.
+    pub(super) async fn flush(&mut self) {
+        // Each request gets its own error when its reply is received.
+        let flushed = self.in_time(|it| &mut it.flush_timer, Self::poll_flush);
+        let _: Result<(), Failed> = flushed.await;
+    }
+
+    /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
+    /// of them are queued.
+    #[inline]
+    pub(super) async fn flush_early(&mut self) {
+        let Ok(wire) = &mut self.wire else {
+            return;
+        };
+        let (written, waiting) = (wire.requests.end(), wire.requests.waiting());
+        let oldest = self.in_flight.front().unwrap_or(&written);
+        if waiting >= PIPELINE_FULL {
+            self.flush().await;
+        } else if waiting as u64 >= write_threshold(written - oldest) {
+            poll_fn(|cx| {
+                let _: Poll<()> = wire.poll_flush(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let wire = self.wire.as_mut().map_err(|_| Failed)?;
+        loop {
+            if wire.poll_flush(cx).is_ready() || wire.replies.unread() >= PIPELINE_FULL {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(wire.poll_read(cx));
+        }
     }
 
     /// Waits for the reply to the oldest request in flight, which it removes.
@@ -308,22 +363,16 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Queues a request, which is then in flight. Returns its position.
     #[inline]
-    pub(super) fn queue_request(
-        &mut self,
-        encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<u64> {
+    pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<u64> {
         let Ok(wire) = &mut self.wire else {
-            return Err(self.error_of(UNSENT));
+            return Err(self.fail(None));
         };
-        let limit = self.options.max_frame_len;
-        let start = wire.queue.push(&mut self.framing, limit, encode)?;
+        let start = wire.push(&mut self.framing, encode)?;
         self.in_flight.push_back(start);
-        self.is_used = true;
         Ok(start)
     }
 
-    /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped. Closes
-    /// the connection if it fails.
+    /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped.
     ///
     /// If the timeout passes, nothing more is sent. The next `poll` must be ready, with what has arrived.
     /// Does not read the clock if the first poll is ready.
@@ -334,13 +383,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ) -> impl Future<Output = Result<T, Failed>> {
         let limit = self.options.reply_timeout;
         poll_fn(move |cx| match poll(self, cx) {
-            Poll::Ready(Ok(output)) => {
+            Poll::Ready(output) => {
                 timer(self).end();
-                Poll::Ready(Ok(output))
-            }
-            Poll::Ready(Err(Failed)) => {
-                self.close(Fault::Closed);
-                Poll::Ready(Err(Failed))
+                Poll::Ready(output)
             }
             Poll::Pending => {
                 let limit = ready!(timer(self).poll_limit(limit, cx));
@@ -362,52 +407,46 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             connection: self,
             is_over: false,
         };
-        let received = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
-        let received = received.await;
+        let exchanged = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
+        let exchanged = exchanged.await;
         exchange.is_over = true;
-        received
+        exchanged
     }
 
     /// Closes the connection if a message has arrived while no request is in flight, or if the server
     /// has closed the connection. Never waits.
     pub(super) async fn ensure_idle(&mut self) -> Result<()> {
-        let poll = |connection: &mut Self, cx: &mut Context<'_>| {
-            let wire = connection.wire.as_mut().map_err(|_| Failed)?;
-            match wire.poll_receive(cx, &mut connection.framing, Awaited::NOTHING) {
+        let idle = poll_fn(|cx| {
+            let wire = self.wire.as_mut().map_err(|_| Failed)?;
+            match wire.poll_receive(cx, &mut self.framing, Awaited::NOTHING) {
                 Poll::Ready(received) => Poll::Ready(received.map(drop)),
                 Poll::Pending => Poll::Ready(Ok(())),
             }
-        };
-        let idle = self.in_time(|it| &mut it.reply_timer, poll).await;
-        idle.map_err(|Failed| self.error_of(UNSENT))
+        });
+        idle.await.map_err(|Failed| self.fail(None))
     }
 
-    /// Decodes the message at `range`. Returns it with the peer, because the message borrows all of
-    /// `self`.
+    /// Returns the place of the message, or the error of the request.
     #[inline]
-    pub(super) fn decode<'a, Format, T>(&'a mut self, range: Range<usize>) -> Result<(T, &'a Peer)>
-    where
-        T: Decode<'a, Format>,
-    {
-        self.decode_in_step::<Format, T>(range)
-            .map(|(message, peer, _)| (message, peer))
+    fn message_in(&self, incoming: Incoming) -> Result<Range<usize>> {
+        incoming.into_range(&self.peer, self.options.max_frame_len)
     }
 
-    /// Like [`decode`](Self::decode), with whether the replies are out of step.
+    /// Decodes the message at `range`. Returns it with the peer, and with whether the replies are out of
+    /// step, because the message borrows all of `self`.
     #[inline]
-    fn decode_in_step<'a, Format, T>(
+    pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(
         &'a mut self,
         range: Range<usize>,
-    ) -> Result<(T, &'a Peer, &'a mut bool)>
-    where
-        T: Decode<'a, Format>,
-    {
+    ) -> Result<(T, &'a Peer, &'a mut bool)> {
         self.scratch.clear();
         self.scratch.shrink_to(LARGEST_SCRATCH);
-        let Ok(wire) = &self.wire else {
-            return Err(self.error_of(UNSENT));
-        };
-        match read(wire.message(range), &mut self.scratch, &mut self.framing) {
+        // A closed connection has no messages.
+        let message = self
+            .wire
+            .as_ref()
+            .map_or(&[][..], |it| it.replies.message(range));
+        match read(message, &mut self.scratch, &mut self.framing) {
             Ok(message) => Ok((message, &self.peer, &mut self.is_out_of_step)),
             Err(source) => Err(Error::decode(&self.peer, source)),
         }
@@ -434,23 +473,42 @@ impl<F, S> Connection<F, S> {
     #[inline]
     pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
-        let usable = self.check_open();
-        usable.inspect_err(|_| self.close(Fault::Broken(TIMED_OUT)))
+        let open = self.check_open();
+        open.inspect_err(|_| self.close(Fault::Closed))
     }
 
     /// Returns an error if the connection is closed, or cannot send any more.
     #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
-        match &self.wire {
-            Ok(wire) if !wire.is_stopped() => Ok(()),
-            Ok(_) => Err(Error::broken(&self.peer, TIMED_OUT)),
-            Err(dead) => Err(dead.fault.later_error(&self.peer)),
-        }
+        let fault = match &self.wire {
+            Ok(wire) => wire.stop_reason(),
+            Err(dead) => Some(&dead.fault),
+        };
+        fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
     }
 
     /// Returns `true` if no request was made and no greeting received.
     pub(super) fn is_fresh(&self) -> bool {
-        !self.is_greeted && !self.is_used
+        !self.is_greeted && !self.is_used()
+    }
+
+    /// Returns `true` if the connection is open and a request was made.
+    fn is_used(&self) -> bool {
+        self.wire.as_ref().is_ok_and(|it| it.requests.end() > 0)
+    }
+
+    /// Returns the number of requests in flight.
+    #[inline]
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Returns `true` if a reply must be received before another request can be queued.
+    pub(super) fn is_full(&self) -> bool {
+        let in_flight = self.in_flight();
+        let is_waiting = |wire: &Wire<S>| wire.requests.waiting() >= PIPELINE_FULL;
+        in_flight >= self.options.max_in_flight
+            || in_flight > 0 && self.wire.as_ref().is_ok_and(is_waiting)
     }
 
     /// Closes the connection, unless it is closed already, for `reason` if it has not failed. Frees its
@@ -462,13 +520,17 @@ impl<F, S> Connection<F, S> {
         }
     }
 
-    /// Returns the error of a request that was in flight when the connection was closed.
+    /// Closes the connection, which has failed. Returns the error of the request at `start`, or of a
+    /// wait without a request.
     #[cold]
-    pub(super) fn error_of(&self, start: u64) -> Error {
-        match &self.wire {
-            Err(dead) => dead.error_of(start, &self.peer),
-            Ok(_) => Error::closed_before_reply(&self.peer),
-        }
+    fn fail(&mut self, start: Option<u64>) -> Error {
+        let dead = match &mut self.wire {
+            Ok(wire) => wire.dead(Fault::Closed),
+            Err(dead) => return dead.error_of(start, &self.peer),
+        };
+        let error = dead.error_of(start, &self.peer);
+        self.wire = Err(dead);
+        error
     }
 }
 

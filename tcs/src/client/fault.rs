@@ -6,8 +6,6 @@ use crate::{Error, Peer, Rejection, framing::FrameError};
 
 /// The reason of [`Fault::Broken`] if a reply is not that of the operation that was called.
 pub(super) const OUT_OF_STEP: &str = "an earlier message was not the reply of its operation";
-/// Why a connection is closed after a timeout.
-pub(super) const TIMED_OUT: &str = "an earlier exchange timed out";
 
 /// Why a connection has failed.
 #[derive(Debug)]
@@ -34,13 +32,13 @@ pub(super) struct Dead {
 }
 
 impl Dead {
-    /// Returns the error of a request that begins at `start` and was in flight.
+    /// Returns the error of the request that begins at `start` and was in flight, or of a wait
+    /// without a request.
     #[cold]
-    pub(super) fn error_of(&self, start: u64, peer: &Peer) -> Error {
-        if start < self.sent {
-            self.fault.sent_error(peer)
-        } else {
-            self.fault.unsent_error(peer)
+    pub(super) fn error_of(&self, start: Option<u64>, peer: &Peer) -> Error {
+        match start {
+            Some(start) if start < self.sent => self.fault.sent_error(peer),
+            _ => self.fault.unsent_error(peer),
         }
     }
 }
@@ -81,7 +79,7 @@ impl Fault {
                 Error::closed_before_sent(peer).because(io_error(error))
             }
             Self::Frame(_) => Error::broken(peer, "an earlier exchange failed"),
-            Self::TimedOut(_) => Error::broken(peer, TIMED_OUT),
+            Self::TimedOut(_) => Error::broken(peer, "an earlier exchange timed out"),
             Self::Broken(reason) => Error::broken(peer, reason),
         }
     }

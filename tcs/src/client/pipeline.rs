@@ -1,30 +1,18 @@
 //! A connection with many requests in flight.
 
-use std::{
-    fmt,
-    future::poll_fn,
-    marker::PhantomData,
-    task::{Context, Poll, ready},
-};
+use std::{fmt, marker::PhantomData};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use super::{
-    connection::Connection,
-    wire::{Failed, write_threshold},
-};
+use super::connection::Connection;
 use crate::{
     Error, Result,
     framing::Framing,
     protocol::{CallContract, Contract},
 };
-
-/// While this many bytes of requests wait to be sent, `send` waits. It stops reading when this many
-/// bytes of replies have arrived.
-const FULL: usize = 64 * 1024;
 
 /// Many requests in flight on one [`Connection`]. Replies come in the order of the requests.
 ///
@@ -149,16 +137,17 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         let connection = &mut *self.connection;
         connection.check_open()?;
-        if connection.in_flight.is_empty() {
-            connection.await_greeting(P::HAS_GREETING).await?;
+        if connection.in_flight() == 0 {
+            if P::HAS_GREETING {
+                connection.await_greeting().await?;
+            }
             connection.ensure_idle().await?;
         }
-        if self.is_full() {
-            return Err(Error::full(self.connection.options.max_in_flight));
+        if connection.is_full() {
+            return Err(Error::full(connection.options.max_in_flight));
         }
-        self.connection
-            .queue_request(|out| P::encode(request, out))?;
-        self.send_early().await;
+        connection.queue_request(|out| P::encode(request, out))?;
+        connection.flush_early().await;
         Ok(())
     }
 
@@ -173,19 +162,10 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// Safe: the next call returns the reply. The reply timeout goes on until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
-        let connection = &mut *self.connection;
-        let Some(start) = connection.in_flight.front().copied() else {
+        let Some(reply) = self.connection.receive_reply().await? else {
             return Ok(None);
         };
-        let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
-        let received = received.await;
-        let Ok(incoming) = received else {
-            connection.in_flight.pop_front();
-            return Err(connection.error_of(start));
-        };
-        let limit = connection.options.max_frame_len;
-        let reply = incoming.into_range(&connection.peer, limit)?;
-        let (reply, _) = connection.decode::<P::Format, _>(reply)?;
+        let (reply, ..) = self.connection.decode::<P::Format, _>(reply)?;
         Ok(Some(reply))
     }
 
@@ -203,16 +183,12 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
     pub async fn flush(&mut self) {
-        // `receive` returns the error of each request.
-        let made = self
-            .connection
-            .in_time(|it| &mut it.room_timer, Connection::poll_room);
-        let _: Result<(), Failed> = made.await;
+        self.connection.flush().await;
     }
 
     /// Returns the number of requests in flight, whose results were not received yet.
     pub fn in_flight(&self) -> usize {
-        self.connection.in_flight.len()
+        self.connection.in_flight()
     }
 
     /// Returns `true` if a reply must be received before another request can be sent.
@@ -220,46 +196,9 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// A pipeline is full if [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in
     /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
-        let Connection { wire, options, .. } = &*self.connection;
-        let in_flight = self.in_flight();
-        in_flight >= options.max_in_flight
-            || in_flight > 0 && wire.as_ref().is_ok_and(|wire| wire.queue.waiting() >= FULL)
-    }
-
-    /// Sends the collected requests if they are enough for a write of their own.
-    #[inline]
-    async fn send_early(&mut self) {
-        let Ok(wire) = &mut self.connection.wire else {
-            return;
-        };
-        let written = wire.queue.written();
-        let first = self.connection.in_flight.front().unwrap_or(&written);
-        let waiting = wire.queue.waiting();
-        if waiting >= FULL {
-            self.flush().await;
-        } else if waiting as u64 >= write_threshold(written - first) {
-            poll_fn(|cx| {
-                let _: Poll<()> = wire.poll_flush(cx);
-                Poll::Ready(())
-            })
-            .await;
-        }
+        self.connection.is_full()
     }
 }
-
-impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
-    /// Waits until the collected requests are sent, or 64 KiB of replies have arrived.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        let wire = self.wire.as_mut().map_err(|_| Failed)?;
-        loop {
-            if wire.poll_flush(cx).is_ready() || wire.unread() >= FULL {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(wire.poll_read(cx));
-        }
-    }
-}
-
 impl<P: Contract, S> Drop for Pipeline<'_, P, S> {
     fn drop(&mut self) {
         self.connection.close_if_left();
@@ -269,8 +208,8 @@ impl<P: Contract, S> Drop for Pipeline<'_, P, S> {
 impl<P: Contract, S> fmt::Debug for Pipeline<'_, P, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
-            .field("peer", &self.connection.peer)
-            .field("in_flight", &self.connection.in_flight.len())
+            .field("peer", self.connection.peer())
+            .field("in_flight", &self.connection.in_flight())
             .finish_non_exhaustive()
     }
 }

@@ -1,15 +1,27 @@
 //! The state machine of a connection, on which `Connection`, `Pipeline` and `Channel` are built.
 //!
 //! [`Wire`] sends requests and matches messages with them. It has no clock and does not know its
-//! callers: its users decide how long to wait and whom to wake.
+//! callers: its users decide how long to wait and whom to wake. A request becomes a reply like this:
 //!
-//! A request is identified by its position: where it begins in the bytes of all requests of the
-//! connection. The position shows whether any of it was sent, and whether a message can be its reply.
+//! 1. [`RequestQueue::push`] encodes the request and returns its position: the number of bytes of all
+//!    requests before it.
+//! 2. [`Wire::poll_flush`] sends the queued bytes, and counts them.
+//! 3. [`Wire::poll_read`] receives bytes, and notes how many bytes of requests were sent before.
+//! 4. [`Wire::next_incoming`] takes the next message from them, and checks it against the position of
+//!    the oldest request in flight, which the caller passes as [`Awaited`].
+//!
+//! Invariants:
+//!
+//! - A message answers a request only if a byte of the request was sent before the first byte of the
+//!   message was read. Any other message fails the connection, so a stale reply reaches nobody.
+//! - A request is certainly not executed if its position is not below the number of bytes that were
+//!   sent when the connection failed ([`Dead::error_of`]). Otherwise, that is unknown.
+//! - A failed half does not hide what the other one has: messages that have arrived are delivered
+//!   first, then the connection fails.
 
 use std::{
-    collections::VecDeque,
     io,
-    ops::Range,
+    mem::{replace, swap},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -18,19 +30,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     fault::{Dead, Fault, io_error},
-    incoming::Incoming,
+    replies::{Incoming, Replies},
 };
 use crate::{
     Error, Result,
-    buffer::{ReadAhead, ReadBuffer, Unusual, UnusualKind, WriteBuffer},
+    buffer::{Unusual, UnusualKind, WriteBuffer},
     format::{EncodeError, Writer},
-    framing::{FrameKind, Framing, Side},
+    framing::Framing,
     runtime::wake_after_others,
 };
 
 /// How often a connection looks for what has arrived after an error of sending. With one look, it could
 /// miss a rejection that another thread of the runtime has not reported yet.
-const PATIENCE: u32 = 64;
+const LOOKS: u32 = 64;
 
 /// A stream with its buffers and the state of both directions.
 ///
@@ -40,18 +52,24 @@ pub(super) struct Wire<S> {
     stream: S,
     max_frame_len: usize,
     /// The requests that wait to be sent.
-    pub(super) queue: SendQueue,
-    replies: Replies,
-    /// What was read while the last message was in use.
-    ahead: ReadAhead,
-    /// Why sending has ended. The server may still send the reason, or earlier replies.
-    write_fault: Option<Fault>,
-    /// How often to look for that before the connection fails.
-    patience: u32,
-    /// Why receiving has ended. Messages that arrived before are still delivered.
-    read_fault: Option<Fault>,
+    pub(super) requests: RequestQueue,
+    sending: Sending,
+    pub(super) replies: Replies,
     /// Why the connection failed. Set before a method returns [`Failed`].
     fault: Option<Fault>,
+}
+
+/// Whether requests can be sent.
+#[derive(Debug)]
+enum Sending {
+    Open,
+    /// The request is the last one: the sending half is closed after it.
+    Closing,
+    /// Sending has failed. The server may still send the reason, or earlier replies: the connection
+    /// looks for them this many times.
+    Failed(Fault, u32),
+    /// Sending has taken too long.
+    Stopped(Fault),
 }
 
 /// The connection has failed. [`Wire::dead`] returns the reason.
@@ -89,31 +107,41 @@ impl<S> Wire<S> {
         Self {
             stream,
             max_frame_len,
-            queue: SendQueue::new(0),
+            requests: RequestQueue::new(0),
+            sending: Sending::Open,
             replies: Replies::new(),
-            ahead: ReadAhead::default(),
-            write_fault: None,
-            patience: PATIENCE,
-            read_fault: None,
             fault: None,
         }
     }
 
-    /// Returns the bytes of a message. The range is valid until the next read.
+    /// Queues a request. Returns its position.
     #[inline]
-    pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
-        self.replies.buffer.frame(range)
+    pub(super) fn push<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        encode: impl EncodeRequest,
+    ) -> Result<u64> {
+        let start = self.requests.push(framing, self.max_frame_len, encode)?;
+        if F::HALF_CLOSE {
+            self.sending = Sending::Closing;
+        }
+        Ok(start)
     }
 
-    /// Returns the number of bytes that have arrived and are in no message yet.
-    pub(super) fn unread(&self) -> usize {
-        self.replies.buffer.unread()
+    /// Ends sending, because it has taken too long. What has arrived can still be received.
+    #[cold]
+    pub(super) fn stop_sending(&mut self, timed_out: Fault) {
+        self.requests.clear();
+        self.sending = Sending::Stopped(timed_out);
     }
 
-    /// Returns `true` if nothing more arrives.
+    /// Returns why sending was [stopped](Self::stop_sending), if it was.
     #[inline]
-    pub(super) fn has_ended(&self) -> bool {
-        self.read_fault.is_some() || self.replies.buffer.has_ended()
+    pub(super) const fn stop_reason(&self) -> Option<&Fault> {
+        match &self.sending {
+            Sending::Stopped(fault) => Some(fault),
+            Sending::Open | Sending::Closing | Sending::Failed(..) => None,
+        }
     }
 
     /// Returns `true` if the input has ended without a byte in `incoming`, before anything was sent.
@@ -121,7 +149,7 @@ impl<S> Wire<S> {
     /// With a framing of one exchange, the end of the input is a message, though an empty one.
     pub(super) fn has_ended_unasked(&self, incoming: &Incoming) -> bool {
         let is_empty = matches!(incoming, Incoming::Message(range) if range.is_empty());
-        is_empty && self.has_ended() && self.queue.sent() == 0
+        is_empty && self.replies.have_ended() && self.requests.start() == 0
     }
 
     /// Sets the reason of a failure.
@@ -131,34 +159,26 @@ impl<S> Wire<S> {
         Failed
     }
 
-    /// Fails a connection on which nothing more arrives.
+    /// Fails a connection on which nothing more arrives, or is sent.
     #[cold]
     pub(super) fn fail_ended(&mut self) -> Failed {
-        // If the server closes the connection while requests are sent, both directions can fail.
-        // Report the error of sending.
-        let fault = self.write_fault.take().or(self.read_fault.take());
+        let fault = match replace(&mut self.sending, Sending::Open) {
+            Sending::Open | Sending::Closing => self.replies.take_fault(),
+            // If the server closes the connection while requests are sent, both directions can fail.
+            // Report the error of sending.
+            Sending::Failed(fault, _) | Sending::Stopped(fault) => Some(fault),
+        };
         self.fail(fault.unwrap_or(Fault::Closed))
-    }
-
-    /// Ends sending, because it has taken too long. What has arrived can still be received.
-    #[cold]
-    pub(super) fn stop_sending(&mut self, timed_out: Fault) {
-        self.queue.clear();
-        self.write_fault = Some(timed_out);
-        self.patience = 0;
-    }
-
-    /// Returns `true` after [`stop_sending`](Self::stop_sending).
-    #[inline]
-    pub(super) fn is_stopped(&self) -> bool {
-        self.patience == 0
     }
 
     /// Returns why the connection failed. If it did not, `reason` is why it is closed.
     #[cold]
     pub(super) fn dead(&mut self, reason: Fault) -> Dead {
-        let fault = self.fault.take().unwrap_or(reason);
-        let sent = self.queue.sent();
+        let fault = match (self.fault.take(), replace(&mut self.sending, Sending::Open)) {
+            (Some(fault), _) | (None, Sending::Stopped(fault)) => fault,
+            _ => reason,
+        };
+        let sent = self.requests.start();
         Dead { fault, sent }
     }
 
@@ -167,41 +187,27 @@ impl<S> Wire<S> {
     /// The connection fails if the message answers no request, if the rejection is final, or if the
     /// bytes are not a frame.
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "INLINE_NEXT")]
     pub(super) fn next_incoming<F: Framing>(
         &mut self,
         framing: &mut F,
         awaited: Awaited,
     ) -> Result<Option<Incoming>, Failed> {
-        loop {
-            let sent = self.replies.sent_before;
-            let input = self.replies.buffer.input(self.max_frame_len, Side::Client);
-            let parsed = match framing.parse(input) {
-                Ok(Some(parsed)) => parsed,
-                Ok(None) => {
-                    self.replies.note_incomplete();
-                    return Ok(None);
-                }
-                Err(error) => return Err(self.fail(Fault::Frame(error))),
-            };
-            let frame = self.replies.consume(&parsed.payload, parsed.consumed);
-            let incoming = if parsed.kind == FrameKind::Message {
-                Incoming::Message(frame)
-            } else {
-                let (buffer, length) = (&self.replies.buffer, parsed.payload.len());
-                match Incoming::from_unusual(buffer, parsed.kind, length, frame) {
-                    Some(Incoming::Rejection(rejection)) if rejection.kind().is_final() => {
-                        return Err(self.fail(Fault::Ended(rejection)));
-                    }
-                    Some(incoming) => incoming,
-                    None => continue,
-                }
-            };
-            if sent < awaited.0 {
-                let reason = "the server said something that was not asked for";
-                return Err(self.fail(Fault::Broken(reason)));
-            }
-            return Ok(Some(incoming));
+        let (incoming, sent) = match self.replies.next(framing, self.max_frame_len) {
+            Ok(Some(next)) => next,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(self.fail(Fault::Frame(error))),
+        };
+        if let Incoming::Rejection(rejection) = &incoming
+            && rejection.kind().is_final()
+        {
+            return Err(self.fail(Fault::Ended(rejection.clone())));
         }
+        if sent < awaited.0 {
+            let reason = "the server said something that was not asked for";
+            return Err(self.fail(Fault::Broken(reason)));
+        }
+        Ok(Some(incoming))
     }
 }
 
@@ -210,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ///
     /// Reads before it sends, so that what has arrived already is not taken for a reply.
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "INLINE_RECEIVE")]
     pub(super) fn poll_receive<F: Framing>(
         &mut self,
         cx: &mut Context<'_>,
@@ -220,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if let Some(incoming) = self.next_incoming(framing, awaited)? {
                 return Poll::Ready(Ok(incoming));
             }
-            if self.has_ended() {
+            if self.replies.have_ended() {
                 return Poll::Ready(Err(self.fail_ended()));
             }
             if self.poll_read(cx).is_pending() {
@@ -233,29 +240,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads once. Stays pending after the end of the input.
     #[inline]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_ended() {
-            return Poll::Pending;
-        }
-        let Self { replies, ahead, .. } = self;
-        let unread = replies.buffer.unread();
-        let read = if ahead.is_empty() {
-            ready!(replies.buffer.poll_fill(cx, &mut self.stream))
-        } else {
-            ready!(replies.buffer.poll_read_after(ahead, cx, &mut self.stream))
-        };
-        self.replies.note_read(unread, self.queue.sent());
-        self.read_fault = read.err().map(|error| Fault::Read(io_error(&error)));
-        Poll::Ready(())
+        let sent = self.requests.start();
+        self.replies.poll_read(cx, &mut self.stream, sent)
     }
 
-    /// Sends the queued requests. Ready when all are sent, or if sending has failed.
+    /// Waits for the end of the input while the last message is in use.
+    #[cold]
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.replies.poll_end(cx, &mut self.stream)
+    }
+
+    /// Sends the queued requests. Ready when all are sent, or if sending has ended.
     #[inline]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.write_fault.is_some() {
+        if matches!(self.sending, Sending::Failed(..) | Sending::Stopped(_)) {
             return Poll::Ready(());
         }
-        if let Err(error) = ready!(self.queue.poll_flush(cx, &mut self.stream)) {
-            self.write_fault = Some(Fault::Write(io_error(&error)));
+        if let Err(error) = ready!(self.requests.poll_send(cx, &mut self.stream)) {
+            self.sending = Sending::Failed(Fault::Write(io_error(&error)), LOOKS);
+        } else if matches!(self.sending, Sending::Closing) {
+            // If the connection has failed, reading reports the error.
+            drop(ready!(Pin::new(&mut self.stream).poll_shutdown(cx)));
+            self.sending = Sending::Open;
         }
         Poll::Ready(())
     }
@@ -264,124 +270,112 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// times whether something has arrived.
     #[inline]
     pub(super) fn poll_unsendable(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
-        if self.write_fault.is_none() {
-            return Poll::Pending;
+        match &mut self.sending {
+            Sending::Open | Sending::Closing => Poll::Pending,
+            Sending::Failed(_, looks @ 1..) => {
+                *looks -= 1;
+                wake_after_others(cx);
+                Poll::Pending
+            }
+            Sending::Failed(..) | Sending::Stopped(_) => Poll::Ready(self.fail_ended()),
         }
-        if self.patience == 0 {
-            return Poll::Ready(self.fail_ended());
-        }
-        self.patience -= 1;
-        wake_after_others(cx);
-        Poll::Pending
-    }
-
-    /// Waits for the end of the input while the last message is in use.
-    #[cold]
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_ended() {
-            return Poll::Ready(());
-        }
-        let read = ready!(self.ahead.poll_read(cx, &mut self.stream));
-        self.read_fault = read.err().map(|error| Fault::Read(io_error(&error)));
-        Poll::Ready(())
     }
 }
 
-/// A queue of encoded requests that wait to be sent.
+/// What writes a request.
+pub(super) trait EncodeRequest: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError> {}
+
+impl<E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>> EncodeRequest for E {}
+
+/// Encoded requests that wait, and their positions in the bytes of all requests of the connection.
+///
+/// They wait in the queue of a [`Wire`] to be sent. The callers of a channel share
+/// another one, whose requests the wire takes when it has sent its own.
 #[derive(Debug)]
-pub(super) struct SendQueue {
+pub(super) struct RequestQueue {
     buffer: WriteBuffer,
-    /// The number of bytes that were sent, or taken: the position of the first byte that waits.
-    sent: u64,
-    /// Whether the sending half must be closed after the request.
-    half_close: bool,
+    /// The position of the first byte that waits. In a wire, the number of bytes that were sent.
+    start: u64,
 }
 
-impl SendQueue {
-    /// Creates a queue whose first request has the position `sent`.
-    pub(super) fn new(sent: u64) -> Self {
-        Self {
-            buffer: WriteBuffer::default(),
-            sent,
-            half_close: false,
-        }
+impl RequestQueue {
+    /// Creates a queue whose first request has the position `start`.
+    pub(super) fn new(start: u64) -> Self {
+        let buffer = WriteBuffer::default();
+        Self { buffer, start }
     }
 
     /// Adds a request, whole or not at all. Returns its position.
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "INLINE_PUSH")]
     pub(super) fn push<F: Framing>(
         &mut self,
         framing: &mut F,
         max_frame_len: usize,
-        encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+        encode: impl EncodeRequest,
     ) -> Result<u64> {
-        let start = self.written();
+        let position = self.end();
         self.buffer.prepare();
         match self.buffer.message(framing, max_frame_len, encode) {
             Ok(()) => {}
             Err(Unusual { kind, .. }) => not_encoded(kind)?,
         }
-        if !F::PERSISTENT && self.written() == start {
+        if !F::PERSISTENT && self.end() == position {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
             // so that it is never reported as not sent.
-            self.sent += 1;
+            self.start += 1;
         }
-        self.half_close = F::HALF_CLOSE;
-        Ok(start)
+        Ok(position)
     }
 
-    /// Takes all requests from the queue that the callers of a channel fill. Nothing may wait here.
+    /// Takes all requests from `queue`. Nothing may wait here.
     #[inline]
     pub(super) fn take(&mut self, queue: &mut Self) {
-        std::mem::swap(&mut self.buffer, &mut queue.buffer);
-        self.sent = queue.sent;
-        queue.sent = self.written();
+        swap(&mut self.buffer, &mut queue.buffer);
+        self.start = queue.start;
+        queue.start = self.end();
     }
 
-    /// Sends the queued requests.
+    /// Sends the requests.
     #[inline]
-    fn poll_flush<S>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
-    where
-        S: AsyncWrite + Unpin,
-    {
-        let written = self.written();
+    pub(super) fn poll_send<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
+        let end = self.end();
         let flushed = self.buffer.poll_flush(cx, stream);
-        self.sent = written - self.waiting() as u64;
+        self.start = end - self.waiting() as u64;
         if flushed.is_pending() {
             self.buffer.remove_sent();
         }
         ready!(flushed)?;
         self.buffer.give_back();
-        if self.half_close {
-            // If the connection has failed, reading reports the error.
-            drop(ready!(Pin::new(stream).poll_shutdown(cx)));
-            self.half_close = false;
-        }
         Poll::Ready(Ok(()))
     }
 
-    /// Drops the queued requests.
+    /// Drops the requests.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
         self.buffer.give_back();
     }
 
-    /// Returns the number of bytes of all requests so far: the position of the next one.
+    /// Returns the position of the first byte that waits.
     #[inline]
-    pub(super) fn written(&self) -> u64 {
-        self.sent + self.waiting() as u64
+    pub(super) const fn start(&self) -> u64 {
+        self.start
     }
 
-    /// Returns the number of bytes that wait to be sent.
+    /// Returns the position of the next request: the number of bytes of all requests so far.
+    #[inline]
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.waiting() as u64
+    }
+
+    /// Returns the number of bytes that wait.
     #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.buffer.waiting()
-    }
-
-    /// Returns the number of bytes that were sent, or taken.
-    #[inline]
-    pub(super) const fn sent(&self) -> u64 {
-        self.sent
     }
 }
 
@@ -395,95 +389,6 @@ fn not_encoded(kind: UnusualKind) -> Result<()> {
         UnusualKind::Unencodable(error) => Error::encode(error),
         UnusualKind::Unsendable(error) => Error::unsendable(error),
     })
-}
-
-/// The received bytes, and which requests they can answer.
-///
-/// A message answers only requests that were sent before its first byte was read. So a message that
-/// was read together with earlier replies, or of which a part was there before, is not taken for a
-/// reply.
-#[derive(Debug)]
-struct Replies {
-    buffer: ReadBuffer,
-    /// The number of bytes of requests that were sent before the first byte of the next frame was
-    /// read.
-    sent_before: u64,
-    /// The parts of the buffer that were read after its first byte, oldest first. Usually there are
-    /// none, or one while a frame is incomplete.
-    later: VecDeque<Part>,
-    /// The number of bytes read so far.
-    received: u64,
-}
-
-/// A part of the received bytes.
-#[derive(Debug)]
-struct Part {
-    /// The number of bytes that were received before it.
-    start: u64,
-    /// The number of bytes of requests that were sent before it was read.
-    sent: u64,
-}
-
-impl Replies {
-    const fn new() -> Self {
-        Self {
-            buffer: ReadBuffer::new(),
-            sent_before: 0,
-            later: VecDeque::new(),
-            received: 0,
-        }
-    }
-
-    /// Records a read: before it, there were `unread` bytes, and `sent` bytes of requests had been
-    /// sent.
-    #[inline]
-    fn note_read(&mut self, unread: usize, sent: u64) {
-        if unread == 0 {
-            self.sent_before = sent;
-        } else if self.later.back().map_or(self.sent_before, |last| last.sent) != sent {
-            let start = self.received;
-            self.later.push_back(Part { start, sent });
-        }
-        self.received += (self.buffer.unread() - unread) as u64;
-    }
-
-    /// Records that all unread bytes are of one frame. The next frame begins after them.
-    #[inline]
-    fn note_incomplete(&mut self) {
-        if !self.later.is_empty() {
-            self.later.clear();
-        }
-    }
-
-    /// Takes a frame from the received bytes. Returns the range of its message.
-    #[inline(always)]
-    fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
-        let frame = self.buffer.consume(frame, consumed);
-        if !self.later.is_empty() {
-            self.enter_later();
-        }
-        frame
-    }
-
-    /// Moves on to the part in which the next frame begins.
-    #[cold]
-    fn enter_later(&mut self) {
-        while let Some(part) = self.later.front()
-            && self.received - self.buffer.unread() as u64 >= part.start
-        {
-            self.sent_before = part.sent;
-            self.later.pop_front();
-        }
-    }
-}
-
-/// Returns how many bytes of requests make a write worthwhile while `in_flight` bytes are in flight.
-///
-/// With a quarter in each write, both ends work at the same time. Below 1 KiB, a write costs more
-/// than that saves.
-#[inline]
-pub(super) fn write_threshold(in_flight: u64) -> u64 {
-    (in_flight / 4).clamp(1024, 32 * 1024)
 }
 
 #[cfg(test)]
@@ -506,9 +411,7 @@ mod tests {
             out.put(&[0; 200]);
             Ok(())
         };
-        wire.queue
-            .push(&mut framing, 1 << 10, request)
-            .expect("it fits");
+        wire.push(&mut framing, request).expect("it fits");
         let mut most = 0;
         for byte in [[0, 0, 0, 100], [0; 4], [0; 4], [0; 4]].concat() {
             assert!(wire.poll_flush(&mut cx).is_pending());
@@ -517,7 +420,7 @@ mod tests {
             }
             far.write_u8(byte).await.expect("it is open");
             assert!(wire.poll_read(&mut cx).is_ready());
-            most = most.max(wire.replies.later.len());
+            most = most.max(wire.replies.parts());
             if sends {
                 let next = wire.next_incoming(&mut framing, Awaited::ANY);
                 assert!(matches!(next, Ok(None)));
@@ -540,7 +443,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut in_flight = Vec::new();
         for _ in 0..3 {
-            let start = wire.queue.push(&mut framing, 1 << 10, |out| {
+            let start = wire.push(&mut framing, |out| {
                 out.put(b"x");
                 Ok(())
             });
@@ -558,9 +461,8 @@ mod tests {
 
     #[tokio::test]
     async fn requests_that_were_sent_leave_the_buffer_though_others_always_wait() {
-        let (near, mut far) = duplex(1_000);
-        let mut wire = Wire::new(near, 1 << 10);
-        let mut framing = LengthPrefixed;
+        let (mut near, mut far) = duplex(1_000);
+        let mut queue = RequestQueue::new(0);
         let mut cx = Context::from_waker(Waker::noop());
         let mut taken = [0; 1_000];
         for _ in 0..1_000 {
@@ -570,16 +472,15 @@ mod tests {
                 out.put(&[0; 996]);
                 Ok(())
             };
-            wire.queue
-                .push(&mut framing, 1 << 10, request)
-                .expect("it fits");
-            if wire.poll_flush(&mut cx).is_pending() {
+            let pushed = queue.push(&mut LengthPrefixed, 1 << 10, request);
+            pushed.expect("it fits");
+            if queue.poll_send(&mut cx, &mut near).is_pending() {
                 far.read_exact(&mut taken).await.expect("it was sent");
             }
         }
-        assert!(wire.queue.waiting() > 0);
-        let kept = wire.queue.buffer.capacity();
+        assert!(queue.waiting() > 0);
+        let kept = queue.buffer.capacity();
         assert!(kept < 300_000, "{kept}");
-        assert_eq!(wire.queue.sent() + wire.queue.waiting() as u64, 1_000_000);
+        assert_eq!(queue.end(), 1_000_000);
     }
 }

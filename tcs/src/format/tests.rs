@@ -473,3 +473,34 @@ proptest! {
         drop(read::<Json, serde_json::Value>(text.as_bytes()));
     }
 }
+
+/// Fails unless a float that is too large for an `f32` is rejected, and one that is not finite is not.
+#[test]
+fn float_that_is_too_large_is_no_infinity() {
+    let too_large = "a number is too large for an `f32`";
+    assert!(rejected::<Json, f32>(b"1e39").ends_with(too_large));
+    assert!(rejected::<Json, (u8, Option<f32>)>(b"[1,-1e39]").ends_with(too_large));
+    assert_eq!(read::<Json, f32>(b"3.4028235e38"), Ok(f32::MAX));
+    assert_eq!(read::<Json, f64>(b"1e39"), Ok(1e39));
+
+    let float = |value: f64| sent::<MessagePack, _>(value);
+    assert!(rejected::<MessagePack, f32>(&float(1e39)).ends_with(too_large));
+    assert!(
+        rejected::<MessagePack, Vec<f32>>(&sent::<MessagePack, _>([1.0, -1e39]))
+            .ends_with(too_large)
+    );
+    assert_eq!(
+        read::<MessagePack, f32>(&float(f32::MAX.into())),
+        Ok(f32::MAX)
+    );
+    assert_eq!(
+        read::<MessagePack, f32>(&float(f64::INFINITY)),
+        Ok(f32::INFINITY)
+    );
+    assert!(read::<MessagePack, f32>(&float(f64::NAN)).is_ok_and(f32::is_nan));
+    assert_eq!(read::<MessagePack, f64>(&float(1e39)), Ok(1e39));
+
+    // Postcard has the width of the type.
+    let infinite = sent::<Postcard, _>(f32::INFINITY);
+    assert_eq!(read::<Postcard, f32>(&infinite), Ok(f32::INFINITY));
+}

@@ -7,7 +7,10 @@ use tokio_util::codec::Decoder;
 
 use super::{
     Framing,
-    parse::{FrameError, ParsedFrame, ReadState, Unparsed},
+    detection::Detection,
+    error::FrameError,
+    input::{ReadState, Unparsed},
+    parsed::ParsedFrame,
 };
 
 /// A codec of [`tokio_util`](tokio_util::codec) as a framing: its messages are values, not bytes.
@@ -127,7 +130,7 @@ where
     C: Decoder<Item: Send, Error: fmt::Display> + Default + Send + 'static,
 {
     const TYPED: bool = true;
-    const DETECTS_OTHER_PROTOCOLS: bool = false;
+    const DETECTION: Detection = Detection::OFF;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let (codec, arrived, item) = (&mut self.inner, &mut self.arrived, &mut self.item);

@@ -2,10 +2,7 @@
 
 use memchr::memmem::find;
 
-use super::{
-    Framing,
-    parse::{FrameError, ParsedFrame, Unparsed},
-};
+use super::{Framing, error::FrameError, input::Unparsed, parsed::ParsedFrame};
 use crate::rejection::Escaped;
 
 /// A delimiter after each message: 1 to 15 bytes.
@@ -101,7 +98,7 @@ impl<const D: u128> Framing for Delimited<D> {
         }
         let Some(end) = end else {
             self.searched = open;
-            return input.unfinished();
+            return input.incomplete();
         };
         self.searched = 0;
         Ok(Some(ParsedFrame::message(0..end, end + delimiter.len())))

@@ -1,9 +1,6 @@
 //! Messages of a fixed size.
 
-use super::{
-    Framing,
-    parse::{FrameError, ParsedFrame, Unparsed},
-};
+use super::{Framing, error::FrameError, input::Unparsed, parsed::ParsedFrame};
 
 /// Messages of exactly `N` bytes, with nothing between them: for devices and records.
 ///
@@ -64,7 +61,7 @@ impl<const N: usize> Framing for Fixed<N> {
             return Err(FrameError::too_large(N, input.limit()));
         }
         if input.bytes().len() < N {
-            return input.unfinished();
+            return input.incomplete();
         }
         Ok(Some(ParsedFrame::message(0..N, N)))
     }

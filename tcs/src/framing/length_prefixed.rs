@@ -2,9 +2,13 @@
 
 use super::{
     Framing,
-    parse::{Detection, FrameError, FrameKind, ParsedFrame, ReadState, Unparsed, beyond_limit},
+    detection::Detection,
+    error::FrameError,
+    input::{ReadState, Side, Unparsed},
+    other_protocol::{EXPECTS_LENGTH, OtherProtocol},
+    parsed::{FrameKind, ParsedFrame, beyond_limit},
 };
-use crate::Rejection;
+use crate::{Rejection, rejection::Escaped};
 
 /// The default framing: a `u32` length in big-endian order, then the message, or a control frame.
 ///
@@ -45,7 +49,7 @@ use crate::Rejection;
 pub struct LengthPrefixed;
 
 /// The length in bytes of the header of a frame.
-pub(super) const HEADER: usize = 4;
+const HEADER: usize = 4;
 const CONTROL: u32 = 1 << 31;
 const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The maximum length of a control frame's kind and text together.
@@ -53,14 +57,17 @@ const MAX_CONTROL: usize = 4_096;
 
 impl Framing for LengthPrefixed {
     const HAS_REJECTION_FRAME: bool = true;
-    const DETECTION: Detection = Detection::LengthPrefixed;
+    const DETECTION: Detection = Detection {
+        check_start: reject_text,
+        ..Detection::ON
+    };
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let bytes = input.bytes();
         let Some(header) = bytes.first_chunk::<HEADER>() else {
-            return input.unfinished();
+            return input.incomplete();
         };
         let header = u32::from_be_bytes(*header);
         let length = header as usize;
@@ -73,7 +80,7 @@ impl Framing for LengthPrefixed {
         }
         let end = HEADER + length;
         if bytes.len() < end {
-            return input.unfinished();
+            return input.incomplete();
         }
         Ok(Some(ParsedFrame::message(HEADER..end, end)))
     }
@@ -147,4 +154,35 @@ fn other_frame(
         _ if read_state == ReadState::Eof => Err(FrameError::truncated()),
         _ => Ok(None),
     }
+}
+
+/// Rejects text in place of the first length: four bytes, or a line if it is shorter.
+///
+/// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
+/// so text is not a length.
+fn reject_text(input: Unparsed<'_>) -> Result<(), FrameError> {
+    let bytes = input.bytes();
+    let start = bytes.get(..HEADER).unwrap_or(bytes);
+    // Bytes after a line end may not have arrived, so the result must not depend on them.
+    let line = start.split_inclusive(|byte| *byte == b'\n').next();
+    let Some(text @ [b' '..=b'~', ..]) = line else {
+        return Ok(());
+    };
+    let is_complete =
+        text.len() == HEADER || text.ends_with(b"\n") || input.read_state() == ReadState::Eof;
+    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
+    if !is_complete || !text.iter().all(is_text) {
+        return Ok(());
+    }
+    Err(match (input.side(), OtherProtocol::guess(text)) {
+        (Side::Client, _) => FrameError::malformed(format_args!(
+            "the server sent text (`{}`) where a length is expected: it does not speak length-prefixed frames",
+            Escaped(text, HEADER)
+        )),
+        (Side::Server, Some(protocol)) => FrameError::other_protocol(protocol),
+        (Side::Server, None) => FrameError::with_answer(
+            EXPECTS_LENGTH,
+            &"that looks like text, and this port expects length-prefixed frames",
+        ),
+    })
 }

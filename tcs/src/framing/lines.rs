@@ -4,7 +4,11 @@ use memchr::memchr;
 
 use super::{
     Framing,
-    parse::{Detection, FrameError, ParsedFrame, Unparsed},
+    detection::Detection,
+    error::FrameError,
+    input::{Side, Unparsed},
+    other_protocol::EXPECTS_LINES,
+    parsed::ParsedFrame,
 };
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
@@ -80,73 +84,73 @@ pub struct Lines {
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CrlfLines {
-    /// The number of bytes at the start of the input that contain no line feed.
-    searched: usize,
+    lines: Lines,
 }
 
 impl Framing for Lines {
-    const DETECTION: Detection = Detection::Lines;
+    const DETECTION: Detection = Detection {
+        frames_are_lines: true,
+        check_start: reject_length,
+        ..Detection::ON
+    };
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let line = next_line(input, &mut self.searched)?;
-        Ok(line.map(|(length, end)| ParsedFrame::message(0..length, end)))
+        let (bytes, limit) = (input.bytes(), input.limit());
+        let unread = bytes.get(self.searched..).unwrap_or_default();
+        let line_feed = memchr(b'\n', unread).map(|at| self.searched + at);
+        let end = line_feed.unwrap_or(bytes.len());
+        let line = bytes.get(..end).unwrap_or(bytes);
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        if text.len() > limit {
+            return Err(FrameError::too_large(text.len(), limit));
+        }
+        if line_feed.is_none() {
+            self.searched = bytes.len();
+            return input.incomplete();
+        }
+        self.searched = 0;
+        Ok(Some(ParsedFrame::message(0..text.len(), end + 1)))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        check_is_one_line(out, start)?;
         if out.get(start..).is_some_and(|line| line.ends_with(b"\r")) {
             return Err(FrameError::unsendable(
                 "the message ends with a carriage return, which a reader would drop",
             ));
         }
-        out.push(b'\n');
-        Ok(())
+        finish_line(out, start, b"\n")
     }
 }
 
 impl Framing for CrlfLines {
-    const DETECTION: Detection = Detection::Lines;
+    const DETECTION: Detection = Lines::DETECTION;
 
     #[inline]
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        match next_line(input, &mut self.searched)? {
-            Some((length, end)) if length + b"\r\n".len() > end => Err(line_feed_alone()),
-            line => Ok(line.map(|(length, end)| ParsedFrame::message(0..length, end))),
+        match self.lines.parse(input)? {
+            Some(line) if line.payload.end + b"\r\n".len() > line.consumed => {
+                Err(line_feed_alone())
+            }
+            line => Ok(line),
         }
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-        check_is_one_line(out, start)?;
-        out.extend_from_slice(b"\r\n");
-        Ok(())
+        finish_line(out, start, b"\r\n")
     }
 }
 
-/// Returns the length of the text before the next line feed, without a carriage return at its end,
-/// and the position after the line feed.
-///
-/// Begins after `searched` bytes, and keeps their number there, so that each byte is searched once.
-#[inline]
-fn next_line(
-    input: Unparsed<'_>,
-    searched: &mut usize,
-) -> Result<Option<(usize, usize)>, FrameError> {
-    let bytes = input.bytes();
-    let unread = bytes.get(*searched..).unwrap_or_default();
-    let line_feed = memchr(b'\n', unread).map(|at| *searched + at);
-    let end = line_feed.unwrap_or(bytes.len());
-    let known = bytes.get(..end).unwrap_or(bytes);
-    let line = known.strip_suffix(b"\r").unwrap_or(known);
-    if line.len() > input.limit() {
-        return Err(FrameError::too_large(line.len(), input.limit()));
+/// Rejects a length in place of the first line: text has no zero byte, and the length of a message
+/// below 16 MiB begins with one.
+fn reject_length(input: Unparsed<'_>) -> Result<(), FrameError> {
+    if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
+        return Err(FrameError::with_answer(
+            EXPECTS_LINES,
+            &"that looks like length-prefixed frames, and this port expects lines of text",
+        ));
     }
-    let Some(line_feed) = line_feed else {
-        *searched = bytes.len();
-        return input.unfinished().map(|_| None);
-    };
-    *searched = 0;
-    Ok(Some((line.len(), line_feed + 1)))
+    Ok(())
 }
 
 #[cold]
@@ -154,11 +158,12 @@ fn line_feed_alone() -> FrameError {
     FrameError::malformed("a line that ends with `\\n` alone; here a line ends with `\\r\\n`")
 }
 
-fn check_is_one_line(out: &[u8], start: usize) -> Result<(), FrameError> {
+fn finish_line(out: &mut Vec<u8>, start: usize, end: &[u8]) -> Result<(), FrameError> {
     if memchr(b'\n', out.get(start..).unwrap_or_default()).is_some() {
         return Err(FrameError::unsendable(
             "the message contains a line feed, which would end it early",
         ));
     }
+    out.extend_from_slice(end);
     Ok(())
 }

@@ -11,31 +11,37 @@ use std::any::Any;
 #[cfg(feature = "codec")]
 mod codec;
 mod delimited;
+mod detection;
+mod error;
 mod first_frame;
 mod fixed;
+mod input;
 mod length_prefixed;
 mod lines;
 mod netstrings;
 mod other_protocol;
-mod parse;
-pub mod prefix;
+mod parsed;
+mod prefixed;
 mod signatures;
 mod unframed;
 
 #[cfg(feature = "codec")]
 pub use codec::Codec;
 pub use delimited::{Delimited, delimiter};
+pub use detection::Detection;
+pub use error::FrameError;
 pub use first_frame::FirstFrame;
 pub use fixed::Fixed;
+pub use input::{ReadState, Side, Unparsed};
 pub use length_prefixed::LengthPrefixed;
 pub use lines::{CrlfLines, Lines};
 pub use netstrings::Netstrings;
 pub use other_protocol::OtherProtocol;
-pub use parse::{Detection, FrameError, FrameKind, ParsedFrame, ReadState, Side, Unparsed};
-pub use prefix::Prefixed;
+pub use parsed::{FrameKind, ParsedFrame};
+pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use unframed::{Raw, UntilEof};
 
-pub(crate) use parse::too_large;
+pub(crate) use error::too_large;
 pub(crate) use signatures::seems_other_protocol;
 
 use crate::Rejection;
@@ -55,7 +61,7 @@ use crate::Rejection;
 /// | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
 /// | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
 /// | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
-/// | [`Prefixed`] | a length of 1, 2 or 4 bytes in either order, the message | existing protocols |
+/// | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | existing protocols |
 /// | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
 /// | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
 /// | [`Raw`] | the bytes that arrive at once | the Python library, toys |
@@ -70,7 +76,7 @@ use crate::Rejection;
 /// A server detects HTTP, TLS, SSH, Redis and PROXY headers ([`OtherProtocol`]) in the first bytes
 /// of a connection. It answers in the peer's own protocol, and executes nothing that the peer sent,
 /// however the bytes arrive. Detection works around every framing, including your own, unless the
-/// framing opts out ([`DETECTS_OTHER_PROTOCOLS`](Self::DETECTS_OTHER_PROTOCOLS)), as `Codec` does.
+/// framing opts out ([`Detection::OFF`]), as `Codec` does.
 ///
 /// A client takes none of these answers for a reply. Nor does it take for a reply what a server says to
 /// a peer that speaks another framing: that it expects length-prefixed frames, or lines of text. Both
@@ -108,7 +114,7 @@ use crate::Rejection;
 ///         if input.bytes().len() >= 8 {
 ///             return Ok(Some(ParsedFrame::message(0..8, 8)));
 ///         }
-///         input.unfinished()
+///         input.incomplete()
 ///     }
 ///
 ///     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
@@ -122,7 +128,7 @@ use crate::Rejection;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
-    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<u16>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
+    note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
     /// Whether a connection has any number of exchanges, one after the other.
@@ -151,19 +157,11 @@ pub trait Framing: Default + Send + 'static {
     /// `#[server_protocol(reject_with = …)]` does not compile.
     const HAS_REJECTION_FRAME: bool = false;
 
-    /// Whether a server detects other protocols in the first bytes of a connection.
+    /// How a server detects other protocols in the first bytes of a connection.
     ///
-    /// Default: `true`.
-    ///
-    /// Override this with `false` if your framing carries one of these protocols, or if a first
-    /// message may begin like one. At a client, this controls whether an error about a server's
-    /// first bytes names the protocol that the server seems to speak, and whether the answer that a
-    /// server gives to one of these protocols can be a reply.
-    const DETECTS_OTHER_PROTOCOLS: bool = true;
-
-    /// How other protocols are detected around this framing.
-    #[doc(hidden)]
-    const DETECTION: Detection = Detection::Bytes;
+    /// Default: [`Detection::ON`]. Override it with [`Detection::OFF`] if your framing carries one of
+    /// these protocols, or if a first message may begin like one.
+    const DETECTION: Detection = Detection::ON;
 
     /// Returns the frame that `input` begins with, or `None` if it is not complete.
     ///

@@ -4,7 +4,9 @@ use std::io::Write as _;
 
 use super::{
     Framing,
-    parse::{FrameError, FrameKind, ParsedFrame, SKIPPED, Unparsed, beyond_limit},
+    error::FrameError,
+    input::Unparsed,
+    parsed::{FrameKind, ParsedFrame, SKIPPED, beyond_limit},
 };
 use crate::rejection::Escaped;
 
@@ -58,7 +60,7 @@ impl Framing for Netstrings {
                     let parsed = message(input, at + 1, length)?;
                     self.comma_is_due = parsed
                         .as_ref()
-                        .is_some_and(|frame| frame.kind == FrameKind::TooLarge);
+                        .is_some_and(|frame| matches!(frame.kind, FrameKind::TooLarge(_)));
                     return Ok(parsed);
                 }
                 b'0'..=b'9' if at == 1 && length == 0 => {
@@ -75,7 +77,7 @@ impl Framing for Netstrings {
                 other => return Err(wrong("a digit or `:` in a length", other)),
             }
         }
-        input.unfinished()
+        input.incomplete()
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
@@ -111,7 +113,7 @@ fn message(
             check_comma(*byte)?;
             Ok(Some(ParsedFrame::message(start..end, end + 1)))
         }
-        None => input.unfinished(),
+        None => input.incomplete(),
     }
 }
 

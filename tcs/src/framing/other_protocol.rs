@@ -5,8 +5,8 @@ use std::fmt;
 /// A protocol that a peer speaks by mistake.
 ///
 /// A server detects it in the first bytes of each connection, unless its framing opts out
-/// ([`Framing::DETECTS_OTHER_PROTOCOLS`](super::Framing::DETECTS_OTHER_PROTOCOLS)). It answers in
-/// the peer's own protocol, and executes nothing that the peer sent. A framing that has opted out
+/// ([`Detection::OFF`](super::Detection::OFF)). It answers in the peer's own protocol, and executes
+/// nothing that the peer sent. A framing that has opted out
 /// can still call [`detect`](Self::detect) itself:
 ///
 /// ```
@@ -51,87 +51,70 @@ impl fmt::Display for OtherProtocol {
     }
 }
 
-/// What to send to a peer that speaks another protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Notice {
-    /// An answer in the protocol that the peer speaks.
-    OtherProtocol(OtherProtocol),
-    /// The peer sends text to a port that expects a length.
-    ExpectsLength,
-    /// The peer sends a length to a port that expects lines of text.
-    ExpectsLines,
+impl OtherProtocol {
+    /// Returns what a server sends to a client of this protocol. It is empty if the protocol has no
+    /// way to answer.
+    pub(super) const fn answer(self) -> &'static [u8] {
+        match self {
+            // RFC 9112, section 3: a server that cannot parse the request line answers 400.
+            Self::Http => {
+                b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+                Content-Length: 31\r\nConnection: close\r\n\r\nThis port does not speak HTTP.\n"
+            }
+            // A fatal alert, *unexpected message* (RFC 8446, section 6.2).
+            Self::Tls => b"\x15\x03\x03\x00\x02\x02\x0a",
+            // Lines may precede a server's version (RFC 4253, section 4.2).
+            Self::Ssh => b"This port does not speak SSH.\r\n",
+            Self::Redis => b"-ERR this port does not speak the protocol of Redis\r\n",
+            Self::Proxy => b"",
+        }
+    }
 }
 
-impl Notice {
-    /// The notices that a client can tell from a reply, whatever it asked.
+/// What a server sends to a client whose text is where a length is expected.
+pub(super) const EXPECTS_LENGTH: &[u8] =
+    b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n";
+
+/// What a server sends to a client whose length is where a line is expected.
+///
+/// It is a control frame of `LengthPrefixed`, *protocol error*, written out, because this file is
+/// below all framings. The vectors of `WIRE.md` check that it equals that framing's output.
+pub(super) const EXPECTS_LINES: &[u8] =
+    b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
+
+/// An answer to a client of another protocol or framing, as a client sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Answer {
+    pub(super) bytes: &'static [u8],
+    /// What the server says of itself.
+    pub(super) meaning: &'static str,
+}
+
+impl Answer {
+    /// The answers that a client can tell from a reply, whatever it asked; first those that are of
+    /// no protocol but this library's.
     ///
     /// The alert is not one of them: any server of TLS sends the same.
-    const CERTAIN: [Self; 5] = [
-        Self::ExpectsLength,
-        Self::ExpectsLines,
-        Self::OtherProtocol(OtherProtocol::Http),
-        Self::OtherProtocol(OtherProtocol::Ssh),
-        Self::OtherProtocol(OtherProtocol::Redis),
+    const ALL: [Self; 5] = [
+        Self::new(EXPECTS_LENGTH, "expects length-prefixed frames"),
+        Self::new(EXPECTS_LINES, "expects lines of text"),
+        Self::new(OtherProtocol::Http.answer(), "does not speak HTTP"),
+        Self::new(OtherProtocol::Ssh.answer(), "does not speak SSH"),
+        Self::new(OtherProtocol::Redis.answer(), "does not speak Redis"),
     ];
 
-    /// Returns the notice that a server's first bytes begin with, or are the beginning of.
+    const fn new(bytes: &'static [u8], meaning: &'static str) -> Self {
+        Self { bytes, meaning }
+    }
+
+    /// Returns the answer that a server's first bytes begin with, or are the beginning of.
     ///
-    /// Without `detects`, only the notices count that are of no protocol but this library's.
-    pub(super) fn of_server(bytes: &[u8], detects: bool) -> Option<Self> {
-        let is_own = |notice: &Self| matches!(notice, Self::ExpectsLength | Self::ExpectsLines);
-        let mut notices = Self::CERTAIN.into_iter();
-        notices.find(|notice| {
-            let fits = notice.bytes().starts_with(bytes) || notice.is_complete(bytes);
-            fits && (detects || is_own(notice))
-        })
-    }
-
-    /// Returns `true` if `bytes` begin with the whole notice.
-    pub(super) fn is_complete(self, bytes: &[u8]) -> bool {
-        bytes.starts_with(self.bytes())
-    }
-
-    /// Appends the notice. Returns `false` if there is none.
-    pub(super) fn write(self, out: &mut Vec<u8>) -> bool {
-        out.extend_from_slice(self.bytes());
-        !self.bytes().is_empty()
-    }
-
-    const fn bytes(self) -> &'static [u8] {
-        match self {
-            Self::OtherProtocol(protocol) => match protocol {
-                // RFC 9112, section 3: a server that cannot parse the request line answers 400.
-                OtherProtocol::Http => {
-                    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
-                    Content-Length: 31\r\nConnection: close\r\n\r\nThis port does not speak HTTP.\n"
-                }
-                // A fatal alert, *unexpected message* (RFC 8446, section 6.2).
-                OtherProtocol::Tls => b"\x15\x03\x03\x00\x02\x02\x0a",
-                // Lines may precede a server's version (RFC 4253, section 4.2).
-                OtherProtocol::Ssh => b"This port does not speak SSH.\r\n",
-                OtherProtocol::Redis => b"-ERR this port does not speak the protocol of Redis\r\n",
-                OtherProtocol::Proxy => b"",
-            },
-            Self::ExpectsLength => {
-                b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n"
-            }
-            // A control frame of `LengthPrefixed`, *protocol error*, written out, because this file
-            // is below all framings. The vectors of `WIRE.md` check that it equals that framing's
-            // output.
-            Self::ExpectsLines => {
-                b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`"
-            }
-        }
-    }
-}
-
-/// Writes what a server says of itself.
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherProtocol(protocol) => write!(f, "does not speak {protocol}"),
-            Self::ExpectsLength => f.write_str("expects length-prefixed frames"),
-            Self::ExpectsLines => f.write_str("expects lines of text"),
-        }
+    /// Without `detects`, only the answers count that are of no protocol but this library's.
+    pub(super) fn find(bytes: &[u8], detects: bool) -> Option<Self> {
+        let count = if detects { Self::ALL.len() } else { 2 };
+        Self::ALL
+            .into_iter()
+            .take(count)
+            .find(|answer| answer.bytes.starts_with(bytes) || bytes.starts_with(answer.bytes))
     }
 }

@@ -10,8 +10,8 @@ use super::other_protocol::OtherProtocol;
 pub(super) enum Sniff {
     /// The bytes are of no detected protocol.
     None,
-    /// The bytes can still become a detected protocol.
-    Maybe,
+    /// The bytes can still become this protocol, and perhaps others.
+    Maybe(OtherProtocol),
     /// The bytes are an HTTP method and a long path without an end so far.
     LongPath,
     /// The bytes are of this protocol.
@@ -44,31 +44,22 @@ const SIGNATURES: [(&[u8], OtherProtocol); 8] = [
 impl Sniff {
     /// Classifies the first bytes of a client.
     pub(super) fn of(bytes: &[u8]) -> Self {
+        let signatures = SIGNATURES.iter();
+        let signatures =
+            signatures.map(|(signature, protocol)| expect(bytes, signature, *protocol));
         let mut result = Self::None;
-        for (_, sniff) in sniffs(bytes) {
-            match sniff {
-                Self::None => {}
-                Self::Maybe => result = sniff,
-                Self::LongPath | Self::Clear(_) => return sniff,
+        for sniff in [http(bytes, LONG_PATH), tls(bytes), resp(bytes)]
+            .into_iter()
+            .chain(signatures)
+        {
+            match (sniff, result) {
+                (Self::LongPath | Self::Clear(_), _) => return sniff,
+                (Self::Maybe(_), Self::None) => result = sniff,
+                (Self::Maybe(_) | Self::None, _) => {}
             }
         }
         result
     }
-}
-
-/// Compares the first bytes of a client with each protocol.
-fn sniffs(bytes: &[u8]) -> impl Iterator<Item = (OtherProtocol, Sniff)> {
-    let signatures = SIGNATURES.iter().map(|(signature, protocol)| {
-        let sniff = expect(bytes, signature, *protocol);
-        (*protocol, sniff)
-    });
-    [
-        (OtherProtocol::Http, http(bytes, LONG_PATH)),
-        (OtherProtocol::Tls, tls(bytes)),
-        (OtherProtocol::Redis, resp(bytes)),
-    ]
-    .into_iter()
-    .chain(signatures)
 }
 
 impl OtherProtocol {
@@ -82,7 +73,31 @@ impl OtherProtocol {
         match Sniff::of(bytes) {
             Sniff::Clear(protocol) => Some(protocol),
             Sniff::LongPath => Some(Self::Http),
-            Sniff::None | Sniff::Maybe => None,
+            Sniff::None | Sniff::Maybe(_) => None,
+        }
+    }
+
+    /// Guesses the protocol of a client whose first bytes are of no framing that is spoken here.
+    pub(super) fn guess(bytes: &[u8]) -> Option<Self> {
+        match Sniff::of(bytes) {
+            Sniff::Maybe(protocol) if is_telling(bytes) => Some(protocol),
+            _ => Self::detect(bytes),
+        }
+    }
+
+    /// Guesses the protocol of a server whose first bytes are not a frame.
+    pub(super) fn guess_server(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [b'H', b'T', b'T', b'P', ..] => Some(Self::Http),
+            [b'S', b'S', b'H', b'-', ..] => Some(Self::Ssh),
+            // `-ERR`, `-NOAUTH`, `-DENIED`.
+            [b'-', b'E', b'R', b'R', ..]
+            | [b'-', b'N', b'O', b'A', ..]
+            | [b'-', b'D', b'E', b'N', ..] => Some(Self::Redis),
+            // An alert, which a server sends to a client that does not speak TLS (RFC 8446, section
+            // 5.1).
+            [0x15, 3, 0..=4, 0, 2, ..] => Some(Self::Tls),
+            _ => None,
         }
     }
 }
@@ -100,11 +115,7 @@ pub(super) fn is_telling(bytes: &[u8]) -> bool {
 /// Returns `true` if a peer, before its first message, has begun to speak another protocol. It
 /// would not understand an answer in this one.
 pub(crate) fn seems_other_protocol(bytes: &[u8]) -> bool {
-    match Sniff::of(bytes) {
-        Sniff::None => false,
-        Sniff::Maybe => is_telling(bytes),
-        Sniff::LongPath | Sniff::Clear(_) => true,
-    }
+    OtherProtocol::guess(bytes).is_some()
 }
 
 /// Returns `true` if `line` is an HTTP request line, whatever its length.
@@ -112,33 +123,12 @@ pub(super) fn is_http_request_line(line: &[u8]) -> bool {
     http(line, usize::MAX) == Sniff::Clear(OtherProtocol::Http)
 }
 
-/// Guesses the protocol of a client that has sent text where none is valid.
-pub(super) fn of_text(start: &[u8]) -> Option<OtherProtocol> {
-    let mut sniffs = sniffs(start).filter(|_| is_telling(start));
-    sniffs.find_map(|(protocol, sniff)| (sniff != Sniff::None).then_some(protocol))
-}
-
-/// Guesses the protocol of a server whose first bytes are not a frame.
-pub(super) fn of_server(bytes: &[u8]) -> Option<OtherProtocol> {
-    match bytes {
-        [b'H', b'T', b'T', b'P', ..] => Some(OtherProtocol::Http),
-        [b'S', b'S', b'H', b'-', ..] => Some(OtherProtocol::Ssh),
-        // `-ERR`, `-NOAUTH`, `-DENIED`.
-        [b'-', b'E', b'R', b'R', ..]
-        | [b'-', b'N', b'O', b'A', ..]
-        | [b'-', b'D', b'E', b'N', ..] => Some(OtherProtocol::Redis),
-        // An alert, which a server sends to a client that does not speak TLS (RFC 8446, section 5.1).
-        [0x15, 3, 0..=4, 0, 2, ..] => Some(OtherProtocol::Tls),
-        _ => None,
-    }
-}
-
 /// Compares the bytes that have arrived with the expected ones.
 fn expect(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Sniff {
     if bytes.starts_with(expected) {
         Sniff::Clear(protocol)
     } else if expected.starts_with(bytes) {
-        Sniff::Maybe
+        Sniff::Maybe(protocol)
     } else {
         Sniff::None
     }
@@ -164,7 +154,7 @@ fn http(bytes: &[u8], long: usize) -> Sniff {
     match rest.get(target..).unwrap_or_default() {
         // Only a path is worth a guess: text can have long words.
         _ if target == long && rest.starts_with(b"/") => Sniff::LongPath,
-        [] => Sniff::Maybe,
+        [] => Sniff::Maybe(OtherProtocol::Http),
         [b' ', version @ ..] if target > 0 => expect(version, b"HTTP/1.", OtherProtocol::Http),
         _ => Sniff::None,
     }
@@ -189,7 +179,7 @@ fn tls(bytes: &[u8]) -> Sniff {
     match bytes.len() {
         _ if !fits || !agree => Sniff::None,
         11.. => Sniff::Clear(OtherProtocol::Tls),
-        _ => Sniff::Maybe,
+        _ => Sniff::Maybe(OtherProtocol::Tls),
     }
 }
 
@@ -198,7 +188,7 @@ fn resp(bytes: &[u8]) -> Sniff {
     let mut rest = bytes;
     for sign in b"*$" {
         let Some((first, behind)) = rest.split_first() else {
-            return Sniff::Maybe;
+            return Sniff::Maybe(OtherProtocol::Redis);
         };
         let digits = run(behind, 8, |byte| byte.is_ascii_digit());
         if first != sign || behind.starts_with(b"0") {
@@ -207,7 +197,7 @@ fn resp(bytes: &[u8]) -> Sniff {
         let behind = behind.get(digits..).unwrap_or_default();
         match expect(behind, b"\r\n", OtherProtocol::Redis) {
             Sniff::Clear(_) if digits > 0 => rest = behind.get(2..).unwrap_or_default(),
-            Sniff::Maybe if digits > 0 || behind.is_empty() => return Sniff::Maybe,
+            maybe @ Sniff::Maybe(_) if digits > 0 || behind.is_empty() => return maybe,
             _ => return Sniff::None,
         }
     }
@@ -256,7 +246,10 @@ mod tests {
             (b"\r\n\r\n\0\r\nQUIT\n", OtherProtocol::Proxy),
         ] {
             for end in 0..signature.len() {
-                assert_eq!(Sniff::of(&signature[..end]), Sniff::Maybe, "{end}");
+                assert!(
+                    matches!(Sniff::of(&signature[..end]), Sniff::Maybe(_)),
+                    "{end}"
+                );
             }
             assert_eq!(Sniff::of(signature), Sniff::Clear(protocol));
             let more = [signature, b"1\xff"].concat();
@@ -314,13 +307,13 @@ mod tests {
         ) {
             let path = [target.as_bytes(), &vec![b'a'; long]].concat();
             let bytes = [start, &path, rest, &more].concat();
-            let mut decided = Sniff::Maybe;
+            let mut decided = None;
             for end in 0..=bytes.len() {
                 let sniff = Sniff::of(&bytes[..end]);
-                if decided != Sniff::Maybe {
+                if let Some(decided) = decided {
                     prop_assert_eq!(sniff, decided, "at {}", end);
                 }
-                decided = sniff;
+                decided = (!matches!(sniff, Sniff::Maybe(_))).then_some(sniff);
             }
         }
     }
@@ -328,11 +321,12 @@ mod tests {
     #[test]
     fn long_path_is_a_request_line_before_its_end() {
         let line = format!("POST /{}", "a".repeat(LONG_PATH - 1));
-        assert_eq!(Sniff::of(&line.as_bytes()[..line.len() - 1]), Sniff::Maybe);
+        let maybe = Sniff::Maybe(OtherProtocol::Http);
+        assert_eq!(Sniff::of(&line.as_bytes()[..line.len() - 1]), maybe);
         assert_eq!(Sniff::of(line.as_bytes()), Sniff::LongPath);
         // A target that is not a path.
         let word = line.replace('/', "x");
-        assert_eq!(Sniff::of(word.as_bytes()), Sniff::Maybe);
+        assert_eq!(Sniff::of(word.as_bytes()), maybe);
         assert_eq!(Sniff::of(format!("{word}x").as_bytes()), Sniff::None);
         assert!(is_http_request_line(format!("{line} HTTP/1.1").as_bytes()));
         assert!(!is_http_request_line(line.as_bytes()));

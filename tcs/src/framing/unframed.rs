@@ -2,7 +2,9 @@
 
 use super::{
     Framing,
-    parse::{Detection, FrameError, ParsedFrame, ReadState, Side, Unparsed},
+    error::FrameError,
+    input::{ReadState, Side, Unparsed},
+    parsed::ParsedFrame,
 };
 
 /// The bytes that arrive at once are the message, as with the Python teaching library, and toys.
@@ -79,7 +81,6 @@ pub struct UntilEof;
 
 impl Framing for Raw {
     const PERSISTENT: bool = false;
-    const DETECTION: Detection = Detection::AtOnce;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_complete = match input.side() {

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     Address, ConnectionInfo, Peer, Result,
-    limit::min_frame_len,
+    framing::Framing as _,
+    limit::assert_parameters,
     protocol::ServerProtocol,
     runtime::{Instead, inside_runtime},
 };
@@ -355,7 +356,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Checks the settings. Returns the state that the connections share.
     fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
-        self.settings.check(min_frame_len::<P::Framing>())?;
+        const {
+            assert_parameters::<P::Framing>();
+        }
+        self.settings.check(P::Framing::MIN_FRAME_LEN)?;
         let shared = Shared::new(self.protocol, self.settings.limits, M::IS_ONCE);
         Ok((Arc::new(shared), self.settings))
     }

@@ -228,7 +228,7 @@ struct Paired {
 impl Framing for Paired {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') else {
-            return input.unfinished();
+            return input.incomplete();
         };
         let Some(written) = self.written.checked_sub(1) else {
             return Err(FrameError::malformed("no request was written"));

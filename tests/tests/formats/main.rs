@@ -4,3 +4,4 @@ mod escapes;
 mod formats;
 mod nesting;
 mod operations_evolve;
+mod replies_that_panic;

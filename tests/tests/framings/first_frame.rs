@@ -49,7 +49,7 @@ fn complete_message_that_begins_nothing_else_waits_for_nothing() {
     is_message::<Lines>(b"PROXY TCP4\n", b"");
     is_message::<Lines>(format!("GET /{}\n", "a".repeat(600)).as_bytes(), b"");
     is_message::<Semicolons>(b"SSH-2.0;", b"");
-    is_message::<Prefixed<u8>>(b"\x16\x03\x01\x02\0\x01 is not a hello.. ", b"");
+    is_message::<Prefixed<1>>(b"\x16\x03\x01\x02\0\x01 is not a hello.. ", b"");
     // So little begins everything.
     is_message::<Fixed<1>>(b"G", b"");
     is_message::<Fixed<1>>(b"\r", b"");
@@ -61,7 +61,7 @@ fn complete_message_that_begins_nothing_else_waits_for_nothing() {
     // Only the first message is looked at.
     let (found, error) = read::<Lines>(Side::Server, &[b"a\nSSH-2.0-a\n"], 1 << 20);
     assert_eq!((found.len(), error), (2, None));
-    let (found, error) = read::<Prefixed<u8>>(Side::Server, &[b"\x01aSSH-2.0-a"], 1 << 20);
+    let (found, error) = read::<Prefixed<1>>(Side::Server, &[b"\x01aSSH-2.0-a"], 1 << 20);
     assert_eq!((found.len(), error.is_some()), (1, true));
     assert_ne!(
         error.expect("83 bytes do not follow").to_string(),

@@ -11,9 +11,8 @@ use proptest::prelude::*;
 use tcs::{
     ConcurrentServer,
     framing::{
-        CrlfLines, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings, Prefixed, Raw,
-        Side, UntilEof,
-        prefix::{IncludesHeader, LittleEndian},
+        CrlfLines, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN, LengthPrefixed,
+        Lines, Netstrings, Prefixed, Raw, Side, UntilEof,
     },
     server::Requests,
 };
@@ -268,11 +267,11 @@ on! {
     fixed_5: Fixed<5>, are_recognised_in_pieces, execute_nothing_in_pieces;
     fixed_16: Fixed<16>, are_recognised_in_pieces, execute_nothing_in_pieces;
     netstrings: Netstrings, are_recognised_in_pieces, execute_nothing_in_pieces;
-    prefixed_u8: Prefixed<u8>, are_recognised_in_pieces, execute_nothing_in_pieces;
-    prefixed_u16: Prefixed<u16>, are_recognised_in_pieces, execute_nothing_in_pieces;
-    prefixed_u16_little_whole: Prefixed<u16, LittleEndian, IncludesHeader>,
+    prefixed_u8: Prefixed<1>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    prefixed_u16: Prefixed<2>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    prefixed_u16_little_whole: Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>,
         are_recognised_in_pieces, execute_nothing_in_pieces;
-    prefixed_u32: Prefixed<u32>, are_recognised_in_pieces, execute_nothing_in_pieces;
+    prefixed_u32: Prefixed<4>, are_recognised_in_pieces, execute_nothing_in_pieces;
     until_eof: UntilEof, are_recognised_in_pieces, execute_nothing_in_pieces;
     own: Growing, are_recognised_in_pieces, execute_nothing_in_pieces;
     // What arrives at once is its message, so it depends on the pieces by definition.

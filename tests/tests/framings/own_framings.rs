@@ -33,12 +33,12 @@ impl Framing for Growing {
 }
 
 impl Framing for OptedOut {
-    const DETECTS_OTHER_PROTOCOLS: bool = false;
+    const DETECTION: tcs::framing::Detection = tcs::framing::Detection::OFF;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match input.bytes().iter().position(|byte| *byte == b'\n') {
             Some(end) => Ok(Some(ParsedFrame::message(0..end, end + 1))),
-            None => input.unfinished(),
+            None => input.incomplete(),
         }
     }
 
@@ -50,7 +50,7 @@ impl Framing for OptedOut {
 
 fn sized(input: Unparsed<'_>, size: usize) -> Result<Option<ParsedFrame>, FrameError> {
     if input.bytes().len() < size {
-        return input.unfinished();
+        return input.incomplete();
     }
     Ok(Some(ParsedFrame::message(0..size, size)))
 }

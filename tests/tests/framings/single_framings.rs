@@ -6,9 +6,8 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
     client::ConnectOptions,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
-        prefix::{BigEndian, IncludesHeader},
+        CrlfLines, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LengthPrefixed, Lines,
+        Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -151,17 +150,17 @@ fn length_says_at_most_what_it_can() {
             .find(|length| write_one::<F>(&vec![0; length + 1]).is_err())
             .expect("there is a limit")
     }
-    assert_eq!(longest::<Prefixed<u8>>(), 255);
-    assert_eq!(longest::<Prefixed<u8, BigEndian, IncludesHeader>>(), 254);
-    let error = write_one::<Prefixed<u8>>(&[0; 256]).expect_err("it is too long");
+    assert_eq!(longest::<Prefixed<1>>(), 255);
+    assert_eq!(longest::<Prefixed<1, INCLUDES_HEADER>>(), 254);
+    let error = write_one::<Prefixed<1>>(&[0; 256]).expect_err("it is too long");
     assert_eq!(
         error.to_string(),
         "a message of 256 bytes exceeds the 255 that a length of 8 bits can say"
     );
-    assert!(write_one::<Prefixed<u16>>(&vec![0; 65_535]).is_ok());
-    assert!(write_one::<Prefixed<u16>>(&vec![0; 65_536]).is_err());
-    assert!(write_one::<Prefixed<u16, BigEndian, IncludesHeader>>(&vec![0; 65_533]).is_ok());
-    assert!(write_one::<Prefixed<u16, BigEndian, IncludesHeader>>(&vec![0; 65_534]).is_err());
+    assert!(write_one::<Prefixed<2>>(&vec![0; 65_535]).is_ok());
+    assert!(write_one::<Prefixed<2>>(&vec![0; 65_536]).is_err());
+    assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_533]).is_ok());
+    assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_534]).is_err());
 }
 
 #[test]

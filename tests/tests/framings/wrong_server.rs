@@ -37,8 +37,8 @@ async fn client_is_told_what_its_server_speaks() {
     let http = b"HTTP/1.1 400 Bad Request\r\n\r\n";
     for error in [
         error_of::<LengthPrefixed>(http).await,
-        error_of::<Prefixed<u32>>(http).await,
-        error_of::<Prefixed<u16>>(http).await,
+        error_of::<Prefixed<4>>(http).await,
+        error_of::<Prefixed<2>>(http).await,
         error_of::<Netstrings>(http).await,
     ] {
         assert!(error.ends_with("; that looks like HTTP"), "{error}");
@@ -66,8 +66,8 @@ async fn heard_by_all(bytes: &'static [u8]) -> Vec<String> {
         error_of::<Semicolons>(bytes).await,
         error_of::<Delimited<{ delimiter(b" ") }>>(bytes).await,
         error_of::<Fixed<4>>(bytes).await,
-        error_of::<Prefixed<u8>>(bytes).await,
-        error_of::<Prefixed<u16>>(bytes).await,
+        error_of::<Prefixed<1>>(bytes).await,
+        error_of::<Prefixed<2>>(bytes).await,
         error_of::<Netstrings>(bytes).await,
         error_of::<Raw>(bytes).await,
         error_of::<UntilEof>(bytes).await,
@@ -113,8 +113,8 @@ fn what_a_server_says_to_another_client_is_no_reply_in_pieces() {
         is_no_reply_in_pieces::<Semicolons>(said, error);
         is_no_reply_in_pieces::<Delimited<{ delimiter(b" ") }>>(said, error);
         is_no_reply_in_pieces::<Fixed<4>>(said, error);
-        is_no_reply_in_pieces::<Prefixed<u8>>(said, error);
-        is_no_reply_in_pieces::<Prefixed<u16>>(said, error);
+        is_no_reply_in_pieces::<Prefixed<1>>(said, error);
+        is_no_reply_in_pieces::<Prefixed<2>>(said, error);
         is_no_reply_in_pieces::<Netstrings>(said, error);
         is_no_reply_in_pieces::<Raw>(said, error);
         is_no_reply_in_pieces::<UntilEof>(said, error);

@@ -7,9 +7,9 @@ use tcs::{
     __private::FirstFrame,
     Rejection, RejectionKind,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameKind, Framing, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
-        prefix::{IncludesHeader, LittleEndian},
+        CrlfLines, Delimited, Fixed, FrameKind, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
+        LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed,
+        UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -64,13 +64,13 @@ fn netstrings_does_as_specified() {
 
 #[test]
 fn prefixed_does_as_specified() {
-    run_vectors::<Prefixed<u32>>("Prefixed u32", 14);
-    run_vectors::<Prefixed<u16, LittleEndian>>("Prefixed u16 LittleEndian", 10);
-    run_vectors::<Prefixed<u16, LittleEndian, IncludesHeader>>(
+    run_vectors::<Prefixed<4>>("Prefixed u32", 14);
+    run_vectors::<Prefixed<2, LITTLE_ENDIAN>>("Prefixed u16 LittleEndian", 10);
+    run_vectors::<Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>>(
         "Prefixed u16 LittleEndian IncludesHeader",
         8,
     );
-    run_vectors::<Prefixed<u8>>("Prefixed u8", 3);
+    run_vectors::<Prefixed<1>>("Prefixed u8", 3);
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn frame_shown(frame: &ParsedFrame, bytes: &[u8]) -> Option<String> {
     match frame.kind() {
         FrameKind::Message => Some(format!("message {}", shown(&bytes[payload]))),
         FrameKind::Control(kind) => Some(format!("control {kind:02x} {}", shown(&bytes[payload]))),
-        FrameKind::TooLarge => Some(format!("skip {}", payload.len())),
+        FrameKind::TooLarge(length) => Some(format!("skip {length}")),
         FrameKind::Skip => None,
         other => panic!("no vector has frames of the kind {other:?}"),
     }

@@ -2,7 +2,7 @@
 
 use tcs::{
     client_protocol,
-    framing::{CrlfLines, Delimited, Fixed, Netstrings, Prefixed, UntilEof, delimiter, prefix::{BigEndian, ExcludesHeader, IncludesHeader, LittleEndian}},
+    framing::{CrlfLines, Delimited, Fixed, INCLUDES_HEADER, LITTLE_ENDIAN, Netstrings, Prefixed, UntilEof, delimiter},
     server_protocol,
 };
 
@@ -39,23 +39,23 @@ fn strings(request: &str) -> &str {
     request
 }
 
-#[server_protocol(Plain4, framing = Prefixed<u32>)]
+#[server_protocol(Plain4, framing = Prefixed<4>)]
 fn plain(request: &[u8]) -> &[u8] {
     request
 }
 
-#[server_protocol(framing = Prefixed<u16, LittleEndian>)]
+#[server_protocol(framing = Prefixed<2, LITTLE_ENDIAN>)]
 fn little(request: &[u8]) -> &[u8] {
     request
 }
 
-#[server_protocol(framing = Prefixed<u8, BigEndian, IncludesHeader>)]
+#[server_protocol(framing = Prefixed<1, INCLUDES_HEADER>)]
 fn counted(request: &[u8]) -> &[u8] {
     request
 }
 
 /// With a type parameter, which a framing cannot name.
-#[server_protocol(framing = Prefixed<u8, BigEndian, ExcludesHeader>)]
+#[server_protocol(framing = Prefixed<1>)]
 fn stated<T: ToString + Send + Sync + 'static>(request: u8, #[state] state: &T) -> String {
     format!("{request} {}", state.to_string())
 }

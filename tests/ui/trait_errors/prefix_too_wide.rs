@@ -1,6 +1,6 @@
 use tcs::{framing::Prefixed, server_protocol};
 
-#[server_protocol(framing = Prefixed<u64>)]
+#[server_protocol(framing = Prefixed<8>)]
 fn greet(name: &str) -> String {
     name.to_owned()
 }

@@ -2,25 +2,22 @@
 
 use std::{
     future::poll_fn,
-    mem::{replace, take},
+    mem::replace,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     super::{
-        fault::{Fault, OUT_OF_STEP},
-        timer::LONGEST,
-        wire::{Awaited, Failed, Wire, write_threshold},
+        batching::write_threshold,
+        fault::Fault,
+        timer::Ticker,
+        wire::{Awaited, Failed, Wire},
     },
-    shared::{Shared, State, ticks_in},
+    shared::{Lifecycle, Shared, State},
 };
 use crate::{Error, framing::Framing};
 
@@ -29,45 +26,46 @@ use crate::{Error, framing::Framing};
 pub(super) struct Driver<F: Framing, S> {
     shared: Arc<Shared<F>>,
     wire: Wire<S>,
+    phase: Phase,
     /// The callers to be woken once the state is unlocked.
     wakers: Vec<Waker>,
-    /// Whether nothing was read yet.
-    is_new: bool,
-    /// Whether something has arrived that was not handed out.
-    has_replies: bool,
-    /// Whether it has let callers run that may have further requests.
-    has_yielded: bool,
-    /// The time between two ticks: an eighth of the reply timeout, but at least a millisecond.
-    period: Option<Duration>,
     /// Ends calls that are late. It runs while slots are in use, so that a call reads no clock.
-    ticker: Option<Interval>,
+    ticker: Option<Ticker>,
 }
 
-/// What the driver does after it has handed out replies.
+/// What the driver does next. Each turn of [`Driver::poll`] does one phase, and sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// It sends, and is woken when there is a request.
-    Listen,
-    /// It goes on to send what could not be sent at once.
-    Send,
-    /// It lets the callers run that it has woken.
-    Yield,
+enum Phase {
+    /// Nothing is left of what was read. It reads, and hands out what arrives. If callers got replies,
+    /// `Take` is next. Otherwise it takes the queued requests, and waits if nothing has arrived.
+    Read,
+    /// Replies are left. It hands them out. If callers got some, `Take` is next, otherwise `Read`.
+    HandOut,
+    /// Callers that got replies have run. It takes their requests before it hands out more. `HandOut`
+    /// or `Read` is next.
+    Take,
+}
+
+impl Phase {
+    /// Returns the phase in which what is left of the last read comes first.
+    const fn after<S>(wire: &Wire<S>) -> Self {
+        if wire.replies.is_drained() {
+            Self::Read
+        } else {
+            Self::HandOut
+        }
+    }
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     pub(super) fn new(shared: Arc<Shared<F>>, wire: Wire<S>) -> Self {
-        let limit = shared.options.reply_timeout;
-        let period = limit.map(|limit| limit / ticks_in(limit));
+        let ticker = shared.options.reply_timeout.map(Ticker::new);
         Self {
             shared,
+            phase: Phase::after(&wire),
             wire,
             wakers: Vec::new(),
-            is_new: true,
-            // What the connection has left in its buffer.
-            has_replies: true,
-            has_yielded: false,
-            period: period.map(|period| period.clamp(Duration::from_millis(1), LONGEST)),
-            ticker: None,
+            ticker,
         }
     }
 
@@ -83,78 +81,80 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     /// Reads, hands out what has arrived, and writes what was queued, until it would have to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
         loop {
-            // Hand out what has arrived before reading more, but read before sending: a message that is
-            // already there must not pass for a reply. Only what a full buffer leaves in the socket can.
-            let reads = take(&mut self.is_new) || !self.has_replies;
-            self.has_replies |= reads && self.wire.poll_read(cx).is_ready();
-            let is_idle = reads && !self.has_replies;
-            let step = match self.serve_callers(cx) {
-                Ok(step) => step,
+            // Read before sending: a message that is already there must not pass for a reply. Only what a
+            // full buffer leaves in the socket can.
+            if self.wire.replies.is_drained() {
+                let _: Poll<()> = self.wire.poll_read(cx);
+            }
+            let has_arrived = !self.wire.replies.is_drained();
+            let was_sending = self.wire.requests.waiting() > 0;
+            match self.serve_callers(cx) {
+                Ok(next) => self.phase = next,
                 Err(Failed) => return Poll::Ready(Failed),
-            };
-            self.wake();
-            if step == Step::Yield {
+            }
+            wake(&mut self.wakers);
+            if self.phase == Phase::Take {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             // If sending has failed, the server may have said why before it closed. So reading goes on.
-            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.queue.waiting() == 0;
-            if is_idle && (step == Step::Listen || !is_sent) {
+            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.requests.waiting() == 0;
+            // Requests that were queued while others were sent could not be taken before.
+            let can_take = was_sending && is_sent;
+            if !has_arrived && !can_take {
                 return self.wire.poll_unsendable(cx);
             }
         }
     }
 
-    /// Hands out replies that have arrived, and takes the requests that are queued.
-    fn serve_callers(&mut self, cx: &Context<'_>) -> Result<Step, Failed> {
+    /// Does the part of the phase that needs the lock. Returns the next phase.
+    fn serve_callers(&mut self, cx: &Context<'_>) -> Result<Phase, Failed> {
         let Self { shared, wire, .. } = self;
         // Declared before the guard, so that it is dropped without the lock.
         let mut waker = Some(cx.waker().clone());
         let mut guard = shared.lock();
         let state = &mut *guard;
-        if state.is_out_of_step {
-            return Err(wire.fail(Fault::Broken(OUT_OF_STEP)));
+        if let Some(reason) = state.end_reason() {
+            return Err(wire.fail(Fault::Broken(reason)));
         }
-        // The callers that ran meanwhile have queued requests. Send those before handing out more
-        // replies.
-        let has_requests = self.has_yielded && state.queue.waiting() > 0;
-        if self.has_replies && !has_requests {
-            self.has_replies = hand_out(shared, state, wire, &mut self.wakers)?;
-            if !self.has_replies && wire.has_ended() {
-                return Err(wire.fail_ended());
+        if self.phase != Phase::Take && !wire.replies.is_drained() {
+            hand_out(shared, state, wire, &mut self.wakers)?;
+        }
+        if wire.replies.is_drained() && wire.replies.have_ended() {
+            return Err(wire.fail_ended());
+        }
+        let next = match self.phase {
+            // Callers that just got replies often ask again at once. Let them run, so that their
+            // requests join this write.
+            Phase::Read | Phase::HandOut if state.slots.settled() > 0 => Phase::Take,
+            Phase::HandOut => Phase::after(wire),
+            Phase::Read | Phase::Take => {
+                if wire.requests.waiting() == 0 && state.queue.waiting() > 0 {
+                    wire.requests.take(&mut state.queue);
+                }
+                Phase::after(wire)
             }
-        }
-        if state.is_closed && state.slots.oldest_start().is_none() {
-            return Err(wire.fail(Fault::Broken("all its handles are gone")));
-        }
-        let step = if wire.queue.waiting() > 0 {
-            Step::Send
-        } else if state.slots.settled() > 0 && !self.has_yielded {
-            // Callers that just got replies often ask again at once. Yield, so that their requests join
-            // this write.
-            Step::Yield
-        } else {
-            Step::Listen
         };
-        self.has_yielded = step == Step::Yield;
-        if step == Step::Listen && state.queue.waiting() > 0 {
-            wire.queue.take(&mut state.queue);
-        }
         // Also while it sends: the server may never read again, and then calls need the timer, and
         // the last handle the end.
-        let listens = step != Step::Yield;
+        let listens = next != Phase::Take;
         let former = replace(&mut state.driver, waker.take_if(|_| listens));
-        if self.ticker.is_none() && state.slots.len() > 0 {
-            self.ticker = self.period.map(new_ticker);
+        if let Some(ticker) = &mut self.ticker
+            && state.slots.len() > 0
+        {
+            ticker.start();
         }
         shared.unlock(guard);
         drop(former);
-        Ok(step)
+        Ok(next)
     }
 
     /// Ends calls that are late.
     fn poll_ticks(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
-        while let Some(ticker) = &mut self.ticker {
+        let Some(ticker) = &mut self.ticker else {
+            return Poll::Pending;
+        };
+        loop {
             ready!(ticker.poll_tick(cx));
             let mut state = self.shared.lock();
             if !state.slots.tick(&mut self.wakers) {
@@ -162,63 +162,50 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 return Poll::Ready(self.wire.fail(Fault::TimedOut(limit)));
             }
             if state.slots.len() == 0 {
-                self.ticker = None;
+                ticker.stop();
             }
             drop(state);
-            self.wake();
+            wake(&mut self.wakers);
         }
-        Poll::Pending
     }
 }
 
-/// Settles calls with what has arrived. Returns `true` if it has stopped before the end.
+/// Settles calls with what has arrived, for a quarter of the bytes in flight at a time.
 #[inline]
 fn hand_out<F: Framing, S>(
     shared: &Shared<F>,
     state: &mut State<F>,
     wire: &mut Wire<S>,
     wakers: &mut Vec<Waker>,
-) -> Result<bool, Failed> {
+) -> Result<(), Failed> {
     let (peer, limit) = (&shared.peer, shared.options.max_frame_len);
     state.slots.note_arrival();
-    let sent = wire.queue.sent();
+    let sent = wire.requests.start();
     let mut oldest = state.slots.oldest_start();
     let begin = oldest.unwrap_or(sent);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
-    while let Some(incoming) =
-        wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
+    // After that, these callers can send again while the others still wait.
+    while oldest.is_none_or(|oldest| oldest < enough)
+        && let Some(incoming) =
+            wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
     {
         match incoming.into_range(peer, limit) {
             Ok(message) => {
-                let reply = wire.message(message);
+                let reply = wire.replies.message(message);
                 let no_memory = || Error::too_large(peer, reply.len(), limit);
                 state.slots.reply(reply, wakers, no_memory);
             }
             Err(error) => state.slots.fail(error, wakers),
         }
         oldest = state.slots.oldest_start();
-        if oldest.is_some_and(|oldest| oldest >= enough) {
-            // So that these callers can send again while the others still wait.
-            return Ok(true);
-        }
     }
-    Ok(false)
+    Ok(())
 }
 
-/// Creates a timer whose first tick is a period from now.
-fn new_ticker(period: Duration) -> Interval {
-    let mut ticker = interval_at(Instant::now() + period, period);
-    // After a pause of the whole process, calls get that time in addition.
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker
-}
-
-impl<F: Framing, S> Driver<F, S> {
-    fn wake(&mut self) {
-        for waker in self.wakers.drain(..) {
-            // A waker that panics must not keep the others from their replies.
-            drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
-        }
+fn wake(wakers: &mut Vec<Waker>) {
+    for waker in wakers.drain(..) {
+        // A waker that panics must not keep the others from their replies.
+        drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
     }
 }
 
@@ -229,13 +216,13 @@ impl<F: Framing, S> Drop for Driver<F, S> {
         let dead = wire.dead(Fault::Broken("the task that serves it was ended"));
         let mut state = shared.lock();
         while let Some(start) = state.slots.oldest_start() {
-            let error = dead.error_of(start, &shared.peer);
+            let error = dead.error_of(Some(start), &shared.peer);
             state.slots.fail(error, &mut self.wakers);
         }
         state.queue.clear();
-        state.dead = Some(dead);
+        state.lifecycle = Lifecycle::Dead(dead);
         drop(state);
-        self.wake();
+        wake(&mut self.wakers);
         // The caller that has the turn passes it on, so that each of them finds the connection dead.
         self.shared.room.notify_one();
     }

@@ -11,7 +11,11 @@ use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{driver::Driver, shared::Shared};
+use self::{
+    driver::Driver,
+    shared::{Lifecycle, Shared},
+    slots::Reply,
+};
 use super::connection::Connection;
 use crate::{
     Error, Peer, Result,
@@ -129,9 +133,9 @@ impl<F: Framing> Channel<F> {
     where
         P: CallOwned<Framing = F>,
     {
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
-        P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(self.peer(), source))
+        let reply = self.reply_to::<P>(request).await?;
+        let frame = Frame::new(reply.bytes());
+        P::decode_owned(frame).map_err(|source| Error::decode(self.peer(), source))
     }
 
     /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply.
@@ -167,10 +171,10 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
+        let reply = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        decode_bytes::<P::Format, _>(self.peer(), &reply.0, &mut scratch).map(process)
+        self.decode::<P::Format, _>(&reply, &mut scratch)
+            .map(process)
     }
 
     /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
@@ -186,12 +190,11 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
+        let reply = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        decode_bytes::<P::Format, _>(self.peer(), &reply.0, &mut scratch)
+        self.decode::<P::Format, _>(&reply, &mut scratch)
             .and_then(|reply| process(reply).ok_or_else(|| Error::wrong_operation(self.peer())))
-            .inspect_err(|_| self.handle.0.end_out_of_step())
+            .inspect_err(|_| self.handle.0.end(Lifecycle::OutOfStep))
     }
 
     /// Sends the request of `protocol`, and returns what the protocol makes of the reply.
@@ -207,16 +210,41 @@ impl<F: Framing> Channel<F> {
     where
         P: ClientProtocol<Framing = F>,
     {
+        if P::HAS_GREETING {
+            self.handle.0.check_greeted()?;
+        }
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
+        let reply = self.handle.0.round_trip(request).await?;
         let mut scratch = Vec::new();
-        let decoded = decode_bytes::<P::Format, _>(self.peer(), &reply.0, &mut scratch)?;
+        let decoded = self.decode::<P::Format, _>(&reply, &mut scratch)?;
         Ok(protocol.process_reply(self.peer(), decoded).await)
     }
 
     /// Returns the server's end of the connection.
     pub fn peer(&self) -> &Peer {
         &self.handle.0.peer
+    }
+
+    /// Sends a request of the protocol `P` and returns its reply.
+    async fn reply_to<P>(&self, request: P::Request<'_>) -> Result<Reply>
+    where
+        P: CallContract<Framing = F>,
+    {
+        if P::HAS_GREETING {
+            self.handle.0.check_greeted()?;
+        }
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        self.handle.0.round_trip(request).await
+    }
+
+    /// Decodes a reply, which may also borrow what its format writes to `scratch`.
+    fn decode<'a, Format, T: Decode<'a, Format>>(
+        &self,
+        reply: &'a Reply,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<T> {
+        let frame = Frame::new(reply.bytes()).with_scratch(scratch);
+        T::decode(frame).map_err(|source| Error::decode(self.peer(), source))
     }
 }
 
@@ -256,7 +284,7 @@ where
             ..
         } = self;
         let wire = wire.map_err(|dead| dead.fault.later_error(&peer))?;
-        let written = wire.queue.written();
+        let written = wire.requests.end();
         let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, written));
         let driver = Driver::new(Arc::clone(&shared), wire);
         tokio::spawn(driver.run());
@@ -264,15 +292,6 @@ where
             handle: Arc::new(Handle(shared)),
         })
     }
-}
-
-/// Decodes a reply, which may also borrow what its format writes to `scratch`.
-fn decode_bytes<'a, Format, T: Decode<'a, Format>>(
-    peer: &Peer,
-    frame: &'a [u8],
-    scratch: &'a mut Vec<u8>,
-) -> Result<T> {
-    T::decode(Frame::new(frame).with_scratch(scratch)).map_err(|source| Error::decode(peer, source))
 }
 
 impl<F: Framing> Clone for Channel<F> {
@@ -285,7 +304,7 @@ impl<F: Framing> Clone for Channel<F> {
 
 impl<F: Framing> Drop for Handle<F> {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.end(Lifecycle::Released);
     }
 }
 

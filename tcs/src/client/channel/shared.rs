@@ -3,22 +3,25 @@
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     task::Waker,
-    time::Duration,
 };
 
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
-    super::{fault::Dead, options::ConnectOptions, wire::SendQueue},
+    super::{
+        batching::CHANNEL_FULL,
+        fault::{Dead, OUT_OF_STEP},
+        options::ConnectOptions,
+        timer::ticks_in,
+        wire::RequestQueue,
+    },
     slots::Slots,
 };
 use crate::{
-    Error, Peer,
+    Error, Peer, Result,
+    format::EncodeError,
     framing::{FirstFrame, Framing},
 };
-
-/// If this many bytes wait to be sent, callers wait for room.
-const QUEUED: usize = 1 << 20;
 
 /// What the callers of a channel and its driver share.
 #[derive(Debug)]
@@ -39,22 +42,23 @@ pub(super) struct State<F> {
     /// The framing of both directions: callers write with it, and the driver reads.
     pub(super) framing: FirstFrame<F>,
     /// The requests that the driver has not taken yet.
-    pub(super) queue: SendQueue,
+    pub(super) queue: RequestQueue,
     pub(super) slots: Slots,
     /// The waker of the driver, if it waits for a request.
     pub(super) driver: Option<Waker>,
-    /// Why nothing can be asked any more.
-    pub(super) dead: Option<Dead>,
-    /// Whether the last handle was dropped.
-    pub(super) is_closed: bool,
-    /// Whether a reply was not that of the operation that was called.
-    pub(super) is_out_of_step: bool,
+    pub(super) lifecycle: Lifecycle,
 }
 
-/// Returns the number of ticks of the driver's timer in a reply timeout: eight, but at most one for
-/// each millisecond, which is as exact as a timer is.
-pub(super) fn ticks_in(limit: Duration) -> u32 {
-    u32::try_from(limit.as_millis()).map_or(8, |millis| millis.clamp(1, 8))
+/// Whether the channel can be used.
+#[derive(Debug)]
+pub(super) enum Lifecycle {
+    Open,
+    /// The last handle was dropped. The connection ends once all requests are answered.
+    Released,
+    /// A reply was not that of the operation that was called. The connection ends at once.
+    OutOfStep,
+    /// The driver has ended.
+    Dead(Dead),
 }
 
 impl<F: Framing> Shared<F> {
@@ -74,29 +78,33 @@ impl<F: Framing> Shared<F> {
             room: Notify::new(),
             state: Mutex::new(State {
                 framing,
-                queue: SendQueue::new(written),
+                queue: RequestQueue::new(written),
                 slots: Slots::new(ticks),
                 driver: None,
-                dead: None,
-                is_closed: false,
-                is_out_of_step: false,
+                lifecycle: Lifecycle::Open,
             }),
         }
     }
 
-    /// Tells the driver that the last handle was dropped.
-    pub(super) fn close(&self) {
-        let mut state = self.lock();
-        state.is_closed = true;
-        Self::unlock_and_wake_driver(state);
+    /// Returns an error if the greeting of the server was not received.
+    pub(super) fn check_greeted(&self) -> Result<()> {
+        if self.is_greeted {
+            return Ok(());
+        }
+        let source = EncodeError::new(
+            "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
+             the connection",
+        );
+        Err(Error::encode(source))
     }
 
-    /// Tells the driver that a reply was not that of its operation.
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    /// Ends an open channel, and tells the driver why.
     #[cold]
-    pub(super) fn end_out_of_step(&self) {
+    pub(super) fn end(&self, reason: Lifecycle) {
         let mut state = self.lock();
-        state.is_out_of_step = true;
+        if matches!(state.lifecycle, Lifecycle::Open) {
+            state.lifecycle = reason;
+        }
         Self::unlock_and_wake_driver(state);
     }
 
@@ -121,6 +129,7 @@ impl<F: Framing> Shared<F> {
 
     /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "INLINE_UNLOCK")]
     pub(super) fn unlock(&self, state: MutexGuard<'_, State<F>>) {
         let is_offer = self.is_waited_for() && state.has_room(&self.options);
         drop(state);
@@ -155,7 +164,19 @@ impl<F: Framing> Shared<F> {
 impl<F> State<F> {
     #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
-        self.slots.len() < options.max_in_flight && self.queue.waiting() < QUEUED
+        self.slots.len() < options.max_in_flight && self.queue.waiting() < CHANNEL_FULL
+    }
+
+    /// Returns why the driver must end, if the callers have ended the channel.
+    #[inline]
+    pub(super) fn end_reason(&self) -> Option<&'static str> {
+        match self.lifecycle {
+            Lifecycle::Released if self.slots.oldest_start().is_none() => {
+                Some("all its handles are gone")
+            }
+            Lifecycle::OutOfStep => Some(OUT_OF_STEP),
+            Lifecycle::Open | Lifecycle::Released | Lifecycle::Dead(_) => None,
+        }
     }
 }
 
@@ -201,7 +222,7 @@ mod tests {
             Ok(())
         };
         {
-            let mut call = pin!(shared.round_trip(false, request));
+            let mut call = pin!(shared.round_trip(request));
             for number in 0..3 {
                 let waker = Waker::from(Arc::new(Waiter {
                     shared: Arc::clone(&shared),

@@ -22,7 +22,7 @@ pub(super) struct Slots {
     free: usize,
     /// The call whose reply is the next to come.
     oldest: usize,
-    /// The call whose reply is the last to come. Only valid if `oldest` is.
+    /// The call whose reply is the last to come.
     newest: usize,
     /// The number of slots in use.
     used: usize,
@@ -41,7 +41,7 @@ pub(super) struct Slots {
 #[repr(align(64))]
 struct Slot {
     stage: Stage,
-    /// The result of a settled call. Until then a buffer for the reply.
+    /// The buffer that the reply is copied to, or the error of the call.
     result: Result<Vec<u8>, Error>,
     waker: Option<Waker>,
     /// The position of its request.
@@ -83,6 +83,7 @@ impl Slots {
 
     /// Adds a call whose request begins at `start`. Returns the number of its slot.
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "INLINE_OPEN")]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
         let mut number = self.free;
         match self.list.get_mut(number) {
@@ -97,10 +98,9 @@ impl Slots {
             None => number = self.add(start, waker),
         }
         self.used += 1;
-        if self.oldest == NONE {
-            self.oldest = number;
-        } else if let Some(newest) = self.list.get_mut(self.newest) {
-            newest.next = number;
+        match self.list.get_mut(self.newest) {
+            Some(newest) => newest.next = number,
+            None => self.oldest = number,
         }
         self.newest = number;
         number
@@ -121,6 +121,7 @@ impl Slots {
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "INLINE_COLLECT")]
     pub(super) fn collect(
         &mut self,
         number: usize,
@@ -209,6 +210,9 @@ impl Slots {
         let number = self.oldest;
         let slot = self.list.get_mut(number)?;
         self.oldest = slot.next;
+        if self.oldest == NONE {
+            self.newest = NONE;
+        }
         if slot.stage == Stage::Abandoned {
             self.release(number);
             return None;
@@ -285,12 +289,16 @@ thread_local! {
 
 /// The bytes of a reply. When it is dropped, its buffer becomes the spare one of the thread.
 #[derive(Debug)]
-pub(super) struct Reply(pub(super) Vec<u8>);
+pub(super) struct Reply(Vec<u8>);
 
 impl Reply {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Takes the spare buffer of the thread, which is empty if there is none.
     #[inline]
-    pub(super) fn take_spare() -> Vec<u8> {
+    fn take_spare() -> Vec<u8> {
         SPARE.try_with(Cell::take).unwrap_or_default()
     }
 }

@@ -19,11 +19,21 @@ pub(super) struct Guarded<'g, 'de, T> {
     guard: &'g Guard<'de>,
     /// The number of levels that may follow.
     depth: u32,
-    /// Whether the type asks for a list, a map, or whatever comes. The length is then a claim of the message, and
-    /// not a part of the type.
-    is_open: bool,
+    /// What the type asks for.
+    asked: Asked,
     /// The index of the next element of a list or entry of a map.
     next: usize,
+}
+
+/// What a type asks its deserializer for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// A list, a map, or whatever comes. The length is then a claim of the message, and not a part of the type.
+    Open,
+    /// An `f32`, for which a format may have a larger number.
+    Float,
+    /// A value of any other type.
+    Other,
 }
 
 impl<'g, 'de, T> Guarded<'g, 'de, T> {
@@ -33,7 +43,7 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
             inner,
             guard,
             depth: guard.max_depth,
-            is_open: false,
+            asked: Asked::Other,
             next: 0,
         }
     }
@@ -55,7 +65,7 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
         value: U,
         visit: impl FnOnce(T, Guarded<'g, 'de, U>) -> Result<R, ReadError<E>>,
     ) -> Result<R, E> {
-        if self.is_open {
+        if self.asked == Asked::Open {
             self.guard.claim(count.unwrap_or_default())?;
         }
         let Some(depth) = self.depth.checked_sub(1) else {
@@ -79,10 +89,10 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
 }
 
 macro_rules! deserialize {
-    (is_open: $is_open:literal, $($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
+    ($asked:ident: $($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
-            let visitor = Guarded { is_open: $is_open, ..self.wrap(visitor) };
+            let visitor = Guarded { asked: Asked::$asked, ..self.wrap(visitor) };
             Ok(self.inner.$method($($name,)* visitor)?)
         }
     )+};
@@ -92,13 +102,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
     type Error = ReadError<D::Error>;
 
     deserialize! {
-        is_open: true,
-        deserialize_any(), deserialize_seq(), deserialize_map(),
+        Open: deserialize_any(), deserialize_seq(), deserialize_map(),
     }
 
     deserialize! {
-        is_open: false,
-        deserialize_bool(), deserialize_char(), deserialize_f32(), deserialize_f64(),
+        Float: deserialize_f32(),
+    }
+
+    deserialize! {
+        Other: deserialize_bool(), deserialize_char(), deserialize_f64(),
         deserialize_i8(), deserialize_i16(), deserialize_i32(), deserialize_i64(), deserialize_i128(),
         deserialize_u8(), deserialize_u16(), deserialize_u32(), deserialize_u64(), deserialize_u128(),
         deserialize_str(), deserialize_string(), deserialize_bytes(), deserialize_byte_buf(),
@@ -133,7 +145,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, 'de, V> {
     }
 
     visit! {
-        visit_bool(value: bool), visit_char(value: char), visit_f32(value: f32), visit_f64(value: f64),
+        visit_bool(value: bool), visit_char(value: char), visit_f32(value: f32),
         visit_i8(value: i8), visit_i16(value: i16), visit_i32(value: i32), visit_i64(value: i64),
         visit_u8(value: u8), visit_u16(value: u16), visit_u32(value: u32), visit_u64(value: u64),
         visit_i128(value: i128), visit_u128(value: u128),
@@ -141,11 +153,24 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guarded<'_, 'de, V> {
         visit_byte_buf(value: Vec<u8>), visit_none(), visit_unit(),
     }
 
+    /// Visits a float. serde would round one that is too large for an `f32` to infinity.
+    #[inline]
+    fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
+        #[expect(clippy::cast_possible_truncation, reason = "it is what serde does")]
+        let is_too_large = self.asked == Asked::Float && (value as f32).is_infinite();
+        if is_too_large && value.is_finite() {
+            let reason = format_args!("a number is too large for an `f32`");
+            return Err(self.guard.reject_with(reason));
+        }
+        let visited = self.inner.visit_f64(value);
+        visited.map_err(|error| self.guard.trace.format_error(error))
+    }
+
     /// Visits bytes of the message, as a list of numbers if the type did not ask for bytes. Types with
     /// `#[serde(untagged)]` and the like keep what comes. They would read kept bytes as text, and not as a list.
     #[inline]
     fn visit_borrowed_bytes<E: Error>(self, value: &'de [u8]) -> Result<V::Value, E> {
-        if self.is_open {
+        if self.asked == Asked::Open {
             return self.visit_seq(SeqDeserializer::new(value.iter().copied()));
         }
         let visited = self.inner.visit_borrowed_bytes(value);
@@ -293,8 +318,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Guarded<'_, 'de, A> {
     }
 
     deserialize! {
-        is_open: false,
-        tuple_variant(len: usize),
+        Other: tuple_variant(len: usize),
         struct_variant(fields: &'static [&'static str]),
     }
 }

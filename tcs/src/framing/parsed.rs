@@ -1,0 +1,99 @@
+//! What a framing finds.
+
+use std::ops::Range;
+
+use super::{error::FrameError, input::ReadState};
+
+/// A frame that a framing has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsedFrame {
+    pub(crate) kind: FrameKind,
+    pub(crate) payload: Range<usize>,
+    pub(crate) consumed: usize,
+}
+
+/// The kind of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameKind {
+    /// A request or a reply.
+    Message,
+    /// A control frame of this kind.
+    Control(u8),
+    /// A message of this many bytes, beyond the limit, which is skipped.
+    TooLarge(usize),
+    /// Bytes that are no part of a message.
+    Skip,
+}
+
+impl ParsedFrame {
+    const fn new(kind: FrameKind, payload: Range<usize>, consumed: usize) -> Self {
+        Self {
+            kind,
+            payload,
+            consumed,
+        }
+    }
+
+    /// Creates a message whose bytes are at `payload`. The whole frame has `consumed` bytes.
+    pub const fn message(payload: Range<usize>, consumed: usize) -> Self {
+        Self::new(FrameKind::Message, payload, consumed)
+    }
+
+    /// Creates a control frame of a kind, with its text at `text`. `WIRE.md` has the codes of the
+    /// kinds.
+    pub const fn control(kind: u8, text: Range<usize>, consumed: usize) -> Self {
+        Self::new(FrameKind::Control(kind), text, consumed)
+    }
+
+    /// Creates a message of `length` bytes, beyond the limit.
+    ///
+    /// It is rejected as *too large*, and `consumed` bytes are skipped. They need not have arrived
+    /// yet.
+    pub const fn too_large(length: usize, consumed: usize) -> Self {
+        Self::new(FrameKind::TooLarge(length), 0..0, consumed)
+    }
+
+    /// Creates a frame for `consumed` bytes that are skipped, and are no part of a message.
+    pub const fn skip(consumed: usize) -> Self {
+        Self::new(FrameKind::Skip, 0..0, consumed)
+    }
+
+    /// Returns the kind of the frame.
+    pub const fn kind(&self) -> FrameKind {
+        self.kind
+    }
+
+    /// Returns the place of the message, or of the text of a control frame, without prefix and
+    /// delimiter.
+    pub const fn payload(&self) -> Range<usize> {
+        self.payload.start..self.payload.end
+    }
+
+    /// Returns the length of the whole frame in bytes.
+    pub const fn consumed(&self) -> usize {
+        self.consumed
+    }
+}
+
+/// A message of up to this many times the limit is skipped. A larger one ends the connection.
+pub(super) const SKIPPED: usize = 4;
+
+/// Returns a skipped message of `length` bytes, beyond the limit, or an error if it cannot be
+/// skipped. Its frame would take `consumed` bytes.
+///
+/// Takes the parts of the input: a whole one would have to be put into memory for this call, even
+/// where the call does not happen.
+#[cold]
+pub(super) fn beyond_limit(
+    length: usize,
+    limit: usize,
+    read_state: ReadState,
+    consumed: usize,
+) -> Result<Option<ParsedFrame>, FrameError> {
+    let skippable = length <= limit.saturating_mul(SKIPPED);
+    if skippable && read_state != ReadState::Eof {
+        return Ok(Some(ParsedFrame::too_large(length, consumed)));
+    }
+    Err(FrameError::too_large(length, limit))
+}
