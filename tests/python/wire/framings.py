@@ -134,13 +134,13 @@ class LengthPrefixed(Counted):
 
 
 class Prefixed(Counted):
-    def __init__(self, form, whole=False):
-        self.form, self.width, self.whole = form, struct.calcsize(form), whole
+    def __init__(self, width, order="big", whole=False):
+        self.width, self.order, self.whole = width, order, whole
 
     def write(self, data):
         try:
-            return struct.pack(self.form, len(data) + self.own()) + data
-        except struct.error:
+            return (len(data) + self.own()).to_bytes(self.width, self.order) + data
+        except OverflowError:
             raise Unsendable from None
 
     def own(self):
@@ -149,7 +149,7 @@ class Prefixed(Counted):
     def cut(self, data, reading):
         if len(data) < self.width:
             return wait(data, reading)
-        length = struct.unpack(self.form, data[: self.width])[0] - self.own()
+        length = int.from_bytes(data[: self.width], self.order) - self.own()
         if length < 0:
             raise Broken
         return self.cut_counted(data, reading, self.width, length)
@@ -267,10 +267,11 @@ FRAMINGS = {
     "Delimited CRLF.CRLF": Delimited(b"\r\n.\r\n"),
     "Fixed 4": Fixed(4),
     "Netstrings": Netstrings(),
-    "Prefixed u32": Prefixed(">I"),
-    "Prefixed u16 LittleEndian": Prefixed("<H"),
-    "Prefixed u16 LittleEndian IncludesHeader": Prefixed("<H", whole=True),
-    "Prefixed u8": Prefixed("B"),
+    "Prefixed 1": Prefixed(1),
+    "Prefixed 2 LITTLE_ENDIAN": Prefixed(2, "little"),
+    "Prefixed 2 LITTLE_ENDIAN INCLUDES_HEADER": Prefixed(2, "little", whole=True),
+    "Prefixed 3 LITTLE_ENDIAN": Prefixed(3, "little"),
+    "Prefixed 4": Prefixed(4),
     "UntilEof": UntilEof(),
     "Raw": Raw(),
 }

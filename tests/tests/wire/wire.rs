@@ -64,13 +64,14 @@ fn netstrings_does_as_specified() {
 
 #[test]
 fn prefixed_does_as_specified() {
-    run_vectors::<Prefixed<4>>("Prefixed u32", 14);
-    run_vectors::<Prefixed<2, LITTLE_ENDIAN>>("Prefixed u16 LittleEndian", 10);
+    run_vectors::<Prefixed<4>>("Prefixed 4", 14);
+    run_vectors::<Prefixed<2, LITTLE_ENDIAN>>("Prefixed 2 LITTLE_ENDIAN", 10);
     run_vectors::<Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>>(
-        "Prefixed u16 LittleEndian IncludesHeader",
+        "Prefixed 2 LITTLE_ENDIAN INCLUDES_HEADER",
         8,
     );
-    run_vectors::<Prefixed<1>>("Prefixed u8", 3);
+    run_vectors::<Prefixed<3, LITTLE_ENDIAN>>("Prefixed 3 LITTLE_ENDIAN", 5);
+    run_vectors::<Prefixed<1>>("Prefixed 1", 3);
 }
 
 #[test]
