@@ -12,7 +12,7 @@ use tcs_tests::{
     channel::{Owned, Shout, call, counted_memory, memory, settle},
     client::{Prefixed, ask, chain, hears},
     control, frame,
-    script::serve_with,
+    script::{expects, play, sends, serve_with},
     within,
 };
 use tokio::task::JoinSet;
@@ -155,20 +155,25 @@ async fn reply_of_a_dropped_call_reaches_nobody() {
 
 #[tokio::test]
 async fn reply_is_processed_in_place_or_by_a_protocol() {
-    let (channel, mut peer) = memory(1 << 10);
-    let server = tokio::spawn(async move {
-        for request in ["one", "two", "three"] {
-            assert_eq!(within(peer.ask_back()).await, request);
-        }
-        peer
-    });
+    let (channel, peer) = memory(1 << 10);
+    let server = play(
+        peer,
+        [
+            expects(frame("one")),
+            sends(frame("one")),
+            expects(frame("two")),
+            sends(frame("two")),
+            expects(frame("three")),
+            sends(frame("three")),
+        ],
+    );
     let length = channel.call_with::<Prefixed, _>("one", str::len);
     assert_eq!(within(length).await.expect("a reply"), 3);
     let reply = within(channel.exchange(ask::<LengthPrefixed>("two"))).await;
     assert_eq!(reply.expect("a reply"), "two");
     let reply = within(channel.call_with::<Prefixed, _>("three", str::to_owned)).await;
     assert_eq!(reply.expect("a reply"), "three");
-    drop(within(server).await.expect("it was asked"));
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -247,17 +252,12 @@ impl Framing for Paired {
 #[tokio::test]
 async fn framing_reads_what_it_has_written_requests_for() {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
+    let server = play(RawPeer::over(far), [expects("one\n"), sends("1\n")]);
     let channel = Connection::<Paired, _>::over(near).into_channel();
     let channel = channel.expect("a runtime");
-    let server = tokio::spawn(async move {
-        assert_eq!(within(peer.receive(4)).await, b"one\n");
-        within(peer.send("1\n")).await;
-        peer
-    });
     let reply = within(channel.exchange(ask::<Paired>("one"))).await;
     assert_eq!(reply.expect("a reply"), "1");
-    drop(within(server).await.expect("it was asked"));
+    server.finished().await;
 }
 
 #[tokio::test]

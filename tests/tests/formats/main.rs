@@ -1,6 +1,6 @@
 //! What the formats promise.
 
 mod escapes;
-mod formats;
+mod every_format;
 mod nesting;
 mod operations_evolve;
