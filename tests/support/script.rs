@@ -170,9 +170,12 @@ impl Step {
         match self {
             Self::Expect(bytes) => {
                 let received = peer.receive_up_to(bytes.len()).await;
-                let [received, expected] =
-                    [&received, &bytes].map(|bytes| bytes.escape_ascii().to_string());
-                assert_eq!(received, expected, "{place}");
+                assert!(
+                    received == bytes,
+                    "{place}: `{}` instead of `{}`",
+                    received.escape_ascii(),
+                    bytes.escape_ascii()
+                );
             }
             Self::ExpectEnd => {
                 let received = peer.receive_up_to(1).await;

@@ -93,7 +93,7 @@ async fn callers_ask_again_before_all_replies_are_read() {
     within(peer.receive(5 * CALLERS)).await;
     assert_eq!(writes.take(), [5 * CALLERS]);
     // More than one read takes.
-    within(peer.send(frame(&[b'y'; 96]).repeat(CALLERS))).await;
+    within(peer.send(frame([b'y'; 96]).repeat(CALLERS))).await;
     within(peer.receive(5 * CALLERS)).await;
     let [first, second] = *writes.take() else {
         panic!("two reads are two writes");
@@ -105,7 +105,7 @@ async fn callers_ask_again_before_all_replies_are_read() {
 async fn a_quarter_of_the_callers_asks_again_before_the_others_have_their_replies() {
     const CALLERS: usize = 64;
     let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 20);
-    let request = frame(&[b'x'; 64]);
+    let request = frame([b'x'; 64]);
     for _ in 0..CALLERS {
         let channel = channel.clone();
         tokio::spawn(async move {
@@ -210,7 +210,7 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     for request in ["one", "two", "three"] {
         hears(&mut peer, request).await;
     }
-    within(peer.send([frame(&[b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
+    within(peer.send([frame([b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
     let [first, second, third] = calls;
     for call in [first, second] {
         let error = call.error().await;

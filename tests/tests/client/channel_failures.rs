@@ -165,7 +165,7 @@ async fn late_call_ends_alone_while_the_server_replies_to_others() {
     // Their replies are still to come, and reach nobody.
     let last = call(&channel, "last");
     hears(&mut peer, "last").await;
-    let replies = [b"1", b"2", b"3", b"4"].map(|reply| frame(reply));
+    let replies = [b"1", b"2", b"3", b"4"].map(frame);
     within(peer.send(replies.concat())).await;
     assert_eq!(later.reply().await, "3");
     assert_eq!(last.reply().await, "4");

@@ -91,7 +91,7 @@ async fn reply_that_is_none_says_why() {
                 .to_owned(),
         ),
         (
-            frame(&[b'x'; 101]),
+            frame([b'x'; 101]),
             "cannot read what",
             "a message of 101 bytes exceeds `max_frame_len` of 100 bytes".to_owned(),
         ),
