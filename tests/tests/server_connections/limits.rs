@@ -9,8 +9,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, Kind, Tester, code, each_kind, ended_between, ended_in_time, frame, gate, patiently,
-    serve_in_memory as serve, tester_of,
+    Heard, Kind, LATE, Tester, code, each_kind, ended_between, ended_in_time, frame, gate,
+    patiently, serve_in_memory as serve, tester_of,
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -28,6 +28,7 @@ each_kind!(
     bytes_that_a_peer_takes_earn_it_more_time,
     peer_that_reads_64_kib_a_second_is_never_given_up,
     server_that_closes_first_lingers,
+    idle_connection_lingers_only_while_a_large_reply_may_be_unread,
     limits_can_be_switched_off,
 );
 each_kind!(
@@ -238,6 +239,28 @@ async fn server_that_closes_first_lingers<K: Kind>() {
         "{passed:?}"
     );
     assert_eq!(ended(serving).await.requests.received, 1);
+}
+
+/// A large reply may still be in the send queue of the operating system, where a reset destroys it.
+async fn idle_connection_lingers_only_while_a_large_reply_may_be_unread<K: Kind>() {
+    for (request, idle, earliest, latest) in [
+        ("size 14000", 1, 1, 1),
+        // Until it was sent two seconds ago, or the connection has lingered for two seconds.
+        ("size 15000", 1, 2, 3),
+        ("size 15000", 3, 3, 3),
+    ] {
+        let [idle, earliest, latest] = [idle, earliest, latest].map(Duration::from_secs);
+        let server = server::<K>().idle_timeout(idle);
+        let (mut peer, serving) = serve(server, 1 << 16);
+        let reply = patiently(peer.ask(request)).await;
+        assert!(matches!(reply, Heard::Message(_)), "{reply:?}");
+        let began = Instant::now();
+        let report = ended(serving).await;
+        // Two waits, each of which may end late.
+        ended_between(began, earliest, latest + LATE);
+        assert_eq!(report.requests.served, 1);
+        assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
+    }
 }
 
 async fn function_has_no_limit_unless_it_is_given_one<K: Kind>() {
