@@ -13,7 +13,7 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{Call, Owned, call, memory, memory_with, settle},
+    channel::{Call, Owned, call, counted_memory, memory, memory_with, settle},
     client::{chain, hears},
     control, frame,
     script::{expects, resets, serve},
@@ -261,6 +261,20 @@ async fn idle_channel_stays_open_and_its_next_call_has_all_its_time() {
         assert_eq!(one.reply().await, "1");
         pass(Duration::from_hours(1)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_channel_is_woken_by_no_timer() {
+    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 10);
+    let one = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    within(peer.send(frame(b"1"))).await;
+    assert_eq!(one.reply().await, "1");
+    // Long enough for the timer to stop.
+    pass(Duration::from_mins(1)).await;
+    let reads = writes.reads();
+    pass(Duration::from_hours(1)).await;
+    assert_eq!(writes.reads(), reads);
 }
 
 #[tokio::test(start_paused = true)]
