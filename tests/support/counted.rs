@@ -1,9 +1,12 @@
-//! A stream that notes how it is written to.
+//! A stream that notes how it is used.
 
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -16,14 +19,22 @@ pub struct Counted {
     writes: Writes,
 }
 
-/// The sizes of the writes to a [`Counted`] stream.
+/// The sizes of the writes to a [`Counted`] stream, and how often it was asked for bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Writes(Arc<Mutex<Vec<usize>>>);
+pub struct Writes {
+    sizes: Arc<Mutex<Vec<usize>>>,
+    reads: Arc<AtomicUsize>,
+}
 
 impl Writes {
     /// Returns the sizes since the last call.
     pub fn take(&self) -> Vec<usize> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.sizes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns how often the stream was asked for bytes, whether there were any or not.
+    pub fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
     }
 }
 
@@ -43,6 +54,7 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.writes.reads.fetch_add(1, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -54,8 +66,8 @@ impl AsyncWrite for Counted {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        let writes = &self.writes.0;
-        writes
+        let sizes = &self.writes.sizes;
+        sizes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(count);

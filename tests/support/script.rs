@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, panic::Location, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, yield_now},
+    time::timeout,
+};
 
 use crate::{RawPeer, within};
 
@@ -166,9 +170,12 @@ impl Step {
         match self {
             Self::Expect(bytes) => {
                 let received = peer.receive_up_to(bytes.len()).await;
-                let [received, expected] =
-                    [&received, &bytes].map(|bytes| bytes.escape_ascii().to_string());
-                assert_eq!(received, expected, "{place}");
+                assert!(
+                    received == bytes,
+                    "{place}: `{}` instead of `{}`",
+                    received.escape_ascii(),
+                    bytes.escape_ascii()
+                );
             }
             Self::ExpectEnd => {
                 let received = peer.receive_up_to(1).await;
@@ -178,7 +185,11 @@ impl Step {
                 let received = peer.receive_up_to(count).await.len();
                 assert_eq!(received, count, "{place}");
             }
-            Self::Send(bytes) => peer.send(bytes).await,
+            Self::Send(bytes) => {
+                peer.send(bytes).await;
+                // A client in the same thread reads it before the next step.
+                yield_now().await;
+            }
             Self::Finish => peer.finish().await,
             Self::Close => return None,
             Self::Reset => {

@@ -70,13 +70,13 @@ async fn allocations<P: tcs::protocol::ServerProtocol>(protocol: P, batch: &[u8]
 
 /// 64 requests of 64 bytes.
 fn deep() -> Vec<u8> {
-    tcs_tests::frame(&[b'x'; 64]).repeat(64)
+    tcs_tests::frame([b'x'; 64]).repeat(64)
 }
 
 #[tokio::test]
 async fn requests_allocate_nothing_but_what_they_return() {
-    let one = tcs_tests::frame(&[b'x'; 64]);
-    let large = tcs_tests::frame(&vec![b'x'; 100_000]);
+    let one = tcs_tests::frame([b'x'; 64]);
+    let large = tcs_tests::frame(vec![b'x'; 100_000]);
     #[expect(clippy::float_cmp, reason = "nothing is nothing")]
     {
         assert_eq!(
@@ -104,7 +104,7 @@ async fn requests_allocate_nothing_but_what_they_return() {
     assert!(client().await < 0.1, "the client allocates nothing either");
     let claimed = claim(&(8_u32 << 20).to_be_bytes()).await;
     assert!(claimed < 32 * 1024, "on a peer's word: {claimed}");
-    let idle = claim(&tcs_tests::frame(&vec![b'x'; 100_000])).await;
+    let idle = claim(&tcs_tests::frame(vec![b'x'; 100_000])).await;
     assert!(idle < 8 * 1024, "idle connection: {idle}");
 }
 

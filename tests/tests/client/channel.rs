@@ -12,7 +12,7 @@ use tcs_tests::{
     channel::{Owned, Shout, call, counted_memory, memory, settle},
     client::{Prefixed, ask, chain, hears},
     control, frame,
-    script::serve_with,
+    script::{expects, play, sends, serve_with},
     within,
 };
 use tokio::task::JoinSet;
@@ -93,7 +93,7 @@ async fn callers_ask_again_before_all_replies_are_read() {
     within(peer.receive(5 * CALLERS)).await;
     assert_eq!(writes.take(), [5 * CALLERS]);
     // More than one read takes.
-    within(peer.send(frame(&[b'y'; 96]).repeat(CALLERS))).await;
+    within(peer.send(frame([b'y'; 96]).repeat(CALLERS))).await;
     within(peer.receive(5 * CALLERS)).await;
     let [first, second] = *writes.take() else {
         panic!("two reads are two writes");
@@ -105,7 +105,7 @@ async fn callers_ask_again_before_all_replies_are_read() {
 async fn a_quarter_of_the_callers_asks_again_before_the_others_have_their_replies() {
     const CALLERS: usize = 64;
     let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 20);
-    let request = frame(&[b'x'; 64]);
+    let request = frame([b'x'; 64]);
     for _ in 0..CALLERS {
         let channel = channel.clone();
         tokio::spawn(async move {
@@ -155,20 +155,25 @@ async fn reply_of_a_dropped_call_reaches_nobody() {
 
 #[tokio::test]
 async fn reply_is_processed_in_place_or_by_a_protocol() {
-    let (channel, mut peer) = memory(1 << 10);
-    let server = tokio::spawn(async move {
-        for request in ["one", "two", "three"] {
-            assert_eq!(within(peer.ask_back()).await, request);
-        }
-        peer
-    });
+    let (channel, peer) = memory(1 << 10);
+    let server = play(
+        peer,
+        [
+            expects(frame("one")),
+            sends(frame("one")),
+            expects(frame("two")),
+            sends(frame("two")),
+            expects(frame("three")),
+            sends(frame("three")),
+        ],
+    );
     let length = channel.call_with::<Prefixed, _>("one", str::len);
     assert_eq!(within(length).await.expect("a reply"), 3);
     let reply = within(channel.exchange(ask::<LengthPrefixed>("two"))).await;
     assert_eq!(reply.expect("a reply"), "two");
     let reply = within(channel.call_with::<Prefixed, _>("three", str::to_owned)).await;
     assert_eq!(reply.expect("a reply"), "three");
-    drop(within(server).await.expect("it was asked"));
+    server.finished().await;
 }
 
 #[tokio::test]
@@ -205,7 +210,7 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     for request in ["one", "two", "three"] {
         hears(&mut peer, request).await;
     }
-    within(peer.send([frame(&[b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
+    within(peer.send([frame([b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
     let [first, second, third] = calls;
     for call in [first, second] {
         let error = call.error().await;
@@ -247,17 +252,12 @@ impl Framing for Paired {
 #[tokio::test]
 async fn framing_reads_what_it_has_written_requests_for() {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
+    let server = play(RawPeer::over(far), [expects("one\n"), sends("1\n")]);
     let channel = Connection::<Paired, _>::over(near).into_channel();
     let channel = channel.expect("a runtime");
-    let server = tokio::spawn(async move {
-        assert_eq!(within(peer.receive(4)).await, b"one\n");
-        within(peer.send("1\n")).await;
-        peer
-    });
     let reply = within(channel.exchange(ask::<Paired>("one"))).await;
     assert_eq!(reply.expect("a reply"), "1");
-    drop(within(server).await.expect("it was asked"));
+    server.finished().await;
 }
 
 #[tokio::test]

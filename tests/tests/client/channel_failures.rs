@@ -13,7 +13,7 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{Call, Owned, call, memory, memory_with, settle},
+    channel::{Call, Owned, call, counted_memory, memory, memory_with, settle},
     client::{chain, hears},
     control, frame,
     script::{expects, resets, serve},
@@ -165,7 +165,7 @@ async fn late_call_ends_alone_while_the_server_replies_to_others() {
     // Their replies are still to come, and reach nobody.
     let last = call(&channel, "last");
     hears(&mut peer, "last").await;
-    let replies = [b"1", b"2", b"3", b"4"].map(|reply| frame(reply));
+    let replies = [b"1", b"2", b"3", b"4"].map(frame);
     within(peer.send(replies.concat())).await;
     assert_eq!(later.reply().await, "3");
     assert_eq!(last.reply().await, "4");
@@ -261,6 +261,20 @@ async fn idle_channel_stays_open_and_its_next_call_has_all_its_time() {
         assert_eq!(one.reply().await, "1");
         pass(Duration::from_hours(1)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_channel_is_woken_by_no_timer() {
+    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 10);
+    let one = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    within(peer.send(frame(b"1"))).await;
+    assert_eq!(one.reply().await, "1");
+    // Long enough for the timer to stop.
+    pass(Duration::from_mins(1)).await;
+    let reads = writes.reads();
+    pass(Duration::from_hours(1)).await;
+    assert_eq!(writes.reads(), reads);
 }
 
 #[tokio::test(start_paused = true)]

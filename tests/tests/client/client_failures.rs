@@ -17,7 +17,7 @@ use tcs_tests::{
     RawPeer,
     channel::Owned,
     client::{Prefixed, Text, chain, connect, connected, connected_with, hears, told},
-    frame,
+    control, frame,
     script::{closes, expects, expects_end, resets, sends, serve},
     within,
 };
@@ -91,7 +91,7 @@ async fn reply_that_is_none_says_why() {
                 .to_owned(),
         ),
         (
-            frame(&[b'x'; 101]),
+            frame([b'x'; 101]),
             "cannot read what",
             "a message of 101 bytes exceeds `max_frame_len` of 100 bytes".to_owned(),
         ),
@@ -214,23 +214,53 @@ fn connection_goes_over_to_another_runtime() {
     }
 }
 
-/// A stream whose first write fails. It has nothing to read, or is reset by then.
+/// A stream whose first write fails.
 #[derive(Debug)]
 struct Deaf {
-    is_reset: bool,
+    after: After,
     has_failed: bool,
+}
+
+/// What there is to read after the write that failed.
+#[derive(Clone, Debug)]
+enum After {
+    Nothing,
+    Reset,
+    /// These bytes, once it was asked for them this often.
+    Bytes(Vec<u8>, u32),
+}
+
+impl Deaf {
+    fn connection(after: &After) -> Connection<LengthPrefixed, Self> {
+        Connection::over(Self {
+            after: after.clone(),
+            has_failed: false,
+        })
+    }
 }
 
 impl AsyncRead for Deaf {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
-        _buffer: &mut ReadBuf<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_reset && self.has_failed {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        if !self.has_failed {
+            return Poll::Pending;
         }
-        Poll::Pending
+        match &mut self.after {
+            After::Nothing => Poll::Pending,
+            After::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            After::Bytes(bytes, 0) => {
+                buffer.put_slice(bytes);
+                bytes.clear();
+                Poll::Ready(Ok(()))
+            }
+            After::Bytes(_, looks) => {
+                *looks -= 1;
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -257,14 +287,8 @@ impl AsyncWrite for Deaf {
 #[tokio::test(start_paused = true)]
 async fn failed_write_is_told_at_once_although_nothing_arrives() {
     let began = Instant::now();
-    for is_reset in [false, true] {
-        let deaf = || {
-            let has_failed = false;
-            Connection::<LengthPrefixed, _>::over(Deaf {
-                is_reset,
-                has_failed,
-            })
-        };
+    for after in [After::Nothing, After::Reset] {
+        let deaf = || Deaf::connection(&after);
         let mut connection = deaf();
         let call = connection.call::<Prefixed>("x").await.map(drop);
         let mut connection = deaf();
@@ -281,4 +305,23 @@ async fn failed_write_is_told_at_once_although_nothing_arrives() {
         }
     }
     assert_eq!(began.elapsed().as_nanos(), 0);
+}
+
+/// Another thread of the runtime may not have reported yet that it has arrived.
+#[tokio::test(start_paused = true)]
+async fn rejection_that_is_seen_only_after_some_looks_is_heard_after_a_failed_write() {
+    let after = After::Bytes(control(0x43, "too large"), 20);
+    let deaf = || Deaf::connection(&after);
+    let mut connection = deaf();
+    let call = connection.call::<Prefixed>("x").await.map(drop);
+    let mut connection = deaf();
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    pipeline.send("x").await.expect("in flight");
+    let pipelined = pipeline.receive().await.map(drop);
+    let channel = deaf().into_channel().expect("a runtime");
+    let shared = channel.call::<Owned>("x").await.map(drop);
+    for error in [call, pipelined, shared].map(Result::unwrap_err) {
+        let rejected = (ErrorKind::Rejected, Execution::Rejected);
+        assert_eq!(told(&error), rejected, "{error}");
+    }
 }

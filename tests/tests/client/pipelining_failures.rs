@@ -187,7 +187,7 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", "three"]).await;
     within(pipeline.flush()).await;
-    within(peer.send([frame(&[b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
+    within(peer.send([frame([b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
     let no_reply = (ErrorKind::Reply, Execution::Unknown);
     assert_eq!(info(receive(&mut pipeline).await), no_reply);
     assert_eq!(info(receive(&mut pipeline).await), no_reply);
@@ -203,7 +203,7 @@ async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one"]).await;
     within(pipeline.flush()).await;
-    let reply = frame(&vec![b'x'; 300_000]);
+    let reply = frame(vec![b'x'; 300_000]);
     within(peer.send(&reply[..4])).await;
     let error = receive(&mut pipeline).await.expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::Reply);

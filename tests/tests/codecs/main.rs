@@ -1,5 +1,5 @@
 //! What codecs of `tokio_util` are used for.
 
-mod codec;
-mod codec_client;
-mod codec_failures;
+mod clients;
+mod failures;
+mod servers;

@@ -1,7 +1,7 @@
 //! What the formats promise.
 
 mod escapes;
-mod formats;
+mod every_format;
 mod nesting;
 mod operations_evolve;
 mod replies_that_panic;

@@ -209,7 +209,7 @@ async fn is_not_held_up(echo: impl ServerProtocol<Framing = LengthPrefixed>) {
         .expect("it listens")
         .into_split();
     let sending = tokio::spawn(async move {
-        let requests = frame(&[b'x'; 100]).repeat(1_000);
+        let requests = frame([b'x'; 100]).repeat(1_000);
         while writing.write_all(&requests).await.is_ok() {}
     });
     let receiving = tokio::spawn(async move {
@@ -240,7 +240,7 @@ async fn peer_that_keeps_sending_hears_its_last_reply<K: Kind>() {
         .expect("it listens")
         .into_split();
     let sending = tokio::spawn(async move {
-        let requests = frame(&[b'x'; 100]).repeat(40_000);
+        let requests = frame([b'x'; 100]).repeat(40_000);
         // It is not reset: what it sends in vain is read as long as the server lingers.
         writing.write_all(&requests).await.expect("no reset");
         writing

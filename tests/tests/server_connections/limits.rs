@@ -29,6 +29,7 @@ each_kind!(
     peer_that_reads_64_kib_a_second_is_never_given_up,
     server_that_closes_first_lingers,
     idle_connection_lingers_if_much_was_sent_lately,
+    idle_connection_lingers_only_while_a_large_reply_may_be_unread,
     limits_can_be_switched_off,
 );
 each_kind!(
@@ -257,6 +258,28 @@ async fn idle_connection_lingers_if_much_was_sent_lately<K: Kind>() {
         // Two waits, each of which may end late.
         ended_between(began, limit, limit + LATE);
         drop(peer);
+    }
+}
+
+/// A large reply may still be in the send queue of the operating system, where a reset destroys it.
+async fn idle_connection_lingers_only_while_a_large_reply_may_be_unread<K: Kind>() {
+    for (request, idle, earliest, latest) in [
+        ("size 14000", 1, 1, 1),
+        // Until it was sent two seconds ago, or the connection has lingered for two seconds.
+        ("size 15000", 1, 2, 3),
+        ("size 15000", 3, 3, 3),
+    ] {
+        let [idle, earliest, latest] = [idle, earliest, latest].map(Duration::from_secs);
+        let server = server::<K>().idle_timeout(idle);
+        let (mut peer, serving) = serve(server, 1 << 16);
+        let reply = patiently(peer.ask(request)).await;
+        assert!(matches!(reply, Heard::Message(_)), "{reply:?}");
+        let began = Instant::now();
+        let report = ended(serving).await;
+        // Two waits, each of which may end late.
+        ended_between(began, earliest, latest + LATE);
+        assert_eq!(report.requests.served, 1);
+        assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
     }
 }
 

@@ -161,7 +161,7 @@ async fn waits_for_its_peer(protocol: impl ServerProtocol) {
     let more = frame(b"request").repeat(100);
     within(peer.send([before.clone(), frame(b"size 70000"), more.clone()].concat())).await;
     sleep(LONGER).await;
-    let large = frame(&vec![b'x'; 70_000]);
+    let large = frame(vec![b'x'; 70_000]);
     let replies = [before, large, more.clone()].concat();
     assert!(within(peer.receive(replies.len())).await == replies);
     assert_eq!(writes.take().last(), Some(&more.len()));

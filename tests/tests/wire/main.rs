@@ -1,5 +1,5 @@
 //! The specification, `WIRE.md`, as two implementations understand it.
 
+mod formats;
+mod framings;
 mod python;
-mod wire;
-mod wire_formats;

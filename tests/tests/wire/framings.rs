@@ -164,7 +164,7 @@ async fn second_implementation_sees_what_differs() {
 /// A block of a name that is never run would say anything.
 #[test]
 fn no_vectors_are_left_over() {
-    let sources = [include_str!("wire.rs"), include_str!("wire_formats.rs")];
+    let sources = [include_str!("framings.rs"), include_str!("formats.rs")];
     for name in names() {
         let call = format!("\"{name}\",");
         assert!(sources.iter().any(|it| it.contains(&call)), "{name}");

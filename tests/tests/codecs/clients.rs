@@ -33,23 +33,23 @@ fn connected() -> (Connection<Codec<Reader>, tokio::io::DuplexStream>, RawPeer) 
 #[tokio::test]
 async fn call_returns_the_item_however_it_arrives() {
     for at in 0..12 {
-        let (mut connection, mut peer) = connected();
-        let server = tokio::spawn(async move {
-            let asked = within(peer.receive(9)).await;
-            assert_eq!(asked, entry(&Entry::Add(5)));
-            let reply = balance(1, 5);
-            within(peer.send(&reply[..at])).await;
-            // The client reads the first part.
-            tokio::task::yield_now().await;
-            within(peer.send(&reply[at..])).await;
-            assert_eq!(within(peer.receive(1)).await, b"t");
-            within(peer.send(balance(2, 5))).await;
-        });
+        let (mut connection, peer) = connected();
+        let reply = balance(1, 5);
+        let server = play(
+            peer,
+            [
+                expects(entry(&Entry::Add(5))),
+                sends(&reply[..at]),
+                sends(&reply[at..]),
+                expects("t"),
+                sends(balance(2, 5)),
+            ],
+        );
         let reply = within(connection.call::<Book>(Entry::Add(5))).await;
         assert_eq!(reply.expect("a reply"), Balance(5), "cut at {at}");
         let reply = within(connection.call::<Book>(Entry::Total)).await;
         assert_eq!(reply.expect("a reply"), Balance(5));
-        server.await.expect("no panic");
+        server.finished().await;
     }
 }
 
