@@ -1,4 +1,8 @@
 //! The buffers of a connection: received bytes that are not consumed, and frames that are not sent.
+//!
+//! A connection that waits for a request needs no buffers, and most connections wait most of the time. So each thread
+//! has a pool of unused buffers. A connection takes them when it reads ([`BufferSlot::checkout`]), and returns
+//! them when it waits and they are empty ([`BufferSlot::release`]).
 
 mod pool;
 mod read;
