@@ -46,7 +46,7 @@ pub(crate) struct ReadBuffer {
 }
 
 /// How far frames were taken off.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Position {
     /// The start of the unread bytes.
     start: usize,
@@ -56,23 +56,11 @@ struct Position {
     skipped: usize,
 }
 
-impl Position {
-    const START: Self = Self {
-        start: 0,
-        skip: 0,
-        skipped: 0,
-    };
-}
-
 impl ReadBuffer {
-    pub(crate) const fn new() -> Self {
-        Self::over(Vec::new())
-    }
-
-    pub(super) const fn over(buffer: Vec<u8>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            buffer,
-            position: Position::START,
+            buffer: Vec::new(),
+            position: Position::default(),
             read_state: ReadState::Idle,
         }
     }
@@ -280,7 +268,7 @@ impl ReadBuffer {
     #[inline]
     pub(crate) fn reset(&mut self) {
         self.buffer.clear();
-        self.position = Position::START;
+        self.position = Position::default();
         self.read_state = ReadState::Idle;
     }
 

@@ -64,15 +64,6 @@ pub(crate) enum UnusualKind {
 }
 
 impl WriteBuffer {
-    pub(super) const fn over(buffer: Vec<u8>) -> Self {
-        Self {
-            buffer,
-            sent: 0,
-            whole: 0,
-            closes: false,
-        }
-    }
-
     /// Returns the number of bytes sent since the buffer was last empty.
     pub(crate) fn sent(&self) -> usize {
         self.sent

@@ -425,7 +425,7 @@ struct Part {
 }
 
 impl Replies {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self {
             buffer: ReadBuffer::new(),
             sent_before: 0,
