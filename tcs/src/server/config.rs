@@ -167,7 +167,7 @@ impl Settings {
 
     /// Returns how many connections may be open. A default that needs more descriptors than the process may
     /// open is lowered.
-    pub(super) fn open_connections(&self) -> usize {
+    pub(super) fn effective_max_connections(&self) -> usize {
         let (most, room) = (self.max_connections, connections_of(descriptor_limit()));
         if room < most / 2 {
             tracing::warn!(
@@ -285,11 +285,11 @@ mod tests {
         }
         let mut settings = Settings::new::<Concurrent>();
         let room = connections_of(descriptor_limit());
-        assert_eq!(settings.open_connections(), room.min(1_024));
+        assert_eq!(settings.effective_max_connections(), room.min(1_024));
         settings.max_connections = usize::MAX;
-        assert_eq!(settings.open_connections(), room);
+        assert_eq!(settings.effective_max_connections(), room);
         settings.is_default_max = false;
-        assert_eq!(settings.open_connections(), usize::MAX);
-        assert_eq!(Settings::new::<Iterative>().open_connections(), 1);
+        assert_eq!(settings.effective_max_connections(), usize::MAX);
+        assert_eq!(Settings::new::<Iterative>().effective_max_connections(), 1);
     }
 }

@@ -156,11 +156,11 @@ impl Registry {
         }
     }
 
-    /// Signals all connections to finish, and aborts the rest when `hurry` is ready.
+    /// Signals all connections to finish, and aborts the rest when `abort` is ready.
     ///
     /// Returns the final report. A function that blocks its thread cannot be aborted. Its request
     /// is reported as aborted, and the function runs on.
-    pub(super) async fn drain(&self, hurry: impl Future) -> Report {
+    pub(super) async fn drain(&self, abort: impl Future) -> Report {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
         self.signal_all(DRAIN);
@@ -168,7 +168,7 @@ impl Registry {
         tokio::select! {
             biased;
             () = wait_until(&self.changed, is_empty) => {}
-            _ = hurry => {
+            _ = abort => {
                 self.abort();
                 // Connections that are still open after the grace period are in the report.
                 let _: Result<(), _> = timeout(GRACE, wait_until(&self.changed, is_empty)).await;
