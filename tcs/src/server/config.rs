@@ -100,13 +100,13 @@ pub(super) struct Limit(u64);
 impl Limit {
     pub(super) const NONE: Self = Self(u64::MAX);
 
-    pub(super) const fn of(seconds: u64) -> Self {
+    pub(super) const fn from_secs(seconds: u64) -> Self {
         Self(seconds * 1_000)
     }
 
     /// Returns the limit in milliseconds, or `u64::MAX` if there is none.
     #[inline]
-    pub(super) const fn milliseconds(self) -> u64 {
+    pub(super) const fn as_millis(self) -> u64 {
         self.0
     }
 
@@ -151,13 +151,13 @@ impl Settings {
                 idle: Some(M::IDLE).into(),
                 // Stops peers that send a byte now and then. The allowance for received bytes lets
                 // slow lines finish large frames.
-                frame: Limit::of(30),
+                frame: Limit::from_secs(30),
                 // Cutting a transaction is the user's decision.
                 request: Limit::NONE,
                 // A half-closed peer that waits for its reply looks like one that is gone.
-                half_close: Limit::of(30),
-                write: Limit::of(30),
-                linger: Limit::of(2),
+                half_close: Limit::from_secs(30),
+                write: Limit::from_secs(30),
+                linger: Limit::from_secs(2),
                 // Long enough for hundreds of cheap requests, too short to be noticed.
                 poll_nanos: 100_000,
             },
@@ -273,9 +273,9 @@ mod tests {
     #[test]
     fn linger_of_zero_does_not_set_the_pace() {
         let mut limits = Settings::new::<Iterative>().limits;
-        assert_eq!(limits.shortest(), Limit::of(2));
-        limits.linger = Limit::of(0);
-        assert_eq!(limits.shortest(), Limit::of(5));
+        assert_eq!(limits.shortest(), Limit::from_secs(2));
+        limits.linger = Limit::from_secs(0);
+        assert_eq!(limits.shortest(), Limit::from_secs(5));
     }
 
     #[test]

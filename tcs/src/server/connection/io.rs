@@ -136,7 +136,7 @@ pub(super) enum Interrupt {
 }
 
 /// How long a started frame may take to complete once a drain has begun.
-const DRAINED_FRAME: Limit = Limit::of(1);
+const DRAINED_FRAME: Limit = Limit::from_secs(1);
 /// A deadline moves by a second for each of this many bytes of a frame that arrive, or of replies that
 /// the peer takes.
 ///
