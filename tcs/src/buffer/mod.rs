@@ -1,4 +1,8 @@
 //! The buffers of a connection: received bytes that are not consumed, and frames that are not sent.
+//!
+//! A connection that waits for a request needs no buffers, and most connections wait most of the time. So each thread
+//! has a pool of unused buffers. A connection takes them when it reads ([`BufferSlot::checkout`]), and returns
+//! them when it waits and they are empty ([`BufferSlot::release`]).
 
 mod pool;
 mod read;
@@ -45,7 +49,8 @@ impl BufferSlot {
         if let Some(buffers) = self.0.take_if(|buffers| buffers.are_unused()) {
             give_buffers(buffers);
         } else if let Some(buffers) = &mut self.0 {
-            buffers.park();
+            buffers.read.park();
+            buffers.write.give_back();
         }
     }
 }
@@ -61,20 +66,6 @@ impl Drop for BufferSlot {
 }
 
 impl Buffers {
-    fn new() -> Self {
-        Self {
-            read: ReadBuffer::over(pool::take()),
-            ahead: ReadAhead::default(),
-            write: WriteBuffer::over(pool::take()),
-        }
-    }
-
-    #[cold]
-    fn park(&mut self) {
-        self.read.park();
-        self.write.give_back();
-    }
-
     #[inline]
     fn are_unused(&self) -> bool {
         !self.read.has_started()
@@ -85,15 +76,22 @@ impl Buffers {
 }
 
 thread_local! {
-    static TOGETHER: Pool<Box<Buffers>> = const { Pool::new(Vec::new()) };
+    static UNUSED: Pool<Box<Buffers>> = const { Pool::new(Vec::new()) };
 }
 /// The maximum number of connections whose buffers a thread keeps: 2 MiB if none has grown.
-const KEPT_TOGETHER: usize = 64;
+const MAX_UNUSED: usize = 64;
 
 /// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
 #[inline(never)]
 fn take_buffers() -> Box<Buffers> {
-    pool::take_from(&TOGETHER).unwrap_or_else(|| Box::new(Buffers::new()))
+    pool::take_from(&UNUSED).unwrap_or_else(|| {
+        // Their memory comes from the pool of single buffers when it is needed.
+        Box::new(Buffers {
+            read: ReadBuffer::new(),
+            ahead: ReadAhead::default(),
+            write: WriteBuffer::default(),
+        })
+    })
 }
 
 /// Returns empty buffers to the pool.
@@ -101,7 +99,7 @@ fn take_buffers() -> Box<Buffers> {
 fn give_buffers(mut buffers: Box<Buffers>) {
     buffers.read.reset();
     if is_usual(buffers.read.capacity()) && is_usual(buffers.write.capacity()) {
-        pool::give_to(&TOGETHER, KEPT_TOGETHER, buffers);
+        pool::give_to(&UNUSED, MAX_UNUSED, buffers);
     }
 }
 

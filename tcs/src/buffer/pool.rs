@@ -1,4 +1,7 @@
 //! A pool of unused buffers in each thread.
+//!
+//! A buffer that is taken again is likely to be in the cache of its thread, and costs no call of the allocator. Pools
+//! of threads need no lock. A connection that moves to another thread returns its buffers there.
 
 use std::{
     cell::RefCell,
@@ -15,14 +18,14 @@ const LARGEST: usize = 128 * 1024;
 pub(super) type Pool<T> = RefCell<Vec<T>>;
 
 thread_local! {
-    static SINGLE: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
+    static UNUSED: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
 }
 /// The maximum number of single buffers that a thread keeps: 2 MiB if none has grown.
-const KEPT: usize = 128;
+const MAX_UNUSED: usize = 128;
 
 /// Returns an empty buffer with capacity.
 pub(super) fn take() -> Vec<u8> {
-    take_from(&SINGLE).unwrap_or_else(|| Vec::with_capacity(NEW_CAPACITY))
+    take_from(&UNUSED).unwrap_or_else(|| Vec::with_capacity(NEW_CAPACITY))
 }
 
 /// Returns a buffer to the pool, and leaves an empty one without capacity.
@@ -30,7 +33,7 @@ pub(super) fn give(buffer: &mut Vec<u8>) {
     let mut buffer = std::mem::take(buffer);
     if is_usual(buffer.capacity()) {
         buffer.clear();
-        give_to(&SINGLE, KEPT, buffer);
+        give_to(&UNUSED, MAX_UNUSED, buffer);
     }
 }
 
@@ -80,10 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn thread_keeps_so_many_buffers() {
-        for _ in 0..2 * KEPT {
+    fn thread_keeps_a_limited_number_of_buffers() {
+        for _ in 0..2 * MAX_UNUSED {
             give(&mut Vec::with_capacity(NEW_CAPACITY));
         }
-        assert_eq!(SINGLE.with_borrow(Vec::len), KEPT);
+        assert_eq!(UNUSED.with_borrow(Vec::len), MAX_UNUSED);
     }
 }

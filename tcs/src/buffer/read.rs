@@ -1,4 +1,13 @@
 //! The receive buffer: bytes that have arrived and are not consumed yet.
+//!
+//! ```text
+//! | consumed | unread: whole frames, and the beginning of one | room |
+//! 0        start                                            len   capacity
+//! ```
+//!
+//! A read moves the unread bytes to the front and appends to them, so a frame is always in one piece. The bytes do
+//! not move between two reads: requests borrow from them. While a function holds such a request, further bytes go
+//! into a [`ReadAhead`].
 
 use std::{
     io,
@@ -32,26 +41,26 @@ const SMALLEST: usize = 256;
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     buffer: Vec<u8>,
+    position: Position,
+    read_state: ReadState,
+}
+
+/// How far frames were taken off.
+#[derive(Debug, Default)]
+struct Position {
     /// The start of the unread bytes.
     start: usize,
     /// The number of bytes to drop when they arrive.
     skip: usize,
     /// The number of such bytes dropped so far.
     skipped: usize,
-    read_state: ReadState,
 }
 
 impl ReadBuffer {
-    pub(crate) const fn new() -> Self {
-        Self::over(Vec::new())
-    }
-
-    pub(super) const fn over(buffer: Vec<u8>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            buffer,
-            start: 0,
-            skip: 0,
-            skipped: 0,
+            buffer: Vec::new(),
+            position: Position::default(),
             read_state: ReadState::Idle,
         }
     }
@@ -59,7 +68,7 @@ impl ReadBuffer {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'_> {
-        let unread = self.frame(self.start..self.buffer.len());
+        let unread = self.frame(self.position.start..self.buffer.len());
         Unparsed::new(unread, limit, side, self.read_state)
     }
 
@@ -69,9 +78,7 @@ impl ReadBuffer {
         Frames {
             bytes: &self.buffer,
             read_state: self.read_state,
-            start: &mut self.start,
-            skip: &mut self.skip,
-            skipped: &mut self.skipped,
+            position: &mut self.position,
         }
     }
 
@@ -80,7 +87,7 @@ impl ReadBuffer {
     /// Bytes that have not arrived yet are dropped when they do.
     #[inline]
     pub(crate) fn consume(&mut self, frame: &Range<usize>, consumed: usize) -> Range<usize> {
-        let start = self.start;
+        let start = self.position.start;
         self.frames().skip(consumed);
         start + frame.start..start + frame.end
     }
@@ -88,7 +95,7 @@ impl ReadBuffer {
     /// Returns `true` if bytes were taken off since the last read.
     #[inline]
     pub(crate) fn has_consumed(&self) -> bool {
-        self.start > 0
+        self.position.start > 0
     }
 
     /// Returns the bytes at `range`, a result of `consume` since the last read. Returns no bytes if
@@ -104,13 +111,13 @@ impl ReadBuffer {
     /// Returns `true` if a part of an unfinished frame has arrived.
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
-        self.start != self.buffer.len() || self.skip > 0
+        self.position.start != self.buffer.len() || self.position.skip > 0
     }
 
     /// Returns the number of bytes of an unfinished frame that have arrived.
     pub(crate) fn arrived_of_frame(&self) -> usize {
-        if self.skip > 0 {
-            self.skipped
+        if self.position.skip > 0 {
+            self.position.skipped
         } else {
             self.unread()
         }
@@ -118,7 +125,7 @@ impl ReadBuffer {
 
     /// Returns `true` if the next bytes are the rest of a frame that was already handled.
     pub(crate) fn is_skipping(&self) -> bool {
-        self.skip > 0
+        self.position.skip > 0
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -166,7 +173,7 @@ impl ReadBuffer {
             _ if self.buffer.len() == self.buffer.capacity() => ReadState::MaybeMore,
             _ => ReadState::Idle,
         };
-        if self.skip > 0 {
+        if self.position.skip > 0 {
             self.skip_arrived();
         }
         Poll::Ready(Ok(()))
@@ -189,14 +196,14 @@ impl ReadBuffer {
     #[cold]
     fn skip_arrived(&mut self) {
         // Nothing else was unread, so these bytes are at the front.
-        let skipped = self.skip.min(self.buffer.len());
-        self.skip -= skipped;
-        self.skipped += skipped;
-        if self.skip > 0 {
+        let skipped = self.position.skip.min(self.buffer.len());
+        self.position.skip -= skipped;
+        self.position.skipped += skipped;
+        if self.position.skip > 0 {
             self.buffer.clear();
         } else {
             // `has_consumed` reports the frame, now that all of it was taken off.
-            self.start = skipped;
+            self.position.start = skipped;
         }
     }
 
@@ -230,7 +237,7 @@ impl ReadBuffer {
         if ahead.bytes.is_empty() && take(ahead).has_ended {
             self.read_state = ReadState::Eof;
         }
-        if self.skip > 0 {
+        if self.position.skip > 0 {
             self.skip_arrived();
         }
         Ok(())
@@ -239,7 +246,7 @@ impl ReadBuffer {
     /// Moves unread bytes that fill at most a quarter of their buffer to a smaller one.
     #[cold]
     pub(super) fn park(&mut self) {
-        let unread = self.buffer.get(self.start..).unwrap_or_default();
+        let unread = self.buffer.get(self.position.start..).unwrap_or_default();
         let capacity = unread.len().next_power_of_two().max(SMALLEST);
         if capacity > self.buffer.capacity() / 4 {
             return;
@@ -248,7 +255,7 @@ impl ReadBuffer {
         small.extend_from_slice(unread);
         pool::give(&mut self.buffer);
         self.buffer = small;
-        self.start = 0;
+        self.position.start = 0;
     }
 
     #[cold]
@@ -261,16 +268,14 @@ impl ReadBuffer {
     #[inline]
     pub(crate) fn reset(&mut self) {
         self.buffer.clear();
-        self.start = 0;
-        self.skip = 0;
-        self.skipped = 0;
+        self.position = Position::default();
         self.read_state = ReadState::Idle;
     }
 
     /// Returns the number of unread bytes.
     #[inline]
     pub(crate) fn unread(&self) -> usize {
-        self.buffer.len() - self.start
+        self.buffer.len() - self.position.start
     }
 
     #[inline]
@@ -280,12 +285,12 @@ impl ReadBuffer {
 
     #[inline]
     fn make_room(&mut self) -> io::Result<()> {
-        if self.start == self.buffer.len() {
+        if self.position.start == self.buffer.len() {
             self.buffer.clear();
-        } else if self.start > 0 {
-            self.buffer.drain(..self.start);
+        } else if self.position.start > 0 {
+            self.buffer.drain(..self.position.start);
         }
-        self.start = 0;
+        self.position.start = 0;
         if self.buffer.capacity() < NEW_CAPACITY {
             self.unpark();
         }
@@ -323,16 +328,14 @@ impl Drop for ReadBuffer {
 pub(crate) struct Frames<'a> {
     bytes: &'a [u8],
     read_state: ReadState,
-    start: &'a mut usize,
-    skip: &'a mut usize,
-    skipped: &'a mut usize,
+    position: &'a mut Position,
 }
 
 impl<'a> Frames<'a> {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
-        let unread = match self.bytes.get(*self.start..) {
+        let unread = match self.bytes.get(self.position.start..) {
             Some(unread) => unread,
             None => nothing(),
         };
@@ -343,7 +346,7 @@ impl<'a> Frames<'a> {
     /// message is out of bounds.
     #[inline]
     pub(crate) fn take(&mut self, input: Unparsed<'a>, parsed: ParsedFrame) -> &'a [u8] {
-        *self.start += parsed.consumed;
+        self.position.start += parsed.consumed;
         match input.bytes().get(parsed.payload) {
             Some(message) => message,
             None => nothing(),
@@ -353,8 +356,8 @@ impl<'a> Frames<'a> {
     /// Skips a frame. The bytes of it that have not arrived are dropped when they do.
     #[inline]
     pub(crate) fn skip(&mut self, consumed: usize) {
-        match consumed.checked_sub(self.bytes.len() - *self.start) {
-            None | Some(0) => *self.start += consumed,
+        match consumed.checked_sub(self.bytes.len() - self.position.start) {
+            None | Some(0) => self.position.start += consumed,
             Some(missing) => self.skip_ahead(missing),
         }
     }
@@ -362,13 +365,13 @@ impl<'a> Frames<'a> {
     /// Returns `true` if no bytes are left.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        *self.start == self.bytes.len()
+        self.position.start == self.bytes.len()
     }
 
     /// Returns `true` if a part of an unfinished frame has arrived.
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
-        !self.is_empty() || *self.skip > 0
+        !self.is_empty() || self.position.skip > 0
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -378,9 +381,9 @@ impl<'a> Frames<'a> {
     /// Marks `missing` bytes to be dropped when they arrive.
     #[cold]
     fn skip_ahead(&mut self, missing: usize) {
-        *self.skipped = self.bytes.len() - *self.start;
-        *self.skip = missing;
-        *self.start = self.bytes.len();
+        self.position.skipped = self.bytes.len() - self.position.start;
+        self.position.skip = missing;
+        self.position.start = self.bytes.len();
     }
 }
 

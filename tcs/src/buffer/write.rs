@@ -1,4 +1,13 @@
-//! The send buffer: encoded frames that are not written yet.
+//! The send buffer: encoded frames that are not sent yet.
+//!
+//! ```text
+//! | sent | frames that wait to be sent | the frame that is being written | room |
+//! 0     sent                        whole                              len   capacity
+//! ```
+//!
+//! A framing and a format write a frame in place, after the complete ones. If that fails or panics, the bytes after
+//! `whole` are removed, so that a peer never receives a part of a frame. Frames are sent together, and the buffer is
+//! empty again when all of them are sent.
 
 use std::{
     io,
@@ -17,9 +26,7 @@ use crate::{
 /// Flush once this many bytes are buffered.
 const FULL: usize = 64 * 1024;
 
-/// The send buffer of a connection: whole frames, perhaps partly sent.
-///
-/// It returns to the pool when the connection rests.
+/// The send buffer of a connection. Its memory returns to the pool when the connection waits for a request.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBuffer {
     buffer: Vec<u8>,
@@ -57,15 +64,6 @@ pub(crate) enum UnusualKind {
 }
 
 impl WriteBuffer {
-    pub(super) const fn over(buffer: Vec<u8>) -> Self {
-        Self {
-            buffer,
-            sent: 0,
-            whole: 0,
-            closes: false,
-        }
-    }
-
     /// Returns the number of bytes sent since the buffer was last empty.
     pub(crate) fn sent(&self) -> usize {
         self.sent
@@ -130,11 +128,16 @@ impl WriteBuffer {
             writer.set_encoder(encoder);
         }
         let encoded = encode(&mut writer);
-        if encoded.is_err() || !writer.is_message() {
+        let kind = if encoded.is_err() || !writer.is_message() {
             let outcome = encoded.map(|()| writer.into_outcome());
-            return Err(self.unusual(framing, outcome, limit));
-        }
-        self.finish(framing).map_err(|error| self.unsendable(error))
+            self.unusual(framing, outcome, limit)
+        } else {
+            let Err(error) = self.finish(framing) else {
+                return Ok(());
+            };
+            UnusualKind::Unsendable(error)
+        };
+        Err(self.remove_partial(kind))
     }
 
     #[inline(always)]
@@ -152,8 +155,8 @@ impl WriteBuffer {
         framing: &mut F,
         outcome: Result<Outcome, EncodeError>,
         limit: usize,
-    ) -> Unusual {
-        let kind = match outcome {
+    ) -> UnusualKind {
+        match outcome {
             Ok(Outcome::Message) => match self.finish(framing) {
                 Ok(()) => UnusualKind::Message,
                 Err(error) => UnusualKind::Unsendable(error),
@@ -164,22 +167,15 @@ impl WriteBuffer {
                 UnusualKind::Unsendable(FrameError::unsendable(too_large(length, limit)))
             }
             Err(error) => UnusualKind::Unencodable(error),
-        };
-        self.removed(kind)
-    }
-
-    #[cold]
-    fn unsendable(&mut self, error: FrameError) -> Unusual {
-        self.removed(UnusualKind::Unsendable(error))
+        }
     }
 
     /// Removes what is not a complete frame.
-    fn removed(&mut self, kind: UnusualKind) -> Unusual {
+    #[cold]
+    fn remove_partial(&mut self, kind: UnusualKind) -> Unusual {
         self.buffer.truncate(self.whole);
-        Unusual {
-            kind,
-            closes: std::mem::take(&mut self.closes),
-        }
+        let closes = std::mem::take(&mut self.closes);
+        Unusual { kind, closes }
     }
 
     /// Appends complete frames, such as a rejection. Returns `false` if `write` does: then there are none.

@@ -1,4 +1,7 @@
 //! The accept loop, and the three classes of accept errors.
+//!
+//! The loop takes a permit, accepts a connection, and spawns a task that owns both. It does not know the protocol:
+//! [`SpawnConnection`] hides its type, so that everything outside of a connection is compiled once.
 
 use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,13 +9,33 @@ use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tracing::{Instrument as _, Span};
 
 use super::{
-    connection::{CloseKind, NewConnection},
+    connection::{CloseKind, Connection, NewConnection},
     registry::Registry,
-    spawn::SpawnConnection,
+    shared::{Listener, Shared},
 };
-use crate::{ConnectionInfo, Peer, socket::canonical};
+use crate::{ConnectionInfo, Peer, protocol::ServerProtocol, socket::canonical};
+
+/// The shared state without its protocol type.
+pub(super) trait SpawnConnection: Send + Sync {
+    fn listener(&self) -> &Listener;
+
+    /// Serves a connection in its own task.
+    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<TcpStream>>, span: Span);
+}
+
+impl<P: ServerProtocol> SpawnConnection for Shared<P> {
+    fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<TcpStream>>, span: Span) {
+        let task = async move { Connection::open(self, new).serve().await };
+        tokio::spawn(task.instrument(span));
+    }
+}
 
 /// Accepts the connections of a server.
 ///
@@ -65,7 +88,7 @@ impl Acceptor {
                 None => return Ok(()),
                 Some(Ok((stream, addr))) => self.spawn(stream, addr, permit),
                 Some(Err(error)) => match AcceptError::of(&error) {
-                    AcceptError::Peer => {}
+                    AcceptError::Connection => {}
                     AcceptError::Exhausted => {
                         tracing::error!(%error, "cannot accept a connection now; trying again soon");
                         tokio::time::sleep(RETRY_DELAY).await;
@@ -101,7 +124,7 @@ impl Acceptor {
 #[derive(Debug, PartialEq, Eq)]
 enum AcceptError {
     /// The connection: it was gone before it was accepted. The next one may be fine.
-    Peer,
+    Connection,
     /// The process or the machine: an immediate retry would spin.
     Exhausted,
     /// The listener: a retry does not help.
@@ -127,9 +150,9 @@ impl AcceptError {
                 | Kind::TimedOut
                 | Kind::Unsupported,
                 _,
-            ) => Self::Peer,
+            ) => Self::Connection,
             // ENONET, EPROTO, ENOPROTOOPT and EHOSTDOWN.
-            (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Peer,
+            (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Connection,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM, and EACCES of a security policy, which leaves the
             // connection in the backlog. Unknown errors are included, because a retry without a pause
             // could spin.
@@ -145,11 +168,11 @@ mod tests {
     #[test]
     fn accept_errors_come_in_three_classes() {
         for (code, class) in [
-            (103, AcceptError::Peer),
-            (104, AcceptError::Peer),
-            (4, AcceptError::Peer),
-            (71, AcceptError::Peer),
-            (113, AcceptError::Peer),
+            (103, AcceptError::Connection),
+            (104, AcceptError::Connection),
+            (4, AcceptError::Connection),
+            (71, AcceptError::Connection),
+            (113, AcceptError::Connection),
             (23, AcceptError::Exhausted),
             (24, AcceptError::Exhausted),
             (12, AcceptError::Exhausted),
@@ -157,7 +180,7 @@ mod tests {
             (9, AcceptError::Listener),
             (22, AcceptError::Listener),
             (88, AcceptError::Listener),
-            (95, AcceptError::Peer),
+            (95, AcceptError::Connection),
             (1, AcceptError::Exhausted),
             (13, AcceptError::Exhausted),
             (5, AcceptError::Exhausted),

@@ -5,11 +5,10 @@ use std::{io::ErrorKind, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{
-    acceptor::Acceptor,
+    acceptor::{Acceptor, SpawnConnection},
     config::Settings,
     registry::Registry,
     report::Report,
-    spawn::SpawnConnection,
     stop::{Order, ServerHandle},
 };
 use crate::{Error, Result, socket::listen};
@@ -99,7 +98,7 @@ impl BoundServer {
     pub async fn listen(self) -> Result<Report> {
         let ServerPlan { shared, settings } = self.plan;
         shared.listener().open(self.listener);
-        let max_connections = settings.open_connections();
+        let max_connections = settings.effective_max_connections();
         let acceptor = Acceptor {
             local_addr: self.local_addr,
             shared,
@@ -150,12 +149,15 @@ async fn accept_then_drain(
 ) -> Result<Report> {
     let accepted = tokio::select! {
         biased;
-        () = handle.told(Order::Stop) => Ok(()),
+        () = handle.wait_for(Order::Stop) => Ok(()),
         accepted = acceptor.accept_all() => accepted,
     };
     acceptor.shared.listener().close();
-    let hurry = timeout(drain.unwrap_or(Duration::MAX), handle.told(Order::Abort));
-    let report = acceptor.registry.drain(hurry).await;
+    let abort = timeout(
+        drain.unwrap_or(Duration::MAX),
+        handle.wait_for(Order::Abort),
+    );
+    let report = acceptor.registry.drain(abort).await;
     accepted.map_err(Error::accept)?;
     let aborted = report.requests.aborted;
     if aborted > 0 {
@@ -163,7 +165,7 @@ async fn accept_then_drain(
     } else {
         tracing::info!(%report, "stopped");
     }
-    if handle.was_told(Order::Abort) {
+    if handle.has_given(Order::Abort) {
         return Err(Error::interrupted(aborted));
     }
     Ok(report)

@@ -189,8 +189,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 
     /// Sets a function that is called with the address as soon as the server accepts connections.
-    pub fn on_listening(mut self, tell: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
-        self.settings.on_listening = Some(Box::new(tell));
+    pub fn on_listening(mut self, function: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
+        self.settings.on_listening = Some(Box::new(function));
         self
     }
 

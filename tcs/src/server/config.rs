@@ -100,13 +100,13 @@ pub(super) struct Limit(u64);
 impl Limit {
     pub(super) const NONE: Self = Self(u64::MAX);
 
-    pub(super) const fn of(seconds: u64) -> Self {
+    pub(super) const fn from_secs(seconds: u64) -> Self {
         Self(seconds * 1_000)
     }
 
     /// Returns the limit in milliseconds, or `u64::MAX` if there is none.
     #[inline]
-    pub(super) const fn milliseconds(self) -> u64 {
+    pub(super) const fn as_millis(self) -> u64 {
         self.0
     }
 
@@ -151,13 +151,13 @@ impl Settings {
                 idle: Some(M::IDLE).into(),
                 // Stops peers that send a byte now and then. The allowance for received bytes lets
                 // slow lines finish large frames.
-                frame: Limit::of(30),
+                frame: Limit::from_secs(30),
                 // Cutting a transaction is the user's decision.
                 request: Limit::NONE,
                 // A half-closed peer that waits for its reply looks like one that is gone.
-                half_close: Limit::of(30),
-                write: Limit::of(30),
-                linger: Limit::of(2),
+                half_close: Limit::from_secs(30),
+                write: Limit::from_secs(30),
+                linger: Limit::from_secs(2),
                 // Long enough for hundreds of cheap requests, too short to be noticed.
                 poll_nanos: 100_000,
             },
@@ -167,7 +167,7 @@ impl Settings {
 
     /// Returns how many connections may be open. A default that needs more descriptors than the process may
     /// open is lowered.
-    pub(super) fn open_connections(&self) -> usize {
+    pub(super) fn effective_max_connections(&self) -> usize {
         let (most, room) = (self.max_connections, connections_of(descriptor_limit()));
         if room < most / 2 {
             tracing::warn!(
@@ -273,9 +273,9 @@ mod tests {
     #[test]
     fn linger_of_zero_does_not_set_the_pace() {
         let mut limits = Settings::new::<Iterative>().limits;
-        assert_eq!(limits.shortest(), Limit::of(2));
-        limits.linger = Limit::of(0);
-        assert_eq!(limits.shortest(), Limit::of(5));
+        assert_eq!(limits.shortest(), Limit::from_secs(2));
+        limits.linger = Limit::from_secs(0);
+        assert_eq!(limits.shortest(), Limit::from_secs(5));
     }
 
     #[test]
@@ -285,11 +285,11 @@ mod tests {
         }
         let mut settings = Settings::new::<Concurrent>();
         let room = connections_of(descriptor_limit());
-        assert_eq!(settings.open_connections(), room.min(1_024));
+        assert_eq!(settings.effective_max_connections(), room.min(1_024));
         settings.max_connections = usize::MAX;
-        assert_eq!(settings.open_connections(), room);
+        assert_eq!(settings.effective_max_connections(), room);
         settings.is_default_max = false;
-        assert_eq!(settings.open_connections(), usize::MAX);
-        assert_eq!(Settings::new::<Iterative>().open_connections(), 1);
+        assert_eq!(settings.effective_max_connections(), usize::MAX);
+        assert_eq!(Settings::new::<Iterative>().effective_max_connections(), 1);
     }
 }

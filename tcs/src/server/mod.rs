@@ -61,7 +61,6 @@ mod registry;
 mod report;
 mod run;
 mod shared;
-mod spawn;
 mod stop;
 
 pub use bound::BoundServer;

@@ -35,7 +35,7 @@ use crate::runtime::wait_until;
 #[derive(Debug)]
 pub(super) struct Registry {
     limits: Limits,
-    open: Mutex<Open>,
+    inner: Mutex<Inner>,
     /// Notified whenever a connection opens or ends.
     changed: Notify,
     /// The time of the last sweep.
@@ -45,7 +45,7 @@ pub(super) struct Registry {
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct Inner {
     /// Keyed by connection number.
     slots: BTreeMap<u64, Arc<Slot>>,
     /// The totals of the ended connections, and the number of accepted ones.
@@ -101,10 +101,10 @@ impl Registry {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         // A limit ends up to three ticks late, which is a quarter of the shortest limit. The bounds
         // keep sweeps rare, and the second that a drain gives a started frame precise.
-        let tick = (limits.shortest().milliseconds() / 12).clamp(1, 83);
+        let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
         Arc::new(Self {
             limits,
-            open: Mutex::default(),
+            inner: Mutex::default(),
             changed: Notify::new(),
             now: AtomicU64::new(START),
             tick,
@@ -113,17 +113,17 @@ impl Registry {
 
     /// Registers a new connection.
     pub(super) fn register(self: &Arc<Self>) -> Registration {
-        let mut open = self.lock();
-        open.ended.connections.accepted += 1;
-        let id = open.ended.connections.accepted;
+        let mut inner = self.lock();
+        inner.ended.connections.accepted += 1;
+        let id = inner.ended.connections.accepted;
         let slot = Arc::new(Slot {
             deadline: AtomicU64::new(NEVER),
-            signals: AtomicU8::new(open.signals),
+            signals: AtomicU8::new(inner.signals),
             waker: Mutex::new(Waker::noop().clone()),
             tally: Tally::default(),
         });
-        open.slots.insert(id, Arc::clone(&slot));
-        drop(open);
+        inner.slots.insert(id, Arc::clone(&slot));
+        drop(inner);
         self.changed.notify_waiters();
         Registration {
             registry: Arc::clone(self),
@@ -156,11 +156,11 @@ impl Registry {
         }
     }
 
-    /// Signals all connections to finish, and aborts the rest when `hurry` is ready.
+    /// Signals all connections to finish, and aborts the rest when `abort` is ready.
     ///
     /// Returns the final report. A function that blocks its thread cannot be aborted. Its request
     /// is reported as aborted, and the function runs on.
-    pub(super) async fn drain(&self, hurry: impl Future) -> Report {
+    pub(super) async fn drain(&self, abort: impl Future) -> Report {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
         self.signal_all(DRAIN);
@@ -168,7 +168,7 @@ impl Registry {
         tokio::select! {
             biased;
             () = wait_until(&self.changed, is_empty) => {}
-            _ = hurry => {
+            _ = abort => {
                 self.abort();
                 // Connections that are still open after the grace period are in the report.
                 let _: Result<(), _> = timeout(GRACE, wait_until(&self.changed, is_empty)).await;
@@ -205,18 +205,18 @@ impl Registry {
 
     /// Returns the totals so far. Open connections count as aborted.
     pub(super) fn report(&self) -> Report {
-        let open = self.lock();
-        let mut report = open.ended;
-        report.connections.aborted += open.slots.len() as u64;
-        for slot in open.slots.values() {
+        let inner = self.lock();
+        let mut report = inner.ended;
+        report.connections.aborted += inner.slots.len() as u64;
+        for slot in inner.slots.values() {
             report.requests += slot.tally.requests();
         }
         report
     }
 
     /// Ignores poisoning, because no code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -263,7 +263,7 @@ impl Registration {
     pub(super) fn deadline(&self, began: Time, limit: Limit) -> Deadline {
         // The clock may lag, and a limit must not end early because of that.
         let deadline = began.get() + self.registry.tick * u64::from(SLACK);
-        Deadline(deadline.saturating_add(limit.milliseconds()))
+        Deadline(deadline.saturating_add(limit.as_millis()))
     }
 
     #[inline]
@@ -326,15 +326,15 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut open = self.registry.lock();
-        open.slots.remove(&self.id);
-        open.ended.requests += self.slot.tally.requests();
+        let mut inner = self.registry.lock();
+        inner.slots.remove(&self.id);
+        inner.ended.requests += self.slot.tally.requests();
         if self.slot.signals.load(Ordering::Relaxed) & ABORT == 0 {
-            open.ended.connections.closed += 1;
+            inner.ended.connections.closed += 1;
         } else {
-            open.ended.connections.aborted += 1;
+            inner.ended.connections.aborted += 1;
         }
-        drop(open);
+        drop(inner);
         self.registry.changed.notify_waiters();
     }
 }

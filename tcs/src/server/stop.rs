@@ -50,14 +50,14 @@ impl ServerHandle {
     }
 
     /// Returns `true` if the order given is at least `order`.
-    pub(super) fn was_told(&self, order: Order) -> bool {
+    pub(super) fn has_given(&self, order: Order) -> bool {
         *self.order.borrow() >= order
     }
 
     /// Waits until the order given is at least `order`.
     ///
     /// Cancel safe: an order is never withdrawn.
-    pub(super) async fn told(&self, order: Order) {
+    pub(super) async fn wait_for(&self, order: Order) {
         // This cannot fail, because the handle itself is a sender.
         drop(self.order.subscribe().wait_for(|last| *last >= order).await);
     }

@@ -53,7 +53,7 @@ pub(super) struct Io<S> {
     half_close_began: Option<Time>,
     stall: Option<Stall>,
     /// How many bytes were sent since `window_filled`.
-    window: usize,
+    window_sent: usize,
     /// When more than [`WINDOW`] bytes had last been sent.
     window_filled: Option<Time>,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
@@ -136,7 +136,7 @@ pub(super) enum Interrupt {
 }
 
 /// How long a started frame may take to complete once a drain has begun.
-const DRAINED_FRAME: Limit = Limit::of(1);
+const DRAINED_FRAME: Limit = Limit::from_secs(1);
 /// A deadline moves by a second for each of this many bytes of a frame that arrive, or of replies that
 /// the peer takes.
 ///
@@ -168,7 +168,7 @@ impl<S> Io<S> {
             drain_began: None,
             half_close_began: None,
             stall: None,
-            window: 0,
+            window_sent: 0,
             window_filled: None,
             registration,
         }
@@ -215,15 +215,11 @@ impl<S> Io<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
-    /// Flushes the write buffer, then reads once. Releases the buffers while it waits.
+    /// Waits for input: flushes the write buffer, then reads once. Releases the buffers while it waits.
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
-    pub(super) fn poll_wakeup(
-        &mut self,
-        slot: &mut BufferSlot,
-        cx: &mut Context<'_>,
-    ) -> Poll<Wait> {
+    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> Poll<Wait> {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -233,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Flushes the write buffer, then reads once.
     ///
-    /// Out of line, so that `poll_wakeup` is small enough for the task of the connection.
+    /// Out of line, so that `poll_input` is small enough for the task of the connection.
     #[inline(never)]
     fn poll_flush_and_read(
         &mut self,
@@ -248,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if !write.is_empty() || self.unsent.sum() > 0 {
             ready!(self.poll_flush_in_time(write, cx))?;
         }
-        self.poll_request_bytes(read, ahead, cx)
+        self.poll_read(read, ahead, cx)
     }
 
     /// Flushes the write buffer, and counts its responses as sent.
@@ -279,9 +275,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        self.window += ready!(write.poll_flush(cx, &mut self.stream))?;
-        if self.window > WINDOW {
-            self.window = 0;
+        self.window_sent += ready!(write.poll_flush(cx, &mut self.stream))?;
+        if self.window_sent > WINDOW {
+            self.window_sent = 0;
             self.window_filled = Some(self.registration.now());
         }
         self.registration.tally().count_sent(&mut self.unsent);
@@ -312,15 +308,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Reads once.
     #[inline]
-    fn poll_request_bytes(
+    fn poll_read(
         &mut self,
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
     ) -> Poll<Wait> {
         let has_started = read.has_started();
-        if self.registration.is_draining() && self.drain_ends_wait(has_started || !ahead.is_empty())
-        {
+        let is_idle = !has_started && ahead.is_empty();
+        // Before each read, because a peer may never stop sending.
+        if self.registration.is_draining() && (is_idle || self.is_drain_over()) {
             return Poll::Ready(Ok(ControlFlow::Break(WaitEnd::Draining)));
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
@@ -337,17 +334,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                 Poll::Ready(Ok(ControlFlow::Break(WaitEnd::OutOfMemory)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
-            Poll::Pending => self.poll_wait(read, cx),
+            Poll::Pending => self.poll_read_deadline(read, cx),
         }
     }
 
-    /// Returns `true` if a draining server stops waiting: no frame has started, or its second is over.
-    ///
-    /// It is asked before each read, because a peer may never stop sending.
+    /// Returns `true` if the time for a frame that has started is over in a drain.
     #[cold]
-    fn drain_ends_wait(&mut self, has_more: bool) -> bool {
+    fn is_drain_over(&mut self) -> bool {
         let deadline = self.drain_deadline();
-        !has_more || self.registration.has_passed(deadline)
+        self.registration.has_passed(deadline)
     }
 
     /// Returns when a frame that has started must be complete in a drain.
@@ -358,7 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Waits for bytes that have not arrived.
     #[inline]
-    fn poll_wait(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
         let now = self.registration.now();
         let began = *self.read_began.get_or_insert(now);
         let mut limit = self.registration.limits().idle;

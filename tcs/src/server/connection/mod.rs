@@ -146,7 +146,7 @@ where
     async fn run(&mut self) -> Result<Activity, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let wait = poll_fn(|cx| self.io.poll_wakeup(&mut self.buffers, cx));
+                let wait = poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx));
                 if let ControlFlow::Break(why) = wait.await? {
                     return Ok(self.wait_ended(why));
                 }

@@ -61,8 +61,6 @@ enum WrittenRejection {
     Failed,
 }
 
-const LAST_REPLY: &str = "this was the last reply";
-
 impl<'a, P: ServerProtocol> Responder<'a, P> {
     #[inline]
     pub(super) fn new<S>(
@@ -120,8 +118,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             }
             UnusualKind::Message => {
                 self.unsent.served += 1;
-                self.close_with_frame(LAST_REPLY);
-                return Flow::Break(());
+                return self.close_after_reply();
             }
             // A final rejection would say that this request was not executed.
             UnusualKind::Nothing => {
@@ -133,7 +130,10 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             UnusualKind::Unsendable(error) => failed(cannot_send::<P::Framing>("reply", &error)),
         };
         self.reject(&rejection)?;
-        self.close_if_last(closes)
+        if closes {
+            return self.close_after_reply();
+        }
+        Flow::Continue(())
     }
 
     /// Responds to a request with a rejection.
@@ -206,10 +206,9 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     }
 
     /// Writes why the server closes the connection, if the framing has a frame for it.
-    fn close_with_frame(&mut self, why: &str) {
-        let rejection = going_away(why);
+    fn close_with_frame(&mut self, rejection: &Rejection) {
         tracing::debug!(reason = %rejection, "closing the connection");
-        self.write_frame(&rejection);
+        self.write_frame(rejection);
     }
 
     /// Returns whether the connection goes on after a response. Closes that of a once server.
@@ -219,19 +218,16 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             return Flow::Break(());
         }
         if self.shared.is_once {
-            self.close_with_frame("this server answers one request");
+            self.close_with_frame(&going_away("this server answers one request"));
             return Flow::Break(());
         }
         Flow::Continue(())
     }
 
-    /// Closes the connection after a reply with which it `closes`.
-    fn close_if_last(&mut self, closes: bool) -> Flow {
-        if closes {
-            self.close_with_frame(LAST_REPLY);
-            return Flow::Break(());
-        }
-        Flow::Continue(())
+    /// Closes the connection, as the protocol function or its reply asks.
+    fn close_after_reply(&mut self) -> Flow {
+        self.close_with_frame(&going_away("this was the last reply"));
+        Flow::Break(())
     }
 
     /// Closes the connection if it has a session, which may be half changed by a function that did not
@@ -245,7 +241,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     }
 }
 
-/// What else happens to a request or a connection.
+/// The occasions.
 impl<P: ServerProtocol> Responder<'_, P> {
     /// Answers bytes that are not a frame: another protocol in its own terms, a peer of ours as for any
     /// other rejection. The connection then closes.
@@ -286,14 +282,15 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 );
                 self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
                 // *Timed out* is not final.
-                self.close_with_frame("the time after the end of the input is over");
+                let text = "the time after the end of the input is over";
+                self.close_with_frame(&going_away(text));
             }
             // Not counted: it is among the requests that were aborted.
             Interrupt::Aborted => {
                 let text = "the server ended before the reply";
                 self.close_with(&Rejection::new(RejectionKind::Failed, text));
                 // The frame above is not final, so framings with rejection frames send a final one as well.
-                self.close_with_frame("the server ended");
+                self.close_with_frame(&going_away("the server ended"));
             }
         }
         Flow::Break(())
@@ -311,13 +308,12 @@ impl<P: ServerProtocol> Responder<'_, P> {
         let rejection = why_wait_ended(limits, read, why);
         let unread = read.input(limits.frame_len, Side::Server);
         if self.seems_other(unread.bytes()) {
-            tracing::debug!(reason = %rejection, "closing the connection");
-            self.write_frame(&rejection);
+            self.close_with_frame(&rejection);
         } else {
             self.close_with(&rejection);
         }
         if !rejection.kind().is_final() {
-            self.close_with_frame("the rest of the frame was not read");
+            self.close_with_frame(&going_away("the rest of the frame was not read"));
         }
     }
 
@@ -333,7 +329,9 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
         let text = "the function panicked";
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
-        self.close_if_last(closes)?;
+        if closes {
+            return self.close_after_reply();
+        }
         self.close_if_session_poisoned()
     }
 
