@@ -26,11 +26,12 @@ impl Incoming {
     pub(super) fn from_unusual(
         buffer: &ReadBuffer,
         kind: FrameKind,
+        length: usize,
         frame: Range<usize>,
     ) -> Option<Self> {
         match kind {
             FrameKind::Message => Some(Self::Message(frame)),
-            FrameKind::TooLarge(length) => Some(Self::TooLarge(length)),
+            FrameKind::TooLarge => Some(Self::TooLarge(length)),
             FrameKind::Skip => None,
             FrameKind::Control(code) => {
                 let kind = RejectionKind::from_code(code)?;

@@ -187,7 +187,8 @@ impl<S> Wire<S> {
             let incoming = if parsed.kind == FrameKind::Message {
                 Incoming::Message(frame)
             } else {
-                match Incoming::from_unusual(&self.replies.buffer, parsed.kind, frame) {
+                let (buffer, length) = (&self.replies.buffer, parsed.payload.len());
+                match Incoming::from_unusual(buffer, parsed.kind, length, frame) {
                     Some(Incoming::Rejection(rejection)) if rejection.kind().is_final() => {
                         return Err(self.fail(Fault::Ended(rejection)));
                     }

@@ -120,7 +120,7 @@ impl<F: Framing> FirstFrame<F> {
         }
         // The rest of a message beyond the limit may arrive later.
         let is_possible = match frame.kind {
-            FrameKind::TooLarge(_) => arrived > 0,
+            FrameKind::TooLarge => arrived > 0,
             _ => is_within,
         };
         if is_possible && consumed > 0 {

@@ -60,7 +60,7 @@ impl Framing for Netstrings {
                     let parsed = message(input, at + 1, length)?;
                     self.comma_is_due = parsed
                         .as_ref()
-                        .is_some_and(|frame| matches!(frame.kind, FrameKind::TooLarge(_)));
+                        .is_some_and(|frame| matches!(frame.kind, FrameKind::TooLarge));
                     return Ok(parsed);
                 }
                 b'0'..=b'9' if at == 1 && length == 0 => {

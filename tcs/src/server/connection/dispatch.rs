@@ -250,9 +250,10 @@ impl<P: ServerProtocol> Responder<P> {
                 self.begin_request(io.tally());
                 return Ok(frame);
             }
+            let (kind, length) = (parsed.kind, parsed.payload.len());
             frames.skip(parsed.consumed);
             io.count_frame(|| true);
-            if let Some(pause) = self.handle_other_frame(io.tally(), write, parsed.kind) {
+            if let Some(pause) = self.handle_other_frame(io.tally(), write, kind, length) {
                 return Err(pause);
             }
         }
@@ -266,9 +267,10 @@ impl<P: ServerProtocol> Responder<P> {
         tally: &Tally,
         write: &mut WriteBuffer,
         kind: FrameKind,
+        length: usize,
     ) -> Option<Pause> {
         match kind {
-            FrameKind::TooLarge(length) => {
+            FrameKind::TooLarge => {
                 self.begin_request(tally);
                 let text = too_large(length, self.frame_len());
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
