@@ -14,7 +14,7 @@ use super::{
 /// reply is everything until the server closes. A rejection cannot be sent: the connection closes,
 /// unless the protocol encodes rejections itself (`reject_with = …`).
 ///
-/// A message never waits for more bytes. So with this framing alone, the detection of another
+/// A message never waits for more bytes. So with this framing, the detection of another
 /// protocol depends on the pieces: the bytes that have arrived are judged by themselves.
 ///
 /// # Examples

@@ -43,6 +43,10 @@ struct Threes;
 #[derive(Default)]
 struct Growing(usize);
 
+/// A framing of one's own with one exchange, as finger has it: a line.
+#[derive(Default)]
+struct OneLine(Lines);
+
 /// A framing of one's own whose messages may be HTTP: up to `\n`.
 #[derive(Default)]
 struct OptedOut;
@@ -58,6 +62,14 @@ impl Framing for Growing {
         let parsed = sized(input, 5 + self.0)?;
         self.0 += usize::from(parsed.is_some());
         Ok(parsed)
+    }
+}
+
+impl Framing for OneLine {
+    const PERSISTENT: bool = false;
+
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.0.parse(input)
     }
 }
 
@@ -578,6 +590,9 @@ fn complete_message_that_begins_nothing_else_waits_for_nothing() {
     is_message::<Threes>(b"GET", b"");
     is_message::<Raw>(b"GET", b"");
     is_message::<Raw>(b"GET /", b"");
+    // Nothing follows the request of a framing with one exchange.
+    is_message::<OneLine>(b"\r\n", b"");
+    is_message::<OneLine>(b"*1\r\n", b"");
     // Only the first message is looked at.
     let (found, error) = read::<Lines>(Side::Server, &[b"a\nSSH-2.0-a\n"], 1 << 20);
     assert_eq!((found.len(), error), (2, None));
