@@ -1,10 +1,8 @@
 //! The decision whether the first frame of a connection is one, or the beginning of another protocol.
 
 use super::{
-    error::FrameError,
-    input::{ReadState, Unparsed},
-    other_protocol::{Answer, OtherProtocol},
-    parsed::{FrameKind, ParsedFrame},
+    FrameError, FrameKind, OtherProtocol, ParsedFrame, ReadState, Unparsed,
+    other_protocol::Answer,
     signatures::{Sniff, is_http_request_line, is_telling},
 };
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::other_protocol::OtherProtocol;
+use super::OtherProtocol;
 use crate::{Rejection, RejectionKind, rejection::Escaped};
 
 /// The reason why bytes are not a frame, or a message cannot become one.

@@ -9,11 +9,8 @@
 use std::{any::Any, mem, ops::Range};
 
 use super::{
-    Framing,
-    detection::{Detection, Verdict},
-    error::FrameError,
-    input::{ReadState, Side, Unparsed},
-    parsed::{FrameKind, ParsedFrame},
+    Detection, FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed,
+    detection::Verdict,
 };
 use crate::Rejection;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{error::FrameError, input::ReadState};
+use super::{FrameError, ReadState};
 
 /// A frame that a framing has found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,6 @@
 //! Messages with a length before each, as in existing protocols.
 
-use super::{
-    Framing,
-    error::FrameError,
-    input::Unparsed,
-    parsed::{ParsedFrame, beyond_limit},
-};
+use super::{FrameError, Framing, ParsedFrame, Unparsed, parsed::beyond_limit};
 
 /// A length of `WIDTH` bytes, then the message, without control frames: for existing protocols.
 ///

@@ -3,7 +3,7 @@
 //! Each function depends only on a limited number of bytes, however many have arrived. A result other
 //! than [`Sniff::Maybe`] is final: it stays the same, whatever bytes follow.
 
-use super::other_protocol::OtherProtocol;
+use super::OtherProtocol;
 
 /// The protocol that a client's first bytes indicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,6 @@
 //! Messages without frames: the bytes that arrive at once, or all bytes until the end.
 
-use super::{
-    Framing,
-    error::FrameError,
-    input::{ReadState, Side, Unparsed},
-    parsed::ParsedFrame,
-};
+use super::{FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed};
 
 /// The bytes that arrive at once are the message, as with the Python teaching library, and toys.
 ///
