@@ -86,8 +86,7 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         };
         let Some(length) = number.checked_sub(Self::COUNTED) else {
             return Err(FrameError::malformed(format_args!(
-                "a length of {number}, which counts its own {} bytes",
-                WIDTH
+                "a length of {number}, which counts its own {WIDTH} bytes"
             )));
         };
         let end = WIDTH.saturating_add(length);

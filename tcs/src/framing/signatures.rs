@@ -47,18 +47,12 @@ impl Sniff {
         let signatures = SIGNATURES.iter();
         let signatures =
             signatures.map(|(signature, protocol)| expect(bytes, signature, *protocol));
-        let mut result = Self::None;
-        for sniff in [http(bytes, LONG_PATH), tls(bytes), resp(bytes)]
-            .into_iter()
-            .chain(signatures)
-        {
-            match (sniff, result) {
-                (Self::LongPath | Self::Clear(_), _) => return sniff,
-                (Self::Maybe(_), Self::None) => result = sniff,
-                (Self::Maybe(_) | Self::None, _) => {}
-            }
-        }
-        result
+        let sniffs = [http(bytes, LONG_PATH), tls(bytes), resp(bytes)];
+        let sniffs = sniffs.into_iter().chain(signatures);
+        sniffs.fold(Self::None, |found, sniff| match (found, sniff) {
+            (Self::None, _) | (Self::Maybe(_), Self::LongPath | Self::Clear(_)) => sniff,
+            _ => found,
+        })
     }
 }
 
