@@ -199,7 +199,7 @@ impl Replies {
             if parsed.kind == FrameKind::Message {
                 return Ok(Some((Incoming::Message(frame), sent)));
             }
-            if let Some(incoming) = self.unusual(parsed.kind, frame) {
+            if let Some(incoming) = self.unusual(parsed.kind, parsed.payload.len(), frame) {
                 return Ok(Some((incoming, sent)));
             }
         }
@@ -226,10 +226,15 @@ impl Replies {
     /// Takes the parts of the frame: a whole one would have to be put into memory for this call, even
     /// where the call does not happen.
     #[cold]
-    pub(super) fn unusual(&self, kind: FrameKind, frame: Range<usize>) -> Option<Incoming> {
+    pub(super) fn unusual(
+        &self,
+        kind: FrameKind,
+        length: usize,
+        frame: Range<usize>,
+    ) -> Option<Incoming> {
         match kind {
             FrameKind::Message => Some(Incoming::Message(frame)),
-            FrameKind::TooLarge(length) => Some(Incoming::TooLarge(length)),
+            FrameKind::TooLarge => Some(Incoming::TooLarge(length)),
             FrameKind::Skip => None,
             FrameKind::Control(code) => {
                 let kind = RejectionKind::from_code(code)?;

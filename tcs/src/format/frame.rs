@@ -11,7 +11,8 @@ pub struct Frame<'a> {
     bytes: &'a [u8],
     /// Memory from which the message may borrow text that its format has to rewrite.
     scratch: Option<&'a mut Vec<u8>>,
-    value: Option<Box<dyn Any + Send>>,
+    /// The value that the framing made of the message.
+    pub(super) value: Option<Box<dyn Any + Send>>,
 }
 
 impl<'a> Frame<'a> {
@@ -29,13 +30,6 @@ impl<'a> Frame<'a> {
     #[inline]
     pub(crate) fn with_scratch(mut self, scratch: &'a mut Vec<u8>) -> Self {
         self.scratch = Some(scratch);
-        self
-    }
-
-    /// Adds the value that the framing made of the message.
-    #[inline]
-    pub(super) fn with_value(mut self, value: Option<Box<dyn Any + Send>>) -> Self {
-        self.value = value;
         self
     }
 

@@ -95,6 +95,9 @@ use super::{
 /// Such a type must not contain itself by an `Option` alone: to read the message `1` as
 /// `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }` overflows the stack, which ends the
 /// process. Put the link into a field, as in `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
+///
+/// An `#[serde(untagged)]` enum with several variants that contain it again takes time that doubles with each level of
+/// the message. Give such a type a tag (`#[serde(tag = "type")]`), or only one variant that contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 pub enum Json {}

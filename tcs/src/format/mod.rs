@@ -177,8 +177,9 @@ where
             "a `Codec` is framing and format of a protocol, or neither"
         );
     }
-    let value = framing.take_value();
-    T::decode(Frame::new(bytes).with_scratch(scratch).with_value(value))
+    let mut frame = Frame::new(bytes).with_scratch(scratch);
+    frame.value = framing.take_value();
+    T::decode(frame)
 }
 
 #[cfg(all(test, feature = "json", feature = "messagepack", feature = "postcard"))]

@@ -5,13 +5,7 @@ use std::{any::Any, fmt};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
-use super::{
-    Framing,
-    detection::Detection,
-    error::FrameError,
-    input::{ReadState, Unparsed},
-    parsed::ParsedFrame,
-};
+use super::{Detection, FrameError, Framing, ParsedFrame, ReadState, Unparsed};
 
 /// A codec of [`tokio_util`](tokio_util::codec) as a framing: its messages are values, not bytes.
 ///

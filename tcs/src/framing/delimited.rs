@@ -2,7 +2,7 @@
 
 use memchr::memmem::find;
 
-use super::{Framing, error::FrameError, input::Unparsed, parsed::ParsedFrame};
+use super::{FrameError, Framing, ParsedFrame, Unparsed};
 use crate::rejection::Escaped;
 
 /// A delimiter after each message: 1 to 15 bytes.

@@ -1,10 +1,8 @@
 //! The decision whether the first frame of a connection is one, or the beginning of another protocol.
 
 use super::{
-    error::FrameError,
-    input::{ReadState, Unparsed},
-    other_protocol::{Answer, OtherProtocol},
-    parsed::{FrameKind, ParsedFrame},
+    FrameError, FrameKind, OtherProtocol, ParsedFrame, ReadState, Unparsed,
+    other_protocol::Answer,
     signatures::{Sniff, is_http_request_line, is_telling},
 };
 
@@ -60,7 +58,7 @@ impl Detection {
         (self.check_start)(input)?;
         let bytes = input.bytes();
         let sniff = match parsed {
-            Ok(Some(frame)) if !matches!(frame.kind, FrameKind::TooLarge(_)) => {
+            Ok(Some(frame)) if !matches!(frame.kind, FrameKind::TooLarge) => {
                 self.sniff_frame(bytes, frame.consumed, waits)
             }
             _ => Sniff::of(bytes),
@@ -123,9 +121,10 @@ impl Detection {
             Err(_) if may_follow && !bytes.is_empty() => Ok(Verdict::Wait),
             Err(error) => Err(name(error.clone())),
             Ok(Some(frame)) => match frame.kind {
-                FrameKind::TooLarge(length) if server.is_some() => {
-                    Err(name(FrameError::too_large(length, input.limit())))
-                }
+                FrameKind::TooLarge if server.is_some() => Err(name(FrameError::too_large(
+                    frame.payload.len(),
+                    input.limit(),
+                ))),
                 _ => Ok(Verdict::Deliver),
             },
         }

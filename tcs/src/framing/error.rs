@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::other_protocol::OtherProtocol;
+use super::OtherProtocol;
 use crate::{Rejection, RejectionKind, rejection::Escaped};
 
 /// The reason why bytes are not a frame, or a message cannot become one.
@@ -10,8 +10,14 @@ use crate::{Rejection, RejectionKind, rejection::Escaped};
 /// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameError {
+    // Boxed, so that the results of framings stay small.
+    inner: Box<Inner>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
     kind: RejectionKind,
-    text: Box<str>,
+    text: String,
     /// What a peer of another protocol is sent instead of the text.
     answer: Option<&'static [u8]>,
 }
@@ -55,34 +61,36 @@ impl FrameError {
 
     /// Adds the protocol that the peer seems to speak.
     pub(super) fn looking_like(&self, protocol: OtherProtocol) -> Self {
-        let text = format_args!("{}; that looks like {protocol}", self.text);
-        Self::new(self.kind, &text, None)
+        let text = format_args!("{}; that looks like {protocol}", self.inner.text);
+        Self::new(self.inner.kind, &text, None)
     }
 
     fn new(kind: RejectionKind, text: &dyn fmt::Display, answer: Option<&'static [u8]>) -> Self {
-        let text = text.to_string().into_boxed_str();
-        Self { kind, text, answer }
+        let text = text.to_string();
+        Self {
+            inner: Box::new(Inner { kind, text, answer }),
+        }
     }
 
     /// Returns `true` if the peer speaks another protocol.
-    pub(crate) const fn is_other_protocol(&self) -> bool {
-        self.answer.is_some()
+    pub(crate) fn is_other_protocol(&self) -> bool {
+        self.inner.answer.is_some()
     }
 
     /// Returns the answer to a peer of another protocol, if it has one.
     pub(super) fn answer(&self) -> Option<&'static [u8]> {
-        self.answer.filter(|answer| !answer.is_empty())
+        self.inner.answer.filter(|answer| !answer.is_empty())
     }
 
     /// Returns the rejection to send to the peer.
     pub(crate) fn rejection(&self) -> Rejection {
-        Rejection::new(self.kind, &*self.text)
+        Rejection::new(self.inner.kind, &*self.inner.text)
     }
 }
 
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.text.as_bytes(), self.text.len()).fmt(f)
+        Escaped(self.inner.text.as_bytes(), self.inner.text.len()).fmt(f)
     }
 }
 

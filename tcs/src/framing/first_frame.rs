@@ -9,11 +9,8 @@
 use std::{any::Any, mem, ops::Range};
 
 use super::{
-    Framing,
-    detection::{Detection, Verdict},
-    error::FrameError,
-    input::{ReadState, Side, Unparsed},
-    parsed::{FrameKind, ParsedFrame},
+    Detection, FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed,
+    detection::Verdict,
 };
 use crate::Rejection;
 
@@ -120,7 +117,7 @@ impl<F: Framing> FirstFrame<F> {
         }
         // The rest of a message beyond the limit may arrive later.
         let is_possible = match frame.kind {
-            FrameKind::TooLarge(_) => arrived > 0,
+            FrameKind::TooLarge => arrived > 0,
             _ => is_within,
         };
         if is_possible && consumed > 0 {

@@ -1,6 +1,6 @@
 //! Messages of a fixed size.
 
-use super::{Framing, error::FrameError, input::Unparsed, parsed::ParsedFrame};
+use super::{FrameError, Framing, ParsedFrame, Unparsed};
 
 /// Messages of exactly `N` bytes, with nothing between them: for devices and records.
 ///

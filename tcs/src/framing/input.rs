@@ -1,6 +1,6 @@
 //! What a framing parses.
 
-use super::{error::FrameError, parsed::ParsedFrame};
+use super::{FrameError, ParsedFrame};
 
 /// The end of a connection at which a framing reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

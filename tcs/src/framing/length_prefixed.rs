@@ -1,12 +1,8 @@
 //! Messages with a length before each.
 
 use super::{
-    Framing,
-    detection::Detection,
-    error::FrameError,
-    input::{ReadState, Side, Unparsed},
-    other_protocol::{EXPECTS_LENGTH, OtherProtocol},
-    parsed::{FrameKind, ParsedFrame, beyond_limit},
+    Detection, FrameError, FrameKind, Framing, OtherProtocol, ParsedFrame, ReadState, Side,
+    Unparsed, other_protocol::EXPECTS_LENGTH, parsed::beyond_limit,
 };
 use crate::{Rejection, rejection::Escaped};
 

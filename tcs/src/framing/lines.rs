@@ -3,12 +3,7 @@
 use memchr::memchr;
 
 use super::{
-    Framing,
-    detection::Detection,
-    error::FrameError,
-    input::{Side, Unparsed},
-    other_protocol::EXPECTS_LINES,
-    parsed::ParsedFrame,
+    Detection, FrameError, Framing, ParsedFrame, Side, Unparsed, other_protocol::EXPECTS_LINES,
 };
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.

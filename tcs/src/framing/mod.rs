@@ -87,10 +87,10 @@ use crate::Rejection;
 /// become one of them, it is processed when the next bytes show that they do not, or when the peer
 /// closes its sending half. This can happen to a first frame of four bytes or more that begins like
 /// `GET /`, and to one of two bytes or more that begins with a control character, such as the empty
-/// line `\r\n`, because PROXY headers of version 2 begin like that. A shorter frame never waits. So
-/// if all messages are that short, another protocol passes for messages. A client's first reply of
-/// four bytes or more waits in the same way if it can still become one of these answers, such as
-/// `This`.
+/// line `\r\n`, because PROXY headers of version 2 begin like that. A shorter frame never waits, nor
+/// does that of a framing with one exchange, because nothing follows it. So if all messages are that
+/// short, another protocol passes for messages. A client's first reply of four bytes or more waits in
+/// the same way if it can still become one of these answers, such as `This`.
 ///
 /// # Values
 ///
@@ -168,6 +168,8 @@ pub trait Framing: Default + Send + 'static {
     /// After `None`, this method is called again with the same bytes and more after them. After a
     /// frame, it is called with the bytes that follow the frame. A server calls it with no bytes only at
     /// the end of the input, and for messages that are values.
+    ///
+    /// A framing without fields may be asked for the first frame of a connection a second time.
     ///
     /// A frame has at least one byte and ends within `input`, and its message is within the frame.
     /// Any other frame ends the connection with an error. There are three exceptions: the rest of a

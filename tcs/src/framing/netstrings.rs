@@ -3,10 +3,8 @@
 use std::io::Write as _;
 
 use super::{
-    Framing,
-    error::FrameError,
-    input::Unparsed,
-    parsed::{FrameKind, ParsedFrame, SKIPPED, beyond_limit},
+    FrameError, FrameKind, Framing, ParsedFrame, Unparsed,
+    parsed::{SKIPPED, beyond_limit},
 };
 use crate::rejection::Escaped;
 
@@ -49,9 +47,12 @@ impl Framing for Netstrings {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let (bytes, limit) = (input.bytes(), input.limit());
         if self.comma_is_due {
-            let comma = bytes.first().map(|byte| check_comma(*byte));
-            self.comma_is_due = comma.transpose()?.is_none();
-            return Ok((!self.comma_is_due).then(|| ParsedFrame::skip(1)));
+            let Some(byte) = bytes.first() else {
+                return Ok(None);
+            };
+            check_comma(*byte)?;
+            self.comma_is_due = false;
+            return Ok(Some(ParsedFrame::skip(1)));
         }
         let mut length = 0_usize;
         for (at, byte) in bytes.iter().enumerate() {
@@ -60,7 +61,7 @@ impl Framing for Netstrings {
                     let parsed = message(input, at + 1, length)?;
                     self.comma_is_due = parsed
                         .as_ref()
-                        .is_some_and(|frame| matches!(frame.kind, FrameKind::TooLarge(_)));
+                        .is_some_and(|frame| matches!(frame.kind, FrameKind::TooLarge));
                     return Ok(parsed);
                 }
                 b'0'..=b'9' if at == 1 && length == 0 => {

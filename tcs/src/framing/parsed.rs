@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{error::FrameError, input::ReadState};
+use super::{FrameError, ReadState};
 
 /// A frame that a framing has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub enum FrameKind {
     Message,
     /// A control frame of this kind.
     Control(u8),
-    /// A message of this many bytes, beyond the limit, which is skipped.
-    TooLarge(usize),
+    /// A message beyond the limit, which is skipped.
+    TooLarge,
     /// Bytes that are no part of a message.
     Skip,
 }
@@ -51,7 +51,7 @@ impl ParsedFrame {
     /// It is rejected as *too large*, and `consumed` bytes are skipped. They need not have arrived
     /// yet.
     pub const fn too_large(length: usize, consumed: usize) -> Self {
-        Self::new(FrameKind::TooLarge(length), 0..0, consumed)
+        Self::new(FrameKind::TooLarge, 0..length, consumed)
     }
 
     /// Creates a frame for `consumed` bytes that are skipped, and are no part of a message.
@@ -65,7 +65,7 @@ impl ParsedFrame {
     }
 
     /// Returns the place of the message, or of the text of a control frame, without prefix and
-    /// delimiter.
+    /// delimiter. Of a message beyond the limit, only the length counts.
     pub const fn payload(&self) -> Range<usize> {
         self.payload.start..self.payload.end
     }

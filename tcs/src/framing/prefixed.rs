@@ -1,11 +1,6 @@
 //! Messages with a length before each, as in existing protocols.
 
-use super::{
-    Framing,
-    error::FrameError,
-    input::Unparsed,
-    parsed::{ParsedFrame, beyond_limit},
-};
+use super::{FrameError, Framing, ParsedFrame, Unparsed, parsed::beyond_limit};
 
 /// A length of `WIDTH` bytes, then the message, without control frames: for existing protocols.
 ///
@@ -91,8 +86,7 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         };
         let Some(length) = number.checked_sub(Self::COUNTED) else {
             return Err(FrameError::malformed(format_args!(
-                "a length of {number}, which counts its own {} bytes",
-                WIDTH
+                "a length of {number}, which counts its own {WIDTH} bytes"
             )));
         };
         let end = WIDTH.saturating_add(length);

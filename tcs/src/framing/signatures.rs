@@ -3,7 +3,7 @@
 //! Each function depends only on a limited number of bytes, however many have arrived. A result other
 //! than [`Sniff::Maybe`] is final: it stays the same, whatever bytes follow.
 
-use super::other_protocol::OtherProtocol;
+use super::OtherProtocol;
 
 /// The protocol that a client's first bytes indicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,18 +47,12 @@ impl Sniff {
         let signatures = SIGNATURES.iter();
         let signatures =
             signatures.map(|(signature, protocol)| expect(bytes, signature, *protocol));
-        let mut result = Self::None;
-        for sniff in [http(bytes, LONG_PATH), tls(bytes), resp(bytes)]
-            .into_iter()
-            .chain(signatures)
-        {
-            match (sniff, result) {
-                (Self::LongPath | Self::Clear(_), _) => return sniff,
-                (Self::Maybe(_), Self::None) => result = sniff,
-                (Self::Maybe(_) | Self::None, _) => {}
-            }
-        }
-        result
+        let sniffs = [http(bytes, LONG_PATH), tls(bytes), resp(bytes)];
+        let sniffs = sniffs.into_iter().chain(signatures);
+        sniffs.fold(Self::None, |found, sniff| match (found, sniff) {
+            (Self::None, _) | (Self::Maybe(_), Self::LongPath | Self::Clear(_)) => sniff,
+            _ => found,
+        })
     }
 }
 

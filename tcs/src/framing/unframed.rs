@@ -1,11 +1,6 @@
 //! Messages without frames: the bytes that arrive at once, or all bytes until the end.
 
-use super::{
-    Framing,
-    error::FrameError,
-    input::{ReadState, Side, Unparsed},
-    parsed::ParsedFrame,
-};
+use super::{FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed};
 
 /// The bytes that arrive at once are the message, as with the Python teaching library, and toys.
 ///
@@ -14,7 +9,7 @@ use super::{
 /// reply is everything until the server closes. A rejection cannot be sent: the connection closes,
 /// unless the protocol encodes rejections itself (`reject_with = …`).
 ///
-/// A message never waits for more bytes. So with this framing alone, the detection of another
+/// A message never waits for more bytes. So with this framing, the detection of another
 /// protocol depends on the pieces: the bytes that have arrived are judged by themselves.
 ///
 /// # Examples

@@ -9,7 +9,7 @@ use tcs::{
 };
 use tcs_tests::cutting::read;
 
-use crate::own_framings::{Growing, Semicolons, Threes};
+use crate::own_framings::{Growing, OneLine, Semicolons, Threes};
 
 /// What is found in bytes after which more may follow.
 fn first<F: Framing>(
@@ -58,6 +58,9 @@ fn complete_message_that_begins_nothing_else_waits_for_nothing() {
     is_message::<Threes>(b"GET", b"");
     is_message::<Raw>(b"GET", b"");
     is_message::<Raw>(b"GET /", b"");
+    // Nothing follows the request of a framing with one exchange.
+    is_message::<OneLine>(b"\r\n", b"");
+    is_message::<OneLine>(b"*1\r\n", b"");
     // Only the first message is looked at.
     let (found, error) = read::<Lines>(Side::Server, &[b"a\nSSH-2.0-a\n"], 1 << 20);
     assert_eq!((found.len(), error), (2, None));

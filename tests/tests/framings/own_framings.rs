@@ -1,6 +1,8 @@
 //! Framings as users write them, for the tests beside this file.
 
-use tcs::framing::{Delimited, FrameError, Framing, ParsedFrame, Unparsed, delimiter};
+use tcs::framing::{
+    Delimited, Detection, FrameError, Framing, Lines, ParsedFrame, Unparsed, delimiter,
+};
 
 pub(crate) type Semicolons = Delimited<{ delimiter(b";") }>;
 pub(crate) type DotLines = Delimited<{ delimiter(b"\r\n.\r\n") }>;
@@ -13,6 +15,10 @@ pub(crate) struct Threes;
 /// bytes.
 #[derive(Default)]
 pub(crate) struct Growing(usize);
+
+/// A framing of one's own with one exchange, as finger has it: a line.
+#[derive(Default)]
+pub(crate) struct OneLine(Lines);
 
 /// A framing of one's own whose messages may be HTTP: up to `\n`.
 #[derive(Default)]
@@ -32,8 +38,16 @@ impl Framing for Growing {
     }
 }
 
+impl Framing for OneLine {
+    const PERSISTENT: bool = false;
+
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.0.parse(input)
+    }
+}
+
 impl Framing for OptedOut {
-    const DETECTION: tcs::framing::Detection = tcs::framing::Detection::OFF;
+    const DETECTION: Detection = Detection::OFF;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match input.bytes().iter().position(|byte| *byte == b'\n') {

@@ -6,8 +6,9 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
     client::ConnectOptions,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LengthPrefixed, Lines,
-        Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
+        CrlfLines, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
+        LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed,
+        UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -129,6 +130,9 @@ fn delimiter_is_packed_with_its_count() {
         Delimited::<{ delimiter(b";") | 1 }>::PARAMETER_ERROR,
         Delimited::<{ 16 << 120 }>::PARAMETER_ERROR,
         Fixed::<0>::PARAMETER_ERROR,
+        Prefixed::<0>::PARAMETER_ERROR,
+        Prefixed::<5>::PARAMETER_ERROR,
+        Prefixed::<4, 4>::PARAMETER_ERROR,
     ] {
         assert!(mistake.is_some());
     }
@@ -161,6 +165,17 @@ fn length_says_at_most_what_it_can() {
     assert!(write_one::<Prefixed<2>>(&vec![0; 65_536]).is_err());
     assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_533]).is_ok());
     assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_534]).is_err());
+}
+
+/// A length of three bytes, as in MySQL.
+#[test]
+fn length_may_have_three_bytes() {
+    type Three = Prefixed<3, LITTLE_ENDIAN>;
+    assert_eq!(write_one::<Three>(b"Ann").expect("short"), b"\x03\0\0Ann");
+    let found = (vec![Found::Message(b"Ann".to_vec())], None);
+    every_split_gives::<Three>(Side::Server, b"\x03\0\0Ann", LIMIT, &found);
+    assert!(write_one::<Three>(&vec![0; (1 << 24) - 1]).is_ok());
+    assert!(write_one::<Three>(&vec![0; 1 << 24]).is_err());
 }
 
 #[test]

@@ -349,7 +349,7 @@ fn frame_shown(frame: &ParsedFrame, bytes: &[u8]) -> Option<String> {
     match frame.kind() {
         FrameKind::Message => Some(format!("message {}", shown(&bytes[payload]))),
         FrameKind::Control(kind) => Some(format!("control {kind:02x} {}", shown(&bytes[payload]))),
-        FrameKind::TooLarge(length) => Some(format!("skip {length}")),
+        FrameKind::TooLarge => Some(format!("skip {}", payload.len())),
         FrameKind::Skip => None,
         other => panic!("no vector has frames of the kind {other:?}"),
     }

@@ -215,10 +215,10 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                 self.responder().begin_request();
                 return Ok(frame);
             }
-            let kind = parsed.kind;
+            let (kind, length) = (parsed.kind, parsed.payload.len());
             self.frames.skip(parsed.consumed);
             self.io.count_frame(|| true);
-            if let Some(next) = self.handle_other_frame(kind) {
+            if let Some(next) = self.handle_other_frame(kind, length) {
                 return Err(next);
             }
         }
@@ -227,9 +227,9 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     /// Handles a frame that is not a message within the limit: a control frame or an oversized
     /// message.
     #[cold]
-    fn handle_other_frame(&mut self, kind: FrameKind) -> Option<Next> {
+    fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
         match kind {
-            FrameKind::TooLarge(length) => {
+            FrameKind::TooLarge => {
                 self.responder().begin_request();
                 let text = too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, text);
