@@ -67,7 +67,10 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
 
     /// Takes a slot and queues the request. Returns `false` if there is no room.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "INLINE_ENTER")]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is the call; outlined, it and what it inlines cost 38 of 1,137 instructions"
+    )]
     fn enter(&mut self, waker: &Waker) -> Result<bool> {
         let Self { shared, .. } = *self;
         let waker = waker.clone();
