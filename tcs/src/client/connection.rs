@@ -263,7 +263,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.check_usable()?;
         if !F::PERSISTENT && self.is_used() {
             let reason = "its framing has one exchange per connection, and that was done";
-            return Err(Error::broken(&self.peer, reason));
+            return Err(Error::broken_before_sent(&self.peer, reason));
         }
         let start = self.queue_request(encode)?;
         let mut reply = None;

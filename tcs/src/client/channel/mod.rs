@@ -213,8 +213,8 @@ impl<F: Framing> Channel<F> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        if P::HAS_GREETING {
-            self.handle.0.check_greeted()?;
+        if P::HAS_GREETING && !self.handle.0.is_greeted {
+            return Err(Error::not_greeted());
         }
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self.handle.0.round_trip(request).await?;
@@ -230,8 +230,8 @@ impl<F: Framing> Channel<F> {
 
     /// Returns what the callers share, or an error if the greeting of `P` was not received.
     fn greeted<P: CallContract>(&self) -> Result<&Shared<F>> {
-        if P::HAS_GREETING {
-            self.handle.0.check_greeted()?;
+        if P::HAS_GREETING && !self.handle.0.is_greeted {
+            return Err(Error::not_greeted());
         }
         Ok(&self.handle.0)
     }

@@ -18,8 +18,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    Error, Peer, Result,
-    format::EncodeError,
+    Error, Peer,
     framing::{FirstFrame, Framing},
 };
 
@@ -84,18 +83,6 @@ impl<F: Framing> Shared<F> {
                 lifecycle: Lifecycle::Open,
             }),
         }
-    }
-
-    /// Returns an error if the greeting of the server was not received.
-    pub(super) fn check_greeted(&self) -> Result<()> {
-        if self.is_greeted {
-            return Ok(());
-        }
-        let source = EncodeError::new(
-            "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
-             the connection",
-        );
-        Err(Error::encode(source))
     }
 
     /// Ends an open channel, and tells the driver why.
