@@ -210,6 +210,13 @@ impl Error {
         Self::new(ErrorKind::Request, "cannot encode the request").because(source)
     }
 
+    pub(crate) fn not_greeted() -> Self {
+        Self::encode(EncodeError::new(
+            "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
+             the connection",
+        ))
+    }
+
     pub(crate) fn unsendable(source: FrameError) -> Self {
         Self::new(ErrorKind::Request, "cannot send the request").because(source)
     }
@@ -293,19 +300,19 @@ impl Error {
     }
 
     /// The request was not sent, because the connection had been closed by this side.
-    pub(crate) fn broken(peer: &Peer, reason: &str) -> Self {
+    pub(crate) fn broken_before_sent(peer: &Peer, reason: &str) -> Self {
         let message = format!("the connection to {peer} is closed: {reason}");
         Self::of(peer, ErrorKind::Broken, message)
     }
 
     /// This side closed the connection after the request was sent.
-    pub(crate) fn lost(peer: &Peer, reason: &str) -> Self {
+    pub(crate) fn broken_before_reply(peer: &Peer, reason: &str) -> Self {
         let message = format!("the connection to {peer} was lost: {reason}");
         Self::of(peer, ErrorKind::Broken, message).unknown()
     }
 
     /// The request was not sent, because an earlier rejection was final.
-    pub(crate) fn ended(peer: &Peer, source: Rejection) -> Self {
+    pub(crate) fn ended_before_sent(peer: &Peer, source: Rejection) -> Self {
         let message = format!("{peer} ended the connection");
         Self::of(peer, ErrorKind::Broken, message).because(source)
     }
@@ -452,8 +459,8 @@ mod tests {
             Error::no_message(peer, LIMIT),
             Error::closed_before_sent(peer).because(cause()),
             Error::closed_before_sent(peer),
-            Error::broken(peer, "why"),
-            Error::ended(peer, Rejection::busy("cause")),
+            Error::broken_before_sent(peer, "why"),
+            Error::ended_before_sent(peer, Rejection::busy("cause")),
         ];
         let told = [
             (ErrorKind::Request, "cannot encode the request: cause"),
@@ -508,7 +515,7 @@ mod tests {
             Error::closed_before_reply(peer),
             Error::decode(peer, DecodeError::new("cause")),
             Error::no_frame(peer, FrameError::malformed("cause")),
-            Error::lost(peer, "why"),
+            Error::broken_before_reply(peer, "why"),
             Error::write(peer, cause()),
             Error::read(peer, cause()),
         ];

@@ -71,13 +71,13 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) framing: FirstFrame<F>,
     /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
-    in_flight: VecDeque<u64>,
+    pub(super) in_flight: VecDeque<u64>,
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
     /// Whether a message was received without a request.
     is_greeted: bool,
     /// Limits the wait for a message.
-    reply_timer: Timer,
+    pub(super) reply_timer: Timer,
     /// Limits the wait until requests are sent.
     flush_timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
@@ -263,7 +263,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.check_usable()?;
         if !F::PERSISTENT && self.is_used() {
             let reason = "its framing has one exchange per connection, and that was done";
-            return Err(Error::broken(&self.peer, reason));
+            return Err(Error::broken_before_sent(&self.peer, reason));
         }
         let start = self.queue_request(encode)?;
         let mut reply = None;
@@ -271,19 +271,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             self.exchange_in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply));
         let incoming = received.await.map_err(|Failed| self.fail(Some(start)))?;
         self.message_in(incoming)
-    }
-
-    /// Receives the reply to the oldest request in flight. Returns `None` if there is none.
-    pub(super) async fn receive_reply(&mut self) -> Result<Option<Range<usize>>> {
-        let Some(start) = self.in_flight.front().copied() else {
-            return Ok(None);
-        };
-        let received = self.in_time(|it| &mut it.reply_timer, Self::poll_reply);
-        let Ok(incoming) = received.await else {
-            self.in_flight.pop_front();
-            return Err(self.fail(Some(start)));
-        };
-        self.message_in(incoming).map(Some)
     }
 
     /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
@@ -428,7 +415,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Returns the place of the message, or the error of the request.
     #[inline]
-    fn message_in(&self, incoming: Incoming) -> Result<Range<usize>> {
+    pub(super) fn message_in(&self, incoming: Incoming) -> Result<Range<usize>> {
         incoming.into_range(&self.peer, self.options.max_frame_len)
     }
 
@@ -497,15 +484,9 @@ impl<F, S> Connection<F, S> {
         self.wire.as_ref().is_ok_and(|it| it.requests.end() > 0)
     }
 
-    /// Returns the number of requests in flight.
-    #[inline]
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
-
     /// Returns `true` if a reply must be received before another request can be queued.
     pub(super) fn is_full(&self) -> bool {
-        let in_flight = self.in_flight();
+        let in_flight = self.in_flight.len();
         let is_waiting = |wire: &Wire<S>| wire.requests.waiting() >= PIPELINE_FULL;
         in_flight >= self.options.max_in_flight
             || in_flight > 0 && self.wire.as_ref().is_ok_and(is_waiting)
@@ -523,7 +504,7 @@ impl<F, S> Connection<F, S> {
     /// Closes the connection, which has failed. Returns the error of the request at `start`, or of a
     /// wait without a request.
     #[cold]
-    fn fail(&mut self, start: Option<u64>) -> Error {
+    pub(super) fn fail(&mut self, start: Option<u64>) -> Error {
         let dead = match &mut self.wire {
             Ok(wire) => wire.dead(Fault::Closed),
             Err(dead) => return dead.error_of(start, &self.peer),

@@ -53,7 +53,7 @@ impl Fault {
             Self::Write(error) => Error::write(peer, io_error(error)),
             Self::Frame(error) => Error::no_frame(peer, error.clone()),
             Self::TimedOut(limit) => Error::no_message(peer, *limit).unknown(),
-            Self::Broken(reason) => Error::lost(peer, reason),
+            Self::Broken(reason) => Error::broken_before_reply(peer, reason),
         }
     }
 
@@ -73,14 +73,14 @@ impl Fault {
     #[cold]
     pub(super) fn later_error(&self, peer: &Peer) -> Error {
         match self {
-            Self::Ended(rejection) => Error::ended(peer, rejection.clone()),
+            Self::Ended(rejection) => Error::ended_before_sent(peer, rejection.clone()),
             Self::Closed => Error::closed_before_sent(peer),
             Self::Read(error) | Self::Write(error) => {
                 Error::closed_before_sent(peer).because(io_error(error))
             }
-            Self::Frame(_) => Error::broken(peer, "an earlier exchange failed"),
-            Self::TimedOut(_) => Error::broken(peer, "an earlier exchange timed out"),
-            Self::Broken(reason) => Error::broken(peer, reason),
+            Self::Frame(_) => Error::broken_before_sent(peer, "an earlier exchange failed"),
+            Self::TimedOut(_) => Error::broken_before_sent(peer, "an earlier exchange timed out"),
+            Self::Broken(reason) => Error::broken_before_sent(peer, reason),
         }
     }
 }

@@ -137,7 +137,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
         let connection = &mut *self.connection;
         connection.check_open()?;
-        if connection.in_flight() == 0 {
+        if connection.in_flight.is_empty() {
             if P::HAS_GREETING {
                 connection.await_greeting().await?;
             }
@@ -162,10 +162,17 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// Safe: the next call returns the reply. The reply timeout goes on until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
-        let Some(reply) = self.connection.receive_reply().await? else {
+        let connection = &mut *self.connection;
+        let Some(start) = connection.in_flight.front().copied() else {
             return Ok(None);
         };
-        let (reply, ..) = self.connection.decode::<P::Format, _>(reply)?;
+        let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
+        let Ok(incoming) = received.await else {
+            connection.in_flight.pop_front();
+            return Err(connection.fail(Some(start)));
+        };
+        let reply = connection.message_in(incoming)?;
+        let (reply, ..) = connection.decode::<P::Format, _>(reply)?;
         Ok(Some(reply))
     }
 
@@ -188,7 +195,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 
     /// Returns the number of requests in flight, whose results were not received yet.
     pub fn in_flight(&self) -> usize {
-        self.connection.in_flight()
+        self.connection.in_flight.len()
     }
 
     /// Returns `true` if a reply must be received before another request can be sent.
@@ -209,7 +216,7 @@ impl<P: Contract, S> fmt::Debug for Pipeline<'_, P, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
             .field("peer", self.connection.peer())
-            .field("in_flight", &self.connection.in_flight())
+            .field("in_flight", &self.connection.in_flight.len())
             .finish_non_exhaustive()
     }
 }

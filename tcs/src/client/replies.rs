@@ -175,7 +175,7 @@ impl Replies {
     /// Takes the next frame from the received bytes, if one is complete. Returns it with the number of
     /// bytes of requests that were sent before it began to arrive. Does no I/O.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "INLINE_NEXT2")]
+    #[expect(clippy::inline_always, reason = "as `Wire::poll_receive`")]
     pub(super) fn next<F: Framing>(
         &mut self,
         framing: &mut F,

@@ -1,13 +1,14 @@
 //! Replies that are none, and requests that cannot be sent, are errors that say why.
 
 use std::{
+    collections::VecDeque,
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use tcs::{
-    Connection, ErrorKind, Execution,
+    Connection, ErrorKind, Execution, Rejection, RejectionKind,
     client::ConnectOptions,
     format::{Encode, EncodeError, Plain, Writer},
     framing::{Framing, LengthPrefixed, Lines, Raw, UntilEof},
@@ -324,4 +325,43 @@ async fn rejection_that_is_seen_only_after_some_looks_is_heard_after_a_failed_wr
         let rejected = (ErrorKind::Rejected, Execution::Rejected);
         assert_eq!(told(&error), rejected, "{error}");
     }
+}
+
+/// The reading half of a stream: what each read returns. `None` is a pause.
+struct Reads(VecDeque<Option<io::Result<Vec<u8>>>>);
+
+impl AsyncRead for Reads {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.0.pop_front() {
+            Some(Some(read)) => Poll::Ready(read.map(|bytes| buffer.put_slice(&bytes))),
+            Some(None) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[tokio::test]
+async fn rejection_that_arrived_before_a_reset_is_told_although_a_request_is_not_all_sent() {
+    let reads = [
+        None,
+        Some(Ok(frame(b"early"))),
+        Some(Ok(control(0x40, "stopping"))),
+        Some(Err(io::ErrorKind::ConnectionReset.into())),
+    ];
+    let (near, _far) = tokio::io::duplex(64);
+    let stream = tokio::io::join(Reads(reads.into()), near);
+    let mut connection: Connection<LengthPrefixed, _> = Connection::over(stream);
+    let reply = within(connection.call::<Prefixed>(&"x".repeat(100))).await;
+    assert_eq!(reply.expect("a reply"), "early");
+    let error = within(connection.call::<Prefixed>("later")).await;
+    let error = error.expect_err("the server has ended the connection");
+    let kind = error.rejection().map(Rejection::kind);
+    assert_eq!(kind, Some(RejectionKind::GoingAway), "{error:?}");
 }

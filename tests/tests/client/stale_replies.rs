@@ -268,3 +268,25 @@ async fn notice_that_began_before_a_request_was_sent_harms_nothing() {
     drop(connection);
     server.finished().await;
 }
+
+#[tokio::test]
+async fn message_read_while_the_last_reply_was_in_use_is_no_reply() {
+    let (mut connection, mut peer) = pipeline::memory(1 << 16);
+    let server = tokio::spawn(async move {
+        within(peer.receive(4)).await;
+        // More than one read takes. The stray message is the last of it.
+        let notices = control(0x80, "a notice").repeat(4_000);
+        within(peer.send([frame(b"early"), notices, frame(b"stray")].concat())).await;
+        // The client reads on, because it waits until its request is sent.
+        channel::settle().await;
+        within(peer.receive(100_000)).await;
+        peer
+    });
+    let reply = within(connection.call::<Prefixed>(&"x".repeat(100_000))).await;
+    assert_eq!(reply.expect("a reply"), "early");
+    let _peer = within(server).await.expect("it has read the request");
+    let channel = connection.into_channel().expect("it is open");
+    let error = within(channel.call::<Owned>("later")).await;
+    let error = error.expect_err("the message is older than the request");
+    assert_eq!(error.kind(), ErrorKind::Broken);
+}

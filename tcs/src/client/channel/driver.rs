@@ -184,10 +184,8 @@ fn hand_out<F: Framing, S>(
     let mut oldest = state.slots.oldest_start();
     let begin = oldest.unwrap_or(sent);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
-    // After that, these callers can send again while the others still wait.
-    while oldest.is_none_or(|oldest| oldest < enough)
-        && let Some(incoming) =
-            wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
+    while let Some(incoming) =
+        wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
     {
         match incoming.into_range(peer, limit) {
             Ok(message) => {
@@ -198,6 +196,10 @@ fn hand_out<F: Framing, S>(
             Err(error) => state.slots.fail(error, wakers),
         }
         oldest = state.slots.oldest_start();
+        if oldest.is_some_and(|oldest| oldest >= enough) {
+            // So that these callers can send again while the others still wait.
+            break;
+        }
     }
     Ok(())
 }

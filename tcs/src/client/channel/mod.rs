@@ -133,7 +133,8 @@ impl<F: Framing> Channel<F> {
     where
         P: CallOwned<Framing = F>,
     {
-        let reply = self.reply_to::<P>(request).await?;
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.greeted::<P>()?.round_trip(request).await?;
         let frame = Frame::new(reply.bytes());
         P::decode_owned(frame).map_err(|source| Error::decode(self.peer(), source))
     }
@@ -171,7 +172,8 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let reply = self.reply_to::<P>(request).await?;
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.greeted::<P>()?.round_trip(request).await?;
         let mut scratch = Vec::new();
         self.decode::<P::Format, _>(&reply, &mut scratch)
             .map(process)
@@ -190,7 +192,8 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let reply = self.reply_to::<P>(request).await?;
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        let reply = self.greeted::<P>()?.round_trip(request).await?;
         let mut scratch = Vec::new();
         self.decode::<P::Format, _>(&reply, &mut scratch)
             .and_then(|reply| process(reply).ok_or_else(|| Error::wrong_operation(self.peer())))
@@ -210,8 +213,8 @@ impl<F: Framing> Channel<F> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        if P::HAS_GREETING {
-            self.handle.0.check_greeted()?;
+        if P::HAS_GREETING && !self.handle.0.is_greeted {
+            return Err(Error::not_greeted());
         }
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self.handle.0.round_trip(request).await?;
@@ -225,16 +228,12 @@ impl<F: Framing> Channel<F> {
         &self.handle.0.peer
     }
 
-    /// Sends a request of the protocol `P` and returns its reply.
-    async fn reply_to<P>(&self, request: P::Request<'_>) -> Result<Reply>
-    where
-        P: CallContract<Framing = F>,
-    {
-        if P::HAS_GREETING {
-            self.handle.0.check_greeted()?;
+    /// Returns what the callers share, or an error if the greeting of `P` was not received.
+    fn greeted<P: CallContract>(&self) -> Result<&Shared<F>> {
+        if P::HAS_GREETING && !self.handle.0.is_greeted {
+            return Err(Error::not_greeted());
         }
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        self.handle.0.round_trip(request).await
+        Ok(&self.handle.0)
     }
 
     /// Decodes a reply, which may also borrow what its format writes to `scratch`.

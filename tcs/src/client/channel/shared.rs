@@ -18,8 +18,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    Error, Peer, Result,
-    format::EncodeError,
+    Error, Peer,
     framing::{FirstFrame, Framing},
 };
 
@@ -86,18 +85,6 @@ impl<F: Framing> Shared<F> {
         }
     }
 
-    /// Returns an error if the greeting of the server was not received.
-    pub(super) fn check_greeted(&self) -> Result<()> {
-        if self.is_greeted {
-            return Ok(());
-        }
-        let source = EncodeError::new(
-            "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
-             the connection",
-        );
-        Err(Error::encode(source))
-    }
-
     /// Ends an open channel, and tells the driver why.
     #[cold]
     pub(super) fn end(&self, reason: Lifecycle) {
@@ -129,7 +116,7 @@ impl<F: Framing> Shared<F> {
 
     /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "INLINE_UNLOCK")]
+    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn unlock(&self, state: MutexGuard<'_, State<F>>) {
         let is_offer = self.is_waited_for() && state.has_room(&self.options);
         drop(state);

@@ -83,7 +83,7 @@ impl Slots {
 
     /// Adds a call whose request begins at `start`. Returns the number of its slot.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "INLINE_OPEN")]
+    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
         let mut number = self.free;
         match self.list.get_mut(number) {
@@ -121,7 +121,7 @@ impl Slots {
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "INLINE_COLLECT")]
+    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn collect(
         &mut self,
         number: usize,
