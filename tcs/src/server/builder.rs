@@ -34,7 +34,7 @@ pub type ConcurrentServer<P> = Server<P, Concurrent>;
 
 /// A protocol with the settings to serve it. `M` is [`Once`], [`Iterative`] or [`Concurrent`].
 ///
-/// Time limits take a [`Duration`](std::time::Duration), or `None` for no limit. They are checked
+/// Time limits take a [`Duration`], or `None` for no limit. They are checked
 /// several times per the shortest limit. So a limit ends late by up to a quarter of the shortest,
 /// at most 250 ms, and never early.
 #[must_use = "a server does nothing until it runs: call `run()`, or `listen().await`"]
