@@ -25,7 +25,7 @@ struct Inner {
 impl FrameError {
     /// Creates an error for bytes that are not of this framing. The peer receives the text.
     pub fn malformed(text: impl fmt::Display) -> Self {
-        Self::new(RejectionKind::ProtocolError, &text, None)
+        Self::new(RejectionKind::ProtocolError, &text)
     }
 
     /// Creates an error for input that ended in the middle of a frame.
@@ -42,7 +42,7 @@ impl FrameError {
     /// Creates an error for a message that this framing cannot carry. The peer that waits for it
     /// receives the text.
     pub fn unsendable(text: impl fmt::Display) -> Self {
-        Self::new(RejectionKind::Failed, &text, None)
+        Self::new(RejectionKind::Failed, &text)
     }
 
     /// Creates an error for bytes of another protocol. The peer is answered in that protocol.
@@ -56,17 +56,19 @@ impl FrameError {
     /// Creates an error for bytes that are not of this framing. The peer receives `answer`, or the
     /// text if the answer is empty.
     pub(super) fn with_answer(answer: &'static [u8], text: &dyn fmt::Display) -> Self {
-        Self::new(RejectionKind::ProtocolError, text, Some(answer))
+        let mut error = Self::malformed(text);
+        error.inner.answer = Some(answer);
+        error
     }
 
     /// Adds the protocol that the peer seems to speak.
     pub(super) fn looking_like(&self, protocol: OtherProtocol) -> Self {
         let text = format_args!("{}; that looks like {protocol}", self.inner.text);
-        Self::new(self.inner.kind, &text, None)
+        Self::new(self.inner.kind, &text)
     }
 
-    fn new(kind: RejectionKind, text: &dyn fmt::Display, answer: Option<&'static [u8]>) -> Self {
-        let text = text.to_string();
+    fn new(kind: RejectionKind, text: &dyn fmt::Display) -> Self {
+        let (text, answer) = (text.to_string(), None);
         Self {
             inner: Box::new(Inner { kind, text, answer }),
         }

@@ -167,7 +167,7 @@ fn length_says_at_most_what_it_can() {
     assert!(write_one::<Prefixed<2, INCLUDES_HEADER>>(&vec![0; 65_534]).is_err());
 }
 
-/// A length of three bytes, as in `MySQL`.
+/// As in some databases.
 #[test]
 fn length_may_have_three_bytes() {
     type Three = Prefixed<3, LITTLE_ENDIAN>;
