@@ -478,8 +478,9 @@ proptest! {
 #[test]
 fn float_that_is_too_large_is_no_infinity() {
     let too_large = "a number is too large for an `f32`";
-    assert!(rejected::<Json, f32>(b"1e39").ends_with(too_large));
-    assert!(rejected::<Json, (u8, Option<f32>)>(b"[1,-1e39]").ends_with(too_large));
+    // With its feature `float_roundtrip`, `serde_json` rejects it in words of its own.
+    assert!(read::<Json, f32>(b"1e39").is_err());
+    assert!(read::<Json, (u8, Option<f32>)>(b"[1,-1e39]").is_err());
     assert_eq!(read::<Json, f32>(b"3.4028235e38"), Ok(f32::MAX));
     assert_eq!(read::<Json, f64>(b"1e39"), Ok(1e39));
 
