@@ -1,9 +1,6 @@
 //! Responses other than one ordinary reply.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::{Encode, EncodeError, ReplyValue, Writer};
-use crate::panics::panic_text;
 
 /// The return type of a protocol function that can close the connection, or send no reply.
 ///
@@ -46,12 +43,7 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
             Self::Reply(reply) => reply.encode(out),
             Self::ReplyAndClose(reply) => {
                 out.last();
-                // A panic would take the writer with it, and so the fact that the connection closes.
-                let encoded = catch_unwind(AssertUnwindSafe(|| reply.encode(out)));
-                encoded.unwrap_or_else(|payload| {
-                    let text = panic_text(payload);
-                    Err(EncodeError::new(format_args!("it panicked: {text}")))
-                })
+                reply.encode(out)
             }
             Self::NoReply => {
                 out.nothing();

@@ -4,4 +4,3 @@ mod escapes;
 mod every_format;
 mod nesting;
 mod operations_evolve;
-mod replies_that_panic;
