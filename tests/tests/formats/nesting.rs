@@ -183,3 +183,21 @@ async fn options_between_levels_of_json_do_not_count_as_levels() {
     drop(peer);
     server.stopped().await;
 }
+
+#[server_protocol(format = Postcard)]
+fn units(lists: Vec<Vec<()>>) -> u8 {
+    u8::try_from(lists.iter().map(Vec::len).sum::<usize>()).unwrap_or(u8::MAX)
+}
+
+#[tokio::test]
+async fn lists_in_a_list_claim_no_more_elements_together_than_there_are_bytes() {
+    let server = start(ConcurrentServer::new(Units)).await;
+    let mut peer = server.peer().await;
+    within(peer.send(frame(b"\x01\x01"))).await;
+    assert_eq!(within(peer.hear()).await, Heard::Message(vec![1]));
+    // Each of them alone claims no more.
+    within(peer.send(frame(b"\x03\x04\x04\x04"))).await;
+    assert_eq!(within(peer.hear()).await.kind(), code::BAD_REQUEST);
+    drop(peer);
+    server.stopped().await;
+}
