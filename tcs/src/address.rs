@@ -14,7 +14,7 @@ use crate::Error;
 pub struct Address {
     host: String,
     port: Option<u16>,
-    /// What is wrong with the text that this was made from. It is an error when the address is used.
+    /// The error in the text, returned when the address is used.
     problem: Option<&'static str>,
 }
 

@@ -37,7 +37,7 @@ pub enum ErrorKind {
     Resolve,
     /// The server cannot listen, for example because the port is in use.
     Listen,
-    /// The listener stopped working.
+    /// The listener failed.
     Accept,
     /// A tokio runtime is missing, cannot start, or is there although the method brings its own.
     Runtime,
@@ -529,7 +529,7 @@ mod tests {
             (
                 ErrorKind::Rejected,
                 Execution::Failed,
-                "unnamed peer answered with an error: error: cause",
+                "unnamed peer answered with an error: cause",
             ),
             unknown(
                 ErrorKind::Rejected,

@@ -1,19 +1,20 @@
-//! Why a request or a connection was turned away.
+//! Why a request or a connection was rejected.
 
 use std::{fmt, fmt::Write as _};
 
-/// The reason why a request or a connection was turned away.
+/// The reason why a request or a connection was rejected.
 ///
 /// A server returns it from [`process_request`](crate::protocol::ServerProtocol::process_request) or
 /// [`FromContext`](crate::FromContext). A client finds it with
 /// [`Error::rejection`](crate::Error::rejection).
 ///
 /// A framing with control frames ([`LengthPrefixed`](crate::framing::LengthPrefixed)) carries it. With any
-/// other framing, the peer gets what the protocol's
-/// [`reject_with`](crate::protocol::ServerProtocol::reject_with) makes of it. Without that, the text of a
+/// other framing, the peer receives the message of the protocol's
+/// [`reject_with`](crate::protocol::ServerProtocol::reject_with). Without that, the text of a
 /// [`RejectionKind::Error`] is sent as the reply, and any other kind closes the connection.
 ///
-/// `Display` escapes control characters, because the text may come from a peer.
+/// `Display` shows the kind and the text, or for [`RejectionKind::Error`] the text alone. It escapes
+/// control characters, because the text may come from a peer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rejection(Box<Inner>);
 
@@ -50,7 +51,7 @@ pub enum RejectionKind {
     /// The server has its maximum number of connections. A server of this library does not send
     /// it: its peers wait in the backlog.
     TooManyConnections = 0x42,
-    /// The bytes that arrived are not the protocol of this port.
+    /// The bytes that arrived do not belong to the protocol of this port.
     ProtocolError = 0x43,
 }
 
@@ -63,7 +64,7 @@ impl RejectionKind {
     /// Returns the kind that `code` means to a reader, or `None` for a notice (`0x80` to `0xff`).
     ///
     /// Any other code below `0x40` is [`Unknown`](Self::Unknown). Any other code from `0x40` to
-    /// `0x7f` is [`GoingAway`](Self::GoingAway), because it is final all the same.
+    /// `0x7f` is [`GoingAway`](Self::GoingAway), because it is final too.
     pub const fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             0x01 => Self::Error,
@@ -115,7 +116,7 @@ impl fmt::Display for RejectionKind {
 impl Rejection {
     /// Creates a rejection of `kind` with a text for the peer.
     ///
-    /// On the wire the text is cut to 4,095 bytes.
+    /// On the wire, the text is truncated to 4,095 bytes.
     pub fn new(kind: RejectionKind, text: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -151,17 +152,22 @@ impl Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.kind)?;
-        if !self.0.text.is_empty() {
-            write!(f, ": {}", Escaped(self.0.text.as_bytes(), usize::MAX))?;
+        let text = Escaped(self.0.text.as_bytes(), usize::MAX);
+        match self.0.kind {
+            kind if self.0.text.is_empty() => kind.fmt(f),
+            // The text of a function's error says what it is.
+            RejectionKind::Error => text.fmt(f),
+            kind => write!(f, "{kind}: {text}"),
         }
-        Ok(())
     }
 }
 
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rejection({self})")
+        f.debug_tuple("Rejection")
+            .field(&self.0.kind)
+            .field(&self.0.text)
+            .finish()
     }
 }
 
@@ -215,7 +221,7 @@ mod tests {
     #[test]
     fn text_of_a_peer_is_escaped() {
         let rejection = Rejection::error("a\u{1b}[31m\nb\u{202e}");
-        assert_eq!(rejection.to_string(), "error: a\\u{1b}[31m\\nb\\u{202e}");
+        assert_eq!(rejection.to_string(), "a\\u{1b}[31m\\nb\\u{202e}");
         assert_eq!(Escaped(b"ab\xff\r", 10).to_string(), "ab\\xff\\r");
         assert_eq!(Escaped(b"abcdef", 3).to_string(), "abc…");
     }

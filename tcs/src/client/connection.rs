@@ -117,7 +117,7 @@ impl<F: Framing, S> Connection<F, S> {
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
-    /// Sends the request of `protocol`, and returns what the protocol makes of the reply.
+    /// Sends the request of `protocol`, and returns the output of its `process_reply`.
     ///
     /// # Errors
     ///

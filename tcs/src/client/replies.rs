@@ -223,8 +223,7 @@ impl Replies {
 
     /// Classifies a consumed frame. Returns `None` for a notice, and for bytes that are skipped.
     ///
-    /// Takes the parts of the frame: a whole one would have to be put into memory for this call, even
-    /// where the call does not happen.
+    /// Takes the parts of the frame, so that a caller need not store a whole one for a call that is rare.
     #[cold]
     pub(super) fn unusual(
         &self,

@@ -7,7 +7,7 @@ use super::{
     guard::{DEPTH, Guard, shortened},
 };
 
-/// JSON, with the feature `json`: for people, for browsers, and for any other language.
+/// JSON, with the feature `json`: for people, and for any other language.
 ///
 /// A message is one JSON value, without white space between its parts. Types with serde's `Serialize` can be
 /// sent, and types with `Deserialize` can be received.
@@ -17,18 +17,22 @@ use super::{
 /// | a struct, a map | an object; a key must be text, a number, a character or a `bool` |
 /// | a tuple, a list | an array |
 /// | an enum | `"Unit"`, `{"Newtype":1}`, `{"Tuple":[1,2]}`, `{"Struct":{"a":1}}` |
-/// | `Option<T>`, `()` | the value or `null`; `null`. `Some` of what is `null` itself, such as `Some(None)`, `Some(())` and `Some(f64::NAN)`, is `null` as well, and arrives as `None` |
+/// | `Option<T>` | the value, or `null` |
+/// | `()` | `null` |
 /// | a unit struct | `null` |
 /// | `Result<T, E>` | `{"Ok":…}` or `{"Err":…}`: a value on both ends, see below |
-/// | floats | as many digits as it takes to read them exactly; `null` if they are not finite, which cannot be read as a float |
+/// | floats | as many digits as it takes to read them exactly; `null` if they are not finite |
 /// | `&[u8]`, `Vec<u8>` | an array of numbers; only `Vec<u8>` is read from one |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
+///
+/// `Some` of a value that is `null`, such as `Some(None)`, `Some(())` and `Some(f64::NAN)`, is `null` too, and
+/// arrives as `None`. A `null` cannot be read as a float.
 ///
 /// A message contains no newline, because JSON escapes those in text as `\n`. So you can combine it with
 /// [`framing = Lines`](crate::framing::Lines), which makes *JSON lines*. That framing cannot send a rejection. With
 /// `reject_with = in_json` and
 /// `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string()) }`, a peer whose request
-/// is not JSON is told so, and the connection goes on.
+/// is not JSON receives the reason, and the connection stays open.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

@@ -17,16 +17,20 @@ use super::{
 ///
 /// | type | as `MessagePack` |
 /// |---|---|
-/// | integers, floats, `bool`, text | as they are, each with its type |
-/// | a struct | a map with the names of its fields, so that other languages read a dictionary, and fields can be added. An array in the order of the fields is read as well |
+/// | integers, floats, `bool`, text | the `MessagePack` type of the same kind |
+/// | a struct | a map from the names of its fields; an array in the order of the fields is read as well |
 /// | `&[u8]`, `Vec<u8>`, `Cow<[u8]>` | `bin`; `Vec<u8>` is read from an array as well |
 /// | a tuple, another list | an array |
-/// | an enum | the name of the variant, or a map from the name to what the variant holds |
-/// | `Option<T>`, `()` | the value or nil; nil. `Some` of what is nil itself, such as `Some(None)` and `Some(())`, is nil as well, and arrives as `None` |
+/// | an enum | the name of the variant, or a map from the name to its contents |
+/// | `Option<T>` | the value, or nil |
+/// | `()` | nil |
 /// | a unit struct | an empty array |
 /// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: a value on both ends |
 /// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well. As a `u128`, a negative integer wraps around |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
+///
+/// Because a struct is a map, other languages read a dictionary, and you can add fields. `Some` of a value that is
+/// nil, such as `Some(None)` and `Some(())`, is nil too, and arrives as `None`.
 ///
 /// A message may contain any byte, so use a framing that sends the length, such as the default,
 /// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines and delimiters, some messages

@@ -133,7 +133,7 @@ pub trait Decode<'a, Format>: Sized {
 }
 
 /// What the caller of a protocol function receives: `T` for a [`Response<T>`](crate::Response) and, in [`Plain`], for a
-/// `Result<T, E>`, whose error arrives as a rejection. Every other reply is received as it is.
+/// `Result<T, E>`, whose error is a rejection. Every other reply is received unchanged.
 pub trait ReplyValue<'a, Format> {
     /// The type that is decoded.
     type Value: Decode<'a, Format>;

@@ -79,8 +79,8 @@ use super::{
 ///
 /// # Fields that are left out
 ///
-/// To encode a value whose field `#[serde(skip_serializing_if = …)]` leaves out is an error, because the reader
-/// would take the value that follows for that field. Other attributes leave values out in a way that this library cannot
+/// Encoding a value fails if `#[serde(skip_serializing_if = …)]` leaves out a field, because the reader would take
+/// the value that follows for that field. Other attributes leave values out in a way that this library cannot
 /// detect, so do not use them:
 ///
 /// - `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` on a field. `#[serde(skip)]`, which is

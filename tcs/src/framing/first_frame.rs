@@ -71,8 +71,8 @@ impl<F: Framing> FirstFrame<F> {
 
     /// Parses the first frame.
     ///
-    /// Takes the parts of the input: a whole one would have to be put into memory for this call,
-    /// even where the call does not happen.
+    /// Takes the parts of the input, so that a caller need not store an [`Unparsed`] for a call that is
+    /// rare.
     #[cold]
     #[inline(never)]
     fn first(&mut self, bytes: &[u8], limit: usize, side: Side, read_state: ReadState) -> Parsed {

@@ -124,8 +124,7 @@ fn unsendable(length: usize) -> FrameError {
 
 /// Parses a frame that is not a message within the limit: a control frame, or a message beyond it.
 ///
-/// Takes the parts of the input: a whole one would have to be put into memory for this call, even
-/// where the call does not happen.
+/// Takes the parts of the input, so that a caller need not store an [`Unparsed`] for a call that is rare.
 #[cold]
 fn other_frame(
     bytes: &[u8],

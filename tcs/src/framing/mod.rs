@@ -64,7 +64,7 @@ use crate::Rejection;
 /// | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | existing protocols |
 /// | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
 /// | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
-/// | [`Raw`] | the bytes that arrive at once | the Python library, toys |
+/// | [`Raw`] | the bytes that arrive at once | the Python library |
 /// | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
 ///
 /// Only `LengthPrefixed` has control frames, which give the peer the reason why it gets no reply.
@@ -78,10 +78,9 @@ use crate::Rejection;
 /// however the bytes arrive. Detection works around every framing, including your own, unless the
 /// framing opts out ([`Detection::OFF`]), as `Codec` does.
 ///
-/// A client takes none of these answers for a reply. Nor does it take for a reply what a server says to
-/// a peer that speaks another framing: that it expects length-prefixed frames, or lines of text. Both
-/// are errors of the kind [`Reply`](crate::ErrorKind::Reply). The exception is the alert that answers
-/// TLS, which servers of other protocols send as well.
+/// A client never accepts these answers as a reply, nor the notice that a server expects length-prefixed
+/// frames or lines of text. Both are errors of the kind [`Reply`](crate::ErrorKind::Reply). The exception
+/// is the alert that answers TLS, because servers of other protocols send it as well.
 ///
 /// So the first message of a connection cannot begin like these protocols. If its bytes can still
 /// become one of them, it is processed when the next bytes show that they do not, or when the peer

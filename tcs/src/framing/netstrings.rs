@@ -11,8 +11,8 @@ use crate::rejection::Escaped;
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
 ///
 /// [D. J. Bernstein specified](https://cr.yp.to/proto/netstrings.txt) them; QMTP and SCGI use them.
-/// A length has no leading zeros. A number beyond four times `max_frame_len` is rejected at its
-/// first digit too many. There are no control frames: the text of a function's error is sent as the
+/// A length has no leading zeros. A number beyond four times `max_frame_len` is rejected at
+/// the digit that makes it too large. There are no control frames: the text of a function's error is sent as the
 /// reply, and after any other rejection the connection closes.
 ///
 /// # Examples

@@ -82,8 +82,7 @@ pub(super) const SKIPPED: usize = 4;
 /// Returns a skipped message of `length` bytes, beyond the limit, or an error if it cannot be
 /// skipped. Its frame would take `consumed` bytes.
 ///
-/// Takes the parts of the input: a whole one would have to be put into memory for this call, even
-/// where the call does not happen.
+/// Takes the parts of the input, so that a caller need not store an [`Unparsed`] for a call that is rare.
 #[cold]
 pub(super) fn beyond_limit(
     length: usize,

@@ -2,15 +2,16 @@
 
 use super::{FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed};
 
-/// The bytes that arrive at once are the message, as with the Python teaching library, and toys.
+/// The message is the bytes that arrive at once, as in the Python library for teaching.
 ///
 /// One exchange per connection. The request is the bytes that have arrived when the server wakes,
-/// unchanged. So a request that is sent in pieces with pauses is cut after the first piece. The
-/// reply is everything until the server closes. A rejection cannot be sent: the connection closes,
-/// unless the protocol encodes rejections itself (`reject_with = …`).
+/// unchanged. So a request that is sent in pieces with pauses ends with the first piece. The reply is
+/// everything until the server closes. The text of a function's error is sent as the reply. After any
+/// other rejection, the connection closes without a reply, unless the protocol encodes rejections
+/// itself (`reject_with = …`).
 ///
-/// A message never waits for more bytes. So with this framing, the detection of another
-/// protocol depends on the pieces: the bytes that have arrived are judged by themselves.
+/// A message never waits for more bytes. So only the bytes that have arrived decide whether the peer
+/// speaks another protocol.
 ///
 /// # Examples
 ///

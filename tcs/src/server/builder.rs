@@ -123,7 +123,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// Then the function is dropped at its `.await`, and the request is answered *timed out*. The
     /// connection closes if it has a session. A function that does not wait, or is `blocking`, is
-    /// not dropped. Default: `None`, because only you can decide where a transaction may be cut.
+    /// not dropped. Default: `None`, because only you know where a transaction may be
+    /// interrupted.
     pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.request = limit.into().into();
         self
@@ -131,7 +132,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long the server works for a peer after the peer has closed its sending half.
     ///
-    /// Such a peer may wait for its replies, as `nc -N` does, or be gone. When the limit expires, a
+    /// The peer may be waiting for its replies, as `nc -N` does, or be gone. When the limit expires, a
     /// function that waits is dropped, its request is answered *timed out*, and the connection
     /// closes. A function that computes, or is `blocking`, is not dropped. With
     /// [`UntilEof`](crate::framing::UntilEof) every request ends with a half-close, so this limits its
@@ -165,7 +166,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a stopped server waits for the requests in flight. The rest is then aborted.
     ///
-    /// A function that computes or blocks cannot be cut. The server returns without it, and it runs
+    /// A function that computes or blocks cannot be interrupted. The server returns without it, and it runs
     /// until it or its process ends. Default: 30 s.
     pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.drain = limit.into();
@@ -234,7 +235,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the listener and cuts every connection.
+    /// Dropping the future closes the listener and aborts every connection.
     pub async fn listen(self) -> Result<Report> {
         inside_runtime("listen()", Instead::Run)?;
         self.plan()?.bind().await?.listen().await
@@ -324,7 +325,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the stream and cuts the request in progress.
+    /// Dropping the future closes the stream and aborts the request in progress.
     pub async fn serve_stream<S>(self, stream: S) -> Result<Report>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -33,7 +33,7 @@ pub struct Requests {
     /// Failed: the function panicked or exceeded the request timeout, or the framing could not
     /// carry its reply. The peer received a failure, if the framing can carry one.
     pub failed: u64,
-    /// Invalid, too large, or turned away by the protocol or an extractor.
+    /// Invalid, too large, or rejected by the protocol or by [`FromContext`](crate::FromContext).
     pub rejected: u64,
     /// Started, but the reply was not sent, because the drain timeout expired or the peer was gone.
     /// Replies that were to leave in one write count together.

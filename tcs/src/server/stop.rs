@@ -38,7 +38,7 @@ impl ServerHandle {
         self.give(Order::Stop);
     }
 
-    /// Ends the server at once and cuts the requests in flight. `listen` then returns an error of
+    /// Ends the server at once and aborts the requests in flight. `listen` then returns an error of
     /// kind [`Interrupted`](crate::ErrorKind::Interrupted).
     pub fn abort(&self) {
         self.give(Order::Abort);

@@ -35,13 +35,11 @@ async fn rejections_are_errors_that_tell_the_reason() {
             (rejection.kind(), rejection.text()),
             (kind, "a\n\u{1b}reason")
         );
-        assert_eq!(
-            chain(&error),
-            [
-                format!("{addr} {}", said(kind)),
-                format!("{kind}: a\\n\\u{{1b}}reason")
-            ]
-        );
+        let cause = match kind {
+            RejectionKind::Error => "a\\n\\u{1b}reason".to_owned(),
+            kind => format!("{kind}: a\\n\\u{{1b}}reason"),
+        };
+        assert_eq!(chain(&error), [format!("{addr} {}", said(kind)), cause]);
     }
     // None of them is final.
     let reply = within(connection.call::<Prefixed>("x")).await;

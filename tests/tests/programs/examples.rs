@@ -16,7 +16,7 @@ async fn count_prints_what_the_client_is_told() {
         panic!("one line: {printed:?}");
     };
     assert!(
-        line.contains(" answered with an error: error: 127.0.0.1:"),
+        line.contains(" answered with an error: 127.0.0.1:"),
         "{line}"
     );
     assert!(

@@ -200,7 +200,7 @@ impl<F: Framing> Channel<F> {
             .inspect_err(|_| self.handle.0.end(Lifecycle::OutOfStep))
     }
 
-    /// Sends the request of `protocol`, and returns what the protocol makes of the reply.
+    /// Sends the request of `protocol`, and returns the output of its `process_reply`.
     ///
     /// # Errors
     ///
