@@ -223,6 +223,7 @@ mod rejection;
 mod runtime;
 pub mod server;
 mod socket;
+mod text;
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -29,17 +29,9 @@ pub(crate) fn check_max_frame_len(length: usize, least: usize) -> Result<(), Err
     Err(Error::setting("max_frame_len", reason))
 }
 
-/// Stops the compiler at a framing with wrong constants or parameters.
+/// Stops the compiler at a framing with wrong parameters.
 pub(crate) const fn assert_parameters<F: Framing>() {
-    assert_no_mistake(framing_mistake::<F>());
-}
-
-/// Returns what is wrong with the constants or the parameters of a framing, if anything.
-pub(crate) const fn framing_mistake<F: Framing>() -> Option<&'static str> {
-    if F::HALF_CLOSE && F::PERSISTENT {
-        return Some("a framing with `HALF_CLOSE` has one exchange: add `PERSISTENT = false`");
-    }
-    F::PARAMETER_ERROR
+    assert_no_mistake(F::PARAMETER_ERROR);
 }
 
 /// Stops the compiler at a mistake.

@@ -5,7 +5,7 @@ pub use serde;
 pub use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "protobuf")]
-pub use crate::format::ProstMessage;
+pub use crate::format::protobuf::ProstMessage;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::macro_support::{
     operations::{
@@ -18,9 +18,10 @@ pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
     Address, Channel, Connection, ConnectionInfo, FromContext, Peer, Rejection, Result,
     format::{
-        Decode, DecodeError, Encode, EncodeError, Frame, Plain, ReplyValue, Writer, parse_text,
+        Decode, DecodeError, Encode, EncodeError, Frame, Plain, ReplyValue, Writer,
+        plain::parse_text,
     },
-    framing::{FirstFrame, Framing, LengthPrefixed},
+    framing::{Framing, LengthPrefixed, connection_framing::ConnectionFraming},
     limit::assert_no_mistake,
     macro_support::{
         bounds::{

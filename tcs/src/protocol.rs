@@ -178,7 +178,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// of a queue.
     ///
     /// This does not compile with a framing whose requests end with a half-close
-    /// ([`Framing::HALF_CLOSE`]).
+    /// ([`Framing::EXCHANGES`]).
     const ENDS_AT_HALF_CLOSE: bool = false;
 
     /// Whether the future of [`process_request`](Self::process_request) may have to wait.

@@ -1,7 +1,7 @@
 //! Framings without a connection: what they find in bytes that arrive in pieces.
 
 use tcs::{
-    __private::FirstFrame,
+    __private::ConnectionFraming,
     framing::{FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed},
 };
 
@@ -27,7 +27,7 @@ pub fn read<F: Framing>(
     pieces: &[&[u8]],
     limit: usize,
 ) -> (Vec<Found>, Option<FrameError>) {
-    let mut framing = FirstFrame::<F>::default();
+    let mut framing = ConnectionFraming::<F>::default();
     let (mut unread, mut found, mut skip) = (Vec::new(), Vec::new(), 0);
     let ended: &[u8] = &[];
     let arrivals = pieces

@@ -5,8 +5,8 @@ use std::io;
 use tcs::{
     format::{Json, MessagePack, Plain, Postcard, Protobuf},
     framing::{
-        CrlfLines, Delimited, Fixed, Framing, LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings,
-        Prefixed, Raw, delimiter,
+        CrlfLines, Delimited, Exchanges, Fixed, Framing, LITTLE_ENDIAN, LengthPrefixed, Lines,
+        Netstrings, Prefixed, Raw, delimiter,
     },
     server_protocol,
 };
@@ -34,7 +34,7 @@ macro_rules! combinations {
             name: $name,
             head: $head,
             tail: $tail,
-            goes_on: <$framing as Framing>::PERSISTENT,
+            goes_on: matches!(<$framing as Framing>::EXCHANGES, Exchanges::Many),
         }),*];
 
         /// Serves one of them.

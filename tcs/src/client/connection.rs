@@ -24,7 +24,7 @@ use super::{
 use crate::{
     Error, Peer, Result,
     format::{Decode, Encode as _, Writer, read},
-    framing::{FirstFrame, Framing},
+    framing::{ConnectionFraming, Framing},
     limit::assert_parameters,
     protocol::{CallContract, ClientProtocol},
 };
@@ -68,7 +68,7 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 pub struct Connection<F, S = TcpStream> {
     /// The open connection, or why it is closed.
     pub(super) wire: Result<Wire<S>, Dead>,
-    pub(super) framing: FirstFrame<F>,
+    pub(super) framing: ConnectionFraming<F>,
     /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
     pub(super) in_flight: VecDeque<u64>,
@@ -93,7 +93,7 @@ impl<F: Framing, S> Connection<F, S> {
         }
         Self {
             wire: Ok(Wire::new(stream, options.max_frame_len)),
-            framing: FirstFrame::default(),
+            framing: ConnectionFraming::default(),
             in_flight: VecDeque::new(),
             peer,
             options,
@@ -228,7 +228,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Waits for the greeting, if this is the first exchange.
     pub(super) async fn await_greeting(&mut self) -> Result<()> {
         // With a framing of one exchange, whatever arrives is the reply, including a greeting.
-        if F::PERSISTENT && self.is_fresh() {
+        if F::EXCHANGES.are_many() && self.is_fresh() {
             self.receive_message().await?;
         }
         Ok(())
@@ -261,7 +261,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
     async fn round_trip(&mut self, encode: impl EncodeRequest) -> Result<Range<usize>> {
         self.check_usable()?;
-        if !F::PERSISTENT && self.is_used() {
+        if !F::EXCHANGES.are_many() && self.is_used() {
             let reason = "its framing has one exchange per connection, and that was done";
             return Err(Error::broken_before_sent(&self.peer, reason));
         }
@@ -317,7 +317,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let wire = self.wire.as_mut().map_err(|_| Failed)?;
         let awaited = Awaited::reply_to::<F>(self.in_flight.front().copied());
         let incoming = ready!(wire.poll_receive(cx, &mut self.framing, awaited))?;
-        if !F::PERSISTENT && wire.has_ended_unasked(&incoming) {
+        if !F::EXCHANGES.are_many() && wire.has_ended_unasked(&incoming) {
             return Poll::Ready(Err(wire.fail_ended()));
         }
         self.in_flight.pop_front();
@@ -354,7 +354,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let Ok(wire) = &mut self.wire else {
             return Err(self.fail(None));
         };
-        let start = wire.push(&mut self.framing, encode)?;
+        let start = wire.push(&mut self.framing.inner, encode)?;
         self.in_flight.push_back(start);
         Ok(start)
     }
@@ -433,7 +433,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             .wire
             .as_ref()
             .map_or(&[][..], |it| it.replies.message(range));
-        match read(message, &mut self.scratch, &mut self.framing) {
+        match read(message, &mut self.scratch, &mut self.framing.inner) {
             Ok(message) => Ok((message, &self.peer, &mut self.is_out_of_step)),
             Err(source) => Err(Error::decode(&self.peer, source)),
         }

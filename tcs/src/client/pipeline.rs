@@ -100,7 +100,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         const {
             assert!(
-                F::PERSISTENT,
+                F::EXCHANGES.are_many(),
                 "this framing has one exchange per connection, so it has no pipelines"
             );
         }

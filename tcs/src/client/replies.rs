@@ -13,7 +13,7 @@ use super::fault::{Fault, io_error};
 use crate::{
     Error, Peer, Rejection, RejectionKind, Result,
     buffer::{ReadAhead, ReadBuffer},
-    framing::{FrameError, FrameKind, Framing, Side},
+    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
 };
 
 /// What a server says.
@@ -178,7 +178,7 @@ impl Replies {
     #[expect(clippy::inline_always, reason = "as `Wire::poll_receive`")]
     pub(super) fn next<F: Framing>(
         &mut self,
-        framing: &mut F,
+        framing: &mut ConnectionFraming<F>,
         max_frame_len: usize,
     ) -> Result<Option<(Incoming, u64)>, FrameError> {
         loop {

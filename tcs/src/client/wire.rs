@@ -36,7 +36,7 @@ use crate::{
     Error, Result,
     buffer::{Unusual, UnusualKind, WriteBuffer},
     format::{EncodeError, Writer},
-    framing::Framing,
+    framing::{ConnectionFraming, Framing},
     runtime::wake_after_others,
 };
 
@@ -95,7 +95,7 @@ impl Awaited {
     #[inline]
     pub(super) const fn reply_to<F: Framing>(start: Option<u64>) -> Self {
         match start {
-            _ if !F::PERSISTENT => Self::ANY,
+            _ if !F::EXCHANGES.are_many() => Self::ANY,
             Some(start) => Self(start + 1),
             None => Self::NOTHING,
         }
@@ -122,7 +122,7 @@ impl<S> Wire<S> {
         encode: impl EncodeRequest,
     ) -> Result<u64> {
         let start = self.requests.push(framing, self.max_frame_len, encode)?;
-        if F::HALF_CLOSE {
+        if F::EXCHANGES.end_at_half_close() {
             self.sending = Sending::Closing;
         }
         Ok(start)
@@ -190,7 +190,7 @@ impl<S> Wire<S> {
     #[expect(clippy::inline_always, reason = "as `poll_receive`")]
     pub(super) fn next_incoming<F: Framing>(
         &mut self,
-        framing: &mut F,
+        framing: &mut ConnectionFraming<F>,
         awaited: Awaited,
     ) -> Result<Option<Incoming>, Failed> {
         let (incoming, sent) = match self.replies.next(framing, self.max_frame_len) {
@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn poll_receive<F: Framing>(
         &mut self,
         cx: &mut Context<'_>,
-        framing: &mut F,
+        framing: &mut ConnectionFraming<F>,
         awaited: Awaited,
     ) -> Poll<Result<Incoming, Failed>> {
         loop {
@@ -323,7 +323,7 @@ impl RequestQueue {
             Ok(()) => {}
             Err(Unusual { kind, .. }) => not_encoded(kind)?,
         }
-        if !F::PERSISTENT && self.end() == position {
+        if !F::EXCHANGES.are_many() && self.end() == position {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
             // so that it is never reported as not sent.
             self.start += 1;
@@ -408,13 +408,13 @@ mod tests {
     async fn read_slowly(sends: bool) -> usize {
         let (near, mut far) = duplex(1);
         let mut wire = Wire::new(near, 1 << 10);
-        let mut framing = LengthPrefixed;
+        let mut framing = ConnectionFraming::new(LengthPrefixed);
         let mut cx = Context::from_waker(Waker::noop());
         let request = |out: &mut Writer<'_>| {
             out.put(&[0; 200]);
             Ok(())
         };
-        wire.push(&mut framing, request).expect("it fits");
+        wire.push(&mut framing.inner, request).expect("it fits");
         let mut most = 0;
         for byte in [[0, 0, 0, 100], [0; 4], [0; 4], [0; 4]].concat() {
             assert!(wire.poll_flush(&mut cx).is_pending());
@@ -442,11 +442,11 @@ mod tests {
     async fn replies_that_wait_together_answer_the_requests_before_each() {
         let (near, mut far) = duplex(1 << 10);
         let mut wire = Wire::new(near, 1 << 10);
-        let mut framing = LengthPrefixed;
+        let mut framing = ConnectionFraming::new(LengthPrefixed);
         let mut cx = Context::from_waker(Waker::noop());
         let mut in_flight = Vec::new();
         for _ in 0..3 {
-            let start = wire.push(&mut framing, |out| {
+            let start = wire.push(&mut framing.inner, |out| {
                 out.put(b"x");
                 Ok(())
             });

@@ -18,11 +18,11 @@ mod guard;
 mod json;
 #[cfg(feature = "messagepack")]
 mod messagepack;
-mod plain;
+pub(crate) mod plain;
 #[cfg(feature = "postcard")]
 mod postcard;
 #[cfg(feature = "protobuf")]
-mod protobuf;
+pub(crate) mod protobuf;
 pub(crate) mod response;
 mod writer;
 
@@ -36,11 +36,11 @@ pub use frame::Frame;
 pub use json::Json;
 #[cfg(feature = "messagepack")]
 pub use messagepack::MessagePack;
-pub use plain::{Plain, parse_text};
+pub use plain::Plain;
 #[cfg(feature = "postcard")]
 pub use postcard::Postcard;
 #[cfg(feature = "protobuf")]
-pub use protobuf::{ProstMessage, Protobuf};
+pub use protobuf::Protobuf;
 pub(crate) use writer::Outcome;
 pub use writer::Writer;
 
@@ -126,7 +126,7 @@ pub trait Decode<'a, Format>: Sized {
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError>;
 
     /// Whether the message is the value that the framing made ([`Frame::into_value`]), and not bytes. It
-    /// must equal [`Framing::TYPED`] of the protocol's framing; otherwise, the protocol does not compile.
+    /// must equal [`Framing::HAS_VALUES`] of the protocol's framing; otherwise, the protocol does not compile.
     ///
     /// Default: `false`.
     const IS_VALUE: bool = false;
@@ -173,7 +173,7 @@ where
     // The attributes check this as well, with a better error. This is for protocols without an attribute.
     const {
         assert!(
-            T::IS_VALUE == F::TYPED,
+            T::IS_VALUE == F::HAS_VALUES,
             "a `Codec` is framing and format of a protocol, or neither"
         );
     }

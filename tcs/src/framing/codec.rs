@@ -123,7 +123,7 @@ impl<C> Framing for Codec<C>
 where
     C: Decoder<Item: Send, Error: fmt::Display> + Default + Send + 'static,
 {
-    const TYPED: bool = true;
+    const HAS_VALUES: bool = true;
     const DETECTION: Detection = Detection::OFF;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {

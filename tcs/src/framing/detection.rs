@@ -2,8 +2,9 @@
 
 use super::{
     FrameError, FrameKind, OtherProtocol, ParsedFrame, ReadState, Unparsed,
-    other_protocol::Answer,
-    signatures::{Sniff, is_http_request_line, is_telling},
+    length_prefixed::EXPECTS_LENGTH,
+    lines::EXPECTS_LINES,
+    signatures::{Signature, is_http_request_line, is_telling},
 };
 
 /// How other protocols are detected around a framing: [`Framing::DETECTION`](super::Framing::DETECTION).
@@ -16,14 +17,23 @@ pub struct Detection {
     pub(super) check_start: fn(Unparsed<'_>) -> Result<(), FrameError>,
 }
 
-/// What to do with the result of a framing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It counts.
-    Deliver,
-    /// More bytes decide.
-    Wait,
-}
+/// The answers of a server of this library that are of no protocol but its own, and what the server
+/// says with them.
+const OWN_ANSWERS: [(&[u8], &str); 2] = [
+    (EXPECTS_LENGTH, "expects length-prefixed frames"),
+    (EXPECTS_LINES, "expects lines of text"),
+];
+
+/// The answers of a server of this library to other protocols.
+///
+/// The alert is not one of them, because any server of TLS sends the same.
+const ANSWERS: [(&[u8], &str); 3] = [
+    (OtherProtocol::Http.answer(), "does not speak HTTP"),
+    (OtherProtocol::Ssh.answer(), "does not speak SSH"),
+    (OtherProtocol::Redis.answer(), "does not speak Redis"),
+];
+
+type Parsed = Result<Option<ParsedFrame>, FrameError>;
 
 impl Detection {
     /// A server detects other protocols.
@@ -43,90 +53,100 @@ impl Detection {
         ..Self::ON
     };
 
-    /// Decides about a server's first frame. Returns an error for another protocol.
+    /// Returns `true` if a server's first frame counts, and `false` if more bytes decide. Returns an
+    /// error for another protocol.
     ///
     /// If `waits` is `false`, nothing may follow the frame, so it must not wait for more.
     pub(super) fn judge_request(
         &self,
         input: Unparsed<'_>,
-        parsed: &Result<Option<ParsedFrame>, FrameError>,
+        parsed: &Parsed,
         waits: bool,
-    ) -> Result<Verdict, FrameError> {
+    ) -> Result<bool, FrameError> {
         if !self.is_on {
-            return Ok(Verdict::Deliver);
+            return Ok(true);
         }
         (self.check_start)(input)?;
-        let bytes = input.bytes();
-        let sniff = match parsed {
-            Ok(Some(frame)) if !matches!(frame.kind, FrameKind::TooLarge) => {
-                self.sniff_frame(bytes, frame.consumed, waits)
+        let signature = match parsed {
+            Ok(Some(frame)) if matches!(frame.kind, FrameKind::Message | FrameKind::Control(_)) => {
+                self.signature_of(input.bytes(), frame.consumed, waits)
             }
-            _ => Sniff::of(bytes),
+            // No peer waits for a reply to bytes that are skipped, so they can wait for more.
+            _ => Signature::of(input.bytes()),
         };
-        match sniff {
-            Sniff::Clear(protocol) => Err(FrameError::other_protocol(protocol)),
+        match signature {
+            Signature::Complete(protocol) => Err(FrameError::other_protocol(protocol)),
             // A line can be long text. Its end shows whether it is a request line.
-            Sniff::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(Verdict::Wait),
-            Sniff::LongPath => Err(FrameError::other_protocol(OtherProtocol::Http)),
-            Sniff::Maybe(_) if input.read_state() != ReadState::Eof => Ok(Verdict::Wait),
-            Sniff::None | Sniff::Maybe(_) => Ok(Verdict::Deliver),
+            Signature::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(false),
+            Signature::LongPath => Err(FrameError::other_protocol(OtherProtocol::Http)),
+            Signature::Maybe(_) => Ok(input.read_state() == ReadState::Eof),
+            Signature::No => Ok(true),
         }
     }
 
     /// Classifies a complete frame, by its own bytes if they suffice.
     ///
     /// The bytes after it may count only if the connection is certain to wait for them.
-    fn sniff_frame(&self, bytes: &[u8], length: usize, waits: bool) -> Sniff {
+    fn signature_of(&self, bytes: &[u8], length: usize, waits: bool) -> Signature {
         let own = bytes.get(..length).unwrap_or(bytes);
-        match Sniff::of(own) {
-            Sniff::LongPath if self.frames_are_lines && !is_http_request_line(own) => Sniff::None,
-            Sniff::Maybe(_) if waits && is_telling(own) => Sniff::of(bytes),
-            Sniff::Maybe(_) => Sniff::None,
-            sniff => sniff,
+        match Signature::of(own) {
+            Signature::LongPath if self.frames_are_lines && !is_http_request_line(own) => {
+                Signature::No
+            }
+            Signature::Maybe(_) if waits && is_telling(own) => Signature::of(bytes),
+            Signature::Maybe(_) => Signature::No,
+            signature => signature,
         }
     }
 
-    /// Decides about a client's first frame. Returns an error for what a server of this library says
-    /// to a client of another framing or protocol, because most framings would take it for a reply.
-    ///
-    /// A framing that opts out of detection may carry the answers to other protocols, so only the
-    /// answers about framings count for it.
+    /// Returns `true` if a client's first frame counts, and `false` if more bytes decide. Returns an
+    /// error for what a server of this library says to a client of another framing or protocol,
+    /// because most framings would take it for a reply.
     pub(super) fn judge_reply(
         &self,
         input: Unparsed<'_>,
-        parsed: &Result<Option<ParsedFrame>, FrameError>,
-    ) -> Result<Verdict, FrameError> {
+        parsed: &Parsed,
+    ) -> Result<bool, FrameError> {
+        let bytes = input.bytes();
         if let Ok(Some(frame)) = parsed
             && matches!(frame.kind, FrameKind::Control(_))
         {
-            return Ok(Verdict::Deliver);
+            return Ok(true);
         }
-        let bytes = input.bytes();
         let server = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);
-        let name = |error: FrameError| match server {
-            Some(protocol) => error.looking_like(protocol),
-            None => error,
-        };
-        (self.check_start)(input).map_err(name)?;
-        let answer = Answer::find(bytes, self.is_on);
-        if let Some(answer) = answer.filter(|answer| bytes.starts_with(answer.bytes)) {
-            let text = format_args!("the server answers that it {}", answer.meaning);
-            return Err(FrameError::malformed(text));
-        }
-        let may_follow = answer.is_some() && input.read_state() != ReadState::Eof;
+        (self.check_start)(input).map_err(|error| error.looking_like(server))?;
+        let may_be_answer = self.check_answer(bytes)? && input.read_state() != ReadState::Eof;
         match parsed {
-            Ok(None) => Ok(Verdict::Wait),
             // A short reply must not wait, as a short request must not.
-            Ok(Some(_)) if may_follow && is_telling(bytes) => Ok(Verdict::Wait),
-            Err(_) if may_follow && !bytes.is_empty() => Ok(Verdict::Wait),
-            Err(error) => Err(name(error.clone())),
-            Ok(Some(frame)) => match frame.kind {
-                FrameKind::TooLarge if server.is_some() => Err(name(FrameError::too_large(
-                    frame.payload.len(),
-                    input.limit(),
-                ))),
-                _ => Ok(Verdict::Deliver),
-            },
+            Ok(Some(frame)) if may_be_answer => {
+                Ok(frame.kind != FrameKind::Skip && !is_telling(bytes))
+            }
+            Err(_) if may_be_answer && !bytes.is_empty() => Ok(false),
+            Err(error) => Err(error.clone().looking_like(server)),
+            Ok(Some(frame)) if frame.kind == FrameKind::TooLarge && server.is_some() => {
+                let error = FrameError::too_large(frame.payload.len(), input.limit());
+                Err(error.looking_like(server))
+            }
+            Ok(_) => Ok(true),
         }
+    }
+
+    /// Returns an error if the first bytes of a server are one of the answers, and `true` if they can
+    /// become one.
+    ///
+    /// A framing that opts out of detection may carry the answers to other protocols, so only the
+    /// answers about framings count for it.
+    fn check_answer(&self, bytes: &[u8]) -> Result<bool, FrameError> {
+        let others = ANSWERS.iter().filter(|_| self.is_on);
+        for (answer, meaning) in OWN_ANSWERS.iter().chain(others) {
+            if bytes.starts_with(answer) {
+                let text = format_args!("the server answers that it {meaning}");
+                return Err(FrameError::malformed(text));
+            }
+            if answer.starts_with(bytes) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

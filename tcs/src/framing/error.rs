@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::OtherProtocol;
-use crate::{Rejection, RejectionKind, rejection::Escaped};
+use crate::{Rejection, RejectionKind, text::Text};
 
 /// The reason why bytes are not a frame, or a message cannot become one.
 ///
@@ -16,16 +16,27 @@ pub struct FrameError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Inner {
-    kind: RejectionKind,
-    text: String,
-    /// What a peer of another protocol is sent instead of the text.
-    answer: Option<&'static [u8]>,
+    cause: Cause,
+    text: Text,
+}
+
+/// Whose fault an error is, and so what the peer gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The peer sent bytes that are not of this framing.
+    Malformed,
+    /// The peer speaks another protocol, which has no answer.
+    OtherProtocol,
+    /// The peer speaks another protocol, and is sent this instead of the text.
+    Answered(&'static [u8]),
+    /// This end failed: its message is not one of the framing, or its framing is wrong.
+    Failed,
 }
 
 impl FrameError {
     /// Creates an error for bytes that are not of this framing. The peer receives the text.
     pub fn malformed(text: impl fmt::Display) -> Self {
-        Self::new(RejectionKind::ProtocolError, &text)
+        Self::new(Cause::Malformed, &text)
     }
 
     /// Creates an error for input that ended in the middle of a frame.
@@ -42,57 +53,77 @@ impl FrameError {
     /// Creates an error for a message that this framing cannot carry. The peer that waits for it
     /// receives the text.
     pub fn unsendable(text: impl fmt::Display) -> Self {
-        Self::new(RejectionKind::Failed, &text)
+        Self::new(Cause::Failed, &text)
     }
 
     /// Creates an error for bytes of another protocol. The peer is answered in that protocol.
     pub fn other_protocol(protocol: OtherProtocol) -> Self {
-        Self::with_answer(
-            protocol.answer(),
-            &format_args!("that looks like {protocol}"),
-        )
+        let text = format_args!("that looks like {protocol}");
+        match protocol.answer() {
+            [] => Self::new(Cause::OtherProtocol, &text),
+            answer => Self::answered(answer, &text),
+        }
     }
 
-    /// Creates an error for bytes that are not of this framing. The peer receives `answer`, or the
-    /// text if the answer is empty.
-    pub(super) fn with_answer(answer: &'static [u8], text: &dyn fmt::Display) -> Self {
-        let mut error = Self::malformed(text);
-        error.inner.answer = Some(answer);
-        error
+    /// Creates an error for bytes that are not of this framing. The peer receives `answer`.
+    pub(super) fn answered(answer: &'static [u8], text: &dyn fmt::Display) -> Self {
+        Self::new(Cause::Answered(answer), text)
     }
 
-    /// Adds the protocol that the peer seems to speak.
-    pub(super) fn looking_like(&self, protocol: OtherProtocol) -> Self {
-        let text = format_args!("{}; that looks like {protocol}", self.inner.text);
-        Self::new(self.inner.kind, &text)
+    /// Creates an error for a frame that breaks the rules of
+    /// [`Framing::parse`](super::Framing::parse). The peer did nothing wrong.
+    #[cold]
+    pub(super) fn impossible_frame() -> Self {
+        let text = "the framing found a frame without bytes, or beyond them";
+        Self::new(Cause::Failed, &text)
     }
 
-    fn new(kind: RejectionKind, text: &dyn fmt::Display) -> Self {
-        let (text, answer) = (text.to_string(), None);
+    /// Adds the protocol that the peer seems to speak, if any.
+    pub(super) fn looking_like(self, protocol: Option<OtherProtocol>) -> Self {
+        match protocol {
+            Some(protocol) => {
+                let text = format_args!("{}; that looks like {protocol}", self.inner.text.raw());
+                Self::new(self.inner.cause, &text)
+            }
+            None => self,
+        }
+    }
+
+    fn new(cause: Cause, text: &dyn fmt::Display) -> Self {
+        let text = Text::new(text);
         Self {
-            inner: Box::new(Inner { kind, text, answer }),
+            inner: Box::new(Inner { cause, text }),
         }
     }
 
     /// Returns `true` if the peer speaks another protocol.
     pub(crate) fn is_other_protocol(&self) -> bool {
-        self.inner.answer.is_some()
+        matches!(self.inner.cause, Cause::OtherProtocol | Cause::Answered(_))
     }
 
-    /// Returns the answer to a peer of another protocol, if it has one.
+    /// Returns the answer to a peer of another protocol, if there is one.
     pub(super) fn answer(&self) -> Option<&'static [u8]> {
-        self.inner.answer.filter(|answer| !answer.is_empty())
+        match self.inner.cause {
+            Cause::Answered(answer) => Some(answer),
+            Cause::Malformed | Cause::OtherProtocol | Cause::Failed => None,
+        }
     }
 
     /// Returns the rejection to send to the peer.
     pub(crate) fn rejection(&self) -> Rejection {
-        Rejection::new(self.inner.kind, &*self.inner.text)
+        let kind = match self.inner.cause {
+            Cause::Malformed | Cause::OtherProtocol | Cause::Answered(_) => {
+                RejectionKind::ProtocolError
+            }
+            Cause::Failed => RejectionKind::Failed,
+        };
+        Rejection::new(kind, self.inner.text.raw())
     }
 }
 
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.inner.text.as_bytes(), self.inner.text.len()).fmt(f)
+        self.inner.text.fmt(f)
     }
 }
 

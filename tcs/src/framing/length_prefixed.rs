@@ -1,8 +1,8 @@
 //! Messages with a length before each.
 
 use super::{
-    Detection, FrameError, FrameKind, Framing, OtherProtocol, ParsedFrame, ReadState, Side,
-    Unparsed, other_protocol::EXPECTS_LENGTH, parsed::beyond_limit,
+    Detection, FrameError, Framing, OtherProtocol, ParsedFrame, ReadState, Side, Unparsed,
+    parsed::{beyond_limit, known_message},
 };
 use crate::{Rejection, rejection::Escaped};
 
@@ -51,6 +51,10 @@ const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The maximum length of a control frame's kind and text together.
 const MAX_CONTROL: usize = 4_096;
 
+/// What a server sends to a client whose text is where a length is expected.
+pub(super) const EXPECTS_LENGTH: &[u8] =
+    b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n";
+
 impl Framing for LengthPrefixed {
     const HAS_REJECTION_FRAME: bool = true;
     const DETECTION: Detection = Detection {
@@ -70,9 +74,7 @@ impl Framing for LengthPrefixed {
         // One comparison for both: the header of a control frame is beyond every limit.
         if length > input.limit().min(MAX_LENGTH) {
             let other = other_frame(bytes, input.limit(), input.read_state(), header)?;
-            // It is no message. The filter tells the compiler, which then does not check again what
-            // it knows about messages.
-            return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
+            return Ok(other.map(known_message));
         }
         let end = HEADER + length;
         if bytes.len() < end {
@@ -123,8 +125,6 @@ fn unsendable(length: usize) -> FrameError {
 }
 
 /// Parses a frame that is not a message within the limit: a control frame, or a message beyond it.
-///
-/// Takes the parts of the input, so that a caller need not store an [`Unparsed`] for a call that is rare.
 #[cold]
 fn other_frame(
     bytes: &[u8],
@@ -175,7 +175,7 @@ fn reject_text(input: Unparsed<'_>) -> Result<(), FrameError> {
             Escaped(text, HEADER)
         )),
         (Side::Server, Some(protocol)) => FrameError::other_protocol(protocol),
-        (Side::Server, None) => FrameError::with_answer(
+        (Side::Server, None) => FrameError::answered(
             EXPECTS_LENGTH,
             &"that looks like text, and this port expects length-prefixed frames",
         ),

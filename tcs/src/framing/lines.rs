@@ -2,9 +2,13 @@
 
 use memchr::memchr;
 
-use super::{
-    Detection, FrameError, Framing, ParsedFrame, Side, Unparsed, other_protocol::EXPECTS_LINES,
-};
+use super::{Detection, FrameError, Framing, ParsedFrame, Side, Unparsed};
+
+/// What a server sends to a client whose length is where a line is expected: a control frame of
+/// [`LengthPrefixed`](super::LengthPrefixed), *protocol error*. The vectors of `WIRE.md` check that it
+/// equals the output of that framing.
+pub(super) const EXPECTS_LINES: &[u8] =
+    b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
 ///
@@ -140,7 +144,7 @@ impl Framing for CrlfLines {
 /// below 16 MiB begins with one.
 fn reject_length(input: Unparsed<'_>) -> Result<(), FrameError> {
     if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
-        return Err(FrameError::with_answer(
+        return Err(FrameError::answered(
             EXPECTS_LINES,
             &"that looks like length-prefixed frames, and this port expects lines of text",
         ));

@@ -3,17 +3,18 @@
 //! A framing does no I/O. It parses bytes, so every way to split a stream is tested without a
 //! socket. Each connection has its own value, which may keep state.
 //!
-//! Servers and clients wrap their framing in a [`FirstFrame`], which detects other protocols around
+//! Servers and clients wrap their framing in a `ConnectionFraming`, which detects other protocols around
 //! any framing.
 
 use std::any::Any;
 
 #[cfg(feature = "codec")]
 mod codec;
+pub(crate) mod connection_framing;
 mod delimited;
 mod detection;
 mod error;
-mod first_frame;
+mod exchanges;
 mod fixed;
 mod input;
 mod length_prefixed;
@@ -30,7 +31,7 @@ pub use codec::Codec;
 pub use delimited::{Delimited, delimiter};
 pub use detection::Detection;
 pub use error::FrameError;
-pub use first_frame::FirstFrame;
+pub use exchanges::Exchanges;
 pub use fixed::Fixed;
 pub use input::{ReadState, Side, Unparsed};
 pub use length_prefixed::LengthPrefixed;
@@ -41,8 +42,8 @@ pub use parsed::{FrameKind, ParsedFrame};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use unframed::{Raw, UntilEof};
 
+pub(crate) use connection_framing::ConnectionFraming;
 pub(crate) use error::too_large;
-pub(crate) use signatures::seems_other_protocol;
 
 use crate::Rejection;
 
@@ -94,7 +95,7 @@ use crate::Rejection;
 /// # Values
 ///
 /// The messages of most framings are bytes. A framing can also produce values, as `Codec` does. Then
-/// [`TYPED`](Self::TYPED) is `true`, [`take_value`](Self::take_value) returns the value of each
+/// [`HAS_VALUES`](Self::HAS_VALUES) is `true`, [`take_value`](Self::take_value) returns the value of each
 /// message, and [`encoder`](Self::encoder) returns what encodes replies. Other framings leave these
 /// three at their defaults.
 ///
@@ -130,16 +131,10 @@ use crate::Rejection;
     note = "the framings of tcs are `LengthPrefixed` (the default), `Lines`, `CrlfLines`, `Delimited<{{ delimiter(b\";\") }}>`, `Fixed<N>`, `Netstrings`, `Prefixed<2>`, `UntilEof` and `Raw`, and `Codec<C>` with the feature `codec`"
 )]
 pub trait Framing: Default + Send + 'static {
-    /// Whether a connection has any number of exchanges, one after the other.
+    /// How many exchanges of a request and a reply a connection has.
     ///
-    /// If `false`, a connection has one exchange, and the end of the connection ends the reply.
-    const PERSISTENT: bool = true;
-
-    /// Whether the end of the client's stream ends its request.
-    ///
-    /// If `true`, a client closes its sending half after its request, so no request can follow. It is
-    /// a compile error if the framing is [`PERSISTENT`](Self::PERSISTENT), too.
-    const HALF_CLOSE: bool = false;
+    /// Default: [`Exchanges::Many`].
+    const EXCHANGES: Exchanges = Exchanges::Many;
 
     /// The minimum length of a message in bytes. If `max_frame_len` is smaller, `bind` and
     /// connecting return an error.
@@ -168,12 +163,11 @@ pub trait Framing: Default + Send + 'static {
     /// frame, it is called with the bytes that follow the frame. A server calls it with no bytes only at
     /// the end of the input, and for messages that are values.
     ///
-    /// A framing without fields may be asked for the first frame of a connection a second time.
-    ///
     /// A frame has at least one byte and ends within `input`, and its message is within the frame.
-    /// Any other frame ends the connection with an error. There are three exceptions: the rest of a
-    /// message beyond the limit may arrive later; messages that are [values](Self::TYPED) need no
-    /// bytes; and the reply of a framing that is not [`PERSISTENT`](Self::PERSISTENT) may be empty.
+    /// Any other frame ends the connection with an error: the request has *failed*. There are three
+    /// exceptions: the rest of a message beyond the limit may arrive later; messages that are
+    /// [values](Self::HAS_VALUES) need no bytes; and the reply of a framing with
+    /// [one exchange](Self::EXCHANGES) may be empty.
     ///
     /// # Errors
     ///
@@ -217,7 +211,7 @@ pub trait Framing: Default + Send + 'static {
     /// Whether messages are values, and not bytes. See [Values](Self#values).
     ///
     /// Default: `false`.
-    const TYPED: bool = false;
+    const HAS_VALUES: bool = false;
 
     /// Takes the value of the message that was parsed last. The format gets it from
     /// [`Frame::into_value`](crate::format::Frame::into_value).

@@ -6,8 +6,8 @@ use std::fmt;
 ///
 /// A server detects it in the first bytes of each connection, unless its framing opts out
 /// ([`Detection::OFF`](super::Detection::OFF)). It answers in the peer's own protocol, and executes
-/// nothing that the peer sent. A framing that has opted out
-/// can still call [`detect`](Self::detect) itself:
+/// nothing that the peer sent. A framing that has opted out can still call [`detect`](Self::detect)
+/// itself:
 ///
 /// ```
 /// use tcs::framing::{FrameError, OtherProtocol, Unparsed};
@@ -52,8 +52,8 @@ impl fmt::Display for OtherProtocol {
 }
 
 impl OtherProtocol {
-    /// Returns what a server sends to a client of this protocol. It is empty if the protocol has no
-    /// way to answer.
+    /// Returns what a server sends to a client of this protocol. It is empty for a PROXY header, which
+    /// has no answer.
     pub(super) const fn answer(self) -> &'static [u8] {
         match self {
             // RFC 9112, section 3: a server that cannot parse the request line answers 400.
@@ -68,53 +68,5 @@ impl OtherProtocol {
             Self::Redis => b"-ERR this port does not speak the protocol of Redis\r\n",
             Self::Proxy => b"",
         }
-    }
-}
-
-/// What a server sends to a client whose text is where a length is expected.
-pub(super) const EXPECTS_LENGTH: &[u8] =
-    b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n";
-
-/// What a server sends to a client whose length is where a line is expected.
-///
-/// It is a control frame of `LengthPrefixed`, *protocol error*, written out, because this file is
-/// below all framings. The vectors of `WIRE.md` check that it equals that framing's output.
-pub(super) const EXPECTS_LINES: &[u8] =
-    b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
-
-/// An answer to a client of another protocol or framing, as a client sees it.
-#[derive(Clone, Copy)]
-pub(super) struct Answer {
-    pub(super) bytes: &'static [u8],
-    /// What the server says of itself.
-    pub(super) meaning: &'static str,
-}
-
-impl Answer {
-    /// The answers that a client can tell from a reply, whatever it asked; first those that are of
-    /// no protocol but this library's.
-    ///
-    /// The alert is not one of them: any server of TLS sends the same.
-    const ALL: [Self; 5] = [
-        Self::new(EXPECTS_LENGTH, "expects length-prefixed frames"),
-        Self::new(EXPECTS_LINES, "expects lines of text"),
-        Self::new(OtherProtocol::Http.answer(), "does not speak HTTP"),
-        Self::new(OtherProtocol::Ssh.answer(), "does not speak SSH"),
-        Self::new(OtherProtocol::Redis.answer(), "does not speak Redis"),
-    ];
-
-    const fn new(bytes: &'static [u8], meaning: &'static str) -> Self {
-        Self { bytes, meaning }
-    }
-
-    /// Returns the answer that a server's first bytes begin with, or are the beginning of.
-    ///
-    /// Without `detects`, only the answers count that are of no protocol but this library's.
-    pub(super) fn find(bytes: &[u8], detects: bool) -> Option<Self> {
-        let count = if detects { Self::ALL.len() } else { 2 };
-        Self::ALL
-            .into_iter()
-            .take(count)
-            .find(|answer| answer.bytes.starts_with(bytes) || bytes.starts_with(answer.bytes))
     }
 }

@@ -1,21 +1,21 @@
 //! Detection of protocols by the first bytes of a connection.
 //!
 //! Each function depends only on a limited number of bytes, however many have arrived. A result other
-//! than [`Sniff::Maybe`] is final: it stays the same, whatever bytes follow.
+//! than [`Signature::Maybe`] is final: it stays the same, whatever bytes follow.
 
 use super::OtherProtocol;
 
-/// The protocol that a client's first bytes indicate.
+/// Whether the first bytes of a client are the signature of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sniff {
+pub(super) enum Signature {
     /// The bytes are of no detected protocol.
-    None,
+    No,
     /// The bytes can still become this protocol, and perhaps others.
     Maybe(OtherProtocol),
     /// The bytes are an HTTP method and a long path without an end so far.
     LongPath,
     /// The bytes are of this protocol.
-    Clear(OtherProtocol),
+    Complete(OtherProtocol),
 }
 
 /// The methods of RFC 9110 and RFC 5789. A web page can choose others, but the browser then sends
@@ -41,16 +41,15 @@ const SIGNATURES: [(&[u8], OtherProtocol); 8] = [
     (b"\r\n\r\n\0\r\nQUIT\n", OtherProtocol::Proxy),
 ];
 
-impl Sniff {
+impl Signature {
     /// Classifies the first bytes of a client.
     pub(super) fn of(bytes: &[u8]) -> Self {
-        let signatures = SIGNATURES.iter();
-        let signatures =
-            signatures.map(|(signature, protocol)| expect(bytes, signature, *protocol));
-        let sniffs = [http(bytes, LONG_PATH), tls(bytes), resp(bytes)];
-        let sniffs = sniffs.into_iter().chain(signatures);
-        sniffs.fold(Self::None, |found, sniff| match (found, sniff) {
-            (Self::None, _) | (Self::Maybe(_), Self::LongPath | Self::Clear(_)) => sniff,
+        let fixed = SIGNATURES.iter();
+        let fixed = fixed.map(|(signature, protocol)| expect(bytes, signature, *protocol));
+        let variable = [http(bytes, LONG_PATH), tls(bytes), resp(bytes)];
+        let signatures = variable.into_iter().chain(fixed);
+        signatures.fold(Self::No, |found, other| match (found, other) {
+            (Self::No, _) | (Self::Maybe(_), Self::LongPath | Self::Complete(_)) => other,
             _ => found,
         })
     }
@@ -64,17 +63,18 @@ impl OtherProtocol {
     /// array up to the length of its first string, or a PROXY header.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Option<Self> {
-        match Sniff::of(bytes) {
-            Sniff::Clear(protocol) => Some(protocol),
-            Sniff::LongPath => Some(Self::Http),
-            Sniff::None | Sniff::Maybe(_) => None,
+        match Signature::of(bytes) {
+            Signature::Complete(protocol) => Some(protocol),
+            Signature::LongPath => Some(Self::Http),
+            Signature::No | Signature::Maybe(_) => None,
         }
     }
 
-    /// Guesses the protocol of a client whose first bytes are of no framing that is spoken here.
-    pub(super) fn guess(bytes: &[u8]) -> Option<Self> {
-        match Sniff::of(bytes) {
-            Sniff::Maybe(protocol) if is_telling(bytes) => Some(protocol),
+    /// Guesses the protocol of a client whose first bytes are not a frame. The client would not
+    /// understand an answer in the framing of this server.
+    pub(crate) fn guess(bytes: &[u8]) -> Option<Self> {
+        match Signature::of(bytes) {
+            Signature::Maybe(protocol) if is_telling(bytes) => Some(protocol),
             _ => Self::detect(bytes),
         }
     }
@@ -106,25 +106,19 @@ pub(super) fn is_telling(bytes: &[u8]) -> bool {
     }
 }
 
-/// Returns `true` if a peer, before its first message, has begun to speak another protocol. It
-/// would not understand an answer in this one.
-pub(crate) fn seems_other_protocol(bytes: &[u8]) -> bool {
-    OtherProtocol::guess(bytes).is_some()
-}
-
 /// Returns `true` if `line` is an HTTP request line, whatever its length.
 pub(super) fn is_http_request_line(line: &[u8]) -> bool {
-    http(line, usize::MAX) == Sniff::Clear(OtherProtocol::Http)
+    http(line, usize::MAX) == Signature::Complete(OtherProtocol::Http)
 }
 
 /// Compares the bytes that have arrived with the expected ones.
-fn expect(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Sniff {
+fn expect(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Signature {
     if bytes.starts_with(expected) {
-        Sniff::Clear(protocol)
+        Signature::Complete(protocol)
     } else if expected.starts_with(bytes) {
-        Sniff::Maybe(protocol)
+        Signature::Maybe(protocol)
     } else {
-        Sniff::None
+        Signature::No
     }
 }
 
@@ -136,26 +130,26 @@ fn run(bytes: &[u8], most: usize, wanted: fn(u8) -> bool) -> usize {
 }
 
 /// `METHOD target HTTP/1.` (RFC 9112, section 3).
-fn http(bytes: &[u8], long: usize) -> Sniff {
+fn http(bytes: &[u8], long: usize) -> Signature {
     let method = METHODS
         .split_inclusive(' ')
-        .find(|method| expect(bytes, method.as_bytes(), OtherProtocol::Http) != Sniff::None);
+        .find(|method| expect(bytes, method.as_bytes(), OtherProtocol::Http) != Signature::No);
     let Some(method) = method else {
-        return Sniff::None;
+        return Signature::No;
     };
     let rest = bytes.get(method.len()..).unwrap_or_default();
     let target = run(rest, long, |byte| byte > b' ' && byte != 0x7f);
     match rest.get(target..).unwrap_or_default() {
         // Only a path is worth a guess: text can have long words.
-        _ if target == long && rest.starts_with(b"/") => Sniff::LongPath,
-        [] => Sniff::Maybe(OtherProtocol::Http),
+        _ if target == long && rest.starts_with(b"/") => Signature::LongPath,
+        [] => Signature::Maybe(OtherProtocol::Http),
         [b' ', version @ ..] if target > 0 => expect(version, b"HTTP/1.", OtherProtocol::Http),
-        _ => Sniff::None,
+        _ => Signature::No,
     }
 }
 
 /// A TLS record with a whole client hello (RFC 8446, sections 4 and 5.1).
-fn tls(bytes: &[u8]) -> Sniff {
+fn tls(bytes: &[u8]) -> Signature {
     // The type, the version and the length of the record; the type, the length and the version of
     // the hello. The second bytes of versions count from SSL 3.0 to TLS 1.3.
     const LEAST: &[u8] = &[22, 3, 0, 0, 0, 1, 0, 0, 0, 3, 0];
@@ -171,31 +165,31 @@ fn tls(bytes: &[u8]) -> Sniff {
         _ => true,
     };
     match bytes.len() {
-        _ if !fits || !agree => Sniff::None,
-        11.. => Sniff::Clear(OtherProtocol::Tls),
-        _ => Sniff::Maybe(OtherProtocol::Tls),
+        _ if !fits || !agree => Signature::No,
+        11.. => Signature::Complete(OtherProtocol::Tls),
+        _ => Signature::Maybe(OtherProtocol::Tls),
     }
 }
 
 /// `*N\r\n$M\r\n`, an array of strings.
-fn resp(bytes: &[u8]) -> Sniff {
+fn resp(bytes: &[u8]) -> Signature {
     let mut rest = bytes;
     for sign in b"*$" {
-        let Some((first, behind)) = rest.split_first() else {
-            return Sniff::Maybe(OtherProtocol::Redis);
+        let Some((first, after)) = rest.split_first() else {
+            return Signature::Maybe(OtherProtocol::Redis);
         };
-        let digits = run(behind, 8, |byte| byte.is_ascii_digit());
-        if first != sign || behind.starts_with(b"0") {
-            return Sniff::None;
+        let digits = run(after, 8, |byte| byte.is_ascii_digit());
+        if first != sign || after.starts_with(b"0") {
+            return Signature::No;
         }
-        let behind = behind.get(digits..).unwrap_or_default();
-        match expect(behind, b"\r\n", OtherProtocol::Redis) {
-            Sniff::Clear(_) if digits > 0 => rest = behind.get(2..).unwrap_or_default(),
-            maybe @ Sniff::Maybe(_) if digits > 0 || behind.is_empty() => return maybe,
-            _ => return Sniff::None,
+        let after = after.get(digits..).unwrap_or_default();
+        match expect(after, b"\r\n", OtherProtocol::Redis) {
+            Signature::Complete(_) if digits > 0 => rest = after.get(2..).unwrap_or_default(),
+            maybe @ Signature::Maybe(_) if digits > 0 || after.is_empty() => return maybe,
+            _ => return Signature::No,
         }
     }
-    Sniff::Clear(OtherProtocol::Redis)
+    Signature::Complete(OtherProtocol::Redis)
 }
 
 #[cfg(test)]
@@ -223,7 +217,7 @@ mod tests {
     const HELLO: &[u8] = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
 
     #[test]
-    fn first_bytes_are_clear_at_the_end_of_their_signature_and_not_before() {
+    fn signature_is_complete_at_its_end_and_not_before() {
         for (signature, protocol) in [
             (&b"GET / HTTP/1."[..], OtherProtocol::Http),
             (b"OPTIONS * HTTP/1.", OtherProtocol::Http),
@@ -241,11 +235,11 @@ mod tests {
         ] {
             for end in 0..signature.len() {
                 assert!(
-                    matches!(Sniff::of(&signature[..end]), Sniff::Maybe(_)),
+                    matches!(Signature::of(&signature[..end]), Signature::Maybe(_)),
                     "{end}"
                 );
             }
-            assert_eq!(Sniff::of(signature), Sniff::Clear(protocol));
+            assert_eq!(Signature::of(signature), Signature::Complete(protocol));
             let more = [signature, b"1\xff"].concat();
             assert_eq!(OtherProtocol::detect(&more), Some(protocol));
         }
@@ -286,7 +280,7 @@ mod tests {
             &other(9, 4),
             &other(10, 5),
         ] {
-            assert_eq!(Sniff::of(bytes), Sniff::None, "{bytes:?}");
+            assert_eq!(Signature::of(bytes), Signature::No, "{bytes:?}");
         }
     }
 
@@ -303,11 +297,11 @@ mod tests {
             let bytes = [start, &path, rest, &more].concat();
             let mut decided = None;
             for end in 0..=bytes.len() {
-                let sniff = Sniff::of(&bytes[..end]);
+                let found = Signature::of(&bytes[..end]);
                 if let Some(decided) = decided {
-                    prop_assert_eq!(sniff, decided, "at {}", end);
+                    prop_assert_eq!(found, decided, "at {}", end);
                 }
-                decided = (!matches!(sniff, Sniff::Maybe(_))).then_some(sniff);
+                decided = (!matches!(found, Signature::Maybe(_))).then_some(found);
             }
         }
     }
@@ -315,13 +309,13 @@ mod tests {
     #[test]
     fn long_path_is_a_request_line_before_its_end() {
         let line = format!("POST /{}", "a".repeat(LONG_PATH - 1));
-        let maybe = Sniff::Maybe(OtherProtocol::Http);
-        assert_eq!(Sniff::of(&line.as_bytes()[..line.len() - 1]), maybe);
-        assert_eq!(Sniff::of(line.as_bytes()), Sniff::LongPath);
+        let maybe = Signature::Maybe(OtherProtocol::Http);
+        assert_eq!(Signature::of(&line.as_bytes()[..line.len() - 1]), maybe);
+        assert_eq!(Signature::of(line.as_bytes()), Signature::LongPath);
         // A target that is not a path.
         let word = line.replace('/', "x");
-        assert_eq!(Sniff::of(word.as_bytes()), maybe);
-        assert_eq!(Sniff::of(format!("{word}x").as_bytes()), Sniff::None);
+        assert_eq!(Signature::of(word.as_bytes()), maybe);
+        assert_eq!(Signature::of(format!("{word}x").as_bytes()), Signature::No);
         assert!(is_http_request_line(format!("{line} HTTP/1.1").as_bytes()));
         assert!(!is_http_request_line(line.as_bytes()));
     }

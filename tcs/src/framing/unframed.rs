@@ -1,6 +1,6 @@
 //! Messages without frames: the bytes that arrive at once, or all bytes until the end.
 
-use super::{FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed};
+use super::{Exchanges, FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed};
 
 /// The message is the bytes that arrive at once, as in the Python library for teaching.
 ///
@@ -76,7 +76,7 @@ pub struct Raw;
 pub struct UntilEof;
 
 impl Framing for Raw {
-    const PERSISTENT: bool = false;
+    const EXCHANGES: Exchanges = Exchanges::One;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_complete = match input.side() {
@@ -88,8 +88,7 @@ impl Framing for Raw {
 }
 
 impl Framing for UntilEof {
-    const PERSISTENT: bool = false;
-    const HALF_CLOSE: bool = true;
+    const EXCHANGES: Exchanges = Exchanges::OneUntilHalfClose;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_message = !input.bytes().is_empty() || input.side() == Side::Client;

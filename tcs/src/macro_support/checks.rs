@@ -5,13 +5,12 @@ use std::marker::PhantomData;
 use crate::{
     format::Decode,
     framing::Framing,
-    limit::framing_mistake,
     protocol::{ClientProtocol, ServerProtocol},
 };
 
 /// Returns what is wrong with the framing of a server protocol, or with its use.
 pub const fn server_mistake<P: ServerProtocol>(is_one_type: bool) -> Option<&'static str> {
-    if P::ENDS_AT_HALF_CLOSE && P::Framing::HALF_CLOSE {
+    if P::ENDS_AT_HALF_CLOSE && P::Framing::EXCHANGES.end_at_half_close() {
         return Some("`half_close = ends` would end every request of this framing");
     }
     let is_value = <P::Request<'static> as Decode<'static, P::Format>>::IS_VALUE;
@@ -27,10 +26,10 @@ pub const fn client_mistake<P: ClientProtocol>(is_one_type: bool) -> Option<&'st
 /// Returns what is wrong with a framing. `is_value` is whether the format reads values of a `Codec`,
 /// and `is_one_type` whether the framing is the format.
 const fn mistake<F: Framing>(is_value: bool, is_one_type: bool) -> Option<&'static str> {
-    if is_value != F::TYPED || F::TYPED && !is_one_type {
+    if is_value != F::HAS_VALUES || F::HAS_VALUES && !is_one_type {
         return Some("a `Codec` is framing and format at once: write it in both options");
     }
-    framing_mistake::<F>()
+    F::PARAMETER_ERROR
 }
 
 /// Returns what is wrong with the option `reject_with` of a protocol.

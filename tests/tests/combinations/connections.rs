@@ -7,7 +7,7 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Peer, Rejection,
     client::ConnectOptions,
     format::{Decode, Encode, Json, MessagePack, Plain, Postcard, Protobuf},
-    framing::{Fixed, Framing, Raw},
+    framing::{Exchanges, Fixed, Framing, Raw},
     protocol::{Context, Contract, ServerProtocol},
     server::Requests,
 };
@@ -214,7 +214,7 @@ impl<F: Framing> Caller<F> {
         let (near, far) = tokio::io::duplex(1 << 16);
         let options = ConnectOptions::new().max_frame_len(limit);
         let connection = options.over(near).expect("the options make sense");
-        let end = F::HALF_CLOSE.then(expects_end);
+        let end = (F::EXCHANGES == Exchanges::OneUntilHalfClose).then(expects_end);
         let steps = [expects(request)].into_iter().chain(end);
         let server = play(RawPeer::over(far), steps.chain([sends(reply), closes()]));
         Self { connection, server }
@@ -271,7 +271,7 @@ async fn unsendable_harms_nothing_else<F: Framing, M: Spoken>(naive: Naive) {
         assert_eq!(heard, Ok("good".to_owned()));
         caller.server.finished().await;
 
-        if !F::PERSISTENT {
+        if F::EXCHANGES != Exchanges::Many {
             let (said, requests) = says::<F, M>(ROOM, &frame(&number.to_string())).await;
             assert_eq!((Some(said), requests.served), (expected, 1));
             continue;

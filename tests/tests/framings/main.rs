@@ -1,7 +1,7 @@
 //! What the framings promise.
 
+mod detection;
 mod every_framing;
-mod first_frame;
 mod other_protocols;
 mod own_framings;
 mod single_framings;

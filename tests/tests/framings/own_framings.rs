@@ -1,7 +1,7 @@
 //! Framings as users write them, for the tests beside this file.
 
 use tcs::framing::{
-    Delimited, Detection, FrameError, Framing, Lines, ParsedFrame, Unparsed, delimiter,
+    Delimited, Detection, Exchanges, FrameError, Framing, Lines, ParsedFrame, Unparsed, delimiter,
 };
 
 pub(crate) type Semicolons = Delimited<{ delimiter(b";") }>;
@@ -24,6 +24,19 @@ pub(crate) struct OneLine(Lines);
 #[derive(Default)]
 pub(crate) struct OptedOut;
 
+/// A framing of one's own that skips whatever arrives.
+#[derive(Default)]
+pub(crate) struct Skipping;
+
+impl Framing for Skipping {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        match input.bytes().len() {
+            0 => Ok(None),
+            length => Ok(Some(ParsedFrame::skip(length))),
+        }
+    }
+}
+
 impl Framing for Threes {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         sized(input, 3)
@@ -39,7 +52,7 @@ impl Framing for Growing {
 }
 
 impl Framing for OneLine {
-    const PERSISTENT: bool = false;
+    const EXCHANGES: Exchanges = Exchanges::One;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.0.parse(input)

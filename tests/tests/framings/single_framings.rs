@@ -6,9 +6,9 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
     client::ConnectOptions,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
-        LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed,
-        UntilEof, delimiter,
+        CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER,
+        LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState,
+        Side, Unparsed, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -191,8 +191,7 @@ fn until_eof_waits_for_the_end() {
             Ok(Some(ParsedFrame::message(0..2, 2)))
         );
     }
-    const { assert!(!UntilEof::PERSISTENT) };
-    const { assert!(UntilEof::HALF_CLOSE) };
+    assert_eq!(UntilEof::EXCHANGES, Exchanges::OneUntilHalfClose);
 }
 
 #[test]
@@ -252,7 +251,7 @@ fn raw_request_is_what_has_arrived() {
     assert_eq!(cut(b"ab", Side::Server, ReadState::Idle), all);
     assert_eq!(cut(b"ab", Side::Server, ReadState::Eof), all);
     assert_eq!(cut(b"", Side::Server, ReadState::Eof), Ok(None));
-    const { assert!(!Raw::PERSISTENT) };
+    assert_eq!(Raw::EXCHANGES, Exchanges::One);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use tcs::{
     ConcurrentServer, ErrorKind,
-    framing::{Delimited, Framing, UntilEof, delimiter},
+    framing::{Delimited, UntilEof, delimiter},
 };
 use tcs_tests::{
     client::{ask, connected},
@@ -45,7 +45,6 @@ async fn request_until_the_end_needs_the_end_and_a_byte() {
 
 #[tokio::test]
 async fn client_ends_its_request_by_closing_its_half() {
-    const { assert!(!UntilEof::PERSISTENT) };
     let (mut connection, server) = connected([
         expects("a question"),
         expects_end(),

@@ -1,7 +1,7 @@
 //! A client that has reached the wrong server is told so, and takes nothing it says for a reply.
 
 use tcs::{
-    __private::FirstFrame,
+    __private::ConnectionFraming,
     ErrorKind,
     format::Plain,
     framing::{
@@ -127,7 +127,7 @@ fn what_a_server_says_to_another_client_is_no_reply_in_pieces() {
 #[test]
 fn reply_that_begins_like_a_notice_waits_for_the_bytes_that_follow() {
     fn parse<const N: usize>(arrivals: &[(&[u8], ReadState)]) -> Option<ParsedFrame> {
-        let mut framing = FirstFrame::<Fixed<N>>::default();
+        let mut framing = ConnectionFraming::<Fixed<N>>::default();
         let mut parsed = None;
         for (bytes, read_state) in arrivals {
             assert_eq!(parsed, None);

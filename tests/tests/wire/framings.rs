@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use tcs::{
-    __private::FirstFrame,
+    __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameKind, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
+        CrlfLines, Delimited, Exchanges, Fixed, FrameKind, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
         LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed,
         UntilEof, delimiter,
     },
@@ -247,7 +247,7 @@ fn outcome<F: Framing>(given: &str, limit: usize) -> String {
 
 fn request_end<F: Framing>(what: &str) -> String {
     assert_eq!(what, "ends");
-    if F::HALF_CLOSE {
+    if F::EXCHANGES == Exchanges::OneUntilHalfClose {
         "half-close".to_owned()
     } else {
         "in band".to_owned()
@@ -293,7 +293,7 @@ fn read<F: Framing>(side: Side, what: &str, limit: usize) -> String {
     // error is a guess from what has arrived.
     let is_settled =
         (side, read_state) == (Side::Server, ReadState::Idle) || !found.contains("error");
-    if F::PERSISTENT && is_settled {
+    if F::EXCHANGES == Exchanges::Many && is_settled {
         // However the bytes are split, what is found is the same.
         let each: Vec<_> = bytes.chunks(1).collect();
         assert_eq!(read_split::<F>(side, &each, read_state, limit), found);
@@ -303,7 +303,7 @@ fn read<F: Framing>(side: Side, what: &str, limit: usize) -> String {
 
 /// Reads pieces, of which only the last may be the end.
 fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: usize) -> String {
-    let mut framing = FirstFrame::<F>::default();
+    let mut framing = ConnectionFraming::<F>::default();
     let mut found = Vec::new();
     let (mut unread, mut skipped) = (Vec::new(), 0);
     for (number, piece) in pieces.iter().enumerate() {

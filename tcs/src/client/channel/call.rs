@@ -83,7 +83,7 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
             && let Progress::New(encode) = replace(&mut self.progress, Progress::Over)
         {
             let limit = shared.options.max_frame_len;
-            let start = state.queue.push(&mut state.framing, limit, encode)?;
+            let start = state.queue.push(&mut state.framing.inner, limit, encode)?;
             self.progress = Progress::Queued(state.slots.open(start, waker));
             Shared::unlock_and_wake_driver(guard);
             return Ok(true);

@@ -264,11 +264,11 @@ where
     pub fn into_channel(mut self) -> Result<Channel<F>> {
         const {
             assert!(
-                F::PERSISTENT,
+                F::EXCHANGES.are_many(),
                 "this framing has one exchange per connection, so it has no channels"
             );
             assert!(
-                !F::TYPED,
+                !F::HAS_VALUES,
                 "a `Codec` has no channels: use `Connection::pipeline`"
             );
         }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Error, Peer,
-    framing::{FirstFrame, Framing},
+    framing::{ConnectionFraming, Framing},
 };
 
 /// What the callers of a channel and its driver share.
@@ -39,7 +39,7 @@ pub(super) struct Shared<F> {
 #[derive(Debug)]
 pub(super) struct State<F> {
     /// The framing of both directions: callers write with it, and the driver reads.
-    pub(super) framing: FirstFrame<F>,
+    pub(super) framing: ConnectionFraming<F>,
     /// The requests that the driver has not taken yet.
     pub(super) queue: RequestQueue,
     pub(super) slots: Slots,
@@ -65,7 +65,7 @@ impl<F: Framing> Shared<F> {
         peer: Peer,
         options: ConnectOptions,
         is_greeted: bool,
-        framing: FirstFrame<F>,
+        framing: ConnectionFraming<F>,
         written: u64,
     ) -> Self {
         let ticks = options.reply_timeout.map_or(0, ticks_in);
@@ -201,7 +201,13 @@ mod tests {
     #[test]
     fn waker_of_a_former_poll_is_dropped_without_the_lock() {
         let options = ConnectOptions::new();
-        let shared = Shared::new(Peer::unnamed(), options, true, FirstFrame::default(), 0);
+        let shared = Shared::new(
+            Peer::unnamed(),
+            options,
+            true,
+            ConnectionFraming::default(),
+            0,
+        );
         let shared = Arc::new(shared);
         let dropped = Arc::new(AtomicUsize::new(0));
         let request = |out: &mut Writer<'_>| {

@@ -21,7 +21,7 @@ use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
     format::{self, Encode as _, Writer},
-    framing::{FirstFrame, FrameError, FrameKind, Framing, Side, too_large},
+    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side, too_large},
     protocol::{Context, ServerProtocol},
 };
 
@@ -31,7 +31,7 @@ use crate::{
 pub(super) struct Batch<'a, P: ServerProtocol, S> {
     pub(super) shared: &'a Shared<P>,
     pub(super) info: &'a ConnectionInfo,
-    pub(super) framing: &'a mut FirstFrame<P::Framing>,
+    pub(super) framing: &'a mut ConnectionFraming<P::Framing>,
     pub(super) frames: Frames<'a>,
     pub(super) ahead: &'a mut ReadAhead,
     pub(super) write: &'a mut WriteBuffer,
@@ -162,7 +162,8 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
             Ok(frame) => frame,
             Err(next) => return Step::Next(next),
         };
-        match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing) {
+        match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, &mut self.framing.inner)
+        {
             Ok(request) => {
                 let context = Context::new(self.info, session);
                 Step::Call(self.shared.protocol.process_request(context, request))
@@ -184,10 +185,10 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         loop {
             // A typed framing can find messages without bytes. Others are asked only about bytes, or
             // about the end of the input.
-            if !self.frames.has_started() && !self.frames.has_ended() && !P::Framing::TYPED {
+            if !self.frames.has_started() && !self.frames.has_ended() && !P::Framing::HAS_VALUES {
                 return Err(Next::Read);
             }
-            let may_have_more = || P::Framing::TYPED || self.frames.has_started();
+            let may_have_more = || P::Framing::HAS_VALUES || self.frames.has_started();
             if self.io.must_yield(may_have_more) {
                 return Err(Next::Yield);
             }
@@ -263,11 +264,11 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         };
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(unusual) = self.write.message(self.framing, limit, encode) {
+        if let Err(unusual) = self.write.message(&mut self.framing.inner, limit, encode) {
             return self.responder().unusual(unusual);
         }
         self.io.count_reply();
-        if P::Framing::PERSISTENT && !self.shared.is_once {
+        if P::Framing::EXCHANGES.are_many() && !self.shared.is_once {
             return Flow::Continue(());
         }
         self.responder().after_response()

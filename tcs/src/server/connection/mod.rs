@@ -30,7 +30,7 @@ use super::{registry::Registration, shared::Shared};
 use crate::{
     ConnectionInfo,
     buffer::{BufferSlot, Buffers},
-    framing::FirstFrame,
+    framing::ConnectionFraming,
     limit::assert_no_mistake,
     macro_support::checks::server_mistake,
     panics::{Payload, poll_caught},
@@ -55,7 +55,7 @@ pub(super) struct Connection<P: ServerProtocol, S> {
     shared: Arc<Shared<P>>,
     info: ConnectionInfo,
     session: P::Session,
-    framing: FirstFrame<P::Framing>,
+    framing: ConnectionFraming<P::Framing>,
     buffers: BufferSlot,
     /// Whether the read buffer may hold complete requests: a panic interrupted their processing.
     has_unprocessed: bool,
@@ -93,7 +93,7 @@ where
         }
         Self {
             session: shared.protocol.open_session(new.info.peer()),
-            framing: FirstFrame::new(shared.protocol.framing()),
+            framing: ConnectionFraming::new(shared.protocol.framing()),
             shared,
             info: new.info,
             buffers: BufferSlot::new(),

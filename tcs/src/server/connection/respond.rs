@@ -29,7 +29,7 @@ use crate::{
     Rejection, RejectionKind,
     buffer::{ReadBuffer, Unusual, UnusualKind, WriteBuffer},
     format::{Encode, EncodeError, Writer},
-    framing::{FirstFrame, FrameError, Framing, Side, seems_other_protocol},
+    framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
     protocol::ServerProtocol,
     rejection::Escaped,
@@ -42,7 +42,7 @@ pub(super) type Flow = ControlFlow<()>;
 /// write.
 pub(super) struct Responder<'a, P: ServerProtocol> {
     shared: &'a Shared<P>,
-    framing: &'a mut FirstFrame<P::Framing>,
+    framing: &'a mut ConnectionFraming<P::Framing>,
     write: &'a mut WriteBuffer,
     tally: &'a Tally,
     unsent: &'a mut Unsent,
@@ -65,7 +65,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     #[inline]
     pub(super) fn new<S>(
         shared: &'a Shared<P>,
-        framing: &'a mut FirstFrame<P::Framing>,
+        framing: &'a mut ConnectionFraming<P::Framing>,
         write: &'a mut WriteBuffer,
         io: &'a mut Io<S>,
     ) -> Self {
@@ -171,7 +171,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
 
     /// Sends the text of a function's error as its reply, where the framing has no rejection frames.
     fn error_as_reply(&mut self, rejection: &Rejection) -> Flow {
-        if P::Framing::TYPED {
+        if P::Framing::HAS_VALUES {
             log_unsent(rejection);
             self.unsent.failed += 1;
             return Flow::Break(());
@@ -214,7 +214,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Returns whether the connection goes on after a response. Closes that of a once server.
     #[cold]
     pub(super) fn after_response(&mut self) -> Flow {
-        if !P::Framing::PERSISTENT {
+        if !P::Framing::EXCHANGES.are_many() {
             return Flow::Break(());
         }
         if self.shared.is_once {
@@ -248,14 +248,22 @@ impl<P: ServerProtocol> Responder<'_, P> {
     #[cold]
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
         self.begin_request();
-        self.unsent.rejected += 1;
+        let rejection = error.rejection();
+        let is_peers_fault = rejection.kind() != RejectionKind::Failed;
+        if is_peers_fault {
+            self.unsent.rejected += 1;
+        } else {
+            self.unsent.failed += 1;
+        }
         let is_other = error.is_other_protocol() || self.seems_other(unread);
         let is_written = self
             .write
             .append(|out| self.framing.answer_error(out, error))
-            || !is_other
-                && self.write_protocol_rejection(&error.rejection()) != WrittenRejection::None;
-        if is_written {
+            || !is_other && self.write_protocol_rejection(&rejection) != WrittenRejection::None;
+        if !is_peers_fault {
+            tracing::error!(reason = %error, "the framing failed");
+            self.close_with_frame(&going_away("the server failed"));
+        } else if is_written {
             tracing::debug!(reason = %error, "the peer sent no valid frame");
         } else {
             log_unsent(error);
@@ -345,7 +353,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Returns `true` if the peer has sent nothing but bytes that look like another protocol.
     fn seems_other(&self, unread: &[u8]) -> bool {
-        self.tally.requests().received <= 1 && seems_other_protocol(unread)
+        self.tally.requests().received <= 1 && OtherProtocol::guess(unread).is_some()
     }
 }
 
@@ -357,7 +365,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), Unusual> {
         let limit = self.shared.limits.frame_len;
-        self.write.message(self.framing, limit, encode)
+        self.write.message(&mut self.framing.inner, limit, encode)
     }
 
     /// Writes a rejection as the framing's frame for it, or as the protocol's message.
@@ -370,7 +378,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Writes a rejection as the framing's frame for it. Returns `false` if it has none.
     fn write_frame(&mut self, rejection: &Rejection) -> bool {
-        self.write.append(|out| self.framing.reject(out, rejection))
+        self.write
+            .append(|out| self.framing.inner.reject(out, rejection))
     }
 
     /// Writes a rejection as the protocol's message for it. Catches a panic of the protocol.

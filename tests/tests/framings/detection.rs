@@ -1,7 +1,7 @@
 //! The first message of a connection waits for more bytes only while it can begin another protocol.
 
 use tcs::{
-    __private::FirstFrame,
+    __private::ConnectionFraming,
     framing::{
         CrlfLines, Fixed, FrameError, Framing, Lines, Netstrings, ParsedFrame, Prefixed, Raw,
         ReadState, Side, Unparsed,
@@ -9,7 +9,7 @@ use tcs::{
 };
 use tcs_tests::cutting::read;
 
-use crate::own_framings::{Growing, OneLine, Semicolons, Threes};
+use crate::own_framings::{Growing, OneLine, Semicolons, Skipping, Threes};
 
 /// What is found in bytes after which more may follow.
 fn first<F: Framing>(
@@ -17,7 +17,7 @@ fn first<F: Framing>(
     read_state: ReadState,
 ) -> Result<Option<ParsedFrame>, FrameError> {
     let input = Unparsed::new(bytes, 1 << 20, Side::Server, read_state);
-    FirstFrame::<F>::default().parse(input)
+    ConnectionFraming::<F>::default().parse(input)
 }
 
 /// Reads the first message at once if `then` is empty, and otherwise when `then` follows, or nothing
@@ -32,7 +32,7 @@ fn is_message<F: Framing>(bytes: &[u8], then: &[u8]) {
         return;
     }
     assert_eq!(at_once, Ok(None), "{bytes:?}");
-    let mut framing = FirstFrame::<F>::default();
+    let mut framing = ConnectionFraming::<F>::default();
     let both = [bytes, then].concat();
     for length in bytes.len()..both.len() {
         let input = Unparsed::new(&both[..length], 1 << 20, Side::Server, ReadState::Idle);
@@ -84,7 +84,7 @@ fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
     is_message::<Semicolons>(b"GET /path;", b"?a b");
     is_message::<Growing>(b"GET /", b" HTTP/2");
     // At the end of the input, the framing is not asked again.
-    let mut framing = FirstFrame::<Growing>::default();
+    let mut framing = ConnectionFraming::<Growing>::default();
     for read_state in [ReadState::Idle, ReadState::Eof] {
         let input = Unparsed::new(b"GET /", 1 << 20, Side::Server, read_state);
         let message = (read_state == ReadState::Eof).then(|| ParsedFrame::message(0..5, 5));
@@ -95,7 +95,7 @@ fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
 /// What is no frame is an error only when it is no beginning of another protocol.
 #[test]
 fn error_waits_until_it_is_clear_what_the_peer_speaks() {
-    let mut framing = FirstFrame::<Netstrings>::default();
+    let mut framing = ConnectionFraming::<Netstrings>::default();
     let mut parse = |bytes: &[u8], read_state| {
         framing.parse(Unparsed::new(bytes, 1 << 20, Side::Server, read_state))
     };
@@ -105,4 +105,20 @@ fn error_waits_until_it_is_clear_what_the_peer_speaks() {
         error.to_string(),
         "`G` where a netstring has the digits of a length"
     );
+}
+
+/// Bytes that a framing skips are the first bytes of a connection like any other: they do not end
+/// detection, however few they are.
+#[test]
+fn skipped_bytes_do_not_end_detection() {
+    let stream = b"GET / HTTP/1.1\r\n";
+    for first in 1..stream.len() {
+        let pieces = [&stream[..first], &stream[first..]];
+        let (found, error) = read::<Skipping>(Side::Server, &pieces, 1 << 20);
+        assert_eq!(found, [], "cut at {first}");
+        let error = error.expect("another protocol").to_string();
+        assert_eq!(error, "that looks like HTTP", "cut at {first}");
+    }
+    let (found, error) = read::<Skipping>(Side::Server, &[b"GE", b"N\n", b"GET\n"], 1 << 20);
+    assert_eq!((found, error), (Vec::new(), None));
 }

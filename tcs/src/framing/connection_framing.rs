@@ -1,0 +1,136 @@
+//! The framing of a connection: any framing, with detection of other protocols and checks around it.
+//!
+//! Until the first frame is delivered, [`ConnectionFraming`] lets a [`Detection`](super::Detection)
+//! judge each result of its framing. A result counts, or waits for the bytes that decide, or is
+//! replaced with an error, because the peer speaks another protocol. This works around every framing,
+//! because it depends only on the bytes and on the end of the frame. `signatures` compares bytes with
+//! other protocols, `detection` decides, and this module holds the result that waits.
+
+use std::mem;
+
+use super::{
+    FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed, parsed::known_message,
+};
+
+/// The framing of a connection, at a server or a client.
+///
+/// A server delivers the first frame only once the bytes cannot be another protocol. The frame's own
+/// bytes decide if they can, and otherwise the bytes after it. The decision is a function of the
+/// bytes alone. It does not depend on how the network, or an attacker, split them into reads.
+///
+/// At a client, what a server of this library says to a peer of another framing is an error, and an
+/// error about the first bytes names the protocol that the server seems to speak.
+///
+/// After the first frame, all of this costs one branch. Every frame is checked: one that breaks the
+/// rules of [`Framing::parse`] is an error, so that no other code checks what a framing returns.
+#[derive(Debug)]
+pub struct ConnectionFraming<F> {
+    pub(crate) inner: F,
+    progress: Progress,
+}
+
+/// The progress of a connection.
+#[derive(Debug)]
+enum Progress {
+    /// The first frame is not delivered.
+    ///
+    /// If the framing has returned it, or an error, it waits here. It is kept, because a framing may
+    /// change its state with each frame, and so never parses the same frame twice. It is boxed,
+    /// because it is rare, and each idle connection has room for it.
+    First(Option<Box<Result<ParsedFrame, FrameError>>>),
+    /// Detection is over.
+    Later,
+}
+
+type Parsed = Result<Option<ParsedFrame>, FrameError>;
+
+impl<F: Framing> ConnectionFraming<F> {
+    /// Creates the framing of a new connection.
+    pub const fn new(inner: F) -> Self {
+        Self {
+            inner,
+            progress: Progress::First(None),
+        }
+    }
+
+    /// Returns the frame that `input` begins with, as [`Framing::parse`] does.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
+    pub fn parse(&mut self, input: Unparsed<'_>) -> Parsed {
+        if matches!(self.progress, Progress::Later) {
+            return self.parse_checked(input);
+        }
+        let (bytes, limit) = (input.bytes(), input.limit());
+        let first = self.first(bytes, limit, input.side(), input.read_state())?;
+        Ok(first.map(known_message))
+    }
+
+    /// Appends the answer to a peer whose bytes are not a frame, in a protocol that the peer
+    /// understands.
+    ///
+    /// Returns `true` if an answer was appended.
+    pub fn answer_error(&mut self, out: &mut Vec<u8>, error: &FrameError) -> bool {
+        match error.answer() {
+            Some(answer) => {
+                out.extend_from_slice(answer);
+                true
+            }
+            None => self.inner.reject(out, &error.rejection()),
+        }
+    }
+
+    /// Parses the first frame.
+    #[cold]
+    #[inline(never)]
+    fn first(&mut self, bytes: &[u8], limit: usize, side: Side, read_state: ReadState) -> Parsed {
+        let input = Unparsed::new(bytes, limit, side, read_state);
+        let parsed = match mem::replace(&mut self.progress, Progress::First(None)) {
+            Progress::First(Some(held)) => held.map(Some),
+            Progress::First(None) | Progress::Later => self.parse_checked(input),
+        };
+        let counts = match side {
+            Side::Server => F::DETECTION.judge_request(input, &parsed, F::EXCHANGES.are_many()),
+            Side::Client => F::DETECTION.judge_reply(input, &parsed),
+        };
+        if counts? && parsed != Ok(None) {
+            self.progress = Progress::Later;
+            return parsed;
+        }
+        self.progress = Progress::First(parsed.transpose().map(Box::new));
+        Ok(None)
+    }
+
+    /// Parses a frame, and checks that it is possible.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
+    fn parse_checked(&mut self, input: Unparsed<'_>) -> Parsed {
+        let Some(frame) = self.inner.parse(input)? else {
+            return Ok(None);
+        };
+        let arrived = input.bytes().len();
+        let is_within = frame.payload.start <= frame.payload.end
+            && frame.payload.end <= frame.consumed
+            && frame.consumed <= arrived;
+        let is_possible = match frame.kind {
+            FrameKind::Message => {
+                let may_be_empty =
+                    F::HAS_VALUES || !F::EXCHANGES.are_many() && input.side() == Side::Client;
+                is_within && (frame.consumed > 0 || may_be_empty)
+            }
+            // The rest of a message beyond the limit may arrive later.
+            FrameKind::TooLarge => arrived > 0 && frame.consumed > 0,
+            FrameKind::Control(_) | FrameKind::Skip => is_within && frame.consumed > 0,
+        };
+        if is_possible {
+            Ok(Some(known_message(frame)))
+        } else {
+            Err(FrameError::impossible_frame())
+        }
+    }
+}
+
+impl<F: Framing> Default for ConnectionFraming<F> {
+    fn default() -> Self {
+        Self::new(F::default())
+    }
+}
