@@ -79,18 +79,6 @@ impl ParsedFrame {
 /// A message of up to this many times the limit is skipped. A larger one ends the connection.
 pub(super) const SKIPPED: usize = 4;
 
-/// Returns `frame` unchanged. If it is a message, the compiler sees that from here on.
-///
-/// Without this, the branches in which a frame comes from a call would force all of them to keep it in
-/// memory. This saves an eighth of the instructions of a small request.
-#[inline(always)]
-pub(super) fn known_message(frame: ParsedFrame) -> ParsedFrame {
-    match frame.kind {
-        FrameKind::Message => ParsedFrame::message(frame.payload, frame.consumed),
-        _ => frame,
-    }
-}
-
 /// Returns a skipped message of `length` bytes, beyond the limit, or an error if it cannot be
 /// skipped. Its frame would take `consumed` bytes.
 #[cold]
