@@ -137,11 +137,7 @@ where
 
 impl<C: Decoder, T: Encode<Codec<C>>, E: fmt::Display> Encode<Codec<C>> for Result<T, E> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        match self {
-            Ok(reply) => reply.encode(out)?,
-            Err(error) => out.error(error),
-        }
-        Ok(())
+        out.put_result(self)
     }
 }
 

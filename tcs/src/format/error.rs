@@ -2,52 +2,58 @@
 
 use std::{error::Error, fmt};
 
-use crate::rejection::Escaped;
+use crate::text::Text;
 
-/// Defines an error that is a text.
-macro_rules! text_error {
-    ($(#[$docs:meta])* $name:ident; $(#[$docs_of_new:meta])* new) => {
-        $(#[$docs])*
-        ///
-        /// `Display` escapes control characters, because the text may quote a peer.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct $name {
-            text: Box<str>,
-        }
-
-        impl $name {
-            $(#[$docs_of_new])*
-            // Cold, so that the text of an error is not formatted between the steps of a request.
-            #[cold]
-            pub fn new(text: impl fmt::Display) -> Self {
-                let text = text.to_string().into_boxed_str();
-                Self { text }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                Escaped(self.text.as_bytes(), self.text.len()).fmt(f)
-            }
-        }
-
-        impl Error for $name {}
-    };
+/// The reason why bytes are not the message that was expected.
+///
+/// `Display` escapes control characters, because the text may quote a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    text: Text,
 }
 
-text_error! {
-    /// The reason why bytes are not the message that was expected.
-    DecodeError;
+/// The reason why a value cannot be sent in a format.
+///
+/// `Display` escapes control characters, because the text may quote a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodeError {
+    text: Text,
+}
+
+impl DecodeError {
     /// Creates an error with a text for the peer.
-    new
+    // Cold, so that the text of an error is not formatted between the steps of a request.
+    #[cold]
+    pub fn new(text: impl fmt::Display) -> Self {
+        let text = Text::new(text);
+        Self { text }
+    }
 }
 
-text_error! {
-    /// The reason why a value cannot be sent in a format.
-    EncodeError;
+impl EncodeError {
     /// Creates an error with a text for the log. If the value is a request, the caller gets the text.
-    new
+    #[cold]
+    pub fn new(text: impl fmt::Display) -> Self {
+        let text = Text::new(text);
+        Self { text }
+    }
 }
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl Error for DecodeError {}
+
+impl Error for EncodeError {}
 
 #[cfg(test)]
 mod tests {
@@ -64,5 +70,20 @@ mod tests {
         // Escaped text is not escaped again.
         let excerpt = Frame::new(sent.as_bytes()).excerpt().to_string();
         assert_eq!(DecodeError::new(excerpt).to_string(), shown);
+    }
+
+    #[test]
+    fn error_whose_display_fails_is_no_panic() {
+        struct Broken;
+        impl fmt::Display for Broken {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("half")?;
+                Err(fmt::Error)
+            }
+        }
+        let shown = "the `Display` of the error returned an error";
+        assert_eq!(DecodeError::new(Broken).to_string(), shown);
+        assert_eq!(EncodeError::new(Broken).to_string(), shown);
+        assert_eq!(FrameError::malformed(Broken).to_string(), shown);
     }
 }

@@ -109,8 +109,9 @@ pub enum Json {}
 impl<T: Serialize> Encode<Json> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        serde_json::to_writer(out, &self)
-            .map_err(|error| EncodeError::new(format_args!("it has no form in JSON: {error}")))
+        serde_json::to_writer(out, &self).map_err(|error| {
+            EncodeError::new(format_args!("the value cannot be written as JSON: {error}"))
+        })
     }
 }
 
@@ -332,11 +333,11 @@ mod tests {
     fn what_has_no_form_says_why() {
         assert_eq!(
             unsent::<Json, _>(BTreeMap::from([((1, 2), 3)])),
-            "it has no form in JSON: key must be a string"
+            "the value cannot be written as JSON: key must be a string"
         );
         assert_eq!(
             unsent::<Json, _>(Failing::NEW),
-            "it has no form in JSON: not\\ntoday"
+            "the value cannot be written as JSON: not\\ntoday"
         );
     }
 }

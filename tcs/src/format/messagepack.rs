@@ -106,7 +106,9 @@ impl<T: Serialize> Encode<MessagePack> for T {
             written = write(BytesMode::Normal);
         }
         written.map_err(|error| {
-            EncodeError::new(format_args!("it has no form in MessagePack: {error}"))
+            EncodeError::new(format_args!(
+                "the value cannot be written as MessagePack: {error}"
+            ))
         })
     }
 }
@@ -124,7 +126,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
         match bool::deserialize(&mut deserializer) {
             Err(Error::InvalidMarkerRead(_)) => Ok(value),
             _ => Err(DecodeError::new(
-                "the MessagePack is wrong: bytes are left behind the value",
+                "the MessagePack is wrong: bytes are left after the value",
             )),
         }
     }
@@ -285,7 +287,7 @@ mod tests {
         }
         assert_eq!(
             rejected::<MessagePack, u8>(b"\x01\x02"),
-            "the MessagePack is wrong: bytes are left behind the value"
+            "the MessagePack is wrong: bytes are left after the value"
         );
     }
 
@@ -337,7 +339,7 @@ mod tests {
     fn what_has_no_form_says_why() {
         assert_eq!(
             unsent::<MessagePack, _>(Failing::NEW),
-            "it has no form in MessagePack: not\\ntoday"
+            "the value cannot be written as MessagePack: not\\ntoday"
         );
     }
 }

@@ -99,7 +99,7 @@ where
 #[cold]
 fn unread(frame: &Frame<'_>, name: &str, error: &dyn fmt::Display) -> DecodeError {
     let excerpt = frame.excerpt();
-    DecodeError::new(format_args!("`{excerpt}` is no {name}: {error}"))
+    DecodeError::new(format_args!("`{excerpt}` is not a `{name}`: {error}"))
 }
 
 /// Implements `Encode` for what is already bytes.
@@ -154,11 +154,7 @@ impl Encode<Plain> for fmt::Arguments<'_> {
 
 impl<T: Encode<Plain>, E: fmt::Display> Encode<Plain> for Result<T, E> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        match self {
-            Ok(reply) => reply.encode(out)?,
-            Err(error) => out.error(error),
-        }
-        Ok(())
+        out.put_result(self)
     }
 }
 
@@ -267,11 +263,11 @@ mod tests {
         );
         assert_eq!(
             read::<u8>(b"2\n56"),
-            Err("`2\\n56` is no u8: invalid digit found in string".to_owned())
+            Err("`2\\n56` is not a `u8`: invalid digit found in string".to_owned())
         );
         assert_eq!(
             read::<u8>(b" 1"),
-            Err("` 1` is no u8: invalid digit found in string".to_owned())
+            Err("` 1` is not a `u8`: invalid digit found in string".to_owned())
         );
         assert_eq!(
             read::<()>(b"x"),

@@ -20,6 +20,7 @@ use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
     guard::{DEPTH, Guard, shortened},
 };
+use crate::text::Text;
 
 /// Postcard, with the feature `postcard`: the most compact format, for programs in Rust.
 ///
@@ -108,7 +109,11 @@ impl<T: Serialize> Encode<Postcard> for T {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         let output = WriteFlavor::new(out);
         self.serialize(&mut Writing(Serializer { output }))
-            .map_err(|error| EncodeError::new(format_args!("it has no form in Postcard: {error}")))
+            .map_err(|error| {
+                EncodeError::new(format_args!(
+                    "the value cannot be written as Postcard: {error}"
+                ))
+            })
     }
 }
 
@@ -141,7 +146,9 @@ fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeE
         Some(Error::DeserializeBadUtf8) => "a text is not UTF-8",
         Some(Error::DeserializeBadOption) => "an option is neither 0 nor 1",
         Some(Error::WontImplement) => "the type asks what comes, which Postcard does not say",
-        Some(_) => recorded.as_deref().unwrap_or("it is not what is expected"),
+        Some(_) => recorded
+            .as_ref()
+            .map_or("it is not what is expected", Text::raw),
     };
     DecodeError::new(format_args!(
         "the Postcard is wrong at byte {place}: {}",
@@ -440,7 +447,7 @@ mod tests {
         }
         assert_eq!(
             unsent::<Postcard, _>(Broken),
-            "it has no form in Postcard: its `Display` returned an error"
+            "the value cannot be written as Postcard: its `Display` returned an error"
         );
     }
 
@@ -593,11 +600,11 @@ mod tests {
         }
         assert_eq!(
             unsent::<Postcard, _>(Endless),
-            "it has no form in Postcard: a list or map does not know its length"
+            "the value cannot be written as Postcard: a list or map does not know its length"
         );
         assert_eq!(
             unsent::<Postcard, _>(Failing::NEW),
-            "it has no form in Postcard: not\\ntoday"
+            "the value cannot be written as Postcard: not\\ntoday"
         );
     }
 
@@ -630,14 +637,14 @@ mod tests {
         let bytes = sent::<Postcard, _>(gaps(Some(2)));
         assert_eq!(bytes, b"\x01\x01\x02\x03");
         assert_eq!(read::<Postcard, Gaps>(&bytes), Ok(gaps(Some(2))));
-        let reason = "it has no form in Postcard: it leaves out the field `second`";
+        let reason = "the value cannot be written as Postcard: it leaves out the field `second`";
         assert_eq!(unsent::<Postcard, _>(gaps(None)), reason);
         assert_eq!(unsent::<Postcard, _>((1, [Some(gaps(None))])), reason);
         let choice = |text: &str| Choice::Gaps { text: text.into() };
         assert_eq!(sent::<Postcard, _>(choice("a")), b"\x00\x01a");
         assert_eq!(
             unsent::<Postcard, _>([(1, choice(""))]),
-            "it has no form in Postcard: it leaves out the field `text`"
+            "the value cannot be written as Postcard: it leaves out the field `text`"
         );
     }
 }

@@ -61,7 +61,8 @@ use crate::rejection::Escaped;
 /// # Errors
 ///
 /// A server rejects a request as a *bad request*, with the names of messages and fields (the innermost first),
-/// if it is not such a message or nests deeper than 100 levels. Unknown fields are skipped, and missing
+/// if it is not such a message or nests deeper than 100 levels. If any crate in your program enables the feature
+/// `no-recursion-limit` of `prost`, there is no such limit, and a request can overflow the stack. Unknown fields are skipped, and missing
 /// fields have their defaults. A message beyond `max_frame_len` is an error before any of it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
@@ -71,10 +72,8 @@ pub enum Protobuf {}
 impl<T: Message> Encode<Protobuf> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        match out.claim(self.encoded_len()) {
-            Some(buffer) => Message::encode(&self, buffer).map_err(|error| {
-                EncodeError::new(format_args!("it has no form in Protobuf: {error}"))
-            }),
+        match out.reserve(self.encoded_len()) {
+            Some(buffer) => Message::encode(&self, buffer).map_err(EncodeError::new),
             None => Ok(()),
         }
     }

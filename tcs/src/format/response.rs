@@ -42,16 +42,16 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
         match self {
             Self::Reply(reply) => reply.encode(out),
             Self::ReplyAndClose(reply) => {
-                out.last();
+                out.close_after();
                 reply.encode(out)
             }
             Self::NoReply => {
-                out.nothing();
+                out.send_nothing();
                 Ok(())
             }
             Self::Close => {
-                out.last();
-                out.nothing();
+                out.close_after();
+                out.send_nothing();
                 Ok(())
             }
         }

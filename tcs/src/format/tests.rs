@@ -282,7 +282,7 @@ fn types_with_attributes_of_serde_come_back() {
     assert_eq!(Decode::<Json>::decode(frame), Ok(attributed()));
     assert_eq!(
         unsent::<Postcard, _>(attributed()),
-        "it has no form in Postcard: a list or map does not know its length"
+        "the value cannot be written as Postcard: a list or map does not know its length"
     );
     assert_eq!(
         read::<Postcard, _>(&sent::<Postcard, _>(attributed().keys)),

@@ -2,6 +2,9 @@
 
 use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 
+use super::{Encode, EncodeError};
+use crate::text::DISPLAY_FAILED;
+
 /// The end of a send buffer, where one message is written.
 ///
 /// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So writing never
@@ -9,24 +12,29 @@ use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 /// before that stays in the message, so return an [`EncodeError`](crate::format::EncodeError).
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
+    /// The maximum length of the message. It becomes 0 once the message exceeds it, so that nothing
+    /// follows the part that is missing.
     limit: usize,
     /// The length of the message so far. If it exceeds `limit`, the message is not in the buffer.
     length: usize,
     kind: Kind,
-    /// Whether the connection closes afterwards.
-    closes: bool,
-    /// The same for the send buffer, which outlives a panic.
-    noted_close: Option<&'a mut bool>,
+    /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives a
+    /// panic.
+    closes: Option<&'a mut bool>,
     /// The place of an error's text in the buffer. It is not a `String`, because without a destructor, the
     /// writer stays in registers.
     error: Range<usize>,
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
+/// What the function has declared so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    /// A message: the bytes that are put.
     Message,
+    /// No message.
     Nothing,
+    /// An error, whose text replaces the message.
     Error,
 }
 
@@ -52,17 +60,16 @@ impl<'a> Writer<'a> {
             limit,
             length: 0,
             kind: Kind::Message,
-            closes: false,
-            noted_close: None,
+            closes: None,
             error: 0..0,
             encoder: None,
         }
     }
 
-    /// Adds what [`last`](Self::last) sets.
+    /// Adds what [`close_after`](Self::close_after) sets.
     #[inline]
     pub(crate) fn set_closes(&mut self, closes: &'a mut bool) {
-        self.noted_close = Some(closes);
+        self.closes = Some(closes);
     }
 
     /// Adds the encoder of the framing.
@@ -79,7 +86,7 @@ impl<'a> Writer<'a> {
     /// Appends bytes to the message.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        if let Some(buffer) = self.claim(bytes.len()) {
+        if let Some(buffer) = self.reserve(bytes.len()) {
             buffer.extend_from_slice(bytes);
         }
     }
@@ -87,12 +94,11 @@ impl<'a> Writer<'a> {
     /// Returns the buffer, for `length` bytes to be appended. Returns `None` if the message is beyond the limit or
     /// there is no memory for it.
     #[inline]
-    pub(super) fn claim(&mut self, length: usize) -> Option<&mut Vec<u8>> {
+    pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         self.length = self.length.saturating_add(length);
         if self.length <= self.limit && has_capacity(self.buffer, length) {
             return Some(self.buffer);
         }
-        // Nothing fits from here on, so that no part of the message follows a gap.
         self.limit = 0;
         None
     }
@@ -117,7 +123,7 @@ impl<'a> Writer<'a> {
     /// A framing with control frames sends it as such a frame, with at most 4,095 bytes of text. Other framings send
     /// the text as the reply, which fails if it is beyond `max_frame_len`. If `Display` returns an error, a text that
     /// says so replaces its own.
-    pub fn error(&mut self, error: impl fmt::Display) {
+    pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
         let room = self.limit.max(CONTROL_TEXT).saturating_add(1);
         let mut text = ErrorText {
@@ -126,31 +132,45 @@ impl<'a> Writer<'a> {
         };
         if write!(text, "{error}").is_err() {
             self.buffer.truncate(start);
-            self.buffer
-                .extend_from_slice(b"the `Display` of the error returned an error");
+            self.buffer.extend_from_slice(DISPLAY_FAILED.as_bytes());
         }
         self.error = start..self.buffer.len();
         self.kind = Kind::Error;
     }
 
+    /// Writes the value, or declares that the function has failed.
+    pub(super) fn put_result<Format, T: Encode<Format>, E: fmt::Display>(
+        &mut self,
+        result: Result<T, E>,
+    ) -> Result<(), EncodeError> {
+        match result {
+            Ok(value) => value.encode(self),
+            Err(error) => {
+                self.fail(error);
+                Ok(())
+            }
+        }
+    }
+
     /// Declares that the connection closes after this message or error, or without one after
-    /// [`nothing`](Self::nothing).
-    pub fn last(&mut self) {
-        self.closes = true;
-        if let Some(closes) = &mut self.noted_close {
+    /// [`send_nothing`](Self::send_nothing).
+    pub fn close_after(&mut self) {
+        if let Some(closes) = &mut self.closes {
             **closes = true;
         }
     }
 
     /// Declares that there is no message. Nothing is sent.
-    pub fn nothing(&mut self) {
+    pub fn send_nothing(&mut self) {
         self.kind = Kind::Nothing;
     }
 
     /// Returns `true` if the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        self.kind == Kind::Message && !self.closes && self.length <= self.limit
+        self.kind == Kind::Message
+            && self.closes.as_deref() != Some(&true)
+            && self.length <= self.limit
     }
 
     #[cold]
@@ -269,21 +289,24 @@ mod tests {
     #[test]
     fn connection_closes_whenever_the_last_message_is_declared() {
         type Step = fn(&mut Writer<'_>);
-        let error: Step = |out| out.error("no");
+        let error: Step = |out| out.fail("no");
         for (step, expected) in [
             (error, Outcome::Error("no".to_owned())),
-            (|out| out.nothing(), Outcome::Nothing),
+            (|out| out.send_nothing(), Outcome::Nothing),
             (|out| out.put(b"a"), Outcome::Message),
         ] {
-            let last: Step = |out| out.last();
+            let last: Step = |out| out.close_after();
             for steps in [[step, last], [last, step]] {
                 let mut buffer = Vec::new();
+                let mut closes = false;
                 let mut writer = Writer::new(&mut buffer, 10);
+                writer.set_closes(&mut closes);
                 for step in steps {
                     step(&mut writer);
                 }
-                assert!(writer.closes && !writer.is_message());
+                assert!(!writer.is_message());
                 assert_eq!(writer.into_outcome(), expected);
+                assert!(closes);
             }
         }
     }
@@ -302,7 +325,7 @@ mod tests {
     fn outcome_of_error(limit: usize, text: &str, result: fmt::Result) -> (Outcome, usize) {
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer, limit);
-        writer.error(Shown(text.to_owned(), result));
+        writer.fail(Shown(text.to_owned(), result));
         (writer.into_outcome(), buffer.len())
     }
 
@@ -337,7 +360,7 @@ mod tests {
     fn error_needs_no_limit() {
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer, usize::MAX);
-        writer.error("no");
+        writer.fail("no");
         assert_eq!(writer.into_outcome(), Outcome::Error("no".to_owned()));
     }
 
@@ -347,7 +370,7 @@ mod tests {
         let mut writer = Writer::new(&mut buffer, 2);
         writer.put(b"abc");
         writer.put(b"a");
-        writer.last();
+        writer.close_after();
         assert_eq!(writer.into_outcome(), Outcome::TooLarge(4));
         assert!(buffer.is_empty());
     }

@@ -100,7 +100,7 @@ async fn all<P: ServerProtocol>(
 async fn connection_goes_on_behind_a_rejected_request<K: Kind>(over: Over) {
     let server = doubling::<K>;
     let (said, requests) = all(over, server, "1\nx\n2\n").await;
-    let rejected = "-bad request: `x` is no i32: invalid digit found in string";
+    let rejected = "-bad request: `x` is not a `i32`: invalid digit found in string";
     assert_eq!(said, format!("2\n{rejected}\n4\n"));
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }
@@ -230,7 +230,7 @@ async fn one_exchange_ends_with_the_words(over: Over) {
     let (said, requests) = all(over, || ConcurrentServer::new(Halve), "x").await;
     assert_eq!(
         said,
-        "-bad request: `x` is no u32: invalid digit found in string"
+        "-bad request: `x` is not a `u32`: invalid digit found in string"
     );
     assert_eq!(requests.rejected, 1);
 }

@@ -403,7 +403,7 @@ impl Encode<Plain> for End<'_> {
         match self.0 {
             "last" => Encode::<Plain>::encode(Response::ReplyAndClose(Half), out),
             "own" => {
-                out.last();
+                out.close_after();
                 Half.encode(out)
             }
             other => Encode::<Plain>::encode(other, out),

@@ -116,8 +116,8 @@ async fn client_of_the_specification_is_served_and_goes_on_after_rejections() {
         [
             "2",
             "rejected (0x01): that is too much",
-            "rejected (0x02): `x` is no u32: invalid digit found in string",
-            "rejected (0x02): `` is no u32: cannot parse integer from empty string",
+            "rejected (0x02): `x` is not a `u32`: invalid digit found in string",
+            "rejected (0x02): `` is not a `u32`: cannot parse integer from empty string",
             "42"
         ]
     );

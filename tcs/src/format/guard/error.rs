@@ -4,6 +4,8 @@ use std::{cell::RefCell, fmt};
 
 use serde::de::Error;
 
+use crate::text::Text;
+
 /// The reason why a guarded value cannot be read.
 #[derive(Debug)]
 pub(in crate::format) enum ReadError<E> {
@@ -11,7 +13,7 @@ pub(in crate::format) enum ReadError<E> {
     Format(E),
     /// The text of an error that a type returned. The outer box makes it one word, so that results of small
     /// values fit into registers.
-    Type(Box<Box<str>>),
+    Type(Box<Text>),
 }
 
 impl<E> From<E> for ReadError<E> {
@@ -25,7 +27,7 @@ impl<E: fmt::Display> fmt::Display for ReadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Format(error) => error.fmt(f),
-            Self::Type(reason) => reason.fmt(f),
+            Self::Type(reason) => reason.raw().fmt(f),
         }
     }
 }
@@ -35,7 +37,7 @@ impl<E: Error> std::error::Error for ReadError<E> {}
 impl<E: Error> Error for ReadError<E> {
     #[cold]
     fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self::Type(Box::new(reason.to_string().into()))
+        Self::Type(Box::new(Text::new(reason)))
     }
 }
 
@@ -46,7 +48,7 @@ pub(in crate::format) struct Trace {
     /// that may follow, and its index.
     path: RefCell<Vec<(u32, usize)>>,
     /// The text of the last error that the guard or a type returned.
-    reason: RefCell<Option<Box<str>>>,
+    reason: RefCell<Option<Text>>,
 }
 
 impl Trace {
@@ -64,7 +66,7 @@ impl Trace {
 
     /// Returns the text of the last error that the guard or a type returned. `postcard` drops it.
     #[cfg(feature = "postcard")]
-    pub(in crate::format) fn reason(&self) -> Option<Box<str>> {
+    pub(in crate::format) fn reason(&self) -> Option<Text> {
         self.reason.take()
     }
 
@@ -85,7 +87,7 @@ impl Trace {
         match error {
             ReadError::Format(error) => error,
             ReadError::Type(reason) => {
-                let error = E::custom(&reason);
+                let error = E::custom(reason.raw());
                 self.reason.replace(Some(*reason));
                 error
             }
