@@ -142,7 +142,7 @@ fn unreadable(error: serde_json::Error) -> DecodeError {
     DecodeError::new(format_args!("the JSON is wrong{place}: {reason}"))
 }
 
-#[cfg(all(test, feature = "messagepack", feature = "postcard"))]
+#[cfg(test)]
 mod tests {
     use std::{borrow::Cow, collections::BTreeMap};
 
@@ -151,7 +151,7 @@ mod tests {
     use super::Json;
     use crate::format::{
         Decode, Encode, Frame, Outcome, Writer,
-        tests::{
+        samples::{
             Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
             is_read_whole, lies_in, read, rejected, sent, unsent,
         },

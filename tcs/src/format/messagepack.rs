@@ -147,7 +147,7 @@ fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
     DecodeError::new(format_args!("the MessagePack is wrong at {path}: {reason}"))
 }
 
-#[cfg(all(test, feature = "json", feature = "postcard"))]
+#[cfg(test)]
 mod tests {
     use std::borrow::Cow;
 
@@ -157,7 +157,7 @@ mod tests {
     use super::MessagePack;
     use crate::format::{
         Encode, Outcome, Writer,
-        tests::{
+        samples::{
             Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
             is_read_whole, lies_in, read, rejected, sent, unsent,
         },

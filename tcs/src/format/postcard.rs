@@ -337,7 +337,7 @@ write_parts! {
     SerializeStructVariant { serialize_field(_name) }, skip_field;
 }
 
-#[cfg(all(test, feature = "json", feature = "messagepack"))]
+#[cfg(test)]
 mod tests {
     use std::{
         borrow::Cow,
@@ -351,7 +351,7 @@ mod tests {
     use super::Postcard;
     use crate::format::{
         Encode, Outcome, Writer,
-        tests::{
+        samples::{
             Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
             lies_in, read, rejected, sent, unsent,
         },
