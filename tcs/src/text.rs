@@ -14,7 +14,7 @@ impl Text {
     pub(crate) fn new(source: impl fmt::Display) -> Self {
         let mut text = String::new();
         if write!(text, "{source}").is_err() {
-            text = DISPLAY_FAILED.to_owned();
+            text = String::from(DISPLAY_FAILED);
         }
         Self(text.into())
     }
