@@ -182,10 +182,8 @@ where
     T::decode(frame)
 }
 
-#[cfg(all(
-    test,
-    any(feature = "json", feature = "messagepack", feature = "postcard")
-))]
+#[cfg(test)]
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 mod samples;
 #[cfg(all(test, feature = "json", feature = "messagepack", feature = "postcard"))]
 mod tests;
