@@ -221,11 +221,9 @@ impl Error {
         Self::new(ErrorKind::Request, "cannot send the request").because(source)
     }
 
-    pub(crate) fn full(limit: usize) -> Self {
-        let message = format!(
-            "the pipeline is full (at most {limit} in flight, `max_in_flight`): receive a reply \
-             before the next request"
-        );
+    pub(crate) fn full(reason: &str) -> Self {
+        let message =
+            format!("the pipeline is full ({reason}): receive a reply before the next request");
         Self::new(ErrorKind::Full, message)
     }
 
@@ -454,7 +452,7 @@ mod tests {
         let errors = [
             Error::encode(EncodeError::new("cause")),
             Error::unsendable(FrameError::unsendable("cause")),
-            Error::full(2),
+            Error::full("why"),
             Error::no_room(peer, LIMIT),
             Error::no_message(peer, LIMIT),
             Error::closed_before_sent(peer).because(cause()),
@@ -467,8 +465,7 @@ mod tests {
             (ErrorKind::Request, "cannot send the request: cause"),
             (
                 ErrorKind::Full,
-                "the pipeline is full (at most 2 in flight, `max_in_flight`): receive a reply before \
-                 the next request",
+                "the pipeline is full (why): receive a reply before the next request",
             ),
             (
                 ErrorKind::TimedOut,

@@ -14,8 +14,7 @@ use tokio::{
 };
 
 use super::{
-    batching::{PIPELINE_FULL, write_threshold},
-    fault::{Dead, Fault, OUT_OF_STEP},
+    fault::{Failure, Fault, OUT_OF_STEP},
     options::ConnectOptions,
     replies::Incoming,
     timer::Timer,
@@ -67,7 +66,7 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// ```
 pub struct Connection<F, S = TcpStream> {
     /// The open connection, or why it is closed.
-    pub(super) wire: Result<Wire<S>, Dead>,
+    pub(super) wire: Result<Wire<S>, Failure>,
     pub(super) framing: FirstFrame<F>,
     /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
@@ -79,7 +78,7 @@ pub struct Connection<F, S = TcpStream> {
     /// Limits the wait for a message.
     pub(super) reply_timer: Timer,
     /// Limits the wait until requests are sent.
-    flush_timer: Timer,
+    pub(super) flush_timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
     /// Whether a reply was not that of the operation that was called.
@@ -273,44 +272,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.message_in(incoming)
     }
 
-    /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
-    /// sent any more.
-    pub(super) async fn flush(&mut self) {
-        // Each request gets its own error when its reply is received.
-        let flushed = self.in_time(|it| &mut it.flush_timer, Self::poll_flush);
-        let _: Result<(), Failed> = flushed.await;
-    }
-
-    /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
-    /// of them are queued.
-    #[inline]
-    pub(super) async fn flush_early(&mut self) {
-        let Ok(wire) = &mut self.wire else {
-            return;
-        };
-        let (written, waiting) = (wire.requests.end(), wire.requests.waiting());
-        let oldest = self.in_flight.front().unwrap_or(&written);
-        if waiting >= PIPELINE_FULL {
-            self.flush().await;
-        } else if waiting as u64 >= write_threshold(written - oldest) {
-            poll_fn(|cx| {
-                let _: Poll<()> = wire.poll_flush(cx);
-                Poll::Ready(())
-            })
-            .await;
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        let wire = self.wire.as_mut().map_err(|_| Failed)?;
-        loop {
-            if wire.poll_flush(cx).is_ready() || wire.replies.unread() >= PIPELINE_FULL {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(wire.poll_read(cx));
-        }
-    }
-
     /// Waits for the reply to the oldest request in flight, which it removes.
     #[inline]
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Failed>> {
@@ -354,6 +315,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let Ok(wire) = &mut self.wire else {
             return Err(self.fail(None));
         };
+        if wire.unsent() == 0 {
+            // A flush that was dropped has no deadline any more: something else has sent its requests.
+            self.flush_timer.end();
+        }
         let start = wire.push(&mut self.framing, encode)?;
         self.in_flight.push_back(start);
         Ok(start)
@@ -390,7 +355,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         &mut self,
         poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Failed>>,
     ) -> Result<Incoming, Failed> {
-        let mut exchange = Exchange {
+        let mut exchange = CloseUnlessOver {
             connection: self,
             is_over: false,
         };
@@ -398,19 +363,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let exchanged = exchanged.await;
         exchange.is_over = true;
         exchanged
-    }
-
-    /// Closes the connection if a message has arrived while no request is in flight, or if the server
-    /// has closed the connection. Never waits.
-    pub(super) async fn ensure_idle(&mut self) -> Result<()> {
-        let idle = poll_fn(|cx| {
-            let wire = self.wire.as_mut().map_err(|_| Failed)?;
-            match wire.poll_receive(cx, &mut self.framing, Awaited::NOTHING) {
-                Poll::Ready(received) => Poll::Ready(received.map(drop)),
-                Poll::Pending => Poll::Ready(Ok(())),
-            }
-        });
-        idle.await.map_err(|Failed| self.fail(None))
     }
 
     /// Returns the place of the message, or the error of the request.
@@ -429,10 +381,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.scratch.clear();
         self.scratch.shrink_to(LARGEST_SCRATCH);
         // A closed connection has no messages.
-        let message = self
-            .wire
-            .as_ref()
-            .map_or(&[][..], |it| it.replies.message(range));
+        let message = self.wire.as_ref().map_or(&[][..], |it| it.message(range));
         match read(message, &mut self.scratch, &mut self.framing) {
             Ok(message) => Ok((message, &self.peer, &mut self.is_out_of_step)),
             Err(source) => Err(Error::decode(&self.peer, source)),
@@ -469,7 +418,7 @@ impl<F, S> Connection<F, S> {
     pub(super) fn check_open(&self) -> Result<()> {
         let fault = match &self.wire {
             Ok(wire) => wire.stop_reason(),
-            Err(dead) => Some(&dead.fault),
+            Err(failure) => Some(&failure.fault),
         };
         fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
     }
@@ -481,15 +430,7 @@ impl<F, S> Connection<F, S> {
 
     /// Returns `true` if the connection is open and a request was made.
     fn is_used(&self) -> bool {
-        self.wire.as_ref().is_ok_and(|it| it.requests.end() > 0)
-    }
-
-    /// Returns `true` if a reply must be received before another request can be queued.
-    pub(super) fn is_full(&self) -> bool {
-        let in_flight = self.in_flight.len();
-        let is_waiting = |wire: &Wire<S>| wire.requests.waiting() >= PIPELINE_FULL;
-        in_flight >= self.options.max_in_flight
-            || in_flight > 0 && self.wire.as_ref().is_ok_and(is_waiting)
+        self.wire.as_ref().is_ok_and(|it| it.written() > 0)
     }
 
     /// Closes the connection, unless it is closed already, for `reason` if it has not failed. Frees its
@@ -497,7 +438,7 @@ impl<F, S> Connection<F, S> {
     #[cold]
     pub(super) fn close(&mut self, reason: Fault) {
         if let Ok(wire) = &mut self.wire {
-            self.wire = Err(wire.dead(reason));
+            self.wire = Err(wire.take_failure(reason));
         }
     }
 
@@ -505,23 +446,23 @@ impl<F, S> Connection<F, S> {
     /// wait without a request.
     #[cold]
     pub(super) fn fail(&mut self, start: Option<u64>) -> Error {
-        let dead = match &mut self.wire {
-            Ok(wire) => wire.dead(Fault::Closed),
-            Err(dead) => return dead.error_of(start, &self.peer),
+        let failure = match &mut self.wire {
+            Ok(wire) => wire.take_failure(Fault::Closed),
+            Err(failure) => return failure.error_of(start, &self.peer),
         };
-        let error = dead.error_of(start, &self.peer);
-        self.wire = Err(dead);
+        let error = failure.error_of(start, &self.peer);
+        self.wire = Err(failure);
         error
     }
 }
 
 /// An exchange. Dropping it before it is over closes the connection.
-struct Exchange<'a, F, S> {
+struct CloseUnlessOver<'a, F, S> {
     connection: &'a mut Connection<F, S>,
     is_over: bool,
 }
 
-impl<F, S> Drop for Exchange<'_, F, S> {
+impl<F, S> Drop for CloseUnlessOver<'_, F, S> {
     fn drop(&mut self) {
         if !self.is_over {
             let reason = "an earlier exchange was not awaited to its end";

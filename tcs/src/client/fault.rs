@@ -23,15 +23,15 @@ pub(super) enum Fault {
     Broken(&'static str),
 }
 
-/// A failed connection.
+/// The failure of a connection, from which each of its requests gets an error.
 #[derive(Debug)]
-pub(super) struct Dead {
+pub(super) struct Failure {
     pub(super) fault: Fault,
     /// The number of bytes of requests that were sent before it failed.
     pub(super) sent: u64,
 }
 
-impl Dead {
+impl Failure {
     /// Returns the error of the request that begins at `start` and was in flight, or of a wait
     /// without a request.
     #[cold]

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::{
     super::{
         batching::CHANNEL_FULL,
-        fault::{Dead, OUT_OF_STEP},
+        fault::{Failure, OUT_OF_STEP},
         options::ConnectOptions,
         timer::ticks_in,
         wire::RequestQueue,
@@ -18,7 +18,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    Error, Peer,
+    Peer,
     framing::{FirstFrame, Framing},
 };
 
@@ -57,7 +57,7 @@ pub(super) enum Lifecycle {
     /// A reply was not that of the operation that was called. The connection ends at once.
     OutOfStep,
     /// The driver has ended.
-    Dead(Dead),
+    Failed(Failure),
 }
 
 impl<F: Framing> Shared<F> {
@@ -116,29 +116,13 @@ impl<F: Framing> Shared<F> {
 
     /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
-    pub(super) fn unlock(&self, state: MutexGuard<'_, State<F>>) {
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
+    pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, State<F>>) {
         let is_offer = self.is_waited_for() && state.has_room(&self.options);
         drop(state);
         if is_offer {
             self.room.notify_one();
         }
-    }
-
-    /// Removes the caller of a call.
-    #[cold]
-    pub(super) fn abandon(&self, number: usize) {
-        let mut state = self.lock();
-        let waker = state.slots.abandon(number);
-        self.unlock(state);
-        drop(waker);
-    }
-
-    /// Returns the error of a call that is late.
-    #[cold]
-    pub(super) fn timed_out(&self) -> Error {
-        let limit = self.options.reply_timeout.unwrap_or_default();
-        Error::reply_timed_out(&self.peer, limit)
     }
 
     /// Returns `true` if callers wait for room.
@@ -162,7 +146,7 @@ impl<F> State<F> {
                 Some("all its handles are gone")
             }
             Lifecycle::OutOfStep => Some(OUT_OF_STEP),
-            Lifecycle::Open | Lifecycle::Released | Lifecycle::Dead(_) => None,
+            Lifecycle::Open | Lifecycle::Released | Lifecycle::Failed(_) => None,
         }
     }
 }

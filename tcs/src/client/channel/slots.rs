@@ -26,8 +26,6 @@ pub(super) struct Slots {
     newest: usize,
     /// The number of slots in use.
     used: usize,
-    /// The number of calls that are settled, but not collected.
-    settled: usize,
     /// The number of ticks that a call may take.
     limit: u32,
     /// The number of ticks so far.
@@ -74,7 +72,6 @@ impl Slots {
             oldest: NONE,
             newest: NONE,
             used: 0,
-            settled: 0,
             limit,
             now: 0,
             arrived: 0,
@@ -83,19 +80,19 @@ impl Slots {
 
     /// Adds a call whose request begins at `start`. Returns the number of its slot.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
-        let mut number = self.free;
-        match self.list.get_mut(number) {
-            Some(slot) => {
-                self.free = slot.next;
-                slot.stage = Stage::Open;
-                slot.waker = Some(waker);
-                slot.start = start;
-                slot.made = self.now;
-                slot.next = NONE;
-            }
-            None => number = self.add(start, waker),
+        if self.free == NONE {
+            self.add();
+        }
+        let number = self.free;
+        if let Some(slot) = self.list.get_mut(number) {
+            self.free = slot.next;
+            slot.stage = Stage::Open;
+            slot.waker = Some(waker);
+            slot.start = start;
+            slot.made = self.now;
+            slot.next = NONE;
         }
         self.used += 1;
         match self.list.get_mut(self.newest) {
@@ -106,22 +103,23 @@ impl Slots {
         number
     }
 
+    /// Adds a free slot.
     #[cold]
-    fn add(&mut self, start: u64, waker: Waker) -> usize {
+    fn add(&mut self) {
+        self.free = self.list.len();
         self.list.push(Slot {
-            stage: Stage::Open,
+            stage: Stage::Abandoned,
             result: Ok(Vec::new()),
-            waker: Some(waker),
-            start,
-            made: self.now,
+            waker: None,
+            start: 0,
+            made: 0,
             next: NONE,
         });
-        self.list.len() - 1
     }
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     pub(super) fn collect(
         &mut self,
         number: usize,
@@ -131,7 +129,6 @@ impl Slots {
         match slot.stage {
             Stage::Settled => {
                 let result = mem::replace(&mut slot.result, Ok(Reply::take_spare()));
-                self.settled -= 1;
                 self.release(number);
                 Some(result.map(Reply))
             }
@@ -162,7 +159,6 @@ impl Slots {
         if slot.stage == Stage::Settled {
             // Dropped, because a large reply must not keep its memory in the slot.
             slot.result = Ok(Vec::new());
-            self.settled -= 1;
             self.release(number);
         } else {
             slot.stage = Stage::Abandoned;
@@ -217,7 +213,6 @@ impl Slots {
             self.release(number);
             return None;
         }
-        self.settled += 1;
         // Borrowed again, because the borrow checker extends the first borrow to all paths.
         let slot = self.list.get_mut(number)?;
         slot.stage = Stage::Settled;
@@ -274,11 +269,6 @@ impl Slots {
     /// Returns the number of slots in use.
     pub(super) const fn len(&self) -> usize {
         self.used
-    }
-
-    /// Returns the number of calls that are settled, but not collected.
-    pub(super) const fn settled(&self) -> usize {
-        self.settled
     }
 }
 
@@ -351,7 +341,7 @@ mod tests {
         assert!(taken(&mut slots, second).is_none());
         reply(&mut slots, b"1", &mut wakers);
         reply(&mut slots, b"2", &mut wakers);
-        assert_eq!((wakers.len(), slots.len(), slots.settled()), (2, 2, 2));
+        assert_eq!((wakers.len(), slots.len()), (2, 2));
         assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
         let third = open(&mut slots, 2);
         assert_eq!(third, second);
@@ -359,7 +349,7 @@ mod tests {
         assert!(taken(&mut slots, third).is_none());
         reply(&mut slots, b"3", &mut wakers);
         assert_eq!(taken(&mut slots, third), Some(b"3".to_vec()));
-        assert_eq!((slots.len(), slots.settled()), (0, 0));
+        assert_eq!(slots.len(), 0);
         assert!(slots.tick(&mut wakers));
         assert_eq!(slots.list.capacity(), 0);
         let again = open(&mut slots, 3);
@@ -377,7 +367,7 @@ mod tests {
         assert_eq!(slots.len(), 1);
         reply(&mut slots, b"2", &mut Vec::new());
         slots.abandon(second);
-        assert_eq!((slots.len(), slots.settled()), (0, 0));
+        assert_eq!(slots.len(), 0);
     }
 
     #[test]
@@ -422,7 +412,7 @@ mod tests {
         // It came before its caller looked.
         reply(&mut slots, b"2", &mut wakers);
         assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
-        assert_eq!((slots.len(), slots.settled()), (0, 0));
+        assert_eq!(slots.len(), 0);
     }
 
     #[test]
@@ -442,7 +432,7 @@ mod tests {
             }
             assert!(slots.collect(first, error).is_none());
             reply(&mut slots, b"1", &mut Vec::new());
-            assert_eq!((slots.len(), slots.settled()), (1, 0));
+            assert_eq!(slots.len(), 1);
             assert!(matches!(slots.collect(second, error), Some(Err(_))));
         }
     }
