@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     fault::{Failure, Fault, OUT_OF_STEP},
-    options::ConnectOptions,
+    options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN},
     replies::Incoming,
     timer::Timer,
     wire::{Awaited, EncodeRequest, Failed, Wire},
@@ -41,6 +41,11 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// future of an exchange is dropped, or if a message arrives that answers no request. The next use
 /// then returns an error that gives the reason. A message answers only a request that was sent before
 /// this side began to read the message. To receive a greeting, call [`receive`](Self::receive).
+///
+/// # Panics
+///
+/// A method that has to wait panics outside of a tokio runtime with a clock (`enable_time`), unless the
+/// [reply timeout](ConnectOptions::reply_timeout) is `None`.
 ///
 /// # Examples
 ///
@@ -105,7 +110,24 @@ impl<F: Framing, S> Connection<F, S> {
     }
 
     /// Creates a connection over a connected stream, with the default [`ConnectOptions`].
+    ///
+    /// Does not compile for a framing whose messages are larger than the default
+    /// [`max_frame_len`](ConnectOptions::max_frame_len), 8 MiB: use [`ConnectOptions::over`].
+    ///
+    /// ```compile_fail
+    /// use tcs::{Connection, framing::Fixed};
+    ///
+    /// let (near, _far) = tokio::io::duplex(64);
+    /// let connection = Connection::<Fixed<{ (8 << 20) + 1 }>, _>::over(near);
+    /// # drop(connection);
+    /// ```
     pub fn over(stream: S) -> Self {
+        const {
+            assert!(
+                F::MIN_FRAME_LEN <= DEFAULT_MAX_FRAME_LEN,
+                "messages of this framing exceed the default limit: use `ConnectOptions::over`"
+            );
+        }
         Self::new(stream, Peer::unnamed(), ConnectOptions::new())
     }
 
@@ -219,9 +241,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let message = self.receive_message().await?;
         let decoded = self.decode::<Format, _>(message);
-        decoded
-            .map(|(message, ..)| message)
-            .map_err(Error::not_sent)
+        decoded.map_err(Error::not_sent).map(|(it, ..)| it)
     }
 
     /// Waits for the greeting, if this is the first exchange.
@@ -273,7 +293,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Waits for the reply to the oldest request in flight, which it removes.
-    #[inline]
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Failed>> {
         let wire = self.wire.as_mut().map_err(|_| Failed)?;
         let awaited = Awaited::reply_to::<F>(self.in_flight.front().copied());
@@ -289,7 +308,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ///
     /// A server may reply before it has read the whole request. If the rest were not sent, the server
     /// would read the next request as a part of this one.
-    #[inline]
     fn poll_exchanged(
         &mut self,
         cx: &mut Context<'_>,
@@ -310,7 +328,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Queues a request, which is then in flight. Returns its position.
-    #[inline]
     pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<u64> {
         let Ok(wire) = &mut self.wire else {
             return Err(self.fail(None));
@@ -366,14 +383,12 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Returns the place of the message, or the error of the request.
-    #[inline]
     pub(super) fn message_in(&self, incoming: Incoming) -> Result<Range<usize>> {
         incoming.into_range(&self.peer, self.options.max_frame_len)
     }
 
     /// Decodes the message at `range`. Returns it with the peer, and with whether the replies are out of
     /// step, because the message borrows all of `self`.
-    #[inline]
     pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(
         &'a mut self,
         range: Range<usize>,
@@ -392,7 +407,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 impl<F, S> Connection<F, S> {
     /// Closes the connection if a pipeline was dropped or forgotten with requests in flight, or if the
     /// last reply was not that of its operation.
-    #[inline]
     pub(super) fn close_if_left(&mut self) {
         if !self.in_flight.is_empty() {
             self.in_flight.clear();
@@ -406,7 +420,6 @@ impl<F, S> Connection<F, S> {
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
     /// send any more.
-    #[inline]
     pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
         let open = self.check_open();
@@ -414,7 +427,6 @@ impl<F, S> Connection<F, S> {
     }
 
     /// Returns an error if the connection is closed, or cannot send any more.
-    #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         let fault = match &self.wire {
             Ok(wire) => wire.stop_reason(),

@@ -153,7 +153,9 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             connection.ensure_idle().await?;
         }
         if connection.is_full() {
-            return Err(connection.full_error());
+            let limit = connection.options.max_in_flight;
+            let is_limit = connection.in_flight.len() >= limit;
+            return Err(Error::full(is_limit.then_some(limit)));
         }
         connection.queue_request(|out| P::encode(request, out))?;
         connection.flush_early().await;
@@ -241,7 +243,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
     /// of them are queued.
-    #[inline]
     async fn flush_early(&mut self) {
         let Ok(wire) = &mut self.wire else {
             return;
@@ -276,16 +277,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         // With nothing in flight, `receive` returns at once, so the caller could only try again.
         in_flight >= self.options.max_in_flight
             || in_flight > 0 && self.wire.as_ref().is_ok_and(is_waiting)
-    }
-
-    /// Returns the error of a request for which there is no room.
-    #[cold]
-    fn full_error(&self) -> Error {
-        let limit = self.options.max_in_flight;
-        if self.in_flight.len() < limit {
-            return Error::full("64 KiB of requests wait to be sent");
-        }
-        Error::full(&format!("at most {limit} in flight, `max_in_flight`"))
     }
 }
 

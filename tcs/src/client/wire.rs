@@ -116,7 +116,6 @@ impl<S> Wire<S> {
     }
 
     /// Queues a request. Returns its position.
-    #[inline]
     pub(super) fn push<F: Framing>(
         &mut self,
         framing: &mut F,
@@ -130,7 +129,6 @@ impl<S> Wire<S> {
     }
 
     /// Takes the requests of `queue`, if all requests before them are sent.
-    #[inline]
     pub(super) fn take_requests(&mut self, queue: &mut RequestQueue) {
         if self.unsent() == 0 && queue.waiting() > 0 {
             swap(&mut self.requests.buffer, &mut queue.buffer);
@@ -140,25 +138,21 @@ impl<S> Wire<S> {
     }
 
     /// Returns the number of bytes of requests that were sent.
-    #[inline]
     pub(super) const fn sent(&self) -> u64 {
         self.requests.start
     }
 
     /// Returns the number of bytes of requests that wait to be sent.
-    #[inline]
     pub(super) fn unsent(&self) -> usize {
         self.requests.waiting()
     }
 
     /// Returns the number of bytes of all requests, sent or not.
-    #[inline]
     pub(super) fn written(&self) -> u64 {
         self.requests.end()
     }
 
     /// Returns the message at `range`.
-    #[inline]
     pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
         self.replies.message(range)
     }
@@ -169,13 +163,11 @@ impl<S> Wire<S> {
     }
 
     /// Returns `true` if the received bytes were searched to their end.
-    #[inline]
     pub(super) const fn is_drained(&self) -> bool {
         self.replies.is_drained()
     }
 
     /// Returns `true` if nothing more arrives and all messages were taken.
-    #[inline]
     pub(super) fn has_ended(&self) -> bool {
         self.is_drained() && self.replies.have_ended()
     }
@@ -188,7 +180,6 @@ impl<S> Wire<S> {
     }
 
     /// Returns why sending was [stopped](Self::stop_sending), if it was.
-    #[inline]
     pub(super) const fn stop_reason(&self) -> Option<&Fault> {
         match &self.sending {
             Sending::TimedOut(fault) => Some(fault),
@@ -293,7 +284,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Reads once. Stays pending after the end of the input.
-    #[inline]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let sent = self.sent();
         self.replies.poll_read(cx, &mut self.stream, sent)
@@ -306,7 +296,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Sends the queued requests. Ready when all are sent, or if sending has ended.
-    #[inline]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(self.sending, Sending::Failed(..) | Sending::TimedOut(_)) {
             return Poll::Ready(());
@@ -323,7 +312,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Fails the connection if sending has ended and nothing arrives. Before, lets the runtime look a few
     /// times whether something has arrived.
-    #[inline]
     pub(super) fn poll_unsendable(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
         match &mut self.sending {
             Sending::Open | Sending::Closing => Poll::Pending,

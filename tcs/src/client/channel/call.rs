@@ -24,9 +24,15 @@ struct Call<'s, F: Framing> {
 }
 
 impl<F: Framing> Shared<F> {
-    /// Sends a request and returns its reply.
-    #[inline]
-    pub(super) async fn round_trip(&self, encode: impl EncodeRequest) -> Result<Reply> {
+    /// Sends a request and returns its reply. Returns an error if a greeting is still to come.
+    pub(super) async fn round_trip(
+        &self,
+        has_greeting: bool,
+        encode: impl EncodeRequest,
+    ) -> Result<Reply> {
+        if has_greeting && !self.is_greeted {
+            return Err(Error::not_greeted());
+        }
         let mut encode = Some(encode);
         let mut slot = None;
         // A caller that asks again must not overtake those that wait for room.
@@ -45,9 +51,11 @@ impl<F: Framing> Shared<F> {
         let mut call = Call { shared: self, slot };
         // The request was queued in this poll, so there is no reply yet, and the first look is skipped.
         let mut is_new = true;
-        poll_fn(|cx| match replace(&mut is_new, false) {
-            true => Poll::Pending,
-            false => call.poll_reply(cx),
+        poll_fn(|cx| {
+            if replace(&mut is_new, false) {
+                return Poll::Pending;
+            }
+            call.poll_reply(cx)
         })
         .await
     }
@@ -117,6 +125,8 @@ impl<F: Framing> Shared<F> {
 }
 
 impl<F: Framing> Call<'_, F> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
         let Self { shared, slot } = self;
         if let Some(number) = *slot {
@@ -145,7 +155,6 @@ impl<F: Framing> Call<'_, F> {
 }
 
 impl<F: Framing> Drop for Call<'_, F> {
-    #[inline]
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
             self.shared.abandon(slot);

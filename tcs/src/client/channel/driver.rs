@@ -141,7 +141,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
 }
 
 /// Settles calls with what has arrived, for a quarter of the bytes in flight at a time.
-#[inline]
 fn hand_out<F: Framing, S>(
     shared: &Shared<F>,
     state: &mut State<F>,

@@ -99,13 +99,11 @@ impl<F: Framing> Shared<F> {
     /// [`Encode`](crate::format::Encode). Wakers are foreign code, also when they are cloned or dropped.
     ///
     /// A panic in that code does no harm: the next request removes what is half written.
-    #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Unlocks the state, and wakes the driver if it waits for a request.
-    #[inline]
     pub(super) fn unlock_and_wake_driver(mut state: MutexGuard<'_, State<F>>) {
         let driver = state.driver.take();
         drop(state);
@@ -126,20 +124,17 @@ impl<F: Framing> Shared<F> {
     }
 
     /// Returns `true` if callers wait for room.
-    #[inline]
     pub(super) fn is_waited_for(&self) -> bool {
         self.turn.available_permits() == 0
     }
 }
 
 impl<F> State<F> {
-    #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
         self.slots.len() < options.max_in_flight && self.queue.waiting() < CHANNEL_FULL
     }
 
     /// Returns why the driver must end, if the callers have ended the channel.
-    #[inline]
     pub(super) fn end_reason(&self) -> Option<&'static str> {
         match self.lifecycle {
             Lifecycle::Released if self.slots.oldest_start().is_none() => {
@@ -193,7 +188,7 @@ mod tests {
             Ok(())
         };
         {
-            let mut call = pin!(shared.round_trip(request));
+            let mut call = pin!(shared.round_trip(false, request));
             for number in 0..3 {
                 let waker = Waker::from(Arc::new(Waiter {
                     shared: Arc::clone(&shared),
