@@ -350,7 +350,7 @@ impl RequestQueue {
 
     /// Adds a request, whole or not at all. Returns its position.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn push<F: Framing>(
         &mut self,
         framing: &mut F,

@@ -15,12 +15,23 @@ use super::{
 };
 use crate::{Error, Result, framing::Framing};
 
-/// A call whose request is queued. Dropping it frees its slot.
+/// A call. Dropping it frees its slot.
 #[derive(Debug)]
-struct Call<'s, F: Framing> {
+struct Call<'s, F: Framing, E> {
     shared: &'s Shared<F>,
-    /// The slot, until the result is taken out of it.
-    slot: Option<usize>,
+    progress: Progress<E>,
+}
+
+/// The progress of a call.
+#[derive(Debug)]
+enum Progress<E> {
+    /// The request is not encoded yet.
+    New(E),
+    /// The request was queued in this poll, with this slot. So there is no reply yet.
+    Queued(usize),
+    /// The driver wakes the task when the slot has the result.
+    Waiting(usize),
+    Over,
 }
 
 impl<F: Framing> Shared<F> {
@@ -33,77 +44,19 @@ impl<F: Framing> Shared<F> {
         if has_greeting && !self.is_greeted {
             return Err(Error::not_greeted());
         }
-        let mut encode = Some(encode);
-        let mut slot = None;
-        // A caller that asks again must not overtake those that wait for room.
-        if !self.is_waited_for() {
-            slot = poll_fn(|cx| Poll::Ready(self.enter(&mut encode, cx.waker()))).await?;
-        }
-        if slot.is_none() {
-            let entered = self.wait_for_room(&mut encode);
-            slot = match self.options.reply_timeout {
-                None => entered.await?,
-                Some(limit) => timeout(limit, entered)
+        let mut call = Call {
+            shared: self,
+            progress: Progress::New(encode),
+        };
+        if self.is_waited_for() || !poll_fn(|cx| Poll::Ready(call.enter(cx.waker()))).await? {
+            match self.options.reply_timeout {
+                None => call.wait_for_room().await?,
+                Some(limit) => timeout(limit, call.wait_for_room())
                     .await
                     .unwrap_or_else(|_| Err(Error::no_room(&self.peer, limit)))?,
-            };
-        }
-        let mut call = Call { shared: self, slot };
-        // The request was queued in this poll, so there is no reply yet, and the first look is skipped.
-        let mut is_new = true;
-        poll_fn(|cx| {
-            if replace(&mut is_new, false) {
-                return Poll::Pending;
             }
-            call.poll_reply(cx)
-        })
-        .await
-    }
-
-    /// Waits until there is room, after those who wait already, and queues the request.
-    async fn wait_for_room<E: EncodeRequest>(
-        &self,
-        encode: &mut Option<E>,
-    ) -> Result<Option<usize>> {
-        // The next caller gets the turn when this is dropped, and looks for room as well.
-        let _turn = self.turn.acquire().await;
-        loop {
-            let slot = poll_fn(|cx| Poll::Ready(self.enter(encode, cx.waker()))).await?;
-            if slot.is_some() {
-                return Ok(slot);
-            }
-            self.room.notified().await;
         }
-    }
-
-    /// Takes a slot and queues the request. Returns the slot, or `None` if there is no room.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the call; outlined, it and what it inlines cost 38 of 1,137 instructions"
-    )]
-    fn enter<E: EncodeRequest>(
-        &self,
-        encode: &mut Option<E>,
-        waker: &Waker,
-    ) -> Result<Option<usize>> {
-        // Cloned before the state is locked, because a waker is foreign code.
-        let waker = waker.clone();
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if let Lifecycle::Failed(failure) = &state.lifecycle {
-            return Err(failure.fault.later_error(&self.peer));
-        }
-        if state.has_room(&self.options)
-            && let Some(encode) = encode.take()
-        {
-            let limit = self.options.max_frame_len;
-            let start = state.queue.push(&mut state.framing, limit, encode)?;
-            let slot = state.slots.open(start, waker);
-            Self::unlock_and_wake_driver(guard);
-            return Ok(Some(slot));
-        }
-        Ok(None)
+        poll_fn(|cx| call.poll_reply(cx)).await
     }
 
     /// Removes the caller of a call.
@@ -124,20 +77,58 @@ impl<F: Framing> Shared<F> {
     }
 }
 
-impl<F: Framing> Call<'_, F> {
+impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
+    /// Waits until there is room, after those who wait already, and queues the request.
+    async fn wait_for_room(&mut self) -> Result<()> {
+        // The next caller gets the turn when this is dropped, and looks for room as well.
+        let _turn = self.shared.turn.acquire().await;
+        while !poll_fn(|cx| Poll::Ready(self.enter(cx.waker()))).await? {
+            self.shared.room.notified().await;
+        }
+        Ok(())
+    }
+
+    /// Takes a slot and queues the request. Returns `false` if there is no room.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is the call; outlined, it and what it inlines cost 38 of 1,137 instructions"
+    )]
+    fn enter(&mut self, waker: &Waker) -> Result<bool> {
+        let Self { shared, .. } = *self;
+        let waker = waker.clone();
+        let mut guard = shared.lock();
+        let state = &mut *guard;
+        if let Lifecycle::Failed(failure) = &state.lifecycle {
+            return Err(failure.fault.later_error(&shared.peer));
+        }
+        if state.has_room(&shared.options)
+            && let Progress::New(encode) = replace(&mut self.progress, Progress::Over)
+        {
+            let limit = shared.options.max_frame_len;
+            let start = state.queue.push(&mut state.framing, limit, encode)?;
+            self.progress = Progress::Queued(state.slots.open(start, waker));
+            Shared::unlock_and_wake_driver(guard);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
-        let Self { shared, slot } = self;
-        if let Some(number) = *slot {
-            let mut state = shared.lock();
-            if let Some(result) = state.slots.collect(number, || shared.timed_out()) {
-                *slot = None;
-                shared.unlock_and_offer_room(state);
-                return Poll::Ready(result);
+        let Self { shared, .. } = *self;
+        match self.progress {
+            Progress::Queued(slot) => self.progress = Progress::Waiting(slot),
+            Progress::Waiting(slot) => {
+                let mut state = shared.lock();
+                if let Some(result) = state.slots.collect(slot, || shared.timed_out()) {
+                    self.progress = Progress::Over;
+                    shared.unlock_and_offer_room(state);
+                    return Poll::Ready(result);
+                }
+                drop(state);
+                self.watch(slot, cx.waker());
             }
-            drop(state);
-            self.watch(number, cx.waker());
+            Progress::New(_) | Progress::Over => {}
         }
         Poll::Pending
     }
@@ -154,9 +145,10 @@ impl<F: Framing> Call<'_, F> {
     }
 }
 
-impl<F: Framing> Drop for Call<'_, F> {
+impl<F: Framing, E> Drop for Call<'_, F, E> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(slot) = self.slot {
+        if let Progress::Queued(slot) | Progress::Waiting(slot) = self.progress {
             self.shared.abandon(slot);
         }
     }

@@ -82,7 +82,7 @@ impl Slots {
 
     /// Adds a call whose request begins at `start`. Returns the number of its slot.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
         if self.free == NONE {
             self.add();
@@ -121,7 +121,7 @@ impl Slots {
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn collect(
         &mut self,
         number: usize,
