@@ -221,11 +221,14 @@ impl Error {
         Self::new(ErrorKind::Request, "cannot send the request").because(source)
     }
 
-    pub(crate) fn full(limit: usize) -> Self {
-        let message = format!(
-            "the pipeline is full (at most {limit} in flight, `max_in_flight`): receive a reply \
-             before the next request"
-        );
+    /// `limit` requests are in flight, or, without one, 64 KiB of requests wait to be sent.
+    pub(crate) fn full(limit: Option<usize>) -> Self {
+        let reason = match limit {
+            Some(limit) => format!("at most {limit} in flight, `max_in_flight`"),
+            None => "64 KiB of requests wait to be sent".to_owned(),
+        };
+        let message =
+            format!("the pipeline is full ({reason}): receive a reply before the next request");
         Self::new(ErrorKind::Full, message)
     }
 
@@ -454,7 +457,8 @@ mod tests {
         let errors = [
             Error::encode(EncodeError::new("cause")),
             Error::unsendable(FrameError::unsendable("cause")),
-            Error::full(2),
+            Error::full(Some(2)),
+            Error::full(None),
             Error::no_room(peer, LIMIT),
             Error::no_message(peer, LIMIT),
             Error::closed_before_sent(peer).because(cause()),
@@ -468,6 +472,11 @@ mod tests {
             (
                 ErrorKind::Full,
                 "the pipeline is full (at most 2 in flight, `max_in_flight`): receive a reply before \
+                 the next request",
+            ),
+            (
+                ErrorKind::Full,
+                "the pipeline is full (64 KiB of requests wait to be sent): receive a reply before \
                  the next request",
             ),
             (

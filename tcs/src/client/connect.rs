@@ -7,7 +7,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{channel::Channel, connection::Connection, options::ConnectOptions, timer::LONGEST};
+use super::{
+    channel::Channel,
+    connection::Connection,
+    options::{ConnectOptions, LONGEST},
+};
 use crate::{
     Address, Error, Peer, Result,
     framing::Framing,

@@ -14,9 +14,8 @@ use tokio::{
 };
 
 use super::{
-    batching::{PIPELINE_FULL, write_threshold},
-    fault::{Dead, Fault, OUT_OF_STEP},
-    options::ConnectOptions,
+    fault::{Failure, Fault, OUT_OF_STEP},
+    options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN},
     replies::Incoming,
     timer::Timer,
     wire::{Awaited, EncodeRequest, Failed, Wire},
@@ -43,6 +42,11 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// then returns an error that gives the reason. A message answers only a request that was sent before
 /// this side began to read the message. To receive a greeting, call [`receive`](Self::receive).
 ///
+/// # Panics
+///
+/// A method that has to wait panics outside of a tokio runtime with a clock (`enable_time`), unless the
+/// [reply timeout](ConnectOptions::reply_timeout) is `None`.
+///
 /// # Examples
 ///
 /// ```
@@ -67,7 +71,7 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// ```
 pub struct Connection<F, S = TcpStream> {
     /// The open connection, or why it is closed.
-    pub(super) wire: Result<Wire<S>, Dead>,
+    pub(super) wire: Result<Wire<S>, Failure>,
     pub(super) framing: ConnectionFraming<F>,
     /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
@@ -79,7 +83,7 @@ pub struct Connection<F, S = TcpStream> {
     /// Limits the wait for a message.
     pub(super) reply_timer: Timer,
     /// Limits the wait until requests are sent.
-    flush_timer: Timer,
+    pub(super) flush_timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
     /// Whether a reply was not that of the operation that was called.
@@ -106,7 +110,24 @@ impl<F: Framing, S> Connection<F, S> {
     }
 
     /// Creates a connection over a connected stream, with the default [`ConnectOptions`].
+    ///
+    /// Does not compile for a framing whose messages are larger than the default
+    /// [`max_frame_len`](ConnectOptions::max_frame_len), 8 MiB: use [`ConnectOptions::over`].
+    ///
+    /// ```compile_fail
+    /// use tcs::{Connection, framing::Fixed};
+    ///
+    /// let (near, _far) = tokio::io::duplex(64);
+    /// let connection = Connection::<Fixed<{ (8 << 20) + 1 }>, _>::over(near);
+    /// # drop(connection);
+    /// ```
     pub fn over(stream: S) -> Self {
+        const {
+            assert!(
+                F::MIN_FRAME_LEN <= DEFAULT_MAX_FRAME_LEN,
+                "messages of this framing exceed the default limit: use `ConnectOptions::over`"
+            );
+        }
         Self::new(stream, Peer::unnamed(), ConnectOptions::new())
     }
 
@@ -220,9 +241,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     {
         let message = self.receive_message().await?;
         let decoded = self.decode::<Format, _>(message);
-        decoded
-            .map(|(message, ..)| message)
-            .map_err(Error::not_sent)
+        decoded.map_err(Error::not_sent).map(|(it, ..)| it)
     }
 
     /// Waits for the greeting, if this is the first exchange.
@@ -273,46 +292,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.message_in(incoming)
     }
 
-    /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
-    /// sent any more.
-    pub(super) async fn flush(&mut self) {
-        // Each request gets its own error when its reply is received.
-        let flushed = self.in_time(|it| &mut it.flush_timer, Self::poll_flush);
-        let _: Result<(), Failed> = flushed.await;
-    }
-
-    /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
-    /// of them are queued.
-    #[inline]
-    pub(super) async fn flush_early(&mut self) {
-        let Ok(wire) = &mut self.wire else {
-            return;
-        };
-        let (written, waiting) = (wire.requests.end(), wire.requests.waiting());
-        let oldest = self.in_flight.front().unwrap_or(&written);
-        if waiting >= PIPELINE_FULL {
-            self.flush().await;
-        } else if waiting as u64 >= write_threshold(written - oldest) {
-            poll_fn(|cx| {
-                let _: Poll<()> = wire.poll_flush(cx);
-                Poll::Ready(())
-            })
-            .await;
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        let wire = self.wire.as_mut().map_err(|_| Failed)?;
-        loop {
-            if wire.poll_flush(cx).is_ready() || wire.replies.unread() >= PIPELINE_FULL {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(wire.poll_read(cx));
-        }
-    }
-
     /// Waits for the reply to the oldest request in flight, which it removes.
-    #[inline]
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Failed>> {
         let wire = self.wire.as_mut().map_err(|_| Failed)?;
         let awaited = Awaited::reply_to::<F>(self.in_flight.front().copied());
@@ -328,7 +308,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ///
     /// A server may reply before it has read the whole request. If the rest were not sent, the server
     /// would read the next request as a part of this one.
-    #[inline]
     fn poll_exchanged(
         &mut self,
         cx: &mut Context<'_>,
@@ -349,11 +328,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Queues a request, which is then in flight. Returns its position.
-    #[inline]
     pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<u64> {
         let Ok(wire) = &mut self.wire else {
             return Err(self.fail(None));
         };
+        if wire.unsent() == 0 {
+            // A flush that was dropped has no deadline any more: something else has sent its requests.
+            self.flush_timer.end();
+        }
         let start = wire.push(&mut self.framing.inner, encode)?;
         self.in_flight.push_back(start);
         Ok(start)
@@ -390,7 +372,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         &mut self,
         poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Failed>>,
     ) -> Result<Incoming, Failed> {
-        let mut exchange = Exchange {
+        let mut exchange = CloseUnlessOver {
             connection: self,
             is_over: false,
         };
@@ -400,28 +382,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         exchanged
     }
 
-    /// Closes the connection if a message has arrived while no request is in flight, or if the server
-    /// has closed the connection. Never waits.
-    pub(super) async fn ensure_idle(&mut self) -> Result<()> {
-        let idle = poll_fn(|cx| {
-            let wire = self.wire.as_mut().map_err(|_| Failed)?;
-            match wire.poll_receive(cx, &mut self.framing, Awaited::NOTHING) {
-                Poll::Ready(received) => Poll::Ready(received.map(drop)),
-                Poll::Pending => Poll::Ready(Ok(())),
-            }
-        });
-        idle.await.map_err(|Failed| self.fail(None))
-    }
-
     /// Returns the place of the message, or the error of the request.
-    #[inline]
     pub(super) fn message_in(&self, incoming: Incoming) -> Result<Range<usize>> {
         incoming.into_range(&self.peer, self.options.max_frame_len)
     }
 
     /// Decodes the message at `range`. Returns it with the peer, and with whether the replies are out of
     /// step, because the message borrows all of `self`.
-    #[inline]
     pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(
         &'a mut self,
         range: Range<usize>,
@@ -429,10 +396,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.scratch.clear();
         self.scratch.shrink_to(LARGEST_SCRATCH);
         // A closed connection has no messages.
-        let message = self
-            .wire
-            .as_ref()
-            .map_or(&[][..], |it| it.replies.message(range));
+        let message = self.wire.as_ref().map_or(&[][..], |it| it.message(range));
         match read(message, &mut self.scratch, &mut self.framing.inner) {
             Ok(message) => Ok((message, &self.peer, &mut self.is_out_of_step)),
             Err(source) => Err(Error::decode(&self.peer, source)),
@@ -443,7 +407,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 impl<F, S> Connection<F, S> {
     /// Closes the connection if a pipeline was dropped or forgotten with requests in flight, or if the
     /// last reply was not that of its operation.
-    #[inline]
     pub(super) fn close_if_left(&mut self) {
         if !self.in_flight.is_empty() {
             self.in_flight.clear();
@@ -457,7 +420,6 @@ impl<F, S> Connection<F, S> {
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
     /// send any more.
-    #[inline]
     pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
         let open = self.check_open();
@@ -465,11 +427,10 @@ impl<F, S> Connection<F, S> {
     }
 
     /// Returns an error if the connection is closed, or cannot send any more.
-    #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         let fault = match &self.wire {
             Ok(wire) => wire.stop_reason(),
-            Err(dead) => Some(&dead.fault),
+            Err(failure) => Some(&failure.fault),
         };
         fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
     }
@@ -481,15 +442,7 @@ impl<F, S> Connection<F, S> {
 
     /// Returns `true` if the connection is open and a request was made.
     fn is_used(&self) -> bool {
-        self.wire.as_ref().is_ok_and(|it| it.requests.end() > 0)
-    }
-
-    /// Returns `true` if a reply must be received before another request can be queued.
-    pub(super) fn is_full(&self) -> bool {
-        let in_flight = self.in_flight.len();
-        let is_waiting = |wire: &Wire<S>| wire.requests.waiting() >= PIPELINE_FULL;
-        in_flight >= self.options.max_in_flight
-            || in_flight > 0 && self.wire.as_ref().is_ok_and(is_waiting)
+        self.wire.as_ref().is_ok_and(|it| it.written() > 0)
     }
 
     /// Closes the connection, unless it is closed already, for `reason` if it has not failed. Frees its
@@ -497,7 +450,7 @@ impl<F, S> Connection<F, S> {
     #[cold]
     pub(super) fn close(&mut self, reason: Fault) {
         if let Ok(wire) = &mut self.wire {
-            self.wire = Err(wire.dead(reason));
+            self.wire = Err(wire.take_failure(reason));
         }
     }
 
@@ -505,23 +458,23 @@ impl<F, S> Connection<F, S> {
     /// wait without a request.
     #[cold]
     pub(super) fn fail(&mut self, start: Option<u64>) -> Error {
-        let dead = match &mut self.wire {
-            Ok(wire) => wire.dead(Fault::Closed),
-            Err(dead) => return dead.error_of(start, &self.peer),
+        let failure = match &mut self.wire {
+            Ok(wire) => wire.take_failure(Fault::Closed),
+            Err(failure) => return failure.error_of(start, &self.peer),
         };
-        let error = dead.error_of(start, &self.peer);
-        self.wire = Err(dead);
+        let error = failure.error_of(start, &self.peer);
+        self.wire = Err(failure);
         error
     }
 }
 
 /// An exchange. Dropping it before it is over closes the connection.
-struct Exchange<'a, F, S> {
+struct CloseUnlessOver<'a, F, S> {
     connection: &'a mut Connection<F, S>,
     is_over: bool,
 }
 
-impl<F, S> Drop for Exchange<'_, F, S> {
+impl<F, S> Drop for CloseUnlessOver<'_, F, S> {
     fn drop(&mut self) {
         if !self.is_over {
             let reason = "an earlier exchange was not awaited to its end";

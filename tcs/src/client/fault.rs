@@ -1,4 +1,17 @@
 //! Why a connection has failed, and the error of each of its requests.
+//!
+//! | fault | set by | sent, no reply | not sent, in flight | later |
+//! |---|---|---|---|---|
+//! | `Ended` | `Wire::next_incoming`: a final rejection | `Rejected` | `Rejected` | `Broken` |
+//! | `Closed` | `Wire::fail_ended`: the end of the input | `Closed` | `Closed` | `Closed` |
+//! | `Read` | `Replies::poll_read` | `Io` | `Closed` | `Closed` |
+//! | `Write` | `Wire::poll_flush` | `Io` | `Closed` | `Closed` |
+//! | `Frame` | `Wire::next_incoming`: no frame | `Reply` | `Reply` | `Broken` |
+//! | `TimedOut` | `Connection::in_time`, `Driver::poll_ticks` | `TimedOut` | `TimedOut` | `Broken` |
+//! | `Broken` | whoever closes the connection at this end | `Broken` | `Broken` | `Broken` |
+//!
+//! After a final rejection, the server has executed no request without a reply. Otherwise, whether a
+//! request that was sent was executed is unknown, and one that was not sent was not.
 
 use std::{io, time::Duration};
 
@@ -23,15 +36,15 @@ pub(super) enum Fault {
     Broken(&'static str),
 }
 
-/// A failed connection.
+/// The failure of a connection, from which each of its requests gets an error.
 #[derive(Debug)]
-pub(super) struct Dead {
+pub(super) struct Failure {
     pub(super) fault: Fault,
     /// The number of bytes of requests that were sent before it failed.
     pub(super) sent: u64,
 }
 
-impl Dead {
+impl Failure {
     /// Returns the error of the request that begins at `start` and was in flight, or of a wait
     /// without a request.
     #[cold]

@@ -7,6 +7,11 @@ use crate::{
     limit::{check_max_frame_len, check_zero},
 };
 
+/// The longest wait, a year: adding it to the clock does not overflow.
+pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
+/// The default of `max_frame_len`: 8 MiB.
+pub(super) const DEFAULT_MAX_FRAME_LEN: usize = 8 << 20;
+
 /// How a client connects and how long it waits.
 ///
 /// # Examples
@@ -39,7 +44,7 @@ impl Default for ConnectOptions {
         Self {
             connect_timeout: Some(Duration::from_secs(5)),
             reply_timeout: Some(Duration::from_secs(30)),
-            max_frame_len: 8 << 20,
+            max_frame_len: DEFAULT_MAX_FRAME_LEN,
             max_in_flight: 1_024,
         }
     }
@@ -61,11 +66,13 @@ impl ConnectOptions {
         self
     }
 
-    /// Limits how long an exchange may take, from the first byte sent to the last byte received.
+    /// Limits each wait for a message, and each wait until requests are sent. An exchange is one such
+    /// wait, from its request to its whole reply.
     ///
     /// When the limit passes, the connection is closed, so that the reply never reaches another caller.
-    /// A [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits forever.
-    /// Connecting returns an error for zero. Default: 30 s.
+    /// A [`Channel`](crate::Channel) goes on, unless nothing at all has arrived. `None` waits forever,
+    /// and needs no tokio runtime with a clock (`enable_time`). Connecting returns an error for zero.
+    /// Default: 30 s.
     pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.reply_timeout = limit.into();
         self

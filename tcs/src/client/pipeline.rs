@@ -1,13 +1,22 @@
 //! A connection with many requests in flight.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    task::{Context, Poll, ready},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use super::connection::Connection;
+use super::{
+    batching::{PIPELINE_FULL, write_threshold},
+    connection::Connection,
+    wire::{Awaited, Failed, Wire},
+};
 use crate::{
     Error, Result,
     framing::Framing,
@@ -144,7 +153,9 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             connection.ensure_idle().await?;
         }
         if connection.is_full() {
-            return Err(Error::full(connection.options.max_in_flight));
+            let limit = connection.options.max_in_flight;
+            let is_limit = connection.in_flight.len() >= limit;
+            return Err(Error::full(is_limit.then_some(limit)));
         }
         connection.queue_request(|out| P::encode(request, out))?;
         connection.flush_early().await;
@@ -206,6 +217,69 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         self.connection.is_full()
     }
 }
+
+/// What a pipeline does with its connection, which has all state.
+impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    /// Closes the connection if a message has arrived while no request is in flight, or if the server
+    /// has closed the connection. Never waits.
+    async fn ensure_idle(&mut self) -> Result<()> {
+        let idle = poll_fn(|cx| {
+            let wire = self.wire.as_mut().map_err(|_| Failed)?;
+            match wire.poll_receive(cx, &mut self.framing, Awaited::NOTHING) {
+                Poll::Ready(received) => Poll::Ready(received.map(drop)),
+                Poll::Pending => Poll::Ready(Ok(())),
+            }
+        });
+        idle.await.map_err(|Failed| self.fail(None))
+    }
+
+    /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
+    /// sent any more.
+    async fn flush(&mut self) {
+        // Each request gets its own error when its reply is received.
+        let flushed = self.in_time(|it| &mut it.flush_timer, Self::poll_flush);
+        let _: Result<(), Failed> = flushed.await;
+    }
+
+    /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
+    /// of them are queued.
+    async fn flush_early(&mut self) {
+        let Ok(wire) = &mut self.wire else {
+            return;
+        };
+        let (written, waiting) = (wire.written(), wire.unsent());
+        let oldest = self.in_flight.front().unwrap_or(&written);
+        if waiting >= PIPELINE_FULL {
+            self.flush().await;
+        } else if waiting as u64 >= write_threshold(written - oldest) {
+            poll_fn(|cx| {
+                let _: Poll<()> = wire.poll_flush(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let wire = self.wire.as_mut().map_err(|_| Failed)?;
+        loop {
+            if wire.poll_flush(cx).is_ready() || wire.unread() >= PIPELINE_FULL {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(wire.poll_read(cx));
+        }
+    }
+
+    /// Returns `true` if a reply must be received before another request can be queued.
+    fn is_full(&self) -> bool {
+        let in_flight = self.in_flight.len();
+        let is_waiting = |wire: &Wire<S>| wire.unsent() >= PIPELINE_FULL;
+        // With nothing in flight, `receive` returns at once, so the caller could only try again.
+        in_flight >= self.options.max_in_flight
+            || in_flight > 0 && self.wire.as_ref().is_ok_and(is_waiting)
+    }
+}
+
 impl<P: Contract, S> Drop for Pipeline<'_, P, S> {
     fn drop(&mut self) {
         self.connection.close_if_left();

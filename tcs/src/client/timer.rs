@@ -11,8 +11,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until},
 };
 
-/// The longest wait, a year: adding it to the clock does not overflow.
-pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
+use super::options::LONGEST;
 
 /// A timer for many waits, one after the other, most of which end before their deadline.
 ///

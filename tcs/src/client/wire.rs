@@ -15,13 +15,14 @@
 //! - A message answers a request only if a byte of the request was sent before the first byte of the
 //!   message was read. Any other message fails the connection, so a stale reply reaches nobody.
 //! - A request is certainly not executed if its position is not below the number of bytes that were
-//!   sent when the connection failed ([`Dead::error_of`]). Otherwise, that is unknown.
+//!   sent when the connection failed ([`Failure::error_of`]). Otherwise, that is unknown.
 //! - A failed half does not hide what the other one has: messages that have arrived are delivered
 //!   first, then the connection fails.
 
 use std::{
     io,
     mem::{replace, swap},
+    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -29,7 +30,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    fault::{Dead, Fault, io_error},
+    fault::{Failure, Fault, io_error},
     replies::{Incoming, Replies},
 };
 use crate::{
@@ -52,9 +53,9 @@ pub(super) struct Wire<S> {
     stream: S,
     max_frame_len: usize,
     /// The requests that wait to be sent.
-    pub(super) requests: RequestQueue,
+    requests: RequestQueue,
     sending: Sending,
-    pub(super) replies: Replies,
+    replies: Replies,
     /// Why the connection failed. Set before a method returns [`Failed`].
     fault: Option<Fault>,
 }
@@ -69,10 +70,10 @@ enum Sending {
     /// looks for them this many times.
     Failed(Fault, u32),
     /// Sending has taken too long.
-    Stopped(Fault),
+    TimedOut(Fault),
 }
 
-/// The connection has failed. [`Wire::dead`] returns the reason.
+/// The connection has failed. [`Wire::take_failure`] returns the reason.
 ///
 /// It is zero-sized: results with the reason in them would cost each reply 50 to 80 instructions.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +116,6 @@ impl<S> Wire<S> {
     }
 
     /// Queues a request. Returns its position.
-    #[inline]
     pub(super) fn push<F: Framing>(
         &mut self,
         framing: &mut F,
@@ -128,18 +128,61 @@ impl<S> Wire<S> {
         Ok(start)
     }
 
+    /// Takes the requests of `queue`, if all requests before them are sent.
+    pub(super) fn take_requests(&mut self, queue: &mut RequestQueue) {
+        if self.unsent() == 0 && queue.waiting() > 0 {
+            swap(&mut self.requests.buffer, &mut queue.buffer);
+            self.requests.start = queue.start;
+            queue.start = self.written();
+        }
+    }
+
+    /// Returns the number of bytes of requests that were sent.
+    pub(super) const fn sent(&self) -> u64 {
+        self.requests.start
+    }
+
+    /// Returns the number of bytes of requests that wait to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.requests.waiting()
+    }
+
+    /// Returns the number of bytes of all requests, sent or not.
+    pub(super) fn written(&self) -> u64 {
+        self.requests.end()
+    }
+
+    /// Returns the message at `range`.
+    pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
+        self.replies.message(range)
+    }
+
+    /// Returns the number of received bytes that were not consumed.
+    pub(super) fn unread(&self) -> usize {
+        self.replies.unread()
+    }
+
+    /// Returns `true` if the received bytes were searched to their end.
+    pub(super) const fn is_drained(&self) -> bool {
+        self.replies.is_drained()
+    }
+
+    /// Returns `true` if nothing more arrives and all messages were taken.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_drained() && self.replies.have_ended()
+    }
+
     /// Ends sending, because it has taken too long. What has arrived can still be received.
     #[cold]
     pub(super) fn stop_sending(&mut self, timed_out: Fault) {
         self.requests.clear();
-        self.sending = Sending::Stopped(timed_out);
+        self.sending = Sending::TimedOut(timed_out);
     }
 
     /// Returns why sending was [stopped](Self::stop_sending), if it was.
-    #[inline]
     pub(super) const fn stop_reason(&self) -> Option<&Fault> {
         match &self.sending {
-            Sending::Stopped(fault) => Some(fault),
+            Sending::TimedOut(fault) => Some(fault),
             Sending::Open | Sending::Closing | Sending::Failed(..) => None,
         }
     }
@@ -149,7 +192,7 @@ impl<S> Wire<S> {
     /// With a framing of one exchange, the end of the input is a message, though an empty one.
     pub(super) fn has_ended_unasked(&self, incoming: &Incoming) -> bool {
         let is_empty = matches!(incoming, Incoming::Message(range) if range.is_empty());
-        is_empty && self.replies.have_ended() && self.requests.start() == 0
+        is_empty && self.replies.have_ended() && self.sent() == 0
     }
 
     /// Sets the reason of a failure.
@@ -166,20 +209,20 @@ impl<S> Wire<S> {
             Sending::Open | Sending::Closing => self.replies.take_fault(),
             // If the server closes the connection while requests are sent, both directions can fail.
             // Report the error of sending.
-            Sending::Failed(fault, _) | Sending::Stopped(fault) => Some(fault),
+            Sending::Failed(fault, _) | Sending::TimedOut(fault) => Some(fault),
         };
         self.fail(fault.unwrap_or(Fault::Closed))
     }
 
     /// Returns why the connection failed. If it did not, `reason` is why it is closed.
     #[cold]
-    pub(super) fn dead(&mut self, reason: Fault) -> Dead {
+    pub(super) fn take_failure(&mut self, reason: Fault) -> Failure {
         let fault = match (self.fault.take(), replace(&mut self.sending, Sending::Open)) {
-            (Some(fault), _) | (None, Sending::Stopped(fault)) => fault,
+            (Some(fault), _) | (None, Sending::TimedOut(fault)) => fault,
             _ => reason,
         };
-        let sent = self.requests.start();
-        Dead { fault, sent }
+        let sent = self.sent();
+        Failure { fault, sent }
     }
 
     /// Takes the next message or rejection from the received bytes, if one is complete. Does no I/O.
@@ -241,9 +284,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Reads once. Stays pending after the end of the input.
-    #[inline]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let sent = self.requests.start();
+        let sent = self.sent();
         self.replies.poll_read(cx, &mut self.stream, sent)
     }
 
@@ -254,9 +296,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Sends the queued requests. Ready when all are sent, or if sending has ended.
-    #[inline]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(self.sending, Sending::Failed(..) | Sending::Stopped(_)) {
+        if matches!(self.sending, Sending::Failed(..) | Sending::TimedOut(_)) {
             return Poll::Ready(());
         }
         if let Err(error) = ready!(self.requests.poll_send(cx, &mut self.stream)) {
@@ -271,7 +312,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Fails the connection if sending has ended and nothing arrives. Before, lets the runtime look a few
     /// times whether something has arrived.
-    #[inline]
     pub(super) fn poll_unsendable(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
         match &mut self.sending {
             Sending::Open | Sending::Closing => Poll::Pending,
@@ -280,7 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 wake_after_others(cx);
                 Poll::Pending
             }
-            Sending::Failed(..) | Sending::Stopped(_) => Poll::Ready(self.fail_ended()),
+            Sending::Failed(..) | Sending::TimedOut(_) => Poll::Ready(self.fail_ended()),
         }
     }
 }
@@ -292,8 +332,8 @@ impl<E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>> EncodeRequest for E 
 
 /// Encoded requests that wait, and their positions in the bytes of all requests of the connection.
 ///
-/// They wait in the queue of a [`Wire`] to be sent. The callers of a channel share
-/// another one, whose requests the wire takes when it has sent its own.
+/// They wait in the queue of a [`Wire`] to be sent. The callers of a channel share another one, whose
+/// requests the wire takes when it has sent its own.
 #[derive(Debug)]
 pub(super) struct RequestQueue {
     buffer: WriteBuffer,
@@ -331,14 +371,6 @@ impl RequestQueue {
         Ok(position)
     }
 
-    /// Takes all requests from `queue`. Nothing may wait here.
-    #[inline]
-    pub(super) fn take(&mut self, queue: &mut Self) {
-        swap(&mut self.buffer, &mut queue.buffer);
-        self.start = queue.start;
-        queue.start = self.end();
-    }
-
     /// Sends the requests.
     #[inline]
     pub(super) fn poll_send<S: AsyncWrite + Unpin>(
@@ -363,15 +395,9 @@ impl RequestQueue {
         self.buffer.give_back();
     }
 
-    /// Returns the position of the first byte that waits.
-    #[inline]
-    pub(super) const fn start(&self) -> u64 {
-        self.start
-    }
-
     /// Returns the position of the next request: the number of bytes of all requests so far.
     #[inline]
-    pub(super) fn end(&self) -> u64 {
+    fn end(&self) -> u64 {
         self.start + self.waiting() as u64
     }
 

@@ -214,6 +214,11 @@ async fn server_that_does_not_read_is_sent_no_more_than_fits() {
     let error = within(pipeline.send("x")).await.expect_err("full");
     assert_eq!(error.kind(), ErrorKind::Full);
     assert_eq!(
+        error.to_string(),
+        "the pipeline is full (64 KiB of requests wait to be sent): receive a reply before the next \
+         request"
+    );
+    assert_eq!(
         receive(&mut pipeline).await.expect("a reply").len(),
         100_000
     );

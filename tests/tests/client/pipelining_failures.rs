@@ -15,7 +15,10 @@ use tcs_tests::{
     script::{closes, expects, play, receives, sends},
     within,
 };
-use tokio::io::DuplexStream;
+use tokio::{
+    io::DuplexStream,
+    time::{Instant, timeout},
+};
 
 #[tokio::test]
 async fn final_rejection_leaves_all_that_is_open_unexecuted() {
@@ -141,7 +144,7 @@ async fn reply_timeout_ends_all_that_is_open() {
     let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", &"x".repeat(80), "four"]).await;
-    let before = tokio::time::Instant::now();
+    let before = Instant::now();
     within(pipeline.flush()).await;
     assert_eq!(before.elapsed(), Duration::from_secs(3));
     hears(&mut peer, "one").await;
@@ -231,11 +234,11 @@ async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
     for reply in [Some("1"), None] {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let impatient = async {
             loop {
                 let receive = pipeline.receive();
-                if let Ok(reply) = tokio::time::timeout(Duration::from_secs(2), receive).await {
+                if let Ok(reply) = timeout(Duration::from_secs(2), receive).await {
                     break reply.map(|reply| reply.map(str::to_owned));
                 }
                 if let Some(reply) = reply {
@@ -259,18 +262,26 @@ async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn reply_timeout_goes_on_while_a_flush_is_dropped_and_repeated() {
-    let (near, _far) = tokio::io::duplex(64);
+    let (near, far) = tokio::io::duplex(64);
+    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
     let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
     let mut pipeline = connection.pipeline::<Prefixed>();
-    send(&mut pipeline, &[&"x".repeat(80)]).await;
-    let began = tokio::time::Instant::now();
-    let impatient = async {
-        while tokio::time::timeout(Duration::from_secs(2), pipeline.flush())
-            .await
-            .is_err()
-        {}
+    let large = "x".repeat(80);
+    send(&mut pipeline, &[&large]).await;
+    let two_seconds = Duration::from_secs(2);
+    let dropped = timeout(two_seconds, pipeline.flush()).await;
+    dropped.expect_err("nobody reads");
+    // The timeout ends once `receive` has sent the request, and the next flush has all its time.
+    let server = async {
+        hears(&mut peer, &large).await;
+        peer.send(frame(b"1")).await;
     };
+    let (received, ()) = tokio::join!(receive(&mut pipeline), server);
+    assert_eq!(received.expect("a reply"), "1");
+    send(&mut pipeline, &[&large]).await;
+    let began = Instant::now();
+    let impatient = async { while timeout(two_seconds, pipeline.flush()).await.is_err() {} };
     within(impatient).await;
     assert_eq!(began.elapsed(), Duration::from_secs(3));
 }

@@ -25,7 +25,7 @@ struct Call<'s, F: Framing, E> {
 /// The progress of a call.
 #[derive(Debug)]
 enum Progress<E> {
-    /// The request is not encoded: there was no room.
+    /// The request is not encoded yet.
     New(E),
     /// The request was queued in this poll, with this slot. So there is no reply yet.
     Queued(usize),
@@ -35,9 +35,15 @@ enum Progress<E> {
 }
 
 impl<F: Framing> Shared<F> {
-    /// Sends a request and returns its reply.
-    #[inline]
-    pub(super) async fn round_trip(&self, encode: impl EncodeRequest) -> Result<Reply> {
+    /// Sends a request and returns its reply. Returns an error if a greeting is still to come.
+    pub(super) async fn round_trip(
+        &self,
+        has_greeting: bool,
+        encode: impl EncodeRequest,
+    ) -> Result<Reply> {
+        if has_greeting && !self.is_greeted {
+            return Err(Error::not_greeted());
+        }
         let mut call = Call {
             shared: self,
             progress: Progress::New(encode),
@@ -51,6 +57,23 @@ impl<F: Framing> Shared<F> {
             }
         }
         poll_fn(|cx| call.poll_reply(cx)).await
+    }
+
+    /// Removes the caller of a call.
+    #[cold]
+    fn abandon(&self, slot: usize) {
+        let mut state = self.lock();
+        let waker = state.slots.abandon(slot);
+        self.unlock_and_offer_room(state);
+        // A waker is foreign code, which must not run while the state is locked.
+        drop(waker);
+    }
+
+    /// Returns the error of a call that is late.
+    #[cold]
+    fn timed_out(&self) -> Error {
+        let limit = self.options.reply_timeout.unwrap_or_default();
+        Error::reply_timed_out(&self.peer, limit)
     }
 }
 
@@ -76,8 +99,8 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
         let waker = waker.clone();
         let mut guard = shared.lock();
         let state = &mut *guard;
-        if let Lifecycle::Dead(dead) = &state.lifecycle {
-            return Err(dead.fault.later_error(&shared.peer));
+        if let Lifecycle::Failed(failure) = &state.lifecycle {
+            return Err(failure.fault.later_error(&shared.peer));
         }
         if state.has_room(&shared.options)
             && let Progress::New(encode) = replace(&mut self.progress, Progress::Over)
@@ -99,7 +122,7 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
                 let mut state = shared.lock();
                 if let Some(result) = state.slots.collect(slot, || shared.timed_out()) {
                     self.progress = Progress::Over;
-                    shared.unlock(state);
+                    shared.unlock_and_offer_room(state);
                     return Poll::Ready(result);
                 }
                 drop(state);

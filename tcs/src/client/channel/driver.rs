@@ -26,35 +26,12 @@ use crate::{Error, framing::Framing};
 pub(super) struct Driver<F: Framing, S> {
     shared: Arc<Shared<F>>,
     wire: Wire<S>,
-    phase: Phase,
+    /// Whether callers got replies in the last turn. They run first, then their requests are taken.
+    has_yielded: bool,
     /// The callers to be woken once the state is unlocked.
     wakers: Vec<Waker>,
     /// Ends calls that are late. It runs while slots are in use, so that a call reads no clock.
     ticker: Option<Ticker>,
-}
-
-/// What the driver does next. Each turn of [`Driver::poll`] does one phase, and sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Nothing is left of what was read. It reads, and hands out what arrives. If callers got replies,
-    /// `Take` is next. Otherwise it takes the queued requests, and waits if nothing has arrived.
-    Read,
-    /// Replies are left. It hands them out. If callers got some, `Take` is next, otherwise `Read`.
-    HandOut,
-    /// Callers that got replies have run. It takes their requests before it hands out more. `HandOut`
-    /// or `Read` is next.
-    Take,
-}
-
-impl Phase {
-    /// Returns the phase in which what is left of the last read comes first.
-    const fn after<S>(wire: &Wire<S>) -> Self {
-        if wire.replies.is_drained() {
-            Self::Read
-        } else {
-            Self::HandOut
-        }
-    }
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
@@ -62,8 +39,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         let ticker = shared.options.reply_timeout.map(Ticker::new);
         Self {
             shared,
-            phase: Phase::after(&wire),
             wire,
+            has_yielded: false,
             wakers: Vec::new(),
             ticker,
         }
@@ -83,22 +60,21 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         loop {
             // Read before sending: a message that is already there must not pass for a reply. Only what a
             // full buffer leaves in the socket can.
-            if self.wire.replies.is_drained() {
+            if self.wire.is_drained() {
                 let _: Poll<()> = self.wire.poll_read(cx);
             }
-            let has_arrived = !self.wire.replies.is_drained();
-            let was_sending = self.wire.requests.waiting() > 0;
-            match self.serve_callers(cx) {
-                Ok(next) => self.phase = next,
-                Err(Failed) => return Poll::Ready(Failed),
+            let has_arrived = !self.wire.is_drained();
+            let was_sending = self.wire.unsent() > 0;
+            if let Err(Failed) = self.serve_callers(cx) {
+                return Poll::Ready(Failed);
             }
             wake(&mut self.wakers);
-            if self.phase == Phase::Take {
+            if self.has_yielded {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             // If sending has failed, the server may have said why before it closed. So reading goes on.
-            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.requests.waiting() == 0;
+            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.unsent() == 0;
             // Requests that were queued while others were sent could not be taken before.
             let can_take = was_sending && is_sent;
             if !has_arrived && !can_take {
@@ -107,8 +83,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         }
     }
 
-    /// Does the part of the phase that needs the lock. Returns the next phase.
-    fn serve_callers(&mut self, cx: &Context<'_>) -> Result<Phase, Failed> {
+    /// Does the part of a turn that needs the lock: hands out replies, or takes requests.
+    fn serve_callers(&mut self, cx: &Context<'_>) -> Result<(), Failed> {
         let Self { shared, wire, .. } = self;
         // Declared before the guard, so that it is dropped without the lock.
         let mut waker = Some(cx.waker().clone());
@@ -117,36 +93,30 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         if let Some(reason) = state.end_reason() {
             return Err(wire.fail(Fault::Broken(reason)));
         }
-        if self.phase != Phase::Take && !wire.replies.is_drained() {
+        if !self.has_yielded && !wire.is_drained() {
             hand_out(shared, state, wire, &mut self.wakers)?;
         }
-        if wire.replies.is_drained() && wire.replies.have_ended() {
+        if wire.has_ended() {
             return Err(wire.fail_ended());
         }
-        let next = match self.phase {
-            // Callers that just got replies often ask again at once. Let them run, so that their
-            // requests join this write.
-            Phase::Read | Phase::HandOut if state.slots.settled() > 0 => Phase::Take,
-            Phase::HandOut => Phase::after(wire),
-            Phase::Read | Phase::Take => {
-                if wire.requests.waiting() == 0 && state.queue.waiting() > 0 {
-                    wire.requests.take(&mut state.queue);
-                }
-                Phase::after(wire)
-            }
-        };
+        // Callers that just got replies often ask again at once. Let them run, so that their requests
+        // join this write. One turn is enough: a caller that is not polled must not delay the others.
+        self.has_yielded = !self.wakers.is_empty();
+        if !self.has_yielded {
+            wire.take_requests(&mut state.queue);
+        }
         // Also while it sends: the server may never read again, and then calls need the timer, and
         // the last handle the end.
-        let listens = next != Phase::Take;
+        let listens = !self.has_yielded;
         let former = replace(&mut state.driver, waker.take_if(|_| listens));
         if let Some(ticker) = &mut self.ticker
             && state.slots.len() > 0
         {
             ticker.start();
         }
-        shared.unlock(guard);
+        shared.unlock_and_offer_room(guard);
         drop(former);
-        Ok(next)
+        Ok(())
     }
 
     /// Ends calls that are late.
@@ -171,7 +141,6 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
 }
 
 /// Settles calls with what has arrived, for a quarter of the bytes in flight at a time.
-#[inline]
 fn hand_out<F: Framing, S>(
     shared: &Shared<F>,
     state: &mut State<F>,
@@ -180,7 +149,7 @@ fn hand_out<F: Framing, S>(
 ) -> Result<(), Failed> {
     let (peer, limit) = (&shared.peer, shared.options.max_frame_len);
     state.slots.note_arrival();
-    let sent = wire.requests.start();
+    let sent = wire.sent();
     let mut oldest = state.slots.oldest_start();
     let begin = oldest.unwrap_or(sent);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
@@ -189,7 +158,7 @@ fn hand_out<F: Framing, S>(
     {
         match incoming.into_range(peer, limit) {
             Ok(message) => {
-                let reply = wire.replies.message(message);
+                let reply = wire.message(message);
                 let no_memory = || Error::too_large(peer, reply.len(), limit);
                 state.slots.reply(reply, wakers, no_memory);
             }
@@ -215,17 +184,17 @@ impl<F: Framing, S> Drop for Driver<F, S> {
     /// Tells all callers that the connection has failed, also if the runtime ends before it.
     fn drop(&mut self) {
         let Self { shared, wire, .. } = self;
-        let dead = wire.dead(Fault::Broken("the task that serves it was ended"));
+        let failure = wire.take_failure(Fault::Broken("the task that serves it was ended"));
         let mut state = shared.lock();
         while let Some(start) = state.slots.oldest_start() {
-            let error = dead.error_of(Some(start), &shared.peer);
+            let error = failure.error_of(Some(start), &shared.peer);
             state.slots.fail(error, &mut self.wakers);
         }
         state.queue.clear();
-        state.lifecycle = Lifecycle::Dead(dead);
+        state.lifecycle = Lifecycle::Failed(failure);
         drop(state);
         wake(&mut self.wakers);
-        // The caller that has the turn passes it on, so that each of them finds the connection dead.
+        // The caller that has the turn passes it on, so that each of them finds that it has failed.
         self.shared.room.notify_one();
     }
 }

@@ -7,6 +7,8 @@
 //! 3. The call takes the reply out of its slot, leaves a spare buffer there, and decodes without the lock
 //!    ([`slots`]).
 
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -133,8 +135,7 @@ impl<F: Framing> Channel<F> {
     where
         P: CallOwned<Framing = F>,
     {
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.greeted::<P>()?.round_trip(request).await?;
+        let reply = self.reply_to::<P>(request).await?;
         let frame = Frame::new(reply.bytes());
         P::decode_owned(frame).map_err(|source| Error::decode(self.peer(), source))
     }
@@ -172,8 +173,7 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.greeted::<P>()?.round_trip(request).await?;
+        let reply = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
         self.decode::<P::Format, _>(&reply, &mut scratch)
             .map(process)
@@ -192,12 +192,17 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let request = |out: &mut Writer<'_>| P::encode(request, out);
-        let reply = self.greeted::<P>()?.round_trip(request).await?;
+        let reply = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        self.decode::<P::Format, _>(&reply, &mut scratch)
-            .and_then(|reply| process(reply).ok_or_else(|| Error::wrong_operation(self.peer())))
-            .inspect_err(|_| self.handle.0.end(Lifecycle::OutOfStep))
+        let processed = catch_unwind(AssertUnwindSafe(|| {
+            self.decode::<P::Format, _>(&reply, &mut scratch)
+                .and_then(|reply| process(reply).ok_or_else(|| Error::wrong_operation(self.peer())))
+        }));
+        // Also after a panic: nobody knows of which operation that reply was.
+        if !matches!(processed, Ok(Ok(_))) {
+            self.handle.0.end(Lifecycle::OutOfStep);
+        }
+        processed.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
@@ -213,11 +218,8 @@ impl<F: Framing> Channel<F> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        if P::HAS_GREETING && !self.handle.0.is_greeted {
-            return Err(Error::not_greeted());
-        }
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.handle.0.round_trip(request).await?;
+        let reply = self.handle.0.round_trip(P::HAS_GREETING, request).await?;
         let mut scratch = Vec::new();
         let decoded = self.decode::<P::Format, _>(&reply, &mut scratch)?;
         Ok(protocol.process_reply(self.peer(), decoded).await)
@@ -228,12 +230,15 @@ impl<F: Framing> Channel<F> {
         &self.handle.0.peer
     }
 
-    /// Returns what the callers share, or an error if the greeting of `P` was not received.
-    fn greeted<P: CallContract>(&self) -> Result<&Shared<F>> {
-        if P::HAS_GREETING && !self.handle.0.is_greeted {
-            return Err(Error::not_greeted());
-        }
-        Ok(&self.handle.0)
+    /// Sends a request of the protocol `P` and returns its reply.
+    ///
+    /// Not `async`: a future around that of `round_trip` would cost each call 20 instructions.
+    fn reply_to<P>(&self, request: P::Request<'_>) -> impl Future<Output = Result<Reply>>
+    where
+        P: CallContract<Framing = F>,
+    {
+        let request = move |out: &mut Writer<'_>| P::encode(request, out);
+        self.handle.0.round_trip(P::HAS_GREETING, request)
     }
 
     /// Decodes a reply, which may also borrow what its format writes to `scratch`.
@@ -260,7 +265,8 @@ where
     /// # Errors
     ///
     /// [`Broken`](crate::ErrorKind::Broken) or [`Closed`](crate::ErrorKind::Closed) after an earlier
-    /// failure, and [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime.
+    /// failure, and [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime. In a runtime
+    /// without a clock (`enable_time`), all calls return `Broken`, unless the reply timeout is `None`.
     pub fn into_channel(mut self) -> Result<Channel<F>> {
         const {
             assert!(
@@ -282,8 +288,8 @@ where
             options,
             ..
         } = self;
-        let wire = wire.map_err(|dead| dead.fault.later_error(&peer))?;
-        let written = wire.requests.end();
+        let wire = wire.map_err(|failure| failure.fault.later_error(&peer))?;
+        let written = wire.written();
         let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, written));
         let driver = Driver::new(Arc::clone(&shared), wire);
         tokio::spawn(driver.run());

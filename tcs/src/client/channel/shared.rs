@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::{
     super::{
         batching::CHANNEL_FULL,
-        fault::{Dead, OUT_OF_STEP},
+        fault::{Failure, OUT_OF_STEP},
         options::ConnectOptions,
         timer::ticks_in,
         wire::RequestQueue,
@@ -18,7 +18,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    Error, Peer,
+    Peer,
     framing::{ConnectionFraming, Framing},
 };
 
@@ -57,7 +57,7 @@ pub(super) enum Lifecycle {
     /// A reply was not that of the operation that was called. The connection ends at once.
     OutOfStep,
     /// The driver has ended.
-    Dead(Dead),
+    Failed(Failure),
 }
 
 impl<F: Framing> Shared<F> {
@@ -99,13 +99,11 @@ impl<F: Framing> Shared<F> {
     /// [`Encode`](crate::format::Encode). Wakers are foreign code, also when they are cloned or dropped.
     ///
     /// A panic in that code does no harm: the next request removes what is half written.
-    #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Unlocks the state, and wakes the driver if it waits for a request.
-    #[inline]
     pub(super) fn unlock_and_wake_driver(mut state: MutexGuard<'_, State<F>>) {
         let driver = state.driver.take();
         drop(state);
@@ -117,7 +115,7 @@ impl<F: Framing> Shared<F> {
     /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
-    pub(super) fn unlock(&self, state: MutexGuard<'_, State<F>>) {
+    pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, State<F>>) {
         let is_offer = self.is_waited_for() && state.has_room(&self.options);
         drop(state);
         if is_offer {
@@ -125,44 +123,25 @@ impl<F: Framing> Shared<F> {
         }
     }
 
-    /// Removes the caller of a call.
-    #[cold]
-    pub(super) fn abandon(&self, number: usize) {
-        let mut state = self.lock();
-        let waker = state.slots.abandon(number);
-        self.unlock(state);
-        drop(waker);
-    }
-
-    /// Returns the error of a call that is late.
-    #[cold]
-    pub(super) fn timed_out(&self) -> Error {
-        let limit = self.options.reply_timeout.unwrap_or_default();
-        Error::reply_timed_out(&self.peer, limit)
-    }
-
     /// Returns `true` if callers wait for room.
-    #[inline]
     pub(super) fn is_waited_for(&self) -> bool {
         self.turn.available_permits() == 0
     }
 }
 
 impl<F> State<F> {
-    #[inline]
     pub(super) fn has_room(&self, options: &ConnectOptions) -> bool {
         self.slots.len() < options.max_in_flight && self.queue.waiting() < CHANNEL_FULL
     }
 
     /// Returns why the driver must end, if the callers have ended the channel.
-    #[inline]
     pub(super) fn end_reason(&self) -> Option<&'static str> {
         match self.lifecycle {
             Lifecycle::Released if self.slots.oldest_start().is_none() => {
                 Some("all its handles are gone")
             }
             Lifecycle::OutOfStep => Some(OUT_OF_STEP),
-            Lifecycle::Open | Lifecycle::Released | Lifecycle::Dead(_) => None,
+            Lifecycle::Open | Lifecycle::Released | Lifecycle::Failed(_) => None,
         }
     }
 }
@@ -215,7 +194,7 @@ mod tests {
             Ok(())
         };
         {
-            let mut call = pin!(shared.round_trip(request));
+            let mut call = pin!(shared.round_trip(false, request));
             for number in 0..3 {
                 let waker = Waker::from(Arc::new(Waiter {
                     shared: Arc::clone(&shared),

@@ -6,6 +6,8 @@ use crate::Error;
 
 /// The number of no slot.
 const NONE: usize = usize::MAX;
+/// The most slots that are kept without ticks: they and their buffers take at most 260 KiB.
+const KEPT_WITHOUT_TICKS: usize = 64;
 /// The largest capacity that is kept. The buffer of a larger reply is freed with it.
 const LARGEST_SPARE: usize = 4 * 1024;
 
@@ -26,9 +28,7 @@ pub(super) struct Slots {
     newest: usize,
     /// The number of slots in use.
     used: usize,
-    /// The number of calls that are settled, but not collected.
-    settled: usize,
-    /// The number of ticks that a call may take.
+    /// The number of ticks that a call may take. Zero if there are none.
     limit: u32,
     /// The number of ticks so far.
     now: u32,
@@ -66,7 +66,7 @@ enum Stage {
 }
 
 impl Slots {
-    /// Creates a list of calls that may take `limit` ticks each.
+    /// Creates a list of calls that may take `limit` ticks each, or, with zero, any time.
     pub(super) const fn new(limit: u32) -> Self {
         Self {
             list: Vec::new(),
@@ -74,7 +74,6 @@ impl Slots {
             oldest: NONE,
             newest: NONE,
             used: 0,
-            settled: 0,
             limit,
             now: 0,
             arrived: 0,
@@ -85,17 +84,17 @@ impl Slots {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
-        let mut number = self.free;
-        match self.list.get_mut(number) {
-            Some(slot) => {
-                self.free = slot.next;
-                slot.stage = Stage::Open;
-                slot.waker = Some(waker);
-                slot.start = start;
-                slot.made = self.now;
-                slot.next = NONE;
-            }
-            None => number = self.add(start, waker),
+        if self.free == NONE {
+            self.add();
+        }
+        let number = self.free;
+        if let Some(slot) = self.list.get_mut(number) {
+            self.free = slot.next;
+            slot.stage = Stage::Open;
+            slot.waker = Some(waker);
+            slot.start = start;
+            slot.made = self.now;
+            slot.next = NONE;
         }
         self.used += 1;
         match self.list.get_mut(self.newest) {
@@ -106,17 +105,18 @@ impl Slots {
         number
     }
 
+    /// Adds a free slot.
     #[cold]
-    fn add(&mut self, start: u64, waker: Waker) -> usize {
+    fn add(&mut self) {
+        self.free = self.list.len();
         self.list.push(Slot {
-            stage: Stage::Open,
+            stage: Stage::Abandoned,
             result: Ok(Vec::new()),
-            waker: Some(waker),
-            start,
-            made: self.now,
+            waker: None,
+            start: 0,
+            made: 0,
             next: NONE,
         });
-        self.list.len() - 1
     }
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
@@ -131,7 +131,6 @@ impl Slots {
         match slot.stage {
             Stage::Settled => {
                 let result = mem::replace(&mut slot.result, Ok(Reply::take_spare()));
-                self.settled -= 1;
                 self.release(number);
                 Some(result.map(Reply))
             }
@@ -162,7 +161,6 @@ impl Slots {
         if slot.stage == Stage::Settled {
             // Dropped, because a large reply must not keep its memory in the slot.
             slot.result = Ok(Vec::new());
-            self.settled -= 1;
             self.release(number);
         } else {
             slot.stage = Stage::Abandoned;
@@ -217,7 +215,6 @@ impl Slots {
             self.release(number);
             return None;
         }
-        self.settled += 1;
         // Borrowed again, because the borrow checker extends the first borrow to all paths.
         let slot = self.list.get_mut(number)?;
         slot.stage = Stage::Settled;
@@ -234,7 +231,18 @@ impl Slots {
             slot.next = self.free;
             self.free = number;
             self.used -= 1;
+            if self.used == 0 && self.limit == 0 && self.list.len() > KEPT_WITHOUT_TICKS {
+                // No tick comes that would do it.
+                self.free_all();
+            }
         }
+    }
+
+    /// Frees the memory of a burst.
+    #[cold]
+    fn free_all(&mut self) {
+        self.list = Vec::new();
+        self.free = NONE;
     }
 
     /// Records that something has arrived.
@@ -265,8 +273,7 @@ impl Slots {
             number = slot.next;
         }
         if self.used == 0 {
-            self.list = Vec::new();
-            self.free = NONE;
+            self.free_all();
         }
         true
     }
@@ -274,11 +281,6 @@ impl Slots {
     /// Returns the number of slots in use.
     pub(super) const fn len(&self) -> usize {
         self.used
-    }
-
-    /// Returns the number of calls that are settled, but not collected.
-    pub(super) const fn settled(&self) -> usize {
-        self.settled
     }
 }
 
@@ -316,6 +318,10 @@ impl Drop for Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
     use crate::Peer;
 
@@ -351,7 +357,7 @@ mod tests {
         assert!(taken(&mut slots, second).is_none());
         reply(&mut slots, b"1", &mut wakers);
         reply(&mut slots, b"2", &mut wakers);
-        assert_eq!((wakers.len(), slots.len(), slots.settled()), (2, 2, 2));
+        assert_eq!((wakers.len(), slots.len()), (2, 2));
         assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
         let third = open(&mut slots, 2);
         assert_eq!(third, second);
@@ -359,12 +365,95 @@ mod tests {
         assert!(taken(&mut slots, third).is_none());
         reply(&mut slots, b"3", &mut wakers);
         assert_eq!(taken(&mut slots, third), Some(b"3".to_vec()));
-        assert_eq!((slots.len(), slots.settled()), (0, 0));
+        assert_eq!(slots.len(), 0);
         assert!(slots.tick(&mut wakers));
         assert_eq!(slots.list.capacity(), 0);
         let again = open(&mut slots, 3);
         reply(&mut slots, b"4", &mut wakers);
         assert_eq!(taken(&mut slots, again), Some(b"4".to_vec()));
+    }
+
+    #[test]
+    fn burst_leaves_no_memory_when_there_are_no_ticks() {
+        let mut slots = Slots::new(0);
+        let calls = [(); 65].map(|()| open(&mut slots, 0));
+        for _ in calls {
+            reply(&mut slots, b"1", &mut Vec::new());
+        }
+        for number in calls {
+            assert_eq!(taken(&mut slots, number), Some(b"1".to_vec()));
+        }
+        assert_eq!(slots.list.capacity(), 0);
+        let number = open(&mut slots, 0);
+        slots.abandon(number);
+        reply(&mut slots, b"2", &mut Vec::new());
+        assert_eq!((slots.len(), slots.list.len()), (0, 1));
+    }
+
+    /// What the model knows of a call.
+    #[derive(Clone, Debug)]
+    struct Known {
+        start: u64,
+        is_abandoned: bool,
+        result: Option<u8>,
+    }
+
+    proptest! {
+        /// The model has the calls in flight in a queue, and those that are settled in a map.
+        #[test]
+        fn slots_do_what_a_queue_does(steps in vec((0..5_u8, any::<u8>()), 0..200)) {
+            let mut slots = Slots::new(LIMIT);
+            let mut wakers = Vec::new();
+            let mut in_flight: VecDeque<(usize, Known)> = VecDeque::new();
+            let mut settled: Vec<(usize, Known)> = Vec::new();
+            for (start, (step, byte)) in (0..).zip(steps) {
+                let pick = |length: usize| (length > 0).then(|| usize::from(byte) % length);
+                match step {
+                    0 | 1 => {
+                        let number = open(&mut slots, start);
+                        let known = Known { start, is_abandoned: false, result: None };
+                        in_flight.push_back((number, known));
+                    }
+                    2 => {
+                        reply(&mut slots, &[byte], &mut wakers);
+                        if let Some((number, mut known)) = in_flight.pop_front()
+                            && !known.is_abandoned
+                        {
+                            known.result = Some(byte);
+                            settled.push((number, known));
+                        }
+                    }
+                    3 => {
+                        if let Some(at) = pick(settled.len()) {
+                            let (number, known) = settled.swap_remove(at);
+                            let taken = taken(&mut slots, number);
+                            prop_assert_eq!(taken, known.result.map(|byte| vec![byte]));
+                        }
+                    }
+                    _ if byte % 2 == 0 => {
+                        if let Some(at) = pick(settled.len()) {
+                            slots.abandon(settled.swap_remove(at).0);
+                        }
+                    }
+                    _ => {
+                        if let Some(at) = pick(in_flight.len())
+                            && !in_flight[at].1.is_abandoned
+                        {
+                            in_flight[at].1.is_abandoned = true;
+                            slots.abandon(in_flight[at].0);
+                        }
+                    }
+                }
+                prop_assert_eq!(slots.len(), in_flight.len() + settled.len());
+                let oldest = in_flight.front().map(|(_, known)| known.start);
+                prop_assert_eq!(slots.oldest_start(), oldest);
+                for (number, known) in &in_flight {
+                    if !known.is_abandoned {
+                        prop_assert!(taken(&mut slots, *number).is_none());
+                    }
+                }
+            }
+        }
     }
 
     #[test]
@@ -377,7 +466,7 @@ mod tests {
         assert_eq!(slots.len(), 1);
         reply(&mut slots, b"2", &mut Vec::new());
         slots.abandon(second);
-        assert_eq!((slots.len(), slots.settled()), (0, 0));
+        assert_eq!(slots.len(), 0);
     }
 
     #[test]
@@ -422,7 +511,7 @@ mod tests {
         // It came before its caller looked.
         reply(&mut slots, b"2", &mut wakers);
         assert_eq!(taken(&mut slots, second), Some(b"2".to_vec()));
-        assert_eq!((slots.len(), slots.settled()), (0, 0));
+        assert_eq!(slots.len(), 0);
     }
 
     #[test]
@@ -442,7 +531,7 @@ mod tests {
             }
             assert!(slots.collect(first, error).is_none());
             reply(&mut slots, b"1", &mut Vec::new());
-            assert_eq!((slots.len(), slots.settled()), (1, 0));
+            assert_eq!(slots.len(), 1);
             assert!(matches!(slots.collect(second, error), Some(Err(_))));
         }
     }
