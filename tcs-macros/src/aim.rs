@@ -48,16 +48,24 @@ pub(crate) fn twin(word: &str, name: &Ident) -> Ident {
     Ident::new(word, name.span())
 }
 
-/// Declares another name for a type without parameters and lifetimes. Returns the declaration, and the
-/// name, which covers the type from its first token to its last.
-///
-/// The declaration has the span of the function's name, `place`. So what rustc suggests for the type is
-/// the same in the declaration and in the function.
-pub(crate) fn alias(place: &Ident, name: &str, ty: &Type) -> [TokenStream; 2] {
-    let (declared, used) = (twin(name, place), Ident::new(name, ty.span()));
-    let brackets = quote_spanned!(ty.span().located_at(at_end(ty))=> <>);
-    [
-        quote_spanned!(at(ty)=> type #declared = #ty;),
-        quote_spanned!(at(ty)=> #used #brackets),
-    ]
+/// Another name for a type without parameters and lifetimes.
+pub(crate) struct Alias {
+    pub(crate) declaration: TokenStream,
+    /// The name, placed so that an error about it covers the type from end to end.
+    pub(crate) path: TokenStream,
+}
+
+impl Alias {
+    /// Names `ty`, for the function or the module whose name is `place`.
+    pub(crate) fn new(place: &Ident, name: &str, ty: &Type) -> Self {
+        // At the function's name, so that what rustc suggests for the type is what it suggests there.
+        let declared = twin(name, place);
+        let used = Ident::new(name, ty.span());
+        // An error covers a path up to its last token. These brackets change nothing, and are there.
+        let brackets = quote_spanned!(ty.span().located_at(at_end(ty))=> <>);
+        Self {
+            declaration: quote_spanned!(at(ty)=> type #declared = #ty;),
+            path: quote_spanned!(at(ty)=> #used #brackets),
+        }
+    }
 }

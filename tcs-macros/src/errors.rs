@@ -37,7 +37,7 @@ impl Errors {
     }
 
     /// Returns whether nothing is wrong, so that the generated code may call the functions.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn may_call_functions(&self) -> bool {
         self.found.is_none() && !self.left_to_rustc
     }
 

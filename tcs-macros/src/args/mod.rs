@@ -12,10 +12,7 @@ use syn::{
     visit_mut::VisitMut as _,
 };
 
-pub(crate) use self::{
-    guesses::nearest,
-    options::{Args, Side},
-};
+pub(crate) use self::options::{Args, OptionName, Side};
 use self::{
     guesses::{library_type, unknown},
     options::{OptionSpec, Value},
@@ -39,8 +36,9 @@ impl Args {
     }
 
     /// Returns the name of an option as it is written, if the option is given.
-    pub(crate) fn given(&self, option: &str) -> Option<&Ident> {
-        self.given.iter().find(|given| *given == option)
+    pub(crate) fn given(&self, option: OptionName) -> Option<&Ident> {
+        let mut given = self.given.iter();
+        given.find_map(|(name, word)| (*name == option).then_some(word))
     }
 
     /// Lets the paths in the options that name types mean inside of a module what they mean around it.
@@ -90,16 +88,15 @@ impl Args {
         word: Ident,
         input: ParseStream<'_>,
     ) -> Result<()> {
-        let name = option.name;
-        if self.given(name).is_some() {
-            let message = format_args!("`{name}` is given twice: remove one");
+        if self.given(option.name).is_some() {
+            let message = format_args!("`{word}` is given twice: remove one");
             return Err(Error::new(word.span(), message));
         }
         let span = word.span();
-        self.given.push(word);
+        self.given.push((option.name, word));
         if let Value::Nothing = option.value {
-            let mistake = || Err(input.error(option.help()));
-            return if at_comma(input) { Ok(()) } else { mistake() };
+            let mistake = || input.error(option.help());
+            return at_comma(input).then_some(()).ok_or_else(mistake);
         }
         parse_equals(option, span, input)?;
         match option.value {
@@ -108,7 +105,8 @@ impl Args {
                 *field(self) = Some(parse_value(option, input, Path::parse_mod_style)?);
             }
             Value::Expression(field) => *field(self) = Some(parse_expression(option, input)?),
-            Value::Word | Value::Nothing => parse_word(option, input)?,
+            Value::Word(known) => parse_word(option, known, input)?,
+            Value::Nothing => {}
         }
         Ok(())
     }
@@ -116,15 +114,15 @@ impl Args {
 
 /// Parses the `=` of an option whose name is at `span`, before a value.
 fn parse_equals(option: &OptionSpec, span: Span, input: ParseStream<'_>) -> Result<()> {
-    let (name, write) = (option.name, option.write());
+    let write = option.write();
     if !at_comma(input) {
         if !input.peek(Token![=]) || input.peek(Token![==]) {
-            return Err(input.error(format!("expected `=` after `{name}`: {write}")));
+            return Err(input.error(format!("expected `=` after `{}`: {write}", option.text)));
         }
         input.parse::<Token![=]>()?;
     }
     if at_comma(input) {
-        let message = format_args!("`{name}` needs a value: {write}");
+        let message = format_args!("`{}` needs a value: {write}", option.text);
         return Err(Error::new(span, message));
     }
     Ok(())
@@ -167,11 +165,11 @@ fn parse_expression(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr>
     Ok(value)
 }
 
-/// Parses the word that the option's example has.
-fn parse_word(option: &OptionSpec, input: ParseStream<'_>) -> Result<()> {
+/// Parses the one word that the option takes.
+fn parse_word(option: &OptionSpec, known: &str, input: ParseStream<'_>) -> Result<()> {
     let wrong = input.error(option.help());
     match input.parse::<Ident>() {
-        Ok(word) if option.example.ends_with(&format!("= {word}")) => Ok(()),
+        Ok(word) if word == known => Ok(()),
         _ => Err(wrong),
     }
 }

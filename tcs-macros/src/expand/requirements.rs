@@ -6,18 +6,30 @@ use quote::{quote, quote_spanned};
 use syn::{Type, TypeParam};
 
 use crate::{
-    aim::{alias, at},
+    aim::{Alias, at},
     model::protocol_type::ProtocolType,
     syntax::lifetimes,
 };
 
-/// A trait of the library, and its function that has the trait as a bound.
-type Requirement = [&'static str; 2];
+/// Two items of the library that require the same of a type.
+#[derive(Clone, Copy)]
+pub(super) struct Requirement {
+    /// A trait.
+    bound: &'static str,
+    /// A function that has the trait as a bound of its parameter.
+    check: &'static str,
+}
 
 /// A type that connections share.
-pub(super) const STATE: Requirement = ["State", "assert_state"];
+pub(super) const STATE: Requirement = Requirement {
+    bound: "State",
+    check: "assert_state",
+};
 /// A type that moves from thread to thread.
-pub(super) const SEND_FIELD: Requirement = ["SendField", "assert_send_field"];
+pub(super) const SEND_FIELD: Requirement = Requirement {
+    bound: "SendField",
+    check: "assert_send_field",
+};
 
 /// What the types that a protocol keeps must be: bounds of its implementation, and checks beside it.
 ///
@@ -27,41 +39,41 @@ pub(super) const SEND_FIELD: Requirement = ["SendField", "assert_send_field"];
 /// rustc would use the bound to prove that any reference is `Send`, and then demand that very lifetime
 /// of it.
 pub(super) struct Requirements<'a> {
-    target: &'a ProtocolType<'a>,
+    ty: &'a ProtocolType<'a>,
     pub(super) bounds: TokenStream,
     pub(super) checks: Vec<TokenStream>,
 }
 
 impl<'a> Requirements<'a> {
     /// Requires something of each type parameter.
-    pub(super) fn new(target: &'a ProtocolType<'a>, [trait_name, _]: Requirement) -> Self {
-        let params = target.generics.type_params();
-        let bound = |param: &TypeParam| target.args.library.bound(&param.ident, trait_name);
+    pub(super) fn new(ty: &'a ProtocolType<'a>, Requirement { bound, .. }: Requirement) -> Self {
+        let params = ty.generics.type_params();
+        let bound = |param: &TypeParam| ty.args.library.bound(&param.ident, bound);
         Self {
-            target,
+            ty,
             bounds: params.map(bound).collect(),
             checks: Vec::new(),
         }
     }
 
     /// Requires something of a type that the protocol keeps.
-    pub(super) fn add(&mut self, kept: &Type, [trait_name, check]: Requirement) {
+    pub(super) fn add(&mut self, kept: &Type, requirement: Requirement) {
         if !lifetimes::find(kept).is_empty() {
             return;
         }
-        let library = &self.target.args.library;
-        let bound = library.bound(kept, trait_name);
-        if !self.target.generics.params.is_empty() {
+        let library = &self.ty.args.library;
+        let bound = library.bound(kept, requirement.bound);
+        if !self.ty.generics.params.is_empty() {
             self.bounds.extend(bound);
             return;
         }
         self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
-        let [declared, alias] = alias(self.target.place, &name, kept);
-        let check = library.item(check, kept);
+        let Alias { declaration, path } = Alias::new(self.ty.place, &name, kept);
+        let check = library.item(requirement.check, kept);
         self.checks.push(quote_spanned! {at(kept)=>
-            #declared
-            const _: fn() = #check::<#alias>;
+            #declaration
+            const _: fn() = #check::<#path>;
         });
     }
 }

@@ -6,7 +6,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, FnArg, Lit, Meta, Pat, PatType, Result, ReturnType, Safety, Signature, Token, Type,
+    Attribute, FnArg, Lit, Pat, PatType, Result, ReturnType, Safety, Signature, Token, Type,
     Visibility, parenthesized,
     parse::{ParseStream, discouraged::Speculative as _},
     parse_quote,
@@ -110,33 +110,13 @@ impl Function {
         matches!(self.body, TokenTree::Group(_))
     }
 
-    /// Returns the attributes that the type has as well: `allow`, `deprecated` and documentation, which is
-    /// `docs` if there is none.
-    pub(crate) fn attrs_of_type(&self, docs: &str) -> TokenStream {
-        let names = ["doc", "allow", "deprecated"];
-        let mut attrs = self.attrs.clone();
-        attrs.retain(|attr| names.iter().any(|name| attr.path().is_ident(name)));
-        let mut names = attrs.iter().map(Attribute::path);
-        let docs = (!names.any(|name| name.is_ident("doc"))).then(|| quote!(#[doc = #docs]));
-        quote!(#docs #(#attrs)*)
-    }
-
     /// Returns the other attributes of this crate.
-    pub(crate) fn others(&self) -> impl Iterator<Item = &Attribute> {
+    pub(crate) fn other_protocol_attrs(&self) -> impl Iterator<Item = &Attribute> {
         let names = ["server_protocol", "client_protocol"];
         self.attrs.iter().filter(move |attr| {
             let last = attr.path().segments.last();
             last.is_some_and(|last| is_one_of(&last.ident, &names))
         })
-    }
-
-    /// Returns another attribute of this crate that names its type after the function.
-    pub(crate) fn rival(&self) -> Option<&Attribute> {
-        let is_named = |attr: &Attribute| {
-            matches!(&attr.meta, Meta::List(options)
-            if options.tokens.to_string().starts_with(char::is_uppercase))
-        };
-        self.others().find(|attr| !is_named(attr))
     }
 }
 

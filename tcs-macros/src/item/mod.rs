@@ -11,7 +11,7 @@ use syn::{
 
 pub(crate) use self::{
     function::Function,
-    module::{GENERATED, Module, ModuleItem},
+    module::{Module, ModuleItem},
 };
 use crate::{args::Side, errors::Errors};
 

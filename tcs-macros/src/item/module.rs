@@ -12,9 +12,6 @@ use syn::{
 use super::function::{Function, at_item};
 use crate::{errors::Errors, syntax::IntoModule};
 
-/// The names of the types that are generated in a module.
-pub(crate) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
-
 /// A module as it was written.
 pub(crate) struct Module {
     /// The attributes before the module.

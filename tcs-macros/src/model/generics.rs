@@ -9,14 +9,17 @@ use syn::{
 use super::Field;
 use crate::{
     errors::Errors,
-    syntax::{lifetimes::Walk, mentions, same},
+    syntax::{
+        lifetimes::{EXCHANGE, Walk},
+        mentions, same_tokens,
+    },
 };
 
 /// Returns the generics of the type: parameters and bounds of the function without its lifetimes,
 /// which belong to one exchange.
 ///
 /// All bounds are in the where clause. One that mentions such a lifetime must hold for any.
-pub(super) fn of_type(function: &Generics) -> Generics {
+pub(super) fn for_type(function: &Generics) -> Generics {
     let mut params = Punctuated::new();
     let mut predicates: Vec<WherePredicate> = Vec::new();
     for param in &function.params {
@@ -66,7 +69,7 @@ fn predicate(predicate: WherePredicate) -> Option<WherePredicate> {
             }
         }
     }
-    let exchange = Lifetime::new("'exchange", Span::mixed_site());
+    let exchange = Lifetime::new(EXCHANGE, Span::mixed_site());
     let mut is_of_exchange = false;
     let mut visit = |found: &mut Lifetime| {
         if found.ident != "static" {
@@ -85,7 +88,7 @@ fn predicate(predicate: WherePredicate) -> Option<WherePredicate> {
 /// Adds a lifetime to a `for<…>`, unless it is there.
 fn declare(lifetimes: &mut Option<BoundLifetimes>, param: GenericParam) {
     let declared = &mut lifetimes.get_or_insert_default().lifetimes;
-    if !declared.iter().any(|known| same(known, &param)) {
+    if !declared.iter().any(|known| same_tokens(known, &param)) {
         declared.push(param);
     }
 }
@@ -112,7 +115,7 @@ pub(crate) fn add_lifetime(generics: &mut Generics, lifetime: &str) {
 }
 
 /// Reports the type parameters that occur in no field, removes them from the type, and returns them.
-pub(super) fn check_used(
+pub(super) fn remove_unused(
     generics: &mut Generics,
     fields: &[Field],
     help: &str,
@@ -149,7 +152,7 @@ pub(super) fn merge(ours: &mut Generics, other: &Generics) {
         .iter()
         .flat_map(|clause| &clause.predicates)
     {
-        if ours.iter().all(|known| !same(known, predicate)) {
+        if ours.iter().all(|known| !same_tokens(known, predicate)) {
             ours.push(predicate.clone());
         }
     }

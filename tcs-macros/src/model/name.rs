@@ -1,7 +1,7 @@
 //! The name of the type that an attribute adds.
 
 use proc_macro2::Ident;
-use syn::ext::IdentExt as _;
+use syn::{Attribute, Meta, ext::IdentExt as _};
 
 use crate::{
     args::Args,
@@ -20,12 +20,12 @@ const PRELUDE: &str = "\
 /// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`. If no type
 /// can have the name, reports it.
 pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -> Option<Ident> {
-    let rival = function.rival();
+    let conflicting = conflicting_attr(function);
     let function = &function.sig.ident;
     if let Some(name) = &args.name {
         return Some(name.clone());
     }
-    if let Some(rival) = rival {
+    if let Some(rival) = conflicting {
         let help = "two attributes make a type of this name: write `Name` first in one of them";
         errors.at(rival.path(), help);
         return None;
@@ -45,6 +45,15 @@ pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -
     let message = format_args!("{why}: write `#[{attribute}(Name)]`");
     errors.at(function, message);
     None
+}
+
+/// Returns another attribute of this crate that names its type after the function.
+fn conflicting_attr(function: &Function) -> Option<&Attribute> {
+    let is_named = |attr: &Attribute| {
+        matches!(&attr.meta, Meta::List(options)
+        if options.tokens.to_string().starts_with(char::is_uppercase))
+    };
+    function.other_protocol_attrs().find(|attr| !is_named(attr))
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use proc_macro2::Ident;
 use quote::ToTokens as _;
 use syn::{Attribute, Pat, PatType, Type};
 
-use crate::{args::nearest, errors::Errors, syntax::is_one_of};
+use crate::{
+    errors::Errors,
+    syntax::{is_one_of, nearest},
+};
 
 /// The helper attributes.
 const HELPERS: &[&str] = &["state", "session", "context"];

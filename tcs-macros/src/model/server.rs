@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use proc_macro2::Ident;
-use syn::{Type, TypeSlice, parse_quote, visit_mut::VisitMut as _};
+use syn::{Generics, Type, TypeSlice, parse_quote, visit_mut::VisitMut as _};
 
 use super::{
     Field, generics,
@@ -12,28 +12,28 @@ use super::{
     protocol_type::ProtocolType,
 };
 use crate::{
-    args::Args,
+    args::{Args, OptionName},
     errors::Errors,
     item::Function,
     syntax::{
         is_named,
-        lifetimes::{self, Shorten},
-        mentions, same,
+        lifetimes::{self, EXCHANGE, Shorten},
+        mentions, same_tokens,
     },
 };
 
 /// A function that is a server protocol.
 pub(crate) struct ServerFunction<'a> {
-    pub(crate) protocol: Protocol<'a>,
+    pub(crate) parts: ServerParts<'a>,
     pub(crate) handler: Handler<'a>,
     pub(crate) request: Type,
     pub(crate) reply: Type,
 }
 
-/// A server protocol, which calls one function or several.
-pub(crate) struct Protocol<'a> {
+/// What a server protocol consists of, whether it calls one function or several.
+pub(crate) struct ServerParts<'a> {
     /// Its fields own the states.
-    pub(crate) target: ProtocolType<'a>,
+    pub(crate) ty: ProtocolType<'a>,
     /// The states, with the types that functions borrow.
     pub(crate) states: Vec<Field>,
     pub(crate) session: Option<Session>,
@@ -51,25 +51,29 @@ impl<'a> ServerFunction<'a> {
     ) -> Self {
         let mut handler = Handler::new(function);
         let reply = check_reply(function, errors);
-        let request = handler.check_parameters(errors);
-        let unused = handler.check_used(errors);
+        let request = handler.resolve_parameters(errors);
+        let unused = handler.remove_unused(errors);
         check_session_option(args, [function], errors);
-        if let (Some(option), false) = (args.given("half_close"), function.is_async()) {
+        if !function.is_async()
+            && let Some(option) = args.given(OptionName::HalfClose)
+        {
             let help = "`half_close` is for an `async fn`: no other function is dropped; remove it";
             errors.at(option, help);
         }
-        if let Some(option) = args.given("blocking") {
+        if let Some(option) = args.given(OptionName::Blocking) {
             handler.set_blocking(option, errors);
         }
         let known = |ty: Option<Type>| {
             let known = ty.filter(|ty| !mentions(ty, &unused));
             known.unwrap_or_else(|| args.library.ty("Unknown", &function.sig.ident))
         };
-        let target = ProtocolType::of_function(args, name, function);
+        let parts = ServerParts::of(&[&handler], |generics, fields| {
+            ProtocolType::of_function(args, name, function, generics, fields, errors)
+        });
         Self {
+            parts,
             request: known(request),
             reply: known(reply),
-            protocol: Protocol::of(target, &[&handler], errors),
             handler,
         }
     }
@@ -83,7 +87,7 @@ pub(super) fn check_session_option<'f>(
 ) {
     let parameters = functions.into_iter().flat_map(Function::parameters);
     let mut attrs = parameters.flat_map(|parameter| &parameter.attrs);
-    if let Some(option) = args.given("session")
+    if let Some(option) = args.given(OptionName::Session)
         && !attrs.any(|attr| attr.path().is_ident("session"))
     {
         let help = "`session` is for a `#[session]` parameter, and there is none: remove one";
@@ -97,21 +101,21 @@ pub(super) fn check_reply(function: &Function, errors: &mut Errors) -> Option<Ty
     let mut reply = return_type(function, "a reply", never, errors)?;
     // A client reads the reply from what arrived.
     Shorten.visit_type_mut(&mut reply);
-    Some(lifetimes::unify(&reply, "'exchange"))
+    Some(lifetimes::unify(&reply, EXCHANGE))
 }
 
-impl<'a> Protocol<'a> {
-    /// Makes one type of what several functions need.
+impl<'a> ServerParts<'a> {
+    /// Makes one type of what several functions need: `describe` is given its generics and fields.
     ///
     /// States of one name are one field, and there is one session. Each has the type that most of the
     /// functions have; rustc reports the others.
     pub(super) fn of(
-        mut target: ProtocolType<'a>,
         handlers: &[&Handler<'_>],
-        errors: &Errors,
+        describe: impl FnOnce(Generics, Vec<Field>) -> ProtocolType<'a>,
     ) -> Self {
+        let mut generics = Generics::default();
         for handler in handlers {
-            generics::merge(&mut target.generics, &handler.generics);
+            generics::merge(&mut generics, &handler.generics);
         }
         let mut states: Vec<Field> = Vec::new();
         let all = handlers.iter().flat_map(|handler| handler.states());
@@ -121,12 +125,11 @@ impl<'a> Protocol<'a> {
                 states.extend(most_common(named, |state| &state.ty).cloned());
             }
         }
-        target.fields = states.iter().map(owning_field).collect();
-        target.is_valid = errors.is_empty();
+        let fields = states.iter().map(owning_field).collect();
         let sessions = handlers.iter().filter_map(|handler| handler.session());
         let mut kinds = handlers.iter().map(|handler| handler.kind);
         Self {
-            target,
+            ty: describe(generics, fields),
             states,
             session: most_common(sessions, |session| &session.ty).cloned(),
             waits: kinds.any(|kind| kind != CallKind::Sync),
@@ -149,7 +152,7 @@ fn owning_field(state: &Field) -> Field {
 /// Returns the first element whose type is that of the most elements.
 fn most_common<T>(all: impl Iterator<Item = T> + Clone, ty: impl Fn(&T) -> &Type) -> Option<T> {
     let others = all.clone();
-    let are_same = |one: &T, other: &T| same(ty(one), ty(other));
+    let are_same = |one: &T, other: &T| same_tokens(ty(one), ty(other));
     let count = |one: &T| others.clone().filter(|other| are_same(one, other)).count();
     all.min_by_key(|one| Reverse(count(one)))
 }

@@ -24,7 +24,7 @@ pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
 }
 
 /// Returns whether both are written the same.
-pub(crate) fn same(one: &impl ToTokens, other: &impl ToTokens) -> bool {
+pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
 
