@@ -4,29 +4,33 @@
 //! user's do not meet. All tokens of one expansion have one syntax context; otherwise `self` and our
 //! variables would not be found.
 //!
-//! rustc reports an error once if it finds it twice with everything equal: the message, the notes, the
-//! suggestions, and all spans *with their syntax context*. So code that repeats a mistake is neither
-//! moved nor left out. It is written so that its error is the same:
+//! rustc reports an error only once if a second one is equal: the message, the notes, the suggestions, and
+//! all spans *with their syntax context*. Generated code has to repeat types of the user's, and with them
+//! their mistakes. So it is written such that the repeated error is equal. For each rule there is a case in
+//! `tests/ui/trait_errors`:
 //!
 //! - A type of the user's keeps its tokens and their spans wherever it is repeated. If it does not exist,
-//!   that is one error.
-//! - For a type that does not exist, rustc suggests a type parameter, after the token before the generics
-//!   of the item. So `impl` and `new` are twins ([`twin`]) of the function's name: the suggestion for the
-//!   implementation is then the one for the function. A type inside `f::<…>` has another suggestion, so it
-//!   gets an [`alias`] that is declared at the function's name. The alias of a message also makes the
-//!   suggestion for a hidden lifetime (`Order` for `Order<'_>`) the one for the function.
+//!   that is one error (`reply_misspelt_inside`).
+//! - For a type that does not exist, rustc suggests to declare a type parameter, and shows where: after the
+//!   token before the generics. For an `impl`, that token is `impl`; so it is a [`twin`] of the function's
+//!   name, and both suggestions are equal (`state_misspelt_inside`).
+//! - Inside of `f::<…>` rustc suggests something else. So there the type has an [`Alias`], which is declared
+//!   at the function's name. The alias of a message also makes the help for a hidden lifetime (`Order` for
+//!   `Order<'_>`) the one for the function (`request_with_hidden_lifetime`).
 //! - A trait that a type must have is named with the same tokens in each place, up to the names of
 //!   lifetimes, and covers the type from its first token to its last ([`Library::item`](crate::library::Library::item)). It is a trait of
 //!   the library that implies all bounds: there is one error instead of one for each bound, and its
-//!   `on_unimplemented` says what to write.
+//!   `on_unimplemented` says what to write (`request_without_decode`).
 //! - A bound on the implementation ([`Library::bound`](crate::library::Library::bound)) is one error at the type, and rustc assumes that it
-//!   holds when it checks the rest. It has the user's hygiene, so the error does not mention the macro.
+//!   holds when it checks the rest. It has the user's hygiene, so the error does not mention the macro
+//!   (`state_of_rc`).
 //! - A future that is not `Send` is reported where it becomes the argument of the library's `send`, if that
 //!   call has one span and one context. Without `send`, it would be reported at an `async` block with the
-//!   calls of all functions.
-//! - A block in a type is evaluated at each place of the type. So constants name the type by that of the
-//!   protocol.
-//! - A lint is only reported at a span of the user's.
+//!   calls of all functions (`operation_future_not_send`).
+//! - A block in a type, such as `[u8; { … }]`, is evaluated at each place of the type. So constants name the
+//!   type by that of the protocol (`delimiter_too_long`).
+//! - A lint is only reported at a span of the user's, so generated code is silent where its spans are the
+//!   macro's (`ui/pass/lints`).
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -39,6 +43,7 @@ pub(crate) fn at(tokens: &(impl ToTokens + ?Sized)) -> Span {
 
 /// The macro's hygiene at the last token of `tokens`.
 pub(crate) fn at_end(tokens: &(impl ToTokens + ?Sized)) -> Span {
+    // `Spanned::span` would join all tokens, which gives the first one alone on stable compilers.
     let last = tokens.to_token_stream().into_iter().last();
     Span::mixed_site().located_at(last.map_or_else(Span::call_site, |token| token.span()))
 }

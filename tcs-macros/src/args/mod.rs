@@ -58,6 +58,7 @@ impl Args {
             } else if !at_comma(input) {
                 errors.push(input.error("expected `,` before this"));
             }
+            // What is left of a wrong option is skipped, so that the next one is parsed all the same.
             take_until(input, at_comma);
             input.parse::<Option<Token![,]>>()?;
         }
@@ -73,6 +74,7 @@ impl Args {
         if let Some(option) = self.side.option(&text) {
             return self.parse_option(option, word, input);
         }
+        // A word in capitals that is a type of the library is a forgotten `format =`, not a name.
         let is_first = self.name.is_none() && self.given.is_empty();
         let is_name = at_comma(input) && text.starts_with(char::is_uppercase);
         if is_first && is_name && library_type(&text).is_none() {
@@ -134,6 +136,7 @@ fn parse_value<T>(
     input: ParseStream<'_>,
     parse: fn(ParseStream<'_>) -> Result<T>,
 ) -> Result<T> {
+    // Made before parsing, so that it is at the beginning of the value.
     let wrong = input.error(option.help());
     let value = parse(input).ok();
     value.filter(|_| !input.peek(token::Paren)).ok_or(wrong)
@@ -156,6 +159,7 @@ fn parse_type(option: &OptionSpec, input: ParseStream<'_>) -> Result<Type> {
 /// Parses an expression. What is wrong inside of it is reported in the words of its parser.
 fn parse_expression(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
     let (start, wrong) = (input.cursor(), input.error(option.help()));
+    // If not one token was taken, the parser says only "expected an expression", and ours is more help.
     let mut value = match input.parse() {
         Ok(value) => value,
         Err(_) if input.cursor() == start => return Err(wrong),

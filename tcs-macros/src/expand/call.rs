@@ -47,6 +47,12 @@ pub(super) fn call(parts: &ServerParts<'_>, handler: &Handler<'_>) -> Call {
     });
     let call = function_call(ident, &handler.generics, arguments);
     let private = library.at(span);
+    // For `fn find(name: &str, #[state] db: &Db, #[session] seen: &mut u8, peer: &Peer)`:
+    //
+    //     let extracted_3 = <&'exchange Peer as FromContext<'exchange>>::from_context(info)?;
+    //     find(request, &self.db, session, extracted_3)
+    //
+    // `await` is in the code of the caller, so that what the future borrows lives in its frame.
     let value = match handler.kind {
         CallKind::Sync => call,
         CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
@@ -84,6 +90,7 @@ pub(super) fn function_call(
     arguments: impl Iterator<Item = TokenStream>,
 ) -> TokenStream {
     let (span, names) = (at(ident), generics::names(generics));
+    // Only the type says what a parameter is that occurs in no argument, such as a constant.
     let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
     quote_spanned!(span=> #ident #turbofish (#(#arguments,)*))
 }

@@ -131,6 +131,7 @@ impl ClientImpl<'_> {
         match &self.model.half {
             Some(Half::Reply { request, .. }) => self.evaluated(request),
             Some(Half::Request) => {
+                // The fields stay in the protocol, whose `process_reply` may need them.
                 let arguments = protocol.fields.iter().map(|field| {
                     let Field { name, ty } = field;
                     let clone = self.args.library.item("CloneArgument", ty);
@@ -172,6 +173,17 @@ impl ClientImpl<'_> {
     /// An encoder of what `request` evaluates to, which must be the server's request if there is one.
     /// The `match` keeps the temporaries that it borrows from until the end.
     fn encoder_of(&self, request: &TokenStream, place: &impl ToTokens) -> TokenStream {
+        // For `request = &format!("hello {name}"), server = Greet`:
+        //
+        //     encoder(move |out| match (&format!("hello {name}")) {
+        //         request => {
+        //             let request: <__Server as Contract>::Request<'_> = request;
+        //             Encoded(Encode::<Self::Format>::encode(request, out))
+        //         }
+        //     })
+        //
+        // A `let` instead of the `match` would drop the text that the request borrows from. Without the
+        // type, a number would be an `i32` whatever the server reads.
         let span = at(place);
         let private = self.args.library.at(span);
         let encode = self.args.library.item("Encode", place);
@@ -211,7 +223,8 @@ impl ClientImpl<'_> {
             Some(Half::Request) => (received.into_token_stream(), at(reply)),
             None => return quote_spanned!(at(&ty.name)=> async { ::core::unimplemented!() }),
         };
-        // The server's reply can be read as the type of this one.
+        // The server's reply can be read as the type of this one. It is checked in the body: on the
+        // implementation, it would be an error at each use of the protocol.
         let check = self.of_server("Reply", Some(reply)).map(|sent| {
             let assert_reply = self.args.library.item("assert_reply", reply);
             quote_spanned!(at(reply)=> #assert_reply::<#sent<'_>, Self::Reply<'_>, Self::Format>();)

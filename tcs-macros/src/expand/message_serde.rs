@@ -3,7 +3,7 @@
 //! The code that reads an argument or a reply and the code that writes it name the same trait with the
 //! same tokens, so that a type that is not a message is one error.
 
-use proc_macro2::{Ident, Literal, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote_spanned};
 use syn::{Index, Lifetime, Type, ext::IdentExt as _};
 
@@ -70,7 +70,7 @@ fn implementation(
 fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let span = Span::mixed_site();
     let private = library.at(span);
-    let (index, name) = (literal(operation.index), &operation.name);
+    let (index, name) = (Index::from(operation.index), &operation.name);
     let message = request_variant(operation);
     let ident = arguments_type(operation).ident;
     let arguments = operation.arguments.iter();
@@ -104,12 +104,8 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
 }
 
 fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
-    let (index, name, variant) = (
-        literal(operation.index),
-        &operation.name,
-        &operation.variant,
-    );
-    let reply = &operation.reply;
+    let (index, name) = (Index::from(operation.index), &operation.name);
+    let (variant, reply) = (&operation.variant, &operation.reply);
     let [read, write] =
         ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
     Arms {
@@ -125,11 +121,6 @@ fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream
     let read_type = lifetimes::unify(ty, DECODE);
     let de = Lifetime::new(DECODE, Span::mixed_site());
     quote_spanned!(span=> <#read_type as #item<#de>>::#method)
-}
-
-/// A number without a suffix, for whatever type of integer is expected.
-fn literal(number: usize) -> Literal {
-    Literal::usize_unsuffixed(number)
 }
 
 /// The name of an argument in a message.
@@ -162,6 +153,20 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
             #place => #read(from).map(|value| self.#place = ::core::option::Option::Some(value))
         }
     });
+    // For `fn add(one: u8, name: &str)`, which is the first operation:
+    //
+    //     struct __Arguments0<'de>(Option<u8>, Option<&'de str>);
+    //     arguments! {
+    //         impl<'de> for __Arguments0<'de>,
+    //         operation = "add", names = ["one", "name"], places = [0, 1],
+    //         read(self, from) {
+    //             0 => <u8 as Argument<'de>>::read(from).map(|value| self.0 = Some(value)),
+    //             1 => <&'de str as Argument<'de>>::read(from).map(|value| self.1 = Some(value)),
+    //         }
+    //     }
+    //
+    // Not derived from serde: a derived implementation bounds and reads each type in several places,
+    // so that a type that is no message would be several errors, with spans of the derive's own.
     quote_spanned! {span=>
         struct #ty(#(::core::option::Option<#types>),*);
 

@@ -29,15 +29,13 @@ pub(super) struct MessageTypes {
 pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let list = &operations.list;
     let mut replies = list.iter().map(|operation| &operation.reply);
+    let ty = |name, borrows| {
+        let ident = generated(name);
+        GeneratedType { ident, borrows }
+    };
     let messages = MessageTypes {
-        request: GeneratedType {
-            ident: generated("Request"),
-            borrows: list.iter().any(Operation::borrows),
-        },
-        reply: GeneratedType {
-            ident: generated("Reply"),
-            borrows: replies.any(lifetimes::borrows),
-        },
+        request: ty("Request", list.iter().any(Operation::borrows)),
+        reply: ty("Reply", replies.any(lifetimes::borrows)),
     };
     let (enums, debug) = (enums(list, &messages), debug_of_enums(list, &messages));
     let contract = contract(args, operations, &messages);
@@ -49,6 +47,7 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         #debug
         #contract
 
+        #private::operations! { @check }
         #private::operations! {
             #[allow(unreachable_patterns, unused_mut, reason = "an operation may have no argument")]
             #allowance
@@ -99,6 +98,7 @@ fn enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStream {
         quote_spanned!(span=> #[doc = #text] #variant(#reply))
     });
     let (request, reply) = (messages.request.with(MESSAGE), messages.reply.with(MESSAGE));
+    // The enums are `pub` like the operations, so a private type in one is an error, not a warning.
     let allowed = quote_spanned! {span=>
         #[allow(
             deprecated, unreachable_pub, clippy::exhaustive_enums, clippy::large_enum_variant,

@@ -38,9 +38,9 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         )]
     };
     quote_spanned! {span=>
-        #private::client! { #client, #framing, #docs }
-
         #private::operations! {
+            #private::client! { #client, #framing, #docs }
+
             #allowed
             impl<__S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin>
                 #client<#private::Connection<#framing, __S>>

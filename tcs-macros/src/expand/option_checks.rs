@@ -24,6 +24,7 @@ pub(super) fn option_checks(
     if !ty.is_valid || !names(&ty.generics).is_empty() {
         return None;
     }
+    // `'_` in a constant is `'static`, and the options are the same for all lifetimes.
     let lifetimes = ty.generics.lifetimes().map(|_| quote!('_));
     let protocol = quote!(#name<#(#lifetimes),*>);
     let rejection = args.reject_with.as_ref().map(|path| {

@@ -19,6 +19,7 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     let (text, where_clause) = (name.unraw().to_string(), &generics.where_clause);
     let (_, type_generics, _) = generics.split_for_impl();
     let applied = quote_spanned!(span=> #name #type_generics);
+    // The name alone: a state may be secret, or have no `Debug`.
     let debug = debug(&applied, generics, &quote_spanned!(span=> #text));
     let declared = fields.iter().map(|Field { name, ty }| {
         let text = format!(" The parameter `{}`.", name.unraw());
@@ -108,6 +109,7 @@ pub(super) fn implement(
     let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
     let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
     let Requirements { bounds, checks, .. } = requirements;
+    // Beside the implementation and in the same `const _`, where the aliases are in scope.
     let options = option_checks(ty, requirements);
     quote_spanned! {span=>
         #options

@@ -21,23 +21,25 @@ pub(super) struct Requirement {
 }
 
 /// A type that connections share.
-pub(super) const STATE: Requirement = Requirement {
-    bound: "State",
-    check: "assert_state",
-};
+pub(super) const STATE: Requirement = Requirement::new("State", "assert_state");
 /// A type that moves from thread to thread.
-pub(super) const SEND_FIELD: Requirement = Requirement {
-    bound: "SendField",
-    check: "assert_send_field",
-};
+pub(super) const SEND_FIELD: Requirement = Requirement::new("SendField", "assert_send_field");
+
+impl Requirement {
+    const fn new(bound: &'static str, check: &'static str) -> Self {
+        Self { bound, check }
+    }
+}
 
 /// What the types that a protocol keeps must be: bounds of its implementation, and checks beside it.
 ///
-/// A bound that does not hold is one error, and what follows from it is taken as given. But of a type
-/// without parameters, rustc would report each trait that the bound implies. So there the bound is
-/// written in a way that rustc does not check, and checked once. A type with a lifetime has no bound:
-/// rustc would use the bound to prove that any reference is `Send`, and then demand that very lifetime
-/// of it.
+/// Where a bound of the implementation does not hold, rustc reports it once, and takes it as given in
+/// the rest of the code. That is what we want, with two exceptions:
+///
+/// - Without type parameters, rustc would also report each trait that the bound implies. So the bound is
+///   written as `for<'tcs> Type: State`, which rustc does not check, and a constant checks it once.
+/// - A type with a lifetime has no bound. rustc would take it as the only proof that a reference is
+///   `Send`, and then require all references to have that very lifetime.
 pub(super) struct Requirements<'a> {
     ty: &'a ProtocolType<'a>,
     pub(super) bounds: TokenStream,

@@ -37,7 +37,7 @@ pub(super) fn function(server: &ServerFunction<'_>) -> TokenStream {
         #request_item
         #reply_item
     };
-    let implementation = ServerImpl(parts).implement(&messages, || {
+    let implementation = implementation(parts, &messages, || {
         let Call { extractions, value } = call(parts, &server.handler);
         quote_spanned!(at(ty.place)=> #extractions ::core::result::Result::Ok(#value))
     });
@@ -58,7 +58,7 @@ pub(super) fn module(operations: &Operations<'_>, parts: &ServerParts<'_>) -> To
         type Request<'exchange> = #request<'exchange>;
         type Reply<'exchange> = #reply<'exchange>;
     };
-    let implementation = ServerImpl(parts).implement(&messages, || {
+    let implementation = implementation(parts, &messages, || {
         let list = operations.list.iter();
         let arms = list.map(|operation| answer_arm(parts, operation));
         quote_spanned!(span=> match request { #(#arms)* })
@@ -80,179 +80,187 @@ fn answer_arm(parts: &ServerParts<'_>, operation: &Operation<'_>) -> TokenStream
     }
 }
 
-/// The implementation, for a function or for a module.
-struct ServerImpl<'a>(&'a ServerParts<'a>);
+/// Writes the implementation, with the associated types of framing, format and messages.
+///
+/// `answer` writes what answers a request: an expression with `info`, `session` and `request` in
+/// scope, which may contain `?` and `.await`. If a function is wrong, there are stubs instead.
+fn implementation(
+    parts: &ServerParts<'_>,
+    messages: &TokenStream,
+    answer: impl FnOnce() -> TokenStream,
+) -> TokenStream {
+    // For `fn find(name: &str, #[state] db: &Db) -> String`:
+    //
+    //     impl ServerProtocol for Find where for<'tcs> Db: State {
+    //         type Framing = LengthPrefixed;
+    //         type Format = Plain;
+    //         type Request<'exchange> = &'exchange str;
+    //         type Reply<'exchange> = __Reply<>;
+    //         type Session = ();
+    //         fn open_session(&self, peer: &Peer) -> Self::Session {}
+    //         fn process_request<'exchange>(…) -> impl Future<…> + Send {
+    //             let Context { info, session, .. } = context;
+    //             async move { Ok(find(request, &self.db)) }
+    //         }
+    //     }
+    let ty = &parts.ty;
+    let span = at(&ty.name);
+    let session = parts.session.as_ref().map_or_else(
+        || quote_spanned!(span=> type Session = ();),
+        |Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;),
+    );
+    let methods = if ty.is_valid {
+        methods(parts, &answer())
+    } else {
+        stubs(parts)
+    };
+    let items = quote_spanned!(span=> #messages #session #methods);
+    implement(ty, span, &requirements(parts), &items)
+}
 
-impl ServerImpl<'_> {
-    /// Writes the implementation, with the associated types of framing, format and messages.
-    ///
-    /// `answer` writes what answers a request: an expression with `info`, `session` and `request` in
-    /// scope, which may contain `?` and `.await`. If a function is wrong, there are stubs instead.
-    fn implement(
-        &self,
-        messages: &TokenStream,
-        answer: impl FnOnce() -> TokenStream,
-    ) -> TokenStream {
-        let ty = &self.0.ty;
-        let span = at(&ty.name);
-        let session = self.0.session.as_ref().map_or_else(
-            || quote_spanned!(span=> type Session = ();),
-            |Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;),
-        );
-        let methods = if ty.is_valid {
-            self.methods(&answer())
-        } else {
-            self.stubs()
-        };
-        let items = quote_spanned!(span=> #messages #session #methods);
-        implement(ty, span, &self.requirements(), &items)
-    }
-
-    /// What the types must be, as far as the functions are right: each state and each type parameter
-    /// can be shared, and a session can be sent from thread to thread.
-    fn requirements(&self) -> Requirements<'_> {
-        let parts = self.0;
-        let mut requirements = Requirements::new(&parts.ty, STATE);
-        if parts.ty.is_valid {
-            for state in &parts.states {
-                requirements.add(&state.ty, STATE);
-            }
-            if let Some(session) = &parts.session {
-                requirements.add(&session.ty, SEND_FIELD);
-            }
+/// What the types must be, as far as the functions are right: each state and each type parameter
+/// can be shared, and a session can be sent from thread to thread.
+fn requirements<'a>(parts: &'a ServerParts<'_>) -> Requirements<'a> {
+    let mut requirements = Requirements::new(&parts.ty, STATE);
+    if parts.ty.is_valid {
+        for state in &parts.states {
+            requirements.add(&state.ty, STATE);
         }
-        requirements
-    }
-
-    fn methods(&self, answer: &TokenStream) -> TokenStream {
-        let ServerParts { ty, waits, .. } = self.0;
-        let span = at(&ty.name);
-        let waits = (!waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
-        let half_close = ty
-            .args
-            .given(OptionName::HalfClose)
-            .map(|option| quote_spanned!(at(option)=> const ENDS_AT_HALF_CLOSE: bool = true;));
-        let (greeting, reject_with) = (self.greeting(), self.reject_with());
-        let open_session = self.open_session(&self.initial_session());
-        let process_request = self.process_request(answer);
-        quote_spanned! {span=>
-            #half_close
-            #waits
-            #open_session
-            #greeting
-            #reject_with
-            #process_request
+        if let Some(session) = &parts.session {
+            requirements.add(&session.ty, SEND_FIELD);
         }
     }
+    requirements
+}
 
-    /// The methods of a function that is wrong.
-    fn stubs(&self) -> TokenStream {
-        let stub = quote_spanned!(at(self.0.ty.place)=> ::core::unimplemented!());
-        let methods = [self.open_session(&stub), self.process_request(&stub)];
-        methods.into_iter().collect()
+fn methods(parts: &ServerParts<'_>, answer: &TokenStream) -> TokenStream {
+    let ServerParts { ty, waits, .. } = parts;
+    let span = at(&ty.name);
+    let waits = (!waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
+    let half_close = ty
+        .args
+        .given(OptionName::HalfClose)
+        .map(|option| quote_spanned!(at(option)=> const ENDS_AT_HALF_CLOSE: bool = true;));
+    let (greeting, reject_with) = (greeting(parts), reject_with(parts));
+    let open_session = open_session(parts, &initial_session(parts));
+    let process_request = process_request(parts, answer);
+    quote_spanned! {span=>
+        #half_close
+        #waits
+        #open_session
+        #greeting
+        #reject_with
+        #process_request
     }
+}
 
-    fn process_request(&self, answer: &TokenStream) -> TokenStream {
-        let ty = &self.0.ty;
-        let span = at(&ty.name);
-        let private = ty.private(span);
-        // That the future is not `Send` is reported at the place of its type and of the block.
-        let future = quote_spanned! {at(ty.place)=>
-            impl ::core::future::Future<
-                Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
-            > + ::core::marker::Send
-        };
-        let body = quote_spanned!(at(ty.place)=> async move { #answer });
-        quote_spanned! {span=>
-            fn process_request<'exchange>(
-                &'exchange self,
-                context: #private::Context<'exchange, Self::Session>,
-                request: Self::Request<'exchange>,
-            ) -> #future {
-                let #private::Context { info, session, .. } = context;
-                #body
-            }
+/// The methods of a function that is wrong.
+fn stubs(parts: &ServerParts<'_>) -> TokenStream {
+    let stub = quote_spanned!(at(parts.ty.place)=> ::core::unimplemented!());
+    let methods = [open_session(parts, &stub), process_request(parts, &stub)];
+    methods.into_iter().collect()
+}
+
+fn process_request(parts: &ServerParts<'_>, answer: &TokenStream) -> TokenStream {
+    let ty = &parts.ty;
+    let span = at(&ty.name);
+    let private = ty.private(span);
+    // That the future is not `Send` is reported at the place of its type and of the block.
+    let future = quote_spanned! {at(ty.place)=>
+        impl ::core::future::Future<
+            Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
+        > + ::core::marker::Send
+    };
+    let body = quote_spanned!(at(ty.place)=> async move { #answer });
+    quote_spanned! {span=>
+        fn process_request<'exchange>(
+            &'exchange self,
+            context: #private::Context<'exchange, Self::Session>,
+            request: Self::Request<'exchange>,
+        ) -> #future {
+            let #private::Context { info, session, .. } = context;
+            #body
         }
     }
+}
 
-    fn open_session(&self, body: &TokenStream) -> TokenStream {
-        let span = at(&self.0.ty.name);
-        let private = self.0.ty.private(span);
-        quote_spanned! {span=>
-            fn open_session(&self, peer: &#private::Peer) -> Self::Session {
-                #body
-            }
+fn open_session(parts: &ServerParts<'_>, body: &TokenStream) -> TokenStream {
+    let span = at(&parts.ty.name);
+    let private = parts.ty.private(span);
+    quote_spanned! {span=>
+        fn open_session(&self, peer: &#private::Peer) -> Self::Session {
+            #body
         }
     }
+}
 
-    fn initial_session(&self) -> TokenStream {
-        let args = self.0.ty.args;
-        let Some(Session { ty, .. }) = &self.0.session else {
-            return TokenStream::new();
-        };
-        if let Some(expression) = &args.session {
-            let scope = self.scope();
-            return quote_spanned!(at(expression)=> #scope #expression);
+fn initial_session(parts: &ServerParts<'_>) -> TokenStream {
+    let args = parts.ty.args;
+    let Some(Session { ty, .. }) = &parts.session else {
+        return TokenStream::new();
+    };
+    if let Some(expression) = &args.session {
+        let scope = scope(parts);
+        return quote_spanned!(at(expression)=> #scope #expression);
+    }
+    let default = args.library.item("DefaultSession", ty);
+    quote_spanned!(at(ty)=> <#ty as #default>::default_session())
+}
+
+fn greeting(parts: &ServerParts<'_>) -> Option<TokenStream> {
+    let ServerParts { ty, session, .. } = parts;
+    let greeting = ty.args.greeting.as_ref()?;
+    let span = at(ty.place);
+    let private = ty.private(span);
+    let scope = scope(parts);
+    let name = session.as_ref().and_then(|session| session.name.as_ref());
+    let session_variable = name.map(|name| quote_spanned!(span=> let #name = session;));
+    let message = encoder(ty.args, greeting);
+    Some(quote_spanned! {span=>
+        const HAS_GREETING: bool = true;
+
+        fn greeting<'exchange>(
+            &'exchange self,
+            peer: &'exchange #private::Peer,
+            session: &'exchange mut Self::Session,
+        ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
+            #scope
+            #session_variable
+            ::core::option::Option::Some(#message)
         }
-        let default = args.library.item("DefaultSession", ty);
-        quote_spanned!(at(ty)=> <#ty as #default>::default_session())
-    }
+    })
+}
 
-    fn greeting(&self) -> Option<TokenStream> {
-        let ServerParts { ty, session, .. } = self.0;
-        let greeting = ty.args.greeting.as_ref()?;
-        let span = at(ty.place);
-        let private = ty.private(span);
-        let scope = self.scope();
-        let name = session.as_ref().and_then(|session| session.name.as_ref());
-        let session_variable = name.map(|name| quote_spanned!(span=> let #name = session;));
-        let message = encoder(ty.args, greeting);
-        Some(quote_spanned! {span=>
-            const HAS_GREETING: bool = true;
-
-            fn greeting<'exchange>(
-                &'exchange self,
-                peer: &'exchange #private::Peer,
-                session: &'exchange mut Self::Session,
-            ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                #scope
-                #session_variable
-                ::core::option::Option::Some(#message)
-            }
-        })
-    }
-
-    fn reject_with(&self) -> Option<TokenStream> {
-        let ty = &self.0.ty;
-        let path = ty.args.reject_with.as_ref()?;
-        let span = at(path);
-        let (private, encode) = (ty.private(span), ty.args.library.item("Encode", path));
-        Some(quote_spanned! {span=>
-            fn reject_with<'exchange>(
-                &'exchange self,
-                rejection: &'exchange #private::Rejection,
-            ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                const { #private::assert_no_mistake(#private::reject_with_mistake::<Self>()) }
-                let words: fn(&'exchange #private::Rejection) -> _ = #path;
-                ::core::option::Option::Some(#private::encoder(move |out| {
-                    #private::Encoded(#encode::<Self::Format>::encode(words(rejection), out))
-                }))
-            }
-        })
-    }
-
-    /// Brings the peer and the states into the scope of an expression of the user's.
-    fn scope(&self) -> TokenStream {
-        let span = at(self.0.ty.place);
-        let peer = generated("peer");
-        let states = self.0.states.iter().map(|state| {
-            let value = state_reference(state, span);
-            let Field { name, ty } = state;
-            quote_spanned!(span=> let #name: &(#ty) = #value;)
-        });
-        quote_spanned! {span=>
-            let #peer = peer;
-            #(#states)*
+fn reject_with(parts: &ServerParts<'_>) -> Option<TokenStream> {
+    let ty = &parts.ty;
+    let path = ty.args.reject_with.as_ref()?;
+    let span = at(path);
+    let (private, encode) = (ty.private(span), ty.args.library.item("Encode", path));
+    Some(quote_spanned! {span=>
+        fn reject_with<'exchange>(
+            &'exchange self,
+            rejection: &'exchange #private::Rejection,
+        ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
+            const { #private::assert_no_mistake(#private::reject_with_mistake::<Self>()) }
+            let words: fn(&'exchange #private::Rejection) -> _ = #path;
+            ::core::option::Option::Some(#private::encoder(move |out| {
+                #private::Encoded(#encode::<Self::Format>::encode(words(rejection), out))
+            }))
         }
+    })
+}
+
+/// Brings the peer and the states into the scope of an expression of the user's.
+fn scope(parts: &ServerParts<'_>) -> TokenStream {
+    let span = at(parts.ty.place);
+    let peer = generated("peer");
+    let states = parts.states.iter().map(|state| {
+        let value = state_reference(state, span);
+        let Field { name, ty } = state;
+        quote_spanned!(span=> let #name: &(#ty) = #value;)
+    });
+    quote_spanned! {span=>
+        let #peer = peer;
+        #(#states)*
     }
 }

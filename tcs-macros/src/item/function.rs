@@ -32,6 +32,7 @@ pub(crate) struct Function {
 impl Function {
     /// Returns whether the next item seems to be a function.
     pub(super) fn is_next(input: ParseStream<'_>) -> bool {
+        // A fork: if it is something else, another parser takes it from the beginning.
         let ahead = input.fork();
         let qualifiers = |input: ParseStream<'_>| {
             input.peek(Token![const])
@@ -64,11 +65,13 @@ impl Function {
             variadic: None,
             output: parse_output(input, errors)?,
         };
+        // syn has it in the generics, but it comes after the return type.
         sig.generics.where_clause = input.parse()?;
         ShowGroups.visit_signature_mut(&mut sig);
         let body = if input.peek(token::Brace) || input.peek(Token![;]) {
             input.parse()?
         } else {
+            // rustc has its own error about the tokens. With a body, it is the only one.
             errors.leave_to_rustc();
             parse_quote!({ ::core::unimplemented!() })
         };
@@ -148,6 +151,8 @@ fn parse_parameters(input: ParseStream<'_>, errors: &mut Errors) -> Punctuated<F
 }
 
 fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<FnArg>> {
+    // syn parses the whole parameter or none of it. Of one that is half typed, the name is kept, as the
+    // type has a field of this name; so it is parsed again in pieces.
     let attempt = input.fork();
     if let Ok(parameter) = attempt.parse()
         && at_comma(&attempt)
@@ -193,6 +198,8 @@ fn parse_type(
     is_end: fn(ParseStream<'_>) -> bool,
     errors: &mut Errors,
 ) -> Type {
+    // On a fork, because a type may parse and yet not be all that is there, as in `u8 u8`. Then its
+    // tokens are taken from the beginning.
     let attempt = input.fork();
     match attempt.parse() {
         Ok(ty) if is_end(&attempt) => {

@@ -16,7 +16,7 @@ use crate::{
     syntax::{
         bare, is_unsized,
         lifetimes::{self, EXCHANGE, FIELD, STATIC},
-        mentions, same_tokens,
+        names_one_of, same_tokens,
     },
 };
 
@@ -62,13 +62,15 @@ impl<'a> ClientFunction<'a> {
         errors: &mut Errors,
     ) -> Self {
         check_options(args, errors);
-        let mut fields = Fields(Vec::new());
-        let checked = match (
-            args.given(OptionName::Request),
-            args.given(OptionName::Reply),
-        ) {
-            (Some(_), None) => check_reply_half(args, function, &mut fields, errors),
-            (None, Some(_)) => check_request_half(args, function, &mut fields, errors),
+        let mut check = HalfCheck {
+            args,
+            function,
+            fields: Vec::new(),
+        };
+        let request = args.given(OptionName::Request);
+        let checked = match (request, args.given(OptionName::Reply)) {
+            (Some(_), None) => check.reply_half(errors),
+            (None, Some(_)) => check.request_half(errors),
             (given, second) => {
                 let help = match given {
                     Some(_) => "the function is either half: remove `reply` or `request`",
@@ -78,109 +80,102 @@ impl<'a> ClientFunction<'a> {
                 // Which parameters become fields is not known. The type has those that it has in one of
                 // the halves, so that its `new` can be called; nothing is reported of them.
                 let mut not_reported = Errors::default();
-                fields.add_parameters(function, 1, &mut not_reported);
+                check.add_parameters(1, &mut not_reported);
                 Checked::default()
             }
         };
-        let Fields(fields) = fields;
+        let fields = check.fields;
         let mut generics = generics::for_type(&function.sig.generics);
-        let help = "must occur in the type of a field: nothing else decides what it is";
+        let help = "is in no field: use it in one, or name a type instead";
         let unused = generics::remove_unused(&mut generics, &fields, help, errors);
         if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
             generics::add_lifetime(&mut generics, FIELD);
         }
         let known = |ty: Option<Type>, place: &Ident| {
-            let known = ty.filter(|ty| !mentions(ty, &unused));
+            let known = ty.filter(|ty| !names_one_of(ty, &unused));
             known.unwrap_or_else(|| args.library.ty("Unknown", place))
         };
-        let (reply, output) = (
-            known(checked.reply, &function.sig.ident),
-            known(checked.output, &name),
-        );
         let ty = ProtocolType::of_function(args, name, function, generics, fields, errors);
         Self {
             function,
+            reply: known(checked.reply, &function.sig.ident),
+            output: known(checked.output, &ty.name),
             half: checked.half.filter(|_| ty.is_valid),
             ty,
+        }
+    }
+}
+
+/// Checks a function as one half, and collects the fields that parameters become. All lifetimes in
+/// them are [`FIELD`].
+struct HalfCheck<'a> {
+    args: &'a Args,
+    function: &'a Function,
+    fields: Vec<Field>,
+}
+
+impl HalfCheck<'_> {
+    /// Checks a function that processes the reply.
+    fn reply_half(&mut self, errors: &mut Errors) -> Checked {
+        let function = self.function;
+        let request = match &self.args.request {
+            Some(Expr::Closure(closure)) => {
+                self.add_closure_parameters(closure, errors);
+                Some(&*closure.body)
+            }
+            request => request.as_ref(),
+        };
+        let mut reply = None;
+        if let Some(parameter) = function.parameters().next() {
+            parameter::check_no_role(parameter, errors);
+            let ty = message_type(&parameter.ty, "a reply", errors);
+            reply = ty.map(|ty| lifetimes::unify(&ty, EXCHANGE));
+        } else if function.sig.inputs.is_empty() {
+            // With a `self` or a parameter that is half typed, there is an error already.
+            let help = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
+            errors.at_span(function.sig.paren_token.span.join(), help);
+        }
+        let arguments = self.add_parameters(1, errors);
+        let half = |request| Half::Reply { request, arguments };
+        Checked {
             reply,
-            output,
+            output: check_output(function, errors),
+            half: request.cloned().map(half),
         }
     }
-}
 
-/// Checks a function that processes the reply.
-fn check_reply_half(
-    args: &Args,
-    function: &Function,
-    fields: &mut Fields,
-    errors: &mut Errors,
-) -> Checked {
-    let request = match &args.request {
-        Some(Expr::Closure(closure)) => {
-            fields.add_closure_parameters(closure, errors);
-            Some(&*closure.body)
+    /// Checks a function that makes the request.
+    fn request_half(&mut self, errors: &mut Errors) -> Checked {
+        self.add_parameters(0, errors);
+        if let Some(keyword) = &self.function.sig.asyncness {
+            let help = "a function that makes the request does not wait: remove `async`";
+            errors.at(keyword, help);
         }
-        request => request.as_ref(),
-    };
-    let mut reply = None;
-    if let Some(parameter) = function.parameters().next() {
-        parameter::check_no_role(parameter, errors);
-        let ty = message_type(&parameter.ty, "a reply", errors);
-        reply = ty.map(|ty| lifetimes::unify(&ty, EXCHANGE));
-    } else if function.sig.inputs.is_empty() {
-        let help = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
-        errors.at_span(function.sig.paren_token.span.join(), help);
+        let Some(reply) = &self.args.reply else {
+            return Checked::default();
+        };
+        // The caller gets the reply itself, after the buffer that it was read from is gone.
+        let borrowed = lifetimes::find_borrowed(reply);
+        for found in &borrowed {
+            let help = "the reply is returned to the caller: own it (`String` for `&str`)";
+            errors.at_span(found.span(), help);
+        }
+        let is_right = has_one_type(reply, "a reply", errors) && borrowed.is_empty();
+        let owned = is_right.then(|| lifetimes::unify(reply, STATIC));
+        Checked {
+            reply: owned.clone(),
+            output: owned,
+            half: Some(Half::Request),
+        }
     }
-    let arguments = fields.add_parameters(function, 1, errors);
-    let half = |request| Half::Reply { request, arguments };
-    Checked {
-        reply,
-        output: check_output(function, errors),
-        half: request.cloned().map(half),
-    }
-}
 
-/// Checks a function that makes the request.
-fn check_request_half(
-    args: &Args,
-    function: &Function,
-    fields: &mut Fields,
-    errors: &mut Errors,
-) -> Checked {
-    fields.add_parameters(function, 0, errors);
-    if let Some(keyword) = &function.sig.asyncness {
-        let help = "a function that makes the request does not wait: remove `async`";
-        errors.at(keyword, help);
-    }
-    let Some(reply) = &args.reply else {
-        return Checked::default();
-    };
-    // The caller gets the reply itself, after the buffer that it was read from is gone.
-    let borrowed = lifetimes::find_borrowed(reply);
-    for found in &borrowed {
-        let help = "the reply is returned to the caller: own it (`String` for `&str`)";
-        errors.at_span(found.span(), help);
-    }
-    let is_right = has_one_type(reply, "a reply", errors) && borrowed.is_empty();
-    let owned = is_right.then(|| lifetimes::unify(reply, STATIC));
-    Checked {
-        reply: owned.clone(),
-        output: owned,
-        half: Some(Half::Request),
-    }
-}
-
-/// The fields that parameters become; all lifetimes in them are [`FIELD`].
-struct Fields(Vec<Field>);
-
-impl Fields {
     /// Adds fields for the parameters of the request's closure.
     fn add_closure_parameters(&mut self, closure: &ExprClosure, errors: &mut Errors) {
         if let Some(keyword) = &closure.asyncness {
             errors.at(keyword, "a request is made without waiting: remove `async`");
         }
         if !matches!(closure.output, ReturnType::Default) {
-            let help = "the expression has its own type: remove this";
+            let help = "a request closure has no return type: remove `-> …`";
             errors.at(&closure.output, help);
         }
         for input in &closure.inputs {
@@ -204,14 +199,9 @@ impl Fields {
     }
 
     /// Adds fields for all but the first parameters of the function, and returns their names.
-    fn add_parameters(
-        &mut self,
-        function: &Function,
-        first: usize,
-        errors: &mut Errors,
-    ) -> Vec<Ident> {
+    fn add_parameters(&mut self, first: usize, errors: &mut Errors) -> Vec<Ident> {
         let mut names = Vec::new();
-        for parameter in function.parameters().skip(first) {
+        for parameter in self.function.parameters().skip(first) {
             parameter::check_no_role(parameter, errors);
             let PatType { pat, ty, .. } = parameter;
             let Some(name) = parameter::name(pat) else {
@@ -234,19 +224,20 @@ impl Fields {
     }
 
     fn get(&self, name: &Ident) -> Option<&Field> {
-        self.0.iter().find(|field| field.name == *name)
+        self.fields.iter().find(|field| field.name == *name)
     }
 
     fn add(&mut self, name: &Ident, written: &Type, errors: &mut Errors) {
         let mut ty = lifetimes::unify(written, FIELD);
         if is_unsized(bare(&ty)) {
+            // rustc reports it at the parameter of the function. The field is only there.
             errors.leave_to_rustc();
             ty = parse_quote!(());
         } else if !has_one_type(&ty, "a field", errors) {
             ty = parse_quote!(());
         }
         let name = name.clone();
-        self.0.push(Field { name, ty });
+        self.fields.push(Field { name, ty });
     }
 }
 
@@ -254,15 +245,14 @@ fn check_options(args: &Args, errors: &mut Errors) {
     if args.given(OptionName::Server).is_none() {
         return;
     }
-    for option in [
+    let options = [
         OptionName::Framing,
         OptionName::Format,
         OptionName::Greeting,
-    ] {
-        if let Some(option) = args.given(option) {
-            let help = format_args!("`server` decides the {option}: remove `{option}`");
-            errors.at(option, help);
-        }
+    ];
+    for option in options.iter().filter_map(|option| args.given(*option)) {
+        let help = format_args!("`server` decides the {option}: remove `{option}`");
+        errors.at(option, help);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     errors::Errors,
     syntax::{
         lifetimes::{EXCHANGE, Walk},
-        mentions, same_tokens,
+        names_one_of, same_tokens,
     },
 };
 
@@ -25,6 +25,7 @@ pub(super) fn for_type(function: &Generics) -> Generics {
     for param in &function.params {
         match param {
             GenericParam::Type(TypeParam { ident, bounds, .. }) => {
+                // Bounds move to the where clause, where one rule treats them all.
                 params.push(parse_quote!(#ident));
                 predicates.push(parse_quote!(#ident: #bounds));
             }
@@ -123,7 +124,7 @@ pub(super) fn remove_unused(
 ) -> Vec<Ident> {
     let is_used = |name: &Ident| {
         let name = std::slice::from_ref(name);
-        fields.iter().any(|field| mentions(&field.ty, name))
+        fields.iter().any(|field| names_one_of(&field.ty, name))
     };
     let names = generics.type_params().map(|param| param.ident.clone());
     let unused: Vec<Ident> = names.filter(|name| !is_used(name)).collect();
@@ -132,8 +133,9 @@ pub(super) fn remove_unused(
     }
     if !unused.is_empty() {
         let params = std::mem::take(&mut generics.params).into_iter();
-        let is_known = |param: &GenericParam| !mentions(param, &unused);
+        let is_known = |param: &GenericParam| !names_one_of(param, &unused);
         generics.params = params.filter(is_known).collect();
+        // A bound may name a parameter that is gone; what is wrong with one that stays, the function says.
         generics.where_clause = None;
     }
     unused

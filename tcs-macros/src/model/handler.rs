@@ -98,7 +98,7 @@ impl<'a> Handler<'a> {
         let mut request = None;
         let mut has_request = false;
         let mut parameters = self.function.parameters();
-        let has_plain = parameters.any(|parameter| parameter.attrs.is_empty());
+        let has_plain = parameters.any(|parameter| !parameter.attrs.iter().any(parameter::is_ours));
         for parameter in self.function.parameters() {
             let is_borrowed = matches!(bare(&parameter.ty), Type::Reference(_));
             match parameter::role(parameter, errors) {
@@ -115,6 +115,7 @@ impl<'a> Handler<'a> {
                     let mut already_reported = Errors::default();
                     self.add(Role::State, parameter, &mut already_reported);
                 }
+                // It may have been meant as the request, so that one is not reported as missing.
                 Role::Unclear => has_request = true,
                 role => self.add(role, parameter, errors),
             }
@@ -145,7 +146,7 @@ impl<'a> Handler<'a> {
     /// Reports the type parameters that occur in no state, removes them from the type, and returns them.
     pub(super) fn remove_unused(&mut self, errors: &mut Errors) -> Vec<Ident> {
         let states: Vec<_> = self.states().cloned().collect();
-        let help = "must occur in the type of a `#[state]`: nothing else decides what it is";
+        let help = "is in no `#[state]`: use it in one, or name a type instead";
         generics::remove_unused(&mut self.generics, &states, help, errors)
     }
 
@@ -165,6 +166,7 @@ impl<'a> Handler<'a> {
         }
         let ty = require_static(borrowed, "a state", errors);
         let name = name?.clone();
+        // Two parameters of one name are an error of the function itself.
         if self.states().any(|state| state.name == name) {
             errors.leave_to_rustc();
             return None;
@@ -184,6 +186,7 @@ impl<'a> Handler<'a> {
         if is_unsized(borrowed) {
             let help = "a session has a known size: borrow a `String`, `Vec<…>` or `Box<dyn …>`";
             errors.at(borrowed, help);
+            // So that the type of the session is no second error.
             ty = parse_quote!(());
         } else if !has_one_type(borrowed, "a session", errors) {
             ty = parse_quote!(());

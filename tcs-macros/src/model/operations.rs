@@ -1,8 +1,8 @@
 //! Checks the operations of a module, one by one and against each other.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{Generics, PatType, Type, ext::IdentExt as _};
+use syn::{Generics, PatType, Signature, Type, ext::IdentExt as _};
 
 use super::{
     Field, check_receiver, generics,
@@ -19,7 +19,7 @@ use crate::{
     syntax::{
         is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
-        mentions, upper_camel,
+        mentions, names_one_of, path_starts, upper_camel,
     },
 };
 
@@ -117,11 +117,10 @@ fn check_options(args: &Args, errors: &mut Errors) {
         let help = "a function of a module says so itself: write `#[blocking]` before it";
         errors.at(option, help);
     }
-    for option in [OptionName::Server, OptionName::Request, OptionName::Reply] {
-        if let Some(option) = args.given(option) {
-            let message = format_args!("a module has both halves: remove `{option}`");
-            errors.at(option, message);
-        }
+    let halves = [OptionName::Server, OptionName::Request, OptionName::Reply];
+    for option in halves.iter().filter_map(|option| args.given(*option)) {
+        let message = format_args!("a module has both halves: remove `{option}`");
+        errors.at(option, message);
     }
 }
 
@@ -156,13 +155,14 @@ fn check_function<'a>(
 ) -> (Handler<'a>, Option<(Vec<Field>, Type)>) {
     check_receiver(Side::Server, function, errors);
     if side == Side::Server && !function.has_body() {
+        // In a module, rustc asks for a body. A client leaves out the function, and needs none.
         errors.leave_to_rustc();
     }
     let mut handler = Handler::new(function);
     check_attributes(&mut handler, errors);
-    let reply = check_reply(function, errors);
     let arguments = resolve_arguments(side, &mut handler, errors);
-    let has_generated = has_generated(function.sig.to_token_stream(), errors);
+    let reply = check_reply(function, errors);
+    let has_generated = has_generated(&function.sig, errors);
     let (Some(arguments), Some(reply)) = (arguments, reply) else {
         return (handler, None);
     };
@@ -172,7 +172,7 @@ fn check_function<'a>(
         .chain([&reply])
         .filter(|ty| is_generic(function, ty, errors));
     if generic.count() > 0 || has_generated {
-        // Where the type parameters must occur, has been said.
+        // Its type parameters are left out with it. Otherwise each would be reported as in no state too.
         handler.generics = Generics::default();
         handler.sources.clear();
         return (handler, None);
@@ -214,7 +214,7 @@ fn resolve_arguments(
 
 /// Returns whether an argument or a reply has a type parameter of the function, and reports it.
 fn is_generic(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
-    let is_generic = mentions(ty, &generics::names(&function.sig.generics));
+    let is_generic = names_one_of(ty, &generics::names(&function.sig.generics));
     if is_generic {
         let help = "both ends know the messages: name the type instead of a parameter";
         errors.at(ty, help);
@@ -225,24 +225,14 @@ fn is_generic(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
 /// Returns whether a signature names a generated type, other than at the end of a path, and reports it.
 ///
 /// The generated types hide types of these names that the module imports by `use super::*`.
-fn has_generated(tokens: TokenStream, errors: &mut Errors) -> bool {
-    let mut found = false;
-    let mut colons = 0;
-    for token in tokens {
-        let before = colons;
-        colons = 0;
-        match token {
-            TokenTree::Ident(word) if before < 2 && is_one_of(&word, GENERATED) => {
-                let help = "is the generated type here: name yours by a path";
-                errors.at(&word, format_args!("`{word}` {help}"));
-                found = true;
-            }
-            TokenTree::Punct(punct) if punct.as_char() == ':' => colons = before + 1,
-            TokenTree::Group(group) => found |= has_generated(group.stream(), errors),
-            _ => {}
-        }
+fn has_generated(signature: &Signature, errors: &mut Errors) -> bool {
+    let mut words = path_starts(signature.to_token_stream());
+    words.retain(|word| is_one_of(word, GENERATED));
+    for word in &words {
+        let help = "is the generated type here: name yours by a path";
+        errors.at(word, format_args!("`{word}` {help}"));
     }
-    found
+    !words.is_empty()
 }
 
 /// Checks the attributes of an operation.
@@ -264,7 +254,7 @@ fn check_attributes(handler: &mut Handler<'_>, errors: &mut Errors) {
 fn check_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) -> Option<Field> {
     let ty = message_type(&parameter.ty, "a request", errors);
     let Some(name) = parameter::name(&parameter.pat) else {
-        let help = "an argument has a name, which the client's method has as well";
+        let help = "an argument of an operation needs a name: write `name: Type`";
         errors.at(&parameter.pat, help);
         return None;
     };
@@ -288,6 +278,7 @@ fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -
     } else if !is_type_name(&camel) {
         "this function's name makes no name of a message".to_owned()
     } else if others.iter().any(|other| other.name == name) {
+        // Two functions of one name.
         errors.leave_to_rustc();
         return None;
     } else if let Some(other) = others.iter().find(|other| other.variant == camel) {

@@ -9,6 +9,7 @@ use super::{
     Field, generics,
     handler::{CallKind, Handler, Session},
     message::return_type,
+    parameter::is_session,
     protocol_type::ProtocolType,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     syntax::{
         is_named,
         lifetimes::{self, EXCHANGE, Shorten},
-        mentions, same_tokens,
+        names_one_of, same_tokens,
     },
 };
 
@@ -50,8 +51,8 @@ impl<'a> ServerFunction<'a> {
         errors: &mut Errors,
     ) -> Self {
         let mut handler = Handler::new(function);
-        let reply = check_reply(function, errors);
         let request = handler.resolve_parameters(errors);
+        let reply = check_reply(function, errors);
         let unused = handler.remove_unused(errors);
         check_session_option(args, [function], errors);
         if !function.is_async()
@@ -64,7 +65,7 @@ impl<'a> ServerFunction<'a> {
             handler.set_blocking(option, errors);
         }
         let known = |ty: Option<Type>| {
-            let known = ty.filter(|ty| !mentions(ty, &unused));
+            let known = ty.filter(|ty| !names_one_of(ty, &unused));
             known.unwrap_or_else(|| args.library.ty("Unknown", &function.sig.ident))
         };
         let parts = ServerParts::of(&[&handler], |generics, fields| {
@@ -88,9 +89,9 @@ pub(super) fn check_session_option<'f>(
     let parameters = functions.into_iter().flat_map(Function::parameters);
     let mut attrs = parameters.flat_map(|parameter| &parameter.attrs);
     if let Some(option) = args.given(OptionName::Session)
-        && !attrs.any(|attr| attr.path().is_ident("session"))
+        && !attrs.any(is_session)
     {
-        let help = "`session` is for a `#[session]` parameter, and there is none: remove one";
+        let help = "there is no `#[session]` parameter: add one, or remove `session`";
         errors.at(option, help);
     }
 }
@@ -99,7 +100,7 @@ pub(super) fn check_session_option<'f>(
 pub(super) fn check_reply(function: &Function, errors: &mut Errors) -> Option<Type> {
     let never = "a request is answered by what the function returns";
     let mut reply = return_type(function, "a reply", never, errors)?;
-    // A client reads the reply from what arrived.
+    // A client reads the reply from what arrived, so a `&'static str` is for it one of the exchange.
     Shorten.visit_type_mut(&mut reply);
     Some(lifetimes::unify(&reply, EXCHANGE))
 }
@@ -154,5 +155,6 @@ fn most_common<T>(all: impl Iterator<Item = T> + Clone, ty: impl Fn(&T) -> &Type
     let others = all.clone();
     let are_same = |one: &T, other: &T| same_tokens(ty(one), ty(other));
     let count = |one: &T| others.clone().filter(|other| are_same(one, other)).count();
+    // `min` of the reverse is the first of those that are most; `max_by_key` would be the last.
     all.min_by_key(|one| Reverse(count(one)))
 }

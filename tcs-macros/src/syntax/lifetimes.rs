@@ -92,6 +92,7 @@ impl<'v> Walk<'v> {
 }
 
 impl VisitMut for Walk<'_> {
+    // syn visits the `for<…>` of a type or a bound before what is after it.
     fn visit_bound_lifetimes_mut(&mut self, bound: &mut BoundLifetimes) {
         for param in &bound.lifetimes {
             if let GenericParam::Lifetime(param) = param {
@@ -108,6 +109,7 @@ impl VisitMut for Walk<'_> {
     }
 
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        // A `&` has a lifetime, also if none is written. Writing it lets one visitor see all of them.
         if reference.lifetime.is_none() && !self.in_function {
             reference.lifetime = Some(Lifetime::new("'_", reference.and_token.span()));
         }

@@ -29,6 +29,7 @@ pub(crate) fn upper_camel(snake: &str) -> String {
 pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let candidates = candidates.iter();
     let (distance, nearest) = candidates.map(|&meant| (edits(word, meant), meant)).min()?;
+    // Two changes make any short word into any other, so most of the letters must stay.
     (distance <= 2 && distance < nearest.len() / 2).then_some(nearest)
 }
 
