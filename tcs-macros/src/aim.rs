@@ -4,29 +4,33 @@
 //! user's do not meet. All tokens of one expansion have one syntax context; otherwise `self` and our
 //! variables would not be found.
 //!
-//! rustc reports an error once if it finds it twice with everything equal: the message, the notes, the
-//! suggestions, and all spans *with their syntax context*. So code that repeats a mistake is neither
-//! moved nor left out. It is written so that its error is the same:
+//! rustc reports an error only once if a second one is equal: the message, the notes, the suggestions, and
+//! all spans *with their syntax context*. Generated code has to repeat types of the user's, and with them
+//! their mistakes. So it is written such that the repeated error is equal. For each rule there is a case in
+//! `tests/ui/trait_errors`:
 //!
 //! - A type of the user's keeps its tokens and their spans wherever it is repeated. If it does not exist,
-//!   that is one error.
-//! - For a type that does not exist, rustc suggests a type parameter, after the token before the generics
-//!   of the item. So `impl` and `new` are twins ([`twin`]) of the function's name: the suggestion for the
-//!   implementation is then the one for the function. A type inside `f::<…>` has another suggestion, so it
-//!   gets an [`alias`] that is declared at the function's name. The alias of a message also makes the
-//!   suggestion for a hidden lifetime (`Order` for `Order<'_>`) the one for the function.
+//!   that is one error (`reply_misspelt_inside`).
+//! - For a type that does not exist, rustc suggests to declare a type parameter, and shows where: after the
+//!   token before the generics. For an `impl`, that token is `impl`; so it is a [`twin`] of the function's
+//!   name, and both suggestions are equal (`state_misspelt_inside`).
+//! - Inside of `f::<…>` rustc suggests something else. So there the type has an [`Alias`], which is declared
+//!   at the function's name. The alias of a message also makes the help for a hidden lifetime (`Order` for
+//!   `Order<'_>`) the one for the function (`request_with_hidden_lifetime`).
 //! - A trait that a type must have is named with the same tokens in each place, up to the names of
 //!   lifetimes, and covers the type from its first token to its last ([`Library::item`](crate::library::Library::item)). It is a trait of
 //!   the library that implies all bounds: there is one error instead of one for each bound, and its
-//!   `on_unimplemented` says what to write.
+//!   `on_unimplemented` says what to write (`request_without_decode`).
 //! - A bound on the implementation ([`Library::bound`](crate::library::Library::bound)) is one error at the type, and rustc assumes that it
-//!   holds when it checks the rest. It has the user's hygiene, so the error does not mention the macro.
+//!   holds when it checks the rest. It has the user's hygiene, so the error does not mention the macro
+//!   (`state_of_rc`).
 //! - A future that is not `Send` is reported where it becomes the argument of the library's `send`, if that
 //!   call has one span and one context. Without `send`, it would be reported at an `async` block with the
-//!   calls of all functions.
-//! - A block in a type is evaluated at each place of the type. So constants name the type by that of the
-//!   protocol.
-//! - A lint is only reported at a span of the user's.
+//!   calls of all functions (`operation_future_not_send`).
+//! - A block in a type, such as `[u8; { … }]`, is evaluated at each place of the type. So constants name the
+//!   type by that of the protocol (`delimiter_too_long`).
+//! - A lint is only reported at a span of the user's, so generated code is silent where its spans are the
+//!   macro's (`ui/pass/lints`).
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -39,6 +43,7 @@ pub(crate) fn at(tokens: &(impl ToTokens + ?Sized)) -> Span {
 
 /// The macro's hygiene at the last token of `tokens`.
 pub(crate) fn at_end(tokens: &(impl ToTokens + ?Sized)) -> Span {
+    // `Spanned::span` would join all tokens, which gives the first one alone on stable compilers.
     let last = tokens.to_token_stream().into_iter().last();
     Span::mixed_site().located_at(last.map_or_else(Span::call_site, |token| token.span()))
 }
@@ -48,16 +53,24 @@ pub(crate) fn twin(word: &str, name: &Ident) -> Ident {
     Ident::new(word, name.span())
 }
 
-/// Declares another name for a type without parameters and lifetimes. Returns the declaration, and the
-/// name, which covers the type from its first token to its last.
-///
-/// The declaration has the span of the function's name, `place`. So what rustc suggests for the type is
-/// the same in the declaration and in the function.
-pub(crate) fn alias(place: &Ident, name: &str, ty: &Type) -> [TokenStream; 2] {
-    let (declared, used) = (twin(name, place), Ident::new(name, ty.span()));
-    let brackets = quote_spanned!(ty.span().located_at(at_end(ty))=> <>);
-    [
-        quote_spanned!(at(ty)=> type #declared = #ty;),
-        quote_spanned!(at(ty)=> #used #brackets),
-    ]
+/// Another name for a type without parameters and lifetimes.
+pub(crate) struct Alias {
+    pub(crate) declaration: TokenStream,
+    /// The name, placed so that an error about it covers the type from end to end.
+    pub(crate) path: TokenStream,
+}
+
+impl Alias {
+    /// Names `ty`, for the function or the module whose name is `place`.
+    pub(crate) fn new(place: &Ident, name: &str, ty: &Type) -> Self {
+        // At the function's name, so that what rustc suggests for the type is what it suggests there.
+        let declared = twin(name, place);
+        let used = Ident::new(name, ty.span());
+        // An error covers a path up to its last token. These brackets change nothing, and are there.
+        let brackets = quote_spanned!(ty.span().located_at(at_end(ty))=> <>);
+        Self {
+            declaration: quote_spanned!(at(ty)=> type #declared = #ty;),
+            path: quote_spanned!(at(ty)=> #used #brackets),
+        }
+    }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Errors {
 impl Errors {
     /// Reports `message` at all of `tokens`.
     pub(crate) fn at(&mut self, tokens: &(impl ToTokens + ?Sized), message: impl Display) {
+        // `new_spanned` keeps the first and the last token, so rustc underlines all that is between them.
         self.push(Error::new_spanned(tokens.to_token_stream(), message));
     }
 
@@ -37,7 +38,8 @@ impl Errors {
     }
 
     /// Returns whether nothing is wrong, so that the generated code may call the functions.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn may_call_functions(&self) -> bool {
+        // A call of a wrong function would be a second error about the same mistake.
         self.found.is_none() && !self.left_to_rustc
     }
 

@@ -50,6 +50,8 @@ pub fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
 /// mistake in one place would be an error at every use.
 fn expand(side: Side, args: TokenStream2, item: TokenStream2) -> TokenStream2 {
     let mut errors = Errors::default();
+    // Each step takes the errors so far and adds its own. None returns early, because a mistake in an
+    // option must not hide one in the function.
     let mut args = Args::parse(side, args, &mut errors);
     let item = Item::parse(side, item, &mut errors);
     if let Item::Module(_) = item {

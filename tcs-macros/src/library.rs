@@ -22,6 +22,8 @@ impl Library {
     /// Returns an item of that module, placed so that an error about it covers `place` from end to end.
     pub(crate) fn item(&self, item: &str, place: &(impl ToTokens + ?Sized)) -> TokenStream {
         let span = at(place);
+        // rustc underlines a path from its first token to its last. The first ones are at the beginning of
+        // `place`, the last one is at its end.
         let module = respan(self.at(span), span);
         let item = Ident::new(item, at_end(place));
         quote_spanned!(span=> #module::#item)
@@ -48,6 +50,7 @@ fn respan(tokens: TokenStream, span: Span) -> TokenStream {
         if let TokenTree::Group(group) = &token {
             token = Group::new(group.delimiter(), respan(group.stream(), span)).into();
         }
+        // A path of the option `crate` has names of the user's, which the macro's hygiene would not find.
         token.set_span(token.span().located_at(span));
         token
     });

@@ -85,21 +85,15 @@ fn no_input_makes_the_macro_panic() {
         });
         for expand in [server_protocol, client_protocol] {
             let output = expand(args.clone(), item.clone());
-            if is_function {
+            if is_function || is_module {
                 let file = syn::parse2::<File>(output.clone())
                     .unwrap_or_else(|error| panic!("{error}\n#[x({args})]\n{item}\n{output}"));
-                assert!(
-                    file.items.iter().any(|item| matches!(item, Item::Fn(_))),
-                    "{output}"
-                );
-            }
-            if is_module {
-                let file = syn::parse2::<File>(output.clone())
-                    .unwrap_or_else(|error| panic!("{error}\n#[x({args})]\n{item}\n{output}"));
-                assert!(
-                    file.items.iter().any(|item| matches!(item, Item::Mod(_))),
-                    "{output}"
-                );
+                let is_kept = |item: &Item| match item {
+                    Item::Fn(_) => is_function,
+                    Item::Mod(_) => is_module,
+                    _ => false,
+                };
+                assert!(file.items.iter().any(is_kept), "{output}");
             }
         }
     }
@@ -131,6 +125,19 @@ fn seeds_reach_the_expansion() {
         output.contains("compile_error"),
         "a field has no name: {output}"
     );
+}
+
+#[test]
+fn errors_of_a_function_are_in_the_order_of_the_source() {
+    let wrong = "fn f(a: &mut u8) -> !";
+    let function = server_protocol(TokenStream::new(), tokens(&format!("{wrong} {{}}")));
+    let module = tokens(&format!("mod m {{ pub {wrong} {{}} }}"));
+    for output in [function, server_protocol(tokens("format = Json"), module)] {
+        let output = output.to_string();
+        let [parameter, result] =
+            ["remove `mut`", "instead of `!`"].map(|text| output.find(text).expect("an error"));
+        assert!(parameter < result, "{output}");
+    }
 }
 
 #[test]

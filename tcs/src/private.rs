@@ -1,9 +1,10 @@
-//! The items that expansions of the attributes name. Not part of the interface.
+//! The items that expansions of the attributes and of `plain!` name. Not part of the interface.
 
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use serde;
 pub use tokio::io::{AsyncRead, AsyncWrite};
 
+// A bound of `Protobuf`, which errors name.
 #[cfg(feature = "protobuf")]
 pub use crate::format::protobuf::ProstMessage;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
@@ -14,22 +15,25 @@ pub use crate::macro_support::{
     },
     values::NoFormat,
 };
+// Expansions do not name these two, but what they name has them in its signature.
+pub use crate::macro_support::{bounds::ReadAs, values::Encoder};
+// `plain!` calls it.
+pub use crate::format::plain::parse_text;
+// No expansion names it: the tests of framings feed it bytes, and it is no part of their interface.
+pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    Address, Channel, Connection, ConnectionInfo, FromContext, Peer, Rejection, Result,
-    format::{
-        Decode, DecodeError, Encode, EncodeError, Frame, Plain, ReplyValue, Writer,
-        plain::parse_text,
-    },
-    framing::{Framing, LengthPrefixed, connection_framing::ConnectionFraming},
+    Address, Channel, Connection, FromContext, Peer, Rejection, Result,
+    format::{Encode, Plain},
+    framing::LengthPrefixed,
     limit::assert_no_mistake,
     macro_support::{
         bounds::{
-            CloneArgument, DefaultSession, ReadAs, SendField, State, assert_reply,
-            assert_send_field, assert_state,
+            CloneArgument, DefaultSession, SendField, State, assert_reply, assert_send_field,
+            assert_state,
         },
         checks::{OtherPair, Pair, client_mistake, reject_with_mistake, server_mistake},
-        values::{Encoded, Encoder, FieldReference, FieldValue, Unknown, encoder, send},
+        values::{Encoded, FieldReference, FieldValue, Unknown, encoder, send},
     },
     protocol::{ClientProtocol, Context, Contract, ServerProtocol},
 };

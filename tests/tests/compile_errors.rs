@@ -22,6 +22,9 @@ const PINNED: &str = "rustc 1.95.";
 /// a later one has more lints.
 const PINNED_CLIPPY: &str = "clippy 0.1.95";
 
+/// The features of the library that the catalogue needs.
+const FORMATS: &str = r#""codec", "json", "messagepack", "postcard", "protobuf""#;
+
 #[test]
 fn mistakes_are_explained() {
     let cases = TestCases::new();
@@ -44,7 +47,7 @@ fn expansions_raise_no_lint() {
         return;
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui/pass/lints.rs");
-    let output = run("clippy", "lints", &[file]);
+    let output = run("clippy", "lints", FORMATS, &[file]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let lints: Vec<&str> = said
@@ -75,7 +78,7 @@ fn errors_of_rustc_stand_where_the_mistake_is() {
         .iter()
         .flat_map(|file| in_full(&read(file)))
         .collect();
-    let output = run("check", "trait_errors", &files);
+    let output = run("check", "trait_errors", FORMATS, &files);
     let found = in_short(&String::from_utf8_lossy(&output.stderr));
     // The short layout puts the label behind the message.
     let same = |expected: &Found, found: &Found| {
@@ -92,6 +95,18 @@ fn errors_of_rustc_stand_where_the_mistake_is() {
             "{error:?} is new; the catalogue has {expected:#?}"
         );
     }
+}
+
+/// The operations, their client and their server each need a format.
+#[test]
+fn missing_features_are_one_error() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui/features/operations.rs");
+    let output = run("check", "features", "", &[file]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let found = said.lines().filter(|line| line.contains(": error"));
+    let found: Vec<&str> = found.collect();
+    let is_right = matches!(&*found, [error] if error.contains("add the feature `json`"));
+    assert!(is_right, "{said}");
 }
 
 #[test]
@@ -169,7 +184,6 @@ fn own_messages_say_what_to_write() {
         "expected `,` before this",
         "expected an option, such as `",
         "unexpected end of input, expected ",
-        "an argument has a name, which the client's method has as well",
     ];
     for file in files_in("macro_errors", "stderr") {
         let text = read(&file);
@@ -191,7 +205,8 @@ fn cases_are_short_and_many() {
             assert!(file.with_extension("stderr").exists(), "{}", file.display());
         }
     }
-    assert!(count >= 60, "{count}");
+    // None is lost, as by a folder that moves: raise it with the catalogue.
+    assert!(count >= 279, "{count}");
 }
 
 /// The file, the line and the message of an error.
@@ -234,8 +249,9 @@ fn in_catalogue(line: &str) -> Option<(String, &str)> {
     Some((file.to_owned(), rest))
 }
 
-/// Runs a command of cargo in a project of this name, in which each of the files is a program.
-fn run(command: &str, name: &str, files: &[PathBuf]) -> Output {
+/// Runs a command of cargo in a project of this name, in which each of the files is a program. Features
+/// of the library are given as in its manifest.
+fn run(command: &str, name: &str, features: &str, files: &[PathBuf]) -> Output {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let project = folder.join(name);
@@ -243,7 +259,7 @@ fn run(command: &str, name: &str, files: &[PathBuf]) -> Output {
         "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
          bytes = \"1\"\nprost = {{ version = \"0.14\", features = [\"derive\"] }}\n\
          serde = {{ version = \"1\", features = [\"derive\"] }}\n\
-         tcs = {{ path = '{}', features = [\"codec\", \"json\", \"messagepack\", \"postcard\", \"protobuf\"] }}\n\
+         tcs = {{ path = '{}', features = [{features}] }}\n\
          tokio = {{ version = \"1\", features = [\"rt\"] }}\ntokio-util = \"0.7\"\n",
         tests.join("../tcs").display()
     );

@@ -3,13 +3,13 @@
 use syn::parse::ParseStream;
 
 use super::options::Side;
-use crate::syntax::{at_comma, upper_camel};
+use crate::syntax::{at_comma, nearest, upper_camel};
 
 /// What is set by methods of servers and clients.
 const SETTINGS: &str = "\
     address connect_timeout drain_timeout frame_timeout half_close_timeout host idle_timeout linger \
-    max_blocking max_connections max_frame_len on_listening port reply_timeout request_timeout \
-    write_timeout";
+    max_blocking max_connections max_frame_len max_in_flight on_listening options poll_budget port \
+    reply_timeout request_timeout write_timeout";
 
 /// The types of the library that are options by a single word.
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
@@ -17,8 +17,7 @@ const FRAMINGS: &str = "CrlfLines LengthPrefixed Lines Netstrings Raw UntilEof";
 
 /// Says what to write instead of a word that is neither an option nor the name, before `rest`.
 pub(super) fn unknown(side: Side, word: &str, rest: ParseStream<'_>) -> String {
-    let names = side.options().iter().map(|option| option.name);
-    let names: Vec<_> = names.collect();
+    let options: Vec<_> = side.options().iter().map(|option| option.text).collect();
     let is_alone = at_comma(rest);
     if is_alone && let Some((option, ty)) = library_type(word) {
         format!("`{ty}` is a {option}: write `{option} = {ty}`")
@@ -27,10 +26,12 @@ pub(super) fn unknown(side: Side, word: &str, rest: ParseStream<'_>) -> String {
         format!("the name comes first: write `{name}({word}, …)`")
     } else if SETTINGS.split(' ').any(|setting| setting == word) {
         format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
-    } else if let Some(meant) = nearest(word, &names) {
+    } else if let Some(meant) = nearest(word, &options) {
         format!("did you mean `{meant}`?")
     } else {
-        format!("options: `{}`", names.join(", "))
+        let known = options.join("`, `");
+        // On a line of its own: the list alone is as long as a message may be.
+        format!("unknown option `{word}`: write one of\n`{known}`")
     }
 }
 
@@ -42,55 +43,49 @@ pub(super) fn library_type(word: &str) -> Option<(&'static str, &'static str)> {
     format.or_else(|| find(FRAMINGS).map(|ty| ("framing", ty)))
 }
 
-/// Returns the candidate that `word` was probably meant to be: of several that are as near, the first
-/// by name.
-pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    let candidates = candidates.iter();
-    let (distance, nearest) = candidates.map(|&meant| (edits(word, meant), meant)).min()?;
-    (distance <= 2 && distance < nearest.len() / 2).then_some(nearest)
-}
-
-/// Counts the insertions, removals and replacements that make `from` into `to`.
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (number, letter) in from.chars().enumerate() {
-        let mut next = vec![number + 1];
-        for (pair, other) in row.windows(2).zip(to.chars()) {
-            let replaced = pair[0] + usize::from(letter != other);
-            let changed = pair[1].min(next[next.len() - 1]) + 1;
-            next.push(replaced.min(changed));
-        }
-        row = next;
-    }
-    row[row.len() - 1]
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
-    #[test]
-    fn nearest_is_near_enough_to_be_meant() {
-        let options = ["framing", "format", "crate"];
-        for (word, meant) in [
-            ("framming", Some("framing")),
-            ("fromat", Some("format")),
-            ("crates", Some("crate")),
-            ("timeout", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(word, &options), meant, "{word}");
-        }
+    /// Returns the words after `before` and up to `after` in the lines of a file of the library.
+    fn words(file: &str, before: &str, after: &str) -> Vec<String> {
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tcs/src");
+        let text =
+            fs::read_to_string(library.join(file)).expect("the library is beside this crate");
+        let lines = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(before));
+        let found = lines.filter_map(|line| Some(line.split_once(after)?.0.to_owned()));
+        found.collect()
     }
 
     #[test]
-    fn edits_are_counted_both_ways() {
-        for (one, other, count) in [
-            ("", "abc", 3),
-            ("sate", "state", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!((edits(one, other), edits(other, one)), (count, count));
+    fn settings_are_those_of_the_library() {
+        let files = [
+            "server/builder.rs",
+            "client/options.rs",
+            "client/exchange.rs",
+        ];
+        let mut found = files
+            .map(|file| words(file, "pub fn ", "(mut self"))
+            .concat();
+        found.sort();
+        found.dedup();
+        assert_eq!(SETTINGS.split(' ').collect::<Vec<_>>(), found);
+    }
+
+    #[test]
+    fn types_of_one_word_are_in_the_library() {
+        for (folder, types) in [("format", FORMATS), ("framing", FRAMINGS)] {
+            let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tcs/src");
+            let exported =
+                fs::read_to_string(library.join(folder).join("mod.rs")).expect("a module");
+            for ty in types.split(' ') {
+                let mut words = exported.split(|letter: char| !letter.is_alphanumeric());
+                assert!(words.any(|word| word == ty), "{folder}: {ty}");
+            }
         }
     }
 }

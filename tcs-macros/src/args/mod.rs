@@ -12,10 +12,7 @@ use syn::{
     visit_mut::VisitMut as _,
 };
 
-pub(crate) use self::{
-    guesses::nearest,
-    options::{Args, Side},
-};
+pub(crate) use self::options::{Args, OptionName, Side};
 use self::{
     guesses::{library_type, unknown},
     options::{OptionSpec, Value},
@@ -39,8 +36,9 @@ impl Args {
     }
 
     /// Returns the name of an option as it is written, if the option is given.
-    pub(crate) fn given(&self, option: &str) -> Option<&Ident> {
-        self.given.iter().find(|given| *given == option)
+    pub(crate) fn given(&self, option: OptionName) -> Option<&Ident> {
+        let mut given = self.given.iter();
+        given.find_map(|(name, word)| (*name == option).then_some(word))
     }
 
     /// Lets the paths in the options that name types mean inside of a module what they mean around it.
@@ -60,6 +58,7 @@ impl Args {
             } else if !at_comma(input) {
                 errors.push(input.error("expected `,` before this"));
             }
+            // What is left of a wrong option is skipped, so that the next one is parsed all the same.
             take_until(input, at_comma);
             input.parse::<Option<Token![,]>>()?;
         }
@@ -75,6 +74,7 @@ impl Args {
         if let Some(option) = self.side.option(&text) {
             return self.parse_option(option, word, input);
         }
+        // A word in capitals that is a type of the library is a forgotten `format =`, not a name.
         let is_first = self.name.is_none() && self.given.is_empty();
         let is_name = at_comma(input) && text.starts_with(char::is_uppercase);
         if is_first && is_name && library_type(&text).is_none() {
@@ -90,16 +90,15 @@ impl Args {
         word: Ident,
         input: ParseStream<'_>,
     ) -> Result<()> {
-        let name = option.name;
-        if self.given(name).is_some() {
-            let message = format_args!("`{name}` is given twice: remove one");
+        if self.given(option.name).is_some() {
+            let message = format_args!("`{word}` is given twice: remove one");
             return Err(Error::new(word.span(), message));
         }
         let span = word.span();
-        self.given.push(word);
+        self.given.push((option.name, word));
         if let Value::Nothing = option.value {
-            let mistake = || Err(input.error(option.help()));
-            return if at_comma(input) { Ok(()) } else { mistake() };
+            let mistake = || input.error(option.help());
+            return at_comma(input).then_some(()).ok_or_else(mistake);
         }
         parse_equals(option, span, input)?;
         match option.value {
@@ -108,7 +107,8 @@ impl Args {
                 *field(self) = Some(parse_value(option, input, Path::parse_mod_style)?);
             }
             Value::Expression(field) => *field(self) = Some(parse_expression(option, input)?),
-            Value::Word | Value::Nothing => parse_word(option, input)?,
+            Value::Word(known) => parse_word(option, known, input)?,
+            Value::Nothing => {}
         }
         Ok(())
     }
@@ -116,15 +116,15 @@ impl Args {
 
 /// Parses the `=` of an option whose name is at `span`, before a value.
 fn parse_equals(option: &OptionSpec, span: Span, input: ParseStream<'_>) -> Result<()> {
-    let (name, write) = (option.name, option.write());
+    let write = option.write();
     if !at_comma(input) {
         if !input.peek(Token![=]) || input.peek(Token![==]) {
-            return Err(input.error(format!("expected `=` after `{name}`: {write}")));
+            return Err(input.error(format!("expected `=` after `{}`: {write}", option.text)));
         }
         input.parse::<Token![=]>()?;
     }
     if at_comma(input) {
-        let message = format_args!("`{name}` needs a value: {write}");
+        let message = format_args!("`{}` needs a value: {write}", option.text);
         return Err(Error::new(span, message));
     }
     Ok(())
@@ -136,6 +136,7 @@ fn parse_value<T>(
     input: ParseStream<'_>,
     parse: fn(ParseStream<'_>) -> Result<T>,
 ) -> Result<T> {
+    // Made before parsing, so that it is at the beginning of the value.
     let wrong = input.error(option.help());
     let value = parse(input).ok();
     value.filter(|_| !input.peek(token::Paren)).ok_or(wrong)
@@ -158,6 +159,7 @@ fn parse_type(option: &OptionSpec, input: ParseStream<'_>) -> Result<Type> {
 /// Parses an expression. What is wrong inside of it is reported in the words of its parser.
 fn parse_expression(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
     let (start, wrong) = (input.cursor(), input.error(option.help()));
+    // If not one token was taken, the parser says only "expected an expression", and ours is more help.
     let mut value = match input.parse() {
         Ok(value) => value,
         Err(_) if input.cursor() == start => return Err(wrong),
@@ -167,11 +169,11 @@ fn parse_expression(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr>
     Ok(value)
 }
 
-/// Parses the word that the option's example has.
-fn parse_word(option: &OptionSpec, input: ParseStream<'_>) -> Result<()> {
+/// Parses the one word that the option takes.
+fn parse_word(option: &OptionSpec, known: &str, input: ParseStream<'_>) -> Result<()> {
     let wrong = input.error(option.help());
     match input.parse::<Ident>() {
-        Ok(word) if option.example.ends_with(&format!("= {word}")) => Ok(()),
+        Ok(word) if word == known => Ok(()),
         _ => Err(wrong),
     }
 }

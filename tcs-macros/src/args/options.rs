@@ -21,7 +21,23 @@ pub(crate) struct Args {
     /// What the option `crate` says.
     pub(crate) library: Library,
     /// The options that are given, also those whose value could not be parsed.
-    pub(super) given: Vec<Ident>,
+    pub(super) given: Vec<(OptionName, Ident)>,
+}
+
+/// The name of an option of either attribute.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OptionName {
+    Framing,
+    Format,
+    Session,
+    Greeting,
+    RejectWith,
+    Blocking,
+    HalfClose,
+    Crate,
+    Server,
+    Request,
+    Reply,
 }
 
 /// The side of a connection that an attribute writes the protocol of.
@@ -38,49 +54,52 @@ pub(super) enum Value {
     Type(fn(&mut Args) -> &mut Option<Type>),
     Expression(fn(&mut Args) -> &mut Option<Expr>),
     Path(fn(&mut Args) -> &mut Option<Path>),
-    /// The word in the option's example.
-    Word,
+    /// This word, which no field stores: that the option is given says it.
+    Word(&'static str),
     Nothing,
 }
 
 /// An option that an attribute knows.
 pub(super) struct OptionSpec {
-    pub(super) name: &'static str,
+    pub(super) name: OptionName,
+    /// The name as it is written.
+    pub(super) text: &'static str,
     pub(super) value: Value,
     /// The example that error messages show.
     pub(super) example: &'static str,
 }
 
-/// A table of options: the name, the value and its field, an example.
+/// A table of options: the name, its text, the value, an example.
 macro_rules! options {
-    ($($name:literal $value:ident $(($($field:tt)+))? $example:literal)*) => {
+    ($($name:ident $text:literal, $value:expr, $example:literal;)*) => {
         &[$(OptionSpec {
-            name: $name,
-            value: Value::$value $((|args| &mut args.$($field)+))?,
+            name: OptionName::$name,
+            text: $text,
+            value: $value,
             example: $example,
         }),*]
     };
 }
 
 const SERVER: &[OptionSpec] = options! {
-    "framing" Type(framing) "framing = Lines"
-    "format" Type(format) "format = Json"
-    "session" Expression(session) "session = User::guest()"
-    "greeting" Expression(greeting) "greeting = \"hello\""
-    "reject_with" Path(reject_with) "reject_with = in_words"
-    "blocking" Nothing "blocking"
-    "half_close" Word "half_close = ends"
-    "crate" Path(library.0) "crate = path::to::tcs"
+    Framing "framing", Value::Type(|args| &mut args.framing), "framing = Lines";
+    Format "format", Value::Type(|args| &mut args.format), "format = Json";
+    Session "session", Value::Expression(|args| &mut args.session), "session = User::guest()";
+    Greeting "greeting", Value::Expression(|args| &mut args.greeting), "greeting = \"hello\"";
+    RejectWith "reject_with", Value::Path(|args| &mut args.reject_with), "reject_with = in_words";
+    Blocking "blocking", Value::Nothing, "blocking";
+    HalfClose "half_close", Value::Word("ends"), "half_close = ends";
+    Crate "crate", Value::Path(|args| &mut args.library.0), "crate = path::to::tcs";
 };
 
 const CLIENT: &[OptionSpec] = options! {
-    "server" Type(server) "server = Greet"
-    "request" Expression(request) "request = \"Ann\""
-    "reply" Type(reply) "reply = String"
-    "framing" Type(framing) "framing = Lines"
-    "format" Type(format) "format = Json"
-    "greeting" Nothing "greeting"
-    "crate" Path(library.0) "crate = path::to::tcs"
+    Server "server", Value::Type(|args| &mut args.server), "server = Greet";
+    Request "request", Value::Expression(|args| &mut args.request), "request = \"Ann\"";
+    Reply "reply", Value::Type(|args| &mut args.reply), "reply = String";
+    Framing "framing", Value::Type(|args| &mut args.framing), "framing = Lines";
+    Format "format", Value::Type(|args| &mut args.format), "format = Json";
+    Greeting "greeting", Value::Nothing, "greeting";
+    Crate "crate", Value::Path(|args| &mut args.library.0), "crate = path::to::tcs";
 };
 
 impl Side {
@@ -92,8 +111,8 @@ impl Side {
         }
     }
 
-    /// Returns the trait of the library that the attribute implements.
-    pub(crate) const fn protocol(self) -> &'static str {
+    /// Returns the name of the trait of the library that the attribute implements.
+    pub(crate) const fn trait_name(self) -> &'static str {
         match self {
             Self::Server => "ServerProtocol",
             Self::Client => "ClientProtocol",
@@ -107,8 +126,8 @@ impl Side {
         }
     }
 
-    pub(super) fn option(self, name: &str) -> Option<&'static OptionSpec> {
-        self.options().iter().find(|known| known.name == name)
+    pub(super) fn option(self, text: &str) -> Option<&'static OptionSpec> {
+        self.options().iter().find(|known| known.text == text)
     }
 }
 
@@ -119,10 +138,10 @@ impl OptionSpec {
             Value::Type(_) => "a type",
             Value::Expression(_) => "an expression",
             Value::Path(_) => "a path",
-            Value::Word => "a word",
+            Value::Word(_) => "a word",
             Value::Nothing => "no value",
         };
-        format!("`{}` takes {takes}: {}", self.name, self.write())
+        format!("`{}` takes {takes}: {}", self.text, self.write())
     }
 
     /// Says what to write.

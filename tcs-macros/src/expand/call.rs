@@ -11,23 +11,30 @@ use crate::{
     model::{
         Field, generics,
         handler::{ArgumentSource, CallKind, Handler, Session},
-        server::Protocol,
+        server::ServerParts,
     },
     syntax::{bare, is_unsized},
 };
 
-/// Calls a function, with `self`, `info` and `session` in scope. Returns statements that take arguments from
-/// the context, or leave with the rejection, and an expression that is what the function returns.
-pub(super) fn call(protocol: &Protocol<'_>, handler: &Handler<'_>) -> [TokenStream; 2] {
-    let library = &protocol.target.args.library;
+/// The call of a function, with `self`, `info` and `session` in scope.
+pub(super) struct Call {
+    /// Statements that take arguments from the context, or leave with the rejection.
+    pub(super) extractions: TokenStream,
+    /// An expression that is what the function returns.
+    pub(super) value: TokenStream,
+}
+
+/// Calls a function of a server.
+pub(super) fn call(parts: &ServerParts<'_>, handler: &Handler<'_>) -> Call {
+    let library = &parts.ty.args.library;
     let ident = &handler.function.sig.ident;
     let span = at(ident);
     let mut extractions = TokenStream::new();
-    let arguments = handler.sources.iter().enumerate();
-    let arguments = arguments.map(|(place, source)| match source {
+    let sources = handler.sources.iter().enumerate();
+    let arguments = sources.map(|(place, source)| match source {
         ArgumentSource::Request => Ident::new("request", span).to_token_stream(),
         ArgumentSource::Argument(name) => variable(name).to_token_stream(),
-        ArgumentSource::State(state) => shared_state(protocol, state),
+        ArgumentSource::State(state) => shared_state(parts, state),
         ArgumentSource::Session(Session { ty, mutable, .. }) => {
             let reborrow = (!mutable).then(|| quote_spanned!(at(ty)=> &*));
             quote_spanned!(at(ty)=> #reborrow session)
@@ -40,18 +47,24 @@ pub(super) fn call(protocol: &Protocol<'_>, handler: &Handler<'_>) -> [TokenStre
     });
     let call = function_call(ident, &handler.generics, arguments);
     let private = library.at(span);
+    // For `fn find(name: &str, #[state] db: &Db, #[session] seen: &mut u8, peer: &Peer)`:
+    //
+    //     let extracted_3 = <&'exchange Peer as FromContext<'exchange>>::from_context(info)?;
+    //     find(request, &self.db, session, extracted_3)
+    //
+    // `await` is in the code of the caller, so that what the future borrows lives in its frame.
     let value = match handler.kind {
         CallKind::Sync => call,
         CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
         CallKind::Async => quote_spanned!(span=> #private::send(#call).await),
     };
-    [extractions, value]
+    Call { extractions, value }
 }
 
 /// A reference to the state of the protocol that has the name of a parameter's. Where operations have
 /// different types for a state, rustc says so at the parameter's.
-fn shared_state(protocol: &Protocol<'_>, parameter: &Field) -> TokenStream {
-    let mut states = protocol.states.iter();
+fn shared_state(parts: &ServerParts<'_>, parameter: &Field) -> TokenStream {
+    let mut states = parts.states.iter();
     let shared = states.find(|state| state.name == parameter.name);
     state_reference(shared.unwrap_or(parameter), at(&parameter.ty))
 }
@@ -77,6 +90,7 @@ pub(super) fn function_call(
     arguments: impl Iterator<Item = TokenStream>,
 ) -> TokenStream {
     let (span, names) = (at(ident), generics::names(generics));
+    // Only the type says what a parameter is that occurs in no argument, such as a constant.
     let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
     quote_spanned!(span=> #ident #turbofish (#(#arguments,)*))
 }

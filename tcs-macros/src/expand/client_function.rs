@@ -7,31 +7,36 @@ use syn::{Expr, ReturnType, Type};
 use super::{
     call::function_call,
     parts::{encoder, or_else},
-    protocol_type::{declare, implement, message_items},
+    protocol_type::{MessageItem, declare, implement},
     requirements::{Requirements, SEND_FIELD},
 };
 use crate::{
     aim::at,
-    args::Args,
-    model::client_function::{ClientFunction, Half},
+    args::{Args, OptionName},
+    model::{
+        Field,
+        client_function::{ClientFunction, Half},
+    },
     syntax::lifetimes,
 };
 
 /// Writes the protocol of a function.
 pub(super) fn expand(model: &ClientFunction<'_>) -> TokenStream {
-    let target = &model.target;
-    let server = target.args.server.as_ref();
+    let ty = &model.ty;
+    let server = ty.args.server.as_ref();
     let client = ClientImpl {
-        args: target.args,
+        args: ty.args,
         model,
         // What is wrong with a server is reported at one place, so that rustc reports it once.
-        span: server.map_or_else(|| at(&target.name), at),
+        span: server.map_or_else(|| at(&ty.name), at),
     };
-    let [reply_alias, reply] = message_items(target, "Reply", &model.reply);
-    let (server_alias, items) = (client.server_alias(), client.items(&reply));
-    let implementation = implement(target, client.span, &client.requirements(), &items);
-    let implementation = quote_spanned!(client.span=> #server_alias #reply_alias #implementation);
-    declare(target, &implementation)
+    let MessageItem { declaration, item } = MessageItem::new(ty, "Reply", &model.reply);
+    let (server_alias, items) = (client.server_alias(), client.items(&item));
+    let implementation = implement(ty, client.span, &client.requirements(), &items);
+    declare(
+        ty,
+        &quote_spanned!(client.span=> #server_alias #declaration #implementation),
+    )
 }
 
 /// The implementation.
@@ -45,9 +50,9 @@ struct ClientImpl<'a> {
 impl ClientImpl<'_> {
     /// Each field and each type parameter must be `Send`.
     fn requirements(&self) -> Requirements<'_> {
-        let target = &self.model.target;
-        let mut requirements = Requirements::new(target, SEND_FIELD);
-        for field in target.fields.iter().filter(|_| target.is_valid) {
+        let ty = &self.model.ty;
+        let mut requirements = Requirements::new(ty, SEND_FIELD);
+        for field in ty.fields.iter().filter(|_| ty.is_valid) {
             requirements.add(&field.ty, SEND_FIELD);
         }
         requirements
@@ -58,13 +63,15 @@ impl ClientImpl<'_> {
         let Self { args, model, span } = *self;
         let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
         let format = self.option("Format", args.format.as_ref(), "Plain");
-        let greets = self.of_server("HAS_GREETING", None);
-        let greets = greets.unwrap_or_else(|| args.given("greeting").is_some().into_token_stream());
+        let has_greeting = self.of_server("HAS_GREETING", None).unwrap_or_else(|| {
+            let is_given = args.given(OptionName::Greeting).is_some();
+            is_given.into_token_stream()
+        });
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
         let (private, output) = (args.library.at(span), &model.output);
         // That the future is not `Send` is reported at the place of its type.
         let returned = quote_spanned!(span=> Output = Self::Output);
-        let future = quote_spanned! {at(model.target.place)=>
+        let future = quote_spanned! {at(model.ty.place)=>
             impl ::core::future::Future<#returned> + ::core::marker::Send
         };
         quote_spanned! {span=>
@@ -72,7 +79,7 @@ impl ClientImpl<'_> {
             type Format = #format;
             #reply
             type Output = #output;
-            const HAS_GREETING: bool = #greets;
+            const HAS_GREETING: bool = #has_greeting;
 
             fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
                 #prepare_request
@@ -90,9 +97,11 @@ impl ClientImpl<'_> {
 
     /// What an option decides: the server's, or the given type, or the default.
     fn option(&self, item: &str, given: Option<&Type>, default: &str) -> TokenStream {
-        let default = || self.args.library.item(default, self.model.target.place);
         let of_server = self.of_server(item, None);
-        of_server.unwrap_or_else(|| or_else(given, default()))
+        of_server.unwrap_or_else(|| {
+            let default = self.args.library.item(default, self.model.ty.place);
+            or_else(given, default)
+        })
     }
 
     /// An item of the contract of the server, if there is one. An error about it belongs at `place`, or
@@ -100,41 +109,43 @@ impl ClientImpl<'_> {
     fn of_server(&self, item: &str, place: Option<&Type>) -> Option<TokenStream> {
         let server = self.args.server.as_ref()?;
         let place = place.unwrap_or(server);
-        let alias = self.server_alias();
-        let alias = alias.map(|_| Ident::new("__Server", at(place)).into_token_stream());
-        let server = alias.unwrap_or_else(|| server.to_token_stream());
+        let path = match self.server_alias() {
+            Some(_) => Ident::new("__Server", at(place)).into_token_stream(),
+            None => server.to_token_stream(),
+        };
         let contract = self.args.library.item("Contract", place);
         let item = Ident::new(item, at(place));
-        Some(quote_spanned!(at(place)=> <#server as #contract>::#item))
+        Some(quote_spanned!(at(place)=> <#path as #contract>::#item))
     }
 
     /// Names the server's type once, so that one that is not found is one error.
     fn server_alias(&self) -> Option<TokenStream> {
         let server = self.args.server.as_ref()?;
         let is_plain = lifetimes::find(server).is_empty();
-        (is_plain && self.model.target.generics.params.is_empty())
+        (is_plain && self.model.ty.generics.params.is_empty())
             .then(|| quote_spanned!(self.span=> type __Server = #server;))
     }
 
     fn prepare_request(&self) -> TokenStream {
-        let target = &self.model.target;
+        let protocol = &self.model.ty;
         match &self.model.half {
             Some(Half::Reply { request, .. }) => self.evaluated(request),
             Some(Half::Request) => {
-                let arguments = target.fields.iter().map(|field| {
-                    let (name, ty) = (&field.name, &field.ty);
+                // The fields stay in the protocol, whose `process_reply` may need them.
+                let arguments = protocol.fields.iter().map(|field| {
+                    let Field { name, ty } = field;
                     let clone = self.args.library.item("CloneArgument", ty);
-                    quote_spanned!(at(self.model.target.place)=> <#ty as #clone>::clone_argument(&self.#name))
+                    quote_spanned!(at(protocol.place)=> <#ty as #clone>::clone_argument(&self.#name))
                 });
-                let call = function_call(target.place, &target.generics, arguments);
+                let call = function_call(protocol.place, &protocol.generics, arguments);
                 match &self.model.function.sig.output {
-                    ReturnType::Default => self.encoder_of(&call, target.place),
+                    ReturnType::Default => self.encoder_of(&call, protocol.place),
                     ReturnType::Type(_, returned) => self.encoder_of(&call, returned),
                 }
             }
             None => {
-                let unknown = self.args.library.item("Unknown", &target.name);
-                quote_spanned! {at(&target.name)=>
+                let unknown = self.args.library.item("Unknown", &protocol.name);
+                quote_spanned! {at(&protocol.name)=>
                     let none: fn() -> #unknown = || ::core::unimplemented!();
                     none()
                 }
@@ -146,7 +157,7 @@ impl ClientImpl<'_> {
     fn evaluated(&self, request: &Expr) -> TokenStream {
         let span = at(request);
         let private = self.args.library.at(span);
-        let names = self.model.target.fields.iter().map(|field| &field.name);
+        let names = self.model.ty.fields.iter().map(|field| &field.name);
         let encoder = match &self.args.server {
             None => encoder(self.args, request),
             Some(_) => self.encoder_of(&quote_spanned!(span=> (#request)), request),
@@ -162,13 +173,23 @@ impl ClientImpl<'_> {
     /// An encoder of what `request` evaluates to, which must be the server's request if there is one.
     /// The `match` keeps the temporaries that it borrows from until the end.
     fn encoder_of(&self, request: &TokenStream, place: &impl ToTokens) -> TokenStream {
+        // For `request = &format!("hello {name}"), server = Greet`:
+        //
+        //     encoder(move |out| match (&format!("hello {name}")) {
+        //         request => {
+        //             let request: <__Server as Contract>::Request<'_> = request;
+        //             Encoded(Encode::<Self::Format>::encode(request, out))
+        //         }
+        //     })
+        //
+        // A `let` instead of the `match` would drop the text that the request borrows from. Without the
+        // type, a number would be an `i32` whatever the server reads.
         let span = at(place);
         let private = self.args.library.at(span);
         let encode = self.args.library.item("Encode", place);
-        let expected = self.of_server("Request", None);
-        let type_check = expected.map(|expected| {
-            let expected = quote_spanned!(self.span=> #expected<'_>);
-            quote_spanned!(span=> let request: #expected = request;)
+        let type_check = self.of_server("Request", None).map(|expected| {
+            let with_lifetime = quote_spanned!(self.span=> #expected<'_>);
+            quote_spanned!(span=> let request: #with_lifetime = request;)
         });
         quote_spanned! {span=>
             #private::encoder(move |out| match #request {
@@ -181,17 +202,17 @@ impl ClientImpl<'_> {
     }
 
     fn process_reply(&self) -> TokenStream {
-        let ClientFunction { target, reply, .. } = self.model;
+        let ClientFunction { ty, reply, .. } = self.model;
         let received = Ident::new("reply", at(reply));
         let (value, span) = match &self.model.half {
             Some(Half::Reply { arguments, .. }) => {
-                let span = at(target.place);
+                let span = at(ty.place);
                 let private = self.args.library.at(span);
                 let fields = arguments
                     .iter()
                     .map(|name| quote_spanned!(span=> self.#name));
                 let arguments = [received.into_token_stream()].into_iter().chain(fields);
-                let call = function_call(target.place, &target.generics, arguments);
+                let call = function_call(ty.place, &ty.generics, arguments);
                 let value = if self.model.function.is_async() {
                     quote_spanned!(span=> #private::send(#call).await)
                 } else {
@@ -200,12 +221,13 @@ impl ClientImpl<'_> {
                 (value, span)
             }
             Some(Half::Request) => (received.into_token_stream(), at(reply)),
-            None => return quote_spanned!(at(&target.name)=> async { ::core::unimplemented!() }),
+            None => return quote_spanned!(at(&ty.name)=> async { ::core::unimplemented!() }),
         };
-        // The server's reply can be read as the type of this one.
+        // The server's reply can be read as the type of this one. It is checked in the body: on the
+        // implementation, it would be an error at each use of the protocol.
         let check = self.of_server("Reply", Some(reply)).map(|sent| {
-            let check = self.args.library.item("assert_reply", reply);
-            quote_spanned!(at(reply)=> #check::<#sent<'_>, Self::Reply<'_>, Self::Format>();)
+            let assert_reply = self.args.library.item("assert_reply", reply);
+            quote_spanned!(at(reply)=> #assert_reply::<#sent<'_>, Self::Reply<'_>, Self::Format>();)
         });
         quote_spanned! {span=>
             #check

@@ -16,7 +16,7 @@ pub(super) fn function(args: &Args, function: &Function) -> TokenStream {
     let is_helper = |attr: &&Attribute| attr.path().is_ident("blocking");
     let attrs = function.attrs.iter().filter(|attr| !is_helper(attr));
     // The attribute that comes next removes the helpers.
-    let is_last = function.others().next().is_none();
+    let is_last = function.other_protocol_attrs().next().is_none();
     let (vis, body) = (&function.vis, &function.body);
     let mut sig = function.sig.clone();
     // The expressions of these options have the states and the session in scope.

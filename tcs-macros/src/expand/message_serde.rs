@@ -8,20 +8,20 @@ use quote::{format_ident, quote_spanned};
 use syn::{Index, Lifetime, Type, ext::IdentExt as _};
 
 use super::{
-    messages::request_variant,
+    messages::{MessageTypes, request_variant},
     parts::{GeneratedType, variable},
 };
 use crate::{
     aim::at,
     library::Library,
     model::{Field, operations::Operation},
-    syntax::lifetimes,
+    syntax::lifetimes::{self, DECODE},
 };
 
 /// Implements the library's and serde's traits for the enums. The path `__serde` is in scope.
 pub(super) fn expand(
     list: &[Operation<'_>],
-    [request, reply]: &[GeneratedType; 2],
+    MessageTypes { request, reply }: &MessageTypes,
     library: &Library,
 ) -> TokenStream {
     let arguments = list.iter().map(|operation| arguments(operation, library));
@@ -30,9 +30,13 @@ pub(super) fn expand(
     quote_spanned!(Span::mixed_site()=> #(#arguments)* #requests #replies)
 }
 
-/// How a variant of an enum is read, an expression of the variable `from`, and the arm of a `match` that
-/// writes it to the variable `to`.
-type Arms = [TokenStream; 2];
+/// The code for a variant of an enum.
+struct Arms {
+    /// Reads it: an expression of the variable `from`.
+    read: TokenStream,
+    /// Writes it to the variable `to`: an arm of a `match`.
+    write: TokenStream,
+}
 
 /// Implements the traits for one of the enums.
 fn implementation(
@@ -42,15 +46,13 @@ fn implementation(
     library: &Library,
 ) -> TokenStream {
     let private = library.at(Span::mixed_site());
-    let (ty, name) = (message.with("'de"), message.ident.to_string());
+    let (ty, name) = (message.with(DECODE), message.ident.to_string());
     let names = list.iter().map(|operation| &operation.name);
     let arms = list.iter().map(|operation| arms(operation, library));
-    let arms: Vec<_> = arms.collect();
-    let read = arms.iter().map(|[read, _]| read);
-    let places = 0..arms.len();
-    let write = arms.iter().map(|[_, write]| write);
+    let (read, write): (Vec<_>, Vec<_>) = arms.map(|arms| (arms.read, arms.write)).unzip();
+    let places = 0..list.len();
     // An enum without variants is matched by value.
-    let none = arms
+    let none = list
         .is_empty()
         .then(|| quote_spanned!(Span::mixed_site()=> _ => match *self {}));
     quote_spanned! {Span::mixed_site()=>
@@ -68,7 +70,7 @@ fn implementation(
 fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let span = Span::mixed_site();
     let private = library.at(span);
-    let (index, name) = (operation.index, &operation.name);
+    let (index, name) = (Index::from(operation.index), &operation.name);
     let message = request_variant(operation);
     let ident = arguments_type(operation).ident;
     let arguments = operation.arguments.iter();
@@ -80,8 +82,8 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
         let write = method(ty, "Argument", library, "write");
         quote_spanned!(at(ty)=> #write(#variable, #name, &mut to)?;)
     });
-    [
-        quote_spanned! {span=>
+    Arms {
+        read: quote_spanned! {span=>
             match #private::read_arguments(#ident(#(#none),*), from)? {
                 #ident(#(::core::option::Option::Some(#variables)),*) => {
                     ::core::result::Result::Ok(Self::#message)
@@ -89,7 +91,7 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
                 _ => ::core::result::Result::Err(#private::incomplete()),
             }
         },
-        quote_spanned! {span=>
+        write: quote_spanned! {span=>
             Self::#message => {
                 let mut to = __serde::Serializer::serialize_struct_variant(
                     to, Self::NAME, #index, #name, #count,
@@ -98,27 +100,27 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
                 __serde::ser::SerializeStructVariant::end(to)
             }
         },
-    ]
+    }
 }
 
 fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
-    let (index, name, variant) = (operation.index, &operation.name, &operation.variant);
-    let reply = &operation.reply;
+    let (index, name) = (Index::from(operation.index), &operation.name);
+    let (variant, reply) = (&operation.variant, &operation.reply);
     let [read, write] =
         ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
-    [
-        quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
-        quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
-    ]
+    Arms {
+        read: quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
+        write: quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
+    }
 }
 
 /// `<ty as trait>::method`, at the type.
 fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream {
     let span = at(ty);
     let (item, method) = (library.item(item, ty), Ident::new(method, span));
-    let ty = lifetimes::unify(ty, "'de");
-    let de = Lifetime::new("'de", Span::mixed_site());
-    quote_spanned!(span=> <#ty as #item<#de>>::#method)
+    let read_type = lifetimes::unify(ty, DECODE);
+    let de = Lifetime::new(DECODE, Span::mixed_site());
+    quote_spanned!(span=> <#read_type as #item<#de>>::#method)
 }
 
 /// The name of an argument in a message.
@@ -139,10 +141,10 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let span = Span::mixed_site();
     let private = library.at(span);
     let (name, arguments) = (&operation.name, operation.arguments.iter());
-    let ty = arguments_type(operation).with("'de");
+    let ty = arguments_type(operation).with(DECODE);
     let types = arguments
         .clone()
-        .map(|argument| lifetimes::unify(&argument.ty, "'de"));
+        .map(|argument| lifetimes::unify(&argument.ty, DECODE));
     let names = arguments.clone().map(name_of);
     let places: Vec<_> = (0..arguments.len()).map(Index::from).collect();
     let readers = arguments.zip(&places).map(|(Field { ty, .. }, place)| {
@@ -151,6 +153,20 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
             #place => #read(from).map(|value| self.#place = ::core::option::Option::Some(value))
         }
     });
+    // For `fn add(one: u8, name: &str)`, which is the first operation:
+    //
+    //     struct __Arguments0<'de>(Option<u8>, Option<&'de str>);
+    //     arguments! {
+    //         impl<'de> for __Arguments0<'de>,
+    //         operation = "add", names = ["one", "name"], places = [0, 1],
+    //         read(self, from) {
+    //             0 => <u8 as Argument<'de>>::read(from).map(|value| self.0 = Some(value)),
+    //             1 => <&'de str as Argument<'de>>::read(from).map(|value| self.1 = Some(value)),
+    //         }
+    //     }
+    //
+    // Not derived from serde: a derived implementation bounds and reads each type in several places,
+    // so that a type that is no message would be several errors, with spans of the derive's own.
     quote_spanned! {span=>
         struct #ty(#(::core::option::Option<#types>),*);
 

@@ -10,24 +10,33 @@ use super::{
     protocol_type::debug,
 };
 use crate::{
-    args::Args,
+    args::{Args, OptionName},
     model::{
         Field,
         operations::{Operation, Operations},
+        protocol_type::attrs_of_type,
     },
-    syntax::lifetimes,
+    syntax::lifetimes::{self, ELIDED, EXCHANGE, MESSAGE},
 };
+
+/// The types of the enums.
+pub(super) struct MessageTypes {
+    pub(super) request: GeneratedType,
+    pub(super) reply: GeneratedType,
+}
 
 /// Writes the enums, what they implement, and the contract.
 pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let list = &operations.list;
-    let requests = list.iter().any(Operation::borrows);
     let mut replies = list.iter().map(|operation| &operation.reply);
-    let replies = replies.any(lifetimes::borrows);
-    let messages = [("Request", requests), ("Reply", replies)].map(|(name, borrows)| {
+    let ty = |name, borrows| {
         let ident = generated(name);
         GeneratedType { ident, borrows }
-    });
+    };
+    let messages = MessageTypes {
+        request: ty("Request", list.iter().any(Operation::borrows)),
+        reply: ty("Reply", replies.any(lifetimes::borrows)),
+    };
     let (enums, debug) = (enums(list, &messages), debug_of_enums(list, &messages));
     let contract = contract(args, operations, &messages);
     let implementations = message_serde::expand(list, &messages, &args.library);
@@ -38,6 +47,7 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         #debug
         #contract
 
+        #private::operations! { @check }
         #private::operations! {
             #[allow(unreachable_patterns, unused_mut, reason = "an operation may have no argument")]
             #allowance
@@ -68,11 +78,11 @@ pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
 /// Returns documentation, allowances and deprecation of an operation.
 pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
     let docs = format!(" Asks for the operation `{}`.", operation.name);
-    operation.handler.function.attrs_of_type(&docs)
+    attrs_of_type(operation.handler.function, &docs)
 }
 
 /// Declares the enums.
-fn enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
+fn enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStream {
     let span = Span::mixed_site();
     let requests = list.iter().map(|operation| {
         let (attrs, variant) = (attrs(operation), &operation.variant);
@@ -87,7 +97,8 @@ fn enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
         let (variant, reply) = (&operation.variant, &operation.reply);
         quote_spanned!(span=> #[doc = #text] #variant(#reply))
     });
-    let [request, reply] = messages.each_ref().map(|ty| ty.with("'a"));
+    let (request, reply) = (messages.request.with(MESSAGE), messages.reply.with(MESSAGE));
+    // The enums are `pub` like the operations, so a private type in one is an error, not a warning.
     let allowed = quote_spanned! {span=>
         #[allow(
             deprecated, unreachable_pub, clippy::exhaustive_enums, clippy::large_enum_variant,
@@ -107,13 +118,13 @@ fn enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
 }
 
 /// Shows the operation of a message and nothing of its values, which may be secret or have no `Debug`.
-fn debug_of_enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> TokenStream {
+fn debug_of_enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStream {
     let span = Span::mixed_site();
     let variants = list.iter().map(|operation| &operation.variant);
     let names = list.iter().map(|operation| &operation.name);
     let shown = quote_spanned!(span=> match *self { #(Self::#variants { .. } => #names),* });
-    let messages = messages.iter().map(|ty| ty.with("'_"));
-    let debug = messages.map(|ty| debug(&ty, &Generics::default(), &shown));
+    let MessageTypes { request, reply } = messages;
+    let debug = [request, reply].map(|ty| debug(&ty.with(ELIDED), &Generics::default(), &shown));
     quote_spanned! {span=>
         #[allow(deprecated, unreachable_code, reason = "one may be, or there may be none")]
         const _: () = {
@@ -127,17 +138,14 @@ fn debug_of_enums(list: &[Operation<'_>], messages: &[GeneratedType; 2]) -> Toke
 /// The block imports what is around the module. So a name in an option means what it means there, where
 /// the attribute is, or else what it means in the module. All other names begin with `self`, so that they
 /// are not those around it.
-fn contract(
-    args: &Args,
-    operations: &Operations<'_>,
-    messages: &[GeneratedType; 2],
-) -> TokenStream {
+fn contract(args: &Args, operations: &Operations<'_>, messages: &MessageTypes) -> TokenStream {
     let span = Span::mixed_site();
     let private = args.library.at(span);
     let contract = generated("Contract");
     let (framing, format) = (framing(args, span), &operations.format);
-    let [request, reply] = messages.each_ref().map(|ty| ty.with("'exchange"));
-    let greets = args.given("greeting").is_some();
+    let MessageTypes { request, reply } = messages;
+    let (request, reply) = (request.with(EXCHANGE), reply.with(EXCHANGE));
+    let has_greeting = args.given(OptionName::Greeting).is_some();
     let allowance = allowance(span);
     quote_spanned! {span=>
         /// The messages of all operations: what [`Client`] is made of.
@@ -157,7 +165,7 @@ fn contract(
                     type Format = #format;
                     type Request<'exchange> = self::#request;
                     type Reply<'exchange> = self::#reply;
-                    const HAS_GREETING: bool = #greets;
+                    const HAS_GREETING: bool = #has_greeting;
                 }
             };
         }

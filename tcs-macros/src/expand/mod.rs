@@ -37,7 +37,7 @@ pub(crate) fn expand(args: &Args, model: &Model<'_>) -> TokenStream {
 fn module(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let mut added = messages::expand(args, operations);
     added.extend(operations_client::expand(args, operations));
-    let server = operations.protocol.as_ref();
-    added.extend(server.map(|protocol| server::module(operations, protocol)));
+    let server = operations.server.as_ref();
+    added.extend(server.map(|parts| server::module(operations, parts)));
     item::module(args, operations.module, &added)
 }

@@ -15,7 +15,7 @@ use crate::{
         Field,
         operations::{Operation, Operations},
     },
-    syntax::lifetimes,
+    syntax::lifetimes::{self, ELIDED},
 };
 
 /// Writes `Client`, with its methods over a connection, and those over a channel.
@@ -38,9 +38,9 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
         )]
     };
     quote_spanned! {span=>
-        #private::client! { #client, #framing, #docs }
-
         #private::operations! {
+            #private::client! { #client, #framing, #docs }
+
             #allowed
             impl<__S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin>
                 #client<#private::Connection<#framing, __S>>
@@ -102,15 +102,15 @@ fn method_over_channel(operation: &Operation<'_>, private: &TokenStream) -> Toke
 
 fn parameters(operation: &Operation<'_>) -> TokenStream {
     let parameters = operation.arguments.iter().map(|Field { name, ty }| {
-        let ty = lifetimes::unify(ty, "'_");
-        quote_spanned!(Span::mixed_site()=> #name: #ty,)
+        let elided = lifetimes::unify(ty, ELIDED);
+        quote_spanned!(Span::mixed_site()=> #name: #elided,)
     });
     parameters.collect()
 }
 
 /// The type of the reply, which borrows from `self`, or for a closure from its parameter.
 fn reply(operation: &Operation<'_>) -> Type {
-    lifetimes::unify(&operation.reply, "'_")
+    lifetimes::unify(&operation.reply, ELIDED)
 }
 
 /// Sends the request, and evaluates to `value`, which is made of the variable `reply`.

@@ -17,14 +17,15 @@ use crate::{
 /// A constant cannot name the parameters of the type, and would repeat an error about a type that the
 /// protocol keeps. The library checks such a protocol where it is used.
 pub(super) fn option_checks(
-    target: &ProtocolType<'_>,
+    ty: &ProtocolType<'_>,
     requirements: &Requirements<'_>,
 ) -> Option<TokenStream> {
-    let (args, name) = (target.args, &target.name);
-    if !target.is_valid || !names(&target.generics).is_empty() {
+    let (args, name) = (ty.args, &ty.name);
+    if !ty.is_valid || !names(&ty.generics).is_empty() {
         return None;
     }
-    let lifetimes = target.generics.lifetimes().map(|_| quote!('_));
+    // `'_` in a constant is `'static`, and the options are the same for all lifetimes.
+    let lifetimes = ty.generics.lifetimes().map(|_| quote!('_));
     let protocol = quote!(#name<#(#lifetimes),*>);
     let rejection = args.reject_with.as_ref().map(|path| {
         let mistake = args.library.item("reject_with_mistake", path);
@@ -35,19 +36,19 @@ pub(super) fn option_checks(
         .as_ref()
         .filter(|_| requirements.checks.is_empty());
     let given = args.framing.as_ref().or(format);
-    let pair = given.map(|given| check_pair(target, &protocol, given));
+    let pair = given.map(|given| check_pair(ty, &protocol, given));
     Some(quote!(#rejection #pair))
 }
 
 /// Checks that the framing and the format belong together.
-fn check_pair(target: &ProtocolType<'_>, protocol: &TokenStream, given: &Type) -> TokenStream {
-    let library = &target.args.library;
-    let mistake = match target.args.side {
+fn check_pair(ty: &ProtocolType<'_>, protocol: &TokenStream, given: &Type) -> TokenStream {
+    let (side, library) = (ty.args.side, &ty.args.library);
+    let mistake = match side {
         Side::Server => library.item("server_mistake", given),
         Side::Client => library.item("client_mistake", given),
     };
-    let trait_name = library.item(target.args.side.protocol(), given);
-    let private = library.at(at(given));
+    let trait_name = library.item(side.trait_name(), given);
+    let private = ty.private(at(given));
     let mistake = quote_spanned! {at(given)=> {
         #[allow(unused_imports, reason = "it is for types that are not the same")]
         use #private::OtherPair as _;

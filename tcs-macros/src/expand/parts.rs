@@ -21,9 +21,11 @@ impl GeneratedType {
     /// Returns the type with this lifetime, if it has one.
     pub(super) fn with(&self, lifetime: &str) -> TokenStream {
         let (ident, span) = (&self.ident, Span::mixed_site());
-        let lifetime = Lifetime::new(lifetime, span);
-        let lifetime = self.borrows.then(|| quote_spanned!(span=> <#lifetime>));
-        quote_spanned!(span=> #ident #lifetime)
+        let generics = self.borrows.then(|| {
+            let lifetime = Lifetime::new(lifetime, span);
+            quote_spanned!(span=> <#lifetime>)
+        });
+        quote_spanned!(span=> #ident #generics)
     }
 }
 

@@ -6,62 +6,76 @@ use quote::{quote, quote_spanned};
 use syn::{Type, TypeParam};
 
 use crate::{
-    aim::{alias, at},
+    aim::{Alias, at},
     model::protocol_type::ProtocolType,
     syntax::lifetimes,
 };
 
-/// A trait of the library, and its function that has the trait as a bound.
-type Requirement = [&'static str; 2];
+/// Two items of the library that require the same of a type.
+#[derive(Clone, Copy)]
+pub(super) struct Requirement {
+    /// A trait.
+    bound: &'static str,
+    /// A function that has the trait as a bound of its parameter.
+    check: &'static str,
+}
 
 /// A type that connections share.
-pub(super) const STATE: Requirement = ["State", "assert_state"];
+pub(super) const STATE: Requirement = Requirement::new("State", "assert_state");
 /// A type that moves from thread to thread.
-pub(super) const SEND_FIELD: Requirement = ["SendField", "assert_send_field"];
+pub(super) const SEND_FIELD: Requirement = Requirement::new("SendField", "assert_send_field");
+
+impl Requirement {
+    const fn new(bound: &'static str, check: &'static str) -> Self {
+        Self { bound, check }
+    }
+}
 
 /// What the types that a protocol keeps must be: bounds of its implementation, and checks beside it.
 ///
-/// A bound that does not hold is one error, and what follows from it is taken as given. But of a type
-/// without parameters, rustc would report each trait that the bound implies. So there the bound is
-/// written in a way that rustc does not check, and checked once. A type with a lifetime has no bound:
-/// rustc would use the bound to prove that any reference is `Send`, and then demand that very lifetime
-/// of it.
+/// Where a bound of the implementation does not hold, rustc reports it once, and takes it as given in
+/// the rest of the code. That is what we want, with two exceptions:
+///
+/// - Without type parameters, rustc would also report each trait that the bound implies. So the bound is
+///   written as `for<'tcs> Type: State`, which rustc does not check, and a constant checks it once.
+/// - A type with a lifetime has no bound. rustc would take it as the only proof that a reference is
+///   `Send`, and then require all references to have that very lifetime.
 pub(super) struct Requirements<'a> {
-    target: &'a ProtocolType<'a>,
+    ty: &'a ProtocolType<'a>,
     pub(super) bounds: TokenStream,
     pub(super) checks: Vec<TokenStream>,
 }
 
 impl<'a> Requirements<'a> {
     /// Requires something of each type parameter.
-    pub(super) fn new(target: &'a ProtocolType<'a>, [trait_name, _]: Requirement) -> Self {
-        let params = target.generics.type_params();
-        let bound = |param: &TypeParam| target.args.library.bound(&param.ident, trait_name);
+    pub(super) fn new(ty: &'a ProtocolType<'a>, Requirement { bound, .. }: Requirement) -> Self {
+        let params = ty.generics.type_params();
+        let bound = |param: &TypeParam| ty.args.library.bound(&param.ident, bound);
         Self {
-            target,
+            ty,
             bounds: params.map(bound).collect(),
             checks: Vec::new(),
         }
     }
 
     /// Requires something of a type that the protocol keeps.
-    pub(super) fn add(&mut self, kept: &Type, [trait_name, check]: Requirement) {
+    pub(super) fn add(&mut self, kept: &Type, requirement: Requirement) {
         if !lifetimes::find(kept).is_empty() {
             return;
         }
-        let library = &self.target.args.library;
-        let bound = library.bound(kept, trait_name);
-        if !self.target.generics.params.is_empty() {
+        let library = &self.ty.args.library;
+        let bound = library.bound(kept, requirement.bound);
+        if !self.ty.generics.params.is_empty() {
             self.bounds.extend(bound);
             return;
         }
         self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
-        let [declared, alias] = alias(self.target.place, &name, kept);
-        let check = library.item(check, kept);
+        let Alias { declaration, path } = Alias::new(self.ty.place, &name, kept);
+        let check = library.item(requirement.check, kept);
         self.checks.push(quote_spanned! {at(kept)=>
-            #declared
-            const _: fn() = #check::<#alias>;
+            #declaration
+            const _: fn() = #check::<#path>;
         });
     }
 }

@@ -6,7 +6,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, FnArg, Lit, Meta, Pat, PatType, Result, ReturnType, Safety, Signature, Token, Type,
+    Attribute, FnArg, Lit, Pat, PatType, Result, ReturnType, Safety, Signature, Token, Type,
     Visibility, parenthesized,
     parse::{ParseStream, discouraged::Speculative as _},
     parse_quote,
@@ -32,6 +32,7 @@ pub(crate) struct Function {
 impl Function {
     /// Returns whether the next item seems to be a function.
     pub(super) fn is_next(input: ParseStream<'_>) -> bool {
+        // A fork: if it is something else, another parser takes it from the beginning.
         let ahead = input.fork();
         let qualifiers = |input: ParseStream<'_>| {
             input.peek(Token![const])
@@ -64,11 +65,13 @@ impl Function {
             variadic: None,
             output: parse_output(input, errors)?,
         };
+        // syn has it in the generics, but it comes after the return type.
         sig.generics.where_clause = input.parse()?;
         ShowGroups.visit_signature_mut(&mut sig);
         let body = if input.peek(token::Brace) || input.peek(Token![;]) {
             input.parse()?
         } else {
+            // rustc has its own error about the tokens. With a body, it is the only one.
             errors.leave_to_rustc();
             parse_quote!({ ::core::unimplemented!() })
         };
@@ -110,33 +113,13 @@ impl Function {
         matches!(self.body, TokenTree::Group(_))
     }
 
-    /// Returns the attributes that the type has as well: `allow`, `deprecated` and documentation, which is
-    /// `docs` if there is none.
-    pub(crate) fn attrs_of_type(&self, docs: &str) -> TokenStream {
-        let names = ["doc", "allow", "deprecated"];
-        let mut attrs = self.attrs.clone();
-        attrs.retain(|attr| names.iter().any(|name| attr.path().is_ident(name)));
-        let mut names = attrs.iter().map(Attribute::path);
-        let docs = (!names.any(|name| name.is_ident("doc"))).then(|| quote!(#[doc = #docs]));
-        quote!(#docs #(#attrs)*)
-    }
-
     /// Returns the other attributes of this crate.
-    pub(crate) fn others(&self) -> impl Iterator<Item = &Attribute> {
+    pub(crate) fn other_protocol_attrs(&self) -> impl Iterator<Item = &Attribute> {
         let names = ["server_protocol", "client_protocol"];
         self.attrs.iter().filter(move |attr| {
             let last = attr.path().segments.last();
             last.is_some_and(|last| is_one_of(&last.ident, &names))
         })
-    }
-
-    /// Returns another attribute of this crate that names its type after the function.
-    pub(crate) fn rival(&self) -> Option<&Attribute> {
-        let is_named = |attr: &Attribute| {
-            matches!(&attr.meta, Meta::List(options)
-            if options.tokens.to_string().starts_with(char::is_uppercase))
-        };
-        self.others().find(|attr| !is_named(attr))
     }
 }
 
@@ -168,6 +151,8 @@ fn parse_parameters(input: ParseStream<'_>, errors: &mut Errors) -> Punctuated<F
 }
 
 fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<FnArg>> {
+    // syn parses the whole parameter or none of it. Of one that is half typed, the name is kept, as the
+    // type has a field of this name; so it is parsed again in pieces.
     let attempt = input.fork();
     if let Ok(parameter) = attempt.parse()
         && at_comma(&attempt)
@@ -213,6 +198,8 @@ fn parse_type(
     is_end: fn(ParseStream<'_>) -> bool,
     errors: &mut Errors,
 ) -> Type {
+    // On a fork, because a type may parse and yet not be all that is there, as in `u8 u8`. Then its
+    // tokens are taken from the beginning.
     let attempt = input.fork();
     match attempt.parse() {
         Ok(ty) if is_end(&attempt) => {

@@ -11,7 +11,7 @@ use syn::{
 
 pub(crate) use self::{
     function::Function,
-    module::{GENERATED, Module, ModuleItem},
+    module::{Module, ModuleItem},
 };
 use crate::{args::Side, errors::Errors};
 
@@ -33,6 +33,7 @@ impl Item {
             } else if keyword(input)?.peek(Token![mod]) {
                 Module::parse(input, errors).map(Self::Module)
             } else {
+                // At the word that says what it is instead: `struct`, `impl`.
                 let keyword = keyword(input)?;
                 keyword.parse::<Option<Token![unsafe]>>()?;
                 let help = "belongs before a function: `fn greet(name: &str) -> String`";

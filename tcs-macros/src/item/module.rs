@@ -12,9 +12,6 @@ use syn::{
 use super::function::{Function, at_item};
 use crate::{errors::Errors, syntax::IntoModule};
 
-/// The names of the types that are generated in a module.
-pub(crate) const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
-
 /// A module as it was written.
 pub(crate) struct Module {
     /// The attributes before the module.
@@ -77,6 +74,7 @@ impl Module {
         match self.vis.clone() {
             Visibility::Inherited => quote!(pub(super)),
             Visibility::Restricted(mut vis) => {
+                // `pub(super)` outside is `pub(in super::super)` inside.
                 IntoModule.visit_path_mut(&mut vis.path);
                 vis.in_token = Some(<Token![in]>::default());
                 vis.into_token_stream()
@@ -90,6 +88,7 @@ impl ModuleItem {
     /// Parses an item. One that is half typed, as an editor has it, is reported and skipped, so that
     /// it does not take the other items with it.
     fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Self {
+        // A fork: what an item that fails has taken would be missing from the tokens that are skipped.
         let attempt = input.fork();
         let parsed = if Function::is_next(&attempt) {
             Function::parse(&attempt, errors).map(|function| match function.vis {

@@ -10,17 +10,21 @@ use super::{
     protocol_type::ProtocolType,
 };
 use crate::{
-    args::Args,
+    args::{Args, OptionName},
     errors::Errors,
     item::Function,
-    syntax::{bare, is_unsized, lifetimes, mentions, same},
+    syntax::{
+        bare, is_unsized,
+        lifetimes::{self, EXCHANGE, FIELD, STATIC},
+        names_one_of, same_tokens,
+    },
 };
 
 /// A function that is one half of a client protocol.
 pub(crate) struct ClientFunction<'a> {
     pub(crate) function: &'a Function,
     /// It has a lifetime in front if a field borrows.
-    pub(crate) target: ProtocolType<'a>,
+    pub(crate) ty: ProtocolType<'a>,
     /// With the lifetime of an exchange; the library's `Unknown` if it is wrong.
     pub(crate) reply: Type,
     /// The same with the lifetime of the fields.
@@ -41,6 +45,14 @@ pub(crate) enum Half {
     Request,
 }
 
+/// What is found out about a function that is one half. What is wrong is left out.
+#[derive(Default)]
+struct Checked {
+    reply: Option<Type>,
+    output: Option<Type>,
+    half: Option<Half>,
+}
+
 impl<'a> ClientFunction<'a> {
     /// Checks a function, reporting all that is wrong.
     pub(super) fn check(
@@ -50,99 +62,111 @@ impl<'a> ClientFunction<'a> {
         errors: &mut Errors,
     ) -> Self {
         check_options(args, errors);
-        let unknown = args.library.ty("Unknown", &name);
-        let mut protocol = Self {
+        let mut check = HalfCheck {
+            args,
             function,
-            target: ProtocolType::of_function(args, name, function),
-            reply: args.library.ty("Unknown", &function.sig.ident),
-            output: unknown,
-            half: None,
+            fields: Vec::new(),
         };
-        protocol.target.generics = generics::of_type(&function.sig.generics);
-        match (args.given("request"), args.given("reply")) {
-            (Some(_), None) => protocol.check_reply_half(errors),
-            (None, Some(_)) => protocol.check_request_half(errors),
+        let request = args.given(OptionName::Request);
+        let checked = match (request, args.given(OptionName::Reply)) {
+            (Some(_), None) => check.reply_half(errors),
+            (None, Some(_)) => check.request_half(errors),
             (given, second) => {
                 let help = match given {
                     Some(_) => "the function is either half: remove `reply` or `request`",
                     None => "one half is missing: write `request = …`, or `reply = Type`",
                 };
                 errors.at(second.unwrap_or(&function.sig.ident), help);
-                // It is not known which parameters become fields, so nothing is reported of them.
-                protocol.add_parameters(1, &mut Errors::default());
+                // Which parameters become fields is not known. The type has those that it has in one of
+                // the halves, so that its `new` can be called; nothing is reported of them.
+                let mut not_reported = Errors::default();
+                check.add_parameters(1, &mut not_reported);
+                Checked::default()
             }
-        }
-        protocol.check_generics(errors);
-        protocol.target.is_valid = errors.is_empty();
-        protocol.half.take_if(|_| !errors.is_empty());
-        protocol
-    }
-
-    /// Checks that each type parameter occurs in a field, and adds a lifetime if a field borrows.
-    fn check_generics(&mut self, errors: &mut Errors) {
-        let (generics, fields) = (&mut self.target.generics, &self.target.fields);
-        let help = "must occur in the type of a field: nothing else decides what it is";
-        let unused = generics::check_used(generics, fields, help, errors);
-        for message in [&mut self.reply, &mut self.output] {
-            if mentions(message, &unused) {
-                *message = self.target.args.library.ty("Unknown", &self.target.name);
-            }
-        }
+        };
+        let fields = check.fields;
+        let mut generics = generics::for_type(&function.sig.generics);
+        let help = "is in no field: use it in one, or name a type instead";
+        let unused = generics::remove_unused(&mut generics, &fields, help, errors);
         if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
-            generics::add_lifetime(generics, "'a");
+            generics::add_lifetime(&mut generics, FIELD);
+        }
+        let known = |ty: Option<Type>, place: &Ident| {
+            let known = ty.filter(|ty| !names_one_of(ty, &unused));
+            known.unwrap_or_else(|| args.library.ty("Unknown", place))
+        };
+        let ty = ProtocolType::of_function(args, name, function, generics, fields, errors);
+        Self {
+            function,
+            reply: known(checked.reply, &function.sig.ident),
+            output: known(checked.output, &ty.name),
+            half: checked.half.filter(|_| ty.is_valid),
+            ty,
         }
     }
+}
 
+/// Checks a function as one half, and collects the fields that parameters become. All lifetimes in
+/// them are [`FIELD`].
+struct HalfCheck<'a> {
+    args: &'a Args,
+    function: &'a Function,
+    fields: Vec<Field>,
+}
+
+impl HalfCheck<'_> {
     /// Checks a function that processes the reply.
-    fn check_reply_half(&mut self, errors: &mut Errors) {
+    fn reply_half(&mut self, errors: &mut Errors) -> Checked {
         let function = self.function;
-        let args = self.target.args;
-        let request = match &args.request {
+        let request = match &self.args.request {
             Some(Expr::Closure(closure)) => {
                 self.add_closure_parameters(closure, errors);
                 Some(&*closure.body)
             }
             request => request.as_ref(),
         };
+        let mut reply = None;
         if let Some(parameter) = function.parameters().next() {
             parameter::check_no_role(parameter, errors);
-            if let Some(reply) = message_type(&parameter.ty, "a reply", errors) {
-                self.reply = lifetimes::unify(&reply, "'exchange");
-            }
+            let ty = message_type(&parameter.ty, "a reply", errors);
+            reply = ty.map(|ty| lifetimes::unify(&ty, EXCHANGE));
         } else if function.sig.inputs.is_empty() {
+            // With a `self` or a parameter that is half typed, there is an error already.
             let help = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
             errors.at_span(function.sig.paren_token.span.join(), help);
         }
         let arguments = self.add_parameters(1, errors);
-        if let Some(output) = check_output(function, errors) {
-            self.output = output;
+        let half = |request| Half::Reply { request, arguments };
+        Checked {
+            reply,
+            output: check_output(function, errors),
+            half: request.cloned().map(half),
         }
-        self.half = request
-            .cloned()
-            .map(|request| Half::Reply { request, arguments });
     }
 
     /// Checks a function that makes the request.
-    fn check_request_half(&mut self, errors: &mut Errors) {
+    fn request_half(&mut self, errors: &mut Errors) -> Checked {
         self.add_parameters(0, errors);
         if let Some(keyword) = &self.function.sig.asyncness {
             let help = "a function that makes the request does not wait: remove `async`";
             errors.at(keyword, help);
         }
-        let args = self.target.args;
-        let Some(reply) = &args.reply else {
-            return;
+        let Some(reply) = &self.args.reply else {
+            return Checked::default();
         };
+        // The caller gets the reply itself, after the buffer that it was read from is gone.
         let borrowed = lifetimes::find_borrowed(reply);
         for found in &borrowed {
             let help = "the reply is returned to the caller: own it (`String` for `&str`)";
             errors.at_span(found.span(), help);
         }
-        if has_one_type(reply, "a reply", errors) && borrowed.is_empty() {
-            self.reply = lifetimes::unify(reply, "'static");
-            self.output.clone_from(&self.reply);
+        let is_right = has_one_type(reply, "a reply", errors) && borrowed.is_empty();
+        let owned = is_right.then(|| lifetimes::unify(reply, STATIC));
+        Checked {
+            reply: owned.clone(),
+            output: owned,
+            half: Some(Half::Request),
         }
-        self.half = Some(Half::Request);
     }
 
     /// Adds fields for the parameters of the request's closure.
@@ -151,7 +175,7 @@ impl<'a> ClientFunction<'a> {
             errors.at(keyword, "a request is made without waiting: remove `async`");
         }
         if !matches!(closure.output, ReturnType::Default) {
-            let help = "the expression has its own type: remove this";
+            let help = "a request closure has no return type: remove `-> …`";
             errors.at(&closure.output, help);
         }
         for input in &closure.inputs {
@@ -164,12 +188,12 @@ impl<'a> ClientFunction<'a> {
                 errors.at(pat, format_args!("{becomes}: give it a name"));
                 continue;
             };
-            if self.field(name).is_some() {
+            if self.get(name).is_some() {
                 errors.at(name, format_args!("`{name}` is given twice: remove one"));
             } else if is_unsized(bare(ty)) {
                 errors.at(ty, "a field has a known size: borrow it with `&`");
             } else {
-                self.add_field(name, ty, errors);
+                self.add(name, ty, errors);
             }
         }
     }
@@ -186,9 +210,10 @@ impl<'a> ClientFunction<'a> {
                 continue;
             };
             names.push(name.clone());
-            match self.field(name) {
-                None => self.add_field(name, ty, errors),
-                Some(field) if same(&field.ty, &lifetimes::unify(ty, "'a")) => {}
+            match self.get(name) {
+                None => self.add(name, ty, errors),
+                // The function is called with a field that the request is made of.
+                Some(field) if same_tokens(&field.ty, &lifetimes::unify(ty, FIELD)) => {}
                 Some(_) => {
                     let what = "the request has another type";
                     errors.at(ty, format_args!("{what} for `{name}`: write the same"));
@@ -198,31 +223,36 @@ impl<'a> ClientFunction<'a> {
         names
     }
 
-    fn field(&self, name: &Ident) -> Option<&Field> {
-        self.target.fields.iter().find(|field| field.name == *name)
+    fn get(&self, name: &Ident) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == *name)
     }
 
-    fn add_field(&mut self, name: &Ident, ty: &Type, errors: &mut Errors) {
-        let mut ty = lifetimes::unify(ty, "'a");
+    fn add(&mut self, name: &Ident, written: &Type, errors: &mut Errors) {
+        let mut ty = lifetimes::unify(written, FIELD);
         if is_unsized(bare(&ty)) {
+            // rustc reports it at the parameter of the function. The field is only there.
             errors.leave_to_rustc();
             ty = parse_quote!(());
         } else if !has_one_type(&ty, "a field", errors) {
             ty = parse_quote!(());
         }
         let name = name.clone();
-        self.target.fields.push(Field { name, ty });
+        self.fields.push(Field { name, ty });
     }
 }
 
 fn check_options(args: &Args, errors: &mut Errors) {
-    if args.given("server").is_some() {
-        for option in ["framing", "format", "greeting"] {
-            if let Some(given) = args.given(option) {
-                let help = format_args!("`server` decides the {option}: remove `{option}`");
-                errors.at(given, help);
-            }
-        }
+    if args.given(OptionName::Server).is_none() {
+        return;
+    }
+    let options = [
+        OptionName::Framing,
+        OptionName::Format,
+        OptionName::Greeting,
+    ];
+    for option in options.iter().filter_map(|option| args.given(*option)) {
+        let help = format_args!("`server` decides the {option}: remove `{option}`");
+        errors.at(option, help);
     }
 }
 
@@ -244,5 +274,7 @@ fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
         let help = "the output outlives the reply: own it (`String` for `&str`), or use `call`";
         errors.at_span(found.span(), help);
     }
-    borrowed.is_empty().then(|| lifetimes::unify(&output, "'a"))
+    borrowed
+        .is_empty()
+        .then(|| lifetimes::unify(&output, FIELD))
 }

@@ -9,19 +9,23 @@ use syn::{
 use super::Field;
 use crate::{
     errors::Errors,
-    syntax::{lifetimes::Walk, mentions, same},
+    syntax::{
+        lifetimes::{EXCHANGE, Walk},
+        names_one_of, same_tokens,
+    },
 };
 
 /// Returns the generics of the type: parameters and bounds of the function without its lifetimes,
 /// which belong to one exchange.
 ///
 /// All bounds are in the where clause. One that mentions such a lifetime must hold for any.
-pub(super) fn of_type(function: &Generics) -> Generics {
+pub(super) fn for_type(function: &Generics) -> Generics {
     let mut params = Punctuated::new();
     let mut predicates: Vec<WherePredicate> = Vec::new();
     for param in &function.params {
         match param {
             GenericParam::Type(TypeParam { ident, bounds, .. }) => {
+                // Bounds move to the where clause, where one rule treats them all.
                 params.push(parse_quote!(#ident));
                 predicates.push(parse_quote!(#ident: #bounds));
             }
@@ -66,7 +70,7 @@ fn predicate(predicate: WherePredicate) -> Option<WherePredicate> {
             }
         }
     }
-    let exchange = Lifetime::new("'exchange", Span::mixed_site());
+    let exchange = Lifetime::new(EXCHANGE, Span::mixed_site());
     let mut is_of_exchange = false;
     let mut visit = |found: &mut Lifetime| {
         if found.ident != "static" {
@@ -85,7 +89,7 @@ fn predicate(predicate: WherePredicate) -> Option<WherePredicate> {
 /// Adds a lifetime to a `for<…>`, unless it is there.
 fn declare(lifetimes: &mut Option<BoundLifetimes>, param: GenericParam) {
     let declared = &mut lifetimes.get_or_insert_default().lifetimes;
-    if !declared.iter().any(|known| same(known, &param)) {
+    if !declared.iter().any(|known| same_tokens(known, &param)) {
         declared.push(param);
     }
 }
@@ -112,7 +116,7 @@ pub(crate) fn add_lifetime(generics: &mut Generics, lifetime: &str) {
 }
 
 /// Reports the type parameters that occur in no field, removes them from the type, and returns them.
-pub(super) fn check_used(
+pub(super) fn remove_unused(
     generics: &mut Generics,
     fields: &[Field],
     help: &str,
@@ -120,7 +124,7 @@ pub(super) fn check_used(
 ) -> Vec<Ident> {
     let is_used = |name: &Ident| {
         let name = std::slice::from_ref(name);
-        fields.iter().any(|field| mentions(&field.ty, name))
+        fields.iter().any(|field| names_one_of(&field.ty, name))
     };
     let names = generics.type_params().map(|param| param.ident.clone());
     let unused: Vec<Ident> = names.filter(|name| !is_used(name)).collect();
@@ -129,8 +133,9 @@ pub(super) fn check_used(
     }
     if !unused.is_empty() {
         let params = std::mem::take(&mut generics.params).into_iter();
-        let is_known = |param: &GenericParam| !mentions(param, &unused);
+        let is_known = |param: &GenericParam| !names_one_of(param, &unused);
         generics.params = params.filter(is_known).collect();
+        // A bound may name a parameter that is gone; what is wrong with one that stays, the function says.
         generics.where_clause = None;
     }
     unused
@@ -149,7 +154,7 @@ pub(super) fn merge(ours: &mut Generics, other: &Generics) {
         .iter()
         .flat_map(|clause| &clause.predicates)
     {
-        if ours.iter().all(|known| !same(known, predicate)) {
+        if ours.iter().all(|known| !same_tokens(known, predicate)) {
             ours.push(predicate.clone());
         }
     }

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, is_unsized, lifetimes},
+    syntax::{
+        bare, is_unsized,
+        lifetimes::{self, EXCHANGE, STATIC},
+    },
 };
 
 /// A function that answers one kind of request.
@@ -61,7 +64,7 @@ impl<'a> Handler<'a> {
                 Some(_) => CallKind::Async,
                 None => CallKind::Sync,
             },
-            generics: generics::of_type(&function.sig.generics),
+            generics: generics::for_type(&function.sig.generics),
             sources: Vec::new(),
         }
     }
@@ -89,12 +92,13 @@ impl<'a> Handler<'a> {
         })
     }
 
-    /// Checks the parameters of a function that is a protocol, and returns the type of its request.
-    pub(super) fn check_parameters(&mut self, errors: &mut Errors) -> Option<Type> {
+    /// Finds where each argument of a function that is a protocol comes from, and reports what is wrong.
+    /// Returns the type of its request.
+    pub(super) fn resolve_parameters(&mut self, errors: &mut Errors) -> Option<Type> {
         let mut request = None;
         let mut has_request = false;
         let mut parameters = self.function.parameters();
-        let has_plain = parameters.any(|parameter| parameter.attrs.is_empty());
+        let has_plain = parameters.any(|parameter| !parameter.attrs.iter().any(parameter::is_ours));
         for parameter in self.function.parameters() {
             let is_borrowed = matches!(bare(&parameter.ty), Type::Reference(_));
             match parameter::role(parameter, errors) {
@@ -102,14 +106,16 @@ impl<'a> Handler<'a> {
                     has_request = true;
                     if let Some(ty) = message_type(&parameter.ty, "a request", errors) {
                         self.sources.push(ArgumentSource::Request);
-                        request = Some(lifetimes::unify(&ty, "'exchange"));
+                        request = Some(lifetimes::unify(&ty, EXCHANGE));
                     }
                 }
                 // It was meant as a state, if another parameter is the request. So that the type has the
                 // fields that it is used with, it is one.
                 Role::Unclear if has_plain && is_borrowed => {
-                    self.add(Role::State, parameter, &mut Errors::default());
+                    let mut already_reported = Errors::default();
+                    self.add(Role::State, parameter, &mut already_reported);
                 }
+                // It may have been meant as the request, so that one is not reported as missing.
                 Role::Unclear => has_request = true,
                 role => self.add(role, parameter, errors),
             }
@@ -128,17 +134,20 @@ impl<'a> Handler<'a> {
         let source = match role {
             Role::State => self.check_state(parameter, errors).map(State),
             Role::Session => self.check_session(parameter, errors).map(Session),
-            _ => has_one_type(&parameter.ty, "what is taken from the context", errors)
-                .then(|| Context(lifetimes::unify(&parameter.ty, "'exchange"))),
+            Role::Context | Role::Plain => {
+                has_one_type(&parameter.ty, "what is taken from the context", errors)
+                    .then(|| Context(lifetimes::unify(&parameter.ty, EXCHANGE)))
+            }
+            Role::Unclear => None,
         };
         self.sources.extend(source);
     }
 
-    /// Reports and returns the type parameters that occur in no state.
-    pub(super) fn check_used(&mut self, errors: &mut Errors) -> Vec<Ident> {
+    /// Reports the type parameters that occur in no state, removes them from the type, and returns them.
+    pub(super) fn remove_unused(&mut self, errors: &mut Errors) -> Vec<Ident> {
         let states: Vec<_> = self.states().cloned().collect();
-        let help = "must occur in the type of a `#[state]`: nothing else decides what it is";
-        generics::check_used(&mut self.generics, &states, help, errors)
+        let help = "is in no `#[state]`: use it in one, or name a type instead";
+        generics::remove_unused(&mut self.generics, &states, help, errors)
     }
 
     fn check_state(&self, parameter: &PatType, errors: &mut Errors) -> Option<Field> {
@@ -157,6 +166,7 @@ impl<'a> Handler<'a> {
         }
         let ty = require_static(borrowed, "a state", errors);
         let name = name?.clone();
+        // Two parameters of one name are an error of the function itself.
         if self.states().any(|state| state.name == name) {
             errors.leave_to_rustc();
             return None;
@@ -176,6 +186,7 @@ impl<'a> Handler<'a> {
         if is_unsized(borrowed) {
             let help = "a session has a known size: borrow a `String`, `Vec<…>` or `Box<dyn …>`";
             errors.at(borrowed, help);
+            // So that the type of the session is no second error.
             ty = parse_quote!(());
         } else if !has_one_type(borrowed, "a session", errors) {
             ty = parse_quote!(());
@@ -215,5 +226,5 @@ fn require_static(ty: &Type, what: &str, errors: &mut Errors) -> Type {
     for found in lifetimes::find_borrowed(ty) {
         errors.at_span(found.span(), &message);
     }
-    lifetimes::unify(ty, "'static")
+    lifetimes::unify(ty, STATIC)
 }

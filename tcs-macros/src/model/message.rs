@@ -12,6 +12,7 @@ use crate::{
 pub(super) fn message_type(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
     let message = match bare(ty) {
         unsized_type if is_unsized(unsized_type) => {
+            // A parameter of a function has a known size, so the function has the error already.
             errors.leave_to_rustc();
             return None;
         }
@@ -48,6 +49,7 @@ pub(super) fn has_one_type(ty: &Type, what: &str, errors: &mut Errors) -> bool {
         let message = format_args!("{what} has one type: name it instead of `impl`");
         errors.at(keyword, message);
     }
+    // A `Verbatim` type did not parse, which was reported.
     keyword.is_none() && !matches!(ty, Type::Verbatim(_))
 }
 
@@ -60,7 +62,10 @@ pub(super) fn return_type(
 ) -> Option<Type> {
     let output = function.output();
     if let Type::Never(_) = bare(&output) {
-        errors.at(&output, format_args!("{never}: it must return"));
+        errors.at(
+            &output,
+            format_args!("{never}: return a type instead of `!`"),
+        );
         return None;
     }
     if mentions(&output, &["Future"]) && mentions(&output, &["impl", "dyn"]) {

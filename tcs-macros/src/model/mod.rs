@@ -54,7 +54,7 @@ impl<'a> Model<'a> {
 
     fn check_function(args: &'a Args, function: &'a Function, errors: &mut Errors) -> Self {
         check_receiver(args.side, function, errors);
-        check_misplaced(function, errors);
+        check_misplaced(args.side, function, errors);
         if !function.has_body() {
             let help = "a protocol function has a body: write `{ … }`";
             errors.at(&function.sig.ident, help);
@@ -75,7 +75,7 @@ fn check_receiver(side: Side, function: &Function, errors: &mut Errors) {
     if let Some(receiver) = function.sig.receiver() {
         let help = match side {
             Side::Server => "write `#[state] name: &Type` in a free function",
-            Side::Client => "each parameter of a free function becomes a field",
+            Side::Client => "write a free function, whose parameters become fields",
         };
         let message = format_args!("`self` is not possible: {help}");
         errors.at(&receiver.self_token, message);
@@ -83,10 +83,16 @@ fn check_receiver(side: Side, function: &Function, errors: &mut Errors) {
 }
 
 /// Reports `#[blocking]` outside of a module.
-fn check_misplaced(function: &Function, errors: &mut Errors) {
+fn check_misplaced(side: Side, function: &Function, errors: &mut Errors) {
     let mut paths = function.attrs.iter().map(Attribute::path);
     if let Some(path) = paths.find(|path| path.is_ident("blocking")) {
-        let help = "`#[blocking]` is for a function of a module: here it is an option";
-        errors.at(path, help);
+        let help = match side {
+            Side::Server => "write `#[server_protocol(blocking)]`",
+            Side::Client => "remove it",
+        };
+        errors.at(
+            path,
+            format_args!("`#[blocking]` is for a function of a module: {help}"),
+        );
     }
 }

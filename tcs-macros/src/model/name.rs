@@ -1,7 +1,7 @@
 //! The name of the type that an attribute adds.
 
 use proc_macro2::Ident;
-use syn::ext::IdentExt as _;
+use syn::{Attribute, Meta, Path, ext::IdentExt as _};
 
 use crate::{
     args::Args,
@@ -20,31 +20,45 @@ const PRELUDE: &str = "\
 /// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`. If no type
 /// can have the name, reports it.
 pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -> Option<Ident> {
-    let rival = function.rival();
-    let function = &function.sig.ident;
-    if let Some(name) = &args.name {
-        return Some(name.clone());
-    }
-    if let Some(rival) = rival {
-        let help = "two attributes make a type of this name: write `Name` first in one of them";
-        errors.at(rival.path(), help);
-        return None;
-    }
-    let camel = upper_camel(&function.unraw().to_string());
-    let options = [&args.framing, &args.format, &args.server];
-    let why = if !is_type_name(&camel) {
-        "this function's name makes no type name".to_owned()
-    } else if PRELUDE.split(' ').any(|name| name == camel) {
-        format!("the type would hide the prelude's `{camel}`")
-    } else if options.into_iter().flatten().any(|ty| is_named(ty, &camel)) {
-        format!("the type would hide the `{camel}` of its option")
-    } else {
-        return Some(Ident::new(&camel, function.span()));
+    let ident = &function.sig.ident;
+    let (name, place, help) = match (&args.name, conflicting_attr(function)) {
+        (Some(name), _) => (name.to_string(), name, "write another name".to_owned()),
+        (None, None) => {
+            let help = format!("write `#[{}(Name)]`", args.side.attribute());
+            (upper_camel(&ident.unraw().to_string()), ident, help)
+        }
+        (None, Some(path)) => {
+            let help = format!("write `#[{}(Name, …)]`", path.segments.last()?.ident);
+            errors.at(
+                path,
+                format_args!("two attributes make a type of this name: {help}"),
+            );
+            return None;
+        }
     };
-    let attribute = args.side.attribute();
-    let message = format_args!("{why}: write `#[{attribute}(Name)]`");
-    errors.at(function, message);
+    let options = [&args.framing, &args.format, &args.server];
+    let why = if !is_type_name(&name) {
+        format!("`{place}` makes no type name")
+    } else if PRELUDE.split(' ').any(|known| known == name) {
+        format!("the type would hide the prelude's `{name}`")
+    } else if options.into_iter().flatten().any(|ty| is_named(ty, &name)) {
+        format!("the type would hide the `{name}` of its option")
+    } else {
+        return Some(Ident::new(&name, place.span()));
+    };
+    errors.at(place, format_args!("{why}: {help}"));
     None
+}
+
+/// Returns the path of another attribute of this crate that names its type after the function.
+fn conflicting_attr(function: &Function) -> Option<&Path> {
+    // Only that other expansion parses its options. A name is the first of them, and begins like this.
+    let is_named = |attr: &Attribute| {
+        matches!(&attr.meta, Meta::List(options)
+        if options.tokens.to_string().starts_with(char::is_uppercase))
+    };
+    let mut attrs = function.other_protocol_attrs();
+    attrs.find(|attr| !is_named(attr)).map(Attribute::path)
 }
 
 #[cfg(test)]

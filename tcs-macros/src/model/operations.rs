@@ -1,8 +1,8 @@
 //! Checks the operations of a module, one by one and against each other.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{Generics, PatType, Type, ext::IdentExt as _};
+use syn::{Generics, PatType, Signature, Type, ext::IdentExt as _};
 
 use super::{
     Field, check_receiver, generics,
@@ -10,14 +10,21 @@ use super::{
     message::message_type,
     parameter::{self, Role},
     protocol_type::ProtocolType,
-    server::{Protocol, check_reply, check_session_option},
+    server::{ServerParts, check_reply, check_session_option},
 };
 use crate::{
-    args::{Args, Side},
+    args::{Args, OptionName, Side},
     errors::Errors,
-    item::{Function, GENERATED, Module},
-    syntax::{is_one_of, is_type_name, lifetimes, mentions, upper_camel},
+    item::{Function, Module},
+    syntax::{
+        is_one_of, is_type_name,
+        lifetimes::{self, MESSAGE},
+        mentions, names_one_of, path_starts, upper_camel,
+    },
 };
+
+/// The names of the types that are generated in a module.
+const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
 
 /// The formats of this library that carry no enums of serde.
 const UNFIT_FORMATS: &[&str] = &["Codec", "Plain", "Protobuf"];
@@ -32,19 +39,19 @@ pub(crate) struct Operations<'a> {
     /// The library's `NoFormat` if the attribute names none that can carry operations.
     pub(crate) format: Type,
     /// The server's side. There is none if the attribute makes the client alone.
-    pub(crate) protocol: Option<Protocol<'a>>,
+    pub(crate) server: Option<ServerParts<'a>>,
 }
 
 /// An operation, with its request and its reply.
 pub(crate) struct Operation<'a> {
-    pub(crate) index: u32,
+    pub(crate) index: usize,
     /// The name in messages and in texts.
     pub(crate) name: String,
     /// The name of the variants in the enums of requests and replies.
     pub(crate) variant: Ident,
-    /// Their lifetimes are `'a`.
+    /// Their lifetimes are [`MESSAGE`].
     pub(crate) arguments: Vec<Field>,
-    /// The return type of the function; its lifetimes are `'a`.
+    /// The return type of the function; its lifetimes are [`MESSAGE`].
     pub(crate) reply: Type,
     pub(crate) handler: Handler<'a>,
 }
@@ -70,7 +77,7 @@ impl<'a> Operations<'a> {
             let (handler, messages) = check_function(args.side, function, errors);
             match (variant, messages) {
                 (Some(variant), Some((arguments, reply))) => list.push(Operation {
-                    index: u32::try_from(list.len()).unwrap_or(u32::MAX),
+                    index: list.len(),
                     name: function.sig.ident.unraw().to_string(),
                     variant,
                     arguments,
@@ -84,17 +91,19 @@ impl<'a> Operations<'a> {
             let help = "a protocol has an operation: write a `pub fn` in the module";
             errors.at(&module.ident, help);
         }
-        let protocol = (args.side == Side::Server).then(|| {
+        let server = (args.side == Side::Server).then(|| {
             check_session_option(args, module.operations(), errors);
             let valid = list.iter().map(|operation| &operation.handler);
             let handlers: Vec<_> = valid.chain(&invalid).collect();
-            Protocol::of(ProtocolType::of_module(args, module), &handlers, errors)
+            ServerParts::of(&handlers, |generics, fields| {
+                ProtocolType::of_module(args, module, generics, fields, errors)
+            })
         });
         Self {
             module,
             list,
             format,
-            protocol,
+            server,
         }
     }
 }
@@ -104,15 +113,14 @@ fn check_options(args: &Args, errors: &mut Errors) {
         let help = "the types in a module have fixed names: remove this one";
         errors.at(name, help);
     }
-    if let Some(option) = args.given("blocking") {
+    if let Some(option) = args.given(OptionName::Blocking) {
         let help = "a function of a module says so itself: write `#[blocking]` before it";
         errors.at(option, help);
     }
-    for option in ["server", "request", "reply"] {
-        if let Some(option) = args.given(option) {
-            let message = format_args!("a module has both halves: remove `{option}`");
-            errors.at(option, message);
-        }
+    let halves = [OptionName::Server, OptionName::Request, OptionName::Reply];
+    for option in halves.iter().filter_map(|option| args.given(*option)) {
+        let message = format_args!("a module has both halves: remove `{option}`");
+        errors.at(option, message);
     }
 }
 
@@ -121,7 +129,7 @@ fn check_options(args: &Args, errors: &mut Errors) {
 fn check_format(args: &Args, module: &Module, errors: &mut Errors) -> Type {
     let none = || args.library.ty("NoFormat", &module.ident);
     let Some(format) = &args.format else {
-        if args.given("format").is_none() {
+        if args.given(OptionName::Format).is_none() {
             let help = "write `format = Json`, `Postcard` or `MessagePack`";
             let message = format_args!("operations need a format: {help}");
             errors.at(&module.ident, message);
@@ -147,33 +155,35 @@ fn check_function<'a>(
 ) -> (Handler<'a>, Option<(Vec<Field>, Type)>) {
     check_receiver(Side::Server, function, errors);
     if side == Side::Server && !function.has_body() {
+        // In a module, rustc asks for a body. A client leaves out the function, and needs none.
         errors.leave_to_rustc();
     }
     let mut handler = Handler::new(function);
     check_attributes(&mut handler, errors);
+    let arguments = resolve_arguments(side, &mut handler, errors);
     let reply = check_reply(function, errors);
-    let arguments = check_parameters(side, &mut handler, errors);
-    let has_generated = has_generated(function.sig.to_token_stream(), errors);
+    let has_generated = has_generated(&function.sig, errors);
     let (Some(arguments), Some(reply)) = (arguments, reply) else {
         return (handler, None);
     };
-    let reply = lifetimes::unify(&reply, "'a");
+    let reply = lifetimes::unify(&reply, MESSAGE);
     let types = arguments.iter().map(|argument| &argument.ty);
     let generic = types
         .chain([&reply])
         .filter(|ty| is_generic(function, ty, errors));
     if generic.count() > 0 || has_generated {
-        // Where the type parameters must occur, has been said.
+        // Its type parameters are left out with it. Otherwise each would be reported as in no state too.
         handler.generics = Generics::default();
         handler.sources.clear();
         return (handler, None);
     }
-    let is_unused = side == Side::Server && !handler.check_used(errors).is_empty();
+    let is_unused = side == Side::Server && !handler.remove_unused(errors).is_empty();
     (handler, (!is_unused).then_some((arguments, reply)))
 }
 
-/// Checks the parameters of a function; returns its arguments, if all parameters are right.
-fn check_parameters(
+/// Finds where each argument of an operation comes from, and reports what is wrong. Returns those that
+/// its request has, if all parameters are right.
+fn resolve_arguments(
     side: Side,
     handler: &mut Handler<'_>,
     errors: &mut Errors,
@@ -191,8 +201,12 @@ fn check_parameters(
                 None => is_valid = false,
             },
             Role::Unclear => is_valid = false,
-            role if side == Side::Server => handler.add(role, parameter, errors),
-            _ => {}
+            role @ (Role::State | Role::Session | Role::Context) => {
+                // A client neither has nor needs them: it may not even know their types.
+                if side == Side::Server {
+                    handler.add(role, parameter, errors);
+                }
+            }
         }
     }
     is_valid.then_some(arguments)
@@ -200,7 +214,7 @@ fn check_parameters(
 
 /// Returns whether an argument or a reply has a type parameter of the function, and reports it.
 fn is_generic(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
-    let is_generic = mentions(ty, &generics::names(&function.sig.generics));
+    let is_generic = names_one_of(ty, &generics::names(&function.sig.generics));
     if is_generic {
         let help = "both ends know the messages: name the type instead of a parameter";
         errors.at(ty, help);
@@ -211,24 +225,14 @@ fn is_generic(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
 /// Returns whether a signature names a generated type, other than at the end of a path, and reports it.
 ///
 /// The generated types hide types of these names that the module imports by `use super::*`.
-fn has_generated(tokens: TokenStream, errors: &mut Errors) -> bool {
-    let mut found = false;
-    let mut colons = 0;
-    for token in tokens {
-        let before = colons;
-        colons = 0;
-        match token {
-            TokenTree::Ident(word) if before < 2 && is_one_of(&word, GENERATED) => {
-                let help = "is the generated type here: name yours by a path";
-                errors.at(&word, format_args!("`{word}` {help}"));
-                found = true;
-            }
-            TokenTree::Punct(punct) if punct.as_char() == ':' => colons = before + 1,
-            TokenTree::Group(group) => found |= has_generated(group.stream(), errors),
-            _ => {}
-        }
+fn has_generated(signature: &Signature, errors: &mut Errors) -> bool {
+    let mut words = path_starts(signature.to_token_stream());
+    words.retain(|word| is_one_of(word, GENERATED));
+    for word in &words {
+        let help = "is the generated type here: name yours by a path";
+        errors.at(word, format_args!("`{word}` {help}"));
     }
-    found
+    !words.is_empty()
 }
 
 /// Checks the attributes of an operation.
@@ -250,7 +254,7 @@ fn check_attributes(handler: &mut Handler<'_>, errors: &mut Errors) {
 fn check_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) -> Option<Field> {
     let ty = message_type(&parameter.ty, "a request", errors);
     let Some(name) = parameter::name(&parameter.pat) else {
-        let help = "an argument has a name, which the client's method has as well";
+        let help = "an argument of an operation needs a name: write `name: Type`";
         errors.at(&parameter.pat, help);
         return None;
     };
@@ -260,7 +264,7 @@ fn check_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) ->
     }
     Some(Field {
         name: name.clone(),
-        ty: lifetimes::unify(&ty?, "'a"),
+        ty: lifetimes::unify(&ty?, MESSAGE),
     })
 }
 
@@ -274,6 +278,7 @@ fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -
     } else if !is_type_name(&camel) {
         "this function's name makes no name of a message".to_owned()
     } else if others.iter().any(|other| other.name == name) {
+        // Two functions of one name.
         errors.leave_to_rustc();
         return None;
     } else if let Some(other) = others.iter().find(|other| other.variant == camel) {

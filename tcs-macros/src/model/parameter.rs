@@ -4,10 +4,23 @@ use proc_macro2::Ident;
 use quote::ToTokens as _;
 use syn::{Attribute, Pat, PatType, Type};
 
-use crate::{args::nearest, errors::Errors, syntax::is_one_of};
+use crate::{
+    errors::Errors,
+    syntax::{is_one_of, nearest},
+};
 
 /// The helper attributes.
 const HELPERS: &[&str] = &["state", "session", "context"];
+
+/// Returns the helper attribute that a word is, or was probably meant to be.
+fn meant(word: &Ident) -> Option<&'static str> {
+    nearest(&word.to_string(), HELPERS)
+}
+
+/// Returns whether an attribute declares a session, misspelt or not.
+pub(super) fn is_session(attr: &Attribute) -> bool {
+    attr.path().get_ident().and_then(meant) == Some("session")
+}
 
 /// The attributes that Rust itself knows on a parameter.
 const BUILTIN: &[&str] = &[
@@ -66,17 +79,16 @@ pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
 /// Returns what a helper attribute declares. One that is misspelt is reported, and taken for the one that
 /// was probably meant.
 fn declared(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
-    let text = word.to_string();
-    let Some(meant) = nearest(&text, HELPERS) else {
+    let Some(meant) = meant(word) else {
         let help = "there are `#[state]`, `#[session]` and `#[context]`";
-        errors.at(word, format_args!("unknown attribute `#[{text}]`: {help}"));
+        errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));
         return Role::Unclear;
     };
-    if meant == text {
+    if word == meant {
         check_empty(attr, errors);
     } else {
         let help = format_args!("did you mean `#[{meant}]`?");
-        errors.at(word, format_args!("unknown attribute `#[{text}]`: {help}"));
+        errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));
     }
     match meant {
         "state" => Role::State,

@@ -3,37 +3,38 @@
 use std::cmp::Reverse;
 
 use proc_macro2::Ident;
-use syn::{Type, TypeSlice, parse_quote, visit_mut::VisitMut as _};
+use syn::{Generics, Type, TypeSlice, parse_quote, visit_mut::VisitMut as _};
 
 use super::{
     Field, generics,
     handler::{CallKind, Handler, Session},
     message::return_type,
+    parameter::is_session,
     protocol_type::ProtocolType,
 };
 use crate::{
-    args::Args,
+    args::{Args, OptionName},
     errors::Errors,
     item::Function,
     syntax::{
         is_named,
-        lifetimes::{self, Shorten},
-        mentions, same,
+        lifetimes::{self, EXCHANGE, Shorten},
+        names_one_of, same_tokens,
     },
 };
 
 /// A function that is a server protocol.
 pub(crate) struct ServerFunction<'a> {
-    pub(crate) protocol: Protocol<'a>,
+    pub(crate) parts: ServerParts<'a>,
     pub(crate) handler: Handler<'a>,
     pub(crate) request: Type,
     pub(crate) reply: Type,
 }
 
-/// A server protocol, which calls one function or several.
-pub(crate) struct Protocol<'a> {
+/// What a server protocol consists of, whether it calls one function or several.
+pub(crate) struct ServerParts<'a> {
     /// Its fields own the states.
-    pub(crate) target: ProtocolType<'a>,
+    pub(crate) ty: ProtocolType<'a>,
     /// The states, with the types that functions borrow.
     pub(crate) states: Vec<Field>,
     pub(crate) session: Option<Session>,
@@ -50,26 +51,30 @@ impl<'a> ServerFunction<'a> {
         errors: &mut Errors,
     ) -> Self {
         let mut handler = Handler::new(function);
+        let request = handler.resolve_parameters(errors);
         let reply = check_reply(function, errors);
-        let request = handler.check_parameters(errors);
-        let unused = handler.check_used(errors);
+        let unused = handler.remove_unused(errors);
         check_session_option(args, [function], errors);
-        if let (Some(option), false) = (args.given("half_close"), function.is_async()) {
+        if !function.is_async()
+            && let Some(option) = args.given(OptionName::HalfClose)
+        {
             let help = "`half_close` is for an `async fn`: no other function is dropped; remove it";
             errors.at(option, help);
         }
-        if let Some(option) = args.given("blocking") {
+        if let Some(option) = args.given(OptionName::Blocking) {
             handler.set_blocking(option, errors);
         }
         let known = |ty: Option<Type>| {
-            let known = ty.filter(|ty| !mentions(ty, &unused));
+            let known = ty.filter(|ty| !names_one_of(ty, &unused));
             known.unwrap_or_else(|| args.library.ty("Unknown", &function.sig.ident))
         };
-        let target = ProtocolType::of_function(args, name, function);
+        let parts = ServerParts::of(&[&handler], |generics, fields| {
+            ProtocolType::of_function(args, name, function, generics, fields, errors)
+        });
         Self {
+            parts,
             request: known(request),
             reply: known(reply),
-            protocol: Protocol::of(target, &[&handler], errors),
             handler,
         }
     }
@@ -83,10 +88,10 @@ pub(super) fn check_session_option<'f>(
 ) {
     let parameters = functions.into_iter().flat_map(Function::parameters);
     let mut attrs = parameters.flat_map(|parameter| &parameter.attrs);
-    if let Some(option) = args.given("session")
-        && !attrs.any(|attr| attr.path().is_ident("session"))
+    if let Some(option) = args.given(OptionName::Session)
+        && !attrs.any(is_session)
     {
-        let help = "`session` is for a `#[session]` parameter, and there is none: remove one";
+        let help = "there is no `#[session]` parameter: add one, or remove `session`";
         errors.at(option, help);
     }
 }
@@ -95,23 +100,23 @@ pub(super) fn check_session_option<'f>(
 pub(super) fn check_reply(function: &Function, errors: &mut Errors) -> Option<Type> {
     let never = "a request is answered by what the function returns";
     let mut reply = return_type(function, "a reply", never, errors)?;
-    // A client reads the reply from what arrived.
+    // A client reads the reply from what arrived, so a `&'static str` is for it one of the exchange.
     Shorten.visit_type_mut(&mut reply);
-    Some(lifetimes::unify(&reply, "'exchange"))
+    Some(lifetimes::unify(&reply, EXCHANGE))
 }
 
-impl<'a> Protocol<'a> {
-    /// Makes one type of what several functions need.
+impl<'a> ServerParts<'a> {
+    /// Makes one type of what several functions need: `describe` is given its generics and fields.
     ///
     /// States of one name are one field, and there is one session. Each has the type that most of the
     /// functions have; rustc reports the others.
     pub(super) fn of(
-        mut target: ProtocolType<'a>,
         handlers: &[&Handler<'_>],
-        errors: &Errors,
+        describe: impl FnOnce(Generics, Vec<Field>) -> ProtocolType<'a>,
     ) -> Self {
+        let mut generics = Generics::default();
         for handler in handlers {
-            generics::merge(&mut target.generics, &handler.generics);
+            generics::merge(&mut generics, &handler.generics);
         }
         let mut states: Vec<Field> = Vec::new();
         let all = handlers.iter().flat_map(|handler| handler.states());
@@ -121,12 +126,11 @@ impl<'a> Protocol<'a> {
                 states.extend(most_common(named, |state| &state.ty).cloned());
             }
         }
-        target.fields = states.iter().map(owning_field).collect();
-        target.is_valid = errors.is_empty();
+        let fields = states.iter().map(owning_field).collect();
         let sessions = handlers.iter().filter_map(|handler| handler.session());
         let mut kinds = handlers.iter().map(|handler| handler.kind);
         Self {
-            target,
+            ty: describe(generics, fields),
             states,
             session: most_common(sessions, |session| &session.ty).cloned(),
             waits: kinds.any(|kind| kind != CallKind::Sync),
@@ -149,7 +153,8 @@ fn owning_field(state: &Field) -> Field {
 /// Returns the first element whose type is that of the most elements.
 fn most_common<T>(all: impl Iterator<Item = T> + Clone, ty: impl Fn(&T) -> &Type) -> Option<T> {
     let others = all.clone();
-    let are_same = |one: &T, other: &T| same(ty(one), ty(other));
+    let are_same = |one: &T, other: &T| same_tokens(ty(one), ty(other));
     let count = |one: &T| others.clone().filter(|other| are_same(one, other)).count();
+    // `min` of the reverse is the first of those that are most; `max_by_key` would be the last.
     all.min_by_key(|one| Reverse(count(one)))
 }

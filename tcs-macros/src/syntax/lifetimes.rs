@@ -12,6 +12,17 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
+/// What the fields of a client borrow from, and the type's own parameter.
+pub(crate) const FIELD: &str = "'a";
+/// What lives for one exchange: a request, a reply, what is taken from the context.
+pub(crate) const EXCHANGE: &str = "'exchange";
+/// What a message of operations borrows from, and the parameter of the enums.
+pub(crate) const MESSAGE: &str = "'a";
+/// What is read borrows from, as serde calls it.
+pub(crate) const DECODE: &str = "'de";
+pub(crate) const ELIDED: &str = "'_";
+pub(crate) const STATIC: &str = "'static";
+
 /// Returns `ty` with `lifetime` for all its lifetimes, elided or named, but `'static`.
 pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
     let mut ty = ty.clone();
@@ -81,6 +92,7 @@ impl<'v> Walk<'v> {
 }
 
 impl VisitMut for Walk<'_> {
+    // syn visits the `for<…>` of a type or a bound before what is after it.
     fn visit_bound_lifetimes_mut(&mut self, bound: &mut BoundLifetimes) {
         for param in &bound.lifetimes {
             if let GenericParam::Lifetime(param) = param {
@@ -97,6 +109,7 @@ impl VisitMut for Walk<'_> {
     }
 
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        // A `&` has a lifetime, also if none is written. Writing it lets one visitor see all of them.
         if reference.lifetime.is_none() && !self.in_function {
             reference.lifetime = Some(Lifetime::new("'_", reference.and_token.span()));
         }

@@ -12,8 +12,10 @@ use syn::{Token, parse::ParseStream};
 pub(crate) use self::{
     groups::ShowGroups,
     paths::IntoModule,
-    types::{bare, find_impl, is_named, is_unsized, mentions, same},
-    words::{is_one_of, is_type_name, upper_camel},
+    types::{
+        bare, find_impl, is_named, is_unsized, mentions, names_one_of, path_starts, same_tokens,
+    },
+    words::{is_one_of, is_type_name, nearest, upper_camel},
 };
 
 /// Returns whether an element of a comma-separated list ends here.

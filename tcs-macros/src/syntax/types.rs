@@ -1,6 +1,6 @@
 //! Questions about the tokens of a type. Which type a name means, only the compiler knows.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
 
@@ -24,7 +24,7 @@ pub(crate) fn is_named(ty: &Type, name: &str) -> bool {
 }
 
 /// Returns whether both are written the same.
-pub(crate) fn same(one: &impl ToTokens, other: &impl ToTokens) -> bool {
+pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
 
@@ -39,10 +39,58 @@ pub(crate) fn mentions<N: ToString>(tokens: &impl ToTokens, names: &[N]) -> bool
     find(tokens.to_token_stream(), &is_it).is_some()
 }
 
+/// Returns whether one of the names is meant in tokens: `S` is not in `other::S`.
+pub(crate) fn names_one_of(tokens: &impl ToTokens, names: &[Ident]) -> bool {
+    let starts = path_starts(tokens.to_token_stream());
+    starts.iter().any(|start| names.contains(start))
+}
+
+/// Returns the identifiers in tokens that a scope gives a meaning to. One after `::` is an item of what
+/// is before it, and one after `'` is a lifetime.
+pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
+    let mut found = Vec::new();
+    let mut before = [' '; 2];
+    for token in tokens {
+        let mut mark = ' ';
+        match token {
+            TokenTree::Ident(word) if !matches!(before, [':', ':'] | [_, '\'']) => found.push(word),
+            TokenTree::Punct(punct) => mark = punct.as_char(),
+            TokenTree::Group(group) => found.extend(path_starts(group.stream())),
+            TokenTree::Ident(_) | TokenTree::Literal(_) => {}
+        }
+        before = [before[1], mark];
+    }
+    found
+}
+
 /// Finds an identifier or a literal, also inside of groups.
 fn find(tokens: TokenStream, is_it: &dyn Fn(&str) -> bool) -> Option<TokenTree> {
     tokens.into_iter().find_map(|token| match &token {
         TokenTree::Group(group) => find(group.stream(), is_it),
         word => is_it(&word.to_string()).then_some(token),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_after_a_path_or_a_tick_is_another() {
+        for (written, is_named) in [
+            ("S", true),
+            ("Vec<(u8, [S; 2])>", true),
+            ("<S as Iterator>::Item", true),
+            ("S::Item", true),
+            ("Vec::<S>", true),
+            ("other::S", false),
+            ("::S", false),
+            ("&'S str", false),
+            ("Store", false),
+        ] {
+            let tokens: TokenStream = written.parse().expect("tokens");
+            let name = Ident::new("S", proc_macro2::Span::call_site());
+            assert_eq!(names_one_of(&tokens, &[name]), is_named, "{written}");
+        }
+    }
 }

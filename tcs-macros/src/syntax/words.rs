@@ -24,6 +24,30 @@ pub(crate) fn upper_camel(snake: &str) -> String {
     snake.split('_').map(word).collect()
 }
 
+/// Returns the candidate that `word` was probably meant to be: of several that are as near, the first
+/// by name.
+pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let candidates = candidates.iter();
+    let (distance, nearest) = candidates.map(|&meant| (edits(word, meant), meant)).min()?;
+    // Two changes make any short word into any other, so most of the letters must stay.
+    (distance <= 2 && distance < nearest.len() / 2).then_some(nearest)
+}
+
+/// Counts the insertions, removals and replacements that make `from` into `to`.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (number, letter) in from.chars().enumerate() {
+        let mut next = vec![number + 1];
+        for (pair, other) in row.windows(2).zip(to.chars()) {
+            let replaced = pair[0] + usize::from(letter != other);
+            let changed = pair[1].min(next[next.len() - 1]) + 1;
+            next.push(replaced.min(changed));
+        }
+        row = next;
+    }
+    row[row.len() - 1]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +63,31 @@ mod tests {
             ("___", ""),
         ] {
             assert_eq!(upper_camel(snake), camel);
+        }
+    }
+
+    #[test]
+    fn nearest_is_near_enough_to_be_meant() {
+        let options = ["framing", "format", "crate"];
+        for (word, meant) in [
+            ("framming", Some("framing")),
+            ("fromat", Some("format")),
+            ("crates", Some("crate")),
+            ("timeout", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, &options), meant, "{word}");
+        }
+    }
+
+    #[test]
+    fn edits_are_counted_both_ways() {
+        for (one, other, count) in [
+            ("", "abc", 3),
+            ("sate", "state", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!((edits(one, other), edits(other, one)), (count, count));
         }
     }
 }

@@ -5,19 +5,21 @@
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __operations {
+    (@check) => {};
     ($($tokens:tt)*) => { $($tokens)* };
 }
 
-/// Reports that there is no format.
+/// Leaves out code that needs a format: there is none. Each module checks once, and so has one error.
 #[cfg(not(any(feature = "json", feature = "messagepack", feature = "postcard")))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __operations {
-    ($($tokens:tt)*) => {
+    (@check) => {
         ::core::compile_error!(
             "operations need a format: add the feature `json`, `postcard` or `messagepack` to `tcs`"
         );
     };
+    ($($tokens:tt)*) => {};
 }
 
 /// Declares the client of operations, without the methods that call them.

@@ -238,7 +238,7 @@ fn missing<E: Error>(name: &str) -> E {
 #[cold]
 fn twice<E: Error>(names: &[&str], place: usize) -> E {
     let name = names.get(place).copied().unwrap_or_default();
-    E::custom(format_args!("the argument `{name}` stands there twice"))
+    E::custom(format_args!("the argument `{name}` is given twice"))
 }
 
 /// The error where an operation or an argument does not exist; other checks come before it.
@@ -296,7 +296,7 @@ impl<T> Visitor<'_> for NameSeed<T> {
     fn visit_u64<E: Error>(self, number: u64) -> Result<Option<usize>, E> {
         let count = self.names.len();
         let place = usize::try_from(number).ok().filter(|place| *place < count);
-        self.found(place, &format_args!("{number}, they end before {count}"))
+        self.found(place, &format_args!("{number}, there are only {count}"))
     }
 
     #[inline]

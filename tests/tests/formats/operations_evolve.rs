@@ -179,7 +179,7 @@ async fn postcard_operations_are_added_at_the_end() {
         .expect_err("it is not there");
     let text = rejected(&error);
     assert!(
-        text.ends_with("there is no operation 2, they end before 2"),
+        text.ends_with("there is no operation 2, there are only 2"),
         "{text}"
     );
     // An argument that was added is too much.
@@ -249,7 +249,7 @@ async fn server_reads_arguments_by_name_or_in_order() {
             ),
             (
                 br#"{"list":{"most":1,"most":2}}"#,
-                wrong("column 24: the argument `most` stands there twice"),
+                wrong("column 24: the argument `most` is given twice"),
             ),
             (
                 b"{\"\x7fadd\":{}}",

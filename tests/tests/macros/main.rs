@@ -1,5 +1,4 @@
 //! What the attributes make of functions and modules.
 
-mod misuse;
 mod operations;
 mod operations_served;

@@ -9,5 +9,6 @@ mod held_back;
 mod lifetimes;
 mod limits;
 mod limits_of_sizes;
+mod misuse;
 mod own_streams;
 mod started;
