@@ -44,6 +44,24 @@
 //! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
 //! [`protocol`], [`server`] and [`client`] have the rest.
 //!
+//! # How do I …
+//!
+//! | task | see |
+//! |---|---|
+//! | share state, keep data for a connection | [parameters](macro@server_protocol#parameters) |
+//! | close the connection with a reply, or send none | [`Response`] |
+//! | greet clients, choose the framing and the format | [options](macro@server_protocol#options) |
+//! | reject in my own words | [rejections](macro@server_protocol#rejections-in-words-of-your-own) |
+//! | speak an existing protocol | [`Framing`] and its table |
+//! | limit sizes and times | [limits](#limits) |
+//! | stop a server, also in a test | [stopping](#stopping) |
+//! | know what happens when a peer leaves | [below](#when-the-peer-leaves) |
+//! | send many requests at once | [`Pipeline`], [`Channel`] |
+//! | set a client's timeouts | [`ConnectOptions`](client::ConnectOptions) |
+//! | know whether a failed request was executed | [`Execution`] |
+//! | serve TLS or another stream | [`serve_stream`](server::Server::serve_stream) |
+//! | read the log | [logging](#logging) |
+//!
 //! # Which server when
 //!
 //! | server | connections at a time | returns when | for |
@@ -90,7 +108,7 @@
 //!
 //! | setting | default | limits |
 //! |---|---|---|
-//! | [`max_frame_len`](server::Server::max_frame_len) | 8 MiB | a message, both ways |
+//! | [`max_frame_len`](server::Server::max_frame_len) | 8 MiB | a message without its header, both ways |
 //! | [`max_connections`](server::Server::max_connections) | 1,024, or what the descriptor limit leaves | open connections |
 //! | [`max_blocking`](server::Server::max_blocking) | 512 | `blocking` functions that run at the same time |
 //! | [`idle_timeout`](server::Server::idle_timeout) | 300 s; iterative 5 s; once 30 s | the wait for a request |
@@ -120,17 +138,30 @@
 //!
 //! Each `async fn` documents what dropping its future does. In short: a dropped server closes its
 //! listener and aborts its connections. A dropped [`call`](Connection::call) closes its connection, so
-//! that a reply never reaches another caller. A dropped call of a [`Channel`] affects no other call. A
-//! protocol function that waits is dropped when
+//! that a reply never reaches another caller. A dropped call of a [`Channel`] affects no other call.
 //!
-//! - the peer resets the connection;
+//! # When the peer leaves
+//!
+//! A protocol function that waits is dropped when
+//!
+//! - the peer resets the connection, unless more than 64 KiB of its further requests are unread;
 //! - the peer has closed its sending half and
 //!   [`half_close_timeout`](server::Server::half_close_timeout) is over, or at once with
 //!   `half_close = ends`;
 //! - the peer has not read the earlier replies within
 //!   [`write_timeout`](server::Server::write_timeout);
 //! - [`request_timeout`](server::Server::request_timeout) or
-//!   [`drain_timeout`](server::Server::drain_timeout) is over, or the server is ended or dropped.
+//!   [`drain_timeout`](server::Server::drain_timeout) is over, or the server is aborted or dropped.
+//!
+//! A function that computes, or is `blocking`, is not interrupted. See [`server`] for what becomes of
+//! its reply.
+//!
+//! # Logging
+//!
+//! The library logs with `tracing`, and installs no subscriber. `ERROR` has panics, `WARN` limits that the
+//! system lowers and requests that a stop aborted, and `INFO` the start, the stop, and each connection that
+//! was closed without telling its peer why. `DEBUG` has all other rejections, idle connections, and peers of
+//! other protocols. The events of a connection are in the span `connection`, with its `peer` and `id`.
 //!
 //! # Features
 //!

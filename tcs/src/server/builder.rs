@@ -325,7 +325,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the stream and aborts the request in progress.
+    /// Dropping the future closes the stream and aborts the request in progress. There is no drain.
     pub async fn serve_stream<S>(self, stream: S) -> Result<Report>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -12,7 +12,8 @@
 //! | error | ends |
 //! |---|---|
 //! | a request that cannot be decoded, is too large, or is rejected; a panic of the function | the request, and the connection if the framing cannot report the error |
-//! | malformed frames, an expired limit, a reset | the connection |
+//! | malformed frames, a reset, an expired limit other than `request_timeout` | the connection |
+//! | an expired `request_timeout` | the request, and the connection if it has a session |
 //! | no memory for a large request | the connection; the peer receives *busy* |
 //! | no memory for a large reply | the request, which failed |
 //! | no descriptors or memory for a new connection | nothing: accepting is retried every 100 ms |

@@ -30,12 +30,13 @@ pub struct Requests {
     pub received: u64,
     /// Answered by the function, including with its own errors, and handed to the operating system.
     pub served: u64,
-    /// Failed: the function panicked or exceeded the request timeout, or the framing could not
-    /// carry its reply. The peer received a failure, if the framing can carry one.
+    /// Failed: the function panicked or exceeded `request_timeout` or `half_close_timeout`, or the
+    /// framing could not carry its reply. The peer received a failure, if the framing can carry one.
     pub failed: u64,
     /// Invalid, too large, or rejected by the protocol or by [`FromContext`](crate::FromContext).
     pub rejected: u64,
-    /// Started, but the reply was not sent, because the drain timeout expired or the peer was gone.
+    /// Started, but the reply was not sent, because the drain timeout expired, or the peer reset the
+    /// connection or stopped reading.
     /// Replies that were to leave in one write count together.
     pub aborted: u64,
 }

@@ -44,7 +44,7 @@ async fn run_inside_of_a_runtime_names_what_to_call() {
         text(&error),
         (
             ErrorKind::Runtime,
-            "`run()` was called inside of a tokio runtime: call `listen()` and `.await` it"
+            "`run()` was called inside of a tokio runtime: call `listen_until_signal()` and `.await` it"
                 .to_owned()
         )
     );
