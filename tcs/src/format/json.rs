@@ -88,7 +88,8 @@ use super::{
 /// A server rejects a request as a *bad request*, if:
 ///
 /// - it is not a value of the type, or more than white space follows the value
-/// - it nests deeper than 128 levels of lists and objects, or 256 with options
+/// - it nests 128 levels of lists and objects or more, or more than 256 with options; levels in a field
+///   that the type does not have are not counted
 ///
 /// The text names line and column, except where serde does not know them, as for a message that no variant of an
 /// `#[serde(untagged)]` enum matches.

@@ -11,7 +11,7 @@ use super::{Detection, FrameError, Framing, ParsedFrame, ReadState, Unparsed};
 ///
 /// It is framing and format at once, so name it in both options. A request is the decoder's
 /// [`Item`](Decoder::Item). A reply is any type that the codec has an [`Encoder`] for, and may
-/// borrow. For the types of messages see [`Item`](crate::format::CodecItem). Each connection has its own codec,
+/// borrow. For the types of messages see [`CodecItem`](crate::format::CodecItem). Each connection has its own codec,
 /// made by `Default`, which keeps its state between messages.
 ///
 /// - If the decoder fails, the connection closes with a protocol error, and the text of the

@@ -44,6 +44,10 @@ impl Listener {
     }
 
     /// Stops listening. Peers that wait in the backlog are reset.
+    ///
+    /// It need not wake a task in [`poll_accept`](Self::poll_accept). A once server has one permit, so it
+    /// does not accept while a connection closes the listener, and others stop accepting before they
+    /// close it.
     pub(super) fn close(&self) {
         self.lock().take();
     }
