@@ -172,6 +172,10 @@ impl Error {
         Self::new(ErrorKind::Runtime, "cannot start a tokio runtime").because(source)
     }
 
+    pub(crate) fn thread(source: io::Error) -> Self {
+        Self::new(ErrorKind::Runtime, "cannot spawn a thread").because(source)
+    }
+
     pub(crate) fn signals(source: io::Error) -> Self {
         Self::new(ErrorKind::Runtime, "cannot wait for signals").because(source)
     }

@@ -182,8 +182,10 @@ where
     T::decode(frame)
 }
 
-#[cfg(test)]
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+#[cfg(all(
+    test,
+    any(feature = "json", feature = "messagepack", feature = "postcard")
+))]
 mod samples;
 #[cfg(all(test, feature = "json", feature = "messagepack", feature = "postcard"))]
 mod tests;

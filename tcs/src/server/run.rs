@@ -44,7 +44,7 @@ impl ServerPlan {
     /// Serves on a new runtime until the server is done or a signal stops it.
     pub(super) fn run(self) -> Result<()> {
         let report = self.listen_until_signal();
-        block_on("listen()", Builder::new_multi_thread, report).map(drop)
+        block_on("listen_until_signal()", Builder::new_multi_thread, report).map(drop)
     }
 
     /// Binds the port and serves on a new thread, with its own runtime.
@@ -61,7 +61,7 @@ impl ServerPlan {
         Ok(ServerThread {
             local_addr,
             handle,
-            thread: thread.map_err(Error::start)?,
+            thread: thread.map_err(Error::thread)?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use tcs::{
-    ConcurrentServer, Peer, Rejection,
+    ConcurrentServer, Peer, Rejection, Response,
     format::{Encode, Plain},
     framing::Lines,
     protocol::{Context, ServerProtocol},
@@ -23,6 +23,7 @@ over_both!(
     greeting_sees_the_peer,
     session_sees_the_peer,
     greeting_that_cannot_be_sent_ends_the_connection,
+    greeting_that_closes_the_connection_ends_with_a_final_rejection,
 );
 
 /// Repeats lines.
@@ -148,6 +149,21 @@ async fn greeting_that_cannot_be_sent_ends_the_connection(over: Over) {
         text.starts_with("the greeting cannot be sent: a message of "),
         "{text}"
     );
+    assert_eq!(within(peer.hear()).await, Heard::End);
+    drop(peer);
+    assert_eq!(place.requests().await.received, 0);
+}
+
+#[server_protocol(greeting = Response::ReplyAndClose("closed today"))]
+fn closes(request: &str) -> &str {
+    request
+}
+
+async fn greeting_that_closes_the_connection_ends_with_a_final_rejection(over: Over) {
+    let mut place = Place::new(over, || ConcurrentServer::new(Closes)).await;
+    let mut peer = place.peer().await;
+    assert_eq!(within(peer.hear()).await, Heard::message("closed today"));
+    assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
     assert_eq!(place.requests().await.received, 0);

@@ -55,6 +55,11 @@ pub(super) enum Lifecycle {
     /// The last handle was dropped. The connection ends once all requests are answered.
     Released,
     /// A reply was not that of the operation that was called. The connection ends at once.
+    // Only clients of operations set it, which need one of these formats.
+    #[cfg_attr(
+        not(any(feature = "json", feature = "messagepack", feature = "postcard")),
+        expect(dead_code, reason = "no operations")
+    )]
     OutOfStep,
     /// The driver has ended.
     Failed(Failure),

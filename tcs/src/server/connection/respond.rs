@@ -95,10 +95,11 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             return Flow::Continue(());
         };
         let why = match unusual.kind {
-            UnusualKind::Message | UnusualKind::Nothing if unusual.closes => {
-                return Flow::Break(());
+            UnusualKind::Message | UnusualKind::Nothing if !unusual.closes => {
+                return Flow::Continue(());
             }
-            UnusualKind::Message | UnusualKind::Nothing => return Flow::Continue(()),
+            UnusualKind::Message => "this was the greeting of a server that closes".to_owned(),
+            UnusualKind::Nothing => return Flow::Break(()),
             UnusualKind::Error(text) => text,
             UnusualKind::Unencodable(error) => cannot_encode("greeting", &error),
             UnusualKind::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
