@@ -46,9 +46,9 @@ pub fn read<F: Framing>(
                 break;
             }
             match framing.parse(Unparsed::new(&unread, limit, side, read_state)) {
-                Ok(Some(cut)) => {
-                    found.extend(taken(&cut, &unread));
-                    skip = cut.consumed();
+                Ok(Some(parsed)) => {
+                    found.extend(taken(&parsed, &unread));
+                    skip = parsed.consumed();
                 }
                 Ok(None) => break,
                 Err(error) => return (found, Some(error)),

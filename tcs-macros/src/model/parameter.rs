@@ -127,7 +127,7 @@ pub(super) fn name(pattern: &Pat) -> Option<&Ident> {
     }
 }
 
-const CFG: &str = "a parameter cannot be conditional: put the `#[cfg]` on the whole function";
+const CFG: &str = "a parameter cannot be conditional: remove the `#[cfg]`";
 
 fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")

@@ -211,8 +211,8 @@ mod tests {
                 let input = Unparsed::new(&unread, limit, Side::Server, read_state);
                 match framing.parse(input) {
                     Ok(None) => break,
-                    Ok(Some(cut)) => {
-                        unread.drain(..cut.consumed);
+                    Ok(Some(parsed)) => {
+                        unread.drain(..parsed.consumed);
                         items.extend(framing.item.take().map(|item| format!("{item:?}")));
                     }
                     Err(error) => return (items, Some(error.to_string())),

@@ -119,7 +119,7 @@ macro_rules! properties {
         mod $name {
             use super::*;
 
-            type ParsedFrame = $framing;
+            type Tested = $framing;
             const NAIVE: Naive = naive::$naive;
 
             proptest! {
@@ -128,21 +128,21 @@ macro_rules! properties {
                     given in any_messages(),
                     cuts in prop::collection::vec(0..400_usize, 0..10),
                 ) {
-                    reads_what_it_wrote::<ParsedFrame>(NAIVE, given, &cuts);
+                    reads_what_it_wrote::<Tested>(NAIVE, given, &cuts);
                 }
 
                 #[test]
                 fn what_cannot_be_read_again_cannot_be_sent(
                     message in prop::collection::vec(prop::sample::select(NAIVE.alphabet), 0..8),
                 ) {
-                    sends_what_can_be_sent::<ParsedFrame>(NAIVE, &message);
+                    sends_what_can_be_sent::<Tested>(NAIVE, &message);
                 }
 
                 #[test]
                 fn random_bytes_are_what_the_naive_decoder_says(
                     stream in prop::collection::vec(any::<u8>(), 1..60),
                 ) {
-                    agrees_with_naive::<ParsedFrame>(NAIVE, &stream);
+                    agrees_with_naive::<Tested>(NAIVE, &stream);
                 }
 
                 #[test]
@@ -150,22 +150,22 @@ macro_rules! properties {
                     first in prop::collection::vec(any::<u8>(), 0..=LIMIT),
                     then in prop::collection::vec(any::<u8>(), 0..=LIMIT),
                 ) {
-                    never_panics::<ParsedFrame>(&first, &then);
+                    never_panics::<Tested>(&first, &then);
                 }
             }
 
             #[test]
             fn all_single_splits_give_the_same_messages() {
                 let given = examples(NAIVE);
-                let stream = write::<ParsedFrame>(&given);
+                let stream = write::<Tested>(&given);
                 for side in SIDES {
-                    every_split_gives::<ParsedFrame>(side, &stream, LIMIT, &(messages(&given), None));
+                    every_split_gives::<Tested>(side, &stream, LIMIT, &(messages(&given), None));
                 }
             }
 
             #[test]
             fn limits_hold_to_the_byte_in_both_directions() {
-                limits_hold::<ParsedFrame>(NAIVE);
+                limits_hold::<Tested>(NAIVE);
             }
         }
     )* };

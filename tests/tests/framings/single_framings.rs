@@ -29,7 +29,7 @@ fn endless<F: Framing>(start: &[u8], byte: u8) -> (usize, FrameError) {
         match framing.parse(input) {
             Ok(None) if unread.len() < 10 * LIMIT => unread.push(byte),
             Ok(None) => panic!("{} bytes are not rejected", unread.len()),
-            Ok(Some(cut)) => panic!("a frame without an end: {cut:?}"),
+            Ok(Some(parsed)) => panic!("a frame without an end: {parsed:?}"),
             Err(error) => return (unread.len() - start.len(), error),
         }
     }

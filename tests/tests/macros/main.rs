@@ -1,4 +1,4 @@
-//! What the attributes make of functions and modules.
+//! What the attributes make of modules, at run time. What they make of functions is compiled in `tests/ui`.
 
 mod operations;
 mod operations_served;

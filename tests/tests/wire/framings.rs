@@ -320,9 +320,9 @@ fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: 
             }
             let input = Unparsed::new(&unread, limit, side, read_state);
             match framing.parse(input) {
-                Ok(Some(cut)) => {
-                    found.extend(frame_shown(&cut, &unread));
-                    skipped = cut.consumed();
+                Ok(Some(parsed)) => {
+                    found.extend(frame_shown(&parsed, &unread));
+                    skipped = parsed.consumed();
                 }
                 Ok(None) => {
                     if is_last {
