@@ -8,7 +8,7 @@ use std::{
 };
 
 use tcs::{
-    Connection, ErrorKind, Execution, Rejection, RejectionKind,
+    Connection, Error, ErrorKind, Execution, Rejection, RejectionKind,
     client::ConnectOptions,
     format::{Encode, EncodeError, Plain, Writer},
     framing::{Framing, LengthPrefixed, Lines, Raw, UntilEof},
@@ -285,20 +285,25 @@ impl AsyncWrite for Deaf {
     }
 }
 
+/// Returns the errors of a call, a request of a pipeline, and a call of a channel, each over a stream of its own.
+async fn errors_of_calls(after: &After) -> [Error; 3] {
+    let deaf = || Deaf::connection(after);
+    let mut connection = deaf();
+    let call = connection.call::<Prefixed>("x").await.map(drop);
+    let mut connection = deaf();
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    pipeline.send("x").await.expect("in flight");
+    let pipelined = pipeline.receive().await.map(drop);
+    let channel = deaf().into_channel().expect("a runtime");
+    let shared = channel.call::<Owned>("x").await.map(drop);
+    [call, pipelined, shared].map(Result::unwrap_err)
+}
+
 #[tokio::test(start_paused = true)]
 async fn failed_write_is_told_at_once_although_nothing_arrives() {
     let began = Instant::now();
     for after in [After::Nothing, After::Reset] {
-        let deaf = || Deaf::connection(&after);
-        let mut connection = deaf();
-        let call = connection.call::<Prefixed>("x").await.map(drop);
-        let mut connection = deaf();
-        let mut pipeline = connection.pipeline::<Prefixed>();
-        pipeline.send("x").await.expect("in flight");
-        let pipelined = pipeline.receive().await.map(drop);
-        let channel = deaf().into_channel().expect("a runtime");
-        let shared = channel.call::<Owned>("x").await.map(drop);
-        for error in [call, pipelined, shared].map(Result::unwrap_err) {
+        for error in errors_of_calls(&after).await {
             let expected = (ErrorKind::Closed, Execution::NotSent);
             assert_eq!(told(&error), expected, "{error}");
             let source = std::error::Error::source(&error).expect("the error of the stream");
@@ -312,16 +317,7 @@ async fn failed_write_is_told_at_once_although_nothing_arrives() {
 #[tokio::test(start_paused = true)]
 async fn rejection_that_is_seen_only_after_some_looks_is_heard_after_a_failed_write() {
     let after = After::Bytes(control(0x43, "too large"), 20);
-    let deaf = || Deaf::connection(&after);
-    let mut connection = deaf();
-    let call = connection.call::<Prefixed>("x").await.map(drop);
-    let mut connection = deaf();
-    let mut pipeline = connection.pipeline::<Prefixed>();
-    pipeline.send("x").await.expect("in flight");
-    let pipelined = pipeline.receive().await.map(drop);
-    let channel = deaf().into_channel().expect("a runtime");
-    let shared = channel.call::<Owned>("x").await.map(drop);
-    for error in [call, pipelined, shared].map(Result::unwrap_err) {
+    for error in errors_of_calls(&after).await {
         let rejected = (ErrorKind::Rejected, Execution::Rejected);
         assert_eq!(told(&error), rejected, "{error}");
     }
