@@ -15,7 +15,7 @@
 //! and press Ctrl-C in the first terminal before the reply arrives. The server accepts no more
 //! connections, answers the request, prints its report, and exits. A second Ctrl-C ends it at once.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tcs::{ConcurrentServer, framing::Lines, server_protocol};
 
@@ -30,7 +30,7 @@ async fn work(seconds: u16) -> String {
 async fn main() -> tcs::Result<()> {
     let report = ConcurrentServer::new(Work)
         .drain_timeout(Duration::from_mins(1))
-        .on_listening(|address: SocketAddr| println!("listening on {address}"))
+        .on_listening(|server| println!("listening on {}", server.local_addr()))
         .listen_until_signal()
         .await?;
     println!("{report}");

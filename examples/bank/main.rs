@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ConcurrentServer::new(Bank { accounts })
         .address(address)
         .max_frame_len(1_024) // the longest request has far less
-        .on_listening(|address| println!("listening on {address}"))
+        .on_listening(|server| println!("listening on {}", server.local_addr()))
         .run()?;
     Ok(())
 }

@@ -52,6 +52,6 @@ fn main() -> tcs::Result<()> {
     let address = env::args().nth(1);
     ConcurrentServer::new(Add)
         .address(address.unwrap_or_else(|| "127.0.0.1:1234".to_owned()))
-        .on_listening(|address| println!("listening on {address}"))
+        .on_listening(|server| println!("listening on {}", server.local_addr()))
         .run()
 }

@@ -1,6 +1,6 @@
 //! The data that a protocol function can use besides its request.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
+use std::{any::Any, fmt, net::SocketAddr, sync::Arc, time::Instant};
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -9,36 +9,91 @@ use tokio::{
 
 use crate::Rejection;
 
-/// The other end of a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// The other end of a connection: its address, and facts that its transport knows.
+///
+/// A fact is a value of any type, such as the [`UCred`](tokio::net::unix::UCred) of a Unix socket. A
+/// [`Handshake`](crate::transport::Handshake) inserts its own, and a protocol function reads it with
+/// [`get`](Self::get), or through a parameter type with [`FromContext`].
+#[derive(Clone, Default)]
 pub struct Peer {
     addr: Option<SocketAddr>,
+    /// Boxed, because each idle connection pays for its size, and most peers have neither.
+    more: Option<Box<More>>,
+}
+
+#[derive(Clone, Default)]
+struct More {
+    name: Option<String>,
+    facts: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Peer {
     /// Creates a peer with a socket address.
     pub const fn at(addr: SocketAddr) -> Self {
-        Self { addr: Some(addr) }
+        Self {
+            addr: Some(addr),
+            more: None,
+        }
     }
 
     /// Creates a peer without an address, such as the other end of a pipe in memory.
     pub const fn unnamed() -> Self {
-        Self { addr: None }
+        Self {
+            addr: None,
+            more: None,
+        }
+    }
+
+    /// Creates a peer without an address, with a name for logs and errors.
+    pub fn named(name: impl Into<String>) -> Self {
+        let mut peer = Self::unnamed();
+        peer.more().name = Some(name.into());
+        peer
     }
 
     /// Returns the socket address, or `None` if the transport has none.
     pub const fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
+
+    /// Sets the socket address, such as that of the client of a balancer.
+    pub fn set_addr(&mut self, addr: SocketAddr) {
+        self.addr = Some(addr);
+    }
+
+    /// Inserts a fact. It replaces the fact of the same type.
+    pub fn insert<T: Send + Sync + 'static>(&mut self, fact: T) {
+        let facts = &mut self.more().facts;
+        facts.retain(|known| !known.is::<T>());
+        facts.push(Arc::new(fact));
+    }
+
+    /// Returns the fact of type `T`, or `None` if there is none.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        let mut facts = self.more.as_ref()?.facts.iter();
+        facts.find_map(|fact| fact.downcast_ref())
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
 }
 
-/// Writes the address, or `unnamed peer`.
+/// Writes the address, the name, or `unnamed peer`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.addr {
-            Some(addr) => addr.fmt(f),
-            None => f.write_str("unnamed peer"),
+        let name = self.more.as_ref().and_then(|more| more.name.as_ref());
+        match (self.addr, name) {
+            (Some(addr), _) => addr.fmt(f),
+            (None, Some(name)) => f.write_str(name),
+            (None, None) => f.write_str("unnamed peer"),
         }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({self})")
     }
 }
 
@@ -78,6 +133,10 @@ impl ConnectionInfo {
     /// Returns the other end of the connection.
     pub const fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    pub(crate) const fn peer_mut(&mut self) -> &mut Peer {
+        &mut self.peer
     }
 
     /// Returns the address on which the peer reached the server, or `None` if the transport has

@@ -255,6 +255,7 @@ mod runtime;
 pub mod server;
 mod socket;
 mod text;
+pub mod transport;
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -14,7 +14,7 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 ///
 /// After a panic, data that the future borrows may be changed in part. The caller must repair or drop
 /// it, and must not poll the future again.
-pub(crate) fn poll_caught<F: Future>(
+pub(crate) fn poll_caught<F: Future + ?Sized>(
     future: Pin<&mut F>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<F::Output, Payload>> {

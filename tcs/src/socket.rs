@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// The number of peers that can wait until they are accepted. Linux makes the peers of a larger burst
 /// try again a second later, and tokio's default of 128 is small for a burst. The operating system may
 /// allow fewer: `net.core.somaxconn` on Linux, see listen(2).
-const BACKLOG: u32 = 1024;
+pub(crate) const BACKLOG: u16 = 1024;
 
 /// Listens at an address.
 pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -17,7 +17,7 @@ pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG.into())
 }
 
 /// Connects to an address.

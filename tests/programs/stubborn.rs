@@ -28,6 +28,6 @@ fn main() -> tcs::Result<()> {
 fn serve<P: ServerProtocol>(protocol: P) -> tcs::Result<()> {
     ConcurrentServer::new(protocol)
         .port(0)
-        .on_listening(|addr| println!("{addr}"))
+        .on_listening(|server| println!("{}", server.local_addr()))
         .run()
 }

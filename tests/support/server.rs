@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, Peer,
     protocol::ServerProtocol,
     server::{Mode, Report, Requests, Server, ServerHandle},
 };
@@ -109,7 +109,10 @@ fn serve_over<P: ServerProtocol, M: Mode>(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 ) -> JoinHandle<Report> {
     tokio::spawn(async move {
-        let report = server.serve_stream(stream).await.expect("good settings");
+        let report = server
+            .serve_stream(stream, Peer::unnamed())
+            .await
+            .expect("good settings");
         adds_up(&report);
         report
     })
@@ -153,7 +156,7 @@ impl<P: ServerProtocol> Place<P> {
         let server = (self.make)();
         self.memory.push(tokio::spawn(async move {
             server
-                .serve_stream(far)
+                .serve_stream(far, Peer::unnamed())
                 .await
                 .expect("the settings are good")
         }));

@@ -4,7 +4,7 @@
 
 use peak_alloc::PeakAlloc;
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, Peer,
     format::Json,
     framing::{LengthPrefixed, Lines},
     server_protocol,
@@ -40,7 +40,7 @@ async fn replies_that_are_never_all_sent_do_not_pile_up() {
     /// Some replies are always on their way, more than the pipe has room for.
     const AHEAD: usize = 5;
     let (near, mut far) = tokio::io::duplex(16 * 1024);
-    let serving = tokio::spawn(ConcurrentServer::new(Answer).serve_stream(near));
+    let serving = tokio::spawn(ConcurrentServer::new(Answer).serve_stream(near, Peer::unnamed()));
     within(far.write_all(&b"\n".repeat(ROUNDS + AHEAD)))
         .await
         .expect("the server reads");
@@ -66,7 +66,7 @@ async fn large_reply_that_was_sent_leaves_no_memory_behind<K: Kind>() {
     let mut peer = RawPeer::over(near);
     let before = ALLOCATOR.current_usage();
     let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate));
-    let serving = tokio::spawn(server.serve_stream(far));
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
     let large = format!("size {LARGE}");
     within(peer.send([frame(large.as_bytes()), frame(b"wait more")].concat())).await;
     drop(within(peer.receive(4 + LARGE)).await);
@@ -104,7 +104,7 @@ async fn kept_after(text: String) -> usize {
     let requests = [frame(format!("\"{text}\"").as_bytes()), frame(b"\"wait\"")];
     let requests = requests.concat();
     let before = ALLOCATOR.current_usage();
-    let serving = tokio::spawn(ConcurrentServer::new(Measure).serve_stream(far));
+    let serving = tokio::spawn(ConcurrentServer::new(Measure).serve_stream(far, Peer::unnamed()));
     within(peer.send(&requests)).await;
     within(peer.receive(4 + 7)).await;
     let kept = ALLOCATOR.current_usage().saturating_sub(before);

@@ -54,7 +54,7 @@ pub async fn serve<P: ServerProtocol>(
         .port(port)
         .max_connections(200_000)
         .max_frame_len(MAX_FRAME_LEN)
-        .on_listening(announce);
+        .on_listening(|server| announce(server.local_addr()));
     if let Some(budget) = poll_budget()? {
         server = server.poll_budget(budget);
     }

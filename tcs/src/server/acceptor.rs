@@ -1,47 +1,112 @@
-//! The accept loop, and the three classes of accept errors.
+//! The accept loop.
 //!
 //! The loop takes a permit, accepts a connection, and spawns a task that owns both. It does not know the protocol:
 //! [`SpawnConnection`] hides its type, so that everything outside of a connection is compiled once.
 
-use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
-use tracing::{Instrument as _, Span};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{Instrument as _, info_span};
 
 use super::{
     connection::{CloseKind, Connection, NewConnection},
+    listeners::{AcceptResult, Listeners},
     registry::Registry,
-    shared::{Listener, Shared},
+    shared::Shared,
 };
-use crate::{ConnectionInfo, Peer, protocol::ServerProtocol, socket::canonical};
+use crate::{
+    ConnectionInfo,
+    panics::{panic_text, poll_caught},
+    protocol::ServerProtocol,
+    text::Text,
+    transport::{DynHandshake, Incoming, Stream},
+};
 
 /// The shared state without its protocol type.
 pub(super) trait SpawnConnection: Send + Sync {
-    fn listener(&self) -> &Listener;
+    fn listeners(&self) -> &Listeners;
 
-    /// Serves a connection in its own task.
-    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<TcpStream>>, span: Span);
+    /// Serves a connection in its own task, after its handshakes.
+    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<Stream>>, handshakes: Handshakes);
 }
 
+type Handshakes = Vec<Arc<dyn DynHandshake>>;
+
 impl<P: ServerProtocol> SpawnConnection for Shared<P> {
-    fn listener(&self) -> &Listener {
-        &self.listener
+    fn listeners(&self) -> &Listeners {
+        &self.listeners
     }
 
-    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<TcpStream>>, span: Span) {
-        let task = async move { Connection::open(self, new).serve().await };
-        tokio::spawn(task.instrument(span));
+    fn spawn_connection(self: Arc<Self>, new: Box<NewConnection<Stream>>, handshakes: Handshakes) {
+        let serve = |new: Box<NewConnection<Stream>>| {
+            let span = info_span!("connection", peer = %new.info.peer(), id = new.info.id());
+            async move { Connection::open(self, new).serve().await }.instrument(span)
+        };
+        if handshakes.is_empty() {
+            tokio::spawn(serve(new));
+        } else {
+            tokio::spawn(async move {
+                // Boxed, so that its memory is freed before the connection is served.
+                let opened = Box::pin(shake_hands(new, handshakes)).await;
+                if let Some(new) = opened {
+                    serve(new).await;
+                }
+            });
+        }
     }
+}
+
+/// Performs the handshakes of a new connection, within their limit. Returns `None` if the connection is over.
+async fn shake_hands(
+    mut new: Box<NewConnection<Stream>>,
+    handshakes: Handshakes,
+) -> Option<Box<NewConnection<Stream>>> {
+    let peer = new.info.peer().to_string();
+    match open_stream(&mut new, &handshakes).await {
+        Ok(()) => Some(new),
+        Err(reason) => {
+            tracing::info!(%peer, reason = %Text::new(reason), "a handshake has failed");
+            None
+        }
+    }
+}
+
+/// Performs the handshakes of a new connection. Returns the reason why it is over as an error.
+async fn open_stream(
+    new: &mut NewConnection<Stream>,
+    handshakes: &Handshakes,
+) -> Result<(), String> {
+    let (registration, info) = (&mut new.registration, &mut new.info);
+    let limit = registration.limits().handshake;
+    let deadline = registration.deadline(registration.now(), limit);
+    let mut opening = pin!(async {
+        for handshake in handshakes {
+            let opening = handshake.open_boxed(new.stream.take(), info.peer_mut());
+            new.stream = opening.await?;
+        }
+        io::Result::Ok(())
+    });
+    poll_fn(|cx| {
+        let stop = registration.poll_stop(deadline, cx);
+        if registration.is_draining() {
+            return Poll::Ready(Err("the server is stopping".to_owned()));
+        }
+        if stop.is_ready() {
+            let reason = format!("it took longer than {limit} (`handshake_timeout`)");
+            return Poll::Ready(Err(reason));
+        }
+        poll_caught(opening.as_mut(), cx).map(|opened| match opened {
+            Ok(opened) => opened.map_err(|error| error.to_string()),
+            Err(payload) => Err(format!("a panic: {}", panic_text(payload))),
+        })
+    })
+    .await
 }
 
 /// Accepts the connections of a server.
 ///
 /// Dropping it closes the listener and aborts all connections.
 pub(super) struct Acceptor {
-    pub(super) local_addr: SocketAddr,
     pub(super) shared: Arc<dyn SpawnConnection>,
     pub(super) registry: Arc<Registry>,
     pub(super) blocking: Arc<Semaphore>,
@@ -51,7 +116,7 @@ pub(super) struct Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        self.shared.listener().close();
+        self.shared.listeners().close();
         self.registry.abort();
     }
 }
@@ -84,109 +149,34 @@ impl Acceptor {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return Ok(());
             };
-            match poll_fn(|cx| self.shared.listener().poll_accept(cx)).await {
-                None => return Ok(()),
-                Some(Ok((stream, addr))) => self.spawn(stream, addr, permit),
-                Some(Err(error)) => match AcceptError::of(&error) {
-                    AcceptError::Connection => {}
-                    AcceptError::Exhausted => {
-                        tracing::error!(%error, "cannot accept a connection now; trying again soon");
-                        tokio::time::sleep(RETRY_DELAY).await;
-                    }
-                    AcceptError::Listener => return Err(error),
-                },
+            match poll_fn(|cx| self.shared.listeners().poll_accept(cx)).await {
+                AcceptResult::Connection(incoming) => self.spawn(*incoming, permit),
+                AcceptResult::Exhausted(error) => {
+                    let error = Text::new(error);
+                    tracing::error!(%error, "cannot accept a connection now; trying again soon");
+                    tokio::time::sleep(RETRY_DELAY).await;
+                }
+                AcceptResult::Closed(result) => return result,
             }
         }
     }
 
-    fn spawn(&self, stream: TcpStream, addr: SocketAddr, permit: OwnedSemaphorePermit) {
+    fn spawn(&self, incoming: Incoming, permit: OwnedSemaphorePermit) {
         let registration = self.registry.register();
-        let id = registration.id();
-        // Only a listener on all addresses needs to ask which of them the peer reached.
-        let local_addr = match self.local_addr {
-            any if any.ip().is_unspecified() => stream.local_addr().ok().map(canonical),
-            known => Some(known),
-        };
+        let Incoming {
+            stream,
+            peer,
+            local_addr,
+            handshakes,
+        } = incoming;
         let blocking = Arc::clone(&self.blocking);
         let new = Box::new(NewConnection {
             stream,
-            close: CloseKind::Drop,
-            info: ConnectionInfo::of(Peer::at(addr), local_addr, id, blocking),
+            close: CloseKind::Shutdown,
+            info: ConnectionInfo::of(peer, local_addr, registration.id(), blocking),
             registration,
             permit: Some(permit),
         });
-        let span = tracing::info_span!("connection", peer = %addr, id);
-        Arc::clone(&self.shared).spawn_connection(new, span);
-    }
-}
-
-/// The source of an accept error, which decides how to continue.
-#[derive(Debug, PartialEq, Eq)]
-enum AcceptError {
-    /// The connection: it was gone before it was accepted. The next one may be fine.
-    Connection,
-    /// The process or the machine: an immediate retry would spin.
-    Exhausted,
-    /// The listener: a retry does not help.
-    Listener,
-}
-
-impl AcceptError {
-    /// Classifies an error of accept(2), which on Linux also reports errors of the new socket.
-    fn of(error: &io::Error) -> Self {
-        use io::ErrorKind as Kind;
-        match (error.kind(), error.raw_os_error()) {
-            // EINVAL: it does not listen.
-            (Kind::InvalidInput, _) => Self::Listener,
-            // EBADF and ENOTSOCK.
-            (_, Some(9 | 88)) if cfg!(target_os = "linux") => Self::Listener,
-            (
-                Kind::ConnectionAborted
-                | Kind::ConnectionReset
-                | Kind::HostUnreachable
-                | Kind::Interrupted
-                | Kind::NetworkDown
-                | Kind::NetworkUnreachable
-                | Kind::TimedOut
-                | Kind::Unsupported,
-                _,
-            ) => Self::Connection,
-            // ENONET, EPROTO, ENOPROTOOPT and EHOSTDOWN.
-            (_, Some(64 | 71 | 92 | 112)) if cfg!(target_os = "linux") => Self::Connection,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM, and EACCES of a security policy, which leaves the
-            // connection in the backlog. Unknown errors are included, because a retry without a pause
-            // could spin.
-            _ => Self::Exhausted,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accept_errors_come_in_three_classes() {
-        for (code, class) in [
-            (103, AcceptError::Connection),
-            (104, AcceptError::Connection),
-            (4, AcceptError::Connection),
-            (71, AcceptError::Connection),
-            (113, AcceptError::Connection),
-            (23, AcceptError::Exhausted),
-            (24, AcceptError::Exhausted),
-            (12, AcceptError::Exhausted),
-            (105, AcceptError::Exhausted),
-            (9, AcceptError::Listener),
-            (22, AcceptError::Listener),
-            (88, AcceptError::Listener),
-            (95, AcceptError::Connection),
-            (1, AcceptError::Exhausted),
-            (13, AcceptError::Exhausted),
-            (5, AcceptError::Exhausted),
-        ] {
-            let error = io::Error::from_raw_os_error(code);
-            assert_eq!(AcceptError::of(&error), class, "{error}");
-        }
+        Arc::clone(&self.shared).spawn_connection(new, handshakes);
     }
 }

@@ -1,17 +1,18 @@
 //! A server without its types, before and after it binds its port.
 
-use std::{io::ErrorKind, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io::ErrorKind, mem::take, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     acceptor::{Acceptor, SpawnConnection},
     config::Settings,
+    listeners::DynListener,
     registry::Registry,
     report::Report,
     stop::{Order, ServerHandle},
 };
-use crate::{Error, Result, socket::listen};
+use crate::{Error, Result, socket::listen, transport::WithHandshake};
 
 /// A server that does not listen yet.
 pub(super) struct ServerPlan {
@@ -21,13 +22,19 @@ pub(super) struct ServerPlan {
 
 impl ServerPlan {
     /// Binds the port.
-    pub(super) async fn bind(self) -> Result<BoundServer> {
-        let addrs = self.settings.address.resolve().await?;
-        let (listener, local_addr) = listen_at_any(&addrs)?;
+    pub(super) async fn bind(mut self) -> Result<BoundServer> {
+        let mut listeners = take(&mut self.settings.listeners);
+        if self.settings.has_address || listeners.is_empty() {
+            let addrs = self.settings.address.resolve().await?;
+            let at_address = WithHandshake {
+                listener: listen_at_any(&addrs)?,
+                handshakes: take(&mut self.settings.handshakes),
+            };
+            listeners.insert(0, Box::new(at_address));
+        }
         Ok(BoundServer {
             plan: self,
-            listener,
-            local_addr,
+            listeners,
             handle: ServerHandle::new(),
         })
     }
@@ -67,15 +74,30 @@ impl ServerPlan {
 /// ```
 pub struct BoundServer {
     plan: ServerPlan,
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    listeners: Vec<Box<dyn DynListener>>,
     handle: ServerHandle,
 }
 
 impl BoundServer {
-    /// Returns the listening address. If you set port 0, it has the assigned port.
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// Returns the first listening address. If you set port 0, it has the assigned port.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no listener has a socket address, as with a Unix socket alone.
+    #[expect(
+        clippy::expect_used,
+        reason = "documented; the author of the program chose the listeners"
+    )]
+    pub fn local_addr(&self) -> SocketAddr {
+        let first = self.local_addrs().next();
+        first.expect("a listener with a socket address, which a Unix socket has not")
+    }
+
+    /// Returns the addresses of all listeners that have a socket address, that of the server first.
+    pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr())
     }
 
     /// Returns a handle that stops the server.
@@ -95,25 +117,25 @@ impl BoundServer {
     ///
     /// Dropping the future closes the listener and aborts every connection.
     #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
-    pub async fn listen(self) -> Result<Report> {
+    pub async fn listen(mut self) -> Result<Report> {
+        let max_connections = self.plan.settings.effective_max_connections();
+        let names: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.name())
+            .collect();
+        tracing::info!(listeners = names.join(", "), max_connections, "listening");
+        if let Some(on_listening) = self.plan.settings.on_listening.take() {
+            on_listening(&self);
+        }
         let ServerPlan { shared, settings } = self.plan;
-        shared.listener().open(self.listener);
-        let max_connections = settings.effective_max_connections();
+        shared.listeners().open(self.listeners);
         let acceptor = Acceptor {
-            local_addr: self.local_addr,
             shared,
             registry: Registry::new(settings.limits),
             blocking: settings.blocking(),
             max_connections,
         };
-        tracing::info!(
-            addr = %self.local_addr,
-            max_connections,
-            "listening"
-        );
-        if let Some(on_listening) = settings.on_listening {
-            on_listening(self.local_addr);
-        }
         let until_drained = accept_then_drain(&acceptor, &self.handle, settings.drain);
         acceptor.registry.sweeping(until_drained).await
     }
@@ -136,7 +158,7 @@ impl BoundServer {
 impl std::fmt::Debug for BoundServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BoundServer")
-            .field("local_addr", &self.local_addr)
+            .field("local_addrs", &self.local_addrs().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -152,7 +174,7 @@ async fn accept_then_drain(
         () = handle.wait_for(Order::Stop) => Ok(()),
         accepted = acceptor.accept_all() => accepted,
     };
-    acceptor.shared.listener().close();
+    acceptor.shared.listeners().close();
     let abort = timeout(
         drain.unwrap_or(Duration::MAX),
         handle.wait_for(Order::Abort),
@@ -175,12 +197,11 @@ async fn accept_then_drain(
 ///
 /// An address that is in use is an error. If the next one were taken, a second server on `localhost` would
 /// listen on the other IP version, and its peers would reach the first server.
-fn listen_at_any(addrs: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)> {
+fn listen_at_any(addrs: &[SocketAddr]) -> Result<TcpListener> {
     let mut failure = Error::setting("address", "has no socket address");
     for addr in addrs {
-        let listener = listen(*addr);
-        match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
-            Ok((local_addr, listener)) => return Ok((listener, local_addr)),
+        match listen(*addr) {
+            Ok(listener) => return Ok(listener),
             Err(source) => {
                 let is_in_use = source.kind() == ErrorKind::AddrInUse;
                 failure = Error::listen(*addr, source);
@@ -229,14 +250,14 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn server_ends_when_its_listener_is_dead() {
-        let bound = ConcurrentServer::new(Silent).port(0).bind().await;
-        let bound = bound.expect("a free port");
-        let descriptor = bound.listener.as_fd().try_clone_to_owned();
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let descriptor = listener.as_fd().try_clone_to_owned();
+        let server = ConcurrentServer::new(Silent).listener(listener);
         // After shutdown(2), accept(2) fails with EINVAL.
         TcpStream::from(descriptor.expect("descriptors are left"))
             .shutdown(Shutdown::Both)
             .expect("Linux shuts down listeners as well");
-        let ended = timeout(Duration::from_secs(20), bound.listen()).await;
+        let ended = timeout(Duration::from_secs(20), server.listen()).await;
         let error = ended.expect("it ends").expect_err("it cannot accept");
         assert_eq!(error.kind(), crate::ErrorKind::Accept);
     }
@@ -246,7 +267,8 @@ mod tests {
         // TEST-NET-1 (RFC 5737), which no machine has.
         let elsewhere: SocketAddr = "192.0.2.1:0".parse().expect("an address");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let (_listener, addr) = listen_at_any(&[elsewhere, any]).expect("a free port");
+        let listener = listen_at_any(&[elsewhere, any]).expect("a free port");
+        let addr = listener.local_addr().expect("it listens");
         assert!(addr.ip().is_loopback() && addr.port() != 0);
         let error = listen_at_any(&[elsewhere, elsewhere]).expect_err("not here");
         assert_eq!(error.peer_addr(), Some(elsewhere));
@@ -255,7 +277,8 @@ mod tests {
     #[tokio::test]
     async fn address_in_use_is_an_error_even_if_another_is_free() {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let (_first, taken) = listen_at_any(&[any]).expect("a free port");
+        let first = listen_at_any(&[any]).expect("a free port");
+        let taken = first.local_addr().expect("it listens");
         let error = listen_at_any(&[taken, any]).expect_err("in use");
         assert_eq!(error.peer_addr(), Some(taken));
     }

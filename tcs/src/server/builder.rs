@@ -1,6 +1,6 @@
 //! The server types, their settings, and the methods that run them.
 
-use std::{marker::PhantomData, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{marker::PhantomData, pin::pin, sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -19,6 +19,7 @@ use crate::{
     limit::assert_parameters,
     protocol::ServerProtocol,
     runtime::{Instead, inside_runtime},
+    transport::{Handshake, Listener, Stream},
 };
 
 /// A server that answers one request and returns.
@@ -74,15 +75,47 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// [`on_listening`](Self::on_listening) receives it.
     pub fn port(mut self, port: u16) -> Self {
         self.settings.address.set_port(port);
+        self.settings.has_address = true;
         self
     }
 
-    /// Sets the listening address: `"0.0.0.0:7000"`, `("localhost", 7000)` or a [`SocketAddr`].
+    /// Sets the listening address: `"0.0.0.0:7000"`, `("localhost", 7000)` or a
+    /// [`SocketAddr`](std::net::SocketAddr).
     ///
     /// An address without a port leaves the port unchanged. Default: 127.0.0.1:1234, which only
     /// this machine can reach.
     pub fn address(mut self, address: impl Into<Address>) -> Self {
         self.settings.address.replace(address.into());
+        self.settings.has_address = true;
+        self
+    }
+
+    /// Adds a listener, such as a [`UnixSocket`](crate::transport::UnixSocket) or a [`tokio::net::TcpListener`]
+    /// that exists already. See [`transport`](crate::transport).
+    ///
+    /// A server with listeners of its own listens at an address as well only if you set
+    /// [`address`](Self::address) or [`port`](Self::port).
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.settings.listeners.push(Box::new(listener));
+        self
+    }
+
+    /// Adds a handshake to the connections of [`address`](Self::address). It runs after those that were added
+    /// before.
+    ///
+    /// Other listeners have their own: see [`Listener::with_handshake`].
+    pub fn handshake(mut self, handshake: impl Handshake) -> Self {
+        self.settings.handshakes.push(Arc::new(handshake));
+        self.settings.has_address = true;
+        self
+    }
+
+    /// Sets how long the handshakes of a connection may take together.
+    ///
+    /// Then the connection is dropped. A server that is stopped drops connections in their handshake at once.
+    /// Default: 10 s.
+    pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.handshake = limit.into().into();
         self
     }
 
@@ -189,8 +222,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets a function that is called with the address as soon as the server accepts connections.
-    pub fn on_listening(mut self, function: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
+    /// Sets a function that is called when the server begins to accept connections.
+    ///
+    /// It receives the server, which knows its [`local_addr`](BoundServer::local_addr).
+    pub fn on_listening(mut self, function: impl FnOnce(&BoundServer) + Send + 'static) -> Self {
         self.settings.on_listening = Some(Box::new(function));
         self
     }
@@ -306,10 +341,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self.plan()?.start()
     }
 
-    /// Serves one connection over any stream, such as a Unix socket or a pipe in memory.
+    /// Serves one connection over any stream that you have connected or accepted.
     ///
-    /// The loop and the limits are those of TCP, and a [`OnceServer`] serves one request. The peer
-    /// has no address. Returns when the connection has ended.
+    /// The loop and the limits are those of other connections, and a [`OnceServer`] serves one request. Returns
+    /// when the connection has ended. To accept connections, write a [`Listener`].
     ///
     /// # Errors
     ///
@@ -326,19 +361,20 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the stream and aborts the request in progress. There is no drain.
-    pub async fn serve_stream<S>(self, stream: S) -> Result<Report>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub async fn serve_stream(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: Peer,
+    ) -> Result<Report> {
         inside_runtime("serve_stream()", Instead::Nothing)?;
         let (shared, settings) = self.shared()?;
         let registry = Registry::new(settings.limits);
         let registration = registry.register();
         let blocking = settings.blocking();
         let new = Box::new(NewConnection {
-            stream,
+            stream: Stream::new(stream),
             close: CloseKind::Shutdown,
-            info: ConnectionInfo::of(Peer::unnamed(), None, registration.id(), blocking),
+            info: ConnectionInfo::of(peer, None, registration.id(), blocking),
             registration,
             permit: None,
         });

@@ -1,13 +1,15 @@
 //! The settings of all servers, with their defaults and the reasons, and the differences between
 //! the three modes.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
+use super::{bound::BoundServer, listeners::DynListener};
 use crate::{
     Address, Error,
     limit::{check_max_frame_len, check_zero},
+    transport::DynHandshake,
 };
 
 /// Descriptors reserved for the rest of the program.
@@ -68,6 +70,12 @@ impl sealed::Mode for Concurrent {
 
 pub(super) struct Settings {
     pub(super) address: Address,
+    /// Whether the server listens at `address`, although it has other listeners.
+    pub(super) has_address: bool,
+    /// The listeners besides that at `address`.
+    pub(super) listeners: Vec<Box<dyn DynListener>>,
+    /// The handshakes of connections to `address`.
+    pub(super) handshakes: Vec<Arc<dyn DynHandshake>>,
     pub(super) max_connections: usize,
     /// Whether the descriptor limit may lower `max_connections`.
     pub(super) is_default_max: bool,
@@ -77,12 +85,13 @@ pub(super) struct Settings {
     pub(super) on_listening: Option<OnListening>,
 }
 
-pub(super) type OnListening = Box<dyn FnOnce(SocketAddr) + Send>;
+pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
 
 /// The limits of one connection; [`Server`](super::Server) documents them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) frame_len: usize,
+    pub(super) handshake: Limit,
     pub(super) idle: Limit,
     pub(super) frame: Limit,
     pub(super) request: Limit,
@@ -139,6 +148,9 @@ impl Settings {
     pub(super) fn new<M: Mode>() -> Self {
         Self {
             address: Address::localhost(),
+            has_address: false,
+            listeners: Vec::new(),
+            handshakes: Vec::new(),
             max_connections: M::MAX_CONNECTIONS,
             is_default_max: true,
             // The size of tokio's own pool of blocking threads.
@@ -148,6 +160,7 @@ impl Settings {
                 // The default of tokio-util's length-delimited codec. Memory follows the bytes that
                 // arrive, not the claimed length.
                 frame_len: 8 << 20,
+                handshake: Limit::from_secs(10),
                 idle: Some(M::IDLE).into(),
                 // Stops peers that send a byte now and then. The allowance for received bytes lets
                 // slow lines finish large frames.
@@ -197,6 +210,7 @@ impl Settings {
             ("max_frame_len", limits.frame_len == 0),
             ("max_connections", self.max_connections == 0),
             ("max_blocking", self.max_blocking == 0),
+            ("handshake_timeout", limits.handshake.is_zero()),
             ("idle_timeout", limits.idle.is_zero()),
             ("frame_timeout", limits.frame.is_zero()),
             ("request_timeout", limits.request.is_zero()),
@@ -212,6 +226,7 @@ impl Limits {
     pub(super) fn shortest(&self) -> Limit {
         let Self {
             frame_len: _,
+            handshake,
             idle,
             frame,
             request,
@@ -220,7 +235,7 @@ impl Limits {
             linger,
             poll_nanos: _,
         } = *self;
-        [idle, frame, request, half_close, write, linger]
+        [handshake, idle, frame, request, half_close, write, linger]
             .into_iter()
             // `linger` may be zero, which means no wait.
             .filter(|limit| !limit.is_zero())

@@ -58,6 +58,7 @@ mod bound;
 pub(crate) mod builder;
 mod config;
 mod connection;
+mod listeners;
 mod registry;
 mod report;
 mod run;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use tcs::{
-    ConcurrentServer, Connection, Response, client_protocol, format::Plain,
+    ConcurrentServer, Connection, Peer, Response, client_protocol, format::Plain,
     framing::LengthPrefixed, protocol::Contract, server_protocol,
 };
 use tcs_tests::{
@@ -133,7 +133,7 @@ fn longer_of(pair: Pair<'_>) -> Pair<'_> {
 #[tokio::test]
 async fn client_of_a_server_sees_its_reply_without_wrapping() {
     let (ours, theirs) = tokio::io::duplex(1_000);
-    tokio::spawn(ConcurrentServer::new(Parse).serve_stream(theirs));
+    tokio::spawn(ConcurrentServer::new(Parse).serve_stream(theirs, Peer::unnamed()));
     let mut connection = Connection::over(ours);
     assert_eq!(
         within(connection.exchange(Parsed { number: 6 }))
@@ -155,7 +155,7 @@ async fn client_of_a_server_sees_its_reply_without_wrapping() {
 #[tokio::test]
 async fn reply_that_borrows_is_returned_owned() {
     let (ours, theirs) = tokio::io::duplex(1_000);
-    tokio::spawn(ConcurrentServer::new(Longer).serve_stream(theirs));
+    tokio::spawn(ConcurrentServer::new(Longer).serve_stream(theirs, Peer::unnamed()));
     let mut connection = Connection::over(ours);
     let protocol = LongerOf::new(Pair("a", "bc"));
     assert_eq!(

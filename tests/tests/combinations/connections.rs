@@ -159,7 +159,7 @@ impl<F: Framing, M: Spoken> ServerProtocol for Longer<F, M> {
 async fn says<F: Framing, M: Spoken>(limit: usize, sent: &[u8]) -> (Vec<u8>, Requests) {
     let (near, far) = tokio::io::duplex(1 << 16);
     let server = ConcurrentServer::new(Longer::<F, M>(PhantomData)).max_frame_len(limit);
-    let serving = tokio::spawn(server.serve_stream(far));
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
     let mut peer = RawPeer::over(near);
     within(peer.send(sent)).await;
     // A rejection may have been there first.

@@ -9,7 +9,7 @@ use std::{
 
 use proptest::prelude::*;
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, Peer,
     framing::{
         CrlfLines, Fixed, FrameError, Framing, INCLUDES_HEADER, LITTLE_ENDIAN, LengthPrefixed,
         Lines, Netstrings, Prefixed, Raw, Side, UntilEof,
@@ -196,7 +196,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let server = ConcurrentServer::new(tester::<F>(&gate()));
-    let serving = tokio::spawn(server.serve_stream(far));
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
     let (mut from, mut to) = tokio::io::split(near);
     // It may be told before it has said everything.
     let speak = async { to.write_all(says).await.and(to.shutdown().await).ok() };

@@ -146,7 +146,7 @@ async fn operations_are_called_by_their_names() {
 async fn clients_call_over_what_is_there() {
     let (near, far) = tokio::io::duplex(256);
     let protocol = bank::Protocol::new(Accounts(AtomicU64::new(7)), Mutex::default());
-    let serving = tokio::spawn(ConcurrentServer::new(protocol).serve_stream(far));
+    let serving = tokio::spawn(ConcurrentServer::new(protocol).serve_stream(far, Peer::unnamed()));
     let mut bank = bank::Client::over(Connection::over(near));
     within(bank.log_in("Ann")).await.expect("a reply");
 

@@ -2,7 +2,7 @@
 
 use std::{iter, time::Duration};
 
-use tcs::{ConcurrentServer, framing::LengthPrefixed};
+use tcs::{ConcurrentServer, Peer, framing::LengthPrefixed};
 use tcs_tests::{Endless, Kind, adds_up, control, each_kind, frame, gate, tester_of, within};
 use tokio::{
     task::JoinHandle,
@@ -34,7 +34,8 @@ async fn ends_its_linger<K: Kind>(more: Vec<u8>) {
     let tester = tester_of::<K, LengthPrefixed>(&gate());
     let server = ConcurrentServer::new(tester).linger(LINGER);
     let began = Instant::now();
-    let serving = tokio::spawn(server.serve_stream(Endless::new(frame(b"last words"), more)));
+    let endless = Endless::new(frame(b"last words"), more);
+    let serving = tokio::spawn(server.serve_stream(endless, Peer::unnamed()));
     let other = beside();
     within(other).await.expect("no panic");
     assert!(!serving.is_finished(), "nothing else ran meanwhile");
@@ -64,7 +65,7 @@ async fn frame_in_many_parts_leaves_other_tasks_their_turn<K: Kind>() {
 async fn leaves_others_their_turn<K: Kind>(first: Vec<u8>, more: Vec<u8>) {
     let tester = tester_of::<K, LengthPrefixed>(&gate());
     let stream = Endless::new(first, more);
-    let serving = tokio::spawn(ConcurrentServer::new(tester).serve_stream(stream));
+    let serving = tokio::spawn(ConcurrentServer::new(tester).serve_stream(stream, Peer::unnamed()));
     within(beside()).await.expect("no panic");
     assert!(!serving.is_finished(), "nothing else ran meanwhile");
     serving.abort();

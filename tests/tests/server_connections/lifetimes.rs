@@ -3,7 +3,7 @@
 use std::{io::Read as _, net::Shutdown, thread, time::Duration};
 
 use tcs::{
-    ConcurrentServer, IterativeServer, OnceServer,
+    ConcurrentServer, IterativeServer, OnceServer, Peer,
     framing::{LengthPrefixed, Raw},
     server_protocol,
 };
@@ -142,7 +142,8 @@ async fn once_returns_when_its_request_is_rejected_or_fails<K: Kind>() {
 
 async fn once_answers_one_request_over_any_stream<K: Kind>() {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let serving = tokio::spawn(OnceServer::new(prefixed::<K>(&gate())).serve_stream(far));
+    let serving =
+        tokio::spawn(OnceServer::new(prefixed::<K>(&gate())).serve_stream(far, Peer::unnamed()));
     let mut peer = RawPeer::over(near);
     within(peer.send([frame(b"one"), frame(b"two")].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("one"));

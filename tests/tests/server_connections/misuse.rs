@@ -8,7 +8,7 @@ use std::{
 };
 
 use tcs::{
-    Client, ConcurrentServer, Connection, Error, ErrorKind, IterativeServer, OnceServer,
+    Client, ConcurrentServer, Connection, Error, ErrorKind, IterativeServer, OnceServer, Peer,
     client_protocol, framing::LengthPrefixed, server_protocol,
 };
 use tcs_tests::within;
@@ -106,7 +106,8 @@ fn open_and_connect_outside_of_a_runtime_say_so() {
 #[test]
 fn serve_stream_outside_of_a_runtime_says_so() {
     let (_near, far) = tokio::io::duplex(1);
-    let error = outside(OnceServer::new(Greet).serve_stream(far)).expect_err("outside");
+    let error =
+        outside(OnceServer::new(Greet).serve_stream(far, Peer::unnamed())).expect_err("outside");
     assert_eq!(
         text(&error),
         (
@@ -177,7 +178,9 @@ async fn setting_that_makes_no_sense_is_named() {
     }
     let (near, far) = tokio::io::duplex(1);
     drop(near);
-    let greatest = server().max_blocking(usize::MAX).serve_stream(far);
+    let greatest = server()
+        .max_blocking(usize::MAX)
+        .serve_stream(far, Peer::unnamed());
     within(greatest).await.expect("it makes sense");
     for server in [
         server()
@@ -199,7 +202,7 @@ async fn listening_address_is_told_before_it_serves() {
     let (told, addrs) = mpsc::channel();
     let server = ConcurrentServer::new(Greet)
         .port(0)
-        .on_listening(move |addr| told.send(addr).expect("the test listens"))
+        .on_listening(move |server| told.send(server.local_addr()).expect("the test listens"))
         .listen_until(std::future::ready(()));
     let report = within(server).await.expect("it ends well");
     assert_eq!(report, tcs::server::Report::default());

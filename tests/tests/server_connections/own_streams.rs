@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tcs::{ConcurrentServer, framing::LengthPrefixed};
+use tcs::{ConcurrentServer, Peer, framing::LengthPrefixed};
 use tcs_tests::{
     Heard, Kind, LATE, RawPeer, code, each_kind, ended_between, ended_in_time, frame, gate,
     patiently, tester_of,
@@ -65,7 +65,7 @@ async fn shutdown_that_never_ends_is_given_up<K: Kind>() {
     let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate()))
         .write_timeout(limit)
         .linger(None);
-    let serving = tokio::spawn(server.serve_stream(Open(far)));
+    let serving = tokio::spawn(server.serve_stream(Open(far), Peer::unnamed()));
     let began = Instant::now();
     patiently(peer.send(frame(b"last bye"))).await;
     assert_eq!(patiently(peer.hear()).await, Heard::message("bye"));
@@ -140,7 +140,7 @@ async fn idle_connection_leaves_nothing_unread_when_it_closes<K: Kind>() {
             .idle_timeout(idle)
             .linger(linger);
         let began = Instant::now();
-        let report = patiently(server.serve_stream(stream)).await;
+        let report = patiently(server.serve_stream(stream, Peer::unnamed())).await;
         // Two waits, each of which may end late.
         ended_between(began, idle + linger, idle + linger + LATE);
         assert_eq!(unread.load(Ordering::SeqCst), 0);

@@ -149,7 +149,8 @@ async fn program_with_a_runtime_is_told_what_to_call() {
 fn what_is_called_when_it_listens_runs_on_its_runtime() {
     let (tell, told) = mpsc::channel();
     let server: Server<_, _> = ConcurrentServer::new(Echo).port(0);
-    let server = server.on_listening(move |addr| {
+    let server = server.on_listening(move |server| {
+        let addr = server.local_addr();
         tokio::spawn(async move { tell.send(addr) });
     });
     let server = server.start().expect("a free port");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tcs::{
-    ConcurrentServer, Response,
+    ConcurrentServer, Peer, Response,
     framing::{Framing, LengthPrefixed, Lines, Netstrings},
     protocol::ServerProtocol,
     server::Report,
@@ -71,7 +71,7 @@ fn counting_within<P: ServerProtocol>(
     let (near, far) = tokio::io::duplex(pipe);
     let (far, writes) = counted(far);
     let server = ConcurrentServer::new(protocol).poll_budget(budget);
-    let serving = tokio::spawn(server.serve_stream(far));
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
     (RawPeer::over(near), writes, serving)
 }
 

@@ -273,7 +273,7 @@ async fn hold(request: &str) -> &str {
 async fn panic_of_a_function_that_is_cut_is_one_answer() {
     let (near, far) = tokio::io::duplex(1 << 16);
     let server = ConcurrentServer::new(Hold).request_timeout(Duration::from_secs(1));
-    let serving = tokio::spawn(server.serve_stream(far));
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
     let mut peer = RawPeer::over(near);
     patiently(peer.send([frame(b"hold"), frame(b"behind")].concat())).await;
     assert_eq!(patiently(peer.hear()).await, failed());

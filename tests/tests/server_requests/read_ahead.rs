@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, Peer,
     framing::{FrameError, Framing, LengthPrefixed, ParsedFrame, ReadState, Unparsed},
 };
 use tcs_tests::{
@@ -52,7 +52,7 @@ async fn no_more_than_64_kib_are_read_ahead<K: Kind>() {
     let (gate, requests) = (gate(), requests());
     let (mut near, far) = duplex(PIPE);
     let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate));
-    let serving = tokio::spawn(server.serve_stream(far));
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
     assert_eq!(
         send_what_is_taken(&mut near, &frame(b"wait first")).await,
         14
@@ -87,7 +87,7 @@ async fn message_that_ends_with_a_pause_is_read_to_its_end<K: Kind>() {
     let gate = gate();
     let (near, far) = duplex(1 << 20);
     let server = ConcurrentServer::new(tester_of::<K, UntilPause>(&gate));
-    let serving = tokio::spawn(server.serve_stream(far));
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
     let mut peer = RawPeer::over(near);
     for length in [MOST - 1, MOST, MOST + 1, 3 * MOST] {
         patiently(peer.send("wait first")).await;

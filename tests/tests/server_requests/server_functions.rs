@@ -38,7 +38,11 @@ where
 
 fn serve<P: ServerProtocol>(protocol: P) -> RawPeer {
     let (ours, theirs) = tokio::io::duplex(1_000);
-    tokio::spawn(async move { ConcurrentServer::new(protocol).serve_stream(theirs).await });
+    tokio::spawn(async move {
+        ConcurrentServer::new(protocol)
+            .serve_stream(theirs, Peer::unnamed())
+            .await
+    });
     RawPeer::over(ours)
 }
 

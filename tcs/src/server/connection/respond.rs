@@ -84,7 +84,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     pub(super) fn begin_request(&self) {
         self.tally.count_received();
         if self.shared.is_once {
-            self.shared.listener.close();
+            self.shared.listeners.close();
         }
     }
 
