@@ -150,6 +150,11 @@ impl Error {
         Self::new(ErrorKind::Setting, format!("{setting} {reason}"))
     }
 
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(what: impl fmt::Display, source: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Setting, format!("TLS: {what}: {source}"))
+    }
+
     pub(crate) fn address(address: &str, reason: &str) -> Self {
         let message = format!("cannot read the address `{address}`: {reason}");
         Self::new(ErrorKind::Resolve, message)

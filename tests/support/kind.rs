@@ -134,12 +134,12 @@ impl Kind for BlockingFn {
 /// | word | |
 /// |---|---|
 /// | none | on a runtime |
-/// | `over_both:` | over TCP and in memory: the functions take an [`Over`](crate::Over) |
+/// | `over_each:` | over TCP and in memory: the functions take an [`Over`](crate::Over) |
 /// | `paused:` | with a paused clock |
 /// | `no_runtime:` | without a runtime: the functions are plain ones |
 ///
 /// ```ignore
-/// each_kind!([ready_async, waiting] over_both: function_is_dropped);
+/// each_kind!([ready_async, waiting] over_each: function_is_dropped);
 ///
 /// async fn function_is_dropped<K: Kind>(over: Over) {}
 /// ```
@@ -167,7 +167,7 @@ macro_rules! each_kind {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! tests_of_kinds {
-    (over_both $test:ident [$($kind:ident),+]) => {
+    (over_each $test:ident [$($kind:ident),+]) => {
         mod $test {
             mod over_tcp {
                 use super::super::$test;

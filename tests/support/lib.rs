@@ -30,6 +30,8 @@ mod server;
 pub mod stage;
 mod tester;
 pub mod threads;
+#[cfg(target_os = "linux")]
+pub mod tls;
 pub mod vectors;
 pub mod work;
 
@@ -40,7 +42,7 @@ pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use peer::{Heard, RawPeer, code, control, frame};
 pub use server::{
-    LONG, Over, Place, Running, adds_up, closes_after, said_to, serve_behind_a_buffer,
-    serve_in_memory, start,
+    LONG, Over, Place, Running, adds_up, closes_after, said_to, scratch_path,
+    serve_behind_a_buffer, serve_in_memory, start,
 };
 pub use tester::{Bomb, Count, Counting, Reply, Tester, tester, tester_of};

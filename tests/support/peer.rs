@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -13,10 +13,18 @@ pub struct RawPeer {
     stream: Stream,
 }
 
-#[derive(Debug)]
 enum Stream {
     Tcp(TcpStream),
-    Memory(DuplexStream),
+    Other(Box<dyn Io>),
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(stream) => stream.fmt(f),
+            Self::Other(_) => f.write_str("Other"),
+        }
+    }
 }
 
 /// What was heard over `LengthPrefixed`.
@@ -84,16 +92,16 @@ impl RawPeer {
         }
     }
 
-    pub fn over(stream: DuplexStream) -> Self {
+    pub fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self {
-            stream: Stream::Memory(stream),
+            stream: Stream::Other(Box::new(stream)),
         }
     }
 
     fn io(&mut self) -> &mut dyn Io {
         match &mut self.stream {
             Stream::Tcp(stream) => stream,
-            Stream::Memory(stream) => stream,
+            Stream::Other(stream) => stream,
         }
     }
 
@@ -101,7 +109,7 @@ impl RawPeer {
     pub fn addr(&self) -> Option<SocketAddr> {
         match &self.stream {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
-            Stream::Memory(_) => None,
+            Stream::Other(_) => None,
         }
     }
 

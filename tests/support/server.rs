@@ -1,12 +1,21 @@
 //! Servers of the tests, over TCP and in memory.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
+#[cfg(unix)]
+use tcs::transport::UnixSocket;
 use tcs::{
     ConcurrentServer, Peer,
     protocol::ServerProtocol,
     server::{Mode, Report, Requests, Server, ServerHandle},
 };
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufWriter},
     task::JoinHandle,
@@ -118,18 +127,51 @@ fn serve_over<P: ServerProtocol, M: Mode>(
     })
 }
 
-/// What carries the bytes in a test that runs over both.
+/// The transport of a test that runs over each.
 #[derive(Clone, Copy, Debug)]
 pub enum Over {
     Tcp,
+    #[cfg(unix)]
+    Unix,
+    #[cfg(target_os = "linux")]
+    Tls,
     Memory,
 }
 
-/// A concurrent server over TCP, or one per connection in memory.
+impl Over {
+    /// Returns `true` if peers have a socket address.
+    pub fn has_address(self) -> bool {
+        match self {
+            Self::Tcp => true,
+            #[cfg(target_os = "linux")]
+            Self::Tls => true,
+            #[cfg(unix)]
+            Self::Unix => false,
+            Self::Memory => false,
+        }
+    }
+}
+
+/// A concurrent server at one listener, or one per connection in memory.
 pub struct Place<P: ServerProtocol> {
     make: Box<dyn Fn() -> ConcurrentServer<P> + Send + Sync>,
-    tcp: Option<Running>,
+    listening: Option<Listening>,
     memory: Vec<JoinHandle<Report>>,
+}
+
+/// A server that runs, and how to reach it.
+struct Listening {
+    at: At,
+    handle: ServerHandle,
+    task: JoinHandle<tcs::Result<Report>>,
+}
+
+enum At {
+    Tcp(SocketAddr),
+    #[cfg(unix)]
+    Unix(PathBuf),
+    #[cfg(target_os = "linux")]
+    Tls(SocketAddr),
 }
 
 impl<P: ServerProtocol> Place<P> {
@@ -137,45 +179,80 @@ impl<P: ServerProtocol> Place<P> {
         over: Over,
         make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
     ) -> Self {
+        let (server, at) = match over {
+            Over::Tcp => (Some(make().port(0)), None),
+            #[cfg(unix)]
+            Over::Unix => {
+                let path = scratch_path("sock");
+                let socket = UnixSocket::bind(&path, 0o600).expect("a free path");
+                (Some(make().listener(socket)), Some(At::Unix(path)))
+            }
+            #[cfg(target_os = "linux")]
+            Over::Tls => (Some(make().port(0).tls(crate::tls::server())), None),
+            Over::Memory => (None, None),
+        };
+        let mut listening = None;
+        if let Some(server) = server {
+            let bound = server.bind().await.expect("a free port");
+            let at = at.unwrap_or_else(|| match over {
+                #[cfg(target_os = "linux")]
+                Over::Tls => At::Tls(bound.local_addr()),
+                _ => At::Tcp(bound.local_addr()),
+            });
+            listening = Some(Listening {
+                at,
+                handle: bound.handle(),
+                task: tokio::spawn(bound.listen()),
+            });
+        }
         Self {
-            tcp: match over {
-                Over::Tcp => Some(start(make()).await),
-                Over::Memory => None,
-            },
             make: Box::new(make),
+            listening,
             memory: Vec::new(),
         }
     }
 
     /// Connects a new peer.
     pub async fn peer(&mut self) -> RawPeer {
-        if let Some(server) = &self.tcp {
-            return server.peer().await;
+        match self.listening.as_ref().map(|server| &server.at) {
+            Some(At::Tcp(addr)) => RawPeer::connect(*addr).await,
+            #[cfg(unix)]
+            Some(At::Unix(path)) => {
+                RawPeer::over(UnixStream::connect(path).await.expect("it listens"))
+            }
+            #[cfg(target_os = "linux")]
+            Some(At::Tls(addr)) => RawPeer::over(crate::tls::connect(*addr).await),
+            None => {
+                let (near, far) = tokio::io::duplex(1 << 16);
+                self.memory.push(serve_over((self.make)(), far));
+                RawPeer::over(near)
+            }
         }
-        let (near, far) = tokio::io::duplex(1 << 16);
-        let server = (self.make)();
-        self.memory.push(tokio::spawn(async move {
-            server
-                .serve_stream(far, Peer::unnamed())
-                .await
-                .expect("the settings are good")
-        }));
-        RawPeer::over(near)
     }
 
     /// Waits until all connections have ended, which the test has arranged; returns the requests.
     pub async fn requests(self) -> Requests {
         let mut sum = Requests::default();
-        if let Some(server) = self.tcp {
-            return server.stopped().await.requests;
+        if let Some(server) = self.listening {
+            server.handle.stop();
+            let report = within(server.task).await.expect("no panic");
+            let report = report.expect("the server ends well");
+            adds_up(&report);
+            return report.requests;
         }
         for task in self.memory {
-            let report = within(task).await.expect("no panic");
-            adds_up(&report);
-            sum += report.requests;
+            sum += within(task).await.expect("no panic").requests;
         }
         sum
     }
+}
+
+/// Returns a path in the temporary folder that no other test uses.
+pub fn scratch_path(extension: &str) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("tcs-{}-{number}.{extension}", std::process::id());
+    std::env::temp_dir().join(name)
 }
 
 /// Sends bytes and the end to a new server; returns all that it says, and what it counts.
@@ -214,14 +291,30 @@ impl<P: ServerProtocol> std::fmt::Debug for Place<P> {
     }
 }
 
-/// Runs each of the named functions, which take an [`Over`], as a test over TCP and one in memory.
+/// Runs each of the named functions, which take an [`Over`], as a test over each transport.
 #[macro_export]
-macro_rules! over_both {
+macro_rules! over_each {
     ($($test:ident),+ $(,)?) => {
         mod over_tcp {
             $(#[tokio::test]
             async fn $test() {
                 super::$test($crate::Over::Tcp).await;
+            })+
+        }
+
+        #[cfg(unix)]
+        mod over_unix {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::Over::Unix).await;
+            })+
+        }
+
+        #[cfg(target_os = "linux")]
+        mod over_tls {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::Over::Tls).await;
             })+
         }
 

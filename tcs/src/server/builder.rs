@@ -110,6 +110,25 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
+    /// Serves the connections of [`address`](Self::address) over TLS. Same as [`handshake`](Self::handshake) with
+    /// `tls`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # #[tcs::server_protocol]
+    /// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+    /// use tcs::{ConcurrentServer, transport::Tls};
+    ///
+    /// # fn main() -> tcs::Result<()> {
+    /// ConcurrentServer::new(Greet).tls(Tls::from_pem("cert.pem", "key.pem")?).run()
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: crate::transport::Tls) -> Self {
+        self.handshake(tls)
+    }
+
     /// Sets how long the handshakes of a connection may take together.
     ///
     /// Then the connection is dropped. A server that is stopped drops connections in their handshake at once.

@@ -12,23 +12,46 @@
 //! | stdin and stdout | [`Stdio`] | unnamed |
 //! | one of your own | a type with [`Listener`] | as you set it |
 //!
+#![cfg_attr(
+    feature = "tls",
+    doc = "TLS is a handshake: [`Tls`] at servers, and [`ClientTls`] at clients."
+)]
+#![cfg_attr(
+    not(feature = "tls"),
+    doc = "TLS is a handshake too, with the feature `tls`."
+)]
+//!
 //! A [`Handshake`] runs before the first byte of the protocol, in the task of its connection.
 //! [`Listener::with_handshake`] adds one to a listener.
 
+#[cfg(feature = "tls")]
+mod client_tls;
 mod handshake;
 mod listener;
 mod memory;
+#[cfg(feature = "self-signed")]
+mod self_signed;
 mod stdio;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_error;
 #[cfg(unix)]
 mod unix;
 
+#[cfg(feature = "tls")]
+pub use client_tls::ClientTls;
 pub use handshake::Handshake;
 pub use listener::{Incoming, Listener, WithHandshake};
 pub use memory::{MemoryConnector, MemoryListener, memory};
+#[cfg(feature = "self-signed")]
+pub use self_signed::create_self_signed;
 pub use stdio::Stdio;
 pub use stream::Stream;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsInfo};
 #[cfg(unix)]
 pub use unix::UnixSocket;
 

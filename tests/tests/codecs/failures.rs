@@ -13,11 +13,11 @@ use tcs::{
 use tcs_tests::{
     Over, Place,
     ledger::{Balance, Entry, Ledger, balance, entry},
-    over_both, said_to, within,
+    over_each, said_to, within,
 };
 use tokio_util::codec::{AnyDelimiterCodec, Decoder, Encoder, LinesCodec};
 
-over_both!(
+over_each!(
     bytes_that_are_no_item_close_the_connection,
     stream_that_ends_within_an_item_is_rejected,
     reply_that_cannot_be_encoded_closes_the_connection,

@@ -13,13 +13,13 @@ use tcs::{
 use tcs_tests::{
     Over, Place,
     ledger::{Balance, Entry, Ledger, balance, entry},
-    over_both, within,
+    over_each, within,
 };
 use tokio_util::codec::{
     AnyDelimiterCodec, BytesCodec, Decoder, Encoder, LengthDelimitedCodec, LinesCodec,
 };
 
-over_both!(
+over_each!(
     lines_are_text_that_is_owned,
     prefixed_frames_are_bytes,
     delimited_frames_may_be_answered_by_what_is_borrowed,

@@ -176,19 +176,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
 
 /// Sends `says` to a server that reads it in pieces; returns what the server says, and what it counts.
 async fn serve_in_pieces<F: Framing>(over: Over, size: usize, says: &[u8]) -> (Vec<u8>, Requests) {
-    match over {
-        Over::Tcp => {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            let addr = listener.local_addr().expect("it is bound");
-            let near = within(TcpStream::connect(addr)).await.expect("it listens");
-            let (far, _) = within(listener.accept()).await.expect("it is there");
-            talk::<F, _>(near, InPieces(size, far), says).await
-        }
-        Over::Memory => {
-            let (near, far) = tokio::io::duplex(1 << 16);
-            talk::<F, _>(near, InPieces(size, far), says).await
-        }
+    if matches!(over, Over::Tcp) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let near = within(TcpStream::connect(addr)).await.expect("it listens");
+        let (far, _) = within(listener.accept()).await.expect("it is there");
+        return talk::<F, _>(near, InPieces(size, far), says).await;
     }
+    let (near, far) = tokio::io::duplex(1 << 16);
+    talk::<F, _>(near, InPieces(size, far), says).await
 }
 
 async fn talk<F: Framing, S>(near: S, far: InPieces<S>, says: &[u8]) -> (Vec<u8>, Requests)

@@ -14,7 +14,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, Over, Place, frame, over_both, patiently, serve_in_memory,
+    Heard, Over, Place, frame, over_each, patiently, serve_in_memory,
     stage::{self, Stage},
     start, within,
     work::spend,
@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-over_both!(
+over_each!(
     element_is_not_taken_for_a_client_that_left,
     requests_before_the_half_close_are_answered_although_each_spends_a_budget,
 );

@@ -23,9 +23,9 @@ use tcs_tests::{
 };
 use tokio::time::{Instant, timeout};
 
-each_kind!(over_both: requests_before_a_half_close_are_all_answered);
+each_kind!(over_each: requests_before_a_half_close_are_all_answered);
 each_kind!(
-    [ready_async, waiting, blocking] over_both:
+    [ready_async, waiting, blocking] over_each:
     requests_before_a_half_close_are_all_answered_although_the_first_waits,
 );
 each_kind!(
@@ -38,7 +38,7 @@ each_kind!(
     panicking_drop_for_a_peer_that_does_not_read_is_the_last,
 );
 each_kind!(
-    [ready_async, waiting] over_both:
+    [ready_async, waiting] over_each:
     panicking_drop_at_a_half_close_that_ends_the_connection_is_the_last,
 );
 each_kind!(

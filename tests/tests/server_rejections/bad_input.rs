@@ -11,11 +11,11 @@ use tcs::{
 };
 use tcs_tests::{
     Act, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, closes_after, code, control,
-    each_kind, frame, gate, over_both, said_to, tester_of, within,
+    each_kind, frame, gate, over_each, said_to, tester_of, within,
 };
 
 each_kind!(
-    over_both:
+    over_each:
     text_that_is_not_utf8_is_a_bad_request,
     frame_cut_in_the_middle_is_rejected,
     unterminated_last_line_is_never_executed,
@@ -28,7 +28,7 @@ each_kind!(
     last_reply_that_cannot_be_sent_ends_the_connection,
     control_frames_of_servers_are_rejected_from_clients,
 );
-over_both!(
+over_each!(
     error_with_the_delimiter_in_it_is_escaped,
     error_that_cannot_be_sent_is_a_failure,
     reply_without_a_form_is_a_failure_whose_reason_stays_here,
@@ -351,21 +351,19 @@ async fn request_is_rejected_when_what_its_function_needs_is_missing(over: Over)
     let mut place = Place::new(over, || ConcurrentServer::new(Address)).await;
     let mut peer = place.peer().await;
     for _ in 0..2 {
-        let expected = match over {
-            Over::Tcp => Heard::message("127.0.0.1"),
-            Over::Memory => Heard::Control(
+        let expected = if over.has_address() {
+            Heard::message("127.0.0.1")
+        } else {
+            Heard::Control(
                 code::BAD_REQUEST,
                 "this function needs the address of its peer, and there is none".to_owned(),
-            ),
+            )
         };
         assert_eq!(within(peer.ask("who am I?")).await, expected);
     }
     drop(peer);
     let requests = place.requests().await;
-    let expected = match over {
-        Over::Tcp => (2, 0),
-        Over::Memory => (0, 2),
-    };
+    let expected = if over.has_address() { (2, 0) } else { (0, 2) };
     assert_eq!((requests.served, requests.rejected), expected);
 }
 

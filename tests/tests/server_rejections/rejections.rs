@@ -11,12 +11,12 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Count, Counting, Gate, Kind, Over, Place, each_kind, gate, over_both, said_to, start,
+    Act, Count, Counting, Gate, Kind, Over, Place, each_kind, gate, over_each, said_to, start,
     within,
 };
 
 each_kind!(
-    over_both:
+    over_each:
     connection_goes_on_behind_a_rejected_request,
     error_of_the_function_is_worded_and_counts_as_served,
     panic_is_worded,
@@ -27,8 +27,8 @@ each_kind!(
     words_of_a_protocol_by_hand_are_optional,
 );
 each_kind!(idle_connection_is_told_that_the_server_stops);
-each_kind!([ready_async, waiting] over_both: function_that_takes_too_long_is_worded);
-over_both!(
+each_kind!([ready_async, waiting] over_each: function_that_takes_too_long_is_worded);
+over_each!(
     words_of_a_function_are_those_that_it_names,
     rejection_of_what_is_extracted_is_worded,
     one_exchange_ends_with_the_words,

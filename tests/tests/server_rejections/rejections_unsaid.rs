@@ -12,7 +12,7 @@ use tcs::{
 use tcs_tests::{Act, Gate, Kind, Over, closes_after, each_kind, gate, start, within};
 
 each_kind!(
-    over_both:
+    over_each:
     peer_of_another_protocol_never_sees_them,
     beginning_of_another_protocol_never_sees_them,
     words_that_panic_close_the_connection,

@@ -12,12 +12,12 @@ use tcs::{
 };
 use tcs_tests::{
     BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
-    code, counted, each_kind, frame, gate, over_both, start, tester_of, within,
+    code, counted, each_kind, frame, gate, over_each, start, tester_of, within,
 };
 use tokio::{task::JoinHandle, time::sleep};
 
 each_kind!(
-    over_both:
+    over_each:
     requests_together_are_answered_in_order,
     requests_in_pieces_are_answered,
     large_messages_pass_both_ways,
@@ -28,11 +28,11 @@ each_kind!(
 );
 each_kind!(drain_is_told_behind_a_batch);
 each_kind!(
-    [ready_async, waiting, blocking] over_both:
+    [ready_async, waiting, blocking] over_each:
     reply_does_not_wait_for_a_function_behind_it,
     peer_that_half_closes_while_a_function_works_gets_its_replies,
 );
-over_both!(last_reply_ends_the_connection_even_if_it_is_an_error);
+over_each!(last_reply_ends_the_connection_even_if_it_is_an_error);
 
 async fn place<K: Kind>(over: Over, gate: &Gate) -> Place<impl ServerProtocol> {
     let tester = tester_of::<K, LengthPrefixed>(gate).shared();

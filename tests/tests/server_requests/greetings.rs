@@ -10,15 +10,15 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Over, Place, code, each_kind, frame, gate, over_both, within,
+    Act, Gate, Heard, Kind, Over, Place, code, each_kind, frame, gate, over_each, within,
 };
 
 each_kind!(
-    over_both:
+    over_each:
     greeting_comes_before_the_first_request,
     greeting_comes_before_the_replies_to_requests_that_were_sent_already,
 );
-over_both!(
+over_each!(
     greeting_of_a_function_comes_first,
     greeting_sees_the_peer,
     session_sees_the_peer,
@@ -103,9 +103,10 @@ fn tell(_request: &str, peer: &Peer) -> String {
 async fn greeting_sees_the_peer(over: Over) {
     let mut place = Place::new(over, || ConcurrentServer::new(Tell)).await;
     let mut peer = place.peer().await;
-    let greeting = match over {
-        Over::Tcp => "from afar",
-        Over::Memory => "from here",
+    let greeting = if over.has_address() {
+        "from afar"
+    } else {
+        "from here"
     };
     assert_eq!(within(peer.hear()).await, Heard::message(greeting));
     drop(peer);
@@ -120,7 +121,7 @@ fn has_address(_request: &str, #[session] known: &bool) -> bool {
 async fn session_sees_the_peer(over: Over) {
     let mut place = Place::new(over, || ConcurrentServer::new(HasAddress)).await;
     let mut peer = place.peer().await;
-    let known = matches!(over, Over::Tcp).to_string();
+    let known = over.has_address().to_string();
     assert_eq!(within(peer.ask("")).await, Heard::message(&known));
     drop(peer);
     assert_eq!(place.requests().await.served, 1);

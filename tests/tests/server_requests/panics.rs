@@ -18,11 +18,11 @@ use tcs::{
 };
 use tcs_tests::{
     Act, Bomb, Count, Counting, Gate, Heard, Kind, Over, Place, RawPeer, code, each_kind, frame,
-    gate, over_both, patiently, start, tester_of, within,
+    gate, over_each, patiently, start, tester_of, within,
 };
 
 each_kind!(
-    over_both:
+    over_each:
     panic_is_the_failure_of_its_request_only,
     panic_with_a_session_ends_the_connection,
     panic_where_no_rejection_can_be_told_ends_the_connection,
@@ -37,7 +37,7 @@ each_kind!(
     session_that_panics_as_it_is_dropped_harms_no_other_connection,
 );
 
-over_both!(
+over_each!(
     payload_of_the_words_for_a_rejection_ends_its_connection_only,
     panic_as_a_function_that_has_returned_is_dropped_is_one_answer,
     panic_as_a_function_that_has_returned_is_dropped_is_one_answer_where_it_may_wait,

@@ -20,7 +20,7 @@ each_kind!(
     message_that_ends_with_a_pause_is_read_to_its_end,
 );
 each_kind!(
-    [ready_async, waiting, blocking] over_both:
+    [ready_async, waiting, blocking] over_each:
     requests_that_arrive_meanwhile_are_answered_in_order,
 );
 

@@ -1,0 +1,196 @@
+//! TLS at clients.
+
+use std::{io, path::Path, sync::Arc};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    Stream,
+    tls::{provider, read_certificates, read_identity, read_roots},
+    tls_error::explained,
+};
+use crate::{Error, Result};
+
+/// TLS at a client: which servers it trusts, and its own certificate.
+///
+/// An address `tls://host:port` uses [`new`](Self::new). To use another value, set it with
+/// [`ConnectOptions::tls`](crate::client::ConnectOptions::tls).
+///
+/// # Examples
+///
+/// ```no_run
+/// # #[tcs::server_protocol]
+/// # fn greet(name: &str) -> String { format!("Hello, {name}!") }
+/// # async fn example() -> tcs::Result<()> {
+/// use tcs::{client::ConnectOptions, transport::ClientTls};
+///
+/// let options = ConnectOptions::new().tls(ClientTls::with_roots("root.pem")?);
+/// let mut connection = options.connect("localhost:1234").await?;
+/// let reply = connection.call::<Greet>("Ann").await?;
+/// # assert_eq!(reply, "Hello, Ann!");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    server_name: Option<String>,
+}
+
+impl ClientTls {
+    /// Trusts the roots of the operating system.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if they cannot be read.
+    pub fn new() -> Result<Self> {
+        let verifier = rustls_platform_verifier::Verifier::new(provider());
+        let verifier = verifier.map_err(|error| Error::tls("the platform's roots", error))?;
+        Self::of(Arc::new(verifier))
+    }
+
+    /// Trusts the roots in a PEM file, and no others.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if the file cannot be read or has no root.
+    pub fn with_roots(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let roots = Arc::new(read_roots(path)?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+        Self::of(verifier.map_err(|error| Error::tls(path.display(), error))?)
+    }
+
+    /// Trusts exactly the server that has the first certificate of a PEM file, whatever its name, its issuer and
+    /// its dates are.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if the file cannot be read or has no certificate.
+    pub fn pinned(path: impl AsRef<Path>) -> Result<Self> {
+        let certificate = read_certificates(path.as_ref())?.swap_remove(0);
+        Self::of(Arc::new(Pinned {
+            certificate,
+            provider: provider(),
+        }))
+    }
+
+    /// Uses a configuration of `rustls`, for what the other methods do not offer.
+    pub fn from_config(config: Arc<ClientConfig>) -> Self {
+        Self {
+            config,
+            server_name: None,
+        }
+    }
+
+    /// Sets the client's own certificate and key, in PEM files, for servers that require one (mutual TLS).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if the files are not valid.
+    pub fn identity(
+        mut self,
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self> {
+        let (chain, der) = read_identity(certificate.as_ref(), key.as_ref())?;
+        let certified = CertifiedKey::from_der(chain, der, &provider());
+        let certified = certified.map_err(|error| Error::tls(key.as_ref().display(), error))?;
+        let resolver = SingleCertAndKey::from(certified);
+        Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(resolver);
+        Ok(self)
+    }
+
+    /// Sets the protocols that the client offers by ALPN (RFC 7301), the preferred one first. Default: none.
+    #[must_use]
+    pub fn alpn<N: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = N>) -> Self {
+        let protocols = protocols.into_iter().map(Into::into);
+        Arc::make_mut(&mut self.config).alpn_protocols = protocols.collect();
+        self
+    }
+
+    /// Sets the name that the server's certificate must have. Default: the host of the address.
+    #[must_use]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    fn of(verifier: Arc<dyn ServerCertVerifier>) -> Result<Self> {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::tls("TLS versions", error))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        Ok(Self::from_config(Arc::new(config)))
+    }
+
+    /// Performs the handshake with the server at `host`.
+    pub(crate) async fn open(&self, host: &str, stream: Stream) -> io::Result<Stream> {
+        let name = self.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let stream = connector.connect(name, stream).await.map_err(explained)?;
+        Ok(Stream::new(stream))
+    }
+}
+
+/// Accepts one certificate. That the server has its key is verified by the signature of the handshake.
+#[derive(Debug)]
+struct Pinned {
+    certificate: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if *certificate == self.certificate {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,281 @@
+//! TLS at servers.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    RootCertStore, ServerConfig, ServerConnection,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Handshake, Stream, tls_error::explained};
+use crate::{ConnectionInfo, Error, FromContext, Peer, Rejection, Result};
+
+/// TLS at a server: its certificate and key, and what it requires of its clients.
+///
+/// Versions 1.2 and 1.3, with the cipher suites of `rustls`. Each [`Peer`] has a [`TlsInfo`]. Clones share the
+/// certificate, so a clone that you keep can [`reload`](Self::reload) it.
+///
+/// # Examples
+///
+/// ```no_run
+/// use tcs::{ConcurrentServer, server_protocol, transport::Tls};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// fn main() -> tcs::Result<()> {
+///     ConcurrentServer::new(Greet).tls(Tls::from_pem("cert.pem", "key.pem")?).run()
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Tls(Arc<Inner>);
+
+struct Inner {
+    /// The files, unless the configuration was made by the user.
+    files: Option<Files>,
+    config: RwLock<Arc<ServerConfig>>,
+}
+
+#[derive(Clone, Debug)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_roots: Option<PathBuf>,
+    alpn: Vec<Vec<u8>>,
+}
+
+impl Tls {
+    /// Reads the server's certificate, with those that lead to its root, and its key from PEM files.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if a file cannot be read, has no certificate or key, or if
+    /// the key is not that of the certificate.
+    pub fn from_pem(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self> {
+        Self::from_files(Files {
+            certificate: certificate.as_ref().to_owned(),
+            key: key.as_ref().to_owned(),
+            client_roots: None,
+            alpn: Vec::new(),
+        })
+    }
+
+    /// Uses a configuration of `rustls`, for what the other methods do not offer.
+    pub fn from_config(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(Inner {
+            files: None,
+            config: RwLock::new(config),
+        }))
+    }
+
+    /// Requires a certificate of each client, signed by a root in this PEM file (mutual TLS).
+    ///
+    /// A protocol function gets it from [`TlsInfo::peer_certificates`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if the file cannot be read or has no root, and on a
+    /// value of [`from_config`](Self::from_config).
+    pub fn require_client_certificates(self, roots: impl AsRef<Path>) -> Result<Self> {
+        let client_roots = Some(roots.as_ref().to_owned());
+        Self::from_files(Files {
+            client_roots,
+            ..self.files()?
+        })
+    }
+
+    /// Sets the protocols that the server offers by ALPN (RFC 7301), the preferred one first. A client that offers
+    /// others is rejected. Default: none.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) on a value of [`from_config`](Self::from_config).
+    pub fn alpn<N: Into<Vec<u8>>>(self, protocols: impl IntoIterator<Item = N>) -> Result<Self> {
+        let alpn = protocols.into_iter().map(Into::into).collect();
+        Self::from_files(Files {
+            alpn,
+            ..self.files()?
+        })
+    }
+
+    /// Reads the files again. New connections get the new certificate; open ones keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if the files are not valid, and on a value of
+    /// [`from_config`](Self::from_config). The earlier certificate stays in use.
+    pub fn reload(&self) -> Result<()> {
+        let config = self.files()?.read()?;
+        *self
+            .0
+            .config
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    fn from_files(files: Files) -> Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            config: RwLock::new(files.read()?),
+            files: Some(files),
+        })))
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        let config = self.0.config.read();
+        Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn files(&self) -> Result<Files> {
+        let files = self.0.files.clone();
+        files.ok_or_else(|| Error::setting("tls", "was made by `from_config`; set it there"))
+    }
+}
+
+impl Files {
+    fn read(&self) -> Result<Arc<ServerConfig>> {
+        let (chain, key) = read_identity(&self.certificate, &self.key)?;
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::tls("TLS versions", error))?;
+        let config = match &self.client_roots {
+            None => config.with_no_client_auth(),
+            Some(path) => {
+                let roots = Arc::new(read_roots(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+                let verifier = verifier
+                    .build()
+                    .map_err(|error| Error::tls(path.display(), error))?;
+                config.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = config
+            .with_single_cert(chain, key)
+            .map_err(|error| Error::tls(self.key.display(), error))?;
+        config.alpn_protocols.clone_from(&self.alpn);
+        Ok(Arc::new(config))
+    }
+}
+
+/// Returns the cryptography in use. It is named, because rustls panics if two are compiled in and none is chosen.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Reads a certificate with its chain, and its key.
+pub(super) fn read_identity(
+    certificate: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain = read_certificates(certificate)?;
+    let parsed = PrivateKeyDer::from_pem_file(key);
+    let key = parsed.map_err(|error| Error::tls(key.display(), error))?;
+    Ok((chain, key))
+}
+
+/// Reads the certificates of a PEM file, at least one.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let failed = |error| Error::tls(path.display(), error);
+    let certificates = CertificateDer::pem_file_iter(path).map_err(failed)?;
+    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(failed)?;
+    if certificates.is_empty() {
+        return Err(failed(rustls::pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(certificates)
+}
+
+/// Reads the root certificates of a PEM file, at least one.
+pub(super) fn read_roots(path: &Path) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| Error::tls(path.display(), error))?;
+    }
+    Ok(roots)
+}
+
+impl Handshake for Tls {
+    async fn open(&self, stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
+        let acceptor = TlsAcceptor::from(self.config());
+        let stream = acceptor.accept(stream).await.map_err(explained)?;
+        peer.insert(TlsInfo::of(stream.get_ref().1));
+        Ok(Stream::new(stream))
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("files", &self.0.files)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a server knows of a connection over TLS. A [fact](Peer::get) of the peer, and a parameter of protocol
+/// functions.
+///
+/// # Examples
+///
+/// ```
+/// use tcs::{server_protocol, transport::TlsInfo};
+///
+/// #[server_protocol]
+/// fn whoami(_request: &str, tls: &TlsInfo) -> String {
+///     match tls.peer_certificates() {
+///         [] => "you have no certificate".to_owned(),
+///         [own, ..] => format!("your certificate has {} bytes", own.len()),
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct TlsInfo {
+    peer_certificates: Vec<CertificateDer<'static>>,
+    alpn: Option<Vec<u8>>,
+    server_name: Option<String>,
+}
+
+impl TlsInfo {
+    fn of(connection: &ServerConnection) -> Self {
+        let certificates = connection.peer_certificates().unwrap_or_default();
+        Self {
+            peer_certificates: certificates.to_vec(),
+            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            server_name: connection.server_name().map(str::to_owned),
+        }
+    }
+
+    /// Returns the certificates of the peer in DER, its own first. Empty unless
+    /// [`require_client_certificates`](Tls::require_client_certificates) is set.
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        &self.peer_certificates
+    }
+
+    /// Returns the protocol that was agreed on by ALPN.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.alpn.as_deref()
+    }
+
+    /// Returns the name of the server that the peer asked for (SNI, RFC 6066).
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+}
+
+/// Rejects the request if the connection is not over TLS.
+impl<'a> FromContext<'a> for &'a TlsInfo {
+    fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection> {
+        info.peer()
+            .get()
+            .ok_or_else(|| Rejection::bad_request("this function needs a connection over TLS"))
+    }
+}

@@ -1,0 +1,133 @@
+//! Certificates of the tests, and clients of TLS without any of the library's code.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tcs::transport::Tls;
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    },
+};
+
+use crate::server::scratch_path;
+
+/// A root of the tests.
+pub struct Root(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in files.
+#[derive(Debug)]
+pub struct Identity {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Root {
+    /// Creates a root.
+    #[expect(clippy::new_without_default, reason = "each one is another")]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new([]).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("random numbers");
+        Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
+    }
+
+    /// Returns a file with the root.
+    pub fn file(&self) -> PathBuf {
+        file(&self.0.pem())
+    }
+
+    /// Issues a certificate for `name`.
+    pub fn issue(&self, name: &str) -> Identity {
+        self.issue_with(name, |_| ())
+    }
+
+    /// Issues a certificate for `name`, changed by `change`.
+    pub fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        change(&mut params);
+        let key = KeyPair::generate().expect("random numbers");
+        let issued = params.signed_by(&key, &self.0).expect("a certificate");
+        Identity {
+            certificate: file(&issued.pem()),
+            key: file(&key.serialize_pem()),
+        }
+    }
+
+    /// Returns the configuration of a client that trusts this root.
+    pub fn client(&self, identity: Option<&Identity>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a root");
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("known versions")
+            .with_root_certificates(roots);
+        let Some(identity) = identity else {
+            return config.with_no_client_auth();
+        };
+        let chain = CertificateDer::pem_file_iter(&identity.certificate).expect("a file");
+        let chain = chain.collect::<Result<_, _>>().expect("certificates");
+        let key = PrivateKeyDer::from_pem_file(&identity.key).expect("a key");
+        config.with_client_auth_cert(chain, key).expect("a pair")
+    }
+}
+
+impl Identity {
+    /// Returns a server's TLS with this certificate.
+    pub fn server(&self) -> Tls {
+        Tls::from_pem(&self.certificate, &self.key).expect("good files")
+    }
+}
+
+fn file(text: &str) -> PathBuf {
+    let path = scratch_path("pem");
+    fs::write(&path, text).expect("a writable folder");
+    path
+}
+
+/// The root and the server of the tests that run over each transport.
+static SHARED: LazyLock<(Root, Identity)> = LazyLock::new(|| {
+    let root = Root::new();
+    let server = root.issue("localhost");
+    (root, server)
+});
+
+/// Returns the TLS of a server that [`connect`] trusts.
+pub fn server() -> Tls {
+    SHARED.1.server()
+}
+
+/// Connects to a server with the TLS of [`server`].
+pub async fn connect(addr: SocketAddr) -> TlsStream<TcpStream> {
+    let connected = try_connect(addr, SHARED.0.client(None)).await;
+    connected.expect("the handshake succeeds")
+}
+
+/// Connects to a server of TLS at `localhost`.
+pub async fn try_connect(
+    addr: SocketAddr,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(addr).await.expect("it listens");
+    stream.set_nodelay(true).expect("TCP has it");
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+}
+
+impl std::fmt::Debug for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Root").finish_non_exhaustive()
+    }
+}
