@@ -114,7 +114,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 
     /// Tells systemd when the server accepts connections (`READY=1`), and when it drains (`STOPPING=1`), for services
-    /// with `Type=notify`. See sd_notify(3). Without systemd it has no effect.
+    /// with `Type=notify`. See `sd_notify(3)`. Without systemd it has no effect.
     #[cfg(all(unix, feature = "systemd"))]
     pub fn notify_systemd(mut self) -> Self {
         self.settings.notifies_systemd = true;

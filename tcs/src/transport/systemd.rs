@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Returns the listening sockets that this process was started with, in the order of their `ListenStream=` lines.
 ///
 /// It is empty for a process that was started without any. A socket that the supervisor keeps loses no connection
-/// while the process is replaced: peers wait in its backlog. See sd_listen_fds(3).
+/// while the process is replaced: peers wait in its backlog. See `sd_listen_fds(3)`.
 ///
 /// # Examples
 ///
