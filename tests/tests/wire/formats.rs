@@ -48,6 +48,22 @@ enum Kind {
     Named { a: u8, b: Option<u32> },
 }
 
+/// The module of *Operations* in `WIRE.md`. The other formats write the same enums.
+#[tcs::server_protocol(format = Json)]
+mod bank {
+    pub fn log_in(name: String) {
+        drop(name);
+    }
+
+    pub fn withdraw(cents: u64, note: Option<String>) -> Result<u64, String> {
+        note.map_or(Ok(cents), Err)
+    }
+
+    pub fn balance() -> u64 {
+        0
+    }
+}
+
 /// A line: a value, as JSON writes it, and its bytes.
 struct Vector {
     number: usize,
@@ -153,6 +169,8 @@ macro_rules! serde_types {
             "order" is Order,
             "kind" is Kind,
             "result" is Result<u32, String>,
+            "request" is bank::Request,
+            "reply" is bank::Reply,
         }
     };
 }
