@@ -51,21 +51,21 @@
 //! | serve lines of text, for `nc` | `#[server_protocol(framing = tcs::framing::Lines)]`: see [`Lines`] |
 //! | serve binary messages | `fn f(request: &[u8]) -> Vec<u8>`; for structs, a [format](#features) such as `Postcard` |
 //! | share state, keep data for a connection | [parameters](macro@server_protocol#parameters) |
-//! | send types of my own | [features](#features) |
+//! | send my own types | [features](#features) |
 //! | serve several functions | [a module of functions](macro@server_protocol#a-module-of-functions) |
 //! | choose the framing and the format, greet clients | [options](macro@server_protocol#options) |
 //! | reject a request | [rejecting requests](#rejecting-requests) |
 //! | close the connection after a reply, or send no reply | [`Response`] |
-//! | speak an existing protocol | [the table of framings](framing::Framing), or [`serve_stream`] for what has no requests and replies |
-//! | write a framing of my own | [`Framing`](framing::Framing#examples) |
-//! | write a format of my own | [`Encode`] and [`Decode`] |
+//! | speak an existing protocol | [the table of framings](framing::Framing), then a [greeting](macro@server_protocol#options), [`Response`] and [rejection messages](macro@server_protocol#custom-rejection-messages) |
+//! | write my own framing | [`Framing`](framing::Framing#examples) |
+//! | write my own format | [`Encode`] and [`Decode`] |
 //! | test a protocol | [testing](#testing) |
 //!
 //! | a server | |
 //! |---|---|
 //! | limit sizes and times | [limits](#limits) |
 //! | hold many clients | [many connections](#many-connections) |
-//! | use the runtime of my program | [threads](#threads) |
+//! | serve on the runtime of my program | [threads](#threads) |
 //! | know on which thread a function runs | [threads](#threads) |
 //! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
 //! | stop, on a signal or in a test | [stopping](#stopping) |
@@ -83,15 +83,15 @@
 //! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
 //! | know whether a failed request was executed | [`Error::execution`] |
 //!
-//! # Which server when
+//! # Choosing a server
 //!
 //! | server | connections at a time | returns when | for |
 //! |---|---|---|---|
-//! | [`OnceServer`] | one, for one request | that request is answered or rejected | a callback, a hand-over, a test |
+//! | [`OnceServer`] | one, for one request | that request is answered or rejected | a callback, a single transfer, a test |
 //! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or resource for one user at a time |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
-//! # Which framing when
+//! # Choosing a framing
 //!
 //! For a new protocol, use the default, [`LengthPrefixed`]: it tells the client why a request was
 //! rejected. For people with `nc`, use [`Lines`]. For existing protocols, use [`CrlfLines`],
@@ -99,7 +99,7 @@
 //! for teaching, and `Codec<C>` for codecs of `tokio_util`. [`Framing`] has a table of all framings, and says
 //! what they cannot tell the client.
 //!
-//! # Which client when
+//! # Choosing a client
 //!
 //! | client | connections | in flight | for |
 //! |---|---|---|---|
@@ -164,8 +164,8 @@
 //!
 //! [`max_connections`](server::Server::max_connections) is 1,024. To hold more, raise it, and raise the descriptor limit
 //! (`ulimit -n`, or `LimitNOFILE` of systemd) above it. A connection that waits for a request has no buffers and takes
-//! about 1.3 KB, and what the operating system keeps for its socket. `idle_timeout(None)` keeps connections open that
-//! are idle for more than 300 s.
+//! about 1.3 KB, in addition to the socket of the operating system. Connections that are idle for more than 300 s are
+//! closed, unless you set `idle_timeout(None)`.
 //!
 //! # Untrusted peers
 //!
@@ -187,8 +187,8 @@
 //! | where | write | the client's [`execution()`](Error::execution) |
 //! |---|---|---|
 //! | in the function | in [`Plain`], `Err(text)`; in the formats of serde, an `Err` is a reply like any other | [`Failed`](Execution::Failed) |
-//! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | [`Rejected`](Execution::Rejected) |
-//! | in a [`ServerProtocol`] by hand | any [`Rejection`], such as [`Rejection::busy`] | depends on its [kind](RejectionKind) |
+//! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | by its [kind](RejectionKind): [`Rejected`](Execution::Rejected) for [`Rejection::bad_request`] and [`Rejection::busy`] |
+//! | in a [`ServerProtocol`] that you implement | any [`Rejection`] | by its kind |
 //!
 //! The client's error has the kind [`Rejected`](ErrorKind::Rejected) and a [`Rejection`] if the framing is
 //! [`LengthPrefixed`]. With other framings, the text of an `Err` is the reply, and any other rejection closes the
@@ -216,7 +216,7 @@
 //!
 //! A panic in a protocol function fails its request. The peer receives *failed*, and the message of the panic is
 //! logged, not sent. The connection closes if its framing cannot report a failure, or if the protocol has a session,
-//! which may be half changed. Other connections are not affected. A `Mutex` that was locked is poisoned, as always.
+//! which may be half changed. Other connections are not affected. A `std::sync::Mutex` that the function had locked is poisoned.
 //! If you build with `panic = "abort"`, a panic ends the process.
 //!
 //! # Testing
@@ -266,12 +266,12 @@
 //!
 //! - the peer resets the connection, unless more than 64 KiB of its further requests are unread;
 //! - the peer has closed its sending half and
-//!   [`half_close_timeout`](server::Server::half_close_timeout) is over, or at once with
+//!   [`half_close_timeout`](server::Server::half_close_timeout) has passed, or at once with
 //!   `half_close = ends`;
 //! - the peer has not read the earlier replies within
 //!   [`write_timeout`](server::Server::write_timeout);
 //! - [`request_timeout`](server::Server::request_timeout) or
-//!   [`drain_timeout`](server::Server::drain_timeout) is over, or the server is aborted or dropped.
+//!   [`drain_timeout`](server::Server::drain_timeout) has passed, or the server is aborted or dropped.
 //!
 //! A function that computes, or is `blocking`, runs to its end.
 //! [`server`](server#what-becomes-of-a-function) says what becomes of its reply.
@@ -284,7 +284,7 @@
 //! | level | events |
 //! |---|---|
 //! | `ERROR` | panics, replies that cannot be sent, no descriptors for a new connection |
-//! | `WARN` | limits that the system lowers, a server with `max_connections`, requests that a stop aborts |
+//! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
 //! | `INFO` | the start, the stop with its report, connections that are closed without telling the peer why |
 //! | `DEBUG` | all other rejections, idle connections, peers of other protocols |
 //!
@@ -305,7 +305,7 @@
 //! | `protobuf` | `Protobuf` | `prost`'s messages | contracts in `.proto` files |
 //! | `codec` | `Codec<C>` | the codec's items | existing codecs |
 //!
-//! With the feature `json`, and serde with its feature `derive`, a type of your own can be a message:
+//! With the feature `json`, and serde with its feature `derive`, your own type can be a message:
 //!
 #![cfg_attr(feature = "json", doc = "```")]
 #![cfg_attr(not(feature = "json"), doc = "```ignore")]
