@@ -131,7 +131,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
-    /// Returns the message to send for a rejection, if the framing has no frame for rejections.
+    /// Returns the message to send for a rejection, if the framing has no rejection frame.
     ///
     /// Default: `None`.
     ///
