@@ -193,6 +193,24 @@ fn function_that_is_half_typed_keeps_its_type() {
     }
 }
 
+#[test]
+fn helper_stays_at_a_client_if_an_attribute_names_it() {
+    for (item, stays) in [
+        ("struct S { #[serde(default = \"one\")] a: u8 }", true),
+        ("struct S { #[serde(default = \"self::one\")] a: u8 }", true),
+        ("struct S { #[serde(default = \"one::<u8>\")] a: u8 }", true),
+        ("#[serde(default = r\"one\")] struct S(u8);", true),
+        ("#[serde(default = \"one::other\")] struct S(u8);", false),
+        ("const WORD: &str = \"one\";", false),
+        ("fn two() { log(\"one\"); }", false),
+        ("impl S { #[allow(x)] fn two() { log(\"one\"); } }", false),
+    ] {
+        let module = format!("mod m {{ {item} fn one() -> u8 {{ 1 }} pub fn add() {{}} }}");
+        let output = client_protocol(tokens("format = Json"), tokens(&module)).to_string();
+        assert_eq!(output.contains("fn one ()"), stays, "{item}");
+    }
+}
+
 fn tokens(text: &str) -> TokenStream {
     TokenStream::from_str(text).expect("tokens")
 }

@@ -5,7 +5,7 @@ use syn::{Type, TypeReference};
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, find_impl, is_unsized, mentions},
+    syntax::{bare, find_impl, has_future, is_unsized},
 };
 
 /// Returns the type of a message, unless no message can be of it. `what` is a request or a reply.
@@ -68,7 +68,7 @@ pub(super) fn return_type(
         );
         return None;
     }
-    if mentions(&output, &["Future"]) && mentions(&output, &["impl", "dyn"]) {
+    if has_future(&output) {
         let help = "a function that waits is an `async fn`: write it so, with what it returns";
         errors.at(&output, help);
         return None;

@@ -239,7 +239,7 @@ fn has_generated(signature: &Signature, errors: &mut Errors) -> bool {
 fn check_attributes(handler: &mut Handler<'_>, errors: &mut Errors) {
     for attr in &handler.function.attrs {
         let path = attr.path();
-        let is_cfg_in = || path.is_ident("cfg_attr") && mentions(&attr.meta, &["cfg"]);
+        let is_cfg_in = || path.is_ident("cfg_attr") && mentions(&attr.meta, "cfg");
         if path.is_ident("cfg") || is_cfg_in() {
             let help = "both ends know the same operations: remove the `#[cfg]`, or reject inside";
             errors.at(path, help);
