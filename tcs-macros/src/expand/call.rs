@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote_spanned};
-use syn::{Generics, Type};
+use syn::Generics;
 
 use super::names::variable;
 use crate::{
@@ -40,7 +40,10 @@ pub(super) fn call(library: &Library, server: &ServerImpl<'_>, handler: &Handler
         }
         ArgumentSource::Context(ty) => {
             let name = format_ident!("extracted_{position}", span = span);
-            extractions.extend(extraction(&name, ty, library));
+            let from_context = library.item("FromContext", ty);
+            extractions.extend(quote_spanned! {span=>
+                let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
+            });
             name.to_token_stream()
         }
     });
@@ -72,14 +75,6 @@ fn shared_state(server: &ServerImpl<'_>, parameter: &Field) -> TokenStream {
 pub(super) fn state_reference(Field { name, ty }: &Field, span: Span) -> TokenStream {
     let through = is_unsized(bare(ty)).then(|| quote_spanned!(span=> *));
     quote_spanned!(span=> &#through self.#name)
-}
-
-/// Takes an argument from the context.
-fn extraction(name: &Ident, ty: &Type, library: &Library) -> TokenStream {
-    let from_context = library.item("FromContext", ty);
-    quote_spanned! {name.span()=>
-        let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
-    }
 }
 
 /// Calls a function of the user's with its type and const arguments.
