@@ -20,7 +20,7 @@ use tokio::io::AsyncWrite;
 use super::pool::{self, is_usual};
 use crate::{
     format::{EncodeError, Outcome, Writer},
-    framing::{FrameError, Framing, too_large},
+    framing::{FrameError, Framing},
 };
 
 /// Flush once this many bytes are buffered.
@@ -164,7 +164,10 @@ impl WriteBuffer {
             Ok(Outcome::Nothing) => UnusualKind::Nothing,
             Ok(Outcome::Error(text)) => UnusualKind::Error(text),
             Ok(Outcome::TooLarge(length)) => {
-                UnusualKind::Unsendable(FrameError::unsendable(too_large(length, limit)))
+                UnusualKind::Unsendable(FrameError::too_large(length, limit))
+            }
+            Ok(Outcome::OutOfMemory(length)) => {
+                UnusualKind::Unsendable(FrameError::out_of_memory(length))
             }
             Err(error) => UnusualKind::Unencodable(error),
         }

@@ -29,6 +29,8 @@ enum Cause {
     OtherProtocol,
     /// The peer speaks another protocol, and is sent this instead of the text.
     Answered(&'static [u8]),
+    /// This end has no memory for a message.
+    OutOfMemory,
     /// This end failed: its message is not one of the framing, or its framing is wrong.
     Failed,
 }
@@ -47,7 +49,16 @@ impl FrameError {
     /// Creates an error for a frame of at least `length` bytes that is beyond `limit` and cannot be
     /// skipped.
     pub fn too_large(length: usize, limit: usize) -> Self {
-        Self::malformed(too_large(length, limit))
+        Self::malformed(format_args!(
+            "a message of {length} bytes exceeds `max_frame_len` of {limit} bytes"
+        ))
+    }
+
+    /// Creates an error for a message of at least `length` bytes that this end has no memory for. The
+    /// peer is told that the server is *busy*.
+    pub fn out_of_memory(length: usize) -> Self {
+        let text = format_args!("there is no memory for a message of {length} bytes");
+        Self::new(Cause::OutOfMemory, &text)
     }
 
     /// Creates an error for a message that this framing cannot carry. The peer that waits for it
@@ -105,7 +116,7 @@ impl FrameError {
     pub(super) fn answer(&self) -> Option<&'static [u8]> {
         match self.inner.cause {
             Cause::Answered(answer) => Some(answer),
-            Cause::Malformed | Cause::OtherProtocol | Cause::Failed => None,
+            _ => None,
         }
     }
 
@@ -115,6 +126,7 @@ impl FrameError {
             Cause::Malformed | Cause::OtherProtocol | Cause::Answered(_) => {
                 RejectionKind::ProtocolError
             }
+            Cause::OutOfMemory => RejectionKind::Busy,
             Cause::Failed => RejectionKind::Failed,
         };
         Rejection::new(kind, self.inner.text.raw())
@@ -128,11 +140,3 @@ impl fmt::Display for FrameError {
 }
 
 impl std::error::Error for FrameError {}
-
-/// Returns the text about a message beyond the limit, or beyond what there is memory for.
-pub(crate) fn too_large(length: usize, limit: usize) -> String {
-    if length <= limit {
-        return format!("there is no memory for a message of {length} bytes");
-    }
-    format!("a message of {length} bytes exceeds `max_frame_len` of {limit} bytes")
-}

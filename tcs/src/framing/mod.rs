@@ -43,7 +43,6 @@ pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
 pub use unframed::{Raw, UntilEof};
 
 pub(crate) use connection_framing::ConnectionFraming;
-pub(crate) use error::too_large;
 
 use crate::Rejection;
 
