@@ -52,7 +52,7 @@
 //! | close the connection with a reply, or send none | [`Response`] |
 //! | greet clients, choose the framing and the format | [options](macro@server_protocol#options) |
 //! | reject in my own words | [rejections](macro@server_protocol#rejections-in-words-of-your-own) |
-//! | speak an existing protocol | [`Framing`] and its table |
+//! | speak an existing protocol | [`framing`] and its table |
 //! | limit sizes and times | [limits](#limits) |
 //! | stop a server, also in a test | [stopping](#stopping) |
 //! | know what happens when a peer leaves | [below](#when-the-peer-leaves) |

@@ -25,10 +25,9 @@ struct Inner {
 enum Cause {
     /// The peer sent bytes that are not of this framing.
     Malformed,
-    /// The peer speaks another protocol, which has no answer.
-    OtherProtocol,
-    /// The peer speaks another protocol, and is sent this instead of the text.
-    Answered(&'static [u8]),
+    /// The peer speaks another protocol, in which it is sent this. If it is empty, the protocol has no
+    /// answer, and the peer is sent the text.
+    OtherProtocol { answer: &'static [u8] },
     /// This end has no memory for a message.
     OutOfMemory,
     /// This end failed: its message is not one of the framing, or its framing is wrong.
@@ -67,18 +66,24 @@ impl FrameError {
         Self::new(Cause::Failed, &text)
     }
 
+    /// Creates an error for a message of `length` bytes, if a length of `bits` bits can say at most `max`.
+    #[cold]
+    pub(super) fn beyond_length(length: usize, max: usize, bits: usize) -> Self {
+        Self::unsendable(format_args!(
+            "a message of {length} bytes exceeds the {max} that a length of {bits} bits can say"
+        ))
+    }
+
     /// Creates an error for bytes of another protocol. The peer is answered in that protocol.
     pub fn other_protocol(protocol: OtherProtocol) -> Self {
         let text = format_args!("that looks like {protocol}");
-        match protocol.answer() {
-            [] => Self::new(Cause::OtherProtocol, &text),
-            answer => Self::answered(answer, &text),
-        }
+        Self::answered(protocol.answer(), &text)
     }
 
-    /// Creates an error for bytes that are not of this framing. The peer receives `answer`.
+    /// Creates an error for a peer of another protocol or framing. The peer receives `answer`, or the
+    /// text if that is empty.
     pub(super) fn answered(answer: &'static [u8], text: &dyn fmt::Display) -> Self {
-        Self::new(Cause::Answered(answer), text)
+        Self::new(Cause::OtherProtocol { answer }, text)
     }
 
     /// Creates an error for a frame that breaks the rules of
@@ -100,6 +105,7 @@ impl FrameError {
         }
     }
 
+    #[cold]
     fn new(cause: Cause, text: &dyn fmt::Display) -> Self {
         let text = Text::new(text);
         Self {
@@ -109,13 +115,13 @@ impl FrameError {
 
     /// Returns `true` if the peer speaks another protocol.
     pub(crate) fn is_other_protocol(&self) -> bool {
-        matches!(self.inner.cause, Cause::OtherProtocol | Cause::Answered(_))
+        matches!(self.inner.cause, Cause::OtherProtocol { .. })
     }
 
     /// Returns the answer to a peer of another protocol, if there is one.
     pub(super) fn answer(&self) -> Option<&'static [u8]> {
         match self.inner.cause {
-            Cause::Answered(answer) => Some(answer),
+            Cause::OtherProtocol { answer } if !answer.is_empty() => Some(answer),
             _ => None,
         }
     }
@@ -123,9 +129,7 @@ impl FrameError {
     /// Returns the rejection to send to the peer.
     pub(crate) fn rejection(&self) -> Rejection {
         let kind = match self.inner.cause {
-            Cause::Malformed | Cause::OtherProtocol | Cause::Answered(_) => {
-                RejectionKind::ProtocolError
-            }
+            Cause::Malformed | Cause::OtherProtocol { .. } => RejectionKind::ProtocolError,
             Cause::OutOfMemory => RejectionKind::Busy,
             Cause::Failed => RejectionKind::Failed,
         };
