@@ -163,11 +163,12 @@ impl WriteBuffer {
             },
             Ok(Outcome::Nothing) => UnusualKind::Nothing,
             Ok(Outcome::Error(text)) => UnusualKind::Error(text),
+            // The writer does not tell them apart, because each message would pay for that.
+            Ok(Outcome::TooLarge(length)) if length <= limit => {
+                UnusualKind::Unsendable(FrameError::out_of_memory(length))
+            }
             Ok(Outcome::TooLarge(length)) => {
                 UnusualKind::Unsendable(FrameError::too_large(length, limit))
-            }
-            Ok(Outcome::OutOfMemory(length)) => {
-                UnusualKind::Unsendable(FrameError::out_of_memory(length))
             }
             Err(error) => UnusualKind::Unencodable(error),
         }

@@ -12,7 +12,7 @@ use crate::text::DISPLAY_FAILED;
 /// before that stays in the message, so return an [`EncodeError`](crate::format::EncodeError).
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
-    /// The maximum length of the message. It becomes 0 once there is no memory for a part, so that nothing
+    /// The maximum length of the message. It becomes 0 once the message exceeds it, so that nothing
     /// follows the part that is missing.
     limit: usize,
     /// The length of the message so far. If it exceeds `limit`, the message is not in the buffer.
@@ -32,8 +32,6 @@ pub struct Writer<'a> {
 enum Kind {
     /// A message: the bytes that are put.
     Message,
-    /// A message that there is no memory for.
-    OutOfMemory,
     /// No message.
     Nothing,
     /// An error, whose text replaces the message.
@@ -49,10 +47,9 @@ pub(crate) enum Outcome {
     Nothing,
     /// The error of the function.
     Error(String),
-    /// A message beyond the limit. It has at least this many bytes.
+    /// A message beyond the limit, or one within it that there is no memory for. It has at least this many
+    /// bytes.
     TooLarge(usize),
-    /// A message that there is no memory for. It has at least this many bytes.
-    OutOfMemory(usize),
 }
 
 impl<'a> Writer<'a> {
@@ -100,15 +97,11 @@ impl<'a> Writer<'a> {
     #[inline]
     pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         self.length = self.length.saturating_add(length);
-        if self.length > self.limit {
-            return None;
+        if self.length <= self.limit && has_capacity(self.buffer, length) {
+            return Some(self.buffer);
         }
-        if !has_capacity(self.buffer, length) {
-            self.kind = Kind::OutOfMemory;
-            self.limit = 0;
-            return None;
-        }
-        Some(self.buffer)
+        self.limit = 0;
+        None
     }
 
     /// Lets `write` append to the message. If it fails, removes what it appended.
@@ -118,13 +111,11 @@ impl<'a> Writer<'a> {
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        let end = self.buffer.len();
-        let (length, limit, kind) = (self.length, self.limit, self.kind);
+        let (end, length, limit) = (self.buffer.len(), self.length, self.limit);
         write(self).inspect_err(|_| {
             self.buffer.truncate(end);
             self.length = length;
             self.limit = limit;
-            self.kind = kind;
         })
     }
 
@@ -188,7 +179,6 @@ impl<'a> Writer<'a> {
         match self.kind {
             Kind::Message if self.length > self.limit => Outcome::TooLarge(self.length),
             Kind::Message => Outcome::Message,
-            Kind::OutOfMemory => Outcome::OutOfMemory(self.length),
             Kind::Nothing => Outcome::Nothing,
             Kind::Error => {
                 let text = self.buffer.get(self.error).unwrap_or_default();
