@@ -6,8 +6,8 @@ use super::{FrameError, Framing, ParsedFrame, Unparsed, parsed::beyond_limit};
 ///
 /// `WIDTH` is 1 to 4. The length is in big-endian order and counts the message. `OPTIONS` changes
 /// that: [`LITTLE_ENDIAN`], [`INCLUDES_HEADER`], or both, as in
-/// `Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>`. Write the braces around two options: rustc reports
-/// `Prefixed<2, LITTLE_ENDIAN | INCLUDES_HEADER>` as a syntax error. DNS over TCP uses `Prefixed<2>`.
+/// `Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>`, which does not compile without the braces. DNS
+/// over TCP uses `Prefixed<2>`.
 ///
 /// Messages use the whole range of the length, so there are no control frames: the text of a
 /// function's error is sent as the reply, and after any other rejection the connection closes. A
