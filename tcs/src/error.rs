@@ -294,7 +294,7 @@ impl Error {
         error.unknown()
     }
 
-    /// The reply is beyond the limit, or beyond the memory that there is.
+    /// The reply is beyond the limit.
     #[cold]
     pub(crate) fn too_large(peer: &Peer, length: usize, max_frame_len: usize) -> Self {
         Self::no_frame(peer, FrameError::too_large(length, max_frame_len))

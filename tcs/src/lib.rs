@@ -56,7 +56,7 @@
 //! | choose the framing and the format, greet clients | [options](macro@server_protocol#options) |
 //! | reject a request | [rejecting requests](#rejecting-requests) |
 //! | close the connection after a reply, or send no reply | [`Response`] |
-//! | speak an existing protocol | [the table of framings](framing::Framing), then a [greeting](macro@server_protocol#options), [`Response`] and [rejection messages](macro@server_protocol#custom-rejection-messages) |
+//! | speak an existing protocol | [the table of framings](framing), then a [greeting](macro@server_protocol#options), [`Response`] and [rejection messages](macro@server_protocol#custom-rejection-messages) |
 //! | write my own framing | [`Framing`](framing::Framing#examples) |
 //! | write my own format | [`Encode`] and [`Decode`] |
 //! | test a protocol | [testing](#testing) |

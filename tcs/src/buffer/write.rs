@@ -20,7 +20,7 @@ use tokio::io::AsyncWrite;
 use super::pool::{self, is_usual};
 use crate::{
     format::{EncodeError, Outcome, Writer},
-    framing::{FrameError, Framing, too_large},
+    framing::{FrameError, Framing},
 };
 
 /// Flush once this many bytes are buffered.
@@ -163,8 +163,12 @@ impl WriteBuffer {
             },
             Ok(Outcome::Nothing) => UnusualKind::Nothing,
             Ok(Outcome::Error(text)) => UnusualKind::Error(text),
+            // The writer does not tell them apart, because each message would pay for that.
+            Ok(Outcome::TooLarge(length)) if length <= limit => {
+                UnusualKind::Unsendable(FrameError::out_of_memory(length))
+            }
             Ok(Outcome::TooLarge(length)) => {
-                UnusualKind::Unsendable(FrameError::unsendable(too_large(length, limit)))
+                UnusualKind::Unsendable(FrameError::too_large(length, limit))
             }
             Err(error) => UnusualKind::Unencodable(error),
         }

@@ -47,7 +47,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// The error of the function.
     Error(String),
-    /// A message beyond the limit. It has at least this many bytes.
+    /// A message beyond the limit, or one within it that there is no memory for. It has at least this many
+    /// bytes.
     TooLarge(usize),
 }
 

@@ -2,13 +2,9 @@
 
 use memchr::memchr;
 
-use super::{Detection, FrameError, Framing, ParsedFrame, Side, Unparsed};
-
-/// What a server sends to a client whose length is where a line is expected: a control frame of
-/// [`LengthPrefixed`](super::LengthPrefixed), *protocol error*. The vectors of `WIRE.md` check that it
-/// equals the output of that framing.
-pub(super) const EXPECTS_LINES: &[u8] =
-    b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
+use super::{
+    Detection, FrameError, Framing, ParsedFrame, Side, Unparsed, other_protocol::EXPECTS_LINES,
+};
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
 ///
@@ -129,7 +125,8 @@ impl Framing for CrlfLines {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match self.lines.parse(input)? {
             Some(line) if line.payload.end + b"\r\n".len() > line.consumed => {
-                Err(line_feed_alone())
+                let text = "a line that ends with `\\n` alone; here a line ends with `\\r\\n`";
+                Err(FrameError::malformed(text))
             }
             line => Ok(line),
         }
@@ -152,11 +149,7 @@ fn reject_length(input: Unparsed<'_>) -> Result<(), FrameError> {
     Ok(())
 }
 
-#[cold]
-fn line_feed_alone() -> FrameError {
-    FrameError::malformed("a line that ends with `\\n` alone; here a line ends with `\\r\\n`")
-}
-
+/// Appends the end of a line, unless the line contains one.
 fn finish_line(out: &mut Vec<u8>, start: usize, end: &[u8]) -> Result<(), FrameError> {
     if memchr(b'\n', out.get(start..).unwrap_or_default()).is_some() {
         return Err(FrameError::unsendable(

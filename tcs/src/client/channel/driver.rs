@@ -19,7 +19,10 @@ use super::{
     },
     shared::{Lifecycle, Shared, State},
 };
-use crate::{Error, framing::Framing};
+use crate::{
+    Error,
+    framing::{FrameError, Framing},
+};
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
@@ -159,7 +162,7 @@ fn hand_out<F: Framing, S>(
         match incoming.into_range(peer, limit) {
             Ok(message) => {
                 let reply = wire.message(message);
-                let no_memory = || Error::too_large(peer, reply.len(), limit);
+                let no_memory = || Error::no_frame(peer, FrameError::out_of_memory(reply.len()));
                 state.slots.reply(reply, wakers, no_memory);
             }
             Err(error) => state.slots.fail(error, wakers),

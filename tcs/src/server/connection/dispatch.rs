@@ -21,7 +21,7 @@ use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
     format::{self, Encode as _, Writer},
-    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side, too_large},
+    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol},
 };
 
@@ -232,8 +232,8 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         match kind {
             FrameKind::TooLarge => {
                 self.responder().begin_request();
-                let text = too_large(length, self.shared.limits.frame_len);
-                let rejection = Rejection::new(RejectionKind::TooLarge, text);
+                let error = FrameError::too_large(length, self.shared.limits.frame_len);
+                let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
                 let flow = self.responder().reject(&rejection);
                 self.next_after(flow)
             }

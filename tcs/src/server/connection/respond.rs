@@ -250,18 +250,13 @@ impl<P: ServerProtocol> Responder<'_, P> {
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
         self.begin_request();
         let rejection = error.rejection();
-        let is_peers_fault = rejection.kind() != RejectionKind::Failed;
-        if is_peers_fault {
-            self.unsent.rejected += 1;
-        } else {
-            self.unsent.failed += 1;
-        }
+        self.unsent.count(rejection.kind());
         let is_other = error.is_other_protocol() || self.seems_other(unread);
         let is_written = self
             .write
             .append(|out| self.framing.answer_error(out, error))
             || !is_other && self.write_protocol_rejection(&rejection) != WrittenRejection::None;
-        if !is_peers_fault {
+        if !rejection.kind().is_final() {
             tracing::error!(reason = %error, "the framing failed");
             self.close_with_frame(&going_away("the server failed"));
         } else if is_written {
