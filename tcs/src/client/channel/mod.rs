@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{
     driver::Driver,
+    reply::Reply,
     shared::{Lifecycle, Shared},
-    slots::Reply,
 };
 use super::connection::Connection;
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
 
 mod call;
 mod driver;
+mod reply;
 mod shared;
 mod slots;
 
@@ -288,7 +289,7 @@ where
             options,
             ..
         } = self;
-        let wire = wire.map_err(|failure| failure.fault.later_error(&peer))?;
+        let wire = wire.map_err(|closed| closed.fault.later_error(&peer))?;
         let written = wire.written();
         let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, written));
         let driver = Driver::new(Arc::clone(&shared), wire);

@@ -1,15 +1,14 @@
 //! The calls of a channel, in the order in which their replies come.
 
-use std::{cell::Cell, mem, task::Waker};
+use std::{mem, task::Waker};
 
+use super::reply::{self, Reply};
 use crate::Error;
 
 /// The number of no slot.
 const NONE: usize = usize::MAX;
 /// The most slots that are kept without ticks: they and their buffers take at most 260 KiB.
 const KEPT_WITHOUT_TICKS: usize = 64;
-/// The largest capacity that is kept. The buffer of a larger reply is freed with it.
-const LARGEST_SPARE: usize = 4 * 1024;
 
 /// The calls of a channel, each in a numbered slot.
 ///
@@ -52,7 +51,7 @@ struct Slot {
     next: usize,
 }
 
-/// The progress of a call.
+/// The state of a slot in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The reply is still to come.
@@ -84,18 +83,23 @@ impl Slots {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
-        if self.free == NONE {
-            self.add();
-        }
-        let number = self.free;
-        if let Some(slot) = self.list.get_mut(number) {
-            self.free = slot.next;
-            slot.stage = Stage::Open;
-            slot.waker = Some(waker);
-            slot.start = start;
-            slot.made = self.now;
-            slot.next = NONE;
-        }
+        let mut slot = Slot {
+            stage: Stage::Open,
+            result: Ok(Vec::new()),
+            waker: Some(waker),
+            start,
+            made: self.now,
+            next: NONE,
+        };
+        let number = match self.list.get_mut(self.free) {
+            Some(free) => {
+                mem::swap(&mut slot.result, &mut free.result);
+                let number = mem::replace(&mut self.free, free.next);
+                *free = slot;
+                number
+            }
+            None => self.add(slot),
+        };
         self.used += 1;
         match self.list.get_mut(self.newest) {
             Some(newest) => newest.next = number,
@@ -105,18 +109,10 @@ impl Slots {
         number
     }
 
-    /// Adds a free slot.
     #[cold]
-    fn add(&mut self) {
-        self.free = self.list.len();
-        self.list.push(Slot {
-            stage: Stage::Abandoned,
-            result: Ok(Vec::new()),
-            waker: None,
-            start: 0,
-            made: 0,
-            next: NONE,
-        });
+    fn add(&mut self, slot: Slot) -> usize {
+        self.list.push(slot);
+        self.list.len() - 1
     }
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
@@ -130,7 +126,7 @@ impl Slots {
         let slot = self.list.get_mut(number)?;
         match slot.stage {
             Stage::Settled => {
-                let result = mem::replace(&mut slot.result, Ok(Reply::take_spare()));
+                let result = mem::replace(&mut slot.result, Ok(reply::take_spare()));
                 self.release(number);
                 Some(result.map(Reply))
             }
@@ -281,38 +277,6 @@ impl Slots {
     /// Returns the number of slots in use.
     pub(super) const fn len(&self) -> usize {
         self.used
-    }
-}
-
-thread_local! {
-    /// The buffer of the last reply that was read on this thread.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// The bytes of a reply. When it is dropped, its buffer becomes the spare one of the thread.
-#[derive(Debug)]
-pub(super) struct Reply(Vec<u8>);
-
-impl Reply {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Takes the spare buffer of the thread, which is empty if there is none.
-    #[inline]
-    fn take_spare() -> Vec<u8> {
-        SPARE.try_with(Cell::take).unwrap_or_default()
-    }
-}
-
-impl Drop for Reply {
-    #[inline]
-    fn drop(&mut self) {
-        if (1..=LARGEST_SPARE).contains(&self.0.capacity()) {
-            let buffer = mem::take(&mut self.0);
-            // At the end of a thread there may be no spare buffer any more.
-            let _ = SPARE.try_with(|spare| spare.set(buffer));
-        }
     }
 }
 
