@@ -256,12 +256,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Receives a message without a request.
     async fn receive_message(&mut self) -> Result<Range<usize>> {
         self.check_usable()?;
-        let received =
-            self.exchange_in_time(|connection, cx| connection.poll_receive(cx, Awaited::ANY));
+        let received = self.exchange_in_time(None, |it, cx| it.poll_receive(cx, Awaited::ANY));
         let received = received.await;
         self.is_greeted = true;
-        let incoming = received.map_err(|fault| self.close(fault).error_of(None, &self.peer))?;
-        self.message_in(incoming).map_err(Error::not_sent)
+        self.message_in(received?).map_err(Error::not_sent)
     }
 
     /// Sends a request of the protocol `P` and waits for its reply.
@@ -284,11 +282,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         }
         let start = self.queue_request(encode)?;
         let mut reply = None;
-        let received =
-            self.exchange_in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply));
-        let incoming = received.await;
-        let incoming =
-            incoming.map_err(|fault| self.close(fault).error_of(Some(start), &self.peer))?;
+        let exchanged =
+            self.exchange_in_time(Some(start), |it, cx| it.poll_exchanged(cx, &mut reply));
+        let incoming = exchanged.await?;
         self.message_in(incoming)
     }
 
@@ -384,11 +380,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         })
     }
 
-    /// Like [`in_time`](Self::in_time), but dropping the future closes the connection.
+    /// Like [`in_time`](Self::in_time), but dropping the future closes the connection, and so does a
+    /// fault, which becomes the error of the request at `start`, or of a wait without a request.
     async fn exchange_in_time(
         &mut self,
+        start: Option<u64>,
         poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Arc<Fault>>>,
-    ) -> Result<Incoming, Arc<Fault>> {
+    ) -> Result<Incoming> {
         let mut exchange = CloseUnlessOver {
             connection: self,
             is_over: false,
@@ -396,7 +394,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let exchanged = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
         let exchanged = exchanged.await;
         exchange.is_over = true;
-        exchanged
+        let connection = &mut *exchange.connection;
+        exchanged.map_err(|fault| connection.close(fault).error_of(start, &connection.peer))
     }
 
     /// Returns the place of the message, or the error of the request.

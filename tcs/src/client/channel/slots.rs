@@ -23,7 +23,7 @@ pub(super) struct Slots {
     free: usize,
     /// The call whose reply is the next to come.
     oldest: usize,
-    /// The call whose reply is the last to come.
+    /// The call whose reply is the last to come, if any reply is.
     newest: usize,
     /// The number of slots in use.
     used: usize,
@@ -83,35 +83,36 @@ impl Slots {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
-        let mut slot = Slot {
-            stage: Stage::Open,
-            result: Ok(Vec::new()),
-            waker: Some(waker),
-            start,
-            made: self.now,
-            next: NONE,
-        };
         let number = match self.list.get_mut(self.free) {
-            Some(free) => {
-                mem::swap(&mut slot.result, &mut free.result);
-                let number = mem::replace(&mut self.free, free.next);
-                *free = slot;
-                number
+            Some(slot) => {
+                slot.stage = Stage::Open;
+                slot.waker = Some(waker);
+                slot.start = start;
+                slot.made = self.now;
+                mem::replace(&mut self.free, mem::replace(&mut slot.next, NONE))
             }
-            None => self.add(slot),
+            None => self.add(start, waker),
         };
         self.used += 1;
-        match self.list.get_mut(self.newest) {
-            Some(newest) => newest.next = number,
-            None => self.oldest = number,
+        if self.oldest == NONE {
+            self.oldest = number;
+        } else if let Some(newest) = self.list.get_mut(self.newest) {
+            newest.next = number;
         }
         self.newest = number;
         number
     }
 
     #[cold]
-    fn add(&mut self, slot: Slot) -> usize {
-        self.list.push(slot);
+    fn add(&mut self, start: u64, waker: Waker) -> usize {
+        self.list.push(Slot {
+            stage: Stage::Open,
+            result: Ok(Vec::new()),
+            waker: Some(waker),
+            start,
+            made: self.now,
+            next: NONE,
+        });
         self.list.len() - 1
     }
 
@@ -204,9 +205,6 @@ impl Slots {
         let number = self.oldest;
         let slot = self.list.get_mut(number)?;
         self.oldest = slot.next;
-        if self.oldest == NONE {
-            self.newest = NONE;
-        }
         if slot.stage == Stage::Abandoned {
             self.release(number);
             return None;
