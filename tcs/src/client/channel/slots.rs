@@ -355,63 +355,77 @@ mod tests {
     /// What the model knows of a call.
     #[derive(Clone, Debug)]
     struct Known {
+        number: usize,
         start: u64,
+        made: u32,
+        is_late: bool,
         is_abandoned: bool,
-        result: Option<u8>,
     }
 
     proptest! {
-        /// The model has the calls in flight in a queue, and those that are settled in a map.
+        /// The model has the calls in flight in a queue, and the replies to be collected in a list.
         #[test]
-        fn slots_do_what_a_queue_does(steps in vec((0..5_u8, any::<u8>()), 0..200)) {
-            let mut slots = Slots::new(LIMIT);
+        fn slots_do_what_a_queue_does(steps in vec((0..7_u8, any::<u8>()), 0..200)) {
+            let mut slots = Slots::new(1);
             let mut wakers = Vec::new();
-            let mut in_flight: VecDeque<(usize, Known)> = VecDeque::new();
-            let mut settled: Vec<(usize, Known)> = Vec::new();
+            let mut now = 0;
+            let mut in_flight: VecDeque<Known> = VecDeque::new();
+            let mut settled: Vec<(usize, u8)> = Vec::new();
             for (start, (step, byte)) in (0..).zip(steps) {
                 let pick = |length: usize| (length > 0).then(|| usize::from(byte) % length);
                 match step {
-                    0 | 1 => {
-                        let number = open(&mut slots, start);
-                        let known = Known { start, is_abandoned: false, result: None };
-                        in_flight.push_back((number, known));
-                    }
+                    0 | 1 => in_flight.push_back(Known {
+                        number: open(&mut slots, start),
+                        start,
+                        made: now,
+                        is_late: false,
+                        is_abandoned: false,
+                    }),
                     2 => {
                         reply(&mut slots, &[byte], &mut wakers);
-                        if let Some((number, mut known)) = in_flight.pop_front()
+                        if let Some(known) = in_flight.pop_front()
                             && !known.is_abandoned
                         {
-                            known.result = Some(byte);
-                            settled.push((number, known));
+                            settled.push((known.number, byte));
                         }
                     }
                     3 => {
                         if let Some(at) = pick(settled.len()) {
-                            let (number, known) = settled.swap_remove(at);
-                            let taken = taken(&mut slots, number);
-                            prop_assert_eq!(taken, known.result.map(|byte| vec![byte]));
+                            let (number, byte) = settled.swap_remove(at);
+                            prop_assert_eq!(taken(&mut slots, number), Some(vec![byte]));
                         }
                     }
-                    _ if byte % 2 == 0 => {
+                    4 => {
                         if let Some(at) = pick(settled.len()) {
                             slots.abandon(settled.swap_remove(at).0);
                         }
                     }
-                    _ => {
+                    5 => {
                         if let Some(at) = pick(in_flight.len())
-                            && !in_flight[at].1.is_abandoned
+                            && !in_flight[at].is_abandoned
                         {
-                            in_flight[at].1.is_abandoned = true;
-                            slots.abandon(in_flight[at].0);
+                            in_flight[at].is_abandoned = true;
+                            slots.abandon(in_flight[at].number);
+                        }
+                    }
+                    _ => {
+                        now += 1;
+                        slots.note_arrival();
+                        prop_assert!(slots.tick(&mut wakers));
+                        for known in &mut in_flight {
+                            known.is_late = now - known.made > 1;
                         }
                     }
                 }
                 prop_assert_eq!(slots.len(), in_flight.len() + settled.len());
-                let oldest = in_flight.front().map(|(_, known)| known.start);
+                let oldest = in_flight.front().map(|known| known.start);
                 prop_assert_eq!(slots.oldest_start(), oldest);
-                for (number, known) in &in_flight {
-                    if !known.is_abandoned {
-                        prop_assert!(taken(&mut slots, *number).is_none());
+                for known in &mut in_flight {
+                    if !known.is_abandoned && (!known.is_late || byte % 2 == 0) {
+                        let result = slots.collect(known.number, error);
+                        prop_assert_eq!(result.map(|result| result.is_err()), known.is_late.then_some(true));
+                        // Its caller is gone now.
+                        known.is_abandoned = known.is_late;
                     }
                 }
             }
