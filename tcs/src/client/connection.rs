@@ -43,6 +43,15 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// then returns an error that gives the reason. A message answers only a request that was sent before
 /// this side began to read the message. To receive a greeting, call [`receive`](Self::receive).
 ///
+/// # Cancel safety
+///
+/// If you drop the future of a [`call`](Self::call), an [`exchange`](Self::exchange) or a
+/// [`receive`](Self::receive) after its first poll and before it is ready, for example with `select!` or
+/// `timeout`, the connection is closed: otherwise the next call would get its reply. Later calls return
+/// [`Broken`](crate::ErrorKind::Broken), and whether the dropped request is executed is unknown. Connect
+/// again, or use a [`Channel`](crate::Channel), whose calls can be dropped, or a
+/// [`pipeline`](Self::pipeline), whose `receive` can be.
+///
 /// # Panics
 ///
 /// A method that has to wait panics outside of a tokio runtime with a clock (`enable_time`), unless the
@@ -150,7 +159,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection, unless the reply is already being processed.
+    /// Dropping the future before the reply is processed closes the connection, as that of
+    /// [`call`](Self::call) does.
     pub async fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
@@ -183,7 +193,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection.
+    /// Dropping the future closes the connection, and later calls return `Broken`. Whether the request is
+    /// executed is then unknown. To give up a call and go on, use [`Channel::call`](crate::Channel::call).
     pub async fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
     where
         P: CallContract<Framing = F>,
@@ -394,8 +405,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let exchanged = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
         let exchanged = exchanged.await;
         exchange.is_over = true;
-        let connection = &mut *exchange.connection;
-        exchanged.map_err(|fault| connection.close(fault).error_of(start, &connection.peer))
+        exchanged.map_err(|fault| exchange.connection.fail(fault, start))
     }
 
     /// Returns the place of the message, or the error of the request.
@@ -438,10 +448,10 @@ impl<F, S> Connection<F, S> {
     /// send any more.
     pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
-        match self.fault().cloned() {
-            Some(fault) => Err(self.close(fault).fault.later_error(&self.peer)),
-            None => Ok(()),
+        if let Some(fault) = self.fault().cloned() {
+            self.close(fault);
         }
+        self.check_open()
     }
 
     /// Returns an error if the connection is closed, or cannot send any more.
@@ -475,10 +485,16 @@ impl<F, S> Connection<F, S> {
         self.close(fault.unwrap_or_else(|| Fault::Broken(reason).into()));
     }
 
-    /// Closes the connection, unless it is closed already. Frees its buffers. Returns what is left, from
-    /// which requests in flight get their errors.
+    /// Closes the connection, which has failed. Returns the error of the request at `start`, or of a
+    /// wait without a request.
     #[cold]
-    pub(super) fn close(&mut self, fault: Arc<Fault>) -> Closed {
+    pub(super) fn fail(&mut self, fault: Arc<Fault>, start: Option<u64>) -> Error {
+        self.close(fault).error_of(start, &self.peer)
+    }
+
+    /// Closes the connection, unless it is closed already. Frees its buffers. Returns what is left.
+    #[cold]
+    fn close(&mut self, fault: Arc<Fault>) -> Closed {
         let closed = match &self.wire {
             Ok(wire) => wire.closed(fault),
             Err(closed) => closed.clone(),

@@ -178,15 +178,11 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             return Ok(None);
         };
         let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
-        let incoming = match received.await {
-            Ok(incoming) => incoming,
-            Err(fault) => {
-                connection.in_flight.pop_front();
-                let closed = connection.close(fault);
-                return Err(closed.error_of(Some(start), &connection.peer));
-            }
-        };
-        let reply = connection.message_in(incoming)?;
+        let received = received.await.map_err(|fault| {
+            connection.in_flight.pop_front();
+            connection.fail(fault, Some(start))
+        });
+        let reply = connection.message_in(received?)?;
         connection.decode(reply, |reply, _| Ok(Some(reply)))
     }
 
@@ -205,7 +201,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
     pub async fn flush(&mut self) {
         let connection = &mut *self.connection;
-        let flushed = connection.in_time(|it| &mut it.flush_timer, |it, cx| it.poll_flush(cx));
+        let flushed = connection.in_time(|it| &mut it.flush_timer, Connection::poll_flush);
         flushed.await;
     }
 
@@ -232,10 +228,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let received =
             poll_fn(|cx| Poll::Ready(self.connection.poll_receive(cx, Awaited::NOTHING)));
         match received.await {
-            Poll::Ready(Err(fault)) => Err(self
-                .connection
-                .close(fault)
-                .error_of(None, self.connection.peer())),
+            Poll::Ready(Err(fault)) => Err(self.connection.fail(fault, None)),
             Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
         }
     }

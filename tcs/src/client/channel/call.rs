@@ -67,13 +67,6 @@ impl<F: Framing> Shared<F> {
         // A waker is foreign code, which must not run while the state is locked.
         drop(waker);
     }
-
-    /// Returns the error of a call that is late.
-    #[cold]
-    fn timed_out(&self) -> Error {
-        let limit = self.options.reply_timeout.unwrap_or_default();
-        Error::reply_timed_out(&self.peer, limit)
-    }
 }
 
 impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
@@ -119,7 +112,9 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
             CallState::Queued(slot) => self.state = CallState::Waiting(slot),
             CallState::Waiting(slot) => {
                 let mut state = shared.lock();
-                if let Some(result) = state.slots.collect(slot, || shared.timed_out()) {
+                let limit = || shared.options.reply_timeout.unwrap_or_default();
+                let timed_out = || Error::reply_timed_out(&shared.peer, limit());
+                if let Some(result) = state.slots.collect(slot, timed_out) {
                     self.state = CallState::Over;
                     shared.unlock_and_offer_room(state);
                     return Poll::Ready(result);
