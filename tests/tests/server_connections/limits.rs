@@ -159,7 +159,7 @@ async fn bytes_that_arrive_earn_a_started_frame_more_time<K: Kind>() {
 }
 
 async fn bytes_that_are_skipped_earn_their_frame_more_time<K: Kind>() {
-    let (mut peer, serving) = serve(server::<K>().max_frame_len(100), 1 << 20);
+    let (mut peer, serving) = serve(server::<K>().max_frame_len(100_000), 1 << 20);
     let began = Instant::now();
     let request = frame(vec![b'x'; 300_000]);
     patiently(peer.send(&request[..128 * 1024])).await;
