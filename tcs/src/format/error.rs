@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::text::Text;
+use crate::{rejection::Escaped, text::Text};
 
 /// The reason why bytes are not the message that was expected.
 ///
@@ -28,6 +28,15 @@ impl DecodeError {
         let text = Text::new(text);
         Self { text }
     }
+
+    /// Creates the error for a message that is wrong in a format. `place` says where, or is empty.
+    #[cold]
+    #[allow(dead_code, reason = "for the formats that a feature enables")]
+    pub(super) fn wrong(format: &str, place: &str, reason: &str) -> Self {
+        // The reason may quote much of the message.
+        let reason = Escaped(reason.as_bytes(), 256);
+        Self::new(format_args!("the {format} is wrong{place}: {reason}"))
+    }
 }
 
 impl EncodeError {
@@ -36,6 +45,15 @@ impl EncodeError {
     pub fn new(text: impl fmt::Display) -> Self {
         let text = Text::new(text);
         Self { text }
+    }
+
+    /// Creates the error for a value that a format cannot express.
+    #[cold]
+    #[allow(dead_code, reason = "for the formats that a feature enables")]
+    pub(super) fn unwritable(format: &str, reason: impl fmt::Display) -> Self {
+        Self::new(format_args!(
+            "the value cannot be written as {format}: {reason}"
+        ))
     }
 }
 

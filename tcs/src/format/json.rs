@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{DEPTH, Guard, shortened},
+    guard::{Guard, MAX_DEPTH},
 };
 
 /// JSON, with the feature `json`: for people, and for any other language.
@@ -110,9 +110,7 @@ pub enum Json {}
 impl<T: Serialize> Encode<Json> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        serde_json::to_writer(out, &self).map_err(|error| {
-            EncodeError::new(format_args!("the value cannot be written as JSON: {error}"))
-        })
+        serde_json::to_writer(out, &self).map_err(|error| EncodeError::unwritable("JSON", error))
     }
 }
 
@@ -122,7 +120,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
         let bytes = frame.bytes();
         // `serde_json` itself limits lists and objects to 128 levels. Options, which take no bytes, may be
         // between them.
-        let guard = Guard::new(bytes.len(), 2 * DEPTH, frame.take_scratch());
+        let guard = Guard::new(bytes.len(), 2 * MAX_DEPTH, frame.take_scratch());
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
         let value = guard.read(&mut deserializer).map_err(unreadable)?;
         deserializer.end().map_err(unreadable)?;
@@ -136,11 +134,13 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
 fn unreadable(error: serde_json::Error) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let reason = shortened(text.trim_end_matches(&format!(" at line {line} column {column}")));
-    // serde does not know where it has read a type with `#[serde(untagged)]`.
-    let place = (line > 0).then(|| format!(" in line {line}, column {column}"));
-    let place = place.unwrap_or_default();
-    DecodeError::new(format_args!("the JSON is wrong{place}: {reason}"))
+    let reason = text.trim_end_matches(&format!(" at line {line} column {column}"));
+    let place = match line {
+        // serde does not know where it has read a type with `#[serde(untagged)]`.
+        0 => String::new(),
+        _ => format!(" in line {line}, column {column}"),
+    };
+    DecodeError::wrong("JSON", &place, reason)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{DEPTH, Guard, shortened},
+    guard::{Guard, MAX_DEPTH},
 };
 
 /// `MessagePack`, with the feature `messagepack`: the data model of JSON in fewer bytes, for any language.
@@ -105,11 +105,7 @@ impl<T: Serialize> Encode<MessagePack> for T {
         if matches!(written, Err(encode::Error::InvalidDataModel(_))) {
             written = write(BytesMode::Normal);
         }
-        written.map_err(|error| {
-            EncodeError::new(format_args!(
-                "the value cannot be written as MessagePack: {error}"
-            ))
-        })
+        written.map_err(|error| EncodeError::unwritable("MessagePack", error))
     }
 }
 
@@ -117,19 +113,30 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        let guard = Guard::new(bytes.len(), DEPTH, None);
+        let guard = Guard::new(bytes.len(), MAX_DEPTH, None);
         let mut deserializer = Deserializer::from_read_ref(bytes);
         let value = guard
             .read(&mut deserializer)
             .map_err(|error| unreadable(&error, &guard))?;
-        // The crate does not say whether bytes are left. But to read on fails like this only at the end.
-        match bool::deserialize(&mut deserializer) {
-            Err(Error::InvalidMarkerRead(_)) => Ok(value),
-            _ => Err(DecodeError::new(
-                "the MessagePack is wrong: bytes are left after the value",
-            )),
+        if !is_at_end(&mut deserializer) {
+            return Err(DecodeError::wrong(
+                "MessagePack",
+                "",
+                "bytes are left after the value",
+            ));
         }
+        Ok(value)
     }
+}
+
+/// Returns `true` if no bytes are left. `rmp-serde` does not say so, but to read on fails with this
+/// error only at the end.
+#[inline]
+fn is_at_end<'a>(deserializer: impl serde::Deserializer<'a, Error = Error>) -> bool {
+    matches!(
+        bool::deserialize(deserializer),
+        Err(Error::InvalidMarkerRead(_))
+    )
 }
 
 #[cold]
@@ -143,8 +150,7 @@ fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
         Error::Utf8Error(_) => "a text is not UTF-8".into(),
         error => error.to_string().into(),
     };
-    let reason = shortened(&reason);
-    DecodeError::new(format_args!("the MessagePack is wrong at {path}: {reason}"))
+    DecodeError::wrong("MessagePack", &format!(" at {path}"), &reason)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use prost::Message;
 
 use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
-use crate::rejection::Escaped;
 
 /// Protocol Buffers, with the feature `protobuf`: messages that you declare once, for many languages.
 ///
@@ -98,9 +97,7 @@ impl<T: ProstMessage> Decode<'_, Protobuf> for T {
 fn unreadable(error: &prost::DecodeError) -> DecodeError {
     let text = error.to_string();
     let reason = text.trim_start_matches("failed to decode Protobuf message: ");
-    // The names of a hundred levels may be long.
-    let reason = Escaped(reason.as_bytes(), 256);
-    DecodeError::new(format_args!("the Protobuf is wrong: {reason}"))
+    DecodeError::wrong("Protobuf", "", reason)
 }
 
 #[cfg(test)]

@@ -21,21 +21,19 @@ pub struct Writer<'a> {
     /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives a
     /// panic.
     closes: Option<&'a mut bool>,
-    /// The place of an error's text in the buffer. It is not a `String`, because without a destructor, the
-    /// writer stays in registers.
-    error: Range<usize>,
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
 /// What the function has declared so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Kind {
     /// A message: the bytes that are put.
     Message,
     /// No message.
     Nothing,
-    /// An error, whose text replaces the message.
-    Error,
+    /// An error, and the place of its text in the buffer. The text is not a `String`, because
+    /// without a destructor, the writer stays in registers.
+    Error(Range<usize>),
 }
 
 /// The outcome of writing a message.
@@ -61,7 +59,6 @@ impl<'a> Writer<'a> {
             length: 0,
             kind: Kind::Message,
             closes: None,
-            error: 0..0,
             encoder: None,
         }
     }
@@ -134,8 +131,7 @@ impl<'a> Writer<'a> {
             self.buffer.truncate(start);
             self.buffer.extend_from_slice(DISPLAY_FAILED.as_bytes());
         }
-        self.error = start..self.buffer.len();
-        self.kind = Kind::Error;
+        self.kind = Kind::Error(start..self.buffer.len());
     }
 
     /// Writes the value, or declares that the function has failed.
@@ -168,7 +164,7 @@ impl<'a> Writer<'a> {
     /// Returns `true` if the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        self.kind == Kind::Message
+        matches!(self.kind, Kind::Message)
             && self.closes.as_deref() != Some(&true)
             && self.length <= self.limit
     }
@@ -179,8 +175,8 @@ impl<'a> Writer<'a> {
             Kind::Message if self.length > self.limit => Outcome::TooLarge(self.length),
             Kind::Message => Outcome::Message,
             Kind::Nothing => Outcome::Nothing,
-            Kind::Error => {
-                let text = self.buffer.get(self.error).unwrap_or_default();
+            Kind::Error(range) => {
+                let text = self.buffer.get(range).unwrap_or_default();
                 let mut owned = String::new();
                 if owned.try_reserve_exact(text.len()).is_ok() {
                     owned.push_str(&String::from_utf8_lossy(text));
