@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{Guard, MAX_DEPTH},
+    guard::{Guard, MAX_DEPTH, TRAILING},
 };
 
 /// `MessagePack`, with the feature `messagepack`: the data model of JSON in fewer bytes, for any language.
@@ -118,30 +118,17 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
         let value = guard
             .read(&mut deserializer)
             .map_err(|error| unreadable(&error, &guard))?;
-        if !is_at_end(&mut deserializer) {
-            return Err(DecodeError::wrong(
-                "MessagePack",
-                "",
-                "bytes are left after the value",
-            ));
+        // `rmp-serde` does not say whether bytes are left. Reading on fails like this only at the end.
+        match bool::deserialize(&mut deserializer) {
+            Err(Error::InvalidMarkerRead(_)) => Ok(value),
+            _ => Err(DecodeError::wrong("MessagePack", "", TRAILING)),
         }
-        Ok(value)
     }
-}
-
-/// Returns `true` if no bytes are left. `rmp-serde` does not say so, but to read on fails with this
-/// error only at the end.
-#[inline]
-fn is_at_end<'a>(deserializer: impl serde::Deserializer<'a, Error = Error>) -> bool {
-    matches!(
-        bool::deserialize(deserializer),
-        Err(Error::InvalidMarkerRead(_))
-    )
 }
 
 #[cold]
 fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
-    let path = guard.trace().path();
+    let path = guard.trace.path();
     let reason: Cow<'_, str> = match error {
         Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".into(),
         Error::TypeMismatch(marker) => format!("{marker:?} is not what is expected here").into(),

@@ -39,18 +39,12 @@ pub enum Response<T> {
 
 impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        if matches!(self, Self::ReplyAndClose(_) | Self::Close) {
+            out.close_after();
+        }
         match self {
-            Self::Reply(reply) => reply.encode(out),
-            Self::ReplyAndClose(reply) => {
-                out.close_after();
-                reply.encode(out)
-            }
-            Self::NoReply => {
-                out.send_nothing();
-                Ok(())
-            }
-            Self::Close => {
-                out.close_after();
+            Self::Reply(reply) | Self::ReplyAndClose(reply) => reply.encode(out),
+            Self::NoReply | Self::Close => {
                 out.send_nothing();
                 Ok(())
             }
@@ -59,7 +53,7 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
 }
 
 // One implementation for each format, because one for all formats would conflict with that of all `Decode` types.
-macro_rules! received {
+macro_rules! reply_value {
     ($($(#[$feature:meta])? $format:ident),+ $(,)?) => {$(
         $(#[$feature])?
         impl<'a, T: ReplyValue<'a, super::$format>> ReplyValue<'a, super::$format> for Response<T> {
@@ -68,7 +62,7 @@ macro_rules! received {
     )+};
 }
 
-received! {
+reply_value! {
     Plain,
     #[cfg(feature = "json")] Json,
     #[cfg(feature = "messagepack")] MessagePack,

@@ -25,7 +25,7 @@ macro_rules! deserialize {
     ($hint:ident: $($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
-            let visitor = GuardedVisitor::new(visitor, self.guard, Hint::$hint);
+            let visitor = GuardedVisitor { visitor, guard: self.guard, hint: Hint::$hint };
             Ok(self.inner.$method($($name,)* visitor)?)
         }
     )+};

@@ -30,6 +30,10 @@ use self::{error::ReadError, guarded::Guarded, scratch::Scratch, trace::Trace};
 /// The limit of levels: lists, maps, structs, enums and options inside one another.
 pub(super) const MAX_DEPTH: u32 = 128;
 
+/// The reason if a message is longer than its value.
+#[cfg(any(feature = "messagepack", feature = "postcard"))]
+pub(super) const TRAILING: &str = "bytes are left after the value";
+
 /// The limits of one message, and what is known about its error.
 pub(super) struct Guard<'de> {
     /// The length of the message in bytes.
@@ -41,7 +45,7 @@ pub(super) struct Guard<'de> {
     /// length of the message, because elements take a byte at least, with few exceptions.
     unclaimed: Cell<usize>,
     scratch: Scratch<'de>,
-    trace: Trace,
+    pub(super) trace: Trace,
 }
 
 impl<'de> Guard<'de> {
@@ -66,12 +70,6 @@ impl<'de> Guard<'de> {
         deserializer: D,
     ) -> Result<T, D::Error> {
         self.to_format(T::deserialize(Guarded::new(deserializer, self)))
-    }
-
-    /// Returns what is known about the error that `read` has returned.
-    #[cfg(any(feature = "messagepack", feature = "postcard"))]
-    pub(super) const fn trace(&self) -> &Trace {
-        &self.trace
     }
 
     /// Counts the elements that a list claims.

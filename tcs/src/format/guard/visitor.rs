@@ -10,9 +10,9 @@ use super::{Guard, elements::GuardedElements, guarded::Guarded};
 
 /// A visitor of the type, which the format calls with what it has read.
 pub(super) struct GuardedVisitor<'g, 'de, V> {
-    visitor: V,
-    guard: &'g Guard<'de>,
-    hint: Hint,
+    pub(super) visitor: V,
+    pub(super) guard: &'g Guard<'de>,
+    pub(super) hint: Hint,
 }
 
 /// What the type expects. serde calls the methods of deserializers *hints*.
@@ -28,22 +28,17 @@ pub(super) enum Hint {
 }
 
 impl<'g, 'de, V> GuardedVisitor<'g, 'de, V> {
+    /// Wraps a list or map. Counts its elements, unless the type says how many there are.
     #[inline]
-    pub(super) const fn new(visitor: V, guard: &'g Guard<'de>, hint: Hint) -> Self {
-        Self {
-            visitor,
-            guard,
-            hint,
+    fn elements<A, E: Error>(
+        &self,
+        access: A,
+        count: Option<usize>,
+    ) -> Result<GuardedElements<'g, 'de, A>, E> {
+        if self.hint == Hint::Dynamic {
+            self.guard.claim(count.unwrap_or_default())?;
         }
-    }
-
-    /// Counts the elements of a list or map, unless the type says how many there are.
-    #[inline]
-    fn claim<E: Error>(&self, count: Option<usize>) -> Result<(), E> {
-        match (self.hint, count) {
-            (Hint::Dynamic, Some(count)) => self.guard.claim(count),
-            _ => Ok(()),
-        }
+        Ok(GuardedElements::new(access, self.guard))
     }
 }
 
@@ -137,15 +132,15 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
-        self.claim(list.size_hint())?;
-        let list = GuardedElements::new(list, self.guard);
+        let count = list.size_hint();
+        let list = self.elements(list, count)?;
         self.guard.nested(|| self.visitor.visit_seq(list))
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.claim(map.size_hint())?;
-        let map = GuardedElements::new(map, self.guard);
+        let count = map.size_hint();
+        let map = self.elements(map, count)?;
         self.guard.nested(|| self.visitor.visit_map(map))
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{Guard, MAX_DEPTH},
+    guard::{Guard, MAX_DEPTH, TRAILING},
 };
 use crate::text::Text;
 
@@ -123,9 +123,9 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
 /// Returns the error for bytes that cannot be read beyond `place`.
 #[cold]
 fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
-    let recorded = guard.trace().take_reason();
+    let recorded = guard.trace.take_reason();
     let reason = match error {
-        None => "bytes are left after the value",
+        None => TRAILING,
         Some(Error::DeserializeUnexpectedEnd) => "it ends too early",
         Some(Error::DeserializeBadVarint) => "an integer is too large for its type",
         Some(Error::DeserializeBadBool) => "a `bool` is neither 0 nor 1",
