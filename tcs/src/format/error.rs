@@ -40,7 +40,8 @@ impl DecodeError {
 }
 
 impl EncodeError {
-    /// Creates an error with a text for the log. If the value is a request, the caller gets the text.
+    /// Creates an error with a text for the log. If the value is a request, the caller gets the
+    /// text.
     #[cold]
     pub fn new(text: impl fmt::Display) -> Self {
         let text = Text::new(text);

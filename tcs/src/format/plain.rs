@@ -29,8 +29,8 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer}
 #[doc(alias("text", "utf8"))]
 pub enum Plain {}
 
-/// Implements [`Encode`](crate::format::Encode) and [`Decode`](crate::format::Decode) in the format [`Plain`](crate::format::Plain) for types
-/// with `Display` and `FromStr`.
+/// Implements [`Encode`](crate::format::Encode) and [`Decode`](crate::format::Decode) in the format
+/// [`Plain`](crate::format::Plain) for types with `Display` and `FromStr`.
 ///
 /// # Examples
 ///

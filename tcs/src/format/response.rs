@@ -26,14 +26,14 @@ use super::{Encode, EncodeError, ReplyValue, Writer};
 pub enum Response<T> {
     /// A reply, after which the connection goes on.
     Reply(T),
-    /// A reply, after which the server closes the connection. Later requests are not executed, even if the reply
-    /// cannot be sent.
+    /// A reply, after which the server closes the connection. Later requests are not executed, even
+    /// if the reply cannot be sent.
     ReplyAndClose(T),
     /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
     /// whose peers know which requests get no reply.
     NoReply,
-    /// No reply, and the server closes the connection without another byte. It sends the replies to earlier
-    /// requests. Later requests are not executed.
+    /// No reply, and the server closes the connection without another byte. It sends the replies to
+    /// earlier requests. Later requests are not executed.
     Close,
 }
 
@@ -52,7 +52,8 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
     }
 }
 
-// One implementation for each format, because one for all formats would conflict with that of all `Decode` types.
+// One implementation for each format, because one for all formats would conflict with that of all
+// `Decode` types.
 macro_rules! reply_value {
     ($($(#[$feature:meta])? $format:ident),+ $(,)?) => {$(
         $(#[$feature])?

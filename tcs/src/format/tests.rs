@@ -1,4 +1,5 @@
 //! The formats of serde compared.
+#![cfg(all(feature = "json", feature = "messagepack", feature = "postcard"))]
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
@@ -10,7 +11,9 @@ use serde::{
 
 use super::{
     Decode, Encode, Frame, Json, MessagePack, Postcard,
-    samples::{Borrowing, Everything, Kept, Marker, More, Tagged, read, rejected, sent, unsent},
+    test_values::{
+        Borrowing, Everything, Kept, Marker, More, Tagged, read, rejected, sent, unsent,
+    },
 };
 
 /// What serde's attributes make of a type.
@@ -252,7 +255,7 @@ proptest! {
     }
 }
 
-/// Fails unless a float that is too large for an `f32` is rejected, and one that is not finite is not.
+/// Checks that a number that is too large for an `f32` is wrong, and infinity is not.
 #[test]
 fn float_that_is_too_large_is_no_infinity() {
     let too_large = "a number is too large for an `f32`";

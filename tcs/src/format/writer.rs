@@ -7,9 +7,10 @@ use crate::text::DISPLAY_FAILED;
 
 /// The end of a send buffer, where one message is written.
 ///
-/// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So writing never
-/// fails. With [`write!`], you can ignore the result, unless a `Display` that you write can fail: what it wrote
-/// before that stays in the message, so return an [`EncodeError`](crate::format::EncodeError).
+/// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So
+/// writing never fails. With [`write!`], you can ignore the result, unless a `Display` that you
+/// write can fail: what it wrote before that stays in the message, so return an
+/// [`EncodeError`](crate::format::EncodeError).
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// The maximum length of the message. It becomes 0 once the message exceeds it, so that nothing
@@ -18,8 +19,8 @@ pub struct Writer<'a> {
     /// The length of the message so far. If it exceeds `limit`, the message is not in the buffer.
     length: usize,
     kind: Kind,
-    /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives a
-    /// panic.
+    /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives
+    /// a panic.
     closes: Option<&'a mut bool>,
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
@@ -88,12 +89,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns the buffer, for `length` bytes to be appended. Returns `None` if the message is beyond the limit or
-    /// there is no memory for it.
+    /// Returns the buffer, for `length` bytes to be appended. Returns `None` if the message is
+    /// beyond the limit or there is no memory for it.
     #[inline]
     pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         self.length = self.length.saturating_add(length);
-        if self.length <= self.limit && has_capacity(self.buffer, length) {
+        // The system may refuse the memory for a large message, which must not end the process.
+        if self.length <= self.limit && self.buffer.try_reserve(length).is_ok() {
             return Some(self.buffer);
         }
         self.limit = 0;
@@ -117,9 +119,9 @@ impl<'a> Writer<'a> {
 
     /// Declares that the function has failed. The error replaces the message.
     ///
-    /// A framing with control frames sends it as such a frame, with at most 4,095 bytes of text. Other framings send
-    /// the text as the reply, which fails if it is beyond `max_frame_len`. If `Display` returns an error, a text that
-    /// says so replaces its own.
+    /// A framing with control frames sends it as such a frame, with at most 4,095 bytes of text.
+    /// Other framings send the text as the reply, which fails if it is beyond `max_frame_len`. If
+    /// `Display` returns an error, a text that says so replaces its own.
     pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
         let room = self.limit.max(CONTROL_TEXT).saturating_add(1);
@@ -192,8 +194,8 @@ const CONTROL_TEXT: usize = 4_095;
 
 /// Appends the text of an error, and drops what there is no room or memory for.
 ///
-/// One byte more than can be sent is stored, so that a text that is too long for a reply is not taken for one that
-/// fits.
+/// One byte more than can be sent is stored, so that a text that is too long for a reply is not
+/// taken for one that fits.
 struct ErrorText<'a> {
     buffer: &'a mut Vec<u8>,
     room: usize,
@@ -204,7 +206,7 @@ impl fmt::Write for ErrorText<'_> {
         let fitting = text
             .get(..text.ceil_char_boundary(self.room))
             .unwrap_or(text);
-        if has_capacity(self.buffer, fitting.len()) {
+        if self.buffer.try_reserve(fitting.len()).is_ok() {
             self.buffer.extend_from_slice(fitting.as_bytes());
             self.room = self.room.saturating_sub(text.len());
         } else {
@@ -212,18 +214,6 @@ impl fmt::Write for ErrorText<'_> {
         }
         Ok(())
     }
-}
-
-/// Returns `true` if `length` bytes can be appended.
-#[inline]
-fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
-    length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
-}
-
-/// Grows the buffer. The system may refuse the memory for a large message, which must not end the process.
-#[cold]
-fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
-    buffer.try_reserve(length).is_ok()
 }
 
 impl fmt::Debug for Writer<'_> {

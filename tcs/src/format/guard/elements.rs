@@ -31,7 +31,8 @@ impl<'g, 'de, A> GuardedElements<'g, 'de, A> {
         ReadError::Format(error)
     }
 
-    /// Limits a size hint to the number of elements that there can be, because types allocate for it.
+    /// Limits a size hint to the number of elements that there can be, because types allocate for
+    /// it.
     #[inline]
     fn limit(&self, hint: Option<usize>) -> Option<usize> {
         hint.map(|count| count.min(self.guard.length))

@@ -15,14 +15,14 @@ use self::serializer::CheckedSerializer;
 
 /// Postcard, with the feature `postcard`: the most compact format, for programs in Rust.
 ///
-/// A message is its values, one after the other, without names or types. So both ends need the same types, and
-/// to add a field is to change the protocol. The format is specified at
+/// A message is its values, one after the other, without names or types. So both ends need the same
+/// types, and to add a field is to change the protocol. The format is specified at
 /// <https://postcard.jamesmunns.com/wire-format>.
 ///
-/// Types with serde's `Serialize` can be sent, and types with `Deserialize` can be received. The exceptions are
-/// types that have to look at the message to know what follows: `#[serde(untagged)]`, `#[serde(tag = …)]`,
-/// `#[serde(flatten)]` and `serde_json::Value` cannot be received. Neither can a struct with
-/// [fields that are left out](#fields-that-are-left-out).
+/// Types with serde's `Serialize` can be sent, and types with `Deserialize` can be received. The
+/// exceptions are types that have to look at the message to know what follows:
+/// `#[serde(untagged)]`, `#[serde(tag = …)]`, `#[serde(flatten)]` and `serde_json::Value` cannot be
+/// received. Neither can a struct with [fields that are left out](#fields-that-are-left-out).
 ///
 /// | type | in bytes |
 /// |---|---|
@@ -32,13 +32,13 @@ use self::serializer::CheckedSerializer;
 /// | structs, tuples | the fields |
 /// | an enum | the number of the variant, then its fields |
 /// | `Option<T>` | 0, or 1 and the value |
-/// | `Result<T, E>` | 0 and the value, or 1 and the error: a value on both ends |
+/// | `Result<T, E>` | 0 and the value, or 1 and the error: [a value on both ends](crate::format#results) |
 /// | `()` | nothing |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// A message may contain any byte, so use a framing that sends the length, such as the default,
-/// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines and delimiters, some messages
-/// cannot be sent.
+/// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines
+/// and delimiters, some messages cannot be sent.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -59,11 +59,6 @@ use self::serializer::CheckedSerializer;
 /// }
 /// ```
 ///
-/// # Results
-///
-/// A `Result` is a value like any other. The client receives it as the reply, so a call returns
-/// `Result<Result<T, E>, tcs::Error>`. To close the connection after a reply, return a `Response<Result<T, E>>`.
-///
 /// # What is borrowed
 ///
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
@@ -71,26 +66,24 @@ use self::serializer::CheckedSerializer;
 ///
 /// # Fields that are left out
 ///
-/// Encoding a value fails if `#[serde(skip_serializing_if = …)]` leaves out a field, because the reader would take
-/// the value that follows for that field. Other attributes leave values out in a way that this library cannot
-/// detect, so do not use them:
+/// Encoding a value fails if `#[serde(skip_serializing_if = …)]` leaves out a field, because the
+/// reader would take the value that follows for that field. Other attributes leave values out in a
+/// way that this library cannot detect, so do not use them:
 ///
-/// - `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` on a field. `#[serde(skip)]`, which is
-///   both, is fine.
+/// - `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` on a field. `#[serde(skip)]`,
+///   which is both, is fine.
 /// - `#[serde(skip_serializing_if = …)]` on a field without a name.
-/// - `#[serde(skip)]` or `#[serde(skip_deserializing)]` on a variant that is not the last one: the sender counts
-///   it, and the receiver does not.
+/// - `#[serde(skip)]` or `#[serde(skip_deserializing)]` on a variant that is not the last one: the
+///   sender counts it, and the receiver does not.
 ///
 /// # Errors
 ///
-/// A server rejects a request as a *bad request*, with the number of the byte, if:
+/// In addition to [the errors of all formats](crate::format#errors):
 ///
-/// - it is not a value of the type, or bytes follow the value
-/// - it nests deeper than 128 levels of lists, maps, structs, enums and options
-/// - its lists and maps claim more elements than the message has bytes. So a list of values that take no bytes, such as
-///   `Vec<()>`, cannot be long
-///
-/// To encode a list or a map that does not know its length in advance is an error.
+/// - A message may nest 128 [levels](crate::format#nesting).
+/// - The lists and maps of a message may claim at most as many elements as it has bytes. So a list
+///   of values that take no bytes, such as `Vec<()>`, cannot be long.
+/// - Encoding a list or a map that does not know its length in advance is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 pub enum Postcard {}
@@ -142,8 +135,9 @@ fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeE
 
 /// The bytes of a message that are not read yet.
 ///
-/// The crate's own type withholds the length of a list that claims more than the bytes that are left. The
-/// guard needs the length, because a list of values that take no bytes never ends too early.
+/// The crate's own type withholds the length of a list that claims more than the bytes that are
+/// left. The guard needs the length, because a list of values that take no bytes never ends too
+/// early.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Flavor<'a> for Input<'a> {
@@ -185,7 +179,7 @@ mod tests {
     use super::Postcard;
     use crate::format::{
         Encode, Outcome, Writer,
-        samples::{
+        test_values::{
             Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
             lies_in, read, rejected, sent, unsent,
         },

@@ -9,13 +9,13 @@ use serde::{
     ser::{self, Error as _},
 };
 
-/// The serializer of `postcard`, for values that can be read again and with errors that have a text.
+/// The serializer of `postcard`, with an error for each field that is left out.
 ///
-/// `postcard` itself drops the text of an error. It also writes a struct without the fields that
-/// `#[serde(skip_serializing_if = …)]` leaves out, and nobody can read that. serde reports such a
-/// field only to the serializer of its struct, so every value that contains others is serialized
-/// here. `postcard` writes what takes bytes: single values, and the beginnings of lists, maps,
-/// options and enums.
+/// `postcard` itself writes a struct without the fields that `#[serde(skip_serializing_if = …)]`
+/// leaves out, and nobody can read that. It also drops the text of an error. serde reports a field
+/// only to the serializer of its struct, so this wraps the serializer of every value with parts.
+/// `postcard` writes what takes bytes: single values, and the beginnings of lists, maps, options
+/// and enums.
 pub(super) struct CheckedSerializer<F: Flavor>(pub(super) Serializer<F>);
 
 /// Converts an error of `postcard` to one of serde's own, which keep their texts.
