@@ -3,7 +3,7 @@
 use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 
 use super::{Encode, EncodeError};
-use crate::text::DISPLAY_FAILED;
+use crate::{framing::MAX_CONTROL_TEXT, text::DISPLAY_FAILED};
 
 /// The end of a send buffer, where one message is written.
 ///
@@ -124,7 +124,7 @@ impl<'a> Writer<'a> {
     /// `Display` returns an error, a text that says so replaces its own.
     pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
-        let room = self.limit.max(CONTROL_TEXT).saturating_add(1);
+        let room = self.limit.max(MAX_CONTROL_TEXT).saturating_add(1);
         let mut text = ErrorText {
             buffer: self.buffer,
             room,
@@ -188,9 +188,6 @@ impl<'a> Writer<'a> {
         }
     }
 }
-
-/// The most bytes of an error that a control frame has room for.
-const CONTROL_TEXT: usize = 4_095;
 
 /// Appends the text of an error, and drops what there is no room or memory for.
 ///

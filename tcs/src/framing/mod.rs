@@ -44,6 +44,7 @@ pub use unframed::{Raw, UntilEof};
 
 pub(crate) use connection_framing::ConnectionFraming;
 pub(crate) use error::too_large;
+pub(crate) use length_prefixed::MAX_CONTROL_TEXT;
 
 use crate::Rejection;
 

@@ -6,23 +6,13 @@ use super::{Guard, ReadError, guarded::Guarded};
 
 /// The access of the format to the elements of a list or the entries of a map.
 pub(super) struct GuardedElements<'g, 'de, A> {
-    access: A,
-    guard: &'g Guard<'de>,
+    pub(super) access: A,
+    pub(super) guard: &'g Guard<'de>,
     /// The index of the next element or entry, for the path of an error.
-    index: usize,
+    pub(super) index: usize,
 }
 
-impl<'g, 'de, A> GuardedElements<'g, 'de, A> {
-    #[inline]
-    pub(super) const fn new(access: A, guard: &'g Guard<'de>) -> Self {
-        let index = 0;
-        Self {
-            access,
-            guard,
-            index,
-        }
-    }
-
+impl<A> GuardedElements<'_, '_, A> {
     /// Records that the error is in the next element.
     #[cold]
     fn in_element<E>(&self, error: E) -> ReadError<E> {
@@ -31,8 +21,7 @@ impl<'g, 'de, A> GuardedElements<'g, 'de, A> {
         ReadError::Format(error)
     }
 
-    /// Limits a size hint to the number of elements that there can be, because types allocate for
-    /// it.
+    /// Limits a size hint to the length of the message, because types allocate for it.
     #[inline]
     fn limit(&self, hint: Option<usize>) -> Option<usize> {
         hint.map(|count| count.min(self.guard.length))

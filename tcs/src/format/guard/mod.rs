@@ -104,6 +104,7 @@ impl<'de> Guard<'de> {
         result.map_err(|error| self.trace.format_error(error))
     }
 
+    /// Returns the error for a message beyond a limit.
     #[cold]
     fn reject<E: Error>(&self, reason: fmt::Arguments<'_>) -> E {
         self.trace.format_error(ReadError::custom(reason))

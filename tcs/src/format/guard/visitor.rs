@@ -38,10 +38,15 @@ impl<'g, 'de, V> GuardedVisitor<'g, 'de, V> {
         if self.hint == Hint::Dynamic {
             self.guard.claim(count.unwrap_or_default())?;
         }
-        Ok(GuardedElements::new(access, self.guard))
+        Ok(GuardedElements {
+            access,
+            guard: self.guard,
+            index: 0,
+        })
     }
 }
 
+/// Methods that visit a value without parts.
 macro_rules! visit {
     ($($method:ident($($name:ident: $type:ty)?)),+ $(,)?) => {$(
         #[inline]
