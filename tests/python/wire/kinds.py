@@ -37,6 +37,22 @@ TYPES = {
         },
     ),
     "result": ("enum", {"Ok": "u32", "Err": "text"}),
+    "request": (
+        "enum",
+        {
+            "log_in": ("struct", {"name": "text"}),
+            "withdraw": ("struct", {"cents": "u64", "note": ("option", "text")}),
+            "balance": ("struct", {}),
+        },
+    ),
+    "reply": (
+        "enum",
+        {
+            "log_in": "unit",
+            "withdraw": ("enum", {"Ok": "u64", "Err": "text"}),
+            "balance": "u64",
+        },
+    ),
 }
 NEST = {"End": None}
 TYPES["nest"] = ("enum", NEST)

@@ -70,6 +70,22 @@ impl From<Nest> for Levels {
     }
 }
 
+/// The module of *Operations* in `WIRE.md`. The other formats write the same enums.
+#[tcs::server_protocol(format = Json)]
+mod bank {
+    pub fn log_in(name: String) {
+        drop(name);
+    }
+
+    pub fn withdraw(cents: u64, note: Option<String>) -> Result<u64, String> {
+        note.map_or(Ok(cents), Err)
+    }
+
+    pub fn balance() -> u64 {
+        0
+    }
+}
+
 /// A line: a value, as JSON writes it, and its bytes.
 struct Vector {
     number: usize,
@@ -176,6 +192,8 @@ macro_rules! serde_types {
             "kind" is Kind,
             "result" is Result<u32, String>,
             "nest" is Levels,
+            "request" is bank::Request,
+            "reply" is bank::Reply,
         }
     };
 }
