@@ -67,9 +67,10 @@ pub trait CodecItem {}
 /// # drop(tcs::ConcurrentServer::new(Echo));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_structs, reason = "it is what it carries")]
+#[expect(clippy::exhaustive_structs, reason = "it is a wrapper and stays one")]
 pub struct External<T>(pub T);
 
+/// Implements `CodecItem` for types without parameters.
 macro_rules! items {
     ($($type:ty),+ $(,)?) => {$(impl CodecItem for $type {})+};
 }

@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use crate::{rejection::Escaped, text::Text};
 
-/// The reason why bytes are not the message that was expected.
+/// An error that is returned if bytes are not a message of the expected type.
 ///
 /// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct DecodeError {
     text: Text,
 }
 
-/// The reason why a value cannot be sent in a format.
+/// An error that is returned if a value cannot be sent in a format.
 ///
 /// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

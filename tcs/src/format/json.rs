@@ -69,7 +69,7 @@ use super::{
 /// `serde_json` reads some floats with an error in the last bit. If that matters, enable its
 /// feature `float_roundtrip` in your own `Cargo.toml`. It makes reading slower (by 6 % for a
 /// message without any float). A number that is too large for an `f32` is an error, except in types
-/// with [some attributes](crate::format#attributes-of-serde).
+/// with [some attributes of serde](crate::format#attributes-of-serde).
 ///
 /// # What is borrowed
 ///
@@ -80,8 +80,8 @@ use super::{
 ///
 /// # Errors
 ///
-/// In addition to [the errors of all formats](crate::format#errors), and to the limits of
-/// [`#[serde(untagged)]` and the like](crate::format#attributes-of-serde):
+/// See [the errors of all formats](crate::format#errors) and the limits of
+/// [some attributes of serde](crate::format#attributes-of-serde). For JSON:
 ///
 /// - A message may nest 127 levels of lists and objects, and 256 levels with options. Levels in a
 ///   field that the type does not have are not counted.

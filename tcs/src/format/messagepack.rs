@@ -68,8 +68,8 @@ use super::{
 ///
 /// # Errors
 ///
-/// In addition to [the errors of all formats](crate::format#errors), and to the limits of
-/// [`#[serde(untagged)]` and the like](crate::format#attributes-of-serde):
+/// See [the errors of all formats](crate::format#errors) and the limits of
+/// [some attributes of serde](crate::format#attributes-of-serde). For `MessagePack`:
 ///
 /// - A message may nest 128 [levels](crate::format#nesting).
 /// - The lists and maps of a message may claim at most as many elements as it has bytes.
@@ -115,6 +115,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
     }
 }
 
+/// Returns the error for a message that cannot be read.
 #[cold]
 fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
     let path = guard.trace.path();

@@ -173,9 +173,10 @@ pub trait Decode<'a, Format>: Sized {
     const IS_VALUE: bool = false;
 }
 
-/// What the caller of a protocol function receives: `T` for a [`Response<T>`](crate::Response) and,
-/// in [`Plain`], for a `Result<T, E>`, whose error is a rejection. Every other reply is received
-/// unchanged.
+/// A reply, with the type of the value that the caller of a protocol function receives.
+///
+/// This is `T` for a [`Response<T>`](crate::Response) and, in [`Plain`], for a `Result<T, E>`,
+/// whose error is a rejection. Every other reply is received unchanged.
 pub trait ReplyValue<'a, Format> {
     /// The type that is decoded.
     type Value: Decode<'a, Format>;
@@ -185,9 +186,9 @@ impl<'a, Format, T: Decode<'a, Format>> ReplyValue<'a, Format> for T {
     type Value = T;
 }
 
-/// The type of an optional message in a protocol that has none: the option is always `None`.
+/// The type of an optional message in a protocol that has none. The option is always `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
+#[expect(clippy::exhaustive_enums, reason = "it has no values")]
 pub enum NoMessage {}
 
 impl<Format> Encode<Format> for NoMessage {

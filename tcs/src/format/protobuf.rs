@@ -60,7 +60,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
 ///
 /// # Errors
 ///
-/// In addition to [the errors of all formats](crate::format#errors):
+/// See [the errors of all formats](crate::format#errors). For Protocol Buffers:
 ///
 /// - A message may nest 100 levels. If any crate in your program enables the feature
 ///   `no-recursion-limit` of `prost`, there is no limit, and a request can overflow the stack.

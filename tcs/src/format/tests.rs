@@ -255,6 +255,12 @@ proptest! {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Half {
+    Is(f32),
+}
+
 /// Checks that a number that is too large for an `f32` is wrong, and infinity is not.
 #[test]
 fn float_that_is_too_large_is_no_infinity() {
@@ -281,6 +287,10 @@ fn float_that_is_too_large_is_no_infinity() {
     );
     assert!(read::<MessagePack, f32>(&float(f64::NAN)).is_ok_and(f32::is_nan));
     assert_eq!(read::<MessagePack, f64>(&float(1e39)), Ok(1e39));
+
+    // serde reads this one, as the docs of the module say.
+    let Half::Is(float) = read::<Json, _>(b"1e39").expect("a number");
+    assert_eq!(float, f32::INFINITY);
 
     // Postcard has the width of the type.
     let infinite = sent::<Postcard, _>(f32::INFINITY);

@@ -1,4 +1,4 @@
-//! What a message is encoded to.
+//! The writer that a message is encoded to.
 
 use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 
@@ -64,7 +64,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Adds what [`close_after`](Self::close_after) sets.
+    /// Adds the flag that [`close_after`](Self::close_after) sets.
     #[inline]
     pub(crate) fn set_closes(&mut self, closes: &'a mut bool) {
         self.closes = Some(closes);
@@ -89,8 +89,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns the buffer, for `length` bytes to be appended. Returns `None` if the message is
-    /// beyond the limit or there is no memory for it.
+    /// Counts `length` bytes and returns the buffer, to which the caller appends them. Returns
+    /// `None` if the message is beyond the limit or there is no memory for it.
     #[inline]
     pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         self.length = self.length.saturating_add(length);
@@ -119,9 +119,9 @@ impl<'a> Writer<'a> {
 
     /// Declares that the function has failed. The error replaces the message.
     ///
-    /// A framing with control frames sends it as such a frame, with at most 4,095 bytes of text.
-    /// Other framings send the text as the reply, which fails if it is beyond `max_frame_len`. If
-    /// `Display` returns an error, a text that says so replaces its own.
+    /// A framing with control frames sends the error as such a frame, with at most 4,095 bytes of
+    /// text. Other framings send the text as the reply, which fails if it is beyond
+    /// `max_frame_len`. If `Display` fails, the text says so.
     pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
         let room = self.limit.max(MAX_CONTROL_TEXT).saturating_add(1);
@@ -171,6 +171,7 @@ impl<'a> Writer<'a> {
             && self.length <= self.limit
     }
 
+    /// Returns the outcome.
     #[cold]
     pub(crate) fn into_outcome(self) -> Outcome {
         match self.kind {

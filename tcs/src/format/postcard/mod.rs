@@ -78,7 +78,7 @@ use self::serializer::CheckedSerializer;
 ///
 /// # Errors
 ///
-/// In addition to [the errors of all formats](crate::format#errors):
+/// See [the errors of all formats](crate::format#errors). For Postcard:
 ///
 /// - A message may nest 128 [levels](crate::format#nesting).
 /// - The lists and maps of a message may claim at most as many elements as it has bytes. So a list
