@@ -290,7 +290,7 @@ fn float_that_is_too_large_is_no_infinity() {
 
     // serde reads this one, as the docs of the module say.
     let Half::Is(float) = read::<Json, _>(b"1e39").expect("a number");
-    assert_eq!(float, f32::INFINITY);
+    assert!(float.is_infinite());
 
     // Postcard has the width of the type.
     let infinite = sent::<Postcard, _>(f32::INFINITY);
