@@ -131,7 +131,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
-    /// Returns the message to send for a rejection, if the framing has no rejection frame.
+    /// Returns the message to send for a rejection, if the framing has no control frame.
     ///
     /// Default: `None`.
     ///
@@ -322,7 +322,7 @@ pub trait ClientProtocol: Sized + Send {
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no protocol",
+    message = "`{Self}` is not a protocol",
     label = "neither a `ServerProtocol` nor a `Contract`",
     note = "`#[server_protocol]` on a function `fn greet` makes a type `Greet`: name that"
 )]

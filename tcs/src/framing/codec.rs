@@ -18,7 +18,7 @@ use super::{Detection, FrameError, Framing, ParsedFrame, ReadState, Unparsed};
 ///   decoder's error is logged. If the encoder fails, so does the request, as for any reply that
 ///   cannot be sent.
 /// - The framing has no form for rejections: the connection closes, also after an `Err` of the
-///   function, unless the protocol encodes rejections itself (`reject_with = …`).
+///   function, unless the protocol has a function for rejections (`reject_with = …`).
 /// - When the peer has closed its half, the codec decides about the remaining bytes:
 ///   [`decode_eof`](Decoder::decode_eof) may make a last message of them.
 /// - `max_frame_len` bounds the bytes that the decoder takes for one item, and the bytes that it

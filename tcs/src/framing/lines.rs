@@ -11,8 +11,8 @@ use super::{
 /// A carriage return before the line feed is dropped when reading. `\n` is written. A message that
 /// contains a line feed, or ends with a carriage return, cannot be sent. There are no control
 /// frames: the text of a function's error is sent as the reply, and after any other rejection the
-/// connection closes, unless the protocol encodes rejections itself (`reject_with = …`). A last line
-/// without its line feed is rejected and never executed, because it may be half of one. A peer that
+/// connection closes, unless the protocol has a function for rejections (`reject_with = …`). A last line
+/// without its line feed is rejected and never executed, because it may be incomplete. A peer that
 /// begins with a length is answered with a control frame, and nothing is executed.
 ///
 /// If each line must end with `\r\n`, use [`CrlfLines`].
