@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     super::shared::Shared,
+    clocks::Clock,
     io::{Gone, Io},
     respond::{Flow, Responder},
 };
@@ -95,7 +96,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if self.frames.has_ended() {
-            self.io.half_close_seen();
+            self.io.start_half_close();
         }
         loop {
             let mut scratch = Vec::new();
@@ -109,13 +110,13 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                     },
                     Step::Next(next) => return Ok(next),
                 });
-                let mut wait_began = None;
+                let mut clock = Clock::default();
                 poll_fn(|cx| match function.as_mut().poll(cx) {
                     Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
                     Poll::Pending => {
                         let (ahead, write) = (&mut *self.ahead, &mut *self.write);
-                        let wait = &mut wait_began;
-                        let waited = self.io.poll_while_function_waits(wait, ahead, write, cx);
+                        let io = &mut self.io;
+                        let waited = io.poll_while_function_waits(&mut clock, ahead, write, cx);
                         waited.map_ok(Err)
                     }
                 })

@@ -38,6 +38,7 @@ use crate::{
 };
 
 mod budget;
+mod clocks;
 mod dispatch;
 mod io;
 mod respond;
@@ -118,7 +119,7 @@ where
             match ran {
                 Ok(ended) => break ended,
                 // The function that waited panicked as it was dropped.
-                Err(payload) if self.io.is_over() => return log_panic(payload),
+                Err(payload) if self.io.ends_with_function() => return log_panic(payload),
                 Err(payload) => flow = self.recover_from_panic(payload),
             }
         };
@@ -226,7 +227,7 @@ mod tests {
     };
 
     use tokio::{
-        io::{ReadBuf, join, sink},
+        io::{AsyncReadExt as _, ReadBuf, duplex, join, sink},
         sync::Semaphore,
         time::timeout,
     };
@@ -307,39 +308,53 @@ mod tests {
         assert_eq!(permits.available_permits(), 1);
     }
 
-    /// An input without bytes. The server begins to drain whenever it is read.
-    struct Drains(Arc<Registry>);
+    /// An input without bytes. The server stops whenever it is read.
+    struct Stops {
+        registry: Arc<Registry>,
+        stop: fn(&Registry),
+    }
 
-    impl AsyncRead for Drains {
+    impl AsyncRead for Stops {
         fn poll_read(
             self: Pin<&mut Self>,
             _cx: &mut TaskContext<'_>,
             _buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            let mut drain = pin!(self.0.drain(pending::<()>()));
-            let mut cx = TaskContext::from_waker(Waker::noop());
-            assert!(drain.as_mut().poll(&mut cx).is_pending());
+            (self.stop)(&self.registry);
             Poll::Pending
         }
     }
 
+    fn begin_drain(registry: &Registry) {
+        let drain = pin!(registry.drain(pending::<()>()));
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        assert!(drain.poll(&mut cx).is_pending());
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn drain_that_begins_before_the_waker_is_set_is_not_missed() {
-        let settings = Settings::new::<Concurrent>();
-        let registry = Registry::new(settings.limits);
-        let registration = registry.register();
-        let new = Box::new(NewConnection {
-            stream: join(Drains(Arc::clone(&registry)), sink()),
-            close: CloseKind::Drop,
-            info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
-            registration,
-            permit: None,
-        });
-        let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
-        let mut connection = Connection::open(shared, new);
-        // Nothing sweeps, so only the connection itself can notice.
-        let served = timeout(Duration::from_mins(1), connection.serve());
-        served.await.expect("it ends");
+    async fn idle_peer_is_told_if_the_server_stops_before_the_waker_is_set() {
+        for stop in [begin_drain, Registry::abort] {
+            let settings = Settings::new::<Concurrent>();
+            let registry = Registry::new(settings.limits);
+            let registration = registry.register();
+            let (out, mut peer) = duplex(1 << 10);
+            let new = Box::new(NewConnection {
+                stream: join(Stops { registry, stop }, out),
+                close: CloseKind::Drop,
+                info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
+                registration,
+                permit: None,
+            });
+            let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
+            let mut connection = Connection::open(shared, new);
+            // Nothing sweeps, so only the connection itself can notice.
+            let served = timeout(Duration::from_mins(1), connection.serve());
+            served.await.expect("it ends");
+            drop(connection);
+            let mut told = Vec::new();
+            peer.read_to_end(&mut told).await.expect("a pipe in memory");
+            assert!(told.ends_with(b"the server is stopping"), "{told:?}");
+        }
     }
 
     /// Keeps this many bytes while it waits.

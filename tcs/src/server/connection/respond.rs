@@ -23,7 +23,8 @@ use super::{
         report::{Tally, Unsent},
         shared::Shared,
     },
-    io::{Interrupt, Io, WaitEnd, frame_limit},
+    clocks::frame_limit,
+    io::{Interrupt, Io, WaitEnd},
 };
 use crate::{
     Rejection, RejectionKind,
@@ -430,7 +431,7 @@ fn why_wait_ended(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection
             Rejection::busy("the server has no memory for a frame of this size")
         }
         WaitEnd::TimedOut if read.has_started() => {
-            let limit = frame_limit(limits, read);
+            let limit = frame_limit(limits, read.arrived_of_frame());
             idle(format!(
                 "the frame was not complete after {limit} (`frame_timeout`)"
             ))
