@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub(crate) use read::{Frames, ReadAhead, ReadBuffer};
-pub(crate) use write::{Unusual, UnusualKind, WriteBuffer};
+pub(crate) use write::{NotOrdinary, NotOrdinaryKind, WriteBuffer};
 
 use pool::{Pool, is_usual};
 

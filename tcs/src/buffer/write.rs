@@ -40,19 +40,19 @@ pub(crate) struct WriteBuffer {
     closes: bool,
 }
 
-/// The outcome of a message that is not an ordinary one.
+/// Anything but an ordinary message, which would be in the buffer and leave the connection open.
 #[derive(Debug)]
-pub(crate) struct Unusual {
-    pub(crate) kind: UnusualKind,
+pub(crate) struct NotOrdinary {
+    pub(crate) kind: NotOrdinaryKind,
     /// Whether the connection closes.
     pub(crate) closes: bool,
 }
 
-/// What an unusual message became.
+/// What there is in place of an ordinary message.
 #[derive(Debug)]
-pub(crate) enum UnusualKind {
-    /// A message, which is in the buffer.
-    Message,
+pub(crate) enum NotOrdinaryKind {
+    /// A message, which is in the buffer. The connection closes after it.
+    Last,
     /// No message.
     Nothing,
     /// The error of a function, with this text.
@@ -120,7 +120,7 @@ impl WriteBuffer {
         framing: &mut F,
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Unusual> {
+    ) -> Result<(), NotOrdinary> {
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
         writer.set_closes(&mut self.closes);
@@ -130,12 +130,12 @@ impl WriteBuffer {
         let encoded = encode(&mut writer);
         let kind = if encoded.is_err() || !writer.is_message() {
             let outcome = encoded.map(|()| writer.into_outcome());
-            self.unusual(framing, outcome, limit)
+            self.finish_other(framing, outcome, limit)
         } else {
             let Err(error) = self.finish(framing) else {
                 return Ok(());
             };
-            UnusualKind::Unsendable(error)
+            NotOrdinaryKind::Unsendable(error)
         };
         Err(self.remove_partial(kind))
     }
@@ -148,34 +148,34 @@ impl WriteBuffer {
         Ok(())
     }
 
-    /// Handles every outcome except an ordinary message.
+    /// Finishes every outcome except an ordinary message.
     #[cold]
-    fn unusual<F: Framing>(
+    fn finish_other<F: Framing>(
         &mut self,
         framing: &mut F,
         outcome: Result<Outcome, EncodeError>,
         limit: usize,
-    ) -> UnusualKind {
+    ) -> NotOrdinaryKind {
         match outcome {
             Ok(Outcome::Message) => match self.finish(framing) {
-                Ok(()) => UnusualKind::Message,
-                Err(error) => UnusualKind::Unsendable(error),
+                Ok(()) => NotOrdinaryKind::Last,
+                Err(error) => NotOrdinaryKind::Unsendable(error),
             },
-            Ok(Outcome::Nothing) => UnusualKind::Nothing,
-            Ok(Outcome::Error(text)) => UnusualKind::Error(text),
+            Ok(Outcome::Nothing) => NotOrdinaryKind::Nothing,
+            Ok(Outcome::Error(text)) => NotOrdinaryKind::Error(text),
             Ok(Outcome::TooLarge(length)) => {
-                UnusualKind::Unsendable(FrameError::unsendable(too_large(length, limit)))
+                NotOrdinaryKind::Unsendable(FrameError::unsendable(too_large(length, limit)))
             }
-            Err(error) => UnusualKind::Unencodable(error),
+            Err(error) => NotOrdinaryKind::Unencodable(error),
         }
     }
 
     /// Removes what is not a complete frame.
     #[cold]
-    fn remove_partial(&mut self, kind: UnusualKind) -> Unusual {
+    fn remove_partial(&mut self, kind: NotOrdinaryKind) -> NotOrdinary {
         self.buffer.truncate(self.whole);
         let closes = std::mem::take(&mut self.closes);
-        Unusual { kind, closes }
+        NotOrdinary { kind, closes }
     }
 
     /// Appends complete frames, such as a rejection. Returns `false` if `write` does: then there are none.

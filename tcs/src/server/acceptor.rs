@@ -66,9 +66,8 @@ impl Acceptor {
     ///
     /// Cancel safe: open connections continue.
     pub(super) async fn accept_all(&self) -> io::Result<()> {
-        let permits = Arc::new(Semaphore::new(
-            self.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let permits = self.max_connections.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(permits));
         let mut was_full = false;
         loop {
             // With a limit of one, the server is full whenever it serves.

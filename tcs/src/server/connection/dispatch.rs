@@ -113,12 +113,10 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                 let mut clock = Clock::default();
                 poll_fn(|cx| match function.as_mut().poll(cx) {
                     Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
-                    Poll::Pending => {
-                        let (ahead, write) = (&mut *self.ahead, &mut *self.write);
-                        let io = &mut self.io;
-                        let waited = io.poll_while_function_waits(&mut clock, ahead, write, cx);
-                        waited.map_ok(Err)
-                    }
+                    Poll::Pending => self
+                        .io
+                        .poll_while_function_waits(&mut clock, self.ahead, self.write, cx)
+                        .map_ok(Err),
                 })
                 .await?
             };
@@ -265,8 +263,8 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         };
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(unusual) = self.write.message(&mut self.framing.inner, limit, encode) {
-            return self.responder().unusual(unusual);
+        if let Err(other) = self.write.message(&mut self.framing.inner, limit, encode) {
+            return self.responder().other_response(other);
         }
         self.io.count_reply();
         if P::Framing::EXCHANGES.are_many() && !self.shared.is_once {

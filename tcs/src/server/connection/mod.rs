@@ -118,8 +118,9 @@ where
             };
             match ran {
                 Ok(ended) => break ended,
-                // The function that waited panicked as it was dropped.
-                Err(payload) if self.io.ends_with_function() => return log_panic(payload),
+                Err(payload) if self.io.ends_with_function() => {
+                    return log_panic("the drop of a function", payload);
+                }
                 Err(payload) => flow = self.recover_from_panic(payload),
             }
         };
@@ -174,15 +175,12 @@ where
                     Next::Close => return Ok(Activity::Busy),
                     Next::Flush | Next::Yield => {}
                 }
-                let Batch {
-                    io, write, ahead, ..
-                } = &mut batch;
-                poll_fn(|cx| io.poll_flush_in_time(write, cx)).await?;
+                poll_fn(|cx| batch.io.poll_flush_in_time(batch.write, cx)).await?;
                 if next == Next::Yield {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     yield_now().await;
-                    poll_fn(|cx| Poll::Ready(io.resume(ahead, cx))).await?;
+                    poll_fn(|cx| Poll::Ready(batch.io.resume(batch.ahead, cx))).await?;
                 }
             }
         }
@@ -201,15 +199,15 @@ where
         }
     }
 
-    /// Responds to the request whose function panicked.
+    /// Responds to the request whose processing panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
-        log_panic(payload);
         self.has_unprocessed = true;
         let write = &mut self.buffers.checkout().write;
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
-        catch_unwind(AssertUnwindSafe(|| responder.panicked())).unwrap_or_else(|payload| {
-            // The framing panics. What is whole in the buffer is sent.
-            log_panic(payload);
+        let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
+        flow.unwrap_or_else(|payload| {
+            // What is whole in the buffer is sent.
+            log_panic("the framing", payload);
             Flow::Break(())
         })
     }
