@@ -145,10 +145,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also
     /// borrow text that its format had to rewrite into `scratch`.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a sixth more"
-    )]
+    #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn step<'f>(
         &mut self,
         session: &'f mut P::Session,
@@ -176,10 +173,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
 
     /// Takes the next request off the read buffer. Handles other frames on the way.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a sixth more"
-    )]
+    #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn next_request(&mut self) -> Result<&'a [u8], Next> {
         loop {
             // A typed framing can find messages without bytes. Others are asked only about bytes, or
@@ -252,10 +246,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request, which costs
     /// 7 instructions.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a fifth more"
-    )]
+    #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
     fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
         let reply = match result {
             Ok(reply) => reply,
