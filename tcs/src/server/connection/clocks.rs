@@ -47,6 +47,11 @@ impl Clock {
         self.0 = None;
     }
 
+    #[inline]
+    pub(super) const fn is_running(self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the end of `limit`, or [`Deadline::NEVER`] if the clock does not run.
     #[inline]
     pub(super) fn deadline(self, limit: Limit) -> Deadline {
@@ -68,7 +73,7 @@ pub(super) struct StallClock {
 impl StallClock {
     /// Starts the clock, unless it runs. `sent` bytes of the write buffer have been sent.
     pub(super) fn start(&mut self, now: Time, sent: usize) {
-        if self.clock.0.is_none() {
+        if !self.clock.is_running() {
             self.sent = sent;
         }
         self.clock.start(now);

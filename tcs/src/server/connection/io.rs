@@ -314,15 +314,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         } else {
             limits.idle
         };
-        let deadline = self.clocks.read.deadline(limit);
-        let drained = self.clocks.drain.deadline(DRAINED_FRAME);
-        let stop = self.poll_stop(deadline.min(drained), cx);
-        if stop.is_pending() && drained == Deadline::NEVER && self.registration.is_draining() {
+        let timed_out = self.clocks.read.deadline(limit);
+        let mut deadline = timed_out;
+        let is_draining = self.clocks.drain.is_running();
+        if is_draining {
+            deadline = deadline.min(self.clocks.drain.deadline(DRAINED_FRAME));
+        }
+        let stop = self.poll_stop(deadline, cx);
+        if stop.is_pending() && !is_draining && self.registration.is_draining() {
             // The drain began between the check in `poll_read` and the setting of the waker.
             cx.waker().wake_by_ref();
         }
         stop.map(|stop| match stop {
-            Stop::Expired if drained < deadline => Ok(ControlFlow::Break(WaitEnd::Draining)),
+            Stop::Expired if deadline < timed_out => Ok(ControlFlow::Break(WaitEnd::Draining)),
             Stop::Expired => Ok(ControlFlow::Break(WaitEnd::TimedOut)),
             // An idle peer is told, also if the server ended after that check.
             Stop::Aborted if !read.has_started() => Ok(ControlFlow::Break(WaitEnd::Draining)),
