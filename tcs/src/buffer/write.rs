@@ -223,6 +223,8 @@ impl WriteBuffer {
     }
 
     /// Replaces an empty buffer that has grown too large for the pool.
+    ///
+    /// The function that the connection waits for may take long, and its reply needs a buffer.
     pub(crate) fn shrink(&mut self) {
         if self.whole == 0 && !is_usual(self.buffer.capacity()) {
             self.buffer = pool::take();

@@ -36,10 +36,10 @@ pub(super) struct Clocks {
 pub(super) struct Clock(Option<Time>);
 
 impl Clock {
-    /// Starts the clock, unless it runs.
+    /// Starts the clock, unless it runs. Returns when it started.
     #[inline]
-    pub(super) fn start(&mut self, now: Time) {
-        self.0.get_or_insert(now);
+    pub(super) fn start(&mut self, now: Time) -> Time {
+        *self.0.get_or_insert(now)
     }
 
     #[inline]

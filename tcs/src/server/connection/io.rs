@@ -307,14 +307,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Waits for bytes that have not arrived.
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
-        self.clocks.read.start(self.registration.now());
+        let began = self.clocks.read.start(self.registration.now());
         let limits = self.registration.limits();
         let limit = if read.has_started() {
             frame_limit(limits, read.arrived_of_frame())
         } else {
             limits.idle
         };
-        let timed_out = self.clocks.read.deadline(limit);
+        let timed_out = Deadline::after(began, limit);
         let mut deadline = timed_out;
         let is_draining = self.clocks.drain.is_running();
         if is_draining {
