@@ -76,7 +76,7 @@ struct Part {
 impl Replies {
     pub(super) fn new() -> Self {
         Self {
-            buffer: ReadBuffer::new(),
+            buffer: ReadBuffer::default(),
             ahead: ReadAhead::default(),
             sent_before: 0,
             later: VecDeque::new(),

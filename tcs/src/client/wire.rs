@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    buffer::{Unusual, UnusualKind, WriteBuffer},
+    buffer::{NotOrdinary, NotOrdinaryKind, WriteBuffer},
     format::{EncodeError, Writer},
     framing::{ConnectionFraming, Framing},
     runtime::wake_after_others,
@@ -345,7 +345,7 @@ impl RequestQueue {
         self.buffer.prepare();
         match self.buffer.message(framing, max_frame_len, encode) {
             Ok(()) => {}
-            Err(Unusual { kind, .. }) => not_encoded(kind)?,
+            Err(NotOrdinary { kind, .. }) => not_encoded(kind)?,
         }
         if !F::EXCHANGES.are_many() && self.end() == position {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
@@ -394,13 +394,13 @@ impl RequestQueue {
 
 /// Returns an error if a request is not in the buffer.
 #[cold]
-fn not_encoded(kind: UnusualKind) -> Result<()> {
+fn not_encoded(kind: NotOrdinaryKind) -> Result<()> {
     Err(match kind {
-        UnusualKind::Message => return Ok(()),
-        UnusualKind::Nothing => Error::encode(EncodeError::new("there is none")),
-        UnusualKind::Error(text) => Error::encode(EncodeError::new(text)),
-        UnusualKind::Unencodable(error) => Error::encode(error),
-        UnusualKind::Unsendable(error) => Error::unsendable(error),
+        NotOrdinaryKind::Last => return Ok(()),
+        NotOrdinaryKind::Nothing => Error::encode(EncodeError::new("there is none")),
+        NotOrdinaryKind::Error(text) => Error::encode(EncodeError::new(text)),
+        NotOrdinaryKind::Unencodable(error) => Error::encode(error),
+        NotOrdinaryKind::Unsendable(error) => Error::unsendable(error),
     })
 }
 

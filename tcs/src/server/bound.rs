@@ -106,11 +106,7 @@ impl BoundServer {
             blocking: settings.blocking(),
             max_connections,
         };
-        tracing::info!(
-            addr = %self.local_addr,
-            max_connections,
-            "listening"
-        );
+        tracing::info!(addr = %self.local_addr, max_connections, "listening");
         if let Some(on_listening) = settings.on_listening {
             on_listening(self.local_addr);
         }

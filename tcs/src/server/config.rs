@@ -184,9 +184,8 @@ impl Settings {
 
     /// Returns the semaphore that limits `blocking` functions.
     pub(super) fn blocking(&self) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(
-            self.max_blocking.min(Semaphore::MAX_PERMITS),
-        ))
+        let permits = self.max_blocking.min(Semaphore::MAX_PERMITS);
+        Arc::new(Semaphore::new(permits))
     }
 
     /// Rejects invalid values, for a framing whose shortest message has `min_frame_len` bytes.
