@@ -8,16 +8,16 @@
 //! 4. `expand` writes the item again, and the type of that protocol.
 //!
 //! Each step reports what is wrong to `errors` and goes on, so that all mistakes of one item are
-//! reported together. `aim` says how errors of the compiler are made to point at the user's code, `library`
+//! reported together. `spans` says how errors of the compiler are made to point at the user's code, `library`
 //! how generated code names `tcs`, and `syntax` answers questions about types and paths.
 
-mod aim;
 mod args;
 mod errors;
 mod expand;
 mod item;
 mod library;
 mod model;
+mod spans;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -57,7 +57,6 @@ fn expand(side: Side, args: TokenStream2, item: TokenStream2) -> TokenStream2 {
     if let Item::Module(_) = item {
         args.move_into_module();
     }
-    let model = Model::check(&args, &item, &mut errors);
-    let tokens = expand::expand(&args, &model);
-    errors.append_to(tokens)
+    let model = Model::resolve(&args, &item, &mut errors);
+    errors.append_to(expand::expand(&model))
 }

@@ -2,9 +2,9 @@
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
-use syn::{Path, Type, spanned::Spanned as _};
+use syn::{Path, spanned::Spanned as _};
 
-use crate::aim::{at, at_end};
+use crate::spans::{end_of, start_of};
 
 /// The path of the library: `::tcs`, unless the option `crate` says otherwise.
 #[derive(Default)]
@@ -12,34 +12,29 @@ pub(crate) struct Library(pub(crate) Option<Path>);
 
 impl Library {
     /// Returns the module that expansions use; tokens that the user did not write are at `span`.
-    pub(crate) fn at(&self, span: Span) -> TokenStream {
+    pub(crate) fn private(&self, span: Span) -> TokenStream {
         match &self.0 {
             None => quote_spanned!(span=> ::tcs::__private),
             Some(path) => quote_spanned!(span=> #path::__private),
         }
     }
 
-    /// Returns an item of that module, placed so that an error about it covers `place` from end to end.
-    pub(crate) fn item(&self, item: &str, place: &(impl ToTokens + ?Sized)) -> TokenStream {
-        let span = at(place);
+    /// Returns an item of that module, placed so that an error about it covers all of `written`.
+    pub(crate) fn item(&self, item: &str, written: &(impl ToTokens + ?Sized)) -> TokenStream {
+        let span = start_of(written);
         // rustc underlines a path from its first token to its last. The first ones are at the beginning of
-        // `place`, the last one is at its end.
-        let module = respan(self.at(span), span);
-        let item = Ident::new(item, at_end(place));
+        // what is written, the last one is at its end.
+        let module = respan(self.private(span), span);
+        let item = Ident::new(item, end_of(written));
         quote_spanned!(span=> #module::#item)
-    }
-
-    /// Returns the item as a type.
-    pub(crate) fn ty(&self, item: &str, place: &(impl ToTokens + ?Sized)) -> Type {
-        Type::Verbatim(self.item(item, place))
     }
 
     /// Returns `ty: item,`, placed so that an error about it covers the type and does not mention the
     /// macro.
     pub(crate) fn bound(&self, ty: &impl ToTokens, item: &str) -> TokenStream {
         let span = ty.span();
-        let module = respan(self.at(span), span);
-        let item = Ident::new(item, span.located_at(at_end(ty)));
+        let module = respan(self.private(span), span);
+        let item = Ident::new(item, span.located_at(end_of(ty)));
         quote_spanned!(span=> #ty: #module::#item,)
     }
 }

@@ -15,50 +15,64 @@ fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
     expand(Side::Client, args, item)
 }
 
-/// What the random inputs are made of: arguments, and the item under them.
-const SEEDS: &[(&str, &str)] = &[
-    ("", "fn greet(name: &str) -> String { name.to_owned() }"),
-    (
-        "Name, framing = Lines, format = Plain, session = a + 1, greeting = \"x\", crate = a::b",
-        "/// Docs.\n pub(crate) async fn f<'a, T: 'a + Store<'a>, const N: usize>(Pair(a, b): Pair<'a, '_>, \
+/// Options, and the item under them.
+type Seed = (&'static str, &'static str);
+
+const PLAIN_FUNCTION: Seed = ("", "fn greet(name: &str) -> String { name.to_owned() }");
+const EVERYTHING: Seed = (
+    "Name, framing = Lines, format = Plain, session = a + 1, greeting = \"x\", crate = a::b",
+    "/// Docs.\n pub(crate) async fn f<'a, T: 'a + Store<'a>, const N: usize>(Pair(a, b): Pair<'a, '_>, \
          #[state] s: &'a T, #[state] t: &str, #[state] l: &[[u8; N]], #[state] d: &(dyn A + Send), \
          #[session] x: &mut Vec<u8>, peer: &Peer) -> Result<&'a str, for<'b> fn(&'b str) -> &'b str> \
          where &'a T: Into<u8>, T: 'a { body(); }",
-    ),
-    (
-        "blocking",
-        "unsafe extern \"C\" fn r#type(self: Box<Self>, _: impl Fn(&str) -> u8) -> !;",
-    ),
-    (
-        "request = |a: u8, b: &'a str| a + b, server = S<'_>",
-        "fn f(reply: u8, a: u8) -> (u8, &str) {}",
-    ),
-    (
-        "Name, request = \"Ann\"",
-        "pub fn f(reply: &[u8], more: &'static str, _: u8) -> &'static str {}",
-    ),
-    (
-        "reply = String",
-        "fn f<'x>(name: &'x str, #[sate] n: u32) -> impl Into<&'x str> { name }",
-    ),
-    (
-        "format = Json, framing = Lines, session = a",
-        "/// Docs.\n #[allow(x)] pub mod m { #![allow(y)] use super::{*, a as b}; pub struct S(u8); \
+);
+const MEMBER: Seed = (
+    "blocking",
+    "unsafe extern \"C\" fn r#type(self: Box<Self>, _: impl Fn(&str) -> u8) -> !;",
+);
+const CLIENT_WITH_CLOSURE: Seed = (
+    "request = |a: u8, b: &'a str| a + b, server = S<'_>",
+    "fn f(reply: u8, a: u8) -> (u8, &str) {}",
+);
+const UNNAMED_FIELD: Seed = (
+    "Name, request = \"Ann\"",
+    "pub fn f(reply: &[u8], more: &'static str, _: u8) -> &'static str {}",
+);
+const REQUEST_HALF: Seed = (
+    "reply = String",
+    "fn f<'x>(name: &'x str, #[sate] n: u32) -> impl Into<&'x str> { name }",
+);
+const OPERATIONS: Seed = (
+    "format = Json, framing = Lines, session = a",
+    "/// Docs.\n #[allow(x)] pub mod m { #![allow(y)] use super::{*, a as b}; pub struct S(u8); \
          pub fn add(one: u8, #[state] s: &S, r#type: &str) -> Option<&'static str> { None } \
          #[blocking] pub fn wait<T: Clone, const N: usize>(#[state] t: &[T; N], #[session] x: &mut u8) \
          where T: Send {} \
          pub async fn find<'a>(a: &'a str, #[context] peer: &Peer, c: Cow<'a, str>) -> Found<'a> { x } \
          pub(crate) const unsafe extern \"C\" fn helper() {} macro_rules! m { () => {} } }",
-    ),
-    (
-        "format = Plain",
-        "mod m { pub fn connect(_: impl A) -> ! {} pub fn _1(Request: Request); }",
-    ),
-    ("session = , = , , ::", "struct S<'a> { a: &'a str }"),
-    (
-        "framing(x), \"Name\", 'a', 1.5",
-        "impl S { fn f(&mut self, x: str, y: &mut dyn A) }",
-    ),
+);
+const WRONG_OPERATIONS: Seed = (
+    "format = Plain",
+    "mod m { pub fn connect(_: impl A) -> ! {} pub fn _1(Request: Request); }",
+);
+const STRUCT: Seed = ("session = , = , , ::", "struct S<'a> { a: &'a str }");
+const IMPL: Seed = (
+    "framing(x), \"Name\", 'a', 1.5",
+    "impl S { fn f(&mut self, x: str, y: &mut dyn A) }",
+);
+
+/// What the random inputs are made of.
+const SEEDS: &[Seed] = &[
+    PLAIN_FUNCTION,
+    EVERYTHING,
+    MEMBER,
+    CLIENT_WITH_CLOSURE,
+    UNNAMED_FIELD,
+    REQUEST_HALF,
+    OPERATIONS,
+    WRONG_OPERATIONS,
+    STRUCT,
+    IMPL,
 ];
 
 #[test]
@@ -102,12 +116,12 @@ fn no_input_makes_the_macro_panic() {
 #[test]
 fn seeds_reach_the_expansion() {
     // Without a mistake there is no `compile_error`, and the type is there.
-    for (args, item) in &SEEDS[..2] {
+    for (args, item) in [PLAIN_FUNCTION, EVERYTHING] {
         let output = server_protocol(tokens(args), tokens(item)).to_string();
         assert!(!output.contains("compile_error"), "{output}");
         assert!(output.contains("struct"), "{output}");
     }
-    let (args, item) = SEEDS[6];
+    let (args, item) = OPERATIONS;
     let output = server_protocol(tokens(args), tokens(item)).to_string();
     assert!(!output.contains("compile_error"), "{output}");
     for generated in ["Client", "Contract", "Protocol", "Reply", "Request"] {
@@ -119,7 +133,7 @@ fn seeds_reach_the_expansion() {
     let output = client_protocol(tokens("format = Json"), tokens(item)).to_string();
     assert!(!output.contains("compile_error"), "{output}");
     assert!(!output.contains("Protocol"), "{output}");
-    let (args, item) = SEEDS[4];
+    let (args, item) = UNNAMED_FIELD;
     let output = client_protocol(tokens(args), tokens(item)).to_string();
     assert!(
         output.contains("compile_error"),
@@ -190,6 +204,24 @@ fn function_that_is_half_typed_keeps_its_type() {
         ] {
             assert!(output.contains(kept), "{item}: {kept} is missing: {output}");
         }
+    }
+}
+
+#[test]
+fn helper_stays_at_a_client_if_an_attribute_names_it() {
+    for (item, stays) in [
+        ("struct S { #[serde(default = \"one\")] a: u8 }", true),
+        ("struct S { #[serde(default = \"self::one\")] a: u8 }", true),
+        ("struct S { #[serde(default = \"one::<u8>\")] a: u8 }", true),
+        ("#[serde(default = r\"one\")] struct S(u8);", true),
+        ("#[serde(default = \"one::other\")] struct S(u8);", false),
+        ("const WORD: &str = \"one\";", false),
+        ("fn two() { log(\"one\"); }", false),
+        ("impl S { #[allow(x)] fn two() { log(\"one\"); } }", false),
+    ] {
+        let module = format!("mod m {{ {item} fn one() -> u8 {{ 1 }} pub fn add() {{}} }}");
+        let output = client_protocol(tokens("format = Json"), tokens(&module)).to_string();
+        assert_eq!(output.contains("fn one ()"), stays, "{item}");
     }
 }
 

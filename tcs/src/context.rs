@@ -51,7 +51,8 @@ impl Peer {
         peer
     }
 
-    /// Returns the socket address, or `None` if the transport has none.
+    /// Returns the socket address, or `None` if the transport has none, as with
+    /// [`serve_stream`](crate::server::Server::serve_stream).
     pub const fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
@@ -161,7 +162,7 @@ impl ConnectionInfo {
     /// the replies to earlier requests are sent. At most
     /// [`max_blocking`](crate::server::Server::max_blocking) run at once. On a current-thread
     /// runtime, or without a runtime, the function runs in place and everything else waits. The
-    /// function may borrow. It cannot be interrupted.
+    /// function may borrow. It runs to its end, whatever happens to the connection.
     ///
     /// # Cancel safety
     ///

@@ -39,9 +39,10 @@ pub enum ErrorKind {
     Listen,
     /// The listener failed.
     Accept,
-    /// A tokio runtime is missing, cannot start, or is there although the method brings its own.
+    /// There is no tokio runtime, it cannot start, or there is one although the method starts its own.
     Runtime,
-    /// The server was stopped without draining.
+    /// The server was aborted: by a second signal, or by
+    /// [`ServerHandle::abort`](crate::server::ServerHandle::abort).
     Interrupted,
     /// Nothing listens at the address, or it cannot be reached.
     Connect,
@@ -298,7 +299,7 @@ impl Error {
         error.unknown()
     }
 
-    /// The reply is beyond the limit, or beyond the memory that there is.
+    /// The reply is beyond the limit.
     #[cold]
     pub(crate) fn too_large(peer: &Peer, length: usize, max_frame_len: usize) -> Self {
         Self::no_frame(peer, FrameError::too_large(length, max_frame_len))

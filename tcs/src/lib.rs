@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! On a module of functions, [`#[server_protocol]`](macro@server_protocol#a-module-of-functions-several-operations)
+//! On a module of functions, [`#[server_protocol]`](macro@server_protocol#a-module-of-functions)
 //! makes one protocol of all of them, and a client with a method for each.
 //!
 //! The attributes implement two traits, [`ServerProtocol`] and [`ClientProtocol`], which you can also
@@ -46,39 +46,60 @@
 //!
 //! # How do I …
 //!
-//! | task | see |
+//! | a protocol | |
 //! |---|---|
+//! | serve lines of text, for `nc` | `#[server_protocol(framing = tcs::framing::Lines)]`: see [`Lines`] |
+//! | serve binary messages | `fn f(request: &[u8]) -> Vec<u8>`; for structs, a [format](#features) such as `Postcard` |
 //! | share state, keep data for a connection | [parameters](macro@server_protocol#parameters) |
-//! | close the connection with a reply, or send none | [`Response`] |
-//! | greet clients, choose the framing and the format | [options](macro@server_protocol#options) |
-//! | reject in my own words | [rejections](macro@server_protocol#rejections-in-words-of-your-own) |
-//! | speak an existing protocol | [`Framing`] and its table |
-//! | limit sizes and times | [limits](#limits) |
-//! | stop a server, also in a test | [stopping](#stopping) |
-//! | know what happens when a peer leaves | [below](#when-the-peer-leaves) |
-//! | send many requests at once | [`Pipeline`], [`Channel`] |
-//! | set a client's timeouts | [`ConnectOptions`](client::ConnectOptions) |
-//! | know whether a failed request was executed | [`Execution`] |
-//! | serve TLS or another stream | [`serve_stream`](server::Server::serve_stream) |
-//! | read the log | [logging](#logging) |
+//! | send my own types | [features](#features) |
+//! | serve several functions | [a module of functions](macro@server_protocol#a-module-of-functions) |
+//! | choose the framing and the format, greet clients | [options](macro@server_protocol#options) |
+//! | reject a request | [rejecting requests](#rejecting-requests) |
+//! | close the connection after a reply, or send no reply | [`Response`] |
+//! | speak an existing protocol | [the table of framings](framing), then a [greeting](macro@server_protocol#options), [`Response`] and [rejection messages](macro@server_protocol#custom-rejection-messages) |
+//! | write my own framing | [`Framing`](framing::Framing#examples) |
+//! | write my own format | [`Encode`] and [`Decode`] |
+//! | test a protocol | [testing](#testing) |
 //!
-//! # Which server when
+//! | a server | |
+//! |---|---|
+//! | limit sizes and times | [limits](#limits) |
+//! | hold many clients | [many connections](#many-connections) |
+//! | serve on the runtime of my program | [threads](#threads) |
+//! | know on which thread a function runs | [threads](#threads) |
+//! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
+//! | stop, on a signal or in a test | [stopping](#stopping) |
+//! | see the numbers, read the log | [`Report`], [logging](#logging) |
+//! | know what happens on a panic | [panics](#panics) |
+//! | know what happens when a peer leaves | [when the peer leaves](#when-the-peer-leaves) |
+//! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
+//! | serve TLS, a Unix socket or another stream | [`serve_stream`] |
+//!
+//! | a client | |
+//! |---|---|
+//! | send one request and exit | [`Client`] |
+//! | call from several tasks | [`Channel`] |
+//! | send many requests at once | [`Pipeline`], [`Channel`] |
+//! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
+//! | know whether a failed request was executed | [`Error::execution`] |
+//!
+//! # Choosing a server
 //!
 //! | server | connections at a time | returns when | for |
 //! |---|---|---|---|
-//! | [`OnceServer`] | one, for one request | that request is answered or rejected | a callback, a hand-over, a test |
+//! | [`OnceServer`] | one, for one request | that request is answered or rejected | a callback, a single transfer, a test |
 //! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or resource for one user at a time |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
-//! # Which framing when
+//! # Choosing a framing
 //!
 //! For a new protocol, use the default, [`LengthPrefixed`]: it tells the client why a request was
-//! rejected. For people with `nc`, use [`Lines`]. For existing protocols, there are [`CrlfLines`],
-//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`] and [`UntilEof`], [`Raw`] for the Python library
-//! for teaching, and `Codec<C>` for codecs of `tokio_util`. For a table of them, and what they cannot
-//! tell the client, see [`Framing`].
+//! rejected. For people with `nc`, use [`Lines`]. For existing protocols, use [`CrlfLines`],
+//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`] or [`UntilEof`]. [`Raw`] is for the Python library
+//! for teaching, and `Codec<C>` for codecs of `tokio_util`. [`Framing`] has a table of all framings, and says
+//! what they cannot tell the client.
 //!
-//! # Which client when
+//! # Choosing a client
 //!
 //! | client | connections | in flight | for |
 //! |---|---|---|---|
@@ -86,20 +107,37 @@
 //! | [`Connection`] | one, kept open | 1, or many with a [`Pipeline`] | one task |
 //! | [`Channel`] | one, kept open | many, from many tasks | an application |
 //!
+//! # Threads
+//!
+//! Each connection is a task. It calls its function for one request after the other. Functions of different
+//! connections run in parallel, on the worker threads of the runtime.
+//!
+//! | function | runs |
+//! |---|---|
+//! | `fn` | on a worker thread, to its end. Other tasks of that thread wait, so it should return within about a millisecond |
+//! | `async fn` | on a worker thread; after an `.await`, it may continue on another one |
+//! | with the option `blocking` | on a thread that may block ([`block_in_place`]). On a current-thread runtime, everything else waits |
+//!
+//! `run()` and `start()` create a multi-threaded runtime. To serve on a runtime that your program has, await
+//! [`listen()`](server::Server::listen), or [`bind()`](server::Server::bind) and spawn `listen()`, as in the example
+//! above. The runtime needs I/O and time ([`enable_all`]). A program can run several servers on one runtime.
+//!
 //! # Stopping
 //!
-//! `run()` starts a runtime and handles signals: Ctrl-C and SIGTERM stop the server, and a second signal
-//! ends it at once. [`start()`](server::Server::start) serves on another thread until the program stops
-//! it, for programs that are not `async`. `listen().await` serves on your runtime and handles no signals.
-//! There, you can stop the server with a [`ServerHandle`](server::ServerHandle) or a future
-//! ([`listen_until`](server::Server::listen_until)). To handle signals as `run()` does, use
-//! [`listen_until_signal`](server::Server::listen_until_signal).
+//! `run()` handles signals: Ctrl-C and SIGTERM stop the server, and a second signal ends it at once. The other
+//! methods handle no signals, except [`listen_until_signal`](server::Server::listen_until_signal).
+//! [`start()`](server::Server::start) serves on another thread until the program stops it, for programs that are
+//! not `async`. A [`ServerHandle`](server::ServerHandle) or a future
+//! ([`listen_until`](server::Server::listen_until)) stops a server from your code.
 //!
 //! A server that is stopped drains: it accepts no more connections, sends *going away* to idle ones,
-//! waits up to a second for the rest of a started frame, and answers the requests in flight. After the
-//! drain timeout, it aborts the rest. Idle connections are closed at once, without waiting for their
-//! peers to close, unless something is unread ([`linger`](server::Server::linger)). The [`Report`] counts
-//! the requests and the connections by their outcome.
+//! waits up to a second for the rest of a started frame, and answers the requests in flight. After
+//! [`drain_timeout`](server::Server::drain_timeout), it aborts the rest. Idle connections are closed at once,
+//! without waiting for their peers to close, unless something is unread ([`linger`](server::Server::linger)).
+//! `listen()` then returns the [`Report`], which counts the requests and the connections by their outcome.
+//!
+//! In these pages, a function is *dropped* at the `.await` where it waits, a request or a connection is *aborted*
+//! without its reply, and a *rejected* request gets a reason in place of its reply.
 //!
 //! # Limits
 //!
@@ -122,17 +160,99 @@
 //! | [`reply_timeout`] | 30 s | a client's exchange |
 //! | [`max_in_flight`] | 1,024 | a client's requests that wait for replies |
 //!
+//! # Many connections
+//!
+//! [`max_connections`](server::Server::max_connections) is 1,024. To hold more, raise it, and raise the descriptor limit
+//! (`ulimit -n`, or `LimitNOFILE` of systemd) above it. A connection that waits for a request has no buffers and takes
+//! about 1.3 KB, in addition to the socket of the operating system. Connections that are idle for more than 300 s are
+//! closed, unless you set `idle_timeout(None)`.
+//!
+//! # Untrusted peers
+//!
+//! | a peer can | what limits it |
+//! |---|---|
+//! | open connections and leave them idle | `max_connections` for all peers together, not for each address; `idle_timeout` |
+//! | send slowly, or stop in the middle of a message | `frame_timeout` |
+//! | send large messages | `max_frame_len` for each connection; memory grows only as bytes arrive |
+//! | send short messages that claim much, or nest deeply | in the formats of serde, 128 levels, and no more elements than bytes |
+//! | read slowly, or not at all | `write_timeout`; a connection stops processing while 64 KiB wait to be sent |
+//! | send requests without a pause | 100 µs at a time, then other connections run |
+//! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time |
+//! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols) |
+//! | put control characters into your terminal | `Display` of errors and the log escape them; [`Rejection::text`] does not |
+//! | read or change the traffic, or pretend to be another | nothing: use TLS, and authenticate in your protocol |
+//!
+//! # Rejecting requests
+//!
+//! | where | write | the client's [`execution()`](Error::execution) |
+//! |---|---|---|
+//! | in the function | in [`Plain`], `Err(text)`; in the formats of serde, an `Err` is a reply like any other | [`Failed`](Execution::Failed) |
+//! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | by its [kind](RejectionKind): [`Rejected`](Execution::Rejected) for [`Rejection::bad_request`] and [`Rejection::busy`] |
+//! | in a [`ServerProtocol`] that you implement | any [`Rejection`] | by its kind |
+//!
+//! The client's error has the kind [`Rejected`](ErrorKind::Rejected) and a [`Rejection`] if the framing is
+//! [`LengthPrefixed`]. With other framings, the text of an `Err` is the reply, and any other rejection closes the
+//! connection. To send messages of your protocol instead, see
+//! [`reject_with`](macro@server_protocol#custom-rejection-messages).
+//!
 //! # Errors
 //!
 //! The functions of this library return an [`Error`]. It has a [`kind`](Error::kind), and an
-//! [`execution`](Error::execution), which says whether a request that failed was executed. An error on
-//! one connection of a server is sent to its peer, logged with `tracing`, and affects no other
-//! connection: see [`server`].
+//! [`execution`](Error::execution), which says whether a request that failed was executed:
 //!
-//! The `Err` of a protocol function reaches the client as an [`Error`] with a [`Rejection`] if the
-//! framing is [`LengthPrefixed`]. With other framings, its text is the reply, unless the protocol
-//! encodes rejections itself (`reject_with = …`). A panic fails its request. Its text stays on the
-//! server.
+//! ```
+//! use tcs::{Error, Execution};
+//!
+//! fn may_repeat(error: &Error) -> bool {
+//!     matches!(error.execution(), Execution::NotSent | Execution::Rejected)
+//! }
+//! # let _ = may_repeat;
+//! ```
+//!
+//! An error on one connection of a server is sent to its peer, logged with `tracing`, and affects no other
+//! connection: see [`server`](server#what-each-error-ends).
+//!
+//! # Panics
+//!
+//! A panic in a protocol function fails its request. The peer receives *failed*, and the message of the panic is
+//! logged, not sent. The connection closes if its framing cannot report a failure, or if the protocol has a session,
+//! which may be half changed. Other connections are not affected. A `std::sync::Mutex` that the function had locked is poisoned.
+//! If you build with `panic = "abort"`, a panic ends the process.
+//!
+//! # Testing
+//!
+//! The function is an ordinary function, so you can call it: `greet("Ann")`, or `add(1, &state, &mut session,
+//! &Peer::unnamed())`. To test what is on the wire, serve one end of a pipe in memory:
+//!
+//! ```
+//! use tcs::{OnceServer, framing::Lines, server_protocol};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! #[server_protocol(framing = Lines)]
+//! fn greet(name: &str) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut near, far) = tokio::io::duplex(1024);
+//! let server = tokio::spawn(OnceServer::new(Greet).serve_stream(far));
+//!
+//! near.write_all(b"Ann\n").await?;
+//! let mut reply = String::new();
+//! near.read_to_string(&mut reply).await?;
+//! assert_eq!(reply, "Hello, Ann!\n");
+//!
+//! drop(near);
+//! assert_eq!(server.await??.requests.served, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example at
+//! the top; without `async`, use [`start()`](server::Server::start). To test a protocol, a framing or a format written
+//! by hand, create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Unparsed::new`], [`Frame::new`] and
+//! [`Writer::new`].
 //!
 //! # Cancel safety
 //!
@@ -146,22 +266,29 @@
 //!
 //! - the peer resets the connection, unless more than 64 KiB of its further requests are unread;
 //! - the peer has closed its sending half and
-//!   [`half_close_timeout`](server::Server::half_close_timeout) is over, or at once with
+//!   [`half_close_timeout`](server::Server::half_close_timeout) has passed, or at once with
 //!   `half_close = ends`;
 //! - the peer has not read the earlier replies within
 //!   [`write_timeout`](server::Server::write_timeout);
 //! - [`request_timeout`](server::Server::request_timeout) or
-//!   [`drain_timeout`](server::Server::drain_timeout) is over, or the server is aborted or dropped.
+//!   [`drain_timeout`](server::Server::drain_timeout) has passed, or the server is aborted or dropped.
 //!
-//! A function that computes, or is `blocking`, is not interrupted. See [`server`] for what becomes of
-//! its reply.
+//! A function that computes, or is `blocking`, runs to its end.
+//! [`server`](server#what-becomes-of-a-function) says what becomes of its reply.
 //!
 //! # Logging
 //!
-//! The library logs with `tracing`, and installs no subscriber. `ERROR` has panics, `WARN` limits that the
-//! system lowers and requests that a stop aborted, and `INFO` the start, the stop, and each connection that
-//! was closed without telling its peer why. `DEBUG` has all other rejections, idle connections, and peers of
-//! other protocols. The events of a connection are in the span `connection`, with its `peer` and `id`.
+//! The library logs with `tracing`. It installs no subscriber: install one, such as
+//! `tracing_subscriber::fmt().init()`.
+//!
+//! | level | events |
+//! |---|---|
+//! | `ERROR` | panics, replies that cannot be sent, no descriptors for a new connection |
+//! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
+//! | `INFO` | the start, the stop with its report, connections that are closed without telling the peer why |
+//! | `DEBUG` | all other rejections, idle connections, peers of other protocols |
+//!
+//! The events of a connection are in the span `connection`, with its `peer` and `id`.
 //!
 //! # Features
 //!
@@ -178,7 +305,7 @@
 //! | `protobuf` | `Protobuf` | `prost`'s messages | contracts in `.proto` files |
 //! | `codec` | `Codec<C>` | the codec's items | existing codecs |
 //!
-//! With the feature `json`, and serde with its feature `derive`, a type of your own can be a message:
+//! With the feature `json`, and serde with its feature `derive`, your own type can be a message:
 //!
 #![cfg_attr(feature = "json", doc = "```")]
 #![cfg_attr(not(feature = "json"), doc = "```ignore")]
@@ -205,11 +332,13 @@
 //! hidden module `__private` is only for the attributes.
 //!
 //! [`ClientProtocol`]: protocol::ClientProtocol
+//! [`Context::new`]: protocol::Context::new
 //! [`CrlfLines`]: framing::CrlfLines
 //! [`Decode`]: format::Decode
 //! [`Delimited`]: framing::Delimited
 //! [`Encode`]: format::Encode
 //! [`Fixed`]: framing::Fixed
+//! [`Frame::new`]: format::Frame::new
 //! [`Framing`]: framing::Framing
 //! [`LengthPrefixed`]: framing::LengthPrefixed
 //! [`Lines`]: framing::Lines
@@ -220,10 +349,15 @@
 //! [`Raw`]: framing::Raw
 //! [`Report`]: server::Report
 //! [`ServerProtocol`]: protocol::ServerProtocol
+//! [`Unparsed::new`]: framing::Unparsed::new
 //! [`UntilEof`]: framing::UntilEof
+//! [`Writer::new`]: format::Writer::new
+//! [`block_in_place`]: tokio::task::block_in_place
 //! [`connect_timeout`]: client::ConnectOptions::connect_timeout
+//! [`enable_all`]: tokio::runtime::Builder::enable_all
 //! [`max_in_flight`]: client::ConnectOptions::max_in_flight
 //! [`reply_timeout`]: client::ConnectOptions::reply_timeout
+//! [`serve_stream`]: server::Server::serve_stream
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

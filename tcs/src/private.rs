@@ -10,12 +10,14 @@ pub use crate::format::protobuf::ProstMessage;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::macro_support::{
     operations::{
-        Argument, Arguments, Message, OperationReply, arguments as read_arguments, incomplete,
-        read as read_message,
+        Argument, Arguments, FormatCheck, FormatIfFit, Message, OperationReply, UnfitFormat,
+        arguments as read_arguments, assert_operations_format, no_such_item, read as read_message,
     },
     values::NoFormat,
 };
-// Expansions do not name these two, but what they name has them in its signature.
+// Expansions do not name these, but what they name has them in its signature.
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+pub use crate::macro_support::operations::{Choice, ChosenFormat, OperationsFormat};
 pub use crate::macro_support::{bounds::ReadAs, values::Encoder};
 // `plain!` calls it.
 pub use crate::format::plain::parse_text;

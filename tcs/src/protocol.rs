@@ -1,4 +1,8 @@
-//! The protocol traits, which the attributes implement.
+//! The traits of protocols.
+//!
+//! The attributes implement [`ServerProtocol`] and [`ClientProtocol`]. You can also implement them by hand,
+//! with [`Context`]. A [`Contract`] names the messages of a protocol, for clients. [`CallContract`] and
+//! [`CallOwned`] are bounds of the methods that call it; you never implement these two.
 
 use std::sync::Arc;
 
@@ -127,7 +131,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
-    /// Returns the message to send for a rejection, if the framing has no frame for rejections.
+    /// Returns the message to send for a rejection, if the framing has no control frame.
     ///
     /// Default: `None`.
     ///
@@ -318,7 +322,7 @@ pub trait ClientProtocol: Sized + Send {
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no protocol",
+    message = "`{Self}` is not a protocol",
     label = "neither a `ServerProtocol` nor a `Contract`",
     note = "`#[server_protocol]` on a function `fn greet` makes a type `Greet`: name that"
 )]
@@ -343,20 +347,37 @@ impl<P: ServerProtocol> Contract for P {
     const HAS_GREETING: bool = P::HAS_GREETING;
 }
 
-/// A [`Contract`] whose requests can be encoded and whose replies can be decoded.
+/// A [`Contract`] that a client can call: its requests can be encoded, and its replies can be decoded.
 ///
-/// It spares users of [`Connection::call`](crate::Connection::call) the higher-ranked bounds.
-#[doc(hidden)]
+/// [`Connection::call`](crate::Connection::call) and [`Pipeline`](crate::client::Pipeline) require this
+/// trait. You never implement it: every `Contract`, and so every [`ServerProtocol`], has it if its messages
+/// have [`Encode`] and [`Decode`]. Name it as a bound of a function that calls any protocol:
+///
+/// ```
+/// use tcs::{Connection, framing::LengthPrefixed, protocol::CallContract};
+///
+/// /// Calls a protocol, and logs the failure.
+/// async fn call<'c, P>(
+///     connection: &'c mut Connection<LengthPrefixed>,
+///     request: P::Request<'_>,
+/// ) -> tcs::Result<P::Value<'c>>
+/// where
+///     P: CallContract<Framing = LengthPrefixed>,
+/// {
+///     connection.call::<P>(request).await.inspect_err(|error| eprintln!("{error:?}"))
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called: its request cannot be sent, or its reply not be read, in its format",
     label = "no request of this protocol can be sent",
     note = "the request of a called protocol has `Encode`, its reply `Decode`"
 )]
 pub trait CallContract: Contract {
-    /// The reply as the caller receives it.
+    /// The reply as the caller receives it: `T` if the function returns [`Response<T>`](crate::Response)
+    /// or, in [`Plain`](crate::format::Plain), `Result<T, E>`; otherwise [`Contract::Reply`].
     type Value<'a>: Decode<'a, Self::Format>;
 
-    /// Encodes a request.
+    #[doc(hidden)]
     fn encode(request: Self::Request<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError>;
 }
 
@@ -372,20 +393,21 @@ where
     }
 }
 
-/// A [`CallContract`] whose replies borrow nothing, so that they outlive the receive buffer.
+/// A [`CallContract`] whose replies borrow nothing.
 ///
-/// It spares users of [`Channel::call`](crate::Channel::call) the higher-ranked bounds.
-#[doc(hidden)]
+/// [`Channel::call`](crate::Channel::call) requires this trait, because the receive buffer of a channel is
+/// reused before the caller has read the reply. You never implement it. For a reply that borrows, use
+/// [`Channel::call_with`](crate::Channel::call_with).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called on a channel: its reply borrows, or cannot be read",
     label = "its reply is not owned",
     note = "where a reply borrows, `Channel::call_with` processes it, and `Connection::call` returns it"
 )]
 pub trait CallOwned: CallContract {
-    /// The reply as the caller receives it.
+    /// The reply as the caller receives it: [`CallContract::Value`], which borrows nothing.
     type Owned;
 
-    /// Decodes a reply.
+    #[doc(hidden)]
     fn decode_owned(frame: Frame<'_>) -> Result<Self::Owned, DecodeError>;
 }
 

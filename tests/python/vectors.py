@@ -8,12 +8,13 @@ ends with exit code 1.
 """
 
 import json
+import re
 import sys
 
 sys.dont_write_bytecode = True
 
 from wire.framings import FRAMINGS, Broken, Lines, Reading, Unsendable
-from wire.kinds import TYPES, Wrong, compact
+from wire.kinds import TYPES, Wrong, compact, levels
 from wire.named import Json, MessagePack
 from wire.plain import Plain
 from wire.postcard import Postcard
@@ -61,7 +62,7 @@ def blocks(path):
 
 
 def read_bytes(written):
-    """Reads pairs of hexadecimal digits, and text in quotation marks."""
+    """Reads pairs of hexadecimal digits, text in quotation marks, and `(bytes)*count`."""
     data, at = b"", 0
     while at < len(written):
         mark = written[at]
@@ -75,6 +76,11 @@ def read_bytes(written):
                     data += written[at].encode()
                 at += 1
             at += 1
+        elif mark == "(":
+            end = written.index(")*", at)
+            count = re.match(r"\d+", written[end + 2 :])[0]
+            data += read_bytes(written[at + 1 : end]) * int(count)
+            at = end + 2 + len(count)
         else:
             data += bytes.fromhex(written[at : at + 2])
             at += 2
@@ -170,7 +176,8 @@ def check_format(form, given, expected):
     if first != "reads":
         agree("it becomes", form.write(kind, json.loads(value)), data)
     try:
-        found = compact(form.read(kind, data))
+        found = form.read(kind, data)
+        found = compact(levels(kind, found) if name == "nest" else found)
     except Wrong:
         found = "wrong"
     agree("it is read as", found, value)

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
-use tcs::{Connection, Error, ErrorKind, Execution, client::Pipeline, framing::LengthPrefixed};
+use tcs::{Connection, Error, client::Pipeline, framing::LengthPrefixed};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 use crate::{RawPeer, client::Prefixed, within};
@@ -32,10 +32,12 @@ where
     Ok(reply.expect("something is in flight").to_owned())
 }
 
-/// What an error says of a request.
-pub fn info(result: Result<String, Error>) -> (ErrorKind, Execution) {
-    let error = result.expect_err("no reply");
-    (error.kind(), error.execution())
+/// Receives an error in place of a reply.
+pub async fn failure<S>(pipeline: &mut Pipeline<'_, Prefixed, S>) -> Error
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    receive(pipeline).await.expect_err("no reply")
 }
 
 /// Begins to receive, and tells whether that waits; what was begun is dropped.

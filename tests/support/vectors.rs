@@ -24,7 +24,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     WIRE.lines().filter_map(|line| line.strip_prefix(START))
 }
 
-/// Reads the bytes in a vector: pairs of hexadecimal digits, and text in quotation marks.
+/// Reads the bytes in a vector: pairs of hexadecimal digits, text in quotation marks, and
+/// `(bytes)*count`.
 pub fn bytes(mut written: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !written.is_empty() {
@@ -43,6 +44,12 @@ pub fn bytes(mut written: &str) -> Vec<u8> {
                 };
                 bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             }
+        } else if let Some(group) = written.strip_prefix('(') {
+            let (group, behind) = group.split_once(")*").expect("its end");
+            let (count, behind) = behind.split_once(' ').unwrap_or((behind, ""));
+            let count = count.parse().expect("a count");
+            bytes.extend(self::bytes(group).repeat(count));
+            rest = behind.chars();
         } else {
             let (digits, behind) = written.split_at(2);
             bytes.push(u8::from_str_radix(digits, 16).expect("hexadecimal digits"));

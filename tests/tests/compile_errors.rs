@@ -124,10 +124,6 @@ fn each_mistake_is_one_error() {
             "rustc says it of the call and of its protocol",
         ),
         (
-            "operations_in_framing",
-            "neither message has the format, for either end",
-        ),
-        (
             "operations_struct_is_generated",
             "what is generated names its own type of this name",
         ),

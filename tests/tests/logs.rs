@@ -7,7 +7,10 @@ use std::{
 
 use tcs::{
     ConcurrentServer,
-    framing::{Delimited, Fixed, LengthPrefixed, Lines, delimiter},
+    framing::{
+        Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Unparsed,
+        delimiter,
+    },
     protocol::ServerProtocol,
     server_protocol,
 };
@@ -93,6 +96,38 @@ async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
     assert_eq!(events.len(), 2, "{events:#?}");
     for event in events {
         assert!(event.contains("a\\u{1b}[2Jb\\nc"), "{event}");
+    }
+}
+
+/// Panics when a frame is complete.
+#[derive(Default)]
+struct Panicking;
+
+impl Framing for Panicking {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        assert!(input.bytes().len() < 5, "of the framing");
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn log_says_whether_a_request_or_the_framing_panicked() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    says(tester::<Lines>(&gate()), "panic of the function\n", b"").await;
+    says(tester::<Panicking>(&gate()), "12345", b"").await;
+    for (panic, logged) in [
+        (
+            "panic=of the function",
+            "the processing of a request panicked",
+        ),
+        ("panic=of the framing", "the framing panicked"),
+    ] {
+        let events = log.with(panic);
+        assert!(
+            events.len() == 1 && events[0].contains(logged),
+            "{events:?}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@
 use std::fs;
 
 use tcs::{
-    ConcurrentServer, ErrorKind, Execution,
+    ConcurrentServer, ErrorKind, Execution, Rejection, Response,
     client::ConnectOptions,
     format::{Encode, EncodeError, Plain, Writer},
     framing::{Codec, Lines},
@@ -42,9 +42,13 @@ fn measure_line(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-#[server_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>)]
+#[server_protocol(framing = Codec<LinesCodec>, format = Codec<LinesCodec>, reject_with = in_words)]
 fn measure_item(line: String) -> String {
     line.len().to_string()
+}
+
+fn in_words(rejection: &Rejection) -> Response<String> {
+    Response::Reply(rejection.to_string())
 }
 
 /// A message that is made as it is written.
@@ -200,11 +204,12 @@ async fn message_without_memory_for_it_ends_no_process() {
     );
     drop(taken);
 
-    // A request that its server can receive, but not copy for its decoder.
+    // A request that its server can receive or copy for its decoder, but not both.
     let mut peer = decoding.peer().await;
     let taken = take_all_but(HOLE);
     while within(peer.try_send(&PIECE)).await.is_ok() {}
     drop(taken);
+    assert_eq!(within(peer.receive(5)).await, b"busy:");
     let mut peer = decoding.peer().await;
     within(peer.send("abc\n")).await;
     within(peer.finish()).await;

@@ -41,6 +41,11 @@ impl Args {
         given.find_map(|(name, word)| (*name == option).then_some(word))
     }
 
+    /// Returns those of the options that are given, as they are written.
+    pub(crate) fn given_of(&self, options: &[OptionName]) -> impl Iterator<Item = &Ident> {
+        options.iter().filter_map(|option| self.given(*option))
+    }
+
     /// Lets the paths in the options that name types mean inside of a module what they mean around it.
     pub(crate) fn move_into_module(&mut self) {
         for ty in self.framing.iter_mut().chain(&mut self.format) {
@@ -107,7 +112,12 @@ impl Args {
                 *field(self) = Some(parse_value(option, input, Path::parse_mod_style)?);
             }
             Value::Expression(field) => *field(self) = Some(parse_expression(option, input)?),
-            Value::Word(known) => parse_word(option, known, input)?,
+            Value::Word(known) => {
+                let word = parse_value(option, input, Ident::parse)?;
+                if word != known {
+                    return Err(Error::new(word.span(), option.help()));
+                }
+            }
             Value::Nothing => {}
         }
         Ok(())
@@ -130,7 +140,7 @@ fn parse_equals(option: &OptionSpec, span: Span, input: ParseStream<'_>) -> Resu
     Ok(())
 }
 
-/// Parses a type or a path.
+/// Parses a type, a path or a word.
 fn parse_value<T>(
     option: &OptionSpec,
     input: ParseStream<'_>,
@@ -167,13 +177,4 @@ fn parse_expression(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr>
     };
     ShowGroups.visit_expr_mut(&mut value);
     Ok(value)
-}
-
-/// Parses the one word that the option takes.
-fn parse_word(option: &OptionSpec, known: &str, input: ParseStream<'_>) -> Result<()> {
-    let wrong = input.error(option.help());
-    match input.parse::<Ident>() {
-        Ok(word) if word == known => Ok(()),
-        _ => Err(wrong),
-    }
 }

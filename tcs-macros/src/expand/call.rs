@@ -2,17 +2,17 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote_spanned};
-use syn::{Generics, Type};
+use syn::Generics;
 
-use super::parts::variable;
+use super::names::variable;
 use crate::{
-    aim::at,
     library::Library,
     model::{
         Field, generics,
         handler::{ArgumentSource, CallKind, Handler, Session},
-        server::ServerParts,
+        server::ServerImpl,
     },
+    spans::start_of,
     syntax::{bare, is_unsized},
 };
 
@@ -25,28 +25,30 @@ pub(super) struct Call {
 }
 
 /// Calls a function of a server.
-pub(super) fn call(parts: &ServerParts<'_>, handler: &Handler<'_>) -> Call {
-    let library = &parts.ty.args.library;
+pub(super) fn call(library: &Library, server: &ServerImpl<'_>, handler: &Handler<'_>) -> Call {
     let ident = &handler.function.sig.ident;
-    let span = at(ident);
+    let span = start_of(ident);
     let mut extractions = TokenStream::new();
-    let sources = handler.sources.iter().enumerate();
-    let arguments = sources.map(|(place, source)| match source {
+    let sources = handler.sources.0.iter().enumerate();
+    let arguments = sources.map(|(position, source)| match source {
         ArgumentSource::Request => Ident::new("request", span).to_token_stream(),
         ArgumentSource::Argument(name) => variable(name).to_token_stream(),
-        ArgumentSource::State(state) => shared_state(parts, state),
+        ArgumentSource::State(state) => shared_state(server, state),
         ArgumentSource::Session(Session { ty, mutable, .. }) => {
-            let reborrow = (!mutable).then(|| quote_spanned!(at(ty)=> &*));
-            quote_spanned!(at(ty)=> #reborrow session)
+            let reborrow = (!mutable).then(|| quote_spanned!(start_of(ty)=> &*));
+            quote_spanned!(start_of(ty)=> #reborrow session)
         }
         ArgumentSource::Context(ty) => {
-            let name = format_ident!("extracted_{place}", span = span);
-            extractions.extend(extraction(&name, ty, library));
+            let name = format_ident!("extracted_{position}", span = span);
+            let from_context = library.item("FromContext", ty);
+            extractions.extend(quote_spanned! {span=>
+                let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
+            });
             name.to_token_stream()
         }
     });
     let call = function_call(ident, &handler.generics, arguments);
-    let private = library.at(span);
+    let private = library.private(span);
     // For `fn find(name: &str, #[state] db: &Db, #[session] seen: &mut u8, peer: &Peer)`:
     //
     //     let extracted_3 = <&'exchange Peer as FromContext<'exchange>>::from_context(info)?;
@@ -63,10 +65,10 @@ pub(super) fn call(parts: &ServerParts<'_>, handler: &Handler<'_>) -> Call {
 
 /// A reference to the state of the protocol that has the name of a parameter's. Where operations have
 /// different types for a state, rustc says so at the parameter's.
-fn shared_state(parts: &ServerParts<'_>, parameter: &Field) -> TokenStream {
-    let mut states = parts.states.iter();
+fn shared_state(server: &ServerImpl<'_>, parameter: &Field) -> TokenStream {
+    let mut states = server.ty.fields.iter();
     let shared = states.find(|state| state.name == parameter.name);
-    state_reference(shared.unwrap_or(parameter), at(&parameter.ty))
+    state_reference(shared.unwrap_or(parameter), start_of(&parameter.ty))
 }
 
 /// A reference to a state of the protocol, whose field may own it through a pointer.
@@ -75,21 +77,13 @@ pub(super) fn state_reference(Field { name, ty }: &Field, span: Span) -> TokenSt
     quote_spanned!(span=> &#through self.#name)
 }
 
-/// Takes an argument from the context.
-fn extraction(name: &Ident, ty: &Type, library: &Library) -> TokenStream {
-    let from_context = library.item("FromContext", ty);
-    quote_spanned! {name.span()=>
-        let #name = <#ty as #from_context<'exchange>>::from_context(info)?;
-    }
-}
-
 /// Calls a function of the user's with its type and const arguments.
 pub(super) fn function_call(
     ident: &Ident,
     generics: &Generics,
     arguments: impl Iterator<Item = TokenStream>,
 ) -> TokenStream {
-    let (span, names) = (at(ident), generics::names(generics));
+    let (span, names) = (start_of(ident), generics::names(generics));
     // Only the type says what a parameter is that occurs in no argument, such as a constant.
     let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
     quote_spanned!(span=> #ident #turbofish (#(#arguments,)*))

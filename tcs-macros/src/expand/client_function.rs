@@ -6,61 +6,63 @@ use syn::{Expr, ReturnType, Type};
 
 use super::{
     call::function_call,
-    parts::{encoder, or_else},
-    protocol_type::{MessageItem, declare, implement},
-    requirements::{Requirements, SEND_FIELD},
+    encoder::encoder,
+    options::type_or,
+    protocol_type::{MessageItem, declare, or_unknown},
+    trait_impl::{SEND_FIELD, TraitImpl},
 };
 use crate::{
-    aim::at,
     args::{Args, OptionName},
     model::{
-        Field,
+        Field, Model,
         client_function::{ClientFunction, Half},
+        protocol_type::ProtocolType,
     },
+    spans::start_of,
     syntax::lifetimes,
 };
 
 /// Writes the protocol of a function.
-pub(super) fn expand(model: &ClientFunction<'_>) -> TokenStream {
-    let ty = &model.ty;
-    let server = ty.args.server.as_ref();
-    let client = ClientImpl {
-        args: ty.args,
-        model,
+pub(super) fn expand(model: &Model<'_>, client: &ClientFunction<'_>) -> TokenStream {
+    let (args, ty, exchange) = (model.args, &client.ty, &client.exchange);
+    let writer = Writer {
+        args,
+        client,
+        ty,
+        half: exchange.half.as_ref().filter(|_| model.is_valid),
+        reply: or_unknown(exchange.reply.as_ref(), &args.library, ty.item_name()),
         // What is wrong with a server is reported at one place, so that rustc reports it once.
-        span: server.map_or_else(|| at(&ty.name), at),
+        span: args
+            .server
+            .as_ref()
+            .map_or_else(|| start_of(&ty.name), start_of),
     };
-    let MessageItem { declaration, item } = MessageItem::new(ty, "Reply", &model.reply);
-    let (server_alias, items) = (client.server_alias(), client.items(&item));
-    let implementation = implement(ty, client.span, &client.requirements(), &items);
+    let MessageItem { declaration, item } = MessageItem::new(ty, "Reply", &writer.reply);
+    let server_alias = writer.server_alias();
+    let implementation = TraitImpl::new(model, ty, SEND_FIELD);
+    let implementation = implementation.write(writer.span, &writer.items(&item));
     declare(
         ty,
-        &quote_spanned!(client.span=> #server_alias #declaration #implementation),
+        &quote_spanned!(writer.span=> #server_alias #declaration #implementation),
     )
 }
 
-/// The implementation.
-struct ClientImpl<'a> {
+/// Writes the parts of the implementation.
+struct Writer<'a> {
     args: &'a Args,
-    model: &'a ClientFunction<'a>,
+    client: &'a ClientFunction<'a>,
+    ty: &'a ProtocolType<'a>,
+    /// There is none if something is wrong.
+    half: Option<&'a Half>,
+    reply: Type,
     /// Where errors about the implementation as a whole are reported.
     span: Span,
 }
 
-impl ClientImpl<'_> {
-    /// Each field and each type parameter must be `Send`.
-    fn requirements(&self) -> Requirements<'_> {
-        let ty = &self.model.ty;
-        let mut requirements = Requirements::new(ty, SEND_FIELD);
-        for field in ty.fields.iter().filter(|_| ty.is_valid) {
-            requirements.add(&field.ty, SEND_FIELD);
-        }
-        requirements
-    }
-
-    /// What the implementation consists of.
+impl Writer<'_> {
+    /// Writes what the implementation consists of.
     fn items(&self, reply: &TokenStream) -> TokenStream {
-        let Self { args, model, span } = *self;
+        let Self { args, ty, span, .. } = *self;
         let framing = self.option("Framing", args.framing.as_ref(), "LengthPrefixed");
         let format = self.option("Format", args.format.as_ref(), "Plain");
         let has_greeting = self.of_server("HAS_GREETING", None).unwrap_or_else(|| {
@@ -68,10 +70,15 @@ impl ClientImpl<'_> {
             is_given.into_token_stream()
         });
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
-        let (private, output) = (args.library.at(span), &model.output);
-        // That the future is not `Send` is reported at the place of its type.
+        let private = args.library.private(span);
+        let output = or_unknown(
+            self.client.exchange.output.as_ref(),
+            &args.library,
+            &ty.name,
+        );
+        // That the future is not `Send` is reported where its type is.
         let returned = quote_spanned!(span=> Output = Self::Output);
-        let future = quote_spanned! {at(model.ty.place)=>
+        let future = quote_spanned! {start_of(ty.item_name())=>
             impl ::core::future::Future<#returned> + ::core::marker::Send
         };
         quote_spanned! {span=>
@@ -95,57 +102,61 @@ impl ClientImpl<'_> {
         }
     }
 
-    /// What an option decides: the server's, or the given type, or the default.
+    /// Writes what an option decides: the server's, or the given type, or the default.
     fn option(&self, item: &str, given: Option<&Type>, default: &str) -> TokenStream {
         let of_server = self.of_server(item, None);
         of_server.unwrap_or_else(|| {
-            let default = self.args.library.item(default, self.model.ty.place);
-            or_else(given, default)
+            let span = start_of(self.ty.item_name());
+            type_or(given, default, &self.args.library, span)
         })
     }
 
-    /// An item of the contract of the server, if there is one. An error about it belongs at `place`, or
-    /// else at the server.
-    fn of_server(&self, item: &str, place: Option<&Type>) -> Option<TokenStream> {
+    /// Writes an item of the contract of the server, if there is one. An error about it is reported at
+    /// `written`, or else at the server.
+    fn of_server(&self, item: &str, written: Option<&Type>) -> Option<TokenStream> {
         let server = self.args.server.as_ref()?;
-        let place = place.unwrap_or(server);
+        let written = written.unwrap_or(server);
         let path = match self.server_alias() {
-            Some(_) => Ident::new("__Server", at(place)).into_token_stream(),
+            Some(_) => Ident::new("__Server", start_of(written)).into_token_stream(),
             None => server.to_token_stream(),
         };
-        let contract = self.args.library.item("Contract", place);
-        let item = Ident::new(item, at(place));
-        Some(quote_spanned!(at(place)=> <#path as #contract>::#item))
+        let contract = self.args.library.item("Contract", written);
+        let item = Ident::new(item, start_of(written));
+        Some(quote_spanned!(start_of(written)=> <#path as #contract>::#item))
     }
 
     /// Names the server's type once, so that one that is not found is one error.
     fn server_alias(&self) -> Option<TokenStream> {
         let server = self.args.server.as_ref()?;
-        let is_plain = lifetimes::find(server).is_empty();
-        (is_plain && self.model.ty.generics.params.is_empty())
-            .then(|| quote_spanned!(self.span=> type __Server = #server;))
+        let is_plain = lifetimes::find(server).is_empty() && self.ty.generics.params.is_empty();
+        is_plain.then(|| quote_spanned!(self.span=> type __Server = #server;))
     }
 
     fn prepare_request(&self) -> TokenStream {
-        let protocol = &self.model.ty;
-        match &self.model.half {
+        let (ty, library) = (self.ty, &self.args.library);
+        match self.half {
             Some(Half::Reply { request, .. }) => self.evaluated(request),
             Some(Half::Request) => {
                 // The fields stay in the protocol, whose `process_reply` may need them.
-                let arguments = protocol.fields.iter().map(|field| {
-                    let Field { name, ty } = field;
-                    let clone = self.args.library.item("CloneArgument", ty);
-                    quote_spanned!(at(protocol.place)=> <#ty as #clone>::clone_argument(&self.#name))
+                let arguments = ty.fields.iter().map(|Field { name, ty: field }| {
+                    let clone = library.item("CloneArgument", field);
+                    let span = start_of(ty.item_name());
+                    quote_spanned!(span=> <#field as #clone>::clone_argument(&self.#name))
                 });
-                let call = function_call(protocol.place, &protocol.generics, arguments);
-                match &self.model.function.sig.output {
-                    ReturnType::Default => self.encoder_of(&call, protocol.place),
-                    ReturnType::Type(_, returned) => self.encoder_of(&call, returned),
+                let call = function_call(ty.item_name(), &ty.generics, arguments);
+                match &self.client.function.sig.output {
+                    ReturnType::Default => self.request_encoder(ty.item_name(), call),
+                    ReturnType::Type(_, returned) => {
+                        // The call is at the function's name, but what is wrong with its value is at its type.
+                        let span = start_of(returned);
+                        let value = quote_spanned!(span=> match #call { request => request });
+                        self.request_encoder(returned, value)
+                    }
                 }
             }
             None => {
-                let unknown = self.args.library.item("Unknown", &protocol.name);
-                quote_spanned! {at(&protocol.name)=>
+                let unknown = library.item("Unknown", &ty.name);
+                quote_spanned! {start_of(&ty.name)=>
                     let none: fn() -> #unknown = || ::core::unimplemented!();
                     none()
                 }
@@ -153,15 +164,12 @@ impl ClientImpl<'_> {
         }
     }
 
-    /// The user's expression that makes the request, with the fields in its scope.
+    /// Writes the user's expression that makes the request, with the fields in its scope.
     fn evaluated(&self, request: &Expr) -> TokenStream {
-        let span = at(request);
-        let private = self.args.library.at(span);
-        let names = self.model.ty.fields.iter().map(|field| &field.name);
-        let encoder = match &self.args.server {
-            None => encoder(self.args, request),
-            Some(_) => self.encoder_of(&quote_spanned!(span=> (#request)), request),
-        };
+        let span = start_of(request);
+        let private = self.args.library.private(span);
+        let names = self.ty.fields.iter().map(|field| &field.name);
+        let encoder = self.request_encoder(request, request.to_token_stream());
         quote_spanned! {span=>
             #[allow(unused_imports, reason = "a protocol may have no field, or none by reference")]
             use #private::FieldReference as _;
@@ -170,64 +178,67 @@ impl ClientImpl<'_> {
         }
     }
 
-    /// An encoder of what `request` evaluates to, which must be the server's request if there is one.
-    /// The `match` keeps the temporaries that it borrows from until the end.
-    fn encoder_of(&self, request: &TokenStream, place: &impl ToTokens) -> TokenStream {
+    /// Writes an encoder of a request, which must be the server's if there is one. An error about it is
+    /// reported at `written`.
+    fn request_encoder(&self, written: &impl ToTokens, request: TokenStream) -> TokenStream {
         // For `request = &format!("hello {name}"), server = Greet`:
         //
-        //     encoder(move |out| match (&format!("hello {name}")) {
-        //         request => {
-        //             let request: <__Server as Contract>::Request<'_> = request;
-        //             Encoded(Encode::<Self::Format>::encode(request, out))
-        //         }
-        //     })
+        //     encoder(move |out| Encoded(Encode::<Self::Format>::encode(
+        //         match (&format!("hello {name}")) {
+        //             request => {
+        //                 let request: <__Server as Contract>::Request<'_> = request;
+        //                 request
+        //             }
+        //         },
+        //         out,
+        //     )))
         //
         // A `let` instead of the `match` would drop the text that the request borrows from. Without the
         // type, a number would be an `i32` whatever the server reads.
-        let span = at(place);
-        let private = self.args.library.at(span);
-        let encode = self.args.library.item("Encode", place);
-        let type_check = self.of_server("Request", None).map(|expected| {
+        let value = self.of_server("Request", None).map(|expected| {
             let with_lifetime = quote_spanned!(self.span=> #expected<'_>);
-            quote_spanned!(span=> let request: #with_lifetime = request;)
-        });
-        quote_spanned! {span=>
-            #private::encoder(move |out| match #request {
-                request => {
-                    #type_check
-                    #private::Encoded(#encode::<Self::Format>::encode(request, out))
+            quote_spanned! {start_of(written)=>
+                match (#request) {
+                    request => {
+                        let request: #with_lifetime = request;
+                        request
+                    }
                 }
-            })
-        }
+            }
+        });
+        encoder(&self.args.library, written, &value.unwrap_or(request))
     }
 
     fn process_reply(&self) -> TokenStream {
-        let ClientFunction { ty, reply, .. } = self.model;
-        let received = Ident::new("reply", at(reply));
-        let (value, span) = match &self.model.half {
+        let Self {
+            args, ty, reply, ..
+        } = self;
+        let received = Ident::new("reply", start_of(reply));
+        let (value, span) = match self.half {
             Some(Half::Reply { arguments, .. }) => {
-                let span = at(ty.place);
-                let private = self.args.library.at(span);
+                let span = start_of(ty.item_name());
+                let private = args.library.private(span);
                 let fields = arguments
                     .iter()
                     .map(|name| quote_spanned!(span=> self.#name));
                 let arguments = [received.into_token_stream()].into_iter().chain(fields);
-                let call = function_call(ty.place, &ty.generics, arguments);
-                let value = if self.model.function.is_async() {
+                let call = function_call(ty.item_name(), &ty.generics, arguments);
+                let value = if self.client.function.is_async() {
                     quote_spanned!(span=> #private::send(#call).await)
                 } else {
                     call
                 };
                 (value, span)
             }
-            Some(Half::Request) => (received.into_token_stream(), at(reply)),
-            None => return quote_spanned!(at(&ty.name)=> async { ::core::unimplemented!() }),
+            Some(Half::Request) => (received.into_token_stream(), start_of(reply)),
+            None => return quote_spanned!(start_of(&ty.name)=> async { ::core::unimplemented!() }),
         };
         // The server's reply can be read as the type of this one. It is checked in the body: on the
         // implementation, it would be an error at each use of the protocol.
         let check = self.of_server("Reply", Some(reply)).map(|sent| {
-            let assert_reply = self.args.library.item("assert_reply", reply);
-            quote_spanned!(at(reply)=> #assert_reply::<#sent<'_>, Self::Reply<'_>, Self::Format>();)
+            let assert_reply = args.library.item("assert_reply", reply);
+            let span = start_of(reply);
+            quote_spanned!(span=> #assert_reply::<#sent<'_>, Self::Reply<'_>, Self::Format>();)
         });
         quote_spanned! {span=>
             #check

@@ -1,14 +1,15 @@
 //! Writes functions and modules as they were, without the helper attributes.
 
-use proc_macro2::TokenStream;
+use std::mem::replace;
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
-use syn::{Attribute, FnArg, parse_quote};
+use syn::{Attribute, FnArg, Lit, Path, parse_quote};
 
 use crate::{
     args::{Args, Side},
     item::{Function, Module, ModuleItem},
     model::parameter::is_ours,
-    syntax::mentions,
 };
 
 /// Writes a protocol function.
@@ -52,7 +53,7 @@ pub(super) fn module(args: &Args, module: &Module, generated: &TokenStream) -> T
     let is_client = args.side == Side::Client;
     let items = module.items.iter().map(|item| match item {
         ModuleItem::Operation(_) if is_client => TokenStream::new(),
-        ModuleItem::Helper(function) if is_client && !is_in_text(module, function) => {
+        ModuleItem::Helper(function) if is_client && !is_in_attribute(module, function) => {
             TokenStream::new()
         }
         ModuleItem::Operation(function) => {
@@ -81,9 +82,32 @@ pub(super) fn module(args: &Args, module: &Module, generated: &TokenStream) -> T
     }
 }
 
-/// Returns whether an attribute of an item names a function, as `#[serde(default = "function")]` does.
-fn is_in_text(module: &Module, function: &Function) -> bool {
-    let text = format!("\"{}\"", function.sig.ident);
-    let mut items = module.items.iter();
-    items.any(|item| matches!(item, ModuleItem::Other(item) if mentions(item, &[&text])))
+/// Returns whether an attribute in another item names a function, as `#[serde(default = "function")]` does.
+fn is_in_attribute(module: &Module, function: &Function) -> bool {
+    module.items.iter().any(|item| match item {
+        ModuleItem::Other(item) => {
+            has_path_in_attribute(item.to_token_stream(), &function.sig.ident, false)
+        }
+        _ => false,
+    })
+}
+
+/// Returns whether a text in an attribute is a path to `name`. If `is_attribute`, the tokens are those of one.
+fn has_path_in_attribute(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
+    let mut is_after_hash = false;
+    tokens.into_iter().any(|token| {
+        let is_hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
+        let is_attribute = is_attribute || replace(&mut is_after_hash, is_hash);
+        match token {
+            TokenTree::Group(group) => has_path_in_attribute(group.stream(), name, is_attribute),
+            TokenTree::Literal(literal) if is_attribute => {
+                let Lit::Str(text) = Lit::new(literal) else {
+                    return false;
+                };
+                let path = text.parse::<Path>();
+                path.is_ok_and(|path| path.segments.last().is_some_and(|last| last.ident == *name))
+            }
+            _ => false,
+        }
+    })
 }

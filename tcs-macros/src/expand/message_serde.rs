@@ -9,12 +9,12 @@ use syn::{Index, Lifetime, Type, ext::IdentExt as _};
 
 use super::{
     messages::{MessageTypes, request_variant},
-    parts::{GeneratedType, variable},
+    names::{GeneratedType, variable},
 };
 use crate::{
-    aim::at,
     library::Library,
     model::{Field, operations::Operation},
+    spans::start_of,
     syntax::lifetimes::{self, DECODE},
 };
 
@@ -45,12 +45,12 @@ fn implementation(
     arms: fn(&Operation<'_>, &Library) -> Arms,
     library: &Library,
 ) -> TokenStream {
-    let private = library.at(Span::mixed_site());
+    let private = library.private(Span::mixed_site());
     let (ty, name) = (message.with(DECODE), message.ident.to_string());
     let names = list.iter().map(|operation| &operation.name);
     let arms = list.iter().map(|operation| arms(operation, library));
     let (read, write): (Vec<_>, Vec<_>) = arms.map(|arms| (arms.read, arms.write)).unzip();
-    let places = 0..list.len();
+    let positions = 0..list.len();
     // An enum without variants is matched by value.
     let none = list
         .is_empty()
@@ -60,7 +60,7 @@ fn implementation(
             impl<'de> for #ty,
             name = #name,
             operations = [#(#names),*],
-            read(from) { #(#places => #read,)* }
+            read(from) { #(#positions => #read,)* }
             write(self, to) { #(#write,)* #none }
         }
     }
@@ -69,7 +69,7 @@ fn implementation(
 /// The arguments are read into their struct, in any order.
 fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let span = Span::mixed_site();
-    let private = library.at(span);
+    let private = library.private(span);
     let (index, name) = (Index::from(operation.index), &operation.name);
     let message = request_variant(operation);
     let ident = arguments_type(operation).ident;
@@ -80,7 +80,7 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let writers = arguments.map(|argument| {
         let (variable, name, ty) = (variable(&argument.name), name_of(argument), &argument.ty);
         let write = method(ty, "Argument", library, "write");
-        quote_spanned!(at(ty)=> #write(#variable, #name, &mut to)?;)
+        quote_spanned!(start_of(ty)=> #write(#variable, #name, &mut to)?;)
     });
     Arms {
         read: quote_spanned! {span=>
@@ -88,7 +88,7 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
                 #ident(#(::core::option::Option::Some(#variables)),*) => {
                     ::core::result::Result::Ok(Self::#message)
                 }
-                _ => ::core::result::Result::Err(#private::incomplete()),
+                _ => ::core::result::Result::Err(#private::no_such_item()),
             }
         },
         write: quote_spanned! {span=>
@@ -109,14 +109,14 @@ fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
     let [read, write] =
         ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
     Arms {
-        read: quote_spanned!(at(reply)=> #read(from).map(Self::#variant)),
-        write: quote_spanned!(at(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
+        read: quote_spanned!(start_of(reply)=> #read(from).map(Self::#variant)),
+        write: quote_spanned!(start_of(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
     }
 }
 
 /// `<ty as trait>::method`, at the type.
 fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream {
-    let span = at(ty);
+    let span = start_of(ty);
     let (item, method) = (library.item(item, ty), Ident::new(method, span));
     let read_type = lifetimes::unify(ty, DECODE);
     let de = Lifetime::new(DECODE, Span::mixed_site());
@@ -139,18 +139,18 @@ fn arguments_type(operation: &Operation<'_>) -> GeneratedType {
 /// Declares that struct, and says how each argument is read.
 fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let span = Span::mixed_site();
-    let private = library.at(span);
+    let private = library.private(span);
     let (name, arguments) = (&operation.name, operation.arguments.iter());
     let ty = arguments_type(operation).with(DECODE);
     let types = arguments
         .clone()
         .map(|argument| lifetimes::unify(&argument.ty, DECODE));
     let names = arguments.clone().map(name_of);
-    let places: Vec<_> = (0..arguments.len()).map(Index::from).collect();
-    let readers = arguments.zip(&places).map(|(Field { ty, .. }, place)| {
+    let positions: Vec<_> = (0..arguments.len()).map(Index::from).collect();
+    let readers = arguments.zip(&positions).map(|(Field { ty, .. }, position)| {
         let read = method(ty, "Argument", library, "read");
-        quote_spanned! {at(ty)=>
-            #place => #read(from).map(|value| self.#place = ::core::option::Option::Some(value))
+        quote_spanned! {start_of(ty)=>
+            #position => #read(from).map(|value| self.#position = ::core::option::Option::Some(value))
         }
     });
     // For `fn add(one: u8, name: &str)`, which is the first operation:
@@ -158,7 +158,7 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     //     struct __Arguments0<'de>(Option<u8>, Option<&'de str>);
     //     arguments! {
     //         impl<'de> for __Arguments0<'de>,
-    //         operation = "add", names = ["one", "name"], places = [0, 1],
+    //         operation = "add", names = ["one", "name"], positions = [0, 1],
     //         read(self, from) {
     //             0 => <u8 as Argument<'de>>::read(from).map(|value| self.0 = Some(value)),
     //             1 => <&'de str as Argument<'de>>::read(from).map(|value| self.1 = Some(value)),
@@ -174,7 +174,7 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
             impl<'de> for #ty,
             operation = #name,
             names = [#(#names),*],
-            places = [#(#places),*],
+            positions = [#(#positions),*],
             read(self, from) { #(#readers,)* }
         }
     }

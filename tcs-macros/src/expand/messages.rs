@@ -6,17 +6,18 @@ use syn::{Generics, ext::IdentExt as _};
 
 use super::{
     message_serde,
-    parts::{GeneratedType, allowance, framing, generated, variable},
-    protocol_type::debug,
+    names::{GeneratedType, public_name, variable},
+    options::type_or,
+    protocol_type::{allowance, attrs_of, debug},
 };
 use crate::{
     args::{Args, OptionName},
     model::{
         Field,
         operations::{Operation, Operations},
-        protocol_type::attrs_of_type,
     },
-    syntax::lifetimes::{self, ELIDED, EXCHANGE, MESSAGE},
+    spans::{Alias, start_of},
+    syntax::lifetimes::{self, ELIDED, EXCHANGE, MESSAGE, STATIC},
 };
 
 /// The types of the enums.
@@ -30,7 +31,7 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let list = &operations.list;
     let mut replies = list.iter().map(|operation| &operation.reply);
     let ty = |name, borrows| {
-        let ident = generated(name);
+        let ident = public_name(name);
         GeneratedType { ident, borrows }
     };
     let messages = MessageTypes {
@@ -41,7 +42,7 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let contract = contract(args, operations, &messages);
     let implementations = message_serde::expand(list, &messages, &args.library);
     let span = Span::mixed_site();
-    let (private, allowance) = (args.library.at(span), allowance(span));
+    let (private, allowance) = (args.library.private(span), allowance(span));
     quote_spanned! {span=>
         #enums
         #debug
@@ -62,7 +63,7 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
 /// Returns an associated type of the contract, which is what the options say.
 pub(super) fn contract_item(args: &Args, item: &str) -> TokenStream {
     let span = Span::mixed_site();
-    let (contract, private) = (generated("Contract"), args.library.at(span));
+    let (contract, private) = (public_name("Contract"), args.library.private(span));
     let item = Ident::new(item, span);
     quote_spanned!(span=> <#contract as #private::Contract>::#item)
 }
@@ -78,7 +79,7 @@ pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
 /// Returns documentation, allowances and deprecation of an operation.
 pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
     let docs = format!(" Asks for the operation `{}`.", operation.name);
-    attrs_of_type(operation.handler.function, &docs)
+    attrs_of(operation.handler.function, &docs)
 }
 
 /// Declares the enums.
@@ -140,10 +141,11 @@ fn debug_of_enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStrea
 /// are not those around it.
 fn contract(args: &Args, operations: &Operations<'_>, messages: &MessageTypes) -> TokenStream {
     let span = Span::mixed_site();
-    let private = args.library.at(span);
-    let contract = generated("Contract");
-    let (framing, format) = (framing(args, span), &operations.format);
+    let private = args.library.private(span);
+    let contract = public_name("Contract");
+    let framing = type_or(args.framing.as_ref(), "LengthPrefixed", &args.library, span);
     let MessageTypes { request, reply } = messages;
+    let (check, format) = format(args, operations, messages);
     let (request, reply) = (request.with(EXCHANGE), reply.with(EXCHANGE));
     let has_greeting = args.given(OptionName::Greeting).is_some();
     let allowance = allowance(span);
@@ -158,6 +160,7 @@ fn contract(args: &Args, operations: &Operations<'_>, messages: &MessageTypes) -
             const _: () = {
                 #[allow(unused_imports, reason = "the options may need nothing of it")]
                 use super::*;
+                #check
 
                 #[automatically_derived]
                 impl #private::Contract for self::#contract {
@@ -170,4 +173,32 @@ fn contract(args: &Args, operations: &Operations<'_>, messages: &MessageTypes) -
             };
         }
     }
+}
+
+/// Writes the format, and a check that it carries operations. Instead of one that is missing or carries none,
+/// it is `NoFormat`, in which any type of serde is a message. So there is one error about it.
+fn format(
+    args: &Args,
+    operations: &Operations<'_>,
+    MessageTypes { request, reply }: &MessageTypes,
+) -> (Option<TokenStream>, TokenStream) {
+    let module_name = &operations.module.ident;
+    let Some(format) = &args.format else {
+        return (None, args.library.item("NoFormat", module_name));
+    };
+    let private = args.library.private(start_of(format));
+    let Alias { declaration, path } = Alias::new(module_name, "__Format", format);
+    let (request, reply) = (request.with(STATIC), reply.with(STATIC));
+    let assert_format = args.library.item("assert_operations_format", format);
+    let messages = quote_spanned!(start_of(format)=> self::#request, self::#reply);
+    let check = quote_spanned! {start_of(format)=>
+        #[allow(unused_imports, reason = "it is for formats that are not fit")]
+        use #private::UnfitFormat as _;
+        #declaration
+        const _: fn() = #assert_format::<#path, #messages>;
+    };
+    let format = quote_spanned! {start_of(format)=>
+        #private::FormatIfFit<#path, { #private::FormatCheck::<#path, #messages>::IS_FIT }>
+    };
+    (Some(check), format)
 }

@@ -6,23 +6,23 @@ use syn::{Type, ext::IdentExt as _};
 
 use super::{
     messages::{attrs, contract_item},
-    parts::generated,
+    names::public_name,
 };
 use crate::{
-    aim::at,
     args::Args,
     model::{
         Field,
         operations::{Operation, Operations},
     },
+    spans::start_of,
     syntax::lifetimes::{self, ELIDED},
 };
 
 /// Writes `Client`, with its methods over a connection, and those over a channel.
 pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
-    let private = args.library.at(span);
-    let (framing, client) = (contract_item(args, "Framing"), generated("Client"));
+    let private = args.library.private(span);
+    let (framing, client) = (contract_item(args, "Framing"), public_name("Client"));
     let module = operations.module.ident.unraw();
     let docs = format!(" Calls the operations of `{module}`: each is a method.");
     let list = operations.list.iter();
@@ -58,13 +58,19 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
 
 /// Writes the method over a `Connection`. The reply may borrow from it.
 fn method_over_connection(operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
+    let span = start_of(&operation.handler.function.sig.ident);
+    method(operation, private, &quote_spanned!(span=> &mut self))
+}
+
+/// Writes a method that returns the reply.
+fn method(operation: &Operation<'_>, private: &TokenStream, receiver: &TokenStream) -> TokenStream {
     let ident = &operation.handler.function.sig.ident;
-    let span = at(ident);
+    let span = start_of(ident);
     let (attrs, parameters, reply) = (attrs(operation), parameters(operation), reply(operation));
     let body = body(operation, &quote_spanned!(span=> reply));
     quote_spanned! {span=>
         #attrs
-        pub async fn #ident(&mut self, #parameters) -> #private::Result<#reply> {
+        pub async fn #ident(#receiver, #parameters) -> #private::Result<#reply> {
             #body
         }
     }
@@ -74,17 +80,11 @@ fn method_over_connection(operation: &Operation<'_>, private: &TokenStream) -> T
 /// that borrows.
 fn method_over_channel(operation: &Operation<'_>, private: &TokenStream) -> TokenStream {
     let ident = &operation.handler.function.sig.ident;
-    let span = at(ident);
-    let (attrs, parameters, reply) = (attrs(operation), parameters(operation), reply(operation));
+    let span = start_of(ident);
     if !lifetimes::borrows(&operation.reply) {
-        let body = body(operation, &quote_spanned!(span=> reply));
-        return quote_spanned! {span=>
-            #attrs
-            pub async fn #ident(&self, #parameters) -> #private::Result<#reply> {
-                #body
-            }
-        };
+        return method(operation, private, &quote_spanned!(span=> &self));
     }
+    let (attrs, parameters, reply) = (attrs(operation), parameters(operation), reply(operation));
     let body = body(operation, &quote_spanned!(span=> process(reply)));
     quote_spanned! {span=>
         #attrs
@@ -115,10 +115,10 @@ fn reply(operation: &Operation<'_>) -> Type {
 
 /// Sends the request, and evaluates to `value`, which is made of the variable `reply`.
 fn body(operation: &Operation<'_>, value: &TokenStream) -> TokenStream {
-    let [request, reply, contract] = ["Request", "Reply", "Contract"].map(generated);
+    let [request, reply, contract] = ["Request", "Reply", "Contract"].map(public_name);
     let variant = &operation.variant;
     let names = operation.arguments.iter().map(|argument| &argument.name);
-    quote_spanned! {at(&operation.handler.function.sig.ident)=>
+    quote_spanned! {start_of(&operation.handler.function.sig.ident)=>
         let request = #request::#variant { #(#names),* };
         self.connection
             .call_for::<#contract, _>(request, |reply| match reply {

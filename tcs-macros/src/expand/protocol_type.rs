@@ -1,21 +1,37 @@
-//! Writes the type of a protocol: the struct, `new`, `Debug`, and the head of its implementation.
+//! Writes the type of a protocol: the struct, `new`, `Debug`, and the messages of its implementation.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Generics, Type, ext::IdentExt as _};
+use syn::{Attribute, Generics, Type, TypeSlice, Visibility, ext::IdentExt as _, parse_quote};
 
-use super::{option_checks::option_checks, parts::allowance, requirements::Requirements};
 use crate::{
-    aim::{Alias, at, twin},
-    model::{Field, protocol_type::ProtocolType},
-    syntax::lifetimes,
+    item::Function,
+    library::Library,
+    model::{
+        Field,
+        protocol_type::{ProtocolType, Source},
+    },
+    spans::{Alias, ident_at, start_of},
+    syntax::{is_named, lifetimes},
 };
 
 /// Declares the type and implements its trait.
 pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> TokenStream {
-    let (name, vis, attrs) = (&ty.name, &ty.vis, &ty.attrs);
-    let (generics, fields) = (&ty.generics, &ty.fields);
-    let span = at(name);
+    let (name, generics) = (&ty.name, &ty.generics);
+    let text = ty.item_name().unraw().to_string();
+    let (vis, attrs) = match ty.source {
+        Source::Function(function) => {
+            let docs = format!(" The protocol of [`{text}`](fn@{text}).");
+            (function.vis.clone(), attrs_of(function, &docs))
+        }
+        Source::Module(module) => {
+            let docs =
+                format!(" The protocol of the operations of `{text}`, which a server serves.");
+            (module.vis_inside(), quote!(#[doc = #docs]))
+        }
+    };
+    let fields: Vec<Field> = ty.fields.iter().map(owning_field).collect();
+    let span = start_of(name);
     let (text, where_clause) = (name.unraw().to_string(), &generics.where_clause);
     let (_, type_generics, _) = generics.split_for_impl();
     let applied = quote_spanned!(span=> #name #type_generics);
@@ -25,12 +41,12 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
         let text = format!(" The parameter `{}`.", name.unraw());
         quote!(#[doc = #text] #vis #name: #ty)
     });
-    let body = if fields.is_empty() {
-        quote!(;)
+    let (body, new) = if fields.is_empty() {
+        (quote!(;), None)
     } else {
-        quote!({ #(#declared,)* })
+        let new = new_function(ty, &vis, &fields);
+        (quote!({ #(#declared,)* }), Some(new))
     };
-    let new = (!fields.is_empty()).then(|| new_function(ty));
     let allowance = allowance(span);
     quote_spanned! {span=>
         #attrs
@@ -45,17 +61,17 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     }
 }
 
-fn new_function(ty: &ProtocolType<'_>) -> TokenStream {
-    let (span, vis) = (at(&ty.name), &ty.vis);
-    let [impl_twin, new] = ["impl", "new"].map(|word| twin(word, ty.place));
+fn new_function(ty: &ProtocolType<'_>, vis: &Visibility, fields: &[Field]) -> TokenStream {
+    let (name, span) = (&ty.name, start_of(&ty.name));
+    let [keyword, new] = ["impl", "new"].map(|word| ident_at(ty.item_name(), word));
     let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
-    let (name, fields) = (&ty.name, ty.fields.iter());
-    let names = fields.clone().map(|field| &field.name);
-    let parameters = fields.map(|Field { name, ty }| quote_spanned!(span=> #name: #ty));
+    let names = fields.iter().map(|field| &field.name);
+    let parameters = fields.iter();
+    let parameters = parameters.map(|Field { name, ty }| quote_spanned!(span=> #name: #ty));
     quote_spanned! {span=>
         #[automatically_derived]
         #[allow(deprecated, reason = "the function may be")]
-        #impl_twin #impl_generics #name #type_generics #where_clause {
+        #keyword #impl_generics #name #type_generics #where_clause {
             /// Creates the protocol from what its function borrows or takes besides messages.
             #[must_use]
             #[allow(
@@ -67,6 +83,35 @@ fn new_function(ty: &ProtocolType<'_>) -> TokenStream {
             }
         }
     }
+}
+
+/// Returns the field that owns what functions borrow: a `String` for `str`.
+fn owning_field(field: &Field) -> Field {
+    let ty = match &field.ty {
+        ty if is_named(ty, "str") => parse_quote!(::std::string::String),
+        Type::Slice(TypeSlice { elem, .. }) => parse_quote!(::std::vec::Vec<#elem>),
+        Type::TraitObject(object) => parse_quote!(::std::boxed::Box<#object>),
+        ty => ty.clone(),
+    };
+    let name = field.name.clone();
+    Field { name, ty }
+}
+
+/// Returns the attributes that what is made of a function has as well: `allow`, `deprecated` and
+/// documentation, which is `docs` if there is none.
+pub(super) fn attrs_of(function: &Function, docs: &str) -> TokenStream {
+    let names = ["doc", "allow", "deprecated"];
+    let is_kept = |attr: &&Attribute| names.iter().any(|name| attr.path().is_ident(name));
+    let kept: Vec<_> = function.attrs.iter().filter(is_kept).collect();
+    let has_docs = kept.iter().any(|attr| attr.path().is_ident("doc"));
+    let docs = (!has_docs).then(|| quote!(#[doc = #docs]));
+    quote!(#docs #(#kept)*)
+}
+
+/// Returns the type of a message; of one that is wrong, the library's `Unknown`.
+pub(super) fn or_unknown(message: Option<&Type>, library: &Library, item_name: &Ident) -> Type {
+    let unknown = || Type::Verbatim(library.item("Unknown", item_name));
+    message.cloned().unwrap_or_else(unknown)
 }
 
 /// The associated type of a message.
@@ -84,44 +129,14 @@ impl MessageItem {
     pub(super) fn new(protocol: &ProtocolType<'_>, name: &str, message: &Type) -> Self {
         // An alias has no parameters, so it cannot name those of the protocol or of an exchange.
         let is_plain = protocol.generics.params.is_empty() && lifetimes::find(message).is_empty();
-        let alias = is_plain.then(|| Alias::new(protocol.place, &format!("__{name}"), message));
+        let alias =
+            is_plain.then(|| Alias::new(protocol.item_name(), &format!("__{name}"), message));
         let (declaration, path) = alias.map(|alias| (alias.declaration, alias.path)).unzip();
         let used = path.unwrap_or_else(|| message.to_token_stream());
-        let name = Ident::new(name, at(message));
+        let name = Ident::new(name, start_of(message));
         Self {
             declaration,
-            item: quote_spanned!(at(message)=> type #name<'exchange> = #used;),
-        }
-    }
-}
-
-/// Implements the trait of the attribute, with `items` in it. What is wrong with the implementation
-/// as a whole is reported at `span`.
-pub(super) fn implement(
-    ty: &ProtocolType<'_>,
-    span: Span,
-    requirements: &Requirements<'_>,
-    items: &TokenStream,
-) -> TokenStream {
-    let (name, private) = (&ty.name, ty.private(span));
-    let trait_name = Ident::new(ty.args.side.trait_name(), span);
-    let impl_twin = twin("impl", ty.place);
-    let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
-    let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
-    let Requirements { bounds, checks, .. } = requirements;
-    // Beside the implementation and in the same `const _`, where the aliases are in scope.
-    let options = option_checks(ty, requirements);
-    quote_spanned! {span=>
-        #options
-        #(#checks)*
-
-        #[automatically_derived]
-        #impl_twin #impl_generics #private::#trait_name for #name #type_generics
-        where
-            #(#predicates,)*
-            #bounds
-        {
-            #items
+            item: quote_spanned!(start_of(message)=> type #name<'exchange> = #used;),
         }
     }
 }
@@ -129,12 +144,22 @@ pub(super) fn implement(
 /// Implements `Debug` by writing the text of an expression.
 pub(super) fn debug(ty: &TokenStream, generics: &Generics, text: &TokenStream) -> TokenStream {
     let (impl_generics, _, where_clause) = generics.split_for_impl();
-    quote_spanned! {at(ty)=>
+    quote_spanned! {start_of(ty)=>
         #[automatically_derived]
         impl #impl_generics ::core::fmt::Debug for #ty #where_clause {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.write_str(#text)
             }
         }
+    }
+}
+
+/// The lints that generated code is exempt from.
+pub(super) fn allowance(span: Span) -> TokenStream {
+    quote_spanned! {span=>
+        #[allow(
+            deprecated, unused_variables, clippy::all, clippy::pedantic, clippy::nursery,
+            reason = "it is generated"
+        )]
     }
 }

@@ -5,31 +5,36 @@ use quote::{quote, quote_spanned};
 
 use super::{
     call::{Call, call, state_reference},
+    encoder::encoder,
     messages::{contract_item, request_variant},
-    parts::{encoder, framing, generated, or_else},
-    protocol_type::{MessageItem, declare, implement},
-    requirements::{Requirements, SEND_FIELD, STATE},
+    names::public_name,
+    options::type_or,
+    protocol_type::{MessageItem, declare, or_unknown},
+    trait_impl::{SEND_FIELD, STATE, TraitImpl},
 };
 use crate::{
-    aim::at,
-    args::OptionName,
+    args::{Args, OptionName},
     model::{
-        Field,
+        Field, Model,
         handler::Session,
         operations::{Operation, Operations},
-        server::{ServerFunction, ServerParts},
+        protocol_type::ProtocolType,
+        server::{ServerFunction, ServerImpl},
     },
+    spans::start_of,
 };
 
 /// Writes the protocol of a function.
-pub(super) fn function(server: &ServerFunction<'_>) -> TokenStream {
-    let (parts, ty) = (&server.parts, &server.parts.ty);
-    let (args, span) = (ty.args, at(&ty.name));
-    let private = ty.private(span);
-    let framing = framing(args, span);
-    let format = or_else(args.format.as_ref(), quote_spanned!(span=> #private::Plain));
-    let request = MessageItem::new(ty, "Request", &server.request);
-    let reply = MessageItem::new(ty, "Reply", &server.reply);
+pub(super) fn function(model: &Model<'_>, function: &ServerFunction<'_>) -> TokenStream {
+    let writer = Writer::new(model, &function.server);
+    let Writer { args, ty, span, .. } = writer;
+    let framing = type_or(args.framing.as_ref(), "LengthPrefixed", &args.library, span);
+    let format = type_or(args.format.as_ref(), "Plain", &args.library, span);
+    let [request, reply] =
+        [("Request", &function.request), ("Reply", &function.reply)].map(|(name, message)| {
+            let message = or_unknown(message.as_ref(), &args.library, ty.item_name());
+            MessageItem::new(ty, name, &message)
+        });
     let (request_item, reply_item) = (request.item, reply.item);
     let messages = quote_spanned! {span=>
         type Framing = #framing;
@@ -37,20 +42,23 @@ pub(super) fn function(server: &ServerFunction<'_>) -> TokenStream {
         #request_item
         #reply_item
     };
-    let implementation = implementation(parts, &messages, || {
-        let Call { extractions, value } = call(parts, &server.handler);
-        quote_spanned!(at(ty.place)=> #extractions ::core::result::Result::Ok(#value))
+    let implementation = writer.implementation(&messages, || {
+        let Call { extractions, value } = call(&args.library, writer.server, &function.handler);
+        quote_spanned!(start_of(ty.item_name())=> #extractions ::core::result::Result::Ok(#value))
     });
-    let aliases = [request.declaration, reply.declaration]
-        .into_iter()
-        .flatten();
-    declare(ty, &quote!(#(#aliases)* #implementation))
+    let (request_alias, reply_alias) = (request.declaration, reply.declaration);
+    declare(ty, &quote!(#request_alias #reply_alias #implementation))
 }
 
 /// Writes the protocol of all operations, whose contract says what the messages are.
-pub(super) fn module(operations: &Operations<'_>, parts: &ServerParts<'_>) -> TokenStream {
-    let (ty, span) = (&parts.ty, at(parts.ty.place));
-    let item = |name: &str| contract_item(ty.args, name);
+pub(super) fn module(
+    model: &Model<'_>,
+    operations: &Operations<'_>,
+    server: &ServerImpl<'_>,
+) -> TokenStream {
+    let writer = Writer::new(model, server);
+    let (private, span) = (&writer.private, writer.span);
+    let item = |name: &str| contract_item(writer.args, name);
     let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
     let messages = quote_spanned! {Span::mixed_site()=>
         type Framing = #framing;
@@ -58,209 +66,209 @@ pub(super) fn module(operations: &Operations<'_>, parts: &ServerParts<'_>) -> To
         type Request<'exchange> = #request<'exchange>;
         type Reply<'exchange> = #reply<'exchange>;
     };
-    let implementation = implementation(parts, &messages, || {
+    let implementation = writer.implementation(&messages, || {
         let list = operations.list.iter();
-        let arms = list.map(|operation| answer_arm(parts, operation));
+        let arms = list.map(|operation| writer.answer_arm(operation));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let (declared, private) = (declare(ty, &implementation), ty.private(span));
+    let declared = declare(writer.ty, &implementation);
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
-/// Writes the arm that answers the request of an operation.
-fn answer_arm(parts: &ServerParts<'_>, operation: &Operation<'_>) -> TokenStream {
-    let [request, reply] = ["Request", "Reply"].map(generated);
-    let (message, variant) = (request_variant(operation), &operation.variant);
-    let Call { extractions, value } = call(parts, &operation.handler);
-    quote_spanned! {at(&operation.handler.function.sig.ident)=>
-        #request::#message => {
-            #extractions
-            ::core::result::Result::Ok(#reply::#variant(#value))
+/// Writes the parts of one implementation.
+struct Writer<'a> {
+    model: &'a Model<'a>,
+    args: &'a Args,
+    server: &'a ServerImpl<'a>,
+    ty: &'a ProtocolType<'a>,
+    /// The name of the type.
+    span: Span,
+    /// The module of the library that expansions use, at `span`.
+    private: TokenStream,
+}
+
+impl<'a> Writer<'a> {
+    fn new(model: &'a Model<'a>, server: &'a ServerImpl<'a>) -> Self {
+        let span = start_of(&server.ty.name);
+        Self {
+            model,
+            args: model.args,
+            server,
+            ty: &server.ty,
+            span,
+            private: model.args.library.private(span),
         }
     }
-}
 
-/// Writes the implementation, with the associated types of framing, format and messages.
-///
-/// `answer` writes what answers a request: an expression with `info`, `session` and `request` in
-/// scope, which may contain `?` and `.await`. If a function is wrong, there are stubs instead.
-fn implementation(
-    parts: &ServerParts<'_>,
-    messages: &TokenStream,
-    answer: impl FnOnce() -> TokenStream,
-) -> TokenStream {
-    // For `fn find(name: &str, #[state] db: &Db) -> String`:
-    //
-    //     impl ServerProtocol for Find where for<'tcs> Db: State {
-    //         type Framing = LengthPrefixed;
-    //         type Format = Plain;
-    //         type Request<'exchange> = &'exchange str;
-    //         type Reply<'exchange> = __Reply<>;
-    //         type Session = ();
-    //         fn open_session(&self, peer: &Peer) -> Self::Session {}
-    //         fn process_request<'exchange>(…) -> impl Future<…> + Send {
-    //             let Context { info, session, .. } = context;
-    //             async move { Ok(find(request, &self.db)) }
-    //         }
-    //     }
-    let ty = &parts.ty;
-    let span = at(&ty.name);
-    let session = parts.session.as_ref().map_or_else(
-        || quote_spanned!(span=> type Session = ();),
-        |Session { ty, .. }| quote_spanned!(at(ty)=> type Session = #ty;),
-    );
-    let methods = if ty.is_valid {
-        methods(parts, &answer())
-    } else {
-        stubs(parts)
-    };
-    let items = quote_spanned!(span=> #messages #session #methods);
-    implement(ty, span, &requirements(parts), &items)
-}
-
-/// What the types must be, as far as the functions are right: each state and each type parameter
-/// can be shared, and a session can be sent from thread to thread.
-fn requirements<'a>(parts: &'a ServerParts<'_>) -> Requirements<'a> {
-    let mut requirements = Requirements::new(&parts.ty, STATE);
-    if parts.ty.is_valid {
-        for state in &parts.states {
-            requirements.add(&state.ty, STATE);
-        }
-        if let Some(session) = &parts.session {
-            requirements.add(&session.ty, SEND_FIELD);
+    /// Writes the arm that answers the request of an operation.
+    fn answer_arm(&self, operation: &Operation<'_>) -> TokenStream {
+        let [request, reply] = ["Request", "Reply"].map(public_name);
+        let (message, variant) = (request_variant(operation), &operation.variant);
+        let Call { extractions, value } = call(&self.args.library, self.server, &operation.handler);
+        quote_spanned! {start_of(&operation.handler.function.sig.ident)=>
+            #request::#message => {
+                #extractions
+                ::core::result::Result::Ok(#reply::#variant(#value))
+            }
         }
     }
-    requirements
-}
 
-fn methods(parts: &ServerParts<'_>, answer: &TokenStream) -> TokenStream {
-    let ServerParts { ty, waits, .. } = parts;
-    let span = at(&ty.name);
-    let waits = (!waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
-    let half_close = ty
-        .args
-        .given(OptionName::HalfClose)
-        .map(|option| quote_spanned!(at(option)=> const ENDS_AT_HALF_CLOSE: bool = true;));
-    let (greeting, reject_with) = (greeting(parts), reject_with(parts));
-    let open_session = open_session(parts, &initial_session(parts));
-    let process_request = process_request(parts, answer);
-    quote_spanned! {span=>
-        #half_close
-        #waits
-        #open_session
-        #greeting
-        #reject_with
-        #process_request
+    /// Writes the implementation, with the associated types of framing, format and messages.
+    ///
+    /// `answer` writes what answers a request: an expression with `info`, `session` and `request` in
+    /// scope, which may contain `?` and `.await`. If a function is wrong, there are stubs instead.
+    fn implementation(
+        &self,
+        messages: &TokenStream,
+        answer: impl FnOnce() -> TokenStream,
+    ) -> TokenStream {
+        // For `fn find(name: &str, #[state] db: &Db) -> String`:
+        //
+        //     impl ServerProtocol for Find where for<'tcs> Db: State {
+        //         type Framing = LengthPrefixed;
+        //         type Format = Plain;
+        //         type Request<'exchange> = &'exchange str;
+        //         type Reply<'exchange> = __Reply<>;
+        //         type Session = ();
+        //         fn open_session(&self, peer: &Peer) -> Self::Session {}
+        //         fn process_request<'exchange>(…) -> impl Future<…> + Send {
+        //             let Context { info, session, .. } = context;
+        //             async move { Ok(find(request, &self.db)) }
+        //         }
+        //     }
+        let span = self.span;
+        let mut implementation = TraitImpl::new(self.model, self.ty, STATE);
+        let session = if let Some(Session { ty, .. }) = &self.server.session {
+            implementation.require(ty, SEND_FIELD);
+            quote_spanned!(start_of(ty)=> type Session = #ty;)
+        } else {
+            quote_spanned!(span=> type Session = ();)
+        };
+        let methods = if self.model.is_valid {
+            self.methods(&answer())
+        } else {
+            let stub = quote_spanned!(start_of(self.ty.item_name())=> ::core::unimplemented!());
+            let (open_session, process) =
+                (self.open_session(Some(&stub)), self.process_request(&stub));
+            quote!(#open_session #process)
+        };
+        let items = quote_spanned!(span=> #messages #session #methods);
+        implementation.write(span, &items)
     }
-}
 
-/// The methods of a function that is wrong.
-fn stubs(parts: &ServerParts<'_>) -> TokenStream {
-    let stub = quote_spanned!(at(parts.ty.place)=> ::core::unimplemented!());
-    let methods = [open_session(parts, &stub), process_request(parts, &stub)];
-    methods.into_iter().collect()
-}
-
-fn process_request(parts: &ServerParts<'_>, answer: &TokenStream) -> TokenStream {
-    let ty = &parts.ty;
-    let span = at(&ty.name);
-    let private = ty.private(span);
-    // That the future is not `Send` is reported at the place of its type and of the block.
-    let future = quote_spanned! {at(ty.place)=>
-        impl ::core::future::Future<
-            Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
-        > + ::core::marker::Send
-    };
-    let body = quote_spanned!(at(ty.place)=> async move { #answer });
-    quote_spanned! {span=>
-        fn process_request<'exchange>(
-            &'exchange self,
-            context: #private::Context<'exchange, Self::Session>,
-            request: Self::Request<'exchange>,
-        ) -> #future {
-            let #private::Context { info, session, .. } = context;
-            #body
+    fn methods(&self, answer: &TokenStream) -> TokenStream {
+        let span = self.span;
+        let waits = (!self.server.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
+        let half_close = self.args.given(OptionName::HalfClose);
+        let half_close = half_close.map(
+            |option| quote_spanned!(start_of(option)=> const ENDS_AT_HALF_CLOSE: bool = true;),
+        );
+        let (greeting, reject_with) = (self.greeting(), self.reject_with());
+        let open_session = self.open_session(self.initial_session().as_ref());
+        let process_request = self.process_request(answer);
+        quote_spanned! {span=>
+            #half_close
+            #waits
+            #open_session
+            #greeting
+            #reject_with
+            #process_request
         }
     }
-}
 
-fn open_session(parts: &ServerParts<'_>, body: &TokenStream) -> TokenStream {
-    let span = at(&parts.ty.name);
-    let private = parts.ty.private(span);
-    quote_spanned! {span=>
-        fn open_session(&self, peer: &#private::Peer) -> Self::Session {
-            #body
+    fn process_request(&self, answer: &TokenStream) -> TokenStream {
+        let (private, at_item) = (&self.private, start_of(self.ty.item_name()));
+        // That the future is not `Send` is reported where its type and the block are.
+        let future = quote_spanned! {at_item=>
+            impl ::core::future::Future<
+                Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
+            > + ::core::marker::Send
+        };
+        let body = quote_spanned!(at_item=> async move { #answer });
+        quote_spanned! {self.span=>
+            fn process_request<'exchange>(
+                &'exchange self,
+                context: #private::Context<'exchange, Self::Session>,
+                request: Self::Request<'exchange>,
+            ) -> #future {
+                let #private::Context { info, session, .. } = context;
+                #body
+            }
         }
     }
-}
 
-fn initial_session(parts: &ServerParts<'_>) -> TokenStream {
-    let args = parts.ty.args;
-    let Some(Session { ty, .. }) = &parts.session else {
-        return TokenStream::new();
-    };
-    if let Some(expression) = &args.session {
-        let scope = scope(parts);
-        return quote_spanned!(at(expression)=> #scope #expression);
+    fn open_session(&self, body: Option<&TokenStream>) -> TokenStream {
+        let private = &self.private;
+        quote_spanned! {self.span=>
+            fn open_session(&self, peer: &#private::Peer) -> Self::Session {
+                #body
+            }
+        }
     }
-    let default = args.library.item("DefaultSession", ty);
-    quote_spanned!(at(ty)=> <#ty as #default>::default_session())
-}
 
-fn greeting(parts: &ServerParts<'_>) -> Option<TokenStream> {
-    let ServerParts { ty, session, .. } = parts;
-    let greeting = ty.args.greeting.as_ref()?;
-    let span = at(ty.place);
-    let private = ty.private(span);
-    let scope = scope(parts);
-    let name = session.as_ref().and_then(|session| session.name.as_ref());
-    let session_variable = name.map(|name| quote_spanned!(span=> let #name = session;));
-    let message = encoder(ty.args, greeting);
-    Some(quote_spanned! {span=>
-        const HAS_GREETING: bool = true;
-
-        fn greeting<'exchange>(
-            &'exchange self,
-            peer: &'exchange #private::Peer,
-            session: &'exchange mut Self::Session,
-        ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-            #scope
-            #session_variable
-            ::core::option::Option::Some(#message)
+    fn initial_session(&self) -> Option<TokenStream> {
+        let Session { ty, .. } = self.server.session.as_ref()?;
+        if let Some(expression) = &self.args.session {
+            let scope = self.scope();
+            return Some(quote_spanned!(start_of(expression)=> #scope #expression));
         }
-    })
-}
+        let default = self.args.library.item("DefaultSession", ty);
+        Some(quote_spanned!(start_of(ty)=> <#ty as #default>::default_session()))
+    }
 
-fn reject_with(parts: &ServerParts<'_>) -> Option<TokenStream> {
-    let ty = &parts.ty;
-    let path = ty.args.reject_with.as_ref()?;
-    let span = at(path);
-    let (private, encode) = (ty.private(span), ty.args.library.item("Encode", path));
-    Some(quote_spanned! {span=>
-        fn reject_with<'exchange>(
-            &'exchange self,
-            rejection: &'exchange #private::Rejection,
-        ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-            const { #private::assert_no_mistake(#private::reject_with_mistake::<Self>()) }
-            let words: fn(&'exchange #private::Rejection) -> _ = #path;
-            ::core::option::Option::Some(#private::encoder(move |out| {
-                #private::Encoded(#encode::<Self::Format>::encode(words(rejection), out))
-            }))
+    fn greeting(&self) -> Option<TokenStream> {
+        let greeting = self.args.greeting.as_ref()?;
+        let span = start_of(self.ty.item_name());
+        let (private, scope) = (self.args.library.private(span), self.scope());
+        let session = self.server.session.as_ref();
+        let name = session.and_then(|session| session.name.as_ref());
+        let session_variable = name.map(|name| quote_spanned!(span=> let #name = session;));
+        let message = encoder(&self.args.library, greeting, greeting);
+        Some(quote_spanned! {span=>
+            const HAS_GREETING: bool = true;
+
+            fn greeting<'exchange>(
+                &'exchange self,
+                peer: &'exchange #private::Peer,
+                session: &'exchange mut Self::Session,
+            ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
+                #scope
+                #session_variable
+                ::core::option::Option::Some(#message)
+            }
+        })
+    }
+
+    fn reject_with(&self) -> Option<TokenStream> {
+        let path = self.args.reject_with.as_ref()?;
+        let span = start_of(path);
+        let private = self.args.library.private(span);
+        let words = quote_spanned!(span=> words(rejection));
+        let message = encoder(&self.args.library, path, &words);
+        Some(quote_spanned! {span=>
+            fn reject_with<'exchange>(
+                &'exchange self,
+                rejection: &'exchange #private::Rejection,
+            ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
+                const { #private::assert_no_mistake(#private::reject_with_mistake::<Self>()) }
+                let words: fn(&'exchange #private::Rejection) -> _ = #path;
+                ::core::option::Option::Some(#message)
+            }
+        })
+    }
+
+    /// Brings the peer and the states into the scope of an expression of the user's.
+    fn scope(&self) -> TokenStream {
+        let span = start_of(self.ty.item_name());
+        let peer = public_name("peer");
+        let states = self.ty.fields.iter().map(|state| {
+            let value = state_reference(state, span);
+            let Field { name, ty } = state;
+            quote_spanned!(span=> let #name: &(#ty) = #value;)
+        });
+        quote_spanned! {span=>
+            let #peer = peer;
+            #(#states)*
         }
-    })
-}
-
-/// Brings the peer and the states into the scope of an expression of the user's.
-fn scope(parts: &ServerParts<'_>) -> TokenStream {
-    let span = at(parts.ty.place);
-    let peer = generated("peer");
-    let states = parts.states.iter().map(|state| {
-        let value = state_reference(state, span);
-        let Field { name, ty } = state;
-        quote_spanned!(span=> let #name: &(#ty) = #value;)
-    });
-    quote_spanned! {span=>
-        let #peer = peer;
-        #(#states)*
     }
 }

@@ -15,6 +15,7 @@ use syn::{
     visit_mut::VisitMut as _,
 };
 
+use super::keyword;
 use crate::{
     errors::Errors,
     syntax::{ShowGroups, at_comma, is_one_of, take_until},
@@ -32,8 +33,6 @@ pub(crate) struct Function {
 impl Function {
     /// Returns whether the next item seems to be a function.
     pub(super) fn is_next(input: ParseStream<'_>) -> bool {
-        // A fork: if it is something else, another parser takes it from the beginning.
-        let ahead = input.fork();
         let qualifiers = |input: ParseStream<'_>| {
             input.peek(Token![const])
                 || input.peek(Token![async])
@@ -41,10 +40,10 @@ impl Function {
                 || input.peek(Token![extern])
                 || input.peek(Lit)
         };
-        let is_item =
-            ahead.call(Attribute::parse_outer).is_ok() && ahead.parse::<Visibility>().is_ok();
-        take_until(&ahead, |input| !qualifiers(input));
-        is_item && ahead.peek(Token![fn])
+        keyword(input).is_ok_and(|ahead| {
+            take_until(&ahead, |input| !qualifiers(input));
+            ahead.peek(Token![fn])
+        })
     }
 
     /// Parses a function; what is missing in it is reported.

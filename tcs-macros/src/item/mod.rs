@@ -47,7 +47,7 @@ impl Item {
     }
 }
 
-/// Returns the input from the keyword on that says what an item is.
+/// Returns a fork of the input, from the first keyword of an item on.
 fn keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
     let ahead = input.fork();
     ahead.call(Attribute::parse_outer)?;

@@ -1,11 +1,10 @@
 //! A module under an attribute: its functions are parsed, everything else stays as it is.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
-use quote::{ToTokens as _, quote};
 use syn::{
     Attribute, Error, Item, Result, Token, Visibility, braced,
     parse::{ParseStream, discouraged::Speculative as _},
-    token,
+    parse_quote, token,
     visit_mut::VisitMut as _,
 };
 
@@ -70,17 +69,18 @@ impl Module {
     }
 
     /// Returns the visibility of the module, as an item inside of the module writes it.
-    pub(crate) fn vis_inside(&self) -> TokenStream {
-        match self.vis.clone() {
-            Visibility::Inherited => quote!(pub(super)),
-            Visibility::Restricted(mut vis) => {
+    pub(crate) fn vis_inside(&self) -> Visibility {
+        let mut vis = self.vis.clone();
+        match &mut vis {
+            Visibility::Inherited => vis = parse_quote!(pub(super)),
+            Visibility::Restricted(vis) => {
                 // `pub(super)` outside is `pub(in super::super)` inside.
                 IntoModule.visit_path_mut(&mut vis.path);
                 vis.in_token = Some(<Token![in]>::default());
-                vis.into_token_stream()
             }
-            Visibility::Public(keyword) => keyword.into_token_stream(),
+            Visibility::Public(_) => {}
         }
+        vis
     }
 }
 

@@ -1,13 +1,13 @@
-//! Checks a client function: which half of an exchange it is, and what the type keeps.
+//! Resolves a client function: which half of an exchange it is, and what the type keeps.
 
 use proc_macro2::Ident;
 use syn::{Expr, ExprClosure, Pat, PatType, ReturnType, Type, parse_quote};
 
 use super::{
     Field, generics,
-    message::{has_one_type, message_type, return_type},
+    message::{resolve_message, resolve_output, resolve_type},
     parameter,
-    protocol_type::ProtocolType,
+    protocol_type::{ProtocolType, Source},
 };
 use crate::{
     args::{Args, OptionName},
@@ -25,11 +25,16 @@ pub(crate) struct ClientFunction<'a> {
     pub(crate) function: &'a Function,
     /// It has a lifetime in front if a field borrows.
     pub(crate) ty: ProtocolType<'a>,
-    /// With the lifetime of an exchange; the library's `Unknown` if it is wrong.
-    pub(crate) reply: Type,
-    /// The same with the lifetime of the fields.
-    pub(crate) output: Type,
-    /// There is none if something is wrong.
+    pub(crate) exchange: Exchange,
+}
+
+/// What is known of an exchange, as far as it is right.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    /// With the lifetime of an exchange.
+    pub(crate) reply: Option<Type>,
+    /// With the lifetime of the fields.
+    pub(crate) output: Option<Type>,
     pub(crate) half: Option<Half>,
 }
 
@@ -45,80 +50,65 @@ pub(crate) enum Half {
     Request,
 }
 
-/// What is found out about a function that is one half. What is wrong is left out.
-#[derive(Default)]
-struct Checked {
-    reply: Option<Type>,
-    output: Option<Type>,
-    half: Option<Half>,
-}
-
 impl<'a> ClientFunction<'a> {
-    /// Checks a function, reporting all that is wrong.
-    pub(super) fn check(
-        args: &'a Args,
+    /// Resolves a function, and reports all that is wrong.
+    pub(super) fn resolve(
+        args: &Args,
         name: Ident,
         function: &'a Function,
         errors: &mut Errors,
     ) -> Self {
         check_options(args, errors);
-        let mut check = HalfCheck {
-            args,
-            function,
-            fields: Vec::new(),
-        };
+        let mut fields = Fields::default();
         let request = args.given(OptionName::Request);
-        let checked = match (request, args.given(OptionName::Reply)) {
-            (Some(_), None) => check.reply_half(errors),
-            (None, Some(_)) => check.request_half(errors),
+        let mut exchange = match (request, args.given(OptionName::Reply)) {
+            (Some(_), None) => fields.of_reply_half(args, function, errors),
+            (None, Some(_)) => fields.of_request_half(args, function, errors),
             (given, second) => {
                 let help = match given {
                     Some(_) => "the function is either half: remove `reply` or `request`",
                     None => "one half is missing: write `request = …`, or `reply = Type`",
                 };
                 errors.at(second.unwrap_or(&function.sig.ident), help);
-                // Which parameters become fields is not known. The type has those that it has in one of
-                // the halves, so that its `new` can be called; nothing is reported of them.
-                let mut not_reported = Errors::default();
-                check.add_parameters(1, &mut not_reported);
-                Checked::default()
+                // The type has the fields that it has in either half, so that its `new` can be called.
+                fields.add_parameters(function, 1, errors);
+                Exchange::default()
             }
         };
-        let fields = check.fields;
-        let mut generics = generics::for_type(&function.sig.generics);
-        let help = "is in no field: use it in one, or name a type instead";
-        let unused = generics::remove_unused(&mut generics, &fields, help, errors);
+        let Fields(fields) = fields;
+        let (mut generics, unused) = generics::for_type(&function.sig.generics, &fields);
+        for name in &unused {
+            let help = "is in no field: use it in one, or name a type instead";
+            errors.at(name, format_args!("`{name}` {help}"));
+        }
         if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
             generics::add_lifetime(&mut generics, FIELD);
         }
-        let known = |ty: Option<Type>, place: &Ident| {
-            let known = ty.filter(|ty| !names_one_of(ty, &unused));
-            known.unwrap_or_else(|| args.library.ty("Unknown", place))
+        for ty in [&mut exchange.reply, &mut exchange.output] {
+            ty.take_if(|ty| names_one_of(ty, &unused));
+        }
+        let ty = ProtocolType {
+            source: Source::Function(function),
+            name,
+            generics,
+            fields,
         };
-        let ty = ProtocolType::of_function(args, name, function, generics, fields, errors);
         Self {
             function,
-            reply: known(checked.reply, &function.sig.ident),
-            output: known(checked.output, &ty.name),
-            half: checked.half.filter(|_| ty.is_valid),
             ty,
+            exchange,
         }
     }
 }
 
-/// Checks a function as one half, and collects the fields that parameters become. All lifetimes in
-/// them are [`FIELD`].
-struct HalfCheck<'a> {
-    args: &'a Args,
-    function: &'a Function,
-    fields: Vec<Field>,
-}
+/// The fields that parameters become. All lifetimes in them are [`FIELD`].
+#[derive(Default)]
+struct Fields(Vec<Field>);
 
-impl HalfCheck<'_> {
-    /// Checks a function that processes the reply.
-    fn reply_half(&mut self, errors: &mut Errors) -> Checked {
-        let function = self.function;
-        let request = match &self.args.request {
+impl Fields {
+    /// Resolves a function that processes the reply, and adds its fields.
+    fn of_reply_half(&mut self, args: &Args, function: &Function, errors: &mut Errors) -> Exchange {
+        let request = match &args.request {
             Some(Expr::Closure(closure)) => {
                 self.add_closure_parameters(closure, errors);
                 Some(&*closure.body)
@@ -128,31 +118,36 @@ impl HalfCheck<'_> {
         let mut reply = None;
         if let Some(parameter) = function.parameters().next() {
             parameter::check_no_role(parameter, errors);
-            let ty = message_type(&parameter.ty, "a reply", errors);
+            let ty = resolve_message(&parameter.ty, "a reply", errors);
             reply = ty.map(|ty| lifetimes::unify(&ty, EXCHANGE));
         } else if function.sig.inputs.is_empty() {
             // With a `self` or a parameter that is half typed, there is an error already.
             let help = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
             errors.at_span(function.sig.paren_token.span.join(), help);
         }
-        let arguments = self.add_parameters(1, errors);
+        let arguments = self.add_parameters(function, 1, errors);
         let half = |request| Half::Reply { request, arguments };
-        Checked {
+        Exchange {
             reply,
-            output: check_output(function, errors),
+            output: resolve_output_type(function, errors),
             half: request.cloned().map(half),
         }
     }
 
-    /// Checks a function that makes the request.
-    fn request_half(&mut self, errors: &mut Errors) -> Checked {
-        self.add_parameters(0, errors);
-        if let Some(keyword) = &self.function.sig.asyncness {
+    /// Resolves a function that makes the request, and adds its fields.
+    fn of_request_half(
+        &mut self,
+        args: &Args,
+        function: &Function,
+        errors: &mut Errors,
+    ) -> Exchange {
+        self.add_parameters(function, 0, errors);
+        if let Some(keyword) = &function.sig.asyncness {
             let help = "a function that makes the request does not wait: remove `async`";
             errors.at(keyword, help);
         }
-        let Some(reply) = &self.args.reply else {
-            return Checked::default();
+        let Some(reply) = &args.reply else {
+            return Exchange::default();
         };
         // The caller gets the reply itself, after the buffer that it was read from is gone.
         let borrowed = lifetimes::find_borrowed(reply);
@@ -160,9 +155,9 @@ impl HalfCheck<'_> {
             let help = "the reply is returned to the caller: own it (`String` for `&str`)";
             errors.at_span(found.span(), help);
         }
-        let is_right = has_one_type(reply, "a reply", errors) && borrowed.is_empty();
-        let owned = is_right.then(|| lifetimes::unify(reply, STATIC));
-        Checked {
+        let reply = resolve_type(reply, "a reply", errors).filter(|_| borrowed.is_empty());
+        let owned = reply.map(|reply| lifetimes::unify(reply, STATIC));
+        Exchange {
             reply: owned.clone(),
             output: owned,
             half: Some(Half::Request),
@@ -199,9 +194,14 @@ impl HalfCheck<'_> {
     }
 
     /// Adds fields for all but the first parameters of the function, and returns their names.
-    fn add_parameters(&mut self, first: usize, errors: &mut Errors) -> Vec<Ident> {
+    fn add_parameters(
+        &mut self,
+        function: &Function,
+        first: usize,
+        errors: &mut Errors,
+    ) -> Vec<Ident> {
         let mut names = Vec::new();
-        for parameter in self.function.parameters().skip(first) {
+        for parameter in function.parameters().skip(first) {
             parameter::check_no_role(parameter, errors);
             let PatType { pat, ty, .. } = parameter;
             let Some(name) = parameter::name(pat) else {
@@ -224,42 +224,37 @@ impl HalfCheck<'_> {
     }
 
     fn get(&self, name: &Ident) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == *name)
+        self.0.iter().find(|field| field.name == *name)
     }
 
     fn add(&mut self, name: &Ident, written: &Type, errors: &mut Errors) {
-        let mut ty = lifetimes::unify(written, FIELD);
-        if is_unsized(bare(&ty)) {
+        let known = if is_unsized(bare(written)) {
             // rustc reports it at the parameter of the function. The field is only there.
             errors.leave_to_rustc();
-            ty = parse_quote!(());
-        } else if !has_one_type(&ty, "a field", errors) {
-            ty = parse_quote!(());
-        }
+            None
+        } else {
+            resolve_type(written, "a field", errors)
+        };
+        let ty = known.map_or_else(|| parse_quote!(()), |ty| lifetimes::unify(ty, FIELD));
         let name = name.clone();
-        self.fields.push(Field { name, ty });
+        self.0.push(Field { name, ty });
     }
 }
 
 fn check_options(args: &Args, errors: &mut Errors) {
-    if args.given(OptionName::Server).is_none() {
-        return;
-    }
-    let options = [
-        OptionName::Framing,
-        OptionName::Format,
-        OptionName::Greeting,
-    ];
-    for option in options.iter().filter_map(|option| args.given(*option)) {
-        let help = format_args!("`server` decides the {option}: remove `{option}`");
-        errors.at(option, help);
+    use OptionName::{Format, Framing, Greeting, Server};
+    if args.given(Server).is_some() {
+        for option in args.given_of(&[Framing, Format, Greeting]) {
+            let help = format_args!("`server` decides the {option}: remove `{option}`");
+            errors.at(option, help);
+        }
     }
 }
 
 /// Returns the type of the output, which may borrow from the fields but not from the reply.
-fn check_output(function: &Function, errors: &mut Errors) -> Option<Type> {
+fn resolve_output_type(function: &Function, errors: &mut Errors) -> Option<Type> {
     let never = "the exchange ends as the function returns";
-    let output = return_type(function, "the output", never, errors)?;
+    let output = resolve_output(function, "the output", never, errors)?;
     let parameters = function.parameters();
     let mut parameters = parameters.map(|parameter| lifetimes::find(&parameter.ty));
     let of_reply = parameters.next().unwrap_or_default();

@@ -7,23 +7,32 @@ use syn::{
 };
 
 use super::Field;
-use crate::{
-    errors::Errors,
-    syntax::{
-        lifetimes::{EXCHANGE, Walk},
-        names_one_of, same_tokens,
-    },
+use crate::syntax::{
+    lifetimes::{EXCHANGE, Walk},
+    names_one_of, same_tokens,
 };
 
 /// Returns the generics of the type: parameters and bounds of the function without its lifetimes,
-/// which belong to one exchange.
+/// which belong to one exchange. Returns also the type parameters that occur in no field; the type is
+/// without them.
 ///
 /// All bounds are in the where clause. One that mentions such a lifetime must hold for any.
-pub(super) fn for_type(function: &Generics) -> Generics {
+pub(super) fn for_type<'f>(
+    function: &Generics,
+    fields: impl IntoIterator<Item = &'f Field>,
+) -> (Generics, Vec<Ident>) {
+    let fields: Vec<_> = fields.into_iter().collect();
+    let is_unused = |name: &Ident| {
+        let name = std::slice::from_ref(name);
+        !fields.iter().any(|field| names_one_of(&field.ty, name))
+    };
+    let names = function.type_params().map(|param| param.ident.clone());
+    let unused: Vec<Ident> = names.filter(is_unused).collect();
     let mut params = Punctuated::new();
     let mut predicates: Vec<WherePredicate> = Vec::new();
     for param in &function.params {
         match param {
+            GenericParam::Type(TypeParam { ident, .. }) if unused.contains(ident) => {}
             GenericParam::Type(TypeParam { ident, bounds, .. }) => {
                 // Bounds move to the where clause, where one rule treats them all.
                 params.push(parse_quote!(#ident));
@@ -44,9 +53,14 @@ pub(super) fn for_type(function: &Generics) -> Generics {
         params,
         ..function.clone()
     };
-    generics.make_where_clause().predicates =
-        predicates.into_iter().filter_map(predicate).collect();
-    generics
+    if unused.is_empty() {
+        let predicates = predicates.into_iter().filter_map(predicate);
+        generics.make_where_clause().predicates = predicates.collect();
+    } else {
+        // A bound may name a parameter that is gone; what is wrong with one that stays, the function says.
+        generics.where_clause = None;
+    }
+    (generics, unused)
 }
 
 /// Returns the predicate for the type, or `None` if nothing is left of it without bounds by lifetimes of
@@ -113,32 +127,6 @@ pub(crate) fn add_lifetime(generics: &mut Generics, lifetime: &str) {
     let lifetime = Lifetime::new(lifetime, Span::mixed_site());
     let param = GenericParam::Lifetime(LifetimeParam::new(lifetime));
     generics.params.insert(0, param);
-}
-
-/// Reports the type parameters that occur in no field, removes them from the type, and returns them.
-pub(super) fn remove_unused(
-    generics: &mut Generics,
-    fields: &[Field],
-    help: &str,
-    errors: &mut Errors,
-) -> Vec<Ident> {
-    let is_used = |name: &Ident| {
-        let name = std::slice::from_ref(name);
-        fields.iter().any(|field| names_one_of(&field.ty, name))
-    };
-    let names = generics.type_params().map(|param| param.ident.clone());
-    let unused: Vec<Ident> = names.filter(|name| !is_used(name)).collect();
-    for name in &unused {
-        errors.at(name, format_args!("`{name}` {help}"));
-    }
-    if !unused.is_empty() {
-        let params = std::mem::take(&mut generics.params).into_iter();
-        let is_known = |param: &GenericParam| !names_one_of(param, &unused);
-        generics.params = params.filter(is_known).collect();
-        // A bound may name a parameter that is gone; what is wrong with one that stays, the function says.
-        generics.where_clause = None;
-    }
-    unused
 }
 
 /// Adds the generics of another function of the same type: parameters of one name are one.

@@ -1,4 +1,4 @@
-//! Checks a function that a server calls: what each parameter is, and what the type keeps.
+//! Resolves a function that a server calls: how it is called, and where each argument comes from.
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -6,14 +6,14 @@ use syn::{Generics, PatType, Token, Type, parse_quote};
 
 use super::{
     Field, generics,
-    message::{has_one_type, message_type},
+    message::{resolve_message, resolve_type},
     parameter::{self, Role},
 };
 use crate::{
     errors::Errors,
     item::Function,
     syntax::{
-        bare, is_unsized,
+        bare, find_impl, is_unsized,
         lifetimes::{self, EXCHANGE, STATIC},
     },
 };
@@ -22,9 +22,9 @@ use crate::{
 pub(crate) struct Handler<'a> {
     pub(crate) function: &'a Function,
     pub(crate) kind: CallKind,
+    /// The generics of the type, as far as this function needs them.
     pub(crate) generics: Generics,
-    /// Where its arguments come from, in the order of its parameters.
-    pub(crate) sources: Vec<ArgumentSource>,
+    pub(crate) sources: Sources,
 }
 
 /// How a function is called.
@@ -34,6 +34,10 @@ pub(crate) enum CallKind {
     Blocking,
     Async,
 }
+
+/// Where the arguments of a call come from, in the order of the parameters.
+#[derive(Default)]
+pub(crate) struct Sources(pub(crate) Vec<ArgumentSource>);
 
 /// Where an argument of a call comes from.
 pub(crate) enum ArgumentSource {
@@ -56,141 +60,155 @@ pub(crate) struct Session {
 }
 
 impl<'a> Handler<'a> {
-    /// A function whose parameters are not checked yet.
-    pub(super) fn new(function: &'a Function) -> Self {
-        Self {
+    /// Creates a handler, and returns the type parameters that occur in no state. The type is without them.
+    pub(super) fn new(
+        function: &'a Function,
+        kind: CallKind,
+        sources: Sources,
+    ) -> (Self, Vec<Ident>) {
+        let (generics, unused) = generics::for_type(&function.sig.generics, sources.states());
+        let handler = Self {
             function,
-            kind: match function.sig.asyncness {
-                Some(_) => CallKind::Async,
-                None => CallKind::Sync,
-            },
-            generics: generics::for_type(&function.sig.generics),
-            sources: Vec::new(),
+            kind,
+            generics,
+            sources,
+        };
+        (handler, unused)
+    }
+}
+
+/// Reports type parameters that occur in no state.
+pub(super) fn check_unused(params: &[Ident], errors: &mut Errors) {
+    let help = "is in no `#[state]`: use it in one, or name a type instead";
+    for name in params {
+        errors.at(name, format_args!("`{name}` {help}"));
+    }
+}
+
+impl CallKind {
+    /// Returns how a function is called. `blocking` is the word that says that it blocks its thread.
+    pub(super) fn resolve(
+        function: &Function,
+        blocking: Option<&impl ToTokens>,
+        errors: &mut Errors,
+    ) -> Self {
+        match (blocking, function.is_async()) {
+            (Some(word), is_async) => {
+                if is_async {
+                    let help = "remove it, or the `async` of the function";
+                    errors.at(word, format_args!("`blocking` is for a plain `fn`: {help}"));
+                }
+                Self::Blocking
+            }
+            (None, true) => Self::Async,
+            (None, false) => Self::Sync,
         }
     }
+}
 
-    /// Makes the function one that blocks its thread, as the word `blocking` says.
-    pub(super) fn set_blocking(&mut self, word: &impl ToTokens, errors: &mut Errors) {
-        if self.kind == CallKind::Async {
-            let help = "`blocking` is for a plain `fn`: remove it, or the `async` of the function";
-            errors.at(word, help);
-        }
-        self.kind = CallKind::Blocking;
-    }
-
+impl Sources {
     pub(super) fn states(&self) -> impl Iterator<Item = &Field> + Clone {
-        self.sources.iter().filter_map(|source| match source {
+        self.0.iter().filter_map(|source| match source {
             ArgumentSource::State(state) => Some(state),
             _ => None,
         })
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
-        self.sources.iter().find_map(|source| match source {
+        self.0.iter().find_map(|source| match source {
             ArgumentSource::Session(session) => Some(session),
             _ => None,
         })
     }
 
-    /// Finds where each argument of a function that is a protocol comes from, and reports what is wrong.
-    /// Returns the type of its request.
-    pub(super) fn resolve_parameters(&mut self, errors: &mut Errors) -> Option<Type> {
+    /// Finds where each argument of a function that is a protocol comes from, and the type of its request.
+    pub(super) fn of_function(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
+        let mut sources = Self::default();
         let mut request = None;
         let mut has_request = false;
-        let mut parameters = self.function.parameters();
+        let mut parameters = function.parameters();
         let has_plain = parameters.any(|parameter| !parameter.attrs.iter().any(parameter::is_ours));
-        for parameter in self.function.parameters() {
-            let is_borrowed = matches!(bare(&parameter.ty), Type::Reference(_));
-            match parameter::role(parameter, errors) {
+        for parameter in function.parameters() {
+            match parameter::resolve_role(parameter, errors) {
                 Role::Plain if !has_request => {
                     has_request = true;
-                    if let Some(ty) = message_type(&parameter.ty, "a request", errors) {
-                        self.sources.push(ArgumentSource::Request);
+                    if let Some(ty) = resolve_message(&parameter.ty, "a request", errors) {
+                        sources.0.push(ArgumentSource::Request);
                         request = Some(lifetimes::unify(&ty, EXCHANGE));
                     }
                 }
                 // It was meant as a state, if another parameter is the request. So that the type has the
                 // fields that it is used with, it is one.
-                Role::Unclear if has_plain && is_borrowed => {
-                    let mut already_reported = Errors::default();
-                    self.add(Role::State, parameter, &mut already_reported);
-                }
+                Role::Unclear if has_plain => sources.0.extend(guessed_state(parameter)),
                 // It may have been meant as the request, so that one is not reported as missing.
                 Role::Unclear => has_request = true,
-                role => self.add(role, parameter, errors),
+                role => sources.add(role, parameter, errors),
             }
         }
         if !has_request {
             let help =
                 "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
-            errors.at_span(self.function.sig.paren_token.span.join(), help);
+            errors.at_span(function.sig.paren_token.span.join(), help);
         }
-        request
+        (sources, request)
     }
 
     /// Adds a parameter that is not part of the request.
     pub(super) fn add(&mut self, role: Role, parameter: &PatType, errors: &mut Errors) {
         use ArgumentSource::{Context, Session, State};
         let source = match role {
-            Role::State => self.check_state(parameter, errors).map(State),
-            Role::Session => self.check_session(parameter, errors).map(Session),
+            Role::State => self.resolve_state(parameter, errors).map(State),
+            Role::Session => self.resolve_session(parameter, errors).map(Session),
             Role::Context | Role::Plain => {
-                has_one_type(&parameter.ty, "what is taken from the context", errors)
-                    .then(|| Context(lifetimes::unify(&parameter.ty, EXCHANGE)))
+                let ty = resolve_type(&parameter.ty, "what is taken from the context", errors);
+                ty.map(|ty| Context(lifetimes::unify(ty, EXCHANGE)))
             }
             Role::Unclear => None,
         };
-        self.sources.extend(source);
+        self.0.extend(source);
     }
 
-    /// Reports the type parameters that occur in no state, removes them from the type, and returns them.
-    pub(super) fn remove_unused(&mut self, errors: &mut Errors) -> Vec<Ident> {
-        let states: Vec<_> = self.states().cloned().collect();
-        let help = "is in no `#[state]`: use it in one, or name a type instead";
-        generics::remove_unused(&mut self.generics, &states, help, errors)
-    }
-
-    fn check_state(&self, parameter: &PatType, errors: &mut Errors) -> Option<Field> {
+    fn resolve_state(&self, parameter: &PatType, errors: &mut Errors) -> Option<Field> {
         let name = parameter::name(&parameter.pat);
         if name.is_none() {
             errors.at(&parameter.pat, "a state becomes a field: give it a name");
         }
         let by_value = "connections share a state: borrow it with `&`";
-        let (borrowed, mutability) = referent(&parameter.ty, by_value, errors);
+        let (borrowed, mutability) = resolve_reference(&parameter.ty, by_value, errors);
         if let Some(mutability) = mutability {
             let help = "connections share a state: remove `mut` (a `Mutex` inside it can change)";
             errors.at(&mutability, help);
         }
-        if !has_one_type(borrowed, "a state", errors) {
-            return None;
-        }
-        let ty = require_static(borrowed, "a state", errors);
+        let ty = resolve_type(borrowed, "a state", errors)?;
+        check_static(ty, "a state", errors);
         let name = name?.clone();
         // Two parameters of one name are an error of the function itself.
         if self.states().any(|state| state.name == name) {
             errors.leave_to_rustc();
             return None;
         }
+        let ty = lifetimes::unify(ty, STATIC);
         Some(Field { name, ty })
     }
 
-    fn check_session(&self, parameter: &PatType, errors: &mut Errors) -> Option<Session> {
+    fn resolve_session(&self, parameter: &PatType, errors: &mut Errors) -> Option<Session> {
         if self.session().is_some() {
             let help = "a connection has one `#[session]`: put both into one struct";
             errors.at(&parameter.pat, help);
             return None;
         }
         let by_value = "the connection keeps the session: borrow it with `&mut`";
-        let (borrowed, mutability) = referent(&parameter.ty, by_value, errors);
-        let mut ty = require_static(borrowed, "a session", errors);
-        if is_unsized(borrowed) {
+        let (borrowed, mutability) = resolve_reference(&parameter.ty, by_value, errors);
+        check_static(borrowed, "a session", errors);
+        let known = if is_unsized(borrowed) {
             let help = "a session has a known size: borrow a `String`, `Vec<…>` or `Box<dyn …>`";
             errors.at(borrowed, help);
-            // So that the type of the session is no second error.
-            ty = parse_quote!(());
-        } else if !has_one_type(borrowed, "a session", errors) {
-            ty = parse_quote!(());
-        }
+            None
+        } else {
+            resolve_type(borrowed, "a session", errors)
+        };
+        // `()`, so that the type of the session is no second error.
+        let ty = known.map_or_else(|| parse_quote!(()), |ty| lifetimes::unify(ty, STATIC));
         Some(Session {
             name: parameter::name(&parameter.pat).cloned(),
             ty,
@@ -199,9 +217,20 @@ impl<'a> Handler<'a> {
     }
 }
 
+/// Returns the state that a parameter is, if its attributes do not say what it is.
+fn guessed_state(parameter: &PatType) -> Option<ArgumentSource> {
+    let name = parameter::name(&parameter.pat)?.clone();
+    let Type::Reference(reference) = bare(&parameter.ty) else {
+        return None;
+    };
+    let ty = lifetimes::unify(bare(&reference.elem), STATIC);
+    let is_complete = find_impl(&ty).is_none();
+    is_complete.then_some(ArgumentSource::State(Field { name, ty }))
+}
+
 /// Returns the type after `&`, and the `mut` before it. Reports a parameter by value, and `&'static`: what
 /// functions borrow is owned by the protocol or the connection.
-fn referent<'t>(
+fn resolve_reference<'t>(
     ty: &'t Type,
     by_value: &str,
     errors: &mut Errors,
@@ -219,12 +248,10 @@ fn referent<'t>(
     (bare(&reference.elem), reference.mutability)
 }
 
-/// Returns the type with `'static` for its lifetimes, and reports those that are not.
-fn require_static(ty: &Type, what: &str, errors: &mut Errors) -> Type {
+/// Reports the lifetimes in a type that are not `'static`.
+fn check_static(ty: &Type, what: &str, errors: &mut Errors) {
     let help = "outlives all requests: own what it holds, or write `'static`";
-    let message = format!("{what} {help}");
     for found in lifetimes::find_borrowed(ty) {
-        errors.at_span(found.span(), &message);
+        errors.at_span(found.span(), format_args!("{what} {help}"));
     }
-    lifetimes::unify(ty, STATIC)
 }

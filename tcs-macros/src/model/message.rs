@@ -1,29 +1,28 @@
-//! Checks the types of messages and of what is stored.
+//! Resolves the types of messages and of what is stored.
 
 use syn::{Type, TypeReference};
 
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, find_impl, is_unsized, mentions},
+    syntax::{bare, find_impl, has_future, is_unsized},
 };
 
 /// Returns the type of a message, unless no message can be of it. `what` is a request or a reply.
-pub(super) fn message_type(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
-    let message = match bare(ty) {
+pub(super) fn resolve_message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
+    match bare(ty) {
         unsized_type if is_unsized(unsized_type) => {
             // A parameter of a function has a known size, so the function has the error already.
             errors.leave_to_rustc();
-            return None;
+            None
         }
-        Type::Reference(reference) => borrowed(reference, what, errors)?,
-        _ => ty.clone(),
-    };
-    has_one_type(&message, what, errors).then_some(message)
+        Type::Reference(reference) => resolve_reference(reference, what, errors),
+        _ => resolve_type(ty, what, errors).cloned(),
+    }
 }
 
 /// Returns the type of a message by reference, without `'static`.
-fn borrowed(reference: &TypeReference, what: &str, errors: &mut Errors) -> Option<Type> {
+fn resolve_reference(reference: &TypeReference, what: &str, errors: &mut Errors) -> Option<Type> {
     let mut reference = reference.clone();
     if let Type::TraitObject(_) = bare(&reference.elem) {
         let help = "has one type: name it instead of `dyn`";
@@ -39,22 +38,22 @@ fn borrowed(reference: &TypeReference, what: &str, errors: &mut Errors) -> Optio
         errors.at(&mutability, format_args!("{what} {help}"));
         return None;
     }
-    Some(Type::Reference(reference))
+    resolve_type(&Type::Reference(reference), what, errors).cloned()
 }
 
-/// Returns whether a type is complete, and reports `impl`.
-pub(super) fn has_one_type(ty: &Type, what: &str, errors: &mut Errors) -> bool {
-    let keyword = find_impl(ty);
-    if let Some(keyword) = &keyword {
+/// Returns a type if it is complete, and reports `impl`.
+pub(super) fn resolve_type<'t>(ty: &'t Type, what: &str, errors: &mut Errors) -> Option<&'t Type> {
+    if let Some(keyword) = find_impl(ty) {
         let message = format_args!("{what} has one type: name it instead of `impl`");
-        errors.at(keyword, message);
+        errors.at(&keyword, message);
+        return None;
     }
     // A `Verbatim` type did not parse, which was reported.
-    keyword.is_none() && !matches!(ty, Type::Verbatim(_))
+    (!matches!(ty, Type::Verbatim(_))).then_some(ty)
 }
 
 /// Returns the return type, unless a reply cannot be of it. `never` says why not `!`.
-pub(super) fn return_type(
+pub(super) fn resolve_output(
     function: &Function,
     what: &str,
     never: &str,
@@ -62,16 +61,14 @@ pub(super) fn return_type(
 ) -> Option<Type> {
     let output = function.output();
     if let Type::Never(_) = bare(&output) {
-        errors.at(
-            &output,
-            format_args!("{never}: return a type instead of `!`"),
-        );
+        let message = format_args!("{never}: return a type instead of `!`");
+        errors.at(&output, message);
         return None;
     }
-    if mentions(&output, &["Future"]) && mentions(&output, &["impl", "dyn"]) {
+    if has_future(&output) {
         let help = "a function that waits is an `async fn`: write it so, with what it returns";
         errors.at(&output, help);
         return None;
     }
-    has_one_type(&output, what, errors).then_some(output)
+    resolve_type(&output, what, errors).cloned()
 }

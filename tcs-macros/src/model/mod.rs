@@ -1,4 +1,6 @@
-//! What the protocol of an item is made of: its parts as checked, without what is wrong.
+//! What the protocol of an item is made of, as far as it is right: types, names and enums, but no code.
+//!
+//! A function `check_…` reports what is wrong; a function `resolve_…` also returns what is right.
 
 pub(crate) mod client_function;
 pub(crate) mod generics;
@@ -14,7 +16,7 @@ use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, Type};
 
 use self::{
-    client_function::ClientFunction, name::type_name, operations::Operations,
+    client_function::ClientFunction, name::resolve_name, operations::Operations,
     server::ServerFunction,
 };
 use crate::{
@@ -23,9 +25,17 @@ use crate::{
     item::{Function, Item},
 };
 
+/// An item under an attribute, as it was understood.
+pub(crate) struct Model<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) item: ModelItem<'a>,
+    /// Whether nothing is wrong; otherwise generated code has stubs, and calls none of the functions.
+    pub(crate) is_valid: bool,
+}
+
 /// An item with the protocol that it makes.
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
-pub(crate) enum Model<'a> {
+pub(crate) enum ModelItem<'a> {
     Server(ServerFunction<'a>),
     Client(ClientFunction<'a>),
     Operations(Operations<'a>),
@@ -43,29 +53,42 @@ pub(crate) struct Field {
 }
 
 impl<'a> Model<'a> {
-    /// Checks an item, and reports all that is wrong.
-    pub(crate) fn check(args: &'a Args, item: &'a Item, errors: &mut Errors) -> Self {
-        match item {
-            Item::Function(function) => Self::check_function(args, function, errors),
-            Item::Module(module) => Self::Operations(Operations::check(args, module, errors)),
-            Item::Other(tokens) => Self::Other(tokens),
+    /// Resolves an item, and reports all that is wrong.
+    pub(crate) fn resolve(args: &'a Args, item: &'a Item, errors: &mut Errors) -> Self {
+        let item = match item {
+            Item::Function(function) => resolve_function(args, function, errors),
+            Item::Module(module) => {
+                ModelItem::Operations(Operations::resolve(args, module, errors))
+            }
+            Item::Other(tokens) => ModelItem::Other(tokens),
+        };
+        Self {
+            args,
+            item,
+            is_valid: errors.may_call_functions(),
         }
     }
+}
 
-    fn check_function(args: &'a Args, function: &'a Function, errors: &mut Errors) -> Self {
-        check_receiver(args.side, function, errors);
-        check_misplaced(args.side, function, errors);
-        if !function.has_body() {
-            let help = "a protocol function has a body: write `{ … }`";
-            errors.at(&function.sig.ident, help);
+fn resolve_function<'a>(
+    args: &'a Args,
+    function: &'a Function,
+    errors: &mut Errors,
+) -> ModelItem<'a> {
+    check_receiver(args.side, function, errors);
+    check_blocking(args.side, function, errors);
+    if !function.has_body() {
+        let help = "a protocol function has a body: write `{ … }`";
+        errors.at(&function.sig.ident, help);
+    }
+    let name = resolve_name(args, function, errors);
+    match (name.filter(|_| !function.is_member()), args.side) {
+        (None, _) => ModelItem::WithoutType(function),
+        (Some(name), Side::Server) => {
+            ModelItem::Server(ServerFunction::resolve(args, name, function, errors))
         }
-        let name = type_name(args, function, errors);
-        let Some(name) = name.filter(|_| !function.is_member()) else {
-            return Self::WithoutType(function);
-        };
-        match args.side {
-            Side::Server => Self::Server(ServerFunction::check(args, name, function, errors)),
-            Side::Client => Self::Client(ClientFunction::check(args, name, function, errors)),
+        (Some(name), Side::Client) => {
+            ModelItem::Client(ClientFunction::resolve(args, name, function, errors))
         }
     }
 }
@@ -83,16 +106,14 @@ fn check_receiver(side: Side, function: &Function, errors: &mut Errors) {
 }
 
 /// Reports `#[blocking]` outside of a module.
-fn check_misplaced(side: Side, function: &Function, errors: &mut Errors) {
+fn check_blocking(side: Side, function: &Function, errors: &mut Errors) {
     let mut paths = function.attrs.iter().map(Attribute::path);
     if let Some(path) = paths.find(|path| path.is_ident("blocking")) {
         let help = match side {
             Side::Server => "write `#[server_protocol(blocking)]`",
             Side::Client => "remove it",
         };
-        errors.at(
-            path,
-            format_args!("`#[blocking]` is for a function of a module: {help}"),
-        );
+        let message = format_args!("`#[blocking]` is for a function of a module: {help}");
+        errors.at(path, message);
     }
 }

@@ -19,9 +19,9 @@ const PRELUDE: &str = "\
 
 /// Returns the name of the type: the explicit one, or the function's in `UpperCamelCase`. If no type
 /// can have the name, reports it.
-pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -> Option<Ident> {
+pub(super) fn resolve_name(args: &Args, function: &Function, errors: &mut Errors) -> Option<Ident> {
     let ident = &function.sig.ident;
-    let (name, place, help) = match (&args.name, conflicting_attr(function)) {
+    let (name, word, help) = match (&args.name, conflicting_attr(function)) {
         (Some(name), _) => (name.to_string(), name, "write another name".to_owned()),
         (None, None) => {
             let help = format!("write `#[{}(Name)]`", args.side.attribute());
@@ -29,24 +29,22 @@ pub(super) fn type_name(args: &Args, function: &Function, errors: &mut Errors) -
         }
         (None, Some(path)) => {
             let help = format!("write `#[{}(Name, …)]`", path.segments.last()?.ident);
-            errors.at(
-                path,
-                format_args!("two attributes make a type of this name: {help}"),
-            );
+            let message = format_args!("two attributes make a type of this name: {help}");
+            errors.at(path, message);
             return None;
         }
     };
     let options = [&args.framing, &args.format, &args.server];
     let why = if !is_type_name(&name) {
-        format!("`{place}` makes no type name")
+        format!("`{word}` makes no type name")
     } else if PRELUDE.split(' ').any(|known| known == name) {
         format!("the type would hide the prelude's `{name}`")
     } else if options.into_iter().flatten().any(|ty| is_named(ty, &name)) {
         format!("the type would hide the `{name}` of its option")
     } else {
-        return Some(Ident::new(&name, place.span()));
+        return Some(Ident::new(&name, word.span()));
     };
-    errors.at(place, format_args!("{why}: {help}"));
+    errors.at(word, format_args!("{why}: {help}"));
     None
 }
 

@@ -1,16 +1,16 @@
-//! Checks the operations of a module, one by one and against each other.
+//! Resolves the operations of a module, one by one and against each other.
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{Generics, PatType, Signature, Type, ext::IdentExt as _};
+use syn::{PatType, Signature, Type, ext::IdentExt as _};
 
 use super::{
     Field, check_receiver, generics,
-    handler::{ArgumentSource, Handler},
-    message::message_type,
+    handler::{ArgumentSource, CallKind, Handler, Sources, check_unused},
+    message::resolve_message,
     parameter::{self, Role},
-    protocol_type::ProtocolType,
-    server::{ServerParts, check_reply, check_session_option},
+    protocol_type::Source,
+    server::{ServerImpl, check_session_option, resolve_reply},
 };
 use crate::{
     args::{Args, OptionName, Side},
@@ -26,9 +26,6 @@ use crate::{
 /// The names of the types that are generated in a module.
 const GENERATED: &[&str] = &["Client", "Contract", "Protocol", "Reply", "Request"];
 
-/// The formats of this library that carry no enums of serde.
-const UNFIT_FORMATS: &[&str] = &["Codec", "Plain", "Protobuf"];
-
 /// The methods of the generated client that are not operations.
 const CLIENT_METHODS: &[&str] = &["clone", "connect", "into_inner", "over", "share"];
 
@@ -36,10 +33,8 @@ const CLIENT_METHODS: &[&str] = &["clone", "connect", "into_inner", "over", "sha
 pub(crate) struct Operations<'a> {
     pub(crate) module: &'a Module,
     pub(crate) list: Vec<Operation<'a>>,
-    /// The library's `NoFormat` if the attribute names none that can carry operations.
-    pub(crate) format: Type,
     /// The server's side. There is none if the attribute makes the client alone.
-    pub(crate) server: Option<ServerParts<'a>>,
+    pub(crate) server: Option<ServerImpl<'a>>,
 }
 
 /// An operation, with its request and its reply.
@@ -66,25 +61,20 @@ impl Operation<'_> {
 }
 
 impl<'a> Operations<'a> {
-    /// Checks a module, reporting all that is wrong.
-    pub(super) fn check(args: &'a Args, module: &'a Module, errors: &mut Errors) -> Self {
+    /// Resolves a module, and reports all that is wrong.
+    pub(super) fn resolve(args: &Args, module: &'a Module, errors: &mut Errors) -> Self {
         check_options(args, errors);
-        let format = check_format(args, module, errors);
+        if args.given(OptionName::Format).is_none() {
+            let help = "write `format = Json`, `Postcard` or `MessagePack`";
+            let message = format_args!("operations need a format: {help}");
+            errors.at(&module.ident, message);
+        }
         let mut list: Vec<Operation<'_>> = Vec::new();
-        let mut invalid: Vec<Handler<'_>> = Vec::new();
+        let mut others = Vec::new();
         for function in module.operations() {
-            let variant = variant(function, &list, errors);
-            let (handler, messages) = check_function(args.side, function, errors);
-            match (variant, messages) {
-                (Some(variant), Some((arguments, reply))) => list.push(Operation {
-                    index: list.len(),
-                    name: function.sig.ident.unraw().to_string(),
-                    variant,
-                    arguments,
-                    reply,
-                    handler,
-                }),
-                _ => invalid.push(handler),
+            match resolve_function(args.side, function, &list, errors) {
+                Ok(operation) => list.push(operation),
+                Err(handler) => others.push(handler),
             }
         }
         if module.operations().next().is_none() {
@@ -93,166 +83,151 @@ impl<'a> Operations<'a> {
         }
         let server = (args.side == Side::Server).then(|| {
             check_session_option(args, module.operations(), errors);
-            let valid = list.iter().map(|operation| &operation.handler);
-            let handlers: Vec<_> = valid.chain(&invalid).collect();
-            ServerParts::of(&handlers, |generics, fields| {
-                ProtocolType::of_module(args, module, generics, fields, errors)
-            })
+            let handlers = list.iter().map(|operation| &operation.handler);
+            let handlers: Vec<_> = handlers.chain(&others).collect();
+            let name = Ident::new("Protocol", module.ident.span());
+            ServerImpl::of(&handlers, Source::Module(module), name)
         });
         Self {
             module,
             list,
-            format,
             server,
         }
     }
 }
 
 fn check_options(args: &Args, errors: &mut Errors) {
+    use OptionName::{Blocking, Reply, Request, Server};
     if let Some(name) = &args.name {
         let help = "the types in a module have fixed names: remove this one";
         errors.at(name, help);
     }
-    if let Some(option) = args.given(OptionName::Blocking) {
+    if let Some(option) = args.given(Blocking) {
         let help = "a function of a module says so itself: write `#[blocking]` before it";
         errors.at(option, help);
     }
-    let halves = [OptionName::Server, OptionName::Request, OptionName::Reply];
-    for option in halves.iter().filter_map(|option| args.given(*option)) {
+    for option in args.given_of(&[Server, Request, Reply]) {
         let message = format_args!("a module has both halves: remove `{option}`");
         errors.at(option, message);
     }
 }
 
-/// Returns the format. For one that is missing, or carries no operations, returns one in which any type
-/// of serde is a message, so that there is no other error about the format.
-fn check_format(args: &Args, module: &Module, errors: &mut Errors) -> Type {
-    let none = || args.library.ty("NoFormat", &module.ident);
-    let Some(format) = &args.format else {
-        if args.given(OptionName::Format).is_none() {
-            let help = "write `format = Json`, `Postcard` or `MessagePack`";
-            let message = format_args!("operations need a format: {help}");
-            errors.at(&module.ident, message);
-        }
-        return none();
-    };
-    if let Type::Path(path) = format
-        && let Some(last) = path.path.segments.last()
-        && is_one_of(&last.ident, UNFIT_FORMATS)
-    {
-        let help = "carries no operations: write `Json`, `Postcard` or `MessagePack`";
-        errors.at(format, format_args!("`{}` {help}", last.ident));
-        return none();
-    }
-    format.clone()
-}
-
-/// Checks a function, but not its name; returns its arguments and its reply, if they are right.
-fn check_function<'a>(
+/// Returns the operation that a function is. If something is wrong with it, returns what the type of the
+/// protocol needs of it, so that the type has its states all the same.
+#[expect(clippy::result_large_err, reason = "an operation is larger")]
+fn resolve_function<'a>(
     side: Side,
     function: &'a Function,
+    others: &[Operation<'a>],
     errors: &mut Errors,
-) -> (Handler<'a>, Option<(Vec<Field>, Type)>) {
+) -> Result<Operation<'a>, Handler<'a>> {
     check_receiver(Side::Server, function, errors);
     if side == Side::Server && !function.has_body() {
         // In a module, rustc asks for a body. A client leaves out the function, and needs none.
         errors.leave_to_rustc();
     }
-    let mut handler = Handler::new(function);
-    check_attributes(&mut handler, errors);
-    let arguments = resolve_arguments(side, &mut handler, errors);
-    let reply = check_reply(function, errors);
-    let has_generated = has_generated(&function.sig, errors);
-    let (Some(arguments), Some(reply)) = (arguments, reply) else {
-        return (handler, None);
-    };
-    let reply = lifetimes::unify(&reply, MESSAGE);
-    let types = arguments.iter().map(|argument| &argument.ty);
-    let generic = types
-        .chain([&reply])
-        .filter(|ty| is_generic(function, ty, errors));
-    if generic.count() > 0 || has_generated {
-        // Its type parameters are left out with it. Otherwise each would be reported as in no state too.
-        handler.generics = Generics::default();
-        handler.sources.clear();
-        return (handler, None);
+    let variant = resolve_variant(function, others, errors);
+    let kind = resolve_kind(function, errors);
+    let (mut sources, arguments) = resolve_arguments(side, function, errors);
+    let reply = resolve_reply(function, errors).map(|reply| lifetimes::unify(&reply, MESSAGE));
+    let generated = generated_names(&function.sig);
+    for word in &generated {
+        let help = "is the generated type here: name yours by a path";
+        errors.at(word, format_args!("`{word}` {help}"));
     }
-    let is_unused = side == Side::Server && !handler.remove_unused(errors).is_empty();
-    (handler, (!is_unused).then_some((arguments, reply)))
+    if !generated.is_empty() {
+        // A state of such a type would contain itself.
+        sources = Sources::default();
+    }
+    let (handler, unused) = Handler::new(function, kind, sources);
+    let (Some(arguments), Some(reply)) = (arguments, reply) else {
+        return Err(handler);
+    };
+    let params = generics::names(&function.sig.generics);
+    let types = arguments.iter().map(|argument| &argument.ty);
+    let types = types.chain([&reply]);
+    let generic: Vec<_> = types.filter(|ty| names_one_of(*ty, &params)).collect();
+    for ty in &generic {
+        let help = "both ends know the messages: name the type instead of a parameter";
+        errors.at(*ty, help);
+    }
+    if !generic.is_empty() || !generated.is_empty() {
+        return Err(handler);
+    }
+    if side == Side::Server {
+        check_unused(&unused, errors);
+    }
+    let Some(variant) = variant else {
+        return Err(handler);
+    };
+    Ok(Operation {
+        index: others.len(),
+        name: function.sig.ident.unraw().to_string(),
+        variant,
+        arguments,
+        reply,
+        handler,
+    })
 }
 
-/// Finds where each argument of an operation comes from, and reports what is wrong. Returns those that
-/// its request has, if all parameters are right.
+/// Finds where each argument of an operation comes from. Returns also those that its request has, if all
+/// parameters are right.
 fn resolve_arguments(
     side: Side,
-    handler: &mut Handler<'_>,
+    function: &Function,
     errors: &mut Errors,
-) -> Option<Vec<Field>> {
+) -> (Sources, Option<Vec<Field>>) {
+    let mut sources = Sources::default();
     let mut arguments = Vec::new();
-    let mut is_valid = handler.function.sig.receiver().is_none();
-    for parameter in handler.function.parameters() {
-        match parameter::role(parameter, errors) {
-            Role::Plain => match check_argument(parameter, &arguments, errors) {
+    let mut is_valid = function.sig.receiver().is_none();
+    for parameter in function.parameters() {
+        match parameter::resolve_role(parameter, errors) {
+            Role::Plain => match resolve_argument(parameter, &arguments, errors) {
                 Some(argument) => {
                     let name = argument.name.clone();
-                    handler.sources.push(ArgumentSource::Argument(name));
+                    sources.0.push(ArgumentSource::Argument(name));
                     arguments.push(argument);
                 }
                 None => is_valid = false,
             },
             Role::Unclear => is_valid = false,
-            role @ (Role::State | Role::Session | Role::Context) => {
-                // A client neither has nor needs them: it may not even know their types.
-                if side == Side::Server {
-                    handler.add(role, parameter, errors);
-                }
-            }
+            // A client neither has nor needs them: it may not even know their types.
+            Role::State | Role::Session | Role::Context if side == Side::Client => {}
+            role => sources.add(role, parameter, errors),
         }
     }
-    is_valid.then_some(arguments)
+    (sources, is_valid.then_some(arguments))
 }
 
-/// Returns whether an argument or a reply has a type parameter of the function, and reports it.
-fn is_generic(function: &Function, ty: &Type, errors: &mut Errors) -> bool {
-    let is_generic = names_one_of(ty, &generics::names(&function.sig.generics));
-    if is_generic {
-        let help = "both ends know the messages: name the type instead of a parameter";
-        errors.at(ty, help);
-    }
-    is_generic
-}
-
-/// Returns whether a signature names a generated type, other than at the end of a path, and reports it.
+/// Returns the generated types that a signature names, other than at the end of a path.
 ///
 /// The generated types hide types of these names that the module imports by `use super::*`.
-fn has_generated(signature: &Signature, errors: &mut Errors) -> bool {
+fn generated_names(signature: &Signature) -> Vec<Ident> {
     let mut words = path_starts(signature.to_token_stream());
     words.retain(|word| is_one_of(word, GENERATED));
-    for word in &words {
-        let help = "is the generated type here: name yours by a path";
-        errors.at(word, format_args!("`{word}` {help}"));
-    }
-    !words.is_empty()
+    words
 }
 
-/// Checks the attributes of an operation.
-fn check_attributes(handler: &mut Handler<'_>, errors: &mut Errors) {
-    for attr in &handler.function.attrs {
+/// Returns how an operation is called, which its attributes say.
+fn resolve_kind(function: &Function, errors: &mut Errors) -> CallKind {
+    let mut blocking = None;
+    for attr in &function.attrs {
         let path = attr.path();
-        let is_cfg_in = || path.is_ident("cfg_attr") && mentions(&attr.meta, &["cfg"]);
+        let is_cfg_in = || path.is_ident("cfg_attr") && mentions(&attr.meta, "cfg");
         if path.is_ident("cfg") || is_cfg_in() {
             let help = "both ends know the same operations: remove the `#[cfg]`, or reject inside";
             errors.at(path, help);
         }
         if path.is_ident("blocking") {
             parameter::check_empty(attr, errors);
-            handler.set_blocking(path, errors);
+            blocking = Some(path);
         }
     }
+    CallKind::resolve(function, blocking, errors)
 }
 
-fn check_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) -> Option<Field> {
-    let ty = message_type(&parameter.ty, "a request", errors);
+fn resolve_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) -> Option<Field> {
+    let ty = resolve_message(&parameter.ty, "a request", errors);
     let Some(name) = parameter::name(&parameter.pat) else {
         let help = "an argument of an operation needs a name: write `name: Type`";
         errors.at(&parameter.pat, help);
@@ -269,7 +244,11 @@ fn check_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) ->
 }
 
 /// Returns the name of the operation's variants.
-fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -> Option<Ident> {
+fn resolve_variant(
+    function: &Function,
+    others: &[Operation<'_>],
+    errors: &mut Errors,
+) -> Option<Ident> {
     let ident = &function.sig.ident;
     let name = ident.unraw().to_string();
     let camel = upper_camel(&name);
@@ -288,4 +267,33 @@ fn variant(function: &Function, others: &[Operation<'_>], errors: &mut Errors) -
     };
     errors.at(ident, format_args!("{why}: rename the operation"));
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn client_methods_are_those_of_the_library() {
+        let file = "../tcs/src/macro_support/macros.rs";
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))
+            .expect("the library is beside this crate");
+        let (_, client) = text
+            .split_once("macro_rules! __client")
+            .expect("it is there");
+        let (client, _) = client
+            .split_once("macro_rules!")
+            .expect("it is not the last");
+        assert!(
+            client.contains("#[derive(Clone, Debug)]"),
+            "the derived methods"
+        );
+        let functions = client.split("fn ").skip(1);
+        let names = functions.filter_map(|function| function.split(['(', '<']).next());
+        let mut names: Vec<_> = names.chain(["clone"]).collect();
+        names.sort_unstable();
+        assert_eq!(CLIENT_METHODS, names);
+    }
 }

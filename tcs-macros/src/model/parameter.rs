@@ -48,7 +48,7 @@ pub(crate) fn is_ours(attr: &Attribute) -> bool {
 }
 
 /// Returns what a parameter of a server function is.
-pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
+pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
     if let Type::Verbatim(_) = *parameter.ty {
         return Role::Unclear;
     }
@@ -59,7 +59,7 @@ pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
                 errors.at(word, CFG);
                 Role::Unclear
             }
-            Some(word) if is_ours(attr) => declared(attr, word, errors),
+            Some(word) if is_ours(attr) => resolve_helper(attr, word, errors),
             _ => continue,
         };
         found = match found {
@@ -78,7 +78,7 @@ pub(super) fn role(parameter: &PatType, errors: &mut Errors) -> Role {
 
 /// Returns what a helper attribute declares. One that is misspelt is reported, and taken for the one that
 /// was probably meant.
-fn declared(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
+fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
     let Some(meant) = meant(word) else {
         let help = "there are `#[state]`, `#[session]` and `#[context]`";
         errors.at(word, format_args!("unknown attribute `#[{word}]`: {help}"));

@@ -13,7 +13,8 @@ pub(crate) use self::{
     groups::ShowGroups,
     paths::IntoModule,
     types::{
-        bare, find_impl, is_named, is_unsized, mentions, names_one_of, path_starts, same_tokens,
+        bare, find_impl, has_future, is_named, is_unsized, mentions, names_one_of, path_starts,
+        same_tokens,
     },
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };

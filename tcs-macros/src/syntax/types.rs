@@ -28,15 +28,26 @@ pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
 
-/// Returns where `impl Trait` occurs in a type, if it does.
+/// Returns the first `impl` in a type.
 pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
-    find(ty.to_token_stream(), &|word| word == "impl")
+    let mut tokens = flatten(ty.to_token_stream()).into_iter();
+    tokens.find(|token| token.to_string() == "impl")
 }
 
-/// Returns whether one of the names occurs in tokens. A text in quotes is one as well.
-pub(crate) fn mentions<N: ToString>(tokens: &impl ToTokens, names: &[N]) -> bool {
-    let is_it = |word: &str| names.iter().any(|name| word == name.to_string());
-    find(tokens.to_token_stream(), &is_it).is_some()
+/// Returns whether a type contains `Future<Output = …>`. `Output =` shows that this `Future` is a trait; a
+/// type of the user's may have the same name.
+pub(crate) fn has_future(ty: &Type) -> bool {
+    let tokens = flatten(ty.to_token_stream());
+    let words: Vec<_> = tokens.iter().map(ToString::to_string).collect();
+    words
+        .windows(4)
+        .any(|words| words == ["Future", "<", "Output", "="])
+}
+
+/// Returns whether a word occurs in tokens.
+pub(crate) fn mentions(tokens: &impl ToTokens, word: &str) -> bool {
+    let tokens = flatten(tokens.to_token_stream());
+    tokens.iter().any(|token| token.to_string() == word)
 }
 
 /// Returns whether one of the names is meant in tokens: `S` is not in `other::S`.
@@ -63,12 +74,13 @@ pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
     found
 }
 
-/// Finds an identifier or a literal, also inside of groups.
-fn find(tokens: TokenStream, is_it: &dyn Fn(&str) -> bool) -> Option<TokenTree> {
-    tokens.into_iter().find_map(|token| match &token {
-        TokenTree::Group(group) => find(group.stream(), is_it),
-        word => is_it(&word.to_string()).then_some(token),
-    })
+/// Returns all tokens, with those inside of groups in place of the groups.
+fn flatten(tokens: TokenStream) -> Vec<TokenTree> {
+    let flat = tokens.into_iter().flat_map(|token| match token {
+        TokenTree::Group(group) => flatten(group.stream()),
+        token => vec![token],
+    });
+    flat.collect()
 }
 
 #[cfg(test)]
@@ -91,6 +103,24 @@ mod tests {
             let tokens: TokenStream = written.parse().expect("tokens");
             let name = Ident::new("S", proc_macro2::Span::call_site());
             assert_eq!(names_one_of(&tokens, &[name]), is_named, "{written}");
+        }
+    }
+
+    #[test]
+    fn future_with_an_output_is_the_trait() {
+        for (written, has) in [
+            ("impl Future<Output = u8>", true),
+            (
+                "Pin<Box<dyn std::future::Future<Output = u8> + Send>>",
+                true,
+            ),
+            ("(u8, Box<dyn Future<Output = u8>>)", true),
+            ("Result<Future, Box<dyn Error>>", false),
+            ("Future<Output>", false),
+            ("Box<dyn Iterator<Item = Future>>", false),
+        ] {
+            let ty: Type = syn::parse_str(written).expect("a type");
+            assert_eq!(has_future(&ty), has, "{written}");
         }
     }
 }

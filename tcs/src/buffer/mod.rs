@@ -4,17 +4,19 @@
 //! has a pool of unused buffers. A connection takes them when it reads ([`BufferSlot::checkout`]), and returns
 //! them when it waits and they are empty ([`BufferSlot::release`]).
 
+mod ahead;
 mod pool;
 mod read;
 mod write;
 
-pub(crate) use read::{Frames, ReadAhead, ReadBuffer};
-pub(crate) use write::{Unusual, UnusualKind, WriteBuffer};
+pub(crate) use ahead::ReadAhead;
+pub(crate) use read::{Frames, ReadBuffer};
+pub(crate) use write::{NotOrdinary, NotOrdinaryKind, WriteBuffer};
 
 use pool::{Pool, is_usual};
 
 /// The buffers of a connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Buffers {
     pub(crate) read: ReadBuffer,
     pub(crate) ahead: ReadAhead,
@@ -84,14 +86,8 @@ const MAX_UNUSED: usize = 64;
 /// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
 #[inline(never)]
 fn take_buffers() -> Box<Buffers> {
-    pool::take_from(&UNUSED).unwrap_or_else(|| {
-        // Their memory comes from the pool of single buffers when it is needed.
-        Box::new(Buffers {
-            read: ReadBuffer::new(),
-            ahead: ReadAhead::default(),
-            write: WriteBuffer::default(),
-        })
-    })
+    // The memory of new ones comes from the pool of single buffers when it is needed.
+    pool::take_from(&UNUSED).unwrap_or_default()
 }
 
 /// Returns empty buffers to the pool.

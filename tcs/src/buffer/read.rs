@@ -11,18 +11,20 @@
 
 use std::{
     io,
-    mem::{MaybeUninit, take},
     ops::Range,
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _},
     task::coop,
 };
 
-use super::pool::{self, NEW_CAPACITY};
+use super::{
+    ahead::ReadAhead,
+    pool::{self, NEW_CAPACITY},
+};
 use crate::{
     framing::{ParsedFrame, ReadState, Side, Unparsed},
     runtime::wake_after_others,
@@ -56,15 +58,17 @@ struct Position {
     skipped: usize,
 }
 
-impl ReadBuffer {
-    pub(crate) fn new() -> Self {
+impl Default for ReadBuffer {
+    fn default() -> Self {
         Self {
             buffer: Vec::new(),
             position: Position::default(),
             read_state: ReadState::Idle,
         }
     }
+}
 
+impl ReadBuffer {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'_> {
@@ -102,10 +106,7 @@ impl ReadBuffer {
     /// the framing's range was out of bounds.
     #[inline]
     pub(crate) fn frame(&self, range: Range<usize>) -> &[u8] {
-        match self.buffer.get(range) {
-            Some(frame) => frame,
-            None => nothing(),
-        }
+        slice(&self.buffer, range)
     }
 
     /// Returns `true` if a part of an unfinished frame has arrived.
@@ -153,10 +154,7 @@ impl ReadBuffer {
     ///
     /// Fails with `OutOfMemory` if there is no memory for more bytes.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a fiftieth of a lone request"
-    )]
+    #[expect(clippy::inline_always, reason = "it saves 2 % of a lone request")]
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -223,20 +221,10 @@ impl ReadBuffer {
     }
 
     /// Takes as many of the bytes that were read ahead as there is room for.
-    ///
-    /// The buffer does not grow for them: a larger one would make larger batches from then on, whose first
-    /// reply waits for the last.
     #[cold]
     fn take_ahead(&mut self, ahead: &mut ReadAhead) -> io::Result<()> {
         self.make_room()?;
-        let room = self.buffer.capacity() - self.buffer.len();
-        let taken = room.min(ahead.bytes.len());
-        self.buffer.extend(ahead.bytes.drain(..taken));
-        // More may have arrived since.
-        self.read_state = ReadState::MaybeMore;
-        if ahead.bytes.is_empty() && take(ahead).has_ended {
-            self.read_state = ReadState::Eof;
-        }
+        self.read_state = ahead.move_to(&mut self.buffer);
         if self.position.skip > 0 {
             self.skip_arrived();
         }
@@ -304,13 +292,9 @@ impl ReadBuffer {
     #[cold]
     fn grow(&mut self) -> io::Result<()> {
         let capacity = self.buffer.capacity();
-        let more = if capacity < LARGE {
-            capacity
-        } else {
-            capacity / 2
-        };
+        let divisor = if capacity < LARGE { 1 } else { 2 };
         // The system may refuse the memory for a large frame. That must not end the process.
-        Ok(self.buffer.try_reserve_exact(more)?)
+        Ok(self.buffer.try_reserve_exact(capacity / divisor)?)
     }
 }
 
@@ -335,10 +319,7 @@ impl<'a> Frames<'a> {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
     pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
-        let unread = match self.bytes.get(self.position.start..) {
-            Some(unread) => unread,
-            None => nothing(),
-        };
+        let unread = slice(self.bytes, self.position.start..self.bytes.len());
         Unparsed::new(unread, limit, side, self.read_state)
     }
 
@@ -347,10 +328,7 @@ impl<'a> Frames<'a> {
     #[inline]
     pub(crate) fn take(&mut self, input: Unparsed<'a>, parsed: ParsedFrame) -> &'a [u8] {
         self.position.start += parsed.consumed;
-        match input.bytes().get(parsed.payload) {
-            Some(message) => message,
-            None => nothing(),
-        }
+        slice(input.bytes(), parsed.payload)
     }
 
     /// Skips a frame. The bytes of it that have not arrived are dropped when they do.
@@ -387,53 +365,20 @@ impl<'a> Frames<'a> {
     }
 }
 
+/// Returns the bytes at `range`, or no bytes if it is out of bounds.
+#[inline]
+fn slice(bytes: &[u8], range: Range<usize>) -> &[u8] {
+    match bytes.get(range) {
+        Some(slice) => slice,
+        None => nothing(),
+    }
+}
+
 /// Returns no bytes. It is out of line, so that the compiler makes a branch of it. A conditional move would
 /// delay the usual case.
 #[cold]
 fn nothing() -> &'static [u8] {
     &[]
-}
-
-/// The maximum number of bytes read ahead for a connection.
-const READ_AHEAD: usize = 64 * 1024;
-
-/// Bytes read while a function holds the [`ReadBuffer`].
-///
-/// Reading ahead detects that the peer has gone. A silent peer costs no memory.
-#[derive(Debug, Default)]
-pub(crate) struct ReadAhead {
-    bytes: Vec<u8>,
-    has_ended: bool,
-}
-
-impl ReadAhead {
-    #[inline]
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && !self.has_ended
-    }
-
-    /// Reads the bytes that have arrived, at most 64 KiB in all. Returns `Ready` when the input has
-    /// ended or failed.
-    ///
-    /// Keeps what was transferred: bytes that were read stay here.
-    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-    ) -> Poll<io::Result<()>> {
-        while !self.has_ended && self.bytes.len() < READ_AHEAD {
-            let mut piece = [const { MaybeUninit::uninit() }; 4096];
-            let mut piece = ReadBuf::uninit(&mut piece);
-            let mut piece = piece.take(READ_AHEAD - self.bytes.len());
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
-            self.bytes.extend_from_slice(piece.filled());
-            self.has_ended = piece.filled().is_empty();
-        }
-        if self.has_ended {
-            return Poll::Ready(Ok(()));
-        }
-        Poll::Pending
-    }
 }
 
 #[cfg(test)]
@@ -458,7 +403,7 @@ mod tests {
 
     #[test]
     fn consumed_bytes_leave_and_the_rest_stays() {
-        let mut read = ReadBuffer::new();
+        let mut read = ReadBuffer::default();
         fill(&mut read, b"abcdef");
         let frame = read.consume(&(1..3), 4);
         assert_eq!(read.frame(frame), b"bc");
@@ -469,7 +414,7 @@ mod tests {
 
     #[test]
     fn bytes_consumed_before_they_arrive_are_dropped_when_they_do() {
-        let mut read = ReadBuffer::new();
+        let mut read = ReadBuffer::default();
         fill(&mut read, b"abc");
         read.consume(&(0..0), 7);
         assert_eq!(read.arrived_of_frame(), 3);
@@ -481,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_read_that_fills_the_buffer_and_the_end_are_told() {
-        let mut read = ReadBuffer::new();
+        let mut read = ReadBuffer::default();
         fill(&mut read, &vec![b'x'; 1 << 20]);
         assert_eq!(
             read.input(1, Side::Server).read_state(),
@@ -496,7 +441,7 @@ mod tests {
     #[test]
     fn a_buffer_is_not_much_larger_than_what_has_arrived() {
         for (length, most) in [(100_000, 200_000), ((16 << 20) + 4, 24 << 20)] {
-            let mut read = ReadBuffer::new();
+            let mut read = ReadBuffer::default();
             while read.unread() < length {
                 let room = read.capacity().max(1).min(length - read.unread());
                 fill(&mut read, &vec![b'x'; room]);
@@ -508,7 +453,7 @@ mod tests {
     #[tokio::test]
     async fn buffer_that_was_filled_exactly_is_a_pause_after_all() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
-        let mut read = ReadBuffer::new();
+        let mut read = ReadBuffer::default();
         let mut cx = Context::from_waker(Waker::noop());
         read.buffer = Vec::with_capacity(NEW_CAPACITY);
         let room = read.buffer.capacity();
@@ -525,7 +470,7 @@ mod tests {
     #[tokio::test]
     async fn task_that_has_done_enough_for_now_is_no_pause() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
-        let mut read = ReadBuffer::new();
+        let mut read = ReadBuffer::default();
         read.buffer = Vec::with_capacity(NEW_CAPACITY);
         let room = read.buffer.capacity();
         far.write_all(&vec![b'x'; room + 1])
@@ -550,7 +495,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_read_holds_no_buffer() {
         let (mut near, mut far) = tokio::io::duplex(64);
-        let mut read = ReadBuffer::new();
+        let mut read = ReadBuffer::default();
         let mut cx = Context::from_waker(Waker::noop());
         far.write_all(b"abc").await.expect("the pipe is open");
         assert!(read.poll_fill(&mut cx, &mut near).is_ready());
@@ -562,7 +507,7 @@ mod tests {
     #[test]
     fn what_was_read_ahead_comes_before_what_the_stream_has() {
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::default());
+        let (mut buffer, mut ahead) = (ReadBuffer::default(), ReadAhead::default());
         fill(&mut buffer, b"ab");
         assert!(ahead.poll_read(&mut cx, &mut &b"cd"[..]).is_ready());
         let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut &b"never"[..]);
@@ -574,49 +519,12 @@ mod tests {
     #[test]
     fn bytes_to_be_skipped_are_dropped_when_they_were_read_ahead() {
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::default());
+        let (mut buffer, mut ahead) = (ReadBuffer::default(), ReadAhead::default());
         fill(&mut buffer, b"abc");
         buffer.consume(&(0..0), 5);
         assert!(ahead.poll_read(&mut cx, &mut &b"defg"[..]).is_ready());
         let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut tokio::io::empty());
         assert!(read.is_ready());
         assert_eq!(unread(&buffer), b"fg");
-    }
-
-    #[tokio::test]
-    async fn at_most_64_kib_are_read_ahead() {
-        let (mut near, mut far) = tokio::io::duplex(1 << 20);
-        let sent = vec![b'x'; 3 * READ_AHEAD];
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut ahead = ReadAhead::default();
-        // The first piece is not a whole one.
-        far.write_all(b"x").await.expect("the pipe is open");
-        assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
-        far.write_all(&sent).await.expect("the pipe is open");
-        assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
-        assert_eq!(ahead.bytes.len(), READ_AHEAD);
-        let mut buffer = ReadBuffer::new();
-        for rest in [48 * 1024, 32 * 1024, 16 * 1024, 0] {
-            let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut near);
-            assert!(read.is_ready());
-            assert_eq!(ahead.bytes.len(), rest);
-            assert_eq!(buffer.read_state, ReadState::MaybeMore);
-            assert_eq!(buffer.capacity(), NEW_CAPACITY, "it does not grow");
-            buffer.consume(&(0..0), NEW_CAPACITY);
-        }
-    }
-
-    #[test]
-    fn end_that_was_read_ahead_is_told_with_the_last_of_the_bytes() {
-        let mut cx = Context::from_waker(Waker::noop());
-        let (mut buffer, mut ahead) = (ReadBuffer::new(), ReadAhead::default());
-        let sent = vec![b'x'; NEW_CAPACITY + 1];
-        assert!(ahead.poll_read(&mut cx, &mut &sent[..]).is_ready());
-        for (length, has_ended) in [(NEW_CAPACITY, false), (1, true)] {
-            let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut &b"never"[..]);
-            assert!(read.is_ready());
-            assert_eq!((buffer.unread(), buffer.has_ended()), (length, has_ended));
-            buffer.consume(&(0..0), length);
-        }
     }
 }

@@ -20,7 +20,7 @@ use tokio::io::AsyncWrite;
 use super::pool::{self, is_usual};
 use crate::{
     format::{EncodeError, Outcome, Writer},
-    framing::{FrameError, Framing, too_large},
+    framing::{FrameError, Framing},
 };
 
 /// Flush once this many bytes are buffered.
@@ -40,19 +40,19 @@ pub(crate) struct WriteBuffer {
     closes: bool,
 }
 
-/// The outcome of a message that is not an ordinary one.
+/// Anything but an ordinary message, which would be in the buffer and leave the connection open.
 #[derive(Debug)]
-pub(crate) struct Unusual {
-    pub(crate) kind: UnusualKind,
+pub(crate) struct NotOrdinary {
+    pub(crate) kind: NotOrdinaryKind,
     /// Whether the connection closes.
     pub(crate) closes: bool,
 }
 
-/// What an unusual message became.
+/// What there is in place of an ordinary message.
 #[derive(Debug)]
-pub(crate) enum UnusualKind {
-    /// A message, which is in the buffer.
-    Message,
+pub(crate) enum NotOrdinaryKind {
+    /// A message, which is in the buffer. The connection closes after it.
+    Last,
     /// No message.
     Nothing,
     /// The error of a function, with this text.
@@ -111,16 +111,13 @@ impl WriteBuffer {
 
     /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "outlined, it costs a fifth of a small request"
-    )]
+    #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     pub(crate) fn message<F: Framing>(
         &mut self,
         framing: &mut F,
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Unusual> {
+    ) -> Result<(), NotOrdinary> {
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
         writer.set_closes(&mut self.closes);
@@ -130,12 +127,12 @@ impl WriteBuffer {
         let encoded = encode(&mut writer);
         let kind = if encoded.is_err() || !writer.is_message() {
             let outcome = encoded.map(|()| writer.into_outcome());
-            self.unusual(framing, outcome, limit)
+            self.finish_other(framing, outcome, limit)
         } else {
             let Err(error) = self.finish(framing) else {
                 return Ok(());
             };
-            UnusualKind::Unsendable(error)
+            NotOrdinaryKind::Unsendable(error)
         };
         Err(self.remove_partial(kind))
     }
@@ -148,34 +145,37 @@ impl WriteBuffer {
         Ok(())
     }
 
-    /// Handles every outcome except an ordinary message.
+    /// Finishes every outcome except an ordinary message.
     #[cold]
-    fn unusual<F: Framing>(
+    fn finish_other<F: Framing>(
         &mut self,
         framing: &mut F,
         outcome: Result<Outcome, EncodeError>,
         limit: usize,
-    ) -> UnusualKind {
+    ) -> NotOrdinaryKind {
         match outcome {
-            Ok(Outcome::Message) => match self.finish(framing) {
-                Ok(()) => UnusualKind::Message,
-                Err(error) => UnusualKind::Unsendable(error),
-            },
-            Ok(Outcome::Nothing) => UnusualKind::Nothing,
-            Ok(Outcome::Error(text)) => UnusualKind::Error(text),
-            Ok(Outcome::TooLarge(length)) => {
-                UnusualKind::Unsendable(FrameError::unsendable(too_large(length, limit)))
+            Ok(Outcome::Message) => self
+                .finish(framing)
+                .map_or_else(NotOrdinaryKind::Unsendable, |()| NotOrdinaryKind::Last),
+            Ok(Outcome::Nothing) => NotOrdinaryKind::Nothing,
+            Ok(Outcome::Error(text)) => NotOrdinaryKind::Error(text),
+            // The writer does not tell them apart, because each message would pay for that.
+            Ok(Outcome::TooLarge(length)) if length <= limit => {
+                NotOrdinaryKind::Unsendable(FrameError::out_of_memory(length))
             }
-            Err(error) => UnusualKind::Unencodable(error),
+            Ok(Outcome::TooLarge(length)) => {
+                NotOrdinaryKind::Unsendable(FrameError::too_large(length, limit))
+            }
+            Err(error) => NotOrdinaryKind::Unencodable(error),
         }
     }
 
     /// Removes what is not a complete frame.
     #[cold]
-    fn remove_partial(&mut self, kind: UnusualKind) -> Unusual {
+    fn remove_partial(&mut self, kind: NotOrdinaryKind) -> NotOrdinary {
         self.buffer.truncate(self.whole);
         let closes = std::mem::take(&mut self.closes);
-        Unusual { kind, closes }
+        NotOrdinary { kind, closes }
     }
 
     /// Appends complete frames, such as a rejection. Returns `false` if `write` does: then there are none.
@@ -227,6 +227,8 @@ impl WriteBuffer {
     }
 
     /// Replaces an empty buffer that has grown too large for the pool.
+    ///
+    /// The function that the connection waits for may take long, and its reply needs a buffer.
     pub(crate) fn shrink(&mut self) {
         if self.whole == 0 && !is_usual(self.buffer.capacity()) {
             self.buffer = pool::take();

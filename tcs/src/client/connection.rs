@@ -5,6 +5,7 @@ use std::{
     fmt,
     future::poll_fn,
     ops::Range,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,11 +15,11 @@ use tokio::{
 };
 
 use super::{
-    fault::{Failure, Fault, OUT_OF_STEP},
+    fault::{Closed, Fault, OUT_OF_STEP},
     options::{ConnectOptions, DEFAULT_MAX_FRAME_LEN},
     replies::Incoming,
     timer::Timer,
-    wire::{Awaited, EncodeRequest, Failed, Wire},
+    wire::{Awaited, EncodeRequest, Wire},
 };
 use crate::{
     Error, Peer, Result,
@@ -41,6 +42,15 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// future of an exchange is dropped, or if a message arrives that answers no request. The next use
 /// then returns an error that gives the reason. A message answers only a request that was sent before
 /// this side began to read the message. To receive a greeting, call [`receive`](Self::receive).
+///
+/// # Cancel safety
+///
+/// If you drop the future of a [`call`](Self::call), an [`exchange`](Self::exchange) or a
+/// [`receive`](Self::receive) after its first poll and before it is ready, for example with `select!` or
+/// `timeout`, the connection is closed: otherwise the next call would get its reply. Later calls return
+/// [`Broken`](crate::ErrorKind::Broken), and whether the dropped request is executed is unknown. Connect
+/// again, or use a [`Channel`](crate::Channel), whose calls can be dropped, or a
+/// [`pipeline`](Self::pipeline), whose `receive` can be.
 ///
 /// # Panics
 ///
@@ -71,7 +81,7 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// ```
 pub struct Connection<F, S = TcpStream> {
     /// The open connection, or why it is closed.
-    pub(super) wire: Result<Wire<S>, Failure>,
+    pub(super) wire: Result<Wire<S>, Closed>,
     pub(super) framing: ConnectionFraming<F>,
     /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
@@ -86,7 +96,7 @@ pub struct Connection<F, S = TcpStream> {
     pub(super) flush_timer: Timer,
     /// Holds text that the format had to rewrite, such as unescaped JSON. Replies borrow from it.
     scratch: Vec<u8>,
-    /// Whether a reply was not that of the operation that was called.
+    /// Whether the last reply was not that of the operation that was called.
     is_out_of_step: bool,
 }
 
@@ -149,7 +159,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection, unless the reply is already being processed.
+    /// Dropping the future before the reply is processed closes the connection, as that of
+    /// [`call`](Self::call) does.
     pub async fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
@@ -159,7 +170,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         }
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let reply = self.round_trip(request).await?;
-        let (reply, peer, _) = self.decode::<P::Format, _>(reply)?;
+        let (reply, peer) = self.decode(reply, |reply, peer| Ok((reply, peer)))?;
         Ok(protocol.process_reply(peer, reply).await)
     }
 
@@ -182,13 +193,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection.
+    /// Dropping the future closes the connection, and later calls return `Broken`. Whether the request is
+    /// executed is then unknown. To give up a call and go on, use [`Channel::call`](crate::Channel::call).
     pub async fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
     where
         P: CallContract<Framing = F>,
     {
         let reply = self.reply_to::<P>(request).await?;
-        self.decode::<P::Format, _>(reply).map(|(reply, ..)| reply)
+        self.decode(reply, |reply, _| Ok(reply))
     }
 
     /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all. The
@@ -205,12 +217,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         P: CallContract<Framing = F>,
     {
         let reply = self.reply_to::<P>(request).await?;
-        // The reply borrows `self`, so the next exchange closes the connection.
+        // Until the reply is taken out. It borrows `self`, so the next exchange closes the connection.
         self.is_out_of_step = true;
-        let (reply, peer, is_out_of_step) = self.decode::<P::Format, _>(reply)?;
-        let reply = take_out(reply).ok_or_else(|| Error::wrong_operation(peer))?;
-        *is_out_of_step = false;
-        Ok(reply)
+        self.decode(reply, |reply, peer| {
+            take_out(reply).ok_or_else(|| Error::wrong_operation(peer))
+        })
     }
 
     /// Receives a message without a request, such as a server's greeting before the first request.
@@ -240,8 +251,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         T: Decode<'a, Format>,
     {
         let message = self.receive_message().await?;
-        let decoded = self.decode::<Format, _>(message);
-        decoded.map_err(Error::not_sent).map(|(it, ..)| it)
+        let decoded = self.decode(message, |message, _| Ok(message));
+        decoded.map_err(Error::not_sent)
     }
 
     /// Waits for the greeting, if this is the first exchange.
@@ -256,14 +267,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Receives a message without a request.
     async fn receive_message(&mut self) -> Result<Range<usize>> {
         self.check_usable()?;
-        let received = self.exchange_in_time(|connection, cx| {
-            let wire = connection.wire.as_mut().map_err(|_| Failed)?;
-            wire.poll_receive(cx, &mut connection.framing, Awaited::ANY)
-        });
+        let received = self.exchange_in_time(None, |it, cx| it.poll_receive(cx, Awaited::ANY));
         let received = received.await;
         self.is_greeted = true;
-        let incoming = received.map_err(|Failed| self.fail(None))?;
-        self.message_in(incoming).map_err(Error::not_sent)
+        self.message_in(received?).map_err(Error::not_sent)
     }
 
     /// Sends a request of the protocol `P` and waits for its reply.
@@ -286,19 +293,37 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         }
         let start = self.queue_request(encode)?;
         let mut reply = None;
-        let received =
-            self.exchange_in_time(|connection, cx| connection.poll_exchanged(cx, &mut reply));
-        let incoming = received.await.map_err(|Failed| self.fail(Some(start)))?;
+        let exchanged =
+            self.exchange_in_time(Some(start), |it, cx| it.poll_exchanged(cx, &mut reply));
+        let incoming = exchanged.await?;
         self.message_in(incoming)
     }
 
+    /// Waits for a message, as [`Wire::poll_receive`] does.
+    #[inline]
+    pub(super) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        awaited: Awaited,
+    ) -> Poll<Result<Incoming, Arc<Fault>>> {
+        match &mut self.wire {
+            Ok(wire) => wire.poll_receive(cx, &mut self.framing, awaited),
+            Err(closed) => Poll::Ready(Err(Arc::clone(&closed.fault))),
+        }
+    }
+
     /// Waits for the reply to the oldest request in flight, which it removes.
-    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Failed>> {
-        let wire = self.wire.as_mut().map_err(|_| Failed)?;
+    pub(super) fn poll_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Incoming, Arc<Fault>>> {
         let awaited = Awaited::reply_to::<F>(self.in_flight.front().copied());
-        let incoming = ready!(wire.poll_receive(cx, &mut self.framing, awaited))?;
-        if !F::EXCHANGES.are_many() && wire.has_ended_unasked(&incoming) {
-            return Poll::Ready(Err(wire.fail_ended()));
+        let incoming = ready!(self.poll_receive(cx, awaited))?;
+        if !F::EXCHANGES.are_many()
+            && let Ok(wire) = &self.wire
+            && wire.has_ended_unasked(&incoming)
+        {
+            return Poll::Ready(Err(wire.end()));
         }
         self.in_flight.pop_front();
         Poll::Ready(Ok(incoming))
@@ -312,7 +337,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         &mut self,
         cx: &mut Context<'_>,
         reply: &mut Option<Incoming>,
-    ) -> Poll<Result<Incoming, Failed>> {
+    ) -> Poll<Result<Incoming, Arc<Fault>>> {
         let incoming = match reply.take() {
             Some(incoming) => incoming,
             None => ready!(self.poll_reply(cx))?,
@@ -329,9 +354,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Queues a request, which is then in flight. Returns its position.
     pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<u64> {
-        let Ok(wire) = &mut self.wire else {
-            return Err(self.fail(None));
-        };
+        let wire = self.wire.as_mut();
+        let wire = wire.map_err(|closed| closed.fault.later_error(&self.peer))?;
         if wire.unsent() == 0 {
             // A flush that was dropped has no deadline any more: something else has sent its requests.
             self.flush_timer.end();
@@ -348,8 +372,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     pub(super) fn in_time<T>(
         &mut self,
         timer: impl Fn(&mut Self) -> &mut Timer,
-        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<T, Failed>>,
-    ) -> impl Future<Output = Result<T, Failed>> {
+        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> impl Future<Output = T> {
         let limit = self.options.reply_timeout;
         poll_fn(move |cx| match poll(self, cx) {
             Poll::Ready(output) => {
@@ -367,11 +391,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         })
     }
 
-    /// Like [`in_time`](Self::in_time), but dropping the future closes the connection.
+    /// Like [`in_time`](Self::in_time), but dropping the future closes the connection, and so does a
+    /// fault, which becomes the error of the request at `start`, or of a wait without a request.
     async fn exchange_in_time(
         &mut self,
-        poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Failed>>,
-    ) -> Result<Incoming, Failed> {
+        start: Option<u64>,
+        poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Arc<Fault>>>,
+    ) -> Result<Incoming> {
         let mut exchange = CloseUnlessOver {
             connection: self,
             is_over: false,
@@ -379,7 +405,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let exchanged = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
         let exchanged = exchanged.await;
         exchange.is_over = true;
-        exchanged
+        exchanged.map_err(|fault| exchange.connection.fail(fault, start))
     }
 
     /// Returns the place of the message, or the error of the request.
@@ -387,20 +413,21 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         incoming.into_range(&self.peer, self.options.max_frame_len)
     }
 
-    /// Decodes the message at `range`. Returns it with the peer, and with whether the replies are out of
-    /// step, because the message borrows all of `self`.
-    pub(super) fn decode<'a, Format, T: Decode<'a, Format>>(
+    /// Decodes the message at `range`. Returns what `take_out` makes of it.
+    pub(super) fn decode<'a, Format, M: Decode<'a, Format>, T>(
         &'a mut self,
         range: Range<usize>,
-    ) -> Result<(T, &'a Peer, &'a mut bool)> {
+        take_out: impl FnOnce(M, &'a Peer) -> Result<T>,
+    ) -> Result<T> {
         self.scratch.clear();
         self.scratch.shrink_to(LARGEST_SCRATCH);
         // A closed connection has no messages.
         let message = self.wire.as_ref().map_or(&[][..], |it| it.message(range));
-        match read(message, &mut self.scratch, &mut self.framing.inner) {
-            Ok(message) => Ok((message, &self.peer, &mut self.is_out_of_step)),
-            Err(source) => Err(Error::decode(&self.peer, source)),
-        }
+        let decoded = read(message, &mut self.scratch, &mut self.framing.inner);
+        let decoded = decoded.map_err(|source| Error::decode(&self.peer, source))?;
+        let taken = take_out(decoded, &self.peer)?;
+        self.is_out_of_step = false;
+        Ok(taken)
     }
 }
 
@@ -410,11 +437,10 @@ impl<F, S> Connection<F, S> {
     pub(super) fn close_if_left(&mut self) {
         if !self.in_flight.is_empty() {
             self.in_flight.clear();
-            let reason = "a pipeline was left before it had received all replies";
-            self.close(Fault::Broken(reason));
+            self.break_off("a pipeline was left before it had received all replies");
         }
         if self.is_out_of_step {
-            self.close(Fault::Broken(OUT_OF_STEP));
+            self.break_off(OUT_OF_STEP);
         }
     }
 
@@ -422,17 +448,24 @@ impl<F, S> Connection<F, S> {
     /// send any more.
     pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
-        let open = self.check_open();
-        open.inspect_err(|_| self.close(Fault::Closed))
+        if let Some(fault) = self.fault().cloned() {
+            self.close(fault);
+        }
+        self.check_open()
     }
 
     /// Returns an error if the connection is closed, or cannot send any more.
     pub(super) fn check_open(&self) -> Result<()> {
-        let fault = match &self.wire {
-            Ok(wire) => wire.stop_reason(),
-            Err(failure) => Some(&failure.fault),
-        };
+        let fault = self.fault();
         fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
+    }
+
+    /// Returns why the connection is closed, or cannot send any more.
+    fn fault(&self) -> Option<&Arc<Fault>> {
+        match &self.wire {
+            Ok(wire) => wire.stop_reason(),
+            Err(closed) => Some(&closed.fault),
+        }
     }
 
     /// Returns `true` if no request was made and no greeting received.
@@ -445,26 +478,29 @@ impl<F, S> Connection<F, S> {
         self.wire.as_ref().is_ok_and(|it| it.written() > 0)
     }
 
-    /// Closes the connection, unless it is closed already, for `reason` if it has not failed. Frees its
-    /// buffers.
+    /// Closes the connection at this end, for `reason` if it has not failed.
     #[cold]
-    pub(super) fn close(&mut self, reason: Fault) {
-        if let Ok(wire) = &mut self.wire {
-            self.wire = Err(wire.take_failure(reason));
-        }
+    fn break_off(&mut self, reason: &'static str) {
+        let fault = self.fault().cloned();
+        self.close(fault.unwrap_or_else(|| Fault::Broken(reason).into()));
     }
 
     /// Closes the connection, which has failed. Returns the error of the request at `start`, or of a
     /// wait without a request.
     #[cold]
-    pub(super) fn fail(&mut self, start: Option<u64>) -> Error {
-        let failure = match &mut self.wire {
-            Ok(wire) => wire.take_failure(Fault::Closed),
-            Err(failure) => return failure.error_of(start, &self.peer),
+    pub(super) fn fail(&mut self, fault: Arc<Fault>, start: Option<u64>) -> Error {
+        self.close(fault).error_of(start, &self.peer)
+    }
+
+    /// Closes the connection, unless it is closed already. Frees its buffers. Returns what is left.
+    #[cold]
+    fn close(&mut self, fault: Arc<Fault>) -> Closed {
+        let closed = match &self.wire {
+            Ok(wire) => wire.closed(fault),
+            Err(closed) => closed.clone(),
         };
-        let error = failure.error_of(start, &self.peer);
-        self.wire = Err(failure);
-        error
+        self.wire = Err(closed.clone());
+        closed
     }
 }
 
@@ -478,7 +514,7 @@ impl<F, S> Drop for CloseUnlessOver<'_, F, S> {
     fn drop(&mut self) {
         if !self.is_over {
             let reason = "an earlier exchange was not awaited to its end";
-            self.connection.close(Fault::Broken(reason));
+            self.connection.break_off(reason);
         }
     }
 }

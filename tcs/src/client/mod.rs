@@ -1,4 +1,7 @@
-//! Clients: one exchange, a connection for many exchanges, or a connection that many tasks share.
+//! Clients, their options, and pipelines.
+//!
+//! [`Client`](crate::Client) is for one exchange, [`Connection`](crate::Connection) for many exchanges of
+//! one task, and [`Channel`](crate::Channel) for a connection that many tasks share.
 
 mod batching;
 pub(crate) mod channel;

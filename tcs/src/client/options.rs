@@ -101,14 +101,12 @@ impl ConnectOptions {
     /// bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<()> {
         check_max_frame_len(self.max_frame_len, min_frame_len)?;
+        let is_zero = |limit| limit == Some(Duration::ZERO);
         let zero = [
             ("max_frame_len", self.max_frame_len == 0),
             ("max_in_flight", self.max_in_flight == 0),
-            (
-                "connect_timeout",
-                self.connect_timeout == Some(Duration::ZERO),
-            ),
-            ("reply_timeout", self.reply_timeout == Some(Duration::ZERO)),
+            ("connect_timeout", is_zero(self.connect_timeout)),
+            ("reply_timeout", is_zero(self.reply_timeout)),
         ];
         check_zero(&zero)
     }

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     batching::{PIPELINE_FULL, write_threshold},
     connection::Connection,
-    wire::{Awaited, Failed, Wire},
+    wire::{Awaited, Wire},
 };
 use crate::{
     Error, Result,
@@ -144,21 +144,21 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// if the future is dropped. Dropping the future while it waits for a greeting closes the
     /// connection.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
-        let connection = &mut *self.connection;
-        connection.check_open()?;
-        if connection.in_flight.is_empty() {
+        self.connection.check_open()?;
+        if self.in_flight() == 0 {
             if P::HAS_GREETING {
-                connection.await_greeting().await?;
+                self.connection.await_greeting().await?;
             }
-            connection.ensure_idle().await?;
+            self.ensure_idle().await?;
         }
-        if connection.is_full() {
-            let limit = connection.options.max_in_flight;
-            let is_limit = connection.in_flight.len() >= limit;
+        if self.is_full() {
+            let limit = self.connection.options.max_in_flight;
+            let is_limit = self.in_flight() >= limit;
             return Err(Error::full(is_limit.then_some(limit)));
         }
-        connection.queue_request(|out| P::encode(request, out))?;
-        connection.flush_early().await;
+        self.connection
+            .queue_request(|out| P::encode(request, out))?;
+        self.flush_early().await;
         Ok(())
     }
 
@@ -178,13 +178,12 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
             return Ok(None);
         };
         let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
-        let Ok(incoming) = received.await else {
+        let received = received.await.map_err(|fault| {
             connection.in_flight.pop_front();
-            return Err(connection.fail(Some(start)));
-        };
-        let reply = connection.message_in(incoming)?;
-        let (reply, ..) = connection.decode::<P::Format, _>(reply)?;
-        Ok(Some(reply))
+            connection.fail(fault, Some(start))
+        });
+        let reply = connection.message_in(received?)?;
+        connection.decode(reply, |reply, _| Ok(Some(reply)))
     }
 
     /// Sends the collected requests, without waiting for replies.
@@ -201,7 +200,9 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     ///
     /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
     pub async fn flush(&mut self) {
-        self.connection.flush().await;
+        let connection = &mut *self.connection;
+        let flushed = connection.in_time(|it| &mut it.flush_timer, Connection::poll_flush);
+        flushed.await;
     }
 
     /// Returns the number of requests in flight, whose results were not received yet.
@@ -214,69 +215,52 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// A pipeline is full if [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in
     /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
-        self.connection.is_full()
+        let in_flight = self.in_flight();
+        let is_waiting = |wire: &Wire<S>| wire.unsent() >= PIPELINE_FULL;
+        // With nothing in flight, `receive` returns at once, so the caller could only try again.
+        in_flight >= self.connection.options.max_in_flight
+            || in_flight > 0 && self.connection.wire.as_ref().is_ok_and(is_waiting)
     }
-}
 
-/// What a pipeline does with its connection, which has all state.
-impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Closes the connection if a message has arrived while no request is in flight, or if the server
     /// has closed the connection. Never waits.
     async fn ensure_idle(&mut self) -> Result<()> {
-        let idle = poll_fn(|cx| {
-            let wire = self.wire.as_mut().map_err(|_| Failed)?;
-            match wire.poll_receive(cx, &mut self.framing, Awaited::NOTHING) {
-                Poll::Ready(received) => Poll::Ready(received.map(drop)),
-                Poll::Pending => Poll::Ready(Ok(())),
-            }
-        });
-        idle.await.map_err(|Failed| self.fail(None))
-    }
-
-    /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
-    /// sent any more.
-    async fn flush(&mut self) {
-        // Each request gets its own error when its reply is received.
-        let flushed = self.in_time(|it| &mut it.flush_timer, Self::poll_flush);
-        let _: Result<(), Failed> = flushed.await;
+        let received =
+            poll_fn(|cx| Poll::Ready(self.connection.poll_receive(cx, Awaited::NOTHING)));
+        match received.await {
+            Poll::Ready(Err(fault)) => Err(self.connection.fail(fault, None)),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
     }
 
     /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
     /// of them are queued.
     async fn flush_early(&mut self) {
-        let Ok(wire) = &mut self.wire else {
+        let connection = &mut *self.connection;
+        let Ok(wire) = &mut connection.wire else {
             return;
         };
         let (written, waiting) = (wire.written(), wire.unsent());
-        let oldest = self.in_flight.front().unwrap_or(&written);
+        let oldest = connection.in_flight.front().unwrap_or(&written);
         if waiting >= PIPELINE_FULL {
             self.flush().await;
         } else if waiting as u64 >= write_threshold(written - oldest) {
-            poll_fn(|cx| {
-                let _: Poll<()> = wire.poll_flush(cx);
-                Poll::Ready(())
-            })
-            .await;
+            let _: Poll<()> = poll_fn(|cx| Poll::Ready(wire.poll_flush(cx))).await;
         }
     }
+}
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        let wire = self.wire.as_mut().map_err(|_| Failed)?;
-        loop {
-            if wire.poll_flush(cx).is_ready() || wire.unread() >= PIPELINE_FULL {
-                return Poll::Ready(Ok(()));
-            }
+impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+    /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
+    /// sent any more. Each request gets its own error when its reply is received.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Ok(wire) = &mut self.wire else {
+            return Poll::Ready(());
+        };
+        while wire.poll_flush(cx).is_pending() && wire.unread() < PIPELINE_FULL {
             ready!(wire.poll_read(cx));
         }
-    }
-
-    /// Returns `true` if a reply must be received before another request can be queued.
-    fn is_full(&self) -> bool {
-        let in_flight = self.in_flight.len();
-        let is_waiting = |wire: &Wire<S>| wire.unsent() >= PIPELINE_FULL;
-        // With nothing in flight, `receive` returns at once, so the caller could only try again.
-        in_flight >= self.options.max_in_flight
-            || in_flight > 0 && self.wire.as_ref().is_ok_and(is_waiting)
+        Poll::Ready(())
     }
 }
 

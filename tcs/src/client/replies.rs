@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     ops::Range,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -60,7 +61,7 @@ pub(super) struct Replies {
     /// Whether the last look found no complete frame, and nothing was read since.
     is_drained: bool,
     /// Why reading has failed. What arrived before is still delivered.
-    fault: Option<Fault>,
+    fault: Option<Arc<Fault>>,
 }
 
 /// A part of the received bytes.
@@ -75,7 +76,7 @@ struct Part {
 impl Replies {
     pub(super) fn new() -> Self {
         Self {
-            buffer: ReadBuffer::new(),
+            buffer: ReadBuffer::default(),
             ahead: ReadAhead::default(),
             sent_before: 0,
             later: VecDeque::new(),
@@ -110,8 +111,8 @@ impl Replies {
         self.fault.is_some() || self.buffer.has_ended()
     }
 
-    pub(super) fn take_fault(&mut self) -> Option<Fault> {
-        self.fault.take()
+    pub(super) const fn fault(&self) -> Option<&Arc<Fault>> {
+        self.fault.as_ref()
     }
 
     /// Reads once, after `sent` bytes of requests were sent. Stays pending after the end of the input.
@@ -154,7 +155,7 @@ impl Replies {
     #[inline]
     fn note_result(&mut self, read: io::Result<()>) {
         if let Err(error) = read {
-            self.fault = Some(Fault::Read(io_error(&error)));
+            self.fault = Some(Fault::Read(io_error(&error)).into());
         }
     }
 

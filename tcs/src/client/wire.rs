@@ -15,27 +15,28 @@
 //! - A message answers a request only if a byte of the request was sent before the first byte of the
 //!   message was read. Any other message fails the connection, so a stale reply reaches nobody.
 //! - A request is certainly not executed if its position is not below the number of bytes that were
-//!   sent when the connection failed ([`Failure::error_of`]). Otherwise, that is unknown.
+//!   sent before the connection was closed ([`Closed::error_of`]). Otherwise, that is unknown.
 //! - A failed half does not hide what the other one has: messages that have arrived are delivered
 //!   first, then the connection fails.
 
 use std::{
     io,
-    mem::{replace, swap},
+    mem::swap,
     ops::Range,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    fault::{Failure, Fault, io_error},
+    fault::{Closed, Fault, io_error},
     replies::{Incoming, Replies},
 };
 use crate::{
     Error, Result,
-    buffer::{Unusual, UnusualKind, WriteBuffer},
+    buffer::{NotOrdinary, NotOrdinaryKind, WriteBuffer},
     format::{EncodeError, Writer},
     framing::{ConnectionFraming, Framing},
     runtime::wake_after_others,
@@ -56,28 +57,22 @@ pub(super) struct Wire<S> {
     requests: RequestQueue,
     sending: Sending,
     replies: Replies,
-    /// Why the connection failed. Set before a method returns [`Failed`].
-    fault: Option<Fault>,
 }
 
 /// Whether requests can be sent.
 #[derive(Debug)]
 enum Sending {
     Open,
-    /// The request is the last one: the sending half is closed after it.
-    Closing,
-    /// Sending has failed. The server may still send the reason, or earlier replies: the connection
-    /// looks for them this many times.
-    Failed(Fault, u32),
-    /// Sending has taken too long.
-    TimedOut(Fault),
+    /// The request that waits is the last one: the sending half is shut down after it.
+    ShuttingDown,
+    ShutDown,
+    /// Sending has failed, or has taken too long. The server may have sent the reason, or earlier
+    /// replies: the connection looks for them `looks` more times.
+    Stopped {
+        fault: Arc<Fault>,
+        looks: u32,
+    },
 }
-
-/// The connection has failed. [`Wire::take_failure`] returns the reason.
-///
-/// It is zero-sized: results with the reason in them would cost each reply 50 to 80 instructions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Failed;
 
 /// Which messages are accepted: those of which the first byte was read after this many bytes of
 /// requests were sent.
@@ -111,7 +106,6 @@ impl<S> Wire<S> {
             requests: RequestQueue::new(0),
             sending: Sending::Open,
             replies: Replies::new(),
-            fault: None,
         }
     }
 
@@ -123,7 +117,7 @@ impl<S> Wire<S> {
     ) -> Result<u64> {
         let start = self.requests.push(framing, self.max_frame_len, encode)?;
         if F::EXCHANGES.end_at_half_close() {
-            self.sending = Sending::Closing;
+            self.sending = Sending::ShuttingDown;
         }
         Ok(start)
     }
@@ -176,14 +170,20 @@ impl<S> Wire<S> {
     #[cold]
     pub(super) fn stop_sending(&mut self, timed_out: Fault) {
         self.requests.clear();
-        self.sending = Sending::TimedOut(timed_out);
+        self.stop(timed_out, 0);
     }
 
-    /// Returns why sending was [stopped](Self::stop_sending), if it was.
-    pub(super) const fn stop_reason(&self) -> Option<&Fault> {
+    #[cold]
+    fn stop(&mut self, fault: Fault, looks: u32) {
+        let fault = fault.into();
+        self.sending = Sending::Stopped { fault, looks };
+    }
+
+    /// Returns why no more requests can be sent, once nothing is looked for any more.
+    pub(super) const fn stop_reason(&self) -> Option<&Arc<Fault>> {
         match &self.sending {
-            Sending::TimedOut(fault) => Some(fault),
-            Sending::Open | Sending::Closing | Sending::Failed(..) => None,
+            Sending::Stopped { fault, looks: 0 } => Some(fault),
+            _ => None,
         }
     }
 
@@ -195,34 +195,23 @@ impl<S> Wire<S> {
         is_empty && self.replies.have_ended() && self.sent() == 0
     }
 
-    /// Sets the reason of a failure.
+    /// Returns why nothing more arrives, or is sent.
     #[cold]
-    pub(super) fn fail(&mut self, fault: Fault) -> Failed {
-        self.fault = Some(fault);
-        Failed
-    }
-
-    /// Fails a connection on which nothing more arrives, or is sent.
-    #[cold]
-    pub(super) fn fail_ended(&mut self) -> Failed {
-        let fault = match replace(&mut self.sending, Sending::Open) {
-            Sending::Open | Sending::Closing => self.replies.take_fault(),
+    pub(super) fn end(&self) -> Arc<Fault> {
+        let fault = match &self.sending {
             // If the server closes the connection while requests are sent, both directions can fail.
             // Report the error of sending.
-            Sending::Failed(fault, _) | Sending::TimedOut(fault) => Some(fault),
+            Sending::Stopped { fault, .. } => Some(fault),
+            _ => self.replies.fault(),
         };
-        self.fail(fault.unwrap_or(Fault::Closed))
+        fault.map_or_else(|| Fault::Eof.into(), Arc::clone)
     }
 
-    /// Returns why the connection failed. If it did not, `reason` is why it is closed.
+    /// Returns what is left of the connection if it is closed for this reason.
     #[cold]
-    pub(super) fn take_failure(&mut self, reason: Fault) -> Failure {
-        let fault = match (self.fault.take(), replace(&mut self.sending, Sending::Open)) {
-            (Some(fault), _) | (None, Sending::TimedOut(fault)) => fault,
-            _ => reason,
-        };
+    pub(super) const fn closed(&self, fault: Arc<Fault>) -> Closed {
         let sent = self.sent();
-        Failure { fault, sent }
+        Closed { fault, sent }
     }
 
     /// Takes the next message or rejection from the received bytes, if one is complete. Does no I/O.
@@ -235,22 +224,18 @@ impl<S> Wire<S> {
         &mut self,
         framing: &mut ConnectionFraming<F>,
         awaited: Awaited,
-    ) -> Result<Option<Incoming>, Failed> {
-        let (incoming, sent) = match self.replies.next(framing, self.max_frame_len) {
-            Ok(Some(next)) => next,
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(self.fail(Fault::Frame(error))),
-        };
-        if let Incoming::Rejection(rejection) = &incoming
-            && rejection.kind().is_final()
-        {
-            return Err(self.fail(Fault::Ended(rejection.clone())));
+    ) -> Result<Option<Incoming>, Arc<Fault>> {
+        let next = self.replies.next(framing, self.max_frame_len);
+        match next.map_err(Fault::Frame)? {
+            Some((Incoming::Rejection(rejection), _)) if rejection.kind().is_final() => {
+                Err(Fault::Rejected(rejection).into())
+            }
+            Some((_, sent)) if sent < awaited.0 => {
+                let reason = "the server said something that was not asked for";
+                Err(Fault::Broken(reason).into())
+            }
+            next => Ok(next.map(|(incoming, _)| incoming)),
         }
-        if sent < awaited.0 {
-            let reason = "the server said something that was not asked for";
-            return Err(self.fail(Fault::Broken(reason)));
-        }
-        Ok(Some(incoming))
     }
 }
 
@@ -268,17 +253,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         cx: &mut Context<'_>,
         framing: &mut ConnectionFraming<F>,
         awaited: Awaited,
-    ) -> Poll<Result<Incoming, Failed>> {
+    ) -> Poll<Result<Incoming, Arc<Fault>>> {
         loop {
             if let Some(incoming) = self.next_incoming(framing, awaited)? {
                 return Poll::Ready(Ok(incoming));
             }
             if self.replies.have_ended() {
-                return Poll::Ready(Err(self.fail_ended()));
+                return Poll::Ready(Err(self.end()));
             }
             if self.poll_read(cx).is_pending() {
                 let _: Poll<()> = self.poll_flush(cx);
-                return self.poll_unsendable(cx).map(Err);
+                return self.poll_stopped(cx).map(Err);
             }
         }
     }
@@ -297,30 +282,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Sends the queued requests. Ready when all are sent, or if sending has ended.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(self.sending, Sending::Failed(..) | Sending::TimedOut(_)) {
+        if matches!(self.sending, Sending::Stopped { .. }) {
             return Poll::Ready(());
         }
         if let Err(error) = ready!(self.requests.poll_send(cx, &mut self.stream)) {
-            self.sending = Sending::Failed(Fault::Write(io_error(&error)), LOOKS);
-        } else if matches!(self.sending, Sending::Closing) {
+            self.stop(Fault::Write(io_error(&error)), LOOKS);
+        } else if matches!(self.sending, Sending::ShuttingDown) {
             // If the connection has failed, reading reports the error.
             drop(ready!(Pin::new(&mut self.stream).poll_shutdown(cx)));
-            self.sending = Sending::Open;
+            self.sending = Sending::ShutDown;
         }
         Poll::Ready(())
     }
 
-    /// Fails the connection if sending has ended and nothing arrives. Before, lets the runtime look a few
-    /// times whether something has arrived.
-    pub(super) fn poll_unsendable(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
+    /// Waits until nothing more is sent, and nothing has arrived in a few looks since. Returns why.
+    pub(super) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
         match &mut self.sending {
-            Sending::Open | Sending::Closing => Poll::Pending,
-            Sending::Failed(_, looks @ 1..) => {
+            Sending::Open | Sending::ShuttingDown | Sending::ShutDown => Poll::Pending,
+            Sending::Stopped { fault, looks: 0 } => Poll::Ready(Arc::clone(fault)),
+            Sending::Stopped { looks, .. } => {
                 *looks -= 1;
                 wake_after_others(cx);
                 Poll::Pending
             }
-            Sending::Failed(..) | Sending::TimedOut(_) => Poll::Ready(self.fail_ended()),
         }
     }
 }
@@ -361,7 +345,7 @@ impl RequestQueue {
         self.buffer.prepare();
         match self.buffer.message(framing, max_frame_len, encode) {
             Ok(()) => {}
-            Err(Unusual { kind, .. }) => not_encoded(kind)?,
+            Err(NotOrdinary { kind, .. }) => not_encoded(kind)?,
         }
         if !F::EXCHANGES.are_many() && self.end() == position {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
@@ -410,13 +394,13 @@ impl RequestQueue {
 
 /// Returns an error if a request is not in the buffer.
 #[cold]
-fn not_encoded(kind: UnusualKind) -> Result<()> {
+fn not_encoded(kind: NotOrdinaryKind) -> Result<()> {
     Err(match kind {
-        UnusualKind::Message => return Ok(()),
-        UnusualKind::Nothing => Error::encode(EncodeError::new("there is none")),
-        UnusualKind::Error(text) => Error::encode(EncodeError::new(text)),
-        UnusualKind::Unencodable(error) => Error::encode(error),
-        UnusualKind::Unsendable(error) => Error::unsendable(error),
+        NotOrdinaryKind::Last => return Ok(()),
+        NotOrdinaryKind::Nothing => Error::encode(EncodeError::new("there is none")),
+        NotOrdinaryKind::Error(text) => Error::encode(EncodeError::new(text)),
+        NotOrdinaryKind::Unencodable(error) => Error::encode(error),
+        NotOrdinaryKind::Unsendable(error) => Error::unsendable(error),
     })
 }
 

@@ -11,8 +11,8 @@ use crate::framing::Codec;
 
 /// A type whose values are messages of a [`Codec`].
 ///
-/// It has no methods, because the codec does the work. Text, bytes and numbers are items, and so are tuples, lists
-/// and options of any type. A type of your own becomes one like this:
+/// It has no methods, because the codec does the work. Text, bytes and numbers are items, and so
+/// are tuples, lists and options of any type. A type of your own becomes one like this:
 ///
 /// ```
 /// enum Command {
@@ -67,9 +67,10 @@ pub trait CodecItem {}
 /// # drop(tcs::ConcurrentServer::new(Echo));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_structs, reason = "it is what it carries")]
+#[expect(clippy::exhaustive_structs, reason = "it is a wrapper and stays one")]
 pub struct External<T>(pub T);
 
+/// Implements `CodecItem` for types without parameters.
 macro_rules! items {
     ($($type:ty),+ $(,)?) => {$(impl CodecItem for $type {})+};
 }
@@ -89,8 +90,8 @@ impl<A, B> CodecItem for (A, B) {}
 impl<A, B, C> CodecItem for (A, B, C) {}
 impl<T: CodecItem + ?Sized> CodecItem for &T {}
 
-/// The error of a protocol without attribute that has one codec as its framing and another one as its
-/// format.
+/// The error of a protocol without attribute that has one codec as its framing and another one as
+/// its format.
 const MISMATCH: &str = "the format is another codec than the framing";
 
 thread_local! {
@@ -109,7 +110,8 @@ where
         let Some(codec) = out.encoder::<C>() else {
             return Err(EncodeError::new(MISMATCH));
         };
-        // It is taken, not borrowed: a codec may itself encode an item of another codec on this thread.
+        // It is taken, not borrowed: a codec may itself encode an item of another codec on this
+        // thread.
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
         scratch.clear();
         let encoded = codec.encode(self.0, &mut scratch);

@@ -2,9 +2,9 @@
 
 use std::{error::Error, fmt};
 
-use crate::text::Text;
+use crate::{rejection::Escaped, text::Text};
 
-/// The reason why bytes are not the message that was expected.
+/// An error that is returned if bytes are not a message of the expected type.
 ///
 /// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct DecodeError {
     text: Text,
 }
 
-/// The reason why a value cannot be sent in a format.
+/// An error that is returned if a value cannot be sent in a format.
 ///
 /// `Display` escapes control characters, because the text may quote a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +28,33 @@ impl DecodeError {
         let text = Text::new(text);
         Self { text }
     }
+
+    /// Creates the error for a message that is wrong in a format. `place` says where, or is empty.
+    #[cold]
+    #[allow(dead_code, reason = "for the formats that a feature enables")]
+    pub(super) fn wrong(format: &str, place: &str, reason: &str) -> Self {
+        // The reason may quote much of the message.
+        let reason = Escaped(reason.as_bytes(), 256);
+        Self::new(format_args!("the {format} is wrong{place}: {reason}"))
+    }
 }
 
 impl EncodeError {
-    /// Creates an error with a text for the log. If the value is a request, the caller gets the text.
+    /// Creates an error with a text for the log. If the value is a request, the caller gets the
+    /// text.
     #[cold]
     pub fn new(text: impl fmt::Display) -> Self {
         let text = Text::new(text);
         Self { text }
+    }
+
+    /// Creates the error for a value that a format cannot express.
+    #[cold]
+    #[allow(dead_code, reason = "for the formats that a feature enables")]
+    pub(super) fn unwritable(format: &str, reason: impl fmt::Display) -> Self {
+        Self::new(format_args!(
+            "the value cannot be written as {format}: {reason}"
+        ))
     }
 }
 

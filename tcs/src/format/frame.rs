@@ -1,4 +1,4 @@
-//! What a message is decoded from.
+//! The frame that a message is decoded from.
 
 use std::{any::Any, fmt};
 

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{DEPTH, Guard, shortened},
+    guard::{Guard, MAX_DEPTH},
 };
 
 /// JSON, with the feature `json`: for people, and for any other language.
 ///
-/// A message is one JSON value, without white space between its parts. Types with serde's `Serialize` can be
-/// sent, and types with `Deserialize` can be received.
+/// A message is one JSON value, without white space between its parts. Types with serde's
+/// `Serialize` can be sent, and types with `Deserialize` can be received.
 ///
 /// | type | as JSON |
 /// |---|---|
@@ -20,19 +20,19 @@ use super::{
 /// | `Option<T>` | the value, or `null` |
 /// | `()` | `null` |
 /// | a unit struct | `null` |
-/// | `Result<T, E>` | `{"Ok":…}` or `{"Err":…}`: a value on both ends, see below |
+/// | `Result<T, E>` | `{"Ok":…}` or `{"Err":…}`: [a value on both ends](crate::format#results) |
 /// | floats | as many digits as it takes to read them exactly; `null` if they are not finite |
 /// | `&[u8]`, `Vec<u8>` | an array of numbers; only `Vec<u8>` is read from one |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
-/// `Some` of a value that is `null`, such as `Some(None)`, `Some(())` and `Some(f64::NAN)`, is `null` too, and
-/// arrives as `None`. A `null` cannot be read as a float.
+/// `Some` of a value that is `null`, such as `Some(None)`, `Some(())` and `Some(f64::NAN)`, is
+/// `null` too, and arrives as `None`. A `null` cannot be read as a float.
 ///
-/// A message contains no newline, because JSON escapes those in text as `\n`. So you can combine it with
-/// [`framing = Lines`](crate::framing::Lines), which makes *JSON lines*. That framing cannot send a rejection. With
-/// `reject_with = in_json` and
-/// `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string()) }`, a peer whose request
-/// is not JSON receives the reason, and the connection stays open.
+/// A message contains no newline, because JSON escapes those in text as `\n`. So you can combine it
+/// with [`framing = Lines`](crate::framing::Lines), which makes *JSON lines*. That framing cannot
+/// send a rejection. With `reject_with = in_json` and
+/// `fn in_json(rejection: &Rejection) -> Result<(), String> { Err(rejection.to_string()) }`, a peer
+/// whose request is not JSON receives the reason, and the connection stays open.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -66,43 +66,29 @@ use super::{
 ///
 /// # Floats
 ///
-/// `serde_json` reads some floats with an error in the last bit. If that matters, enable its feature
-/// `float_roundtrip` in your own `Cargo.toml`. It makes reading slower (by 6 % for a message
-/// without any float).
-///
-/// # Results
-///
-/// A `Result` is a value like any other. The client receives it as the reply, with the error type
-/// of the function, so a call returns `Result<Result<T, E>, tcs::Error>`. To close the connection after a reply,
-/// return a `Response<Result<T, E>>`. `Result<Response<T>, E>` is for [`Plain`](crate::format::Plain) only.
+/// `serde_json` reads some floats with an error in the last bit. If that matters, enable its
+/// feature `float_roundtrip` in your own `Cargo.toml`. It makes reading slower (by 6 % for a
+/// message without any float). A number that is too large for an `f32` is an error, except in types
+/// with [some attributes of serde](crate::format#attributes-of-serde).
 ///
 /// # What is borrowed
 ///
-/// `&str` is borrowed from the receive buffer. Text with an escape (`\"`, `\n`, `\u00e9`) is copied without
-/// the escape, and borrowed from the copy. `Cow<str>` in a field is borrowed with
-/// `#[serde(borrow)]`, and copied without it. If you call [`Decode::decode`] yourself, there is no memory for copies, and a
-/// `&str` with an escape is an error.
+/// `&str` is borrowed from the receive buffer. Text with an escape (`\"`, `\n`, `\u00e9`) is copied
+/// without the escape, and borrowed from the copy. `Cow<str>` in a field is borrowed with
+/// `#[serde(borrow)]`, and copied without it. If you call [`Decode::decode`] yourself, there is no
+/// memory for copies, and a `&str` with an escape is an error.
 ///
 /// # Errors
 ///
-/// A server rejects a request as a *bad request*, if:
+/// See [the errors of all formats](crate::format#errors) and the limits of
+/// [some attributes of serde](crate::format#attributes-of-serde). For JSON:
 ///
-/// - it is not a value of the type, or more than white space follows the value
-/// - it nests 128 levels of lists and objects or more, or more than 256 with options; levels in a field
-///   that the type does not have are not counted
-///
-/// The text names line and column, except where serde does not know them, as for a message that no variant of an
-/// `#[serde(untagged)]` enum matches.
-///
-/// Fields that the type does not have are skipped, unless the type has `#[serde(deny_unknown_fields)]`.
-///
-/// serde reads types with `#[serde(untagged)]` or `#[serde(flatten)]` itself, without a limit of levels.
-/// Such a type must not contain itself by an `Option` alone: to read the message `1` as
-/// `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }` overflows the stack, which ends the
-/// process. Put the link into a field, as in `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
-///
-/// An `#[serde(untagged)]` enum with several variants that contain it again takes time that doubles with each level of
-/// the message. Give such a type a tag (`#[serde(tag = "type")]`), or only one variant that contains it.
+/// - A message may nest 127 levels of lists and objects, and 256 levels with options. Levels in a
+///   field that the type does not have are not counted.
+/// - Fields that the type does not have are skipped, unless the type has
+///   `#[serde(deny_unknown_fields)]`.
+/// - The text names no line and column where serde does not know them, as for a message that no
+///   variant of an untagged enum matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 pub enum Json {}
@@ -110,9 +96,7 @@ pub enum Json {}
 impl<T: Serialize> Encode<Json> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        serde_json::to_writer(out, &self).map_err(|error| {
-            EncodeError::new(format_args!("the value cannot be written as JSON: {error}"))
-        })
+        serde_json::to_writer(out, &self).map_err(|error| EncodeError::unwritable("JSON", error))
     }
 }
 
@@ -120,9 +104,9 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
     #[inline]
     fn decode(mut frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        // `serde_json` itself limits lists and objects to 128 levels. Options, which take no bytes, may be
-        // between them.
-        let guard = Guard::new(bytes.len(), 2 * DEPTH, frame.take_scratch());
+        // `serde_json` itself limits lists and objects to 128 levels. Options, which take no bytes,
+        // may be between them.
+        let guard = Guard::new(bytes.len(), 2 * MAX_DEPTH, frame.take_scratch());
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
         let value = guard.read(&mut deserializer).map_err(unreadable)?;
         deserializer.end().map_err(unreadable)?;
@@ -136,11 +120,13 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
 fn unreadable(error: serde_json::Error) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let reason = shortened(text.trim_end_matches(&format!(" at line {line} column {column}")));
-    // serde does not know where it has read a type with `#[serde(untagged)]`.
-    let place = (line > 0).then(|| format!(" in line {line}, column {column}"));
-    let place = place.unwrap_or_default();
-    DecodeError::new(format_args!("the JSON is wrong{place}: {reason}"))
+    let reason = text.trim_end_matches(&format!(" at line {line} column {column}"));
+    let place = match line {
+        // serde does not know where it has read a type with `#[serde(untagged)]`.
+        0 => String::new(),
+        _ => format!(" in line {line}, column {column}"),
+    };
+    DecodeError::wrong("JSON", &place, reason)
 }
 
 #[cfg(test)]
@@ -152,7 +138,7 @@ mod tests {
     use super::Json;
     use crate::format::{
         Decode, Encode, Frame, Outcome, Writer,
-        samples::{
+        test_values::{
             Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
             is_read_whole, lies_in, read, rejected, sent, unsent,
         },

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{DEPTH, Guard, shortened},
+    guard::{Guard, MAX_DEPTH, TRAILING},
 };
 
-/// `MessagePack`, with the feature `messagepack`: the data model of JSON in fewer bytes, for any language.
+/// `MessagePack`, with the feature `messagepack`: what JSON can express, in fewer bytes.
 ///
-/// The format is specified at <https://msgpack.org>. Types with serde's `Serialize` can be sent, and types with
-/// `Deserialize` can be received.
+/// The format is specified at <https://msgpack.org>. Types with serde's `Serialize` can be sent,
+/// and types with `Deserialize` can be received.
 ///
 /// | type | as `MessagePack` |
 /// |---|---|
@@ -25,16 +25,16 @@ use super::{
 /// | `Option<T>` | the value, or nil |
 /// | `()` | nil |
 /// | a unit struct | an empty array |
-/// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: a value on both ends |
+/// | `Result<T, E>` | `{"Ok": …}` or `{"Err": …}`: [a value on both ends](crate::format#results) |
 /// | `i128`, `u128` | 16 bytes of `bin`, big-endian; an integer is read as well. As a `u128`, a negative integer wraps around |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
-/// Because a struct is a map, other languages read a dictionary, and you can add fields. `Some` of a value that is
-/// nil, such as `Some(None)` and `Some(())`, is nil too, and arrives as `None`.
+/// Because a struct is a map, other languages read a dictionary, and you can add fields. `Some` of
+/// a value that is nil, such as `Some(None)` and `Some(())`, is nil too, and arrives as `None`.
 ///
 /// A message may contain any byte, so use a framing that sends the length, such as the default,
-/// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines and delimiters, some messages
-/// cannot be sent.
+/// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines
+/// and delimiters, some messages cannot be sent.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -53,39 +53,28 @@ use super::{
 /// }
 /// ```
 ///
-/// # Results
-///
-/// A `Result` is a value like any other. The client receives it as the reply, so a call returns
-/// `Result<Result<T, E>, tcs::Error>`. To close the connection after a reply, return a `Response<Result<T, E>>`.
-///
 /// # What is borrowed
 ///
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
 ///
-/// A type that looks at the message to know what follows gets bytes as an array of numbers. So in types with
-/// `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]`, `Vec<u8>` can be read and `&[u8]` cannot.
+/// A type that looks at the message to know what follows gets bytes as an array of numbers. So in
+/// types with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]`, `Vec<u8>` can be
+/// read and `&[u8]` cannot.
+///
+/// If a list begins with a `u8` and continues with another type, as a list of an untagged enum may,
+/// the message is encoded a second time, with bytes as arrays. `Vec<u8>` is read from these, and
+/// `&[u8]` is not.
 ///
 /// # Errors
 ///
-/// A server rejects a request as a *bad request*, with the path of the element (`/2/0` is element 0
-/// of element 2, counted from 0), if:
+/// See [the errors of all formats](crate::format#errors) and the limits of
+/// [some attributes of serde](crate::format#attributes-of-serde). For `MessagePack`:
 ///
-/// - it is not a value of the type, or bytes follow the value
-/// - it nests deeper than 128 levels of lists, maps, structs, enums and options
-/// - its lists and maps claim more elements than the message has bytes
-///
-/// If a list begins with a `u8` and continues with another type, which takes a type such as one with
-/// `#[serde(untagged)]`, the message is encoded a second time, with bytes as arrays. `Vec<u8>` is read from these,
-/// and `&[u8]` is not.
-///
-/// serde reads types with `#[serde(untagged)]` or `#[serde(flatten)]` itself, without a limit of levels.
-/// Such a type must not contain itself by an `Option` alone: to read the message `1` as
-/// `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }` overflows the stack, which ends the
-/// process. Put the link into a field, as in `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
-///
-/// An `#[serde(untagged)]` enum with several variants that contain it again takes time that doubles with each level of
-/// the message. Give such a type a tag (`#[serde(tag = "type")]`), or only one variant that contains it.
+/// - A message may nest 128 [levels](crate::format#nesting).
+/// - The lists and maps of a message may claim at most as many elements as it has bytes.
+/// - A number that is too large for an `f32` is an error.
+/// - The text has the path of the element: `/2/0` is element 0 of element 2, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("msgpack", "rmp"))]
@@ -105,11 +94,7 @@ impl<T: Serialize> Encode<MessagePack> for T {
         if matches!(written, Err(encode::Error::InvalidDataModel(_))) {
             written = write(BytesMode::Normal);
         }
-        written.map_err(|error| {
-            EncodeError::new(format_args!(
-                "the value cannot be written as MessagePack: {error}"
-            ))
-        })
+        written.map_err(|error| EncodeError::unwritable("MessagePack", error))
     }
 }
 
@@ -117,24 +102,23 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        let guard = Guard::new(bytes.len(), DEPTH, None);
+        let guard = Guard::new(bytes.len(), MAX_DEPTH, None);
         let mut deserializer = Deserializer::from_read_ref(bytes);
         let value = guard
             .read(&mut deserializer)
             .map_err(|error| unreadable(&error, &guard))?;
-        // The crate does not say whether bytes are left. But to read on fails like this only at the end.
+        // `rmp-serde` does not say whether bytes are left. Reading on fails like this at the end.
         match bool::deserialize(&mut deserializer) {
             Err(Error::InvalidMarkerRead(_)) => Ok(value),
-            _ => Err(DecodeError::new(
-                "the MessagePack is wrong: bytes are left after the value",
-            )),
+            _ => Err(DecodeError::wrong("MessagePack", "", TRAILING)),
         }
     }
 }
 
+/// Returns the error for a message that cannot be read.
 #[cold]
 fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
-    let path = guard.trace().path();
+    let path = guard.trace.path();
     let reason: Cow<'_, str> = match error {
         Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".into(),
         Error::TypeMismatch(marker) => format!("{marker:?} is not what is expected here").into(),
@@ -143,8 +127,7 @@ fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
         Error::Utf8Error(_) => "a text is not UTF-8".into(),
         error => error.to_string().into(),
     };
-    let reason = shortened(&reason);
-    DecodeError::new(format_args!("the MessagePack is wrong at {path}: {reason}"))
+    DecodeError::wrong("MessagePack", &format!(" at {path}"), &reason)
 }
 
 #[cfg(test)]
@@ -157,7 +140,7 @@ mod tests {
     use super::MessagePack;
     use crate::format::{
         Encode, Outcome, Writer,
-        samples::{
+        test_values::{
             Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
             is_read_whole, lies_in, read, rejected, sent, unsent,
         },

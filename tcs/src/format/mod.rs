@@ -5,8 +5,48 @@
 //! [`Writer`], which appends to the send buffer of the connection, and `decode` with a [`Frame`],
 //! which lends bytes of the receive buffer. So a message is copied nowhere in between.
 //!
-//! Each format has a file, and the crate of the same name does the work. The formats of serde read
-//! through a `guard`, which limits what a message of a peer may cost.
+//! # Errors
+//!
+//! Decoding fails if the bytes are not a value of the type, if bytes are left after the value, or
+//! if the value nests too deeply. A server rejects such a request as a *bad request*, with the text
+//! of the error. The call of a client fails with [`ErrorKind::Reply`](crate::ErrorKind::Reply). The
+//! text says where the message is wrong: by line and column in `Json`, by a byte in `Postcard`, by
+//! a path in `MessagePack` and `Protobuf`.
+//!
+//! # Results
+//!
+//! In [`Plain`], the error of a function that returns a `Result` is sent as a rejection. So a call
+//! returns the value, or an error of the library.
+//!
+//! In the formats of serde, which are `Json`, `MessagePack` and `Postcard`, a `Result` is a value
+//! like any other. The client receives it as the reply, so a call returns
+//! `Result<Result<T, E>, tcs::Error>`. To close the connection after such a reply, return a
+//! `Response<Result<T, E>>`; `Result<Response<T>, E>` is for [`Plain`] only.
+//!
+//! # Nesting
+//!
+//! In the formats of serde, a list, a map, a struct, a tuple, an enum and the value of an `Option`
+//! are one level each. An enum whose variant has a tuple or named fields is two levels. A struct
+//! around one value without a name is none. `MessagePack` and `Postcard` allow 128 levels. `Json`
+//! allows 127 levels of lists and objects, and 256 levels with options.
+//!
+//! # Attributes of serde
+//!
+//! For a type with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]`, serde first
+//! reads any value, and then reads the type from that value. The library cannot check the second
+//! step:
+//!
+//! - A number that is too large for an `f32` is read as infinity. Without such an attribute, it is
+//!   an error.
+//! - An untagged or flattened type must not contain itself by an `Option` alone. Reading the
+//!   message `1` as `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }`
+//!   overflows the stack, which ends the process. Put the link into a field, as in
+//!   `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
+//! - Reading an untagged enum takes time that doubles with each level of the message if several
+//!   variants contain the enum again. Give such a type a tag, or only one variant that contains it.
+
+// Each format has a file, and the crate of the same name does the work. The formats of serde read
+// through a `guard`, which limits what a message of a peer may cost.
 
 #[cfg(feature = "codec")]
 mod codec;
@@ -47,15 +87,15 @@ pub use writer::Writer;
 /// A message that can be sent in a format.
 ///
 /// Implement it for a type of your own, or declare a type with `Display` and `FromStr` with
-/// [`plain!`](crate::plain). Types with serde's `Serialize` and messages of `prost` have it for the formats
-/// that the [features](crate#features) enable.
+/// [`plain!`](crate::plain). Types with serde's `Serialize` and messages of `prost` have it for the
+/// formats that the [features](crate#features) enable.
 ///
 /// A format of your own is a type of your own. You can implement this trait for a type of any crate
-/// (`impl Encode<Cbor> for String`), but not for all types with another trait, such as `Serialize`. Define
-/// a wrapper for these (`AsCbor<T>`).
+/// (`impl Encode<Cbor> for String`), but not for all types with another trait, such as `Serialize`.
+/// Define a wrapper for these (`AsCbor<T>`).
 ///
-/// A value may be a message in several formats. If you call [`encode`](Self::encode) yourself, name the
-/// format: `Encode::<Plain>::encode(text, out)`.
+/// A value may be a message in several formats. If you call [`encode`](Self::encode) yourself, name
+/// the format: `Encode::<Plain>::encode(text, out)`.
 ///
 /// # Examples
 ///
@@ -84,8 +124,8 @@ pub trait Encode<Format> {
     ///
     /// # Errors
     ///
-    /// Returns an error if this format cannot express the value. A server tells the peer that the request
-    /// failed, and logs the text of the error. A client returns the error to the caller.
+    /// Returns an error if this format cannot express the value. A server tells the peer that the
+    /// request failed, and logs the text of the error. A client returns the error to the caller.
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError>;
 }
 
@@ -121,19 +161,22 @@ pub trait Decode<'a, Format>: Sized {
     ///
     /// # Errors
     ///
-    /// Returns an error if the frame is not such a message. A server sends the text to the peer. Quote
-    /// the frame with [`Frame::excerpt`], which limits and escapes what a peer sent.
+    /// Returns an error if the frame is not such a message. A server sends the text to the peer.
+    /// Quote the frame with [`Frame::excerpt`], which limits and escapes what a peer sent.
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError>;
 
-    /// Whether the message is the value that the framing made ([`Frame::into_value`]), and not bytes. It
-    /// must equal [`Framing::HAS_VALUES`] of the protocol's framing; otherwise, the protocol does not compile.
+    /// Whether the message is the value that the framing made ([`Frame::into_value`]), and not
+    /// bytes. It must equal [`Framing::HAS_VALUES`] of the protocol's framing; otherwise, the
+    /// protocol does not compile.
     ///
     /// Default: `false`.
     const IS_VALUE: bool = false;
 }
 
-/// What the caller of a protocol function receives: `T` for a [`Response<T>`](crate::Response) and, in [`Plain`], for a
-/// `Result<T, E>`, whose error is a rejection. Every other reply is received unchanged.
+/// A reply, with the type of the value that the caller of a protocol function receives.
+///
+/// This is `T` for a [`Response<T>`](crate::Response) and, in [`Plain`], for a `Result<T, E>`,
+/// whose error is a rejection. Every other reply is received unchanged.
 pub trait ReplyValue<'a, Format> {
     /// The type that is decoded.
     type Value: Decode<'a, Format>;
@@ -143,9 +186,9 @@ impl<'a, Format, T: Decode<'a, Format>> ReplyValue<'a, Format> for T {
     type Value = T;
 }
 
-/// The type of an optional message in a protocol that has none: the option is always `None`.
+/// The type of an optional message in a protocol that has none. The option is always `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "it never gets a value")]
+#[expect(clippy::exhaustive_enums, reason = "it has no values")]
 pub enum NoMessage {}
 
 impl<Format> Encode<Format> for NoMessage {
@@ -170,7 +213,7 @@ where
     T: Decode<'a, Format>,
     F: Framing,
 {
-    // The attributes check this as well, with a better error. This is for protocols without an attribute.
+    // The attributes check this with a better error. This is for protocols without an attribute.
     const {
         assert!(
             T::IS_VALUE == F::HAS_VALUES,
@@ -182,10 +225,7 @@ where
     T::decode(frame)
 }
 
-#[cfg(all(
-    test,
-    any(feature = "json", feature = "messagepack", feature = "postcard")
-))]
-mod samples;
-#[cfg(all(test, feature = "json", feature = "messagepack", feature = "postcard"))]
+#[cfg(test)]
+mod test_values;
+#[cfg(test)]
 mod tests;

@@ -29,8 +29,8 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer}
 #[doc(alias("text", "utf8"))]
 pub enum Plain {}
 
-/// Implements [`Encode`](crate::format::Encode) and [`Decode`](crate::format::Decode) in the format [`Plain`](crate::format::Plain) for types
-/// with `Display` and `FromStr`.
+/// Implements [`Encode`](crate::format::Encode) and [`Decode`](crate::format::Decode) in the format
+/// [`Plain`](crate::format::Plain) for types with `Display` and `FromStr`.
 ///
 /// # Examples
 ///
@@ -92,14 +92,10 @@ pub fn parse_text<T>(frame: &Frame<'_>, name: &str) -> Result<T, DecodeError>
 where
     T: FromStr<Err: fmt::Display>,
 {
-    let text = frame.text()?;
-    text.parse().map_err(|error| unread(frame, name, &error))
-}
-
-#[cold]
-fn unread(frame: &Frame<'_>, name: &str, error: &dyn fmt::Display) -> DecodeError {
-    let excerpt = frame.excerpt();
-    DecodeError::new(format_args!("`{excerpt}` is not a `{name}`: {error}"))
+    frame.text()?.parse().map_err(|error| {
+        let excerpt = frame.excerpt();
+        DecodeError::new(format_args!("`{excerpt}` is not a `{name}`: {error}"))
+    })
 }
 
 /// Implements `Encode` for what is already bytes.

@@ -3,12 +3,11 @@
 use prost::Message;
 
 use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
-use crate::rejection::Escaped;
 
-/// Protocol Buffers, with the feature `protobuf`: messages that you declare once, for many languages.
+/// Protocol Buffers, with the feature `protobuf`: messages declared once, for many languages.
 ///
-/// The messages are types with `prost::Message`, which `prost` generates from `.proto` files or derives. They
-/// are sent by value and own what they contain.
+/// The messages are types with `prost::Message`, which `prost` generates from `.proto` files or
+/// derives. They are sent by value and own what they contain.
 ///
 /// | type | in bytes |
 /// |---|---|
@@ -54,16 +53,20 @@ use crate::rejection::Escaped;
 ///
 /// # Results
 ///
-/// Protocol Buffers have no `Result`. A function that can fail returns a message with a `oneof`, as above.
-/// To reject a request, as [`Plain`](crate::format::Plain) does with `Err`, implement
-/// [`ServerProtocol`](crate::protocol::ServerProtocol) by hand and return a [`Rejection`](crate::Rejection).
+/// Protocol Buffers have no `Result`. A function that can fail returns a message with a `oneof`, as
+/// above. To reject a request, as [`Plain`](crate::format::Plain) does with `Err`, implement
+/// [`ServerProtocol`](crate::protocol::ServerProtocol) by hand and return a
+/// [`Rejection`](crate::Rejection).
 ///
 /// # Errors
 ///
-/// A server rejects a request as a *bad request*, with the names of messages and fields (the innermost first),
-/// if it is not such a message or nests deeper than 100 levels. If any crate in your program enables the feature
-/// `no-recursion-limit` of `prost`, there is no such limit, and a request can overflow the stack. Unknown fields are skipped, and missing
-/// fields have their defaults. A message beyond `max_frame_len` is an error before any of it is written.
+/// See [the errors of all formats](crate::format#errors). For Protocol Buffers:
+///
+/// - A message may nest 100 levels. If any crate in your program enables the feature
+///   `no-recursion-limit` of `prost`, there is no limit, and a request can overflow the stack.
+/// - Unknown fields are skipped, and missing fields have their defaults.
+/// - The text has the names of messages and fields, the innermost first.
+/// - A message beyond `max_frame_len` is an error before any of it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("prost", "protocol buffers"))]
@@ -98,9 +101,7 @@ impl<T: ProstMessage> Decode<'_, Protobuf> for T {
 fn unreadable(error: &prost::DecodeError) -> DecodeError {
     let text = error.to_string();
     let reason = text.trim_start_matches("failed to decode Protobuf message: ");
-    // The names of a hundred levels may be long.
-    let reason = Escaped(reason.as_bytes(), 256);
-    DecodeError::new(format_args!("the Protobuf is wrong: {reason}"))
+    DecodeError::wrong("Protobuf", "", reason)
 }
 
 #[cfg(test)]

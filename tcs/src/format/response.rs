@@ -26,31 +26,25 @@ use super::{Encode, EncodeError, ReplyValue, Writer};
 pub enum Response<T> {
     /// A reply, after which the connection goes on.
     Reply(T),
-    /// A reply, after which the server closes the connection. Later requests are not executed, even if the reply
-    /// cannot be sent.
+    /// A reply, after which the server closes the connection. Later requests are not executed, even
+    /// if the reply cannot be sent.
     ReplyAndClose(T),
     /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
     /// whose peers know which requests get no reply.
     NoReply,
-    /// No reply, and the server closes the connection without another byte. It sends the replies to earlier
-    /// requests. Later requests are not executed.
+    /// No reply, and the server closes the connection without another byte. It sends the replies to
+    /// earlier requests. Later requests are not executed.
     Close,
 }
 
 impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        if matches!(self, Self::ReplyAndClose(_) | Self::Close) {
+            out.close_after();
+        }
         match self {
-            Self::Reply(reply) => reply.encode(out),
-            Self::ReplyAndClose(reply) => {
-                out.close_after();
-                reply.encode(out)
-            }
-            Self::NoReply => {
-                out.send_nothing();
-                Ok(())
-            }
-            Self::Close => {
-                out.close_after();
+            Self::Reply(reply) | Self::ReplyAndClose(reply) => reply.encode(out),
+            Self::NoReply | Self::Close => {
                 out.send_nothing();
                 Ok(())
             }
@@ -58,8 +52,9 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
     }
 }
 
-// One implementation for each format, because one for all formats would conflict with that of all `Decode` types.
-macro_rules! received {
+// One implementation for each format, because one for all formats would conflict with that of all
+// `Decode` types.
+macro_rules! reply_value {
     ($($(#[$feature:meta])? $format:ident),+ $(,)?) => {$(
         $(#[$feature])?
         impl<'a, T: ReplyValue<'a, super::$format>> ReplyValue<'a, super::$format> for Response<T> {
@@ -68,7 +63,7 @@ macro_rules! received {
     )+};
 }
 
-received! {
+reply_value! {
     Plain,
     #[cfg(feature = "json")] Json,
     #[cfg(feature = "messagepack")] MessagePack,

@@ -1,4 +1,5 @@
 //! The formats of serde compared.
+#![cfg(all(feature = "json", feature = "messagepack", feature = "postcard"))]
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
@@ -10,7 +11,9 @@ use serde::{
 
 use super::{
     Decode, Encode, Frame, Json, MessagePack, Postcard,
-    samples::{Borrowing, Everything, Kept, Marker, More, Tagged, read, rejected, sent, unsent},
+    test_values::{
+        Borrowing, Everything, Kept, Marker, More, Tagged, read, rejected, sent, unsent,
+    },
 };
 
 /// What serde's attributes make of a type.
@@ -252,7 +255,13 @@ proptest! {
     }
 }
 
-/// Fails unless a float that is too large for an `f32` is rejected, and one that is not finite is not.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Half {
+    Is(f32),
+}
+
+/// Checks that a number that is too large for an `f32` is wrong, and infinity is not.
 #[test]
 fn float_that_is_too_large_is_no_infinity() {
     let too_large = "a number is too large for an `f32`";
@@ -278,6 +287,10 @@ fn float_that_is_too_large_is_no_infinity() {
     );
     assert!(read::<MessagePack, f32>(&float(f64::NAN)).is_ok_and(f32::is_nan));
     assert_eq!(read::<MessagePack, f64>(&float(1e39)), Ok(1e39));
+
+    // serde reads this one, as the docs of the module say.
+    let Half::Is(float) = read::<Json, _>(b"1e39").expect("a number");
+    assert!(float.is_infinite());
 
     // Postcard has the width of the type.
     let infinite = sent::<Postcard, _>(f32::INFINITY);

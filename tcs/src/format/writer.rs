@@ -1,15 +1,16 @@
-//! What a message is encoded to.
+//! The writer that a message is encoded to.
 
 use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 
 use super::{Encode, EncodeError};
-use crate::text::DISPLAY_FAILED;
+use crate::{framing::MAX_CONTROL_TEXT, text::DISPLAY_FAILED};
 
 /// The end of a send buffer, where one message is written.
 ///
-/// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So writing never
-/// fails. With [`write!`], you can ignore the result, unless a `Display` that you write can fail: what it wrote
-/// before that stays in the message, so return an [`EncodeError`](crate::format::EncodeError).
+/// A message that grows beyond `max_frame_len` is no longer stored, and is dropped in the end. So
+/// writing never fails. With [`write!`], you can ignore the result, unless a `Display` that you
+/// write can fail: what it wrote before that stays in the message, so return an
+/// [`EncodeError`](crate::format::EncodeError).
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// The maximum length of the message. It becomes 0 once the message exceeds it, so that nothing
@@ -18,24 +19,22 @@ pub struct Writer<'a> {
     /// The length of the message so far. If it exceeds `limit`, the message is not in the buffer.
     length: usize,
     kind: Kind,
-    /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives a
-    /// panic.
+    /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives
+    /// a panic.
     closes: Option<&'a mut bool>,
-    /// The place of an error's text in the buffer. It is not a `String`, because without a destructor, the
-    /// writer stays in registers.
-    error: Range<usize>,
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
 /// What the function has declared so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Kind {
     /// A message: the bytes that are put.
     Message,
     /// No message.
     Nothing,
-    /// An error, whose text replaces the message.
-    Error,
+    /// An error, and the place of its text in the buffer. The text is not a `String`, because
+    /// without a destructor, the writer stays in registers.
+    Error(Range<usize>),
 }
 
 /// The outcome of writing a message.
@@ -47,7 +46,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// The error of the function.
     Error(String),
-    /// A message beyond the limit. It has at least this many bytes.
+    /// A message beyond the limit, or one within it that there is no memory for. It has at least this many
+    /// bytes.
     TooLarge(usize),
 }
 
@@ -61,12 +61,11 @@ impl<'a> Writer<'a> {
             length: 0,
             kind: Kind::Message,
             closes: None,
-            error: 0..0,
             encoder: None,
         }
     }
 
-    /// Adds what [`close_after`](Self::close_after) sets.
+    /// Adds the flag that [`close_after`](Self::close_after) sets.
     #[inline]
     pub(crate) fn set_closes(&mut self, closes: &'a mut bool) {
         self.closes = Some(closes);
@@ -91,12 +90,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns the buffer, for `length` bytes to be appended. Returns `None` if the message is beyond the limit or
-    /// there is no memory for it.
+    /// Counts `length` bytes and returns the buffer, to which the caller appends them. Returns
+    /// `None` if the message is beyond the limit or there is no memory for it.
     #[inline]
     pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         self.length = self.length.saturating_add(length);
-        if self.length <= self.limit && has_capacity(self.buffer, length) {
+        // The system may refuse the memory for a large message, which must not end the process.
+        if self.length <= self.limit && self.buffer.try_reserve(length).is_ok() {
             return Some(self.buffer);
         }
         self.limit = 0;
@@ -120,12 +120,12 @@ impl<'a> Writer<'a> {
 
     /// Declares that the function has failed. The error replaces the message.
     ///
-    /// A framing with control frames sends it as such a frame, with at most 4,095 bytes of text. Other framings send
-    /// the text as the reply, which fails if it is beyond `max_frame_len`. If `Display` returns an error, a text that
-    /// says so replaces its own.
+    /// A framing with control frames sends the error as such a frame, with at most 4,095 bytes of
+    /// text. Other framings send the text as the reply, which fails if it is beyond
+    /// `max_frame_len`. If `Display` fails, the text says so.
     pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
-        let room = self.limit.max(CONTROL_TEXT).saturating_add(1);
+        let room = self.limit.max(MAX_CONTROL_TEXT).saturating_add(1);
         let mut text = ErrorText {
             buffer: self.buffer,
             room,
@@ -134,8 +134,7 @@ impl<'a> Writer<'a> {
             self.buffer.truncate(start);
             self.buffer.extend_from_slice(DISPLAY_FAILED.as_bytes());
         }
-        self.error = start..self.buffer.len();
-        self.kind = Kind::Error;
+        self.kind = Kind::Error(start..self.buffer.len());
     }
 
     /// Writes the value, or declares that the function has failed.
@@ -168,19 +167,20 @@ impl<'a> Writer<'a> {
     /// Returns `true` if the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        self.kind == Kind::Message
+        matches!(self.kind, Kind::Message)
             && self.closes.as_deref() != Some(&true)
             && self.length <= self.limit
     }
 
+    /// Returns the outcome.
     #[cold]
     pub(crate) fn into_outcome(self) -> Outcome {
         match self.kind {
             Kind::Message if self.length > self.limit => Outcome::TooLarge(self.length),
             Kind::Message => Outcome::Message,
             Kind::Nothing => Outcome::Nothing,
-            Kind::Error => {
-                let text = self.buffer.get(self.error).unwrap_or_default();
+            Kind::Error(range) => {
+                let text = self.buffer.get(range).unwrap_or_default();
                 let mut owned = String::new();
                 if owned.try_reserve_exact(text.len()).is_ok() {
                     owned.push_str(&String::from_utf8_lossy(text));
@@ -191,13 +191,10 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The most bytes of an error that a control frame has room for.
-const CONTROL_TEXT: usize = 4_095;
-
 /// Appends the text of an error, and drops what there is no room or memory for.
 ///
-/// One byte more than can be sent is stored, so that a text that is too long for a reply is not taken for one that
-/// fits.
+/// One byte more than can be sent is stored, so that a text that is too long for a reply is not
+/// taken for one that fits.
 struct ErrorText<'a> {
     buffer: &'a mut Vec<u8>,
     room: usize,
@@ -208,7 +205,7 @@ impl fmt::Write for ErrorText<'_> {
         let fitting = text
             .get(..text.ceil_char_boundary(self.room))
             .unwrap_or(text);
-        if has_capacity(self.buffer, fitting.len()) {
+        if self.buffer.try_reserve(fitting.len()).is_ok() {
             self.buffer.extend_from_slice(fitting.as_bytes());
             self.room = self.room.saturating_sub(text.len());
         } else {
@@ -216,18 +213,6 @@ impl fmt::Write for ErrorText<'_> {
         }
         Ok(())
     }
-}
-
-/// Returns `true` if `length` bytes can be appended.
-#[inline]
-fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
-    length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
-}
-
-/// Grows the buffer. The system may refuse the memory for a large message, which must not end the process.
-#[cold]
-fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
-    buffer.try_reserve(length).is_ok()
 }
 
 impl fmt::Debug for Writer<'_> {

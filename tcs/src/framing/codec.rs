@@ -18,7 +18,7 @@ use super::{Detection, FrameError, Framing, ParsedFrame, ReadState, Unparsed};
 ///   decoder's error is logged. If the encoder fails, so does the request, as for any reply that
 ///   cannot be sent.
 /// - The framing has no form for rejections: the connection closes, also after an `Err` of the
-///   function, unless the protocol encodes rejections itself (`reject_with = …`).
+///   function, unless the protocol has a function for rejections (`reject_with = …`).
 /// - When the peer has closed its half, the codec decides about the remaining bytes:
 ///   [`decode_eof`](Decoder::decode_eof) may make a last message of them.
 /// - `max_frame_len` bounds the bytes that the decoder takes for one item, and the bytes that it
@@ -129,7 +129,7 @@ where
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let (codec, arrived, item) = (&mut self.inner, &mut self.arrived, &mut self.item);
         let unseen = input.bytes().get(arrived.len()..).unwrap_or_default();
-        append(arrived, unseen, input.limit())?;
+        append(arrived, unseen)?;
         let before = arrived.len();
         let decoded = match input.read_state() {
             ReadState::Eof => codec.decode_eof(arrived),
@@ -168,13 +168,13 @@ where
 ///
 /// `BytesMut` grows by itself, but ends the process where there is no memory. So it is replaced here
 /// with a `Vec`, which can fail.
-fn append(arrived: &mut BytesMut, bytes: &[u8], limit: usize) -> Result<(), FrameError> {
+fn append(arrived: &mut BytesMut, bytes: &[u8]) -> Result<(), FrameError> {
     let length = arrived.len() + bytes.len();
     if length > arrived.capacity() {
         let mut grown = Vec::new();
         grown
             .try_reserve_exact(length.max(2 * arrived.len()))
-            .map_err(|_| FrameError::too_large(length, limit))?;
+            .map_err(|_| FrameError::out_of_memory(length))?;
         grown.extend_from_slice(arrived);
         *arrived = BytesMut::from(Bytes::from(grown));
     }

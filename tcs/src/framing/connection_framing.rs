@@ -1,14 +1,25 @@
-//! The framing of a connection: any framing, with detection of other protocols and checks around it.
+//! The framing of a connection: any framing, with the detection of other protocols and checks around it.
 //!
-//! Until the first frame is delivered, [`ConnectionFraming`] lets a [`Detection`](super::Detection)
-//! judge each result of its framing. A result counts, or waits for the bytes that decide, or is
-//! replaced with an error, because the peer speaks another protocol. This works around every framing,
-//! because it depends only on the bytes and on the end of the frame. `signatures` compares bytes with
-//! other protocols, `detection` decides, and this module holds the result that waits.
+//! ```text
+//! bytes ─► Framing::parse ─► check of its rules ─► first frame? ── no ──► the connection
+//!                                                      │ yes
+//!                                                      ▼
+//!                                     Detection::judge_request or judge_reply
+//!                                      Verdict::Deliver: it goes to the connection
+//!                                      Verdict::Hold: it waits here for the bytes that decide
+//!                                      an error: it is replaced, the peer speaks another protocol
+//! ```
+//!
+//! This works around every framing, because it depends only on the bytes and on the end of the frame.
+//! `other_protocol` names the protocols and has the answers to them, `signatures` compares bytes with
+//! them, `detection` decides, and this module holds the frame that waits.
 
 use std::mem;
 
-use super::{FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed};
+use super::{
+    FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed, detection::Verdict,
+    parsed::Parsed,
+};
 
 /// The framing of a connection, at a server or a client.
 ///
@@ -39,8 +50,6 @@ enum Progress {
     /// Detection is over.
     Later,
 }
-
-type Parsed = Result<Option<ParsedFrame>, FrameError>;
 
 impl<F: Framing> ConnectionFraming<F> {
     /// Creates the framing of a new connection.
@@ -92,11 +101,11 @@ impl<F: Framing> ConnectionFraming<F> {
             Progress::First(Some(held)) => held.map(Some),
             Progress::First(None) | Progress::Later => self.parse_checked(input),
         };
-        let counts = match side {
-            Side::Server => F::DETECTION.judge_request(input, &parsed, F::EXCHANGES.are_many()),
+        let verdict = match side {
+            Side::Server => F::DETECTION.judge_request(input, &parsed, F::EXCHANGES),
             Side::Client => F::DETECTION.judge_reply(input, &parsed),
         };
-        if counts? && parsed != Ok(None) {
+        if verdict? == Verdict::Deliver && parsed != Ok(None) {
             self.progress = Progress::Later;
             return parsed;
         }

@@ -11,7 +11,7 @@ use crate::rejection::Escaped;
 /// `Delimited<{ delimiter(b";") }>`. A message cannot be sent if it contains the delimiter, or if
 /// its end would make the delimiter begin too early. There are no control frames: the text of a
 /// function's error is sent as the reply, and after any other rejection the connection closes. A last
-/// message without its delimiter is rejected and never executed, because it may be half of one.
+/// message without its delimiter is rejected and never executed, because it may be incomplete.
 ///
 /// # Examples
 ///

@@ -1,10 +1,10 @@
 //! The decision whether the first frame of a connection is one, or the beginning of another protocol.
 
 use super::{
-    FrameError, FrameKind, OtherProtocol, ParsedFrame, ReadState, Unparsed,
-    length_prefixed::EXPECTS_LENGTH,
-    lines::EXPECTS_LINES,
-    signatures::{Signature, is_http_request_line, is_telling},
+    Exchanges, FrameError, FrameKind, OtherProtocol, ParsedFrame, ReadState, Unparsed,
+    other_protocol::{ANSWERS_TO_FRAMINGS, ANSWERS_TO_PROTOCOLS},
+    parsed::Parsed,
+    signatures::{Match, is_distinctive, is_http_request_line},
 };
 
 /// How other protocols are detected around a framing: [`Framing::DETECTION`](super::Framing::DETECTION).
@@ -20,23 +20,14 @@ pub struct Detection {
     pub(super) check_start: fn(Unparsed<'_>) -> Result<(), FrameError>,
 }
 
-/// The answers of a server of this library that are of no protocol but its own, and what the server
-/// says with them.
-const OWN_ANSWERS: [(&[u8], &str); 2] = [
-    (EXPECTS_LENGTH, "expects length-prefixed frames"),
-    (EXPECTS_LINES, "expects lines of text"),
-];
-
-/// The answers of a server of this library to other protocols.
-///
-/// The alert is not one of them, because any server of TLS sends the same.
-const ANSWERS: [(&[u8], &str); 3] = [
-    (OtherProtocol::Http.answer(), "does not speak HTTP"),
-    (OtherProtocol::Ssh.answer(), "does not speak SSH"),
-    (OtherProtocol::Redis.answer(), "does not speak Redis"),
-];
-
-type Parsed = Result<Option<ParsedFrame>, FrameError>;
+/// What becomes of the first frame, or of the error in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is delivered.
+    Deliver,
+    /// It is held, because the bytes that follow decide.
+    Hold,
+}
 
 impl Detection {
     /// A server detects other protocols.
@@ -57,92 +48,103 @@ impl Detection {
         ..Self::ON
     };
 
-    /// Returns `true` if a server's first frame counts, and `false` if more bytes decide. Returns an
-    /// error for another protocol.
+    /// Judges what a framing has found at the beginning of a client's bytes.
     ///
-    /// If `waits` is `false`, nothing may follow the frame, so it must not wait for more.
+    /// With one exchange, nothing may follow the frame, so it must not wait for more.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the client speaks another protocol.
     pub(super) fn judge_request(
         &self,
         input: Unparsed<'_>,
         parsed: &Parsed,
-        waits: bool,
-    ) -> Result<bool, FrameError> {
+        exchanges: Exchanges,
+    ) -> Result<Verdict, FrameError> {
         if !self.is_on {
-            return Ok(true);
+            return Ok(Verdict::Deliver);
         }
         (self.check_start)(input)?;
-        let signature = match parsed {
+        let found = match parsed {
             Ok(Some(frame)) if matches!(frame.kind, FrameKind::Message | FrameKind::Control(_)) => {
-                self.signature_of(input.bytes(), frame.consumed, waits)
+                self.match_frame(input.bytes(), frame.consumed, exchanges)
             }
             // No peer waits for a reply to bytes that are skipped, so they can wait for more.
-            _ => Signature::of(input.bytes()),
+            _ => Match::of(input.bytes()),
         };
-        match signature {
-            Signature::Complete(protocol) => Err(FrameError::other_protocol(protocol)),
+        match found {
+            Match::Full(protocol) => Err(FrameError::other_protocol(protocol)),
             // A line can be long text. Its end shows whether it is a request line.
-            Signature::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(false),
-            Signature::LongPath => Err(FrameError::other_protocol(OtherProtocol::Http)),
-            Signature::Maybe(_) => Ok(input.read_state() == ReadState::Eof),
-            Signature::No => Ok(true),
+            Match::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(Verdict::Hold),
+            Match::LongPath => Err(FrameError::other_protocol(OtherProtocol::Http)),
+            Match::Partial(_) if input.read_state() != ReadState::Eof => Ok(Verdict::Hold),
+            Match::Partial(_) | Match::No => Ok(Verdict::Deliver),
         }
     }
 
-    /// Classifies a complete frame, by its own bytes if they suffice.
+    /// Compares a complete frame with the signatures: by its own bytes, if they suffice.
     ///
     /// The bytes after it may count only if the connection is certain to wait for them.
-    fn signature_of(&self, bytes: &[u8], length: usize, waits: bool) -> Signature {
+    fn match_frame(&self, bytes: &[u8], length: usize, exchanges: Exchanges) -> Match {
         let own = bytes.get(..length).unwrap_or(bytes);
-        match Signature::of(own) {
-            Signature::LongPath if self.frames_are_lines && !is_http_request_line(own) => {
-                Signature::No
-            }
-            Signature::Maybe(_) if waits && is_telling(own) => Signature::of(bytes),
-            Signature::Maybe(_) => Signature::No,
-            signature => signature,
+        match Match::of(own) {
+            Match::LongPath if self.frames_are_lines && !is_http_request_line(own) => Match::No,
+            Match::Partial(_) if exchanges.are_many() && is_distinctive(own) => Match::of(bytes),
+            Match::Partial(_) => Match::No,
+            found => found,
         }
     }
 
-    /// Returns `true` if a client's first frame counts, and `false` if more bytes decide. Returns an
-    /// error for what a server of this library says to a client of another framing or protocol,
-    /// because most framings would take it for a reply.
+    /// Judges what a framing has found at the beginning of a server's bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for what a server of this library says to a client of another framing or
+    /// protocol, because most framings would take it for a reply. An error of the framing names the
+    /// protocol that the server seems to speak.
     pub(super) fn judge_reply(
         &self,
         input: Unparsed<'_>,
         parsed: &Parsed,
-    ) -> Result<bool, FrameError> {
+    ) -> Result<Verdict, FrameError> {
         let bytes = input.bytes();
-        if let Ok(Some(frame)) = parsed
-            && matches!(frame.kind, FrameKind::Control(_))
+        if let Ok(Some(ParsedFrame {
+            kind: FrameKind::Control(_),
+            ..
+        })) = parsed
         {
-            return Ok(true);
+            return Ok(Verdict::Deliver);
         }
         let server = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);
         (self.check_start)(input).map_err(|error| error.looking_like(server))?;
         let may_be_answer = self.check_answer(bytes)? && input.read_state() != ReadState::Eof;
-        match parsed {
+        let can_wait = match parsed {
             // A short reply must not wait, as a short request must not.
-            Ok(Some(frame)) if may_be_answer => {
-                Ok(frame.kind != FrameKind::Skip && !is_telling(bytes))
-            }
-            Err(_) if may_be_answer && !bytes.is_empty() => Ok(false),
+            Ok(Some(frame)) => frame.kind == FrameKind::Skip || is_distinctive(bytes),
+            _ => !bytes.is_empty(),
+        };
+        match parsed {
+            _ if may_be_answer && can_wait => Ok(Verdict::Hold),
             Err(error) => Err(error.clone().looking_like(server)),
             Ok(Some(frame)) if frame.kind == FrameKind::TooLarge && server.is_some() => {
                 let error = FrameError::too_large(frame.payload.len(), input.limit());
                 Err(error.looking_like(server))
             }
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(Verdict::Deliver),
         }
     }
 
-    /// Returns an error if the first bytes of a server are one of the answers, and `true` if they can
-    /// become one.
+    /// Returns `true` if the first bytes of a server can become an answer to another framing or protocol.
     ///
     /// A framing that opts out of detection may carry the answers to other protocols, so only the
-    /// answers about framings count for it.
+    /// answers to other framings count for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the bytes are one of the answers.
     fn check_answer(&self, bytes: &[u8]) -> Result<bool, FrameError> {
-        let others = ANSWERS.iter().filter(|_| self.is_on);
-        for (answer, meaning) in OWN_ANSWERS.iter().chain(others) {
+        let to_protocols = ANSWERS_TO_PROTOCOLS.iter().filter(|_| self.is_on);
+        for (answer, meaning) in ANSWERS_TO_FRAMINGS.iter().chain(to_protocols) {
             if bytes.starts_with(answer) {
                 let text = format_args!("the server answers that it {meaning}");
                 return Err(FrameError::malformed(text));

@@ -25,10 +25,11 @@ struct Inner {
 enum Cause {
     /// The peer sent bytes that are not of this framing.
     Malformed,
-    /// The peer speaks another protocol, which has no answer.
-    OtherProtocol,
-    /// The peer speaks another protocol, and is sent this instead of the text.
-    Answered(&'static [u8]),
+    /// The peer speaks another protocol, in which it is sent this. If it is empty, the protocol has no
+    /// answer, and the peer is sent the text.
+    OtherProtocol { answer: &'static [u8] },
+    /// This end has no memory for a message.
+    OutOfMemory,
     /// This end failed: its message is not one of the framing, or its framing is wrong.
     Failed,
 }
@@ -47,7 +48,16 @@ impl FrameError {
     /// Creates an error for a frame of at least `length` bytes that is beyond `limit` and cannot be
     /// skipped.
     pub fn too_large(length: usize, limit: usize) -> Self {
-        Self::malformed(too_large(length, limit))
+        Self::malformed(format_args!(
+            "a message of {length} bytes exceeds `max_frame_len` of {limit} bytes"
+        ))
+    }
+
+    /// Creates an error for a message of at least `length` bytes that this end has no memory for. The
+    /// peer is told that the server is *busy*.
+    pub fn out_of_memory(length: usize) -> Self {
+        let text = format_args!("there is no memory for a message of {length} bytes");
+        Self::new(Cause::OutOfMemory, &text)
     }
 
     /// Creates an error for a message that this framing cannot carry. The peer that waits for it
@@ -56,18 +66,24 @@ impl FrameError {
         Self::new(Cause::Failed, &text)
     }
 
+    /// Creates an error for a message of `length` bytes, if a length of `bits` bits can say at most `max`.
+    #[cold]
+    pub(super) fn beyond_length(length: usize, max: usize, bits: usize) -> Self {
+        Self::unsendable(format_args!(
+            "a message of {length} bytes exceeds the {max} that a length of {bits} bits can say"
+        ))
+    }
+
     /// Creates an error for bytes of another protocol. The peer is answered in that protocol.
     pub fn other_protocol(protocol: OtherProtocol) -> Self {
         let text = format_args!("that looks like {protocol}");
-        match protocol.answer() {
-            [] => Self::new(Cause::OtherProtocol, &text),
-            answer => Self::answered(answer, &text),
-        }
+        Self::answered(protocol.answer(), &text)
     }
 
-    /// Creates an error for bytes that are not of this framing. The peer receives `answer`.
+    /// Creates an error for a peer of another protocol or framing. The peer receives `answer`, or the
+    /// text if that is empty.
     pub(super) fn answered(answer: &'static [u8], text: &dyn fmt::Display) -> Self {
-        Self::new(Cause::Answered(answer), text)
+        Self::new(Cause::OtherProtocol { answer }, text)
     }
 
     /// Creates an error for a frame that breaks the rules of
@@ -89,6 +105,7 @@ impl FrameError {
         }
     }
 
+    #[cold]
     fn new(cause: Cause, text: &dyn fmt::Display) -> Self {
         let text = Text::new(text);
         Self {
@@ -98,23 +115,22 @@ impl FrameError {
 
     /// Returns `true` if the peer speaks another protocol.
     pub(crate) fn is_other_protocol(&self) -> bool {
-        matches!(self.inner.cause, Cause::OtherProtocol | Cause::Answered(_))
+        matches!(self.inner.cause, Cause::OtherProtocol { .. })
     }
 
     /// Returns the answer to a peer of another protocol, if there is one.
     pub(super) fn answer(&self) -> Option<&'static [u8]> {
         match self.inner.cause {
-            Cause::Answered(answer) => Some(answer),
-            Cause::Malformed | Cause::OtherProtocol | Cause::Failed => None,
+            Cause::OtherProtocol { answer } if !answer.is_empty() => Some(answer),
+            _ => None,
         }
     }
 
     /// Returns the rejection to send to the peer.
     pub(crate) fn rejection(&self) -> Rejection {
         let kind = match self.inner.cause {
-            Cause::Malformed | Cause::OtherProtocol | Cause::Answered(_) => {
-                RejectionKind::ProtocolError
-            }
+            Cause::Malformed | Cause::OtherProtocol { .. } => RejectionKind::ProtocolError,
+            Cause::OutOfMemory => RejectionKind::Busy,
             Cause::Failed => RejectionKind::Failed,
         };
         Rejection::new(kind, self.inner.text.raw())
@@ -128,11 +144,3 @@ impl fmt::Display for FrameError {
 }
 
 impl std::error::Error for FrameError {}
-
-/// Returns the text about a message beyond the limit, or beyond what there is memory for.
-pub(crate) fn too_large(length: usize, limit: usize) -> String {
-    if length <= limit {
-        return format!("there is no memory for a message of {length} bytes");
-    }
-    format!("a message of {length} bytes exceeds `max_frame_len` of {limit} bytes")
-}

@@ -2,7 +2,9 @@
 
 use super::{
     Detection, FrameError, FrameKind, Framing, OtherProtocol, ParsedFrame, ReadState, Side,
-    Unparsed, parsed::beyond_limit,
+    Unparsed,
+    other_protocol::EXPECTS_LENGTH,
+    parsed::{Parsed, beyond_limit},
 };
 use crate::{Rejection, rejection::Escaped};
 
@@ -48,12 +50,10 @@ pub struct LengthPrefixed;
 const HEADER: usize = 4;
 const CONTROL: u32 = 1 << 31;
 const MAX_LENGTH: usize = (CONTROL - 1) as usize;
+/// The maximum length of a control frame's text.
+pub(crate) const MAX_CONTROL_TEXT: usize = 4_095;
 /// The maximum length of a control frame's kind and text together.
-const MAX_CONTROL: usize = 4_096;
-
-/// What a server sends to a client whose text is where a length is expected.
-pub(super) const EXPECTS_LENGTH: &[u8] =
-    b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n";
+const MAX_CONTROL: usize = 1 + MAX_CONTROL_TEXT;
 
 impl Framing for LengthPrefixed {
     const HAS_REJECTION_FRAME: bool = true;
@@ -103,13 +103,16 @@ impl Framing for LengthPrefixed {
                 *header = length.to_be_bytes();
                 Ok(())
             }
-            _ => Err(unsendable(out.len().saturating_sub(start + HEADER))),
+            _ => {
+                let length = out.len().saturating_sub(start + HEADER);
+                Err(FrameError::beyond_length(length, MAX_LENGTH, 31))
+            }
         }
     }
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let text = rejection.text();
-        let text = &text[..text.floor_char_boundary(MAX_CONTROL - 1)];
+        let text = &text[..text.floor_char_boundary(MAX_CONTROL_TEXT)];
         #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
         let length = (1 + text.len()) as u32;
         out.extend_from_slice(&(CONTROL | length).to_be_bytes());
@@ -119,21 +122,9 @@ impl Framing for LengthPrefixed {
     }
 }
 
-#[cold]
-fn unsendable(length: usize) -> FrameError {
-    FrameError::unsendable(format_args!(
-        "a message of {length} bytes exceeds the {MAX_LENGTH} that a length can say"
-    ))
-}
-
 /// Parses a frame that is not a message within the limit: a control frame, or a message beyond it.
 #[cold]
-fn other_frame(
-    bytes: &[u8],
-    limit: usize,
-    read_state: ReadState,
-    header: u32,
-) -> Result<Option<ParsedFrame>, FrameError> {
+fn other_frame(bytes: &[u8], limit: usize, read_state: ReadState, header: u32) -> Parsed {
     let length = (header & !CONTROL) as usize;
     let end = HEADER + length;
     if header & CONTROL == 0 {

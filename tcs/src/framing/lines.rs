@@ -2,21 +2,17 @@
 
 use memchr::memchr;
 
-use super::{Detection, FrameError, Framing, ParsedFrame, Side, Unparsed};
-
-/// What a server sends to a client whose length is where a line is expected: a control frame of
-/// [`LengthPrefixed`](super::LengthPrefixed), *protocol error*. The vectors of `WIRE.md` check that it
-/// equals the output of that framing.
-pub(super) const EXPECTS_LINES: &[u8] =
-    b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
+use super::{
+    Detection, FrameError, Framing, ParsedFrame, Side, Unparsed, other_protocol::EXPECTS_LINES,
+};
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
 ///
 /// A carriage return before the line feed is dropped when reading. `\n` is written. A message that
 /// contains a line feed, or ends with a carriage return, cannot be sent. There are no control
 /// frames: the text of a function's error is sent as the reply, and after any other rejection the
-/// connection closes, unless the protocol encodes rejections itself (`reject_with = …`). A last line
-/// without its line feed is rejected and never executed, because it may be half of one. A peer that
+/// connection closes, unless the protocol has a function for rejections (`reject_with = …`). A last line
+/// without its line feed is rejected and never executed, because it may be incomplete. A peer that
 /// begins with a length is answered with a control frame, and nothing is executed.
 ///
 /// If each line must end with `\r\n`, use [`CrlfLines`].
@@ -129,7 +125,8 @@ impl Framing for CrlfLines {
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match self.lines.parse(input)? {
             Some(line) if line.payload.end + b"\r\n".len() > line.consumed => {
-                Err(line_feed_alone())
+                let text = "a line that ends with `\\n` alone; here a line ends with `\\r\\n`";
+                Err(FrameError::malformed(text))
             }
             line => Ok(line),
         }
@@ -152,11 +149,7 @@ fn reject_length(input: Unparsed<'_>) -> Result<(), FrameError> {
     Ok(())
 }
 
-#[cold]
-fn line_feed_alone() -> FrameError {
-    FrameError::malformed("a line that ends with `\\n` alone; here a line ends with `\\r\\n`")
-}
-
+/// Appends the end of a line, unless the line contains one.
 fn finish_line(out: &mut Vec<u8>, start: usize, end: &[u8]) -> Result<(), FrameError> {
     if memchr(b'\n', out.get(start..).unwrap_or_default()).is_some() {
         return Err(FrameError::unsendable(

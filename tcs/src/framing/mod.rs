@@ -1,10 +1,41 @@
 //! Framings, which split the byte stream into messages.
 //!
+//! Name one in the attribute, as in `#[server_protocol(framing = tcs::framing::Lines)]`. Without it, a
+//! protocol uses [`LengthPrefixed`]. Servers and clients of a protocol use the same framing.
+//!
+//! # Which framing
+//!
+//! | framing | on the wire | for |
+//! |---|---|---|
+//! | **both ends use this library, or follow `WIRE.md`** | | |
+//! | [`LengthPrefixed`] | a length of four bytes, the message; or a control frame | new protocols |
+//! | **text** | | |
+//! | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
+//! | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
+//! | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
+//! | **bytes of an existing protocol** | | |
+//! | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | DNS, binary protocols |
+//! | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
+//! | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
+//! | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
+//! | **one message for each direction of a connection** | | |
+//! | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
+//! | [`Raw`] | the bytes that arrive at once | the Python library |
+//!
+//! Only `LengthPrefixed` has control frames, which give the peer the reason why it gets no reply.
+//! With the others, the text of a function's error is sent as the reply. After any other rejection,
+//! the connection closes once the earlier replies are delivered.
+//!
+//! For anything else, implement [`Framing`].
+//!
+//! # Structure
+//!
 //! A framing does no I/O. It parses bytes, so every way to split a stream is tested without a
 //! socket. Each connection has its own value, which may keep state.
 //!
-//! Servers and clients wrap their framing in a `ConnectionFraming`, which detects other protocols around
-//! any framing.
+//! - [`Framing::parse`] gets an [`Unparsed`] and returns a [`ParsedFrame`] or a [`FrameError`].
+//! - [`Detection`] decides whether the first bytes are an [`OtherProtocol`]. Servers and clients wrap
+//!   their framing in a `ConnectionFraming`, which does that around any framing.
 
 use std::any::Any;
 
@@ -23,8 +54,9 @@ mod netstrings;
 mod other_protocol;
 mod parsed;
 mod prefixed;
+mod raw;
 mod signatures;
-mod unframed;
+mod until_eof;
 
 #[cfg(feature = "codec")]
 pub use codec::Codec;
@@ -40,10 +72,11 @@ pub use netstrings::Netstrings;
 pub use other_protocol::OtherProtocol;
 pub use parsed::{FrameKind, ParsedFrame};
 pub use prefixed::{INCLUDES_HEADER, LITTLE_ENDIAN, Prefixed};
-pub use unframed::{Raw, UntilEof};
+pub use raw::Raw;
+pub use until_eof::UntilEof;
 
 pub(crate) use connection_framing::ConnectionFraming;
-pub(crate) use error::too_large;
+pub(crate) use length_prefixed::MAX_CONTROL_TEXT;
 
 use crate::Rejection;
 
@@ -53,24 +86,7 @@ use crate::Rejection;
 /// reading and writing share. In a [`Pipeline`](crate::client::Pipeline) and a [`Channel`](crate::Channel),
 /// requests are written before the replies to earlier ones are read.
 ///
-/// The framings of this library:
-///
-/// | framing | on the wire | for |
-/// |---|---|---|
-/// | [`LengthPrefixed`] | a length of four bytes, the message; or a control frame | new protocols |
-/// | [`Lines`] | the message, `\n` (`\r\n` is read as well) | `nc`, telnet, people |
-/// | [`CrlfLines`] | the message, `\r\n`; no other line end | Internet protocols |
-/// | [`Delimited`] | the message, a delimiter of 1 to 15 bytes | devices, protocols with their own end |
-/// | [`Fixed<N>`](Fixed) | `N` bytes | devices, records |
-/// | [`Prefixed<N>`](Prefixed) | a length of `N` bytes in either order, the message | existing protocols |
-/// | [`Netstrings`] | `5:hello,` | QMTP, SCGI, scripts |
-/// | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
-/// | [`Raw`] | the bytes that arrive at once | the Python library |
-/// | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
-///
-/// Only `LengthPrefixed` has control frames, which give the peer the reason why it gets no reply.
-/// With the others, the text of a function's error is sent as the reply. After any other rejection,
-/// the connection closes once the earlier replies are delivered.
+/// The [module](self) lists the framings of this library.
 ///
 /// # Other protocols
 ///

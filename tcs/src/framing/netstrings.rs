@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::{
     FrameError, FrameKind, Framing, ParsedFrame, Unparsed,
-    parsed::{SKIPPED, beyond_limit},
+    parsed::{Parsed, SKIP_FACTOR, beyond_limit},
 };
 use crate::rejection::Escaped;
 
@@ -58,7 +58,7 @@ impl Framing for Netstrings {
         for (at, byte) in bytes.iter().enumerate() {
             match *byte {
                 b':' if at > 0 => {
-                    let parsed = message(input, at + 1, length)?;
+                    let parsed = parse_message(input, at + 1, length)?;
                     self.comma_is_due = parsed
                         .as_ref()
                         .is_some_and(|frame| matches!(frame.kind, FrameKind::TooLarge));
@@ -70,12 +70,12 @@ impl Framing for Netstrings {
                 digit @ b'0'..=b'9' => {
                     let value = usize::from(digit - b'0');
                     length = length.saturating_mul(10).saturating_add(value);
-                    if length > limit.saturating_mul(SKIPPED) {
+                    if length > limit.saturating_mul(SKIP_FACTOR) {
                         return Err(FrameError::too_large(length, limit));
                     }
                 }
-                other if at == 0 => return Err(wrong("the digits of a length", other)),
-                other => return Err(wrong("a digit or `:` in a length", other)),
+                other if at == 0 => return Err(unexpected("the digits of a length", other)),
+                other => return Err(unexpected("a digit or `:` in a length", other)),
             }
         }
         input.incomplete()
@@ -97,11 +97,7 @@ impl Framing for Netstrings {
 
 /// Returns the message of `length` bytes that begins at `start`. One beyond the limit is skipped up
 /// to its comma.
-fn message(
-    input: Unparsed<'_>,
-    start: usize,
-    length: usize,
-) -> Result<Option<ParsedFrame>, FrameError> {
+fn parse_message(input: Unparsed<'_>, start: usize, length: usize) -> Parsed {
     let limit = input.limit();
     let Some(end) = start.checked_add(length).filter(|end| *end < usize::MAX) else {
         return Err(FrameError::too_large(length, limit));
@@ -121,12 +117,12 @@ fn message(
 fn check_comma(byte: u8) -> Result<(), FrameError> {
     match byte {
         b',' => Ok(()),
-        other => Err(wrong("`,` after the message", other)),
+        other => Err(unexpected("`,` after the message", other)),
     }
 }
 
 #[cold]
-fn wrong(expected: &str, found: u8) -> FrameError {
+fn unexpected(expected: &str, found: u8) -> FrameError {
     let found = [found];
     let found = Escaped(&found, 1);
     FrameError::malformed(format_args!("`{found}` where a netstring has {expected}"))

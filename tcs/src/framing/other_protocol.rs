@@ -1,4 +1,4 @@
-//! Protocols that peers speak by mistake, and the answers to them.
+//! Protocols that peers speak by mistake, and all answers of a server to such peers.
 
 use std::fmt;
 
@@ -70,3 +70,28 @@ impl OtherProtocol {
         }
     }
 }
+
+/// What a server of length-prefixed frames sends to a client whose text is where a length is expected.
+pub(super) const EXPECTS_LENGTH: &[u8] =
+    b"This port expects length-prefixed frames; to use it with nc, serve it with `framing = Lines`.\n";
+
+/// What a server of lines sends to a client whose length is where a line is expected: a control frame of
+/// [`LengthPrefixed`](super::LengthPrefixed), *protocol error*. The vectors of `WIRE.md` check that it
+/// equals the output of that framing.
+pub(super) const EXPECTS_LINES: &[u8] =
+    b"\x80\0\0\x37\x43this port expects lines of text: use `framing = Lines`";
+
+/// The answers to clients of another framing of this library, and what the server says with them.
+pub(super) const ANSWERS_TO_FRAMINGS: [(&[u8], &str); 2] = [
+    (EXPECTS_LENGTH, "expects length-prefixed frames"),
+    (EXPECTS_LINES, "expects lines of text"),
+];
+
+/// The answers to clients of other protocols, and what the server says with them.
+///
+/// The alert is not one of them, because any server of TLS sends the same.
+pub(super) const ANSWERS_TO_PROTOCOLS: [(&[u8], &str); 3] = [
+    (OtherProtocol::Http.answer(), "does not speak HTTP"),
+    (OtherProtocol::Ssh.answer(), "does not speak SSH"),
+    (OtherProtocol::Redis.answer(), "does not speak Redis"),
+];

@@ -20,7 +20,10 @@ pub enum FrameKind {
     Message,
     /// A control frame of this kind.
     Control(u8),
-    /// A message beyond the limit, which is skipped.
+    /// A message beyond the limit, which is skipped. Its length is that of
+    /// [`payload`](ParsedFrame::payload).
+    // The length is not in this variant, because `LengthPrefixed` would then need 30 more instructions for
+    // each message.
     TooLarge,
     /// Bytes that are no part of a message.
     Skip,
@@ -76,8 +79,11 @@ impl ParsedFrame {
     }
 }
 
+/// The result of [`Framing::parse`](super::Framing::parse).
+pub(super) type Parsed = Result<Option<ParsedFrame>, FrameError>;
+
 /// A message of up to this many times the limit is skipped. A larger one ends the connection.
-pub(super) const SKIPPED: usize = 4;
+pub(super) const SKIP_FACTOR: usize = 4;
 
 /// Returns a skipped message of `length` bytes, beyond the limit, or an error if it cannot be
 /// skipped. Its frame would take `consumed` bytes.
@@ -87,8 +93,8 @@ pub(super) fn beyond_limit(
     limit: usize,
     read_state: ReadState,
     consumed: usize,
-) -> Result<Option<ParsedFrame>, FrameError> {
-    let skippable = length <= limit.saturating_mul(SKIPPED);
+) -> Parsed {
+    let skippable = length <= limit.saturating_mul(SKIP_FACTOR);
     if skippable && read_state != ReadState::Eof {
         return Ok(Some(ParsedFrame::too_large(length, consumed)));
     }

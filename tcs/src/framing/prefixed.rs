@@ -6,7 +6,8 @@ use super::{FrameError, Framing, ParsedFrame, Unparsed, parsed::beyond_limit};
 ///
 /// `WIDTH` is 1 to 4. The length is in big-endian order and counts the message. `OPTIONS` changes
 /// that: [`LITTLE_ENDIAN`], [`INCLUDES_HEADER`], or both, as in
-/// `Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>`. DNS over TCP uses `Prefixed<2>`.
+/// `Prefixed<2, { LITTLE_ENDIAN | INCLUDES_HEADER }>`, which does not compile without the braces. DNS
+/// over TCP uses `Prefixed<2>`.
 ///
 /// Messages use the whole range of the length, so there are no control frames: the text of a
 /// function's error is sent as the reply, and after any other rejection the connection closes. A
@@ -110,7 +111,8 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         let length = out.len().saturating_sub(end);
         let number = length + Self::COUNTED;
         if number > Self::MAX {
-            return Err(unsendable(length, Self::MAX - Self::COUNTED, WIDTH));
+            let max = Self::MAX - Self::COUNTED;
+            return Err(FrameError::beyond_length(length, max, 8 * WIDTH));
         }
         let header = out.get_mut(start..end).unwrap_or_default();
         for (place, byte) in header.iter_mut().zip(number.to_le_bytes()) {
@@ -121,12 +123,4 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         }
         Ok(())
     }
-}
-
-#[cold]
-fn unsendable(length: usize, most: usize, width: usize) -> FrameError {
-    let bits = 8 * width;
-    FrameError::unsendable(format_args!(
-        "a message of {length} bytes exceeds the {most} that a length of {bits} bits can say"
-    ))
 }

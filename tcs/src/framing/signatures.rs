@@ -1,21 +1,21 @@
-//! Detection of protocols by the first bytes of a connection.
+//! The first bytes of other protocols, and how the first bytes of a connection match them.
 //!
 //! Each function depends only on a limited number of bytes, however many have arrived. A result other
-//! than [`Signature::Maybe`] is final: it stays the same, whatever bytes follow.
+//! than [`Match::Partial`] is final: it stays the same, whatever bytes follow.
 
 use super::OtherProtocol;
 
-/// Whether the first bytes of a client are the signature of a protocol.
+/// How the first bytes of a client match the signatures of other protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signature {
+pub(super) enum Match {
     /// The bytes are of no detected protocol.
     No,
     /// The bytes can still become this protocol, and perhaps others.
-    Maybe(OtherProtocol),
+    Partial(OtherProtocol),
     /// The bytes are an HTTP method and a long path without an end so far.
     LongPath,
     /// The bytes are of this protocol.
-    Complete(OtherProtocol),
+    Full(OtherProtocol),
 }
 
 /// The methods of RFC 9110 and RFC 5789. A web page can choose others, but the browser then sends
@@ -41,15 +41,15 @@ const SIGNATURES: [(&[u8], OtherProtocol); 8] = [
     (b"\r\n\r\n\0\r\nQUIT\n", OtherProtocol::Proxy),
 ];
 
-impl Signature {
-    /// Classifies the first bytes of a client.
+impl Match {
+    /// Compares the first bytes of a client with all signatures.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let fixed = SIGNATURES.iter();
-        let fixed = fixed.map(|(signature, protocol)| expect(bytes, signature, *protocol));
+        let fixed = fixed.map(|(signature, protocol)| compare(bytes, signature, *protocol));
         let variable = [http(bytes, LONG_PATH), tls(bytes), resp(bytes)];
         let signatures = variable.into_iter().chain(fixed);
         signatures.fold(Self::No, |found, other| match (found, other) {
-            (Self::No, _) | (Self::Maybe(_), Self::LongPath | Self::Complete(_)) => other,
+            (Self::No, _) | (Self::Partial(_), Self::LongPath | Self::Full(_)) => other,
             _ => found,
         })
     }
@@ -63,18 +63,18 @@ impl OtherProtocol {
     /// array up to the length of its first string, or a PROXY header.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Option<Self> {
-        match Signature::of(bytes) {
-            Signature::Complete(protocol) => Some(protocol),
-            Signature::LongPath => Some(Self::Http),
-            Signature::No | Signature::Maybe(_) => None,
+        match Match::of(bytes) {
+            Match::Full(protocol) => Some(protocol),
+            Match::LongPath => Some(Self::Http),
+            Match::No | Match::Partial(_) => None,
         }
     }
 
     /// Guesses the protocol of a client whose first bytes are not a frame. The client would not
     /// understand an answer in the framing of this server.
     pub(crate) fn guess(bytes: &[u8]) -> Option<Self> {
-        match Signature::of(bytes) {
-            Signature::Maybe(protocol) if is_telling(bytes) => Some(protocol),
+        match Match::of(bytes) {
+            Match::Partial(protocol) if is_distinctive(bytes) => Some(protocol),
             _ => Self::detect(bytes),
         }
     }
@@ -96,10 +96,10 @@ impl OtherProtocol {
     }
 }
 
-/// Returns `true` if this prefix is unlikely to be anything but another protocol.
+/// Returns `true` if this prefix of a signature is unlikely to be anything else.
 ///
 /// A shorter prefix must not keep a message waiting: `G` is a whole message for some framings.
-pub(super) fn is_telling(bytes: &[u8]) -> bool {
+pub(super) fn is_distinctive(bytes: &[u8]) -> bool {
     match bytes {
         [first, _, ..] if first.is_ascii_control() => true,
         _ => bytes.len() >= 4,
@@ -108,48 +108,48 @@ pub(super) fn is_telling(bytes: &[u8]) -> bool {
 
 /// Returns `true` if `line` is an HTTP request line, whatever its length.
 pub(super) fn is_http_request_line(line: &[u8]) -> bool {
-    http(line, usize::MAX) == Signature::Complete(OtherProtocol::Http)
+    http(line, usize::MAX) == Match::Full(OtherProtocol::Http)
 }
 
 /// Compares the bytes that have arrived with the expected ones.
-fn expect(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Signature {
+fn compare(bytes: &[u8], expected: &[u8], protocol: OtherProtocol) -> Match {
     if bytes.starts_with(expected) {
-        Signature::Complete(protocol)
+        Match::Full(protocol)
     } else if expected.starts_with(bytes) {
-        Signature::Maybe(protocol)
+        Match::Partial(protocol)
     } else {
-        Signature::No
+        Match::No
     }
 }
 
-/// Returns the length of the prefix of `wanted` bytes, at most `most`.
-fn run(bytes: &[u8], most: usize, wanted: fn(u8) -> bool) -> usize {
-    let bytes = bytes.get(..most).unwrap_or(bytes);
-    let end = bytes.iter().position(|byte| !wanted(*byte));
+/// Returns the length of the longest prefix of wanted bytes, at most `max`.
+fn prefix_len(bytes: &[u8], max: usize, is_wanted: fn(u8) -> bool) -> usize {
+    let bytes = bytes.get(..max).unwrap_or(bytes);
+    let end = bytes.iter().position(|byte| !is_wanted(*byte));
     end.unwrap_or(bytes.len())
 }
 
-/// `METHOD target HTTP/1.` (RFC 9112, section 3).
-fn http(bytes: &[u8], long: usize) -> Signature {
+/// `METHOD target HTTP/1.` (RFC 9112, section 3). A path of `long_path` bytes needs no end.
+fn http(bytes: &[u8], long_path: usize) -> Match {
     let method = METHODS
         .split_inclusive(' ')
-        .find(|method| expect(bytes, method.as_bytes(), OtherProtocol::Http) != Signature::No);
+        .find(|method| compare(bytes, method.as_bytes(), OtherProtocol::Http) != Match::No);
     let Some(method) = method else {
-        return Signature::No;
+        return Match::No;
     };
     let rest = bytes.get(method.len()..).unwrap_or_default();
-    let target = run(rest, long, |byte| byte > b' ' && byte != 0x7f);
+    let target = prefix_len(rest, long_path, |byte| byte > b' ' && byte != 0x7f);
     match rest.get(target..).unwrap_or_default() {
         // Only a path is worth a guess: text can have long words.
-        _ if target == long && rest.starts_with(b"/") => Signature::LongPath,
-        [] => Signature::Maybe(OtherProtocol::Http),
-        [b' ', version @ ..] if target > 0 => expect(version, b"HTTP/1.", OtherProtocol::Http),
-        _ => Signature::No,
+        _ if target == long_path && rest.starts_with(b"/") => Match::LongPath,
+        [] => Match::Partial(OtherProtocol::Http),
+        [b' ', version @ ..] if target > 0 => compare(version, b"HTTP/1.", OtherProtocol::Http),
+        _ => Match::No,
     }
 }
 
 /// A TLS record with a whole client hello (RFC 8446, sections 4 and 5.1).
-fn tls(bytes: &[u8]) -> Signature {
+fn tls(bytes: &[u8]) -> Match {
     // The type, the version and the length of the record; the type, the length and the version of
     // the hello. The second bytes of versions count from SSL 3.0 to TLS 1.3.
     const LEAST: &[u8] = &[22, 3, 0, 0, 0, 1, 0, 0, 0, 3, 0];
@@ -165,31 +165,31 @@ fn tls(bytes: &[u8]) -> Signature {
         _ => true,
     };
     match bytes.len() {
-        _ if !fits || !agree => Signature::No,
-        11.. => Signature::Complete(OtherProtocol::Tls),
-        _ => Signature::Maybe(OtherProtocol::Tls),
+        _ if !fits || !agree => Match::No,
+        11.. => Match::Full(OtherProtocol::Tls),
+        _ => Match::Partial(OtherProtocol::Tls),
     }
 }
 
 /// `*N\r\n$M\r\n`, an array of strings.
-fn resp(bytes: &[u8]) -> Signature {
+fn resp(bytes: &[u8]) -> Match {
     let mut rest = bytes;
     for sign in b"*$" {
         let Some((first, after)) = rest.split_first() else {
-            return Signature::Maybe(OtherProtocol::Redis);
+            return Match::Partial(OtherProtocol::Redis);
         };
-        let digits = run(after, 8, |byte| byte.is_ascii_digit());
+        let digits = prefix_len(after, 8, |byte| byte.is_ascii_digit());
         if first != sign || after.starts_with(b"0") {
-            return Signature::No;
+            return Match::No;
         }
         let after = after.get(digits..).unwrap_or_default();
-        match expect(after, b"\r\n", OtherProtocol::Redis) {
-            Signature::Complete(_) if digits > 0 => rest = after.get(2..).unwrap_or_default(),
-            maybe @ Signature::Maybe(_) if digits > 0 || after.is_empty() => return maybe,
-            _ => return Signature::No,
+        match compare(after, b"\r\n", OtherProtocol::Redis) {
+            Match::Full(_) if digits > 0 => rest = after.get(2..).unwrap_or_default(),
+            partial @ Match::Partial(_) if digits > 0 || after.is_empty() => return partial,
+            _ => return Match::No,
         }
     }
-    Signature::Complete(OtherProtocol::Redis)
+    Match::Full(OtherProtocol::Redis)
 }
 
 #[cfg(test)]
@@ -235,11 +235,11 @@ mod tests {
         ] {
             for end in 0..signature.len() {
                 assert!(
-                    matches!(Signature::of(&signature[..end]), Signature::Maybe(_)),
+                    matches!(Match::of(&signature[..end]), Match::Partial(_)),
                     "{end}"
                 );
             }
-            assert_eq!(Signature::of(signature), Signature::Complete(protocol));
+            assert_eq!(Match::of(signature), Match::Full(protocol));
             let more = [signature, b"1\xff"].concat();
             assert_eq!(OtherProtocol::detect(&more), Some(protocol));
         }
@@ -280,7 +280,7 @@ mod tests {
             &other(9, 4),
             &other(10, 5),
         ] {
-            assert_eq!(Signature::of(bytes), Signature::No, "{bytes:?}");
+            assert_eq!(Match::of(bytes), Match::No, "{bytes:?}");
         }
     }
 
@@ -297,11 +297,11 @@ mod tests {
             let bytes = [start, &path, rest, &more].concat();
             let mut decided = None;
             for end in 0..=bytes.len() {
-                let found = Signature::of(&bytes[..end]);
+                let found = Match::of(&bytes[..end]);
                 if let Some(decided) = decided {
                     prop_assert_eq!(found, decided, "at {}", end);
                 }
-                decided = (!matches!(found, Signature::Maybe(_))).then_some(found);
+                decided = (!matches!(found, Match::Partial(_))).then_some(found);
             }
         }
     }
@@ -309,13 +309,13 @@ mod tests {
     #[test]
     fn long_path_is_a_request_line_before_its_end() {
         let line = format!("POST /{}", "a".repeat(LONG_PATH - 1));
-        let maybe = Signature::Maybe(OtherProtocol::Http);
-        assert_eq!(Signature::of(&line.as_bytes()[..line.len() - 1]), maybe);
-        assert_eq!(Signature::of(line.as_bytes()), Signature::LongPath);
+        let partial = Match::Partial(OtherProtocol::Http);
+        assert_eq!(Match::of(&line.as_bytes()[..line.len() - 1]), partial);
+        assert_eq!(Match::of(line.as_bytes()), Match::LongPath);
         // A target that is not a path.
         let word = line.replace('/', "x");
-        assert_eq!(Signature::of(word.as_bytes()), maybe);
-        assert_eq!(Signature::of(format!("{word}x").as_bytes()), Signature::No);
+        assert_eq!(Match::of(word.as_bytes()), partial);
+        assert_eq!(Match::of(format!("{word}x").as_bytes()), Match::No);
         assert!(is_http_request_line(format!("{line} HTTP/1.1").as_bytes()));
         assert!(!is_http_request_line(line.as_bytes()));
     }

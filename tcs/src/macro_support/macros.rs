@@ -127,7 +127,7 @@ macro_rules! __message {
             ) -> ::core::result::Result<Self, __A::Error> {
                 match operation {
                     $($read)*
-                    _ => ::core::result::Result::Err($crate::__private::incomplete()),
+                    _ => ::core::result::Result::Err($crate::__private::no_such_item()),
                 }
             }
 
@@ -171,7 +171,7 @@ macro_rules! __arguments {
         impl<$de:lifetime> for $arguments:ty,
         operation = $operation:literal,
         names = [$($name:literal),*],
-        places = [$($place:tt),*],
+        positions = [$($position:tt),*],
         read($this:ident, $from:ident) { $($read:tt)* }
     ) => {
         #[automatically_derived]
@@ -180,9 +180,9 @@ macro_rules! __arguments {
             const NAMES: &'static [&'static str] = &[$($name),*];
 
             #[inline]
-            fn has(&self, place: usize) -> bool {
-                match place {
-                    $($place => self.$place.is_some(),)*
+            fn has(&self, position: usize) -> bool {
+                match position {
+                    $($position => self.$position.is_some(),)*
                     _ => false,
                 }
             }
@@ -190,12 +190,12 @@ macro_rules! __arguments {
             #[inline]
             fn read<__D: $crate::__private::serde::Deserializer<$de>>(
                 &mut $this,
-                place: usize,
+                position: usize,
                 $from: __D,
             ) -> ::core::result::Result<(), __D::Error> {
-                match place {
+                match position {
                     $($read)*
-                    _ => ::core::result::Result::Err($crate::__private::incomplete()),
+                    _ => ::core::result::Result::Err($crate::__private::no_such_item()),
                 }
             }
         }

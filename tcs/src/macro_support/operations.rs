@@ -16,6 +16,9 @@ use serde::{
     ser::SerializeStructVariant,
 };
 
+use super::values::NoFormat;
+use crate::format::{Decode, Encode};
+
 /// An argument of an operation.
 ///
 /// A trait of our own, so that there is one error instead of one for each of its bounds.
@@ -94,6 +97,61 @@ impl<'de, T: Serialize + Deserialize<'de>> OperationReply<'de> for T {
     }
 }
 
+/// A format in which both ends can write and read the messages of operations.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` carries no operations",
+    label = "not a format for requests and replies of several kinds",
+    note = "write `Json`, `Postcard` or `MessagePack`; a format of your own needs `Encode` and `Decode` for `Request` and `Reply`"
+)]
+pub trait OperationsFormat<Request, Reply> {}
+
+#[diagnostic::do_not_recommend]
+impl<F, Request, Reply> OperationsFormat<Request, Reply> for F
+where
+    Request: Encode<F> + Decode<'static, F>,
+    Reply: Encode<F> + Decode<'static, F>,
+{
+}
+
+/// Checks that a format carries operations.
+pub const fn assert_operations_format<F: OperationsFormat<Request, Reply>, Request, Reply>() {}
+
+/// Asks whether a format carries operations.
+///
+/// Where the type has a constant of its own, the compiler prefers it to that of [`UnfitFormat`].
+#[derive(Debug)]
+pub struct FormatCheck<F, Request, Reply>(PhantomData<(F, Request, Reply)>);
+
+impl<F: OperationsFormat<Request, Reply>, Request, Reply> FormatCheck<F, Request, Reply> {
+    pub const IS_FIT: bool = true;
+}
+
+/// What [`FormatCheck`] says of any other format.
+pub trait UnfitFormat {
+    const IS_FIT: bool = false;
+}
+
+impl<F, Request, Reply> UnfitFormat for FormatCheck<F, Request, Reply> {}
+
+/// A format if it is fit, or else [`NoFormat`], so that there is one error about it.
+pub type FormatIfFit<F, const IS_FIT: bool> = <Choice<F, IS_FIT> as ChosenFormat>::Format;
+
+/// The choice of [`FormatIfFit`].
+#[derive(Debug)]
+pub struct Choice<F, const IS_FIT: bool>(PhantomData<F>);
+
+pub trait ChosenFormat {
+    type Format;
+}
+
+impl<F> ChosenFormat for Choice<F, true> {
+    type Format = F;
+}
+
+impl<F> ChosenFormat for Choice<F, false> {
+    type Format = NoFormat;
+}
+
 /// A request or a reply: an enum with a variant for each operation.
 pub trait Message<'de>: Sized {
     const NAME: &'static str;
@@ -126,7 +184,7 @@ impl<'de, M: Message<'de>> Visitor<'de> for OperationVisitor<M> {
         let name = NameSeed::<M>::of(M::OPERATIONS, Some("operation"));
         match from.variant_seed(name)? {
             (Some(operation), from) => M::read(operation, from),
-            (None, _) => Err(incomplete()),
+            (None, _) => Err(no_such_item()),
         }
     }
 }
@@ -136,11 +194,11 @@ pub trait Arguments<'de>: Sized {
     const OPERATION: &'static str;
     const NAMES: &'static [&'static str];
 
-    /// Returns whether the argument at this place was read.
-    fn has(&self, place: usize) -> bool;
+    /// Returns whether the argument at this position was read.
+    fn has(&self, position: usize) -> bool;
 
-    /// Reads the argument at this place.
-    fn read<D: Deserializer<'de>>(&mut self, place: usize, from: D) -> Result<(), D::Error>;
+    /// Reads the argument at this position.
+    fn read<D: Deserializer<'de>>(&mut self, position: usize, from: D) -> Result<(), D::Error>;
 }
 
 /// Reads arguments into a value that has none yet.
@@ -164,8 +222,8 @@ impl<'de, T: Arguments<'de>> Visitor<'de> for ArgumentsVisitor<T> {
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<T, A::Error> {
-        for (place, name) in T::NAMES.iter().enumerate() {
-            let argument = ArgumentSeed(&mut self.0, place);
+        for (position, name) in T::NAMES.iter().enumerate() {
+            let argument = ArgumentSeed(&mut self.0, position);
             if list.next_element_seed(argument)?.is_none() {
                 return Err(missing(name));
             }
@@ -176,26 +234,26 @@ impl<'de, T: Arguments<'de>> Visitor<'de> for ArgumentsVisitor<T> {
     #[inline]
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
         let names = T::NAMES;
-        while let Some(place) = map.next_key_seed(NameSeed::<T>::of(names, None))? {
-            match place {
-                Some(place) if self.0.has(place) => return Err(twice(names, place)),
-                Some(place) => map.next_value_seed(ArgumentSeed(&mut self.0, place))?,
+        while let Some(position) = map.next_key_seed(NameSeed::<T>::of(names, None))? {
+            match position {
+                Some(position) if self.0.has(position) => return Err(twice(names, position)),
+                Some(position) => map.next_value_seed(ArgumentSeed(&mut self.0, position))?,
                 None => {
                     let IgnoredAny = map.next_value()?;
                 }
             }
         }
-        for (place, name) in names.iter().enumerate() {
-            if !self.0.has(place) {
+        for (position, name) in names.iter().enumerate() {
+            if !self.0.has(position) {
                 let error = PhantomData;
-                self.0.read(place, Missing { name, error })?;
+                self.0.read(position, Missing { name, error })?;
             }
         }
         Ok(self.0)
     }
 }
 
-/// The place of an argument.
+/// The position of an argument.
 struct ArgumentSeed<'a, T>(&'a mut T, usize);
 
 impl<'de, T: Arguments<'de>> DeserializeSeed<'de> for ArgumentSeed<'_, T> {
@@ -236,18 +294,19 @@ fn missing<E: Error>(name: &str) -> E {
 }
 
 #[cold]
-fn twice<E: Error>(names: &[&str], place: usize) -> E {
-    let name = names.get(place).copied().unwrap_or_default();
+fn twice<E: Error>(names: &[&str], position: usize) -> E {
+    let name = names.get(position).copied().unwrap_or_default();
     E::custom(format_args!("the argument `{name}` is given twice"))
 }
 
-/// The error where an operation or an argument does not exist; other checks come before it.
+/// Returns the error for an operation or an argument that does not exist. Names and numbers are checked
+/// before, with an error that shows them; so no message leads here.
 #[cold]
-pub fn incomplete<E: Error>() -> E {
-    E::custom("the message is not complete")
+pub fn no_such_item<E: Error>() -> E {
+    E::custom("there is no such operation or argument")
 }
 
-/// Reads a name, or its number in formats without names, and returns its place in the list.
+/// Reads a name, or its number in formats without names, and returns its position in the list.
 ///
 /// It is generic over the type `T` that has the names, so that they are constants in its code.
 struct NameSeed<T> {
@@ -266,12 +325,12 @@ impl<T> NameSeed<T> {
     #[inline]
     fn found<E: Error>(
         &self,
-        place: Option<usize>,
+        position: Option<usize>,
         name: &dyn fmt::Display,
     ) -> Result<Option<usize>, E> {
-        match (place, self.what) {
+        match (position, self.what) {
             (None, Some(what)) => Err(unknown(what, name)),
-            (place, _) => Ok(place),
+            (position, _) => Ok(position),
         }
     }
 }
@@ -295,14 +354,16 @@ impl<T> Visitor<'_> for NameSeed<T> {
     #[inline]
     fn visit_u64<E: Error>(self, number: u64) -> Result<Option<usize>, E> {
         let count = self.names.len();
-        let place = usize::try_from(number).ok().filter(|place| *place < count);
-        self.found(place, &format_args!("{number}, there are only {count}"))
+        let position = usize::try_from(number)
+            .ok()
+            .filter(|position| *position < count);
+        self.found(position, &format_args!("{number}, there are only {count}"))
     }
 
     #[inline]
     fn visit_str<E: Error>(self, name: &str) -> Result<Option<usize>, E> {
-        let place = self.names.iter().position(|known| *known == name);
-        self.found(place, &format_args!("`{name}`"))
+        let position = self.names.iter().position(|known| *known == name);
+        self.found(position, &format_args!("`{name}`"))
     }
 
     #[inline]

@@ -11,7 +11,7 @@ use tracing::{Instrument as _, info_span};
 use super::{
     connection::{CloseKind, Connection, NewConnection},
     listeners::{AcceptResult, Listeners},
-    registry::Registry,
+    registry::{Deadline, Registry},
     shared::Shared,
 };
 use crate::{
@@ -78,7 +78,7 @@ async fn open_stream(
 ) -> Result<(), String> {
     let (registration, info) = (&mut new.registration, &mut new.info);
     let limit = registration.limits().handshake;
-    let deadline = registration.deadline(registration.now(), limit);
+    let deadline = Deadline::after(registration.now(), limit);
     let mut opening = pin!(async {
         for handshake in handshakes {
             let opening = handshake.open_boxed(new.stream.take(), info.peer_mut());
@@ -131,9 +131,8 @@ impl Acceptor {
     ///
     /// Cancel safe: open connections continue.
     pub(super) async fn accept_all(&self) -> io::Result<()> {
-        let permits = Arc::new(Semaphore::new(
-            self.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let permits = self.max_connections.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(permits));
         let mut was_full = false;
         loop {
             // With a limit of one, the server is full whenever it serves.

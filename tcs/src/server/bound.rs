@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     acceptor::{Acceptor, SpawnConnection},
-    config::{ServiceState, Settings},
+    config::{Settings, Systemd},
     listeners::DynListener,
     registry::Registry,
     report::Report,
@@ -136,8 +136,9 @@ impl BoundServer {
             blocking: settings.blocking(),
             max_connections,
         };
-        settings.tell_systemd(ServiceState::Ready);
-        let until_drained = accept_then_drain(&acceptor, &self.handle, &settings);
+        settings.systemd.notify("READY=1");
+        let (drain, systemd) = (settings.drain, settings.systemd);
+        let until_drained = accept_then_drain(&acceptor, &self.handle, drain, systemd);
         acceptor.registry.sweeping(until_drained).await
     }
 
@@ -168,7 +169,8 @@ impl std::fmt::Debug for BoundServer {
 async fn accept_then_drain(
     acceptor: &Acceptor,
     handle: &ServerHandle,
-    settings: &Settings,
+    drain: Option<Duration>,
+    systemd: Systemd,
 ) -> Result<Report> {
     let accepted = tokio::select! {
         biased;
@@ -176,9 +178,9 @@ async fn accept_then_drain(
         accepted = acceptor.accept_all() => accepted,
     };
     acceptor.shared.listeners().close();
-    settings.tell_systemd(ServiceState::Stopping);
+    systemd.notify("STOPPING=1");
     let abort = timeout(
-        settings.drain.unwrap_or(Duration::MAX),
+        drain.unwrap_or(Duration::MAX),
         handle.wait_for(Order::Abort),
     );
     let report = acceptor.registry.drain(abort).await;

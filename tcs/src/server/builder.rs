@@ -117,7 +117,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// with `Type=notify`. See `sd_notify(3)`. Without systemd it has no effect.
     #[cfg(all(unix, feature = "systemd"))]
     pub fn notify_systemd(mut self) -> Self {
-        self.settings.notifies_systemd = true;
+        self.settings.systemd.is_notified = true;
         self
     }
 
@@ -332,7 +332,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// ```
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
         inside_runtime("listen_until()", Instead::Run)?;
-        self.bind().await?.listen_until(stop).await
+        self.plan()?.bind().await?.listen_until(stop).await
     }
 
     /// Like [`listen`](Self::listen), but drains on Ctrl-C or SIGTERM. A second signal ends the
@@ -433,9 +433,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Checks the settings. Returns the state that the connections share.
     fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
-        const {
-            assert_parameters::<P::Framing>();
-        }
+        const { assert_parameters::<P::Framing>() };
         self.settings.check(P::Framing::MIN_FRAME_LEN)?;
         let shared = Shared::new(self.protocol, self.settings.limits, M::IS_ONCE);
         Ok((Arc::new(shared), self.settings))

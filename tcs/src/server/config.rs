@@ -78,9 +78,7 @@ pub(super) struct Settings {
     pub(super) handshakes: Vec<Arc<dyn DynHandshake>>,
     /// Whether other servers can listen at the same address.
     pub(super) reuse_port: bool,
-    /// Whether systemd is told when the server accepts, and when it drains.
-    #[cfg(all(unix, feature = "systemd"))]
-    pub(super) notifies_systemd: bool,
+    pub(super) systemd: Systemd,
     pub(super) max_connections: usize,
     /// Whether the descriptor limit may lower `max_connections`.
     pub(super) is_default_max: bool,
@@ -90,11 +88,25 @@ pub(super) struct Settings {
     pub(super) on_listening: Option<OnListening>,
 }
 
-/// What systemd is told about the service.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ServiceState {
-    Ready,
-    Stopping,
+/// Whether systemd is told when the server accepts, and when it drains.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Systemd {
+    #[cfg(all(unix, feature = "systemd"))]
+    pub(super) is_notified: bool,
+}
+
+impl Systemd {
+    /// Sends a state of sd_notify(3), such as `READY=1`.
+    pub(super) fn notify(self, state: &str) {
+        #[cfg(all(unix, feature = "systemd"))]
+        if self.is_notified
+            && let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Custom(state)])
+        {
+            tracing::warn!(%error, state, "cannot notify systemd");
+        }
+        #[cfg(not(all(unix, feature = "systemd")))]
+        let _ = (self, state);
+    }
 }
 
 pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
@@ -162,8 +174,7 @@ impl Settings {
             address: Address::localhost(),
             has_address: false,
             reuse_port: false,
-            #[cfg(all(unix, feature = "systemd"))]
-            notifies_systemd: false,
+            systemd: Systemd::default(),
             listeners: Vec::new(),
             handshakes: Vec::new(),
             max_connections: M::MAX_CONNECTIONS,
@@ -210,27 +221,10 @@ impl Settings {
         }
     }
 
-    /// Tells systemd about the service, if the server is set to.
-    pub(super) fn tell_systemd(&self, state: ServiceState) {
-        #[cfg(all(unix, feature = "systemd"))]
-        if self.notifies_systemd {
-            let state = match state {
-                ServiceState::Ready => sd_notify::NotifyState::Ready,
-                ServiceState::Stopping => sd_notify::NotifyState::Stopping,
-            };
-            if let Err(error) = sd_notify::notify(&[state]) {
-                tracing::warn!(%error, "cannot notify systemd");
-            }
-        }
-        #[cfg(not(all(unix, feature = "systemd")))]
-        let _ = (self, state);
-    }
-
     /// Returns the semaphore that limits `blocking` functions.
     pub(super) fn blocking(&self) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(
-            self.max_blocking.min(Semaphore::MAX_PERMITS),
-        ))
+        let permits = self.max_blocking.min(Semaphore::MAX_PERMITS);
+        Arc::new(Semaphore::new(permits))
     }
 
     /// Rejects invalid values, for a framing whose shortest message has `min_frame_len` bytes.

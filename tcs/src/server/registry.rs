@@ -38,7 +38,7 @@ pub(super) struct Registry {
     inner: Mutex<Inner>,
     /// Notified whenever a connection opens or ends.
     changed: Notify,
-    /// The time of the last sweep.
+    /// How many milliseconds the sweeper had run at its last sweep.
     now: AtomicU64,
     /// Milliseconds between two sweeps.
     tick: u64,
@@ -71,15 +71,24 @@ const EXPIRED: u8 = 2;
 /// Signal: end at once.
 const ABORT: u8 = 4;
 
-const NEVER: u64 = u64::MAX;
-
-/// The time in milliseconds that the sweeper has run, plus one, so that an `Option` of it is no
-/// larger.
+/// The time in milliseconds at which a wait began; see [`Registration::now`]. It is never 0, so that an `Option` of
+/// it is no larger.
 pub(super) type Time = NonZero<u64>;
 
-/// The time at which a connection stops waiting, by the same clock.
+/// The time in milliseconds at which a connection stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Deadline(u64);
+
+impl Deadline {
+    /// Later than any other.
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
+    /// Returns the end of a limit that began at `began`.
+    #[inline]
+    pub(super) const fn after(began: Time, limit: Limit) -> Self {
+        Self(began.get().saturating_add(limit.as_millis()))
+    }
+}
 
 /// The reason for which a connection stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +98,6 @@ pub(super) enum Stop {
     /// The server ends at once.
     Aborted,
 }
-
-/// The time before the first sweep.
-const START: u64 = 1;
 
 /// The maximum number of ticks by which the clock advances per sweep, and by which it may lag.
 const SLACK: u32 = 2;
@@ -106,7 +112,7 @@ impl Registry {
             limits,
             inner: Mutex::default(),
             changed: Notify::new(),
-            now: AtomicU64::new(START),
+            now: AtomicU64::new(0),
             tick,
         })
     }
@@ -117,7 +123,7 @@ impl Registry {
         inner.ended.connections.accepted += 1;
         let id = inner.ended.connections.accepted;
         let slot = Arc::new(Slot {
-            deadline: AtomicU64::new(NEVER),
+            deadline: AtomicU64::new(Deadline::NEVER.0),
             signals: AtomicU8::new(inner.signals),
             waker: Mutex::new(Waker::noop().clone()),
             tally: Tally::default(),
@@ -150,7 +156,7 @@ impl Registry {
             let began = Instant::now();
             sleep(tick).await;
             clock += began.elapsed().min(tick * SLACK);
-            let now = u64::try_from(clock.as_millis()).map_or(NEVER, |passed| START + passed);
+            let now = u64::try_from(clock.as_millis()).unwrap_or(u64::MAX);
             self.now.store(now, Ordering::Relaxed);
             self.signal(EXPIRED, now);
         }
@@ -185,7 +191,7 @@ impl Registry {
     /// Signals all connections, including those that open later.
     fn signal_all(&self, signal: u8) {
         self.lock().signals |= signal;
-        self.signal(signal, NEVER);
+        self.signal(signal, u64::MAX);
     }
 
     /// Signals the connections whose deadline is at most `latest`.
@@ -251,24 +257,20 @@ impl Registration {
         &self.registry.limits
     }
 
-    /// Returns the coarse time, which is that of the last sweep.
+    /// Returns the time for a wait that begins now.
+    ///
+    /// It is the latest that it can be, because the clock may lag, and a limit must not end early because of that.
     #[inline]
     pub(super) fn now(&self) -> Time {
         let now = self.registry.now.load(Ordering::Relaxed);
-        NonZero::new(now).unwrap_or(NonZero::<u64>::MIN)
+        let latest = now + self.registry.tick * u64::from(SLACK);
+        NonZero::new(latest).unwrap_or(Time::MIN)
     }
 
-    /// Returns the end of a limit that began at `began`.
-    #[inline]
-    pub(super) fn deadline(&self, began: Time, limit: Limit) -> Deadline {
-        // The clock may lag, and a limit must not end early because of that.
-        let deadline = began.get() + self.registry.tick * u64::from(SLACK);
-        Deadline(deadline.saturating_add(limit.as_millis()))
-    }
-
+    /// Returns `true` if the deadline had passed at the last sweep.
     #[inline]
     pub(super) fn has_passed(&self, deadline: Deadline) -> bool {
-        deadline.0 <= self.now().get()
+        deadline.0 <= self.registry.now.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if the server ends at once.
@@ -414,13 +416,13 @@ mod tests {
                 .poll(&mut Context::from_waker(Waker::noop()))
                 .is_pending()
         );
-        assert!(registration.poll_stop(Deadline(NEVER), &cx).is_pending());
+        assert!(registration.poll_stop(Deadline::NEVER, &cx).is_pending());
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
         assert!(registration.is_draining() && !registration.is_aborted());
         // A later signal finds the waker.
         registry.abort();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        let stop = registration.poll_stop(Deadline(NEVER), &cx);
+        let stop = registration.poll_stop(Deadline::NEVER, &cx);
         assert_eq!(stop, Poll::Ready(Stop::Aborted));
     }
 }

@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use crate::RejectionKind;
+
 /// The report of a server, from its start to its end.
 ///
 /// The numbers add up: `received = served + failed + rejected + aborted` for requests, and
@@ -157,12 +159,13 @@ impl Unsent {
     }
 
     /// Counts the response to a request that is rejected with `kind`.
-    pub(super) fn count(&mut self, kind: crate::RejectionKind) {
-        use crate::RejectionKind as Kind;
-        match kind {
-            Kind::Error => self.served += 1,
-            Kind::Failed | Kind::TimedOut | Kind::Unknown => self.failed += 1,
-            _ => self.rejected += 1,
+    pub(super) fn count(&mut self, kind: RejectionKind) {
+        if kind == RejectionKind::Error {
+            self.served += 1;
+        } else if kind.is_unexecuted() {
+            self.rejected += 1;
+        } else {
+            self.failed += 1;
         }
     }
 }

@@ -37,7 +37,27 @@ TYPES = {
         },
     ),
     "result": ("enum", {"Ok": "u32", "Err": "text"}),
+    "request": (
+        "enum",
+        {
+            "log_in": ("struct", {"name": "text"}),
+            "withdraw": ("struct", {"cents": "u64", "note": ("option", "text")}),
+            "balance": ("struct", {}),
+        },
+    ),
+    "reply": (
+        "enum",
+        {
+            "log_in": "unit",
+            "withdraw": ("enum", {"Ok": "u64", "Err": "text"}),
+            "balance": "u64",
+        },
+    ),
 }
+NEST = {"End": None}
+TYPES["nest"] = ("enum", NEST)
+NEST["In"] = TYPES["nest"]
+NEST["Two"] = ("tuple", ["u8", TYPES["nest"]])
 
 
 def demand(truth):
@@ -59,6 +79,29 @@ def integer(kind, value):
     else:
         demand(0 <= value < 1 << UNSIGNED[kind])
     return value
+
+
+def levels(kind, value):
+    """Returns how many levels deep a value nests."""
+    parts = []
+    match kind:
+        case str():
+            return 0
+        case ("option", _) if value is None:
+            return 0
+        case ("option", inner):
+            parts = [(inner, value)]
+        case ("list", inner):
+            parts = [(inner, each) for each in value]
+        case ("tuple", inners):
+            parts = list(zip(inners, value))
+        case ("map", key, inner):
+            parts = [(inner, each) for each in value.values()]
+        case ("struct", fields):
+            parts = [(inner, value[name]) for name, inner in fields.items()]
+        case ("enum", variants) if type(value) is dict:
+            parts = [(variants[name], each) for name, each in value.items()]
+    return 1 + max((levels(*part) for part in parts), default=0)
 
 
 def compact(value):

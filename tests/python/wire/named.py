@@ -3,7 +3,7 @@
 import json
 import struct
 
-from .kinds import INTEGERS, Bytes, Wrong, compact, demand, integer, text_of
+from .kinds import INTEGERS, Bytes, Wrong, compact, demand, integer, levels, text_of
 
 
 class Named:
@@ -170,7 +170,9 @@ class MessagePack(Named):
         data = Bytes(data)
         value = cls.take(data)
         demand(not data.data)
-        return cls.shape(kind, value)
+        value = cls.shape(kind, value)
+        demand(levels(kind, value) <= 128)
+        return value
 
     @classmethod
     def take(cls, data):

@@ -8,6 +8,7 @@ from .kinds import (
     UNSIGNED,
     Bytes,
     demand,
+    levels,
     text_of,
     unzigzag,
     varint,
@@ -55,6 +56,7 @@ class Postcard:
         data = Bytes(data)
         value = cls.take(kind, data)
         demand(not data.data)
+        demand(levels(kind, value) <= 128)
         return value
 
     @classmethod

@@ -1,11 +1,14 @@
 //! What a channel's callers wait for when more is asked than may be in flight.
 
-use std::time::Duration;
+use std::{
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use tcs::{ErrorKind, Execution, client::ConnectOptions};
 use tcs_tests::{
     Heard,
-    channel::{Owned, call, counted_memory, memory_with, settle},
+    channel::{Owned, call, counted_memory, memory, memory_with, settle},
     client::hears,
     frame, within,
 };
@@ -106,6 +109,25 @@ async fn abandoned_call_keeps_its_room_until_its_reply_came() {
     assert_eq!(next.reply().await, "2");
 }
 
+#[tokio::test]
+async fn call_that_is_dropped_with_its_reply_leaves_its_room_to_the_next() {
+    // Without a timer that would have the driver look for those who wait.
+    let options = ConnectOptions::new().max_in_flight(1).reply_timeout(None);
+    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let mut open = Box::pin(channel.call::<Owned>("open"));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(open.as_mut().poll(&mut cx).is_pending());
+    let next = call(&channel, "next");
+    hears(&mut peer, "open").await;
+    // Its task would run again only now.
+    within(peer.send(frame(b"1"))).await;
+    settle().await;
+    drop(open);
+    hears(&mut peer, "next").await;
+    within(peer.send(frame(b"2"))).await;
+    assert_eq!(next.reply().await, "2");
+}
+
 #[tokio::test(start_paused = true)]
 async fn caller_without_room_gives_up_in_time() {
     let options = ConnectOptions::new()
@@ -133,22 +155,28 @@ async fn caller_without_room_gives_up_in_time() {
 #[tokio::test(start_paused = true)]
 async fn large_requests_wait_until_those_before_them_are_sent() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, peer) = memory_with(&options, 1 << 10);
     let large = "x".repeat(600_000);
     // One is being sent; two of them are queued; for the fourth there is no room.
     let first = call(&channel, &large);
     settle().await;
     let (second, third) = (call(&channel, &large), call(&channel, &large));
     settle().await;
-    let (fourth, fifth) = (call(&channel, &large), call(&channel, "small"));
-    let error = fourth.error().await;
-    assert_eq!(error.execution(), Execution::NotSent);
-    assert!(error.to_string().starts_with("no room"), "{error}");
-    drop((first, second, third));
+    let fourth = call(&channel, &large);
+    settle().await;
+    // A small one waits after it.
+    for without_room in [fourth, call(&channel, "small")] {
+        let error = without_room.error().await;
+        assert_eq!(error.execution(), Execution::NotSent);
+        assert!(error.to_string().starts_with("no room"), "{error}");
+    }
+    drop((first, second, third, peer));
+}
 
-    // As soon as they are taken, there is room again.
-    let (channel, mut peer_2) = memory_with(&options, 1 << 10);
-    std::mem::swap(&mut peer, &mut peer_2);
+#[tokio::test]
+async fn large_requests_that_are_sent_leave_room_for_others() {
+    let (channel, mut peer) = memory(1 << 10);
+    let large = "x".repeat(600_000);
     let calls = [(); 6].map(|()| {
         let large = &large;
         call(&channel, large)
@@ -159,12 +187,11 @@ async fn large_requests_wait_until_those_before_them_are_sent() {
             assert!(matches!(heard, Heard::Message(large) if large.len() == 600_000));
             within(peer.send(frame(b"1"))).await;
         }
-        peer
     });
     for call in calls {
         assert_eq!(call.reply().await, "1");
     }
-    drop((within(server).await.expect("all was read"), fifth, peer_2));
+    within(server).await.expect("all was read");
 }
 
 #[tokio::test]

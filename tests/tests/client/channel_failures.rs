@@ -13,19 +13,13 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{Call, Owned, call, counted_memory, memory, memory_with, settle},
-    client::{chain, hears},
+    channel::{Owned, call, counted_memory, memory, memory_with, settle},
+    client::{chain, hears, told},
     control, frame,
     script::{expects, resets, serve},
     within,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// What an error says of a call.
-async fn info(call: Call) -> (ErrorKind, Execution) {
-    let error = call.error().await;
-    (error.kind(), error.execution())
-}
 
 /// Moves a paused clock on, from timer to timer.
 async fn pass(time: Duration) {
@@ -43,13 +37,10 @@ async fn final_rejection_leaves_all_open_calls_unexecuted() {
     assert_eq!(first.reply().await, "1");
     for other in others {
         let rejected = (ErrorKind::Rejected, Execution::Rejected);
-        assert_eq!(info(other).await, rejected);
+        assert_eq!(told(&other.error().await), rejected);
     }
     let error = call(&channel, "later").error().await;
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Broken, Execution::NotSent)
-    );
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
     assert_eq!(
         chain(&error),
         ["unnamed peer ended the connection", "going away: stopping"]
@@ -69,14 +60,11 @@ async fn calls_open_when_the_server_closes_tell_whether_they_were_sent() {
     within(peer.send(frame(b"1"))).await;
     drop(peer);
     assert_eq!(first.reply().await, "1");
-    assert_eq!(info(second).await.1, Execution::Unknown);
-    assert_eq!(info(third).await.1, Execution::NotSent);
-    assert_eq!(info(fourth).await.1, Execution::NotSent);
+    assert_eq!(told(&second.error().await).1, Execution::Unknown);
+    assert_eq!(told(&third.error().await).1, Execution::NotSent);
+    assert_eq!(told(&fourth.error().await).1, Execution::NotSent);
     let error = call(&channel, "later").error().await;
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Closed, Execution::NotSent)
-    );
+    assert_eq!(told(&error), (ErrorKind::Closed, Execution::NotSent));
     assert_eq!(
         error.to_string(),
         "unnamed peer closed the connection before the request was sent"
@@ -102,7 +90,7 @@ async fn reset_is_told_to_all_open_calls() {
 
 #[tokio::test]
 async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
-    for (said, told) in [
+    for (said, expected) in [
         (
             control(0x43, "too large"),
             (ErrorKind::Rejected, Execution::Rejected),
@@ -114,7 +102,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
         within(peer.receive(4)).await;
         within(peer.send(said)).await;
         drop(peer);
-        assert_eq!(info(large).await, told);
+        assert_eq!(told(&large.error().await), expected);
     }
 }
 
@@ -128,9 +116,9 @@ async fn bytes_that_are_no_frame_fail_all_open_calls() {
     let [first, second] = calls;
     assert_eq!(first.reply().await, "1");
     let malformed = (ErrorKind::Reply, Execution::Unknown);
-    assert_eq!(info(second).await, malformed);
+    assert_eq!(told(&second.error().await), malformed);
     let broken = (ErrorKind::Broken, Execution::NotSent);
-    assert_eq!(info(call(&channel, "later")).await, broken);
+    assert_eq!(told(&call(&channel, "later").error().await), broken);
     assert_eq!(within(peer.hear()).await, Heard::End);
 }
 
@@ -199,13 +187,13 @@ async fn silent_server_is_taken_for_dead() {
     let long = "x".repeat(100);
     let calls = ["one", &long, "not sent"].map(|request| call(&channel, request));
     hears(&mut peer, "one").await;
-    let told = [
+    let expected = [
         (ErrorKind::TimedOut, Execution::Unknown),
         (ErrorKind::TimedOut, Execution::Unknown),
         (ErrorKind::TimedOut, Execution::NotSent),
     ];
-    for (call, told) in calls.into_iter().zip(told) {
-        assert_eq!(info(call).await, told);
+    for (call, expected) in calls.into_iter().zip(expected) {
+        assert_eq!(told(&call.error().await), expected);
         assert!((8..=9).contains(&began.elapsed().as_secs()));
     }
     let error = call(&channel, "later").error().await;
@@ -226,7 +214,7 @@ async fn call_behind_a_request_that_is_never_read_does_not_wait_for_ever() {
     assert_eq!(first.reply().await, "early");
     pass(Duration::from_secs(3)).await;
     let began = tokio::time::Instant::now();
-    let behind = info(call(&channel, "behind")).await;
+    let behind = told(&call(&channel, "behind").error().await);
     assert_eq!(behind, (ErrorKind::TimedOut, Execution::NotSent));
     assert!((8..=9).contains(&began.elapsed().as_secs()));
     // Nor does it live on when nobody needs it any more.
@@ -312,7 +300,7 @@ fn runtime_that_ends_fails_all_calls() {
             )
         );
         let broken = (ErrorKind::Broken, Execution::NotSent);
-        assert_eq!(info(call(&channel, "later")).await, broken);
+        assert_eq!(told(&call(&channel, "later").error().await), broken);
     });
 }
 
@@ -325,10 +313,7 @@ async fn broken_connection_makes_no_channel() {
         .await
         .expect_err("nobody is there");
     let error = connection.into_channel().expect_err("it is closed");
-    assert_eq!(
-        (error.kind(), error.execution()),
-        (ErrorKind::Closed, Execution::NotSent)
-    );
+    assert_eq!(told(&error), (ErrorKind::Closed, Execution::NotSent));
 }
 
 #[test]
@@ -348,8 +333,7 @@ async fn silence_since_a_dropped_call_is_not_told_as_the_wait_of_a_later_one() {
     dropped.drop().await;
     pass(Duration::from_secs(7)).await;
     let error = call(&channel, "two").error().await;
-    let told = (error.kind(), error.execution());
-    assert_eq!(told, (ErrorKind::TimedOut, Execution::Unknown));
+    assert_eq!(told(&error), (ErrorKind::TimedOut, Execution::Unknown));
     let text = "no complete message from unnamed peer within 8s (`reply_timeout`)";
     assert_eq!(error.to_string(), text);
 }
@@ -447,6 +431,6 @@ async fn error_of_a_stream_whose_text_panics_fails_all_calls() {
     let calls = ["one", "two"].map(|request| call(&channel, request));
     let lost = (ErrorKind::Broken, Execution::Unknown);
     for call in calls {
-        assert_eq!(info(call).await, lost);
+        assert_eq!(told(&call.error().await), lost);
     }
 }

@@ -5,21 +5,27 @@
 use std::borrow::Cow;
 
 use tcs::{
-    ConcurrentServer, Connection, Peer, Response, client_protocol, format::Plain,
-    framing::LengthPrefixed, protocol::Contract, server_protocol,
+    Connection, Rejection, Response, client_protocol, format::Plain, framing::LengthPrefixed,
+    protocol::Contract, server_protocol,
 };
 use tcs_tests::{
-    RawPeer, frame,
+    Gate, RawPeer, control, frame, gate,
     pair::Pair,
-    script::{Script, expects, play, sends},
+    script::{Script, Step, expects, play, sends},
     within,
 };
 use tokio::{io::DuplexStream, task::yield_now};
 
 /// A connection whose server expects this request and sends this reply.
 fn replying(request: &str, reply: &str) -> (Connection<LengthPrefixed, DuplexStream>, Script) {
+    serving([expects(frame(request)), sends(frame(reply))])
+}
+
+/// A connection whose server goes through these steps.
+fn serving(
+    steps: impl IntoIterator<Item = Step>,
+) -> (Connection<LengthPrefixed, DuplexStream>, Script) {
     let (ours, theirs) = tokio::io::duplex(1_000);
-    let steps = [expects(frame(request)), sends(frame(reply))];
     (Connection::over(ours), play(RawPeer::over(theirs), steps))
 }
 
@@ -132,38 +138,31 @@ fn longer_of(pair: Pair<'_>) -> Pair<'_> {
 
 #[tokio::test]
 async fn client_of_a_server_sees_its_reply_without_wrapping() {
-    let (ours, theirs) = tokio::io::duplex(1_000);
-    tokio::spawn(ConcurrentServer::new(Parse).serve_stream(theirs, Peer::unnamed()));
-    let mut connection = Connection::over(ours);
-    assert_eq!(
-        within(connection.exchange(Parsed { number: 6 }))
-            .await
-            .expect("replies"),
-        7
-    );
-    assert_eq!(
-        within(connection.exchange(ParsedByContract))
-            .await
-            .expect("replies"),
-        7
-    );
+    let (mut connection, server) = serving([
+        expects(frame("6")),
+        sends(frame("6")),
+        expects(frame("7")),
+        sends(frame("7")),
+        expects(frame("300")),
+        sends(control(0x01, "300 is no u8")),
+    ]);
+    let output = within(connection.exchange(Parsed { number: 6 })).await;
+    assert_eq!(output.expect("a reply"), 7);
+    let output = within(connection.exchange(ParsedByContract)).await;
+    assert_eq!(output.expect("a reply"), 7);
     let rejected = within(connection.exchange(Parsed { number: 300 })).await;
     let rejected = rejected.expect_err("300 is no u8");
-    assert!(rejected.rejection().is_some(), "{rejected}");
+    let text = rejected.rejection().map(Rejection::text);
+    assert_eq!(text, Some("300 is no u8"));
+    server.finished().await;
 }
 
 #[tokio::test]
 async fn reply_that_borrows_is_returned_owned() {
-    let (ours, theirs) = tokio::io::duplex(1_000);
-    tokio::spawn(ConcurrentServer::new(Longer).serve_stream(theirs, Peer::unnamed()));
-    let mut connection = Connection::over(ours);
-    let protocol = LongerOf::new(Pair("a", "bc"));
-    assert_eq!(
-        within(connection.exchange(protocol))
-            .await
-            .expect("replies"),
-        "bc"
-    );
+    let (mut connection, server) = replying("a bc", "bc");
+    let output = within(connection.exchange(LongerOf::new(Pair("a", "bc")))).await;
+    assert_eq!(output.expect("a reply"), "bc");
+    server.finished().await;
 }
 
 /// Exchanges can be spawned, with every form of a client.
@@ -183,6 +182,26 @@ macro_rules! asking {
             reply
         }
     };
+}
+
+#[client_protocol(request = "Ann")]
+async fn held(reply: String, gate: Gate) -> String {
+    gate.pass().await;
+    reply
+}
+
+#[tokio::test]
+async fn exchange_that_is_dropped_while_its_reply_is_processed_leaves_the_connection_usable() {
+    let exchange = [expects(frame("Ann")), sends(frame("abc"))];
+    let (mut connection, server) = serving([exchange.clone(), exchange].concat());
+    let gate = gate();
+    tokio::select! {
+        _ = connection.exchange(Held::new(gate.clone())) => panic!("the gate is closed"),
+        () = within(gate.reached()) => {}
+    }
+    let output = within(connection.exchange(Length)).await;
+    assert_eq!(output.expect("a reply"), 3);
+    server.finished().await;
 }
 
 asking!(1_u64 + 1, dyn Fn(u64) -> u64 + Send + Sync);

@@ -12,7 +12,7 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    client::{Text, ask, chain, connect, connected},
+    client::{Text, ask, chain, connect, connected, told},
     control, counted, frame,
     script::{Script, Step, closes, expects, expects_end, sends, serve},
     within,
@@ -24,7 +24,7 @@ fn obey(command: &str) -> String {
 }
 
 #[client_protocol(server = Obey, request = "NOOP")]
-fn told(reply: String) -> String {
+fn no_operation(reply: String) -> String {
     reply
 }
 
@@ -106,7 +106,7 @@ async fn greeting_that_was_received_is_not_waited_for_again() {
 #[tokio::test]
 async fn client_of_a_server_that_greets_drops_the_greeting() {
     let (addr, server) = greeting(&["NOOP"]).await;
-    let reply = within(Client::new(Told).address(addr).open()).await;
+    let reply = within(Client::new(NoOperation).address(addr).open()).await;
     assert_eq!(reply.expect("a reply"), "250 NOOP");
     server.finished().await;
 }
@@ -133,7 +133,7 @@ async fn channel_has_no_greeting_that_was_not_received_before() {
     let errors = [
         within(channel.call::<Obey>("one")).await.map(drop),
         within(channel.call_with::<Obey, _>("one", drop)).await,
-        within(channel.exchange(Told)).await.map(drop),
+        within(channel.exchange(NoOperation)).await.map(drop),
     ];
     for error in errors {
         let error = error.expect_err("it was not greeted");
@@ -159,7 +159,7 @@ async fn channel_has_no_greeting_that_was_not_received_before() {
     let channel = connection.into_channel().expect("it is open");
     let reply = within(channel.call::<Obey>("two")).await;
     assert_eq!(reply.expect("a reply"), "250 two");
-    let reply = within(channel.exchange(Told)).await;
+    let reply = within(channel.exchange(NoOperation)).await;
     assert_eq!(reply.expect("a reply"), "250 NOOP");
     server.finished().await;
 }
@@ -315,7 +315,10 @@ async fn greeting_that_cannot_be_read_leaves_the_request_unsent() {
     let too_large = within(connection.call::<Rejected>("one")).await;
     let no_text = within(connection.receive::<&str, Plain>()).await;
     for error in [too_large.map(drop), no_text.map(drop)].map(Result::unwrap_err) {
-        let told = (error.kind(), error.execution());
-        assert_eq!(told, (ErrorKind::Reply, Execution::NotSent), "{error}");
+        assert_eq!(
+            told(&error),
+            (ErrorKind::Reply, Execution::NotSent),
+            "{error}"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tcs::{Connection, ErrorKind, Execution, RejectionKind, framing::LengthPrefixed};
+use tcs::{Connection, ErrorKind, Execution, Rejection, RejectionKind, framing::LengthPrefixed};
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, chain, connect, connected, told},
@@ -44,6 +44,27 @@ async fn rejections_are_errors_that_tell_the_reason() {
     // None of them is final.
     let reply = within(connection.call::<Prefixed>("x")).await;
     assert_eq!(reply.expect("a reply"), "after all");
+    server.finished().await;
+}
+
+#[tokio::test]
+async fn rejection_has_at_most_4096_bytes() {
+    // One of them is its code.
+    let (longest, longer) = ("x".repeat(4_095), "x".repeat(4_096));
+    let (mut connection, server) = connected([
+        expects(frame("x")),
+        sends(control(0x04, &longest)),
+        expects(frame("y")),
+        sends(control(0x04, &longer)),
+    ])
+    .await;
+    let error = within(connection.call::<Prefixed>("x")).await;
+    let error = error.expect_err("a rejection");
+    assert_eq!(told(&error), (ErrorKind::Rejected, Execution::Rejected));
+    assert_eq!(error.rejection().map(Rejection::text), Some(&*longest));
+    let error = within(connection.call::<Prefixed>("y")).await;
+    let error = error.expect_err("no frame");
+    assert_eq!(told(&error), (ErrorKind::Reply, Execution::Unknown));
     server.finished().await;
 }
 

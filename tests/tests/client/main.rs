@@ -7,6 +7,7 @@ mod client;
 mod client_failures;
 mod client_functions;
 mod client_greetings;
+mod client_operations;
 mod client_rejections;
 mod connecting;
 mod pipelining;

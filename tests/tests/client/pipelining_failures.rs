@@ -9,9 +9,9 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    client::{Prefixed, chain, connected, hears},
+    client::{Prefixed, chain, connected, hears, told},
     control, frame, patiently,
-    pipeline::{info, memory, receive, send, waits},
+    pipeline::{failure, memory, receive, send, waits},
     script::{closes, expects, play, receives, sends},
     within,
 };
@@ -31,7 +31,7 @@ async fn final_rejection_leaves_all_that_is_open_unexecuted() {
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
     for _ in 0..2 {
         let rejected = (ErrorKind::Rejected, Execution::Rejected);
-        assert_eq!(info(receive(&mut pipeline).await), rejected);
+        assert_eq!(told(&failure(&mut pipeline).await), rejected);
     }
     assert!(within(pipeline.receive()).await.expect("fine").is_none());
     let error = within(pipeline.send("later")).await.expect_err("it ended");
@@ -53,9 +53,9 @@ async fn requests_open_when_the_server_closes_tell_whether_they_were_sent() {
     within(peer.send(frame(b"1"))).await;
     drop(peer);
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
-    let (_, execution) = info(receive(&mut pipeline).await);
+    let (_, execution) = told(&failure(&mut pipeline).await);
     assert_eq!(execution, Execution::Unknown);
-    let (_, execution) = info(receive(&mut pipeline).await);
+    let (_, execution) = told(&failure(&mut pipeline).await);
     assert_eq!(execution, Execution::NotSent);
     assert!(within(pipeline.receive()).await.expect("fine").is_none());
 }
@@ -73,7 +73,7 @@ async fn reset_is_told_behind_the_replies_that_arrived() {
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
     server.peer().await.reset();
     let reset = (ErrorKind::Io, Execution::Unknown);
-    assert_eq!(info(receive(&mut pipeline).await), reset);
+    assert_eq!(told(&failure(&mut pipeline).await), reset);
     let error = within(pipeline.send("three")).await.expect_err("it ended");
     assert_eq!(error.execution(), Execution::NotSent);
 }
@@ -154,8 +154,8 @@ async fn reply_timeout_ends_all_that_is_open() {
         Execution::Unknown,
         Execution::NotSent,
     ] {
-        let (_, told) = info(receive(&mut pipeline).await);
-        assert_eq!(told, execution);
+        let error = failure(&mut pipeline).await;
+        assert_eq!(told(&error), (ErrorKind::TimedOut, execution));
     }
     let error = within(pipeline.send("later")).await.expect_err("closed");
     assert_eq!(
@@ -192,8 +192,8 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     within(pipeline.flush()).await;
     within(peer.send([frame([b'x'; 300]), frame(b"\xff"), frame(b"3")].concat())).await;
     let no_reply = (ErrorKind::Reply, Execution::Unknown);
-    assert_eq!(info(receive(&mut pipeline).await), no_reply);
-    assert_eq!(info(receive(&mut pipeline).await), no_reply);
+    assert_eq!(told(&failure(&mut pipeline).await), no_reply);
+    assert_eq!(told(&failure(&mut pipeline).await), no_reply);
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "3");
 }
 
@@ -251,7 +251,7 @@ async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
             (Ok(received), Some(reply)) => assert_eq!(received.as_deref(), Some(reply)),
             (received, _) => {
                 assert_eq!(
-                    info(received.map(Option::unwrap_or_default)),
+                    told(&received.expect_err("no reply")),
                     (ErrorKind::TimedOut, Execution::Unknown)
                 );
                 assert_eq!(began.elapsed(), Duration::from_secs(3));
@@ -297,10 +297,9 @@ async fn reply_that_arrived_is_received_after_a_send_that_timed_out() {
     let large = "x".repeat(100_000);
     patiently(pipeline.send(&large)).await.expect("in flight");
     let error = pipeline.send("two").await.expect_err("timed out");
-    let told = (error.kind(), error.execution());
-    assert_eq!(told, (ErrorKind::Broken, Execution::NotSent), "{error}");
+    assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
-    let error = info(receive(&mut pipeline).await);
+    let error = told(&failure(&mut pipeline).await);
     assert_eq!(error, (ErrorKind::TimedOut, Execution::Unknown));
     assert_eq!(pipeline.in_flight(), 0);
 }

@@ -12,7 +12,7 @@ use tcs_tests::{
     channel::{self, Owned},
     client::{Prefixed, ask, connected, connected_with, told},
     control, frame,
-    pipeline::{self, info, receive, send},
+    pipeline::{self, failure, receive, send},
     script::{Script, closes, expects, expects_end, play, receives, sends},
     within,
 };
@@ -179,7 +179,7 @@ async fn message_read_before_a_request_was_sent_is_not_its_reply() {
         assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
         send(&mut pipeline, &[&later]).await;
         assert_eq!(receive(&mut pipeline).await.expect("a reply"), "2");
-        let error = info(receive(&mut pipeline).await);
+        let error = told(&failure(&mut pipeline).await);
         assert_eq!(error, (ErrorKind::Broken, execution));
     }
 }
@@ -206,7 +206,7 @@ async fn message_read_while_requests_are_sent_is_no_reply_to_later_ones() {
     for reply in ["1", "2"] {
         assert_eq!(receive(&mut pipeline).await.expect("a reply"), reply);
     }
-    let error = info(receive(&mut pipeline).await);
+    let error = told(&failure(&mut pipeline).await);
     assert_eq!(error, (ErrorKind::Broken, Execution::Unknown));
     assert_eq!(within(peer.hear()).await, Heard::End);
 }

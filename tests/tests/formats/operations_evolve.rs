@@ -187,7 +187,7 @@ async fn postcard_operations_are_added_at_the_end() {
         .await
         .expect_err("it is another message");
     assert!(
-        rejected(&error).ends_with("the value ends here, and more follows"),
+        rejected(&error).ends_with("bytes are left after the value"),
         "{error:?}"
     );
     drop(new);

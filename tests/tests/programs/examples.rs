@@ -32,11 +32,15 @@ async fn hello_prints_the_response_and_ends() {
 }
 
 #[tokio::test]
-async fn operations_print_what_their_header_says() {
+async fn programs_print_what_their_header_says() {
     for (example, source) in [
         (
             "operations",
             include_str!("../../../examples/operations.rs"),
+        ),
+        (
+            "unix_socket",
+            include_str!("../../../examples/unix_socket.rs"),
         ),
         ("world", include_str!("../../../examples/world.rs")),
     ] {

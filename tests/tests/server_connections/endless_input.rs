@@ -18,8 +18,8 @@ each_kind!(
     frame_in_many_parts_leaves_other_tasks_their_turn,
 );
 
-/// Ten times what the task beside the server takes.
-const LINGER: Duration = Duration::from_millis(500);
+/// Forty times what the task beside the server takes, because the machine may be busy.
+const LINGER: Duration = Duration::from_secs(2);
 
 async fn junk_without_end_does_not_extend_the_linger<K: Kind>() {
     ends_its_linger::<K>(vec![b'x'; 1_000]).await;
@@ -42,7 +42,7 @@ async fn ends_its_linger<K: Kind>(more: Vec<u8>) {
     let report = within(serving).await.expect("no panic").expect("served");
     let took = began.elapsed();
     // What it takes longer is for its clock and for busy machines.
-    assert!(took >= LINGER && took < 5 * LINGER, "{took:?}");
+    assert!(took >= LINGER && took < 2 * LINGER, "{took:?}");
     adds_up(&report);
     assert_eq!((report.requests.received, report.requests.served), (1, 1));
 }

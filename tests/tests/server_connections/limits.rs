@@ -22,6 +22,7 @@ each_kind!(
     frame_that_is_skipped_has_the_same_limit,
     frame_that_was_skipped_leaves_the_next_its_time,
     bytes_that_arrive_earn_a_started_frame_more_time,
+    bytes_that_are_skipped_earn_their_frame_more_time,
     peer_that_does_not_read_is_given_up,
     peer_that_reads_slowly_is_not_given_up,
     peer_that_reads_a_little_now_and_then_is_given_up,
@@ -155,6 +156,21 @@ async fn bytes_that_arrive_earn_a_started_frame_more_time<K: Kind>() {
     ended_in_time(began, Duration::from_millis(31_500));
     drop(peer);
     assert_eq!(ended(serving).await.requests.served, 1);
+}
+
+async fn bytes_that_are_skipped_earn_their_frame_more_time<K: Kind>() {
+    let (mut peer, serving) = serve(server::<K>().max_frame_len(100_000), 1 << 20);
+    let began = Instant::now();
+    let request = frame(vec![b'x'; 300_000]);
+    patiently(peer.send(&request[..128 * 1024])).await;
+    assert_eq!(patiently(peer.hear()).await.kind(), code::TOO_LARGE);
+    tokio::time::sleep(Duration::from_millis(31_500)).await;
+    patiently(peer.send([&request[128 * 1024..], &*frame(b"next")].concat())).await;
+    assert_eq!(patiently(peer.hear()).await, Heard::message("next"));
+    ended_in_time(began, Duration::from_millis(31_500));
+    drop(peer);
+    let requests = ended(serving).await.requests;
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
 async fn peer_that_does_not_read_is_given_up<K: Kind>() {

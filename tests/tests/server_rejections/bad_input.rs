@@ -5,7 +5,7 @@ use std::{marker::PhantomData, net::SocketAddr};
 use tcs::{
     ConcurrentServer, Peer, Rejection, Response,
     format::{Encode, EncodeError, Plain, Writer},
-    framing::{Framing, LengthPrefixed, Lines, Raw},
+    framing::{FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Raw, Unparsed},
     protocol::{Context, ServerProtocol},
     server_protocol,
 };
@@ -24,6 +24,7 @@ each_kind!(
     nothing_behind_an_http_request_line_is_executed,
     text_at_a_length_prefixed_port_is_told_what_to_do,
     length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do,
+    frame_without_memory_for_it_is_rejected_as_busy,
     reply_with_the_delimiter_in_it_ends_the_connection,
     last_reply_that_cannot_be_sent_ends_the_connection,
     control_frames_of_servers_are_rejected_from_clients,
@@ -221,6 +222,43 @@ async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(
     drop(peer);
     let requests = place.requests().await;
     assert_eq!((requests.received, requests.rejected), (1, 1));
+}
+
+/// Length-prefixed, as if there were no memory for the message `large`.
+#[derive(Default)]
+struct Copying(LengthPrefixed);
+
+impl Framing for Copying {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        match self.0.parse(input)? {
+            Some(_) if input.bytes() == frame(b"large") => Err(FrameError::out_of_memory(5)),
+            parsed => Ok(parsed),
+        }
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        self.0.begin(out);
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        self.0.finish(out, start)
+    }
+
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        self.0.reject(out, rejection)
+    }
+}
+
+async fn frame_without_memory_for_it_is_rejected_as_busy<K: Kind>(over: Over) {
+    let sent = [frame(b"small"), frame(b"large")].concat();
+    let (said, requests) = closes_after(over, server::<K, Copying>, &sent).await;
+    let no_memory = "there is no memory for a message of 5 bytes";
+    let said_last = [
+        control(code::BUSY, no_memory),
+        control(code::GOING_AWAY, "the server failed"),
+    ];
+    assert_eq!(said, [frame(b"small"), said_last.concat()].concat());
+    assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
 async fn reply_with_the_delimiter_in_it_ends_the_connection<K: Kind>(over: Over) {

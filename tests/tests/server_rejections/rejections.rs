@@ -5,7 +5,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use tcs::{
     ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection, RejectionKind, Response,
     format::{Encode, Plain},
-    framing::{Lines, Raw},
+    framing::{FrameError, Framing, Lines, ParsedFrame, Raw, Unparsed},
     protocol::{Context, ServerProtocol},
     server::Requests,
     server_protocol,
@@ -33,6 +33,7 @@ over_each!(
     rejection_of_what_is_extracted_is_worded,
     one_exchange_ends_with_the_words,
     words_can_be_the_last,
+    last_words_precede_the_final_frame_of_the_framing,
     words_can_be_none,
 );
 
@@ -247,6 +248,39 @@ fn last_words(_: &Rejection) -> Response<&'static str> {
 async fn words_can_be_the_last(over: Over) {
     let (said, requests) = all(over, || ConcurrentServer::new(OnceWrong), "1\nx\n2\n").await;
     assert_eq!(said, "1\nbye\n");
+    assert_eq!((requests.received, requests.rejected), (2, 1));
+}
+
+/// Lines, with a frame for final rejections only.
+#[derive(Default)]
+struct FinalLines(Lines);
+
+impl Framing for FinalLines {
+    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        self.0.parse(input)
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        self.0.finish(out, start)
+    }
+
+    fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        if rejection.kind().is_final() {
+            out.extend_from_slice(format!("!{rejection}\n").as_bytes());
+        }
+        rejection.kind().is_final()
+    }
+}
+
+#[server_protocol(framing = FinalLines, reject_with = last_words)]
+fn once_wrong_in_final_lines(number: u32) -> u32 {
+    number
+}
+
+async fn last_words_precede_the_final_frame_of_the_framing(over: Over) {
+    let server = || ConcurrentServer::new(OnceWrongInFinalLines);
+    let (said, requests) = all(over, server, "1\nx\n2\n").await;
+    assert_eq!(said, "1\nbye\n!going away: this was the last reply\n");
     assert_eq!((requests.received, requests.rejected), (2, 1));
 }
 

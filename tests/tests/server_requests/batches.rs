@@ -12,7 +12,7 @@ use tcs::{
 };
 use tcs_tests::{
     BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
-    code, counted, each_kind, frame, gate, over_each, start, tester_of, within,
+    code, counted, each_kind, frame, gate, over_each, patiently, start, tester_of, within,
 };
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -123,29 +123,29 @@ async fn reply_leaves_before_the_loop_waits_for_a_function() {
     within(serving).await.expect("no panic").expect("served");
 }
 
-/// More than the functions of a test need, without optimization and on a busy machine.
+/// The clock is paused, so that only a wait uses up the budget.
 const BUDGET: Duration = Duration::from_millis(300);
 /// A wait that would use up the budget.
 const LONGER: Duration = Duration::from_millis(400);
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn wait_of_a_function_is_no_part_of_the_budget() {
     let gate = gate();
     let tester = tester_of::<ReadyFn, LengthPrefixed>(&gate);
     let (mut peer, writes, serving) = counting_within(BUDGET, 1 << 20, tester);
     let more = frame(b"request").repeat(100);
-    within(peer.send([frame(b"wait first"), more.clone()].concat())).await;
-    within(gate.reached()).await;
+    patiently(peer.send([frame(b"wait first"), more.clone()].concat())).await;
+    patiently(gate.reached()).await;
     sleep(LONGER).await;
     gate.open();
     let replies = [frame(b"first"), more].concat();
-    assert_eq!(within(peer.receive(replies.len())).await, replies);
+    assert_eq!(patiently(peer.receive(replies.len())).await, replies);
     assert_eq!(writes.take(), [replies.len()]);
     drop(peer);
-    within(serving).await.expect("no panic").expect("served");
+    patiently(serving).await.expect("no panic").expect("served");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn wait_for_a_peer_that_does_not_read_is_no_part_of_the_budget() {
     tokio::join!(
         waits_for_its_peer(tester_of::<SyncFn, LengthPrefixed>(&gate())),
@@ -159,14 +159,14 @@ async fn waits_for_its_peer(protocol: impl ServerProtocol) {
     // After so many cheap requests, several more are processed before the clock is read again.
     let before = frame(b"request").repeat(15);
     let more = frame(b"request").repeat(100);
-    within(peer.send([before.clone(), frame(b"size 70000"), more.clone()].concat())).await;
+    patiently(peer.send([before.clone(), frame(b"size 70000"), more.clone()].concat())).await;
     sleep(LONGER).await;
     let large = frame(vec![b'x'; 70_000]);
     let replies = [before, large, more.clone()].concat();
-    assert!(within(peer.receive(replies.len())).await == replies);
+    assert!(patiently(peer.receive(replies.len())).await == replies);
     assert_eq!(writes.take().last(), Some(&more.len()));
     drop(peer);
-    within(serving).await.expect("no panic").expect("served");
+    patiently(serving).await.expect("no panic").expect("served");
 }
 
 async fn requests_in_pieces_are_answered<K: Kind>(over: Over) {

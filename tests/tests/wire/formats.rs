@@ -48,6 +48,44 @@ enum Kind {
     Named { a: u8, b: Option<u32> },
 }
 
+#[derive(Deserialize)]
+enum Nest {
+    End,
+    In(Box<Self>),
+    Two(#[expect(dead_code, reason = "it is read")] u8, Box<Self>),
+}
+
+/// A `Nest`, whose value in a vector is how many levels deep it nests.
+#[derive(Deserialize, Serialize)]
+#[serde(from = "Nest")]
+struct Levels(usize);
+
+impl From<Nest> for Levels {
+    fn from(nest: Nest) -> Self {
+        Self(match nest {
+            Nest::End => 1,
+            Nest::In(inner) => 1 + Self::from(*inner).0,
+            Nest::Two(_, inner) => 2 + Self::from(*inner).0,
+        })
+    }
+}
+
+/// The module of *Operations* in `WIRE.md`. The other formats write the same enums.
+#[tcs::server_protocol(format = Json)]
+mod bank {
+    pub fn log_in(name: String) {
+        drop(name);
+    }
+
+    pub fn withdraw(cents: u64, note: Option<String>) -> Result<u64, String> {
+        note.map_or(Ok(cents), Err)
+    }
+
+    pub fn balance() -> u64 {
+        0
+    }
+}
+
 /// A line: a value, as JSON writes it, and its bytes.
 struct Vector {
     number: usize,
@@ -153,6 +191,9 @@ macro_rules! serde_types {
             "order" is Order,
             "kind" is Kind,
             "result" is Result<u32, String>,
+            "nest" is Levels,
+            "request" is bank::Request,
+            "reply" is bank::Reply,
         }
     };
 }

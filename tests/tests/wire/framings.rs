@@ -141,6 +141,10 @@ async fn second_implementation_sees_what_differs() {
             r#"pair [1,"Ann"] = '[1, "Ann"]'"#,
         ),
         (
+            "request {\"balance\":{}} = 02",
+            "request {\"balance\":{}} = 03",
+        ),
+        (
             "outcome {\"is\":{\"Cents\":0}} = 08 00",
             "outcome {\"is\":{\"Cents\":0}} = nothing",
         ),

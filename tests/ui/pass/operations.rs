@@ -288,7 +288,39 @@ mod aliases {
     pub fn none() {}
 }
 
+/// A format with the name of one that carries no operations.
+mod own {
+    use tcs::format::{Decode, DecodeError, Encode, EncodeError, Frame, Json, Writer};
+
+    use super::in_own_format::{Reply, Request};
+
+    pub enum Plain {}
+
+    impl Encode<Plain> for Request<'_> {
+        fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> { Encode::<Json>::encode(self, out) }
+    }
+    impl<'a> Decode<'a, Plain> for Request<'a> {
+        fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> { <Self as Decode<'a, Json>>::decode(frame) }
+    }
+    impl Encode<Plain> for Reply<'_> {
+        fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> { Encode::<Json>::encode(self, out) }
+    }
+    impl<'a> Decode<'a, Plain> for Reply<'a> {
+        fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> { <Self as Decode<'a, Json>>::decode(frame) }
+    }
+}
+
+#[server_protocol(format = own::Plain)]
+mod in_own_format {
+    pub fn add(name: &str) -> &str {
+        name
+    }
+}
+
 fn main() {
+    let _ = ConcurrentServer::new(in_own_format::Protocol);
+    let _ = async |mut client: in_own_format::Client| client.add("a").await.map(str::len);
+
     let _ = ConcurrentServer::new(aliases::Protocol);
     around::check();
     let _ = around::inner::far::Protocol;

@@ -52,6 +52,14 @@ async fn boxed_error(request: &str) -> Result<usize, Box<dyn Display>> {
     Ok(request.len())
 }
 
+/// A type with the name of a trait.
+type Future = usize;
+
+#[server_protocol]
+fn named_future(request: &str) -> Result<Future, Box<dyn Display>> {
+    Ok(request.len())
+}
+
 #[server_protocol]
 fn last(request: &str) -> Response<&str> {
     Response::ReplyAndClose(request)

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::{
     super::wire::EncodeRequest,
+    reply::Reply,
     shared::{Lifecycle, Shared},
-    slots::Reply,
 };
 use crate::{Error, Result, framing::Framing};
 
@@ -19,12 +19,11 @@ use crate::{Error, Result, framing::Framing};
 #[derive(Debug)]
 struct Call<'s, F: Framing, E> {
     shared: &'s Shared<F>,
-    progress: Progress<E>,
+    state: CallState<E>,
 }
 
-/// The progress of a call.
 #[derive(Debug)]
-enum Progress<E> {
+enum CallState<E> {
     /// The request is not encoded yet.
     New(E),
     /// The request was queued in this poll, with this slot. So there is no reply yet.
@@ -46,7 +45,7 @@ impl<F: Framing> Shared<F> {
         }
         let mut call = Call {
             shared: self,
-            progress: Progress::New(encode),
+            state: CallState::New(encode),
         };
         if self.is_waited_for() || !poll_fn(|cx| Poll::Ready(call.enter(cx.waker()))).await? {
             match self.options.reply_timeout {
@@ -67,13 +66,6 @@ impl<F: Framing> Shared<F> {
         self.unlock_and_offer_room(state);
         // A waker is foreign code, which must not run while the state is locked.
         drop(waker);
-    }
-
-    /// Returns the error of a call that is late.
-    #[cold]
-    fn timed_out(&self) -> Error {
-        let limit = self.options.reply_timeout.unwrap_or_default();
-        Error::reply_timed_out(&self.peer, limit)
     }
 }
 
@@ -99,15 +91,15 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
         let waker = waker.clone();
         let mut guard = shared.lock();
         let state = &mut *guard;
-        if let Lifecycle::Failed(failure) = &state.lifecycle {
-            return Err(failure.fault.later_error(&shared.peer));
+        if let Lifecycle::Closed(closed) = &state.lifecycle {
+            return Err(closed.fault.later_error(&shared.peer));
         }
         if state.has_room(&shared.options)
-            && let Progress::New(encode) = replace(&mut self.progress, Progress::Over)
+            && let CallState::New(encode) = replace(&mut self.state, CallState::Over)
         {
             let limit = shared.options.max_frame_len;
             let start = state.queue.push(&mut state.framing.inner, limit, encode)?;
-            self.progress = Progress::Queued(state.slots.open(start, waker));
+            self.state = CallState::Queued(state.slots.open(start, waker));
             Shared::unlock_and_wake_driver(guard);
             return Ok(true);
         }
@@ -116,19 +108,21 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
         let Self { shared, .. } = *self;
-        match self.progress {
-            Progress::Queued(slot) => self.progress = Progress::Waiting(slot),
-            Progress::Waiting(slot) => {
+        match self.state {
+            CallState::Queued(slot) => self.state = CallState::Waiting(slot),
+            CallState::Waiting(slot) => {
                 let mut state = shared.lock();
-                if let Some(result) = state.slots.collect(slot, || shared.timed_out()) {
-                    self.progress = Progress::Over;
+                let limit = || shared.options.reply_timeout.unwrap_or_default();
+                let timed_out = || Error::reply_timed_out(&shared.peer, limit());
+                if let Some(result) = state.slots.collect(slot, timed_out) {
+                    self.state = CallState::Over;
                     shared.unlock_and_offer_room(state);
                     return Poll::Ready(result);
                 }
                 drop(state);
                 self.watch(slot, cx.waker());
             }
-            Progress::New(_) | Progress::Over => {}
+            CallState::New(_) | CallState::Over => {}
         }
         Poll::Pending
     }
@@ -148,7 +142,7 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
 impl<F: Framing, E> Drop for Call<'_, F, E> {
     #[inline]
     fn drop(&mut self) {
-        if let Progress::Queued(slot) | Progress::Waiting(slot) = self.progress {
+        if let CallState::Queued(slot) | CallState::Waiting(slot) = self.state {
             self.shared.abandon(slot);
         }
     }

@@ -15,23 +15,39 @@ use super::{
         batching::write_threshold,
         fault::Fault,
         timer::Ticker,
-        wire::{Awaited, Failed, Wire},
+        wire::{Awaited, Wire},
     },
     shared::{Lifecycle, Shared, State},
 };
-use crate::{Error, framing::Framing};
+use crate::{
+    Error,
+    framing::{FrameError, Framing},
+};
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
 pub(super) struct Driver<F: Framing, S> {
     shared: Arc<Shared<F>>,
     wire: Wire<S>,
-    /// Whether callers got replies in the last turn. They run first, then their requests are taken.
-    has_yielded: bool,
+    /// What the last turn did.
+    last_turn: Turn,
+    /// Why calls fail when this is dropped.
+    fault: Arc<Fault>,
     /// The callers to be woken once the state is unlocked.
     wakers: Vec<Waker>,
     /// Ends calls that are late. It runs while slots are in use, so that a call reads no clock.
     ticker: Option<Ticker>,
+}
+
+/// What a turn of the driver does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It hands out replies, and yields. Callers that get a reply often ask again at once: their
+    /// requests join the write of the next turn.
+    HandOut,
+    /// It takes requests. One turn of the callers is enough before: a caller that is not polled must
+    /// not delay the others.
+    Take,
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
@@ -40,7 +56,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         Self {
             shared,
             wire,
-            has_yielded: false,
+            last_turn: Turn::Take,
+            fault: Fault::Broken("the task that serves it was ended").into(),
             wakers: Vec::new(),
             ticker,
         }
@@ -48,15 +65,15 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
 
     /// Reads and writes until the connection fails, or nobody needs it any more.
     pub(super) async fn run(mut self) {
-        poll_fn(|cx| match self.poll(cx) {
-            Poll::Ready(Failed) => Poll::Ready(()),
-            Poll::Pending => self.poll_ticks(cx).map(|Failed| ()),
-        })
-        .await;
+        let fault = poll_fn(|cx| match self.poll(cx) {
+            Poll::Ready(fault) => Poll::Ready(fault),
+            Poll::Pending => self.poll_ticks(cx),
+        });
+        self.fault = fault.await;
     }
 
     /// Reads, hands out what has arrived, and writes what was queued, until it would have to wait.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
         loop {
             // Read before sending: a message that is already there must not pass for a reply. Only what a
             // full buffer leaves in the socket can.
@@ -65,11 +82,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             }
             let has_arrived = !self.wire.is_drained();
             let was_sending = self.wire.unsent() > 0;
-            if let Err(Failed) = self.serve_callers(cx) {
-                return Poll::Ready(Failed);
+            if let Err(fault) = self.serve_callers(cx) {
+                return Poll::Ready(fault);
             }
             wake(&mut self.wakers);
-            if self.has_yielded {
+            if self.last_turn == Turn::HandOut {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -78,36 +95,36 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             // Requests that were queued while others were sent could not be taken before.
             let can_take = was_sending && is_sent;
             if !has_arrived && !can_take {
-                return self.wire.poll_unsendable(cx);
+                return self.wire.poll_stopped(cx);
             }
         }
     }
 
     /// Does the part of a turn that needs the lock: hands out replies, or takes requests.
-    fn serve_callers(&mut self, cx: &Context<'_>) -> Result<(), Failed> {
+    fn serve_callers(&mut self, cx: &Context<'_>) -> Result<(), Arc<Fault>> {
         let Self { shared, wire, .. } = self;
         // Declared before the guard, so that it is dropped without the lock.
         let mut waker = Some(cx.waker().clone());
         let mut guard = shared.lock();
         let state = &mut *guard;
         if let Some(reason) = state.end_reason() {
-            return Err(wire.fail(Fault::Broken(reason)));
+            return Err(Fault::Broken(reason).into());
         }
-        if !self.has_yielded && !wire.is_drained() {
+        if self.last_turn == Turn::Take && !wire.is_drained() {
             hand_out(shared, state, wire, &mut self.wakers)?;
         }
         if wire.has_ended() {
-            return Err(wire.fail_ended());
+            return Err(wire.end());
         }
-        // Callers that just got replies often ask again at once. Let them run, so that their requests
-        // join this write. One turn is enough: a caller that is not polled must not delay the others.
-        self.has_yielded = !self.wakers.is_empty();
-        if !self.has_yielded {
+        self.last_turn = if self.wakers.is_empty() {
             wire.take_requests(&mut state.queue);
-        }
-        // Also while it sends: the server may never read again, and then calls need the timer, and
-        // the last handle the end.
-        let listens = !self.has_yielded;
+            Turn::Take
+        } else {
+            Turn::HandOut
+        };
+        // After a turn that takes requests, also while it sends: the server may never read again, and
+        // then calls need the timer, and the last handle the end.
+        let listens = self.last_turn == Turn::Take;
         let former = replace(&mut state.driver, waker.take_if(|_| listens));
         if let Some(ticker) = &mut self.ticker
             && state.slots.len() > 0
@@ -120,7 +137,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     }
 
     /// Ends calls that are late.
-    fn poll_ticks(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
+    fn poll_ticks(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
         let Some(ticker) = &mut self.ticker else {
             return Poll::Pending;
         };
@@ -129,7 +146,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
             let mut state = self.shared.lock();
             if !state.slots.tick(&mut self.wakers) {
                 let limit = self.shared.options.reply_timeout.unwrap_or_default();
-                return Poll::Ready(self.wire.fail(Fault::TimedOut(limit)));
+                return Poll::Ready(Fault::TimedOut(limit).into());
             }
             if state.slots.len() == 0 {
                 ticker.stop();
@@ -146,7 +163,7 @@ fn hand_out<F: Framing, S>(
     state: &mut State<F>,
     wire: &mut Wire<S>,
     wakers: &mut Vec<Waker>,
-) -> Result<(), Failed> {
+) -> Result<(), Arc<Fault>> {
     let (peer, limit) = (&shared.peer, shared.options.max_frame_len);
     state.slots.note_arrival();
     let sent = wire.sent();
@@ -159,7 +176,7 @@ fn hand_out<F: Framing, S>(
         match incoming.into_range(peer, limit) {
             Ok(message) => {
                 let reply = wire.message(message);
-                let no_memory = || Error::too_large(peer, reply.len(), limit);
+                let no_memory = || Error::no_frame(peer, FrameError::out_of_memory(reply.len()));
                 state.slots.reply(reply, wakers, no_memory);
             }
             Err(error) => state.slots.fail(error, wakers),
@@ -181,20 +198,20 @@ fn wake(wakers: &mut Vec<Waker>) {
 }
 
 impl<F: Framing, S> Drop for Driver<F, S> {
-    /// Tells all callers that the connection has failed, also if the runtime ends before it.
+    /// Tells all callers why the connection is closed, also if the runtime ends before it.
     fn drop(&mut self) {
         let Self { shared, wire, .. } = self;
-        let failure = wire.take_failure(Fault::Broken("the task that serves it was ended"));
+        let closed = wire.closed(Arc::clone(&self.fault));
         let mut state = shared.lock();
         while let Some(start) = state.slots.oldest_start() {
-            let error = failure.error_of(Some(start), &shared.peer);
+            let error = closed.error_of(Some(start), &shared.peer);
             state.slots.fail(error, &mut self.wakers);
         }
         state.queue.clear();
-        state.lifecycle = Lifecycle::Failed(failure);
+        state.lifecycle = Lifecycle::Closed(closed);
         drop(state);
         wake(&mut self.wakers);
-        // The caller that has the turn passes it on, so that each of them finds that it has failed.
+        // The caller that has the turn passes it on, so that each of them gets its error.
         self.shared.room.notify_one();
     }
 }

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{
     driver::Driver,
+    reply::Reply,
     shared::{Lifecycle, Shared},
-    slots::Reply,
 };
 use super::connection::Connection;
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
 
 mod call;
 mod driver;
+mod reply;
 mod shared;
 mod slots;
 
@@ -281,16 +282,11 @@ where
         self.check_usable()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let is_greeted = !self.is_fresh();
-        let Self {
-            wire,
-            framing,
-            peer,
-            options,
-            ..
-        } = self;
-        let wire = wire.map_err(|failure| failure.fault.later_error(&peer))?;
-        let written = wire.written();
-        let shared = Arc::new(Shared::new(peer, options, is_greeted, framing, written));
+        let wire = self.wire;
+        let wire = wire.map_err(|closed| closed.fault.later_error(&self.peer))?;
+        let (framing, written) = (self.framing, wire.written());
+        let shared = Shared::new(self.peer, self.options, is_greeted, framing, written);
+        let shared = Arc::new(shared);
         let driver = Driver::new(Arc::clone(&shared), wire);
         tokio::spawn(driver.run());
         Ok(Channel {

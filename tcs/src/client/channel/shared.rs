@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::{
     super::{
         batching::CHANNEL_FULL,
-        fault::{Failure, OUT_OF_STEP},
+        fault::{Closed, OUT_OF_STEP},
         options::ConnectOptions,
         timer::ticks_in,
         wire::RequestQueue,
@@ -62,7 +62,7 @@ pub(super) enum Lifecycle {
     )]
     OutOfStep,
     /// The driver has ended.
-    Failed(Failure),
+    Closed(Closed),
 }
 
 impl<F: Framing> Shared<F> {
@@ -146,7 +146,7 @@ impl<F> State<F> {
                 Some("all its handles are gone")
             }
             Lifecycle::OutOfStep => Some(OUT_OF_STEP),
-            Lifecycle::Open | Lifecycle::Released | Lifecycle::Failed(_) => None,
+            Lifecycle::Open | Lifecycle::Released | Lifecycle::Closed(_) => None,
         }
     }
 }

@@ -1,15 +1,14 @@
 //! The calls of a channel, in the order in which their replies come.
 
-use std::{cell::Cell, mem, task::Waker};
+use std::{mem, task::Waker};
 
+use super::reply::{self, Reply};
 use crate::Error;
 
 /// The number of no slot.
 const NONE: usize = usize::MAX;
 /// The most slots that are kept without ticks: they and their buffers take at most 260 KiB.
 const KEPT_WITHOUT_TICKS: usize = 64;
-/// The largest capacity that is kept. The buffer of a larger reply is freed with it.
-const LARGEST_SPARE: usize = 4 * 1024;
 
 /// The calls of a channel, each in a numbered slot.
 ///
@@ -24,7 +23,7 @@ pub(super) struct Slots {
     free: usize,
     /// The call whose reply is the next to come.
     oldest: usize,
-    /// The call whose reply is the last to come.
+    /// The call whose reply is the last to come, if any reply is.
     newest: usize,
     /// The number of slots in use.
     used: usize,
@@ -52,7 +51,7 @@ struct Slot {
     next: usize,
 }
 
-/// The progress of a call.
+/// The state of a slot in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The reply is still to come.
@@ -84,39 +83,37 @@ impl Slots {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
-        if self.free == NONE {
-            self.add();
-        }
-        let number = self.free;
-        if let Some(slot) = self.list.get_mut(number) {
-            self.free = slot.next;
-            slot.stage = Stage::Open;
-            slot.waker = Some(waker);
-            slot.start = start;
-            slot.made = self.now;
-            slot.next = NONE;
-        }
+        let number = match self.list.get_mut(self.free) {
+            Some(slot) => {
+                slot.stage = Stage::Open;
+                slot.waker = Some(waker);
+                slot.start = start;
+                slot.made = self.now;
+                mem::replace(&mut self.free, mem::replace(&mut slot.next, NONE))
+            }
+            None => self.add(start, waker),
+        };
         self.used += 1;
-        match self.list.get_mut(self.newest) {
-            Some(newest) => newest.next = number,
-            None => self.oldest = number,
+        if self.oldest == NONE {
+            self.oldest = number;
+        } else if let Some(newest) = self.list.get_mut(self.newest) {
+            newest.next = number;
         }
         self.newest = number;
         number
     }
 
-    /// Adds a free slot.
     #[cold]
-    fn add(&mut self) {
-        self.free = self.list.len();
+    fn add(&mut self, start: u64, waker: Waker) -> usize {
         self.list.push(Slot {
-            stage: Stage::Abandoned,
+            stage: Stage::Open,
             result: Ok(Vec::new()),
-            waker: None,
-            start: 0,
-            made: 0,
+            waker: Some(waker),
+            start,
+            made: self.now,
             next: NONE,
         });
+        self.list.len() - 1
     }
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
@@ -130,7 +127,7 @@ impl Slots {
         let slot = self.list.get_mut(number)?;
         match slot.stage {
             Stage::Settled => {
-                let result = mem::replace(&mut slot.result, Ok(Reply::take_spare()));
+                let result = mem::replace(&mut slot.result, Ok(reply::take_spare()));
                 self.release(number);
                 Some(result.map(Reply))
             }
@@ -208,9 +205,6 @@ impl Slots {
         let number = self.oldest;
         let slot = self.list.get_mut(number)?;
         self.oldest = slot.next;
-        if self.oldest == NONE {
-            self.newest = NONE;
-        }
         if slot.stage == Stage::Abandoned {
             self.release(number);
             return None;
@@ -281,38 +275,6 @@ impl Slots {
     /// Returns the number of slots in use.
     pub(super) const fn len(&self) -> usize {
         self.used
-    }
-}
-
-thread_local! {
-    /// The buffer of the last reply that was read on this thread.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// The bytes of a reply. When it is dropped, its buffer becomes the spare one of the thread.
-#[derive(Debug)]
-pub(super) struct Reply(Vec<u8>);
-
-impl Reply {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Takes the spare buffer of the thread, which is empty if there is none.
-    #[inline]
-    fn take_spare() -> Vec<u8> {
-        SPARE.try_with(Cell::take).unwrap_or_default()
-    }
-}
-
-impl Drop for Reply {
-    #[inline]
-    fn drop(&mut self) {
-        if (1..=LARGEST_SPARE).contains(&self.0.capacity()) {
-            let buffer = mem::take(&mut self.0);
-            // At the end of a thread there may be no spare buffer any more.
-            let _ = SPARE.try_with(|spare| spare.set(buffer));
-        }
     }
 }
 
@@ -393,63 +355,77 @@ mod tests {
     /// What the model knows of a call.
     #[derive(Clone, Debug)]
     struct Known {
+        number: usize,
         start: u64,
+        made: u32,
+        is_late: bool,
         is_abandoned: bool,
-        result: Option<u8>,
     }
 
     proptest! {
-        /// The model has the calls in flight in a queue, and those that are settled in a map.
+        /// The model has the calls in flight in a queue, and the replies to be collected in a list.
         #[test]
-        fn slots_do_what_a_queue_does(steps in vec((0..5_u8, any::<u8>()), 0..200)) {
-            let mut slots = Slots::new(LIMIT);
+        fn slots_do_what_a_queue_does(steps in vec((0..7_u8, any::<u8>()), 0..200)) {
+            let mut slots = Slots::new(1);
             let mut wakers = Vec::new();
-            let mut in_flight: VecDeque<(usize, Known)> = VecDeque::new();
-            let mut settled: Vec<(usize, Known)> = Vec::new();
+            let mut now = 0;
+            let mut in_flight: VecDeque<Known> = VecDeque::new();
+            let mut settled: Vec<(usize, u8)> = Vec::new();
             for (start, (step, byte)) in (0..).zip(steps) {
                 let pick = |length: usize| (length > 0).then(|| usize::from(byte) % length);
                 match step {
-                    0 | 1 => {
-                        let number = open(&mut slots, start);
-                        let known = Known { start, is_abandoned: false, result: None };
-                        in_flight.push_back((number, known));
-                    }
+                    0 | 1 => in_flight.push_back(Known {
+                        number: open(&mut slots, start),
+                        start,
+                        made: now,
+                        is_late: false,
+                        is_abandoned: false,
+                    }),
                     2 => {
                         reply(&mut slots, &[byte], &mut wakers);
-                        if let Some((number, mut known)) = in_flight.pop_front()
+                        if let Some(known) = in_flight.pop_front()
                             && !known.is_abandoned
                         {
-                            known.result = Some(byte);
-                            settled.push((number, known));
+                            settled.push((known.number, byte));
                         }
                     }
                     3 => {
                         if let Some(at) = pick(settled.len()) {
-                            let (number, known) = settled.swap_remove(at);
-                            let taken = taken(&mut slots, number);
-                            prop_assert_eq!(taken, known.result.map(|byte| vec![byte]));
+                            let (number, byte) = settled.swap_remove(at);
+                            prop_assert_eq!(taken(&mut slots, number), Some(vec![byte]));
                         }
                     }
-                    _ if byte % 2 == 0 => {
+                    4 => {
                         if let Some(at) = pick(settled.len()) {
                             slots.abandon(settled.swap_remove(at).0);
                         }
                     }
-                    _ => {
+                    5 => {
                         if let Some(at) = pick(in_flight.len())
-                            && !in_flight[at].1.is_abandoned
+                            && !in_flight[at].is_abandoned
                         {
-                            in_flight[at].1.is_abandoned = true;
-                            slots.abandon(in_flight[at].0);
+                            in_flight[at].is_abandoned = true;
+                            slots.abandon(in_flight[at].number);
+                        }
+                    }
+                    _ => {
+                        now += 1;
+                        slots.note_arrival();
+                        prop_assert!(slots.tick(&mut wakers));
+                        for known in &mut in_flight {
+                            known.is_late = now - known.made > 1;
                         }
                     }
                 }
                 prop_assert_eq!(slots.len(), in_flight.len() + settled.len());
-                let oldest = in_flight.front().map(|(_, known)| known.start);
+                let oldest = in_flight.front().map(|known| known.start);
                 prop_assert_eq!(slots.oldest_start(), oldest);
-                for (number, known) in &in_flight {
-                    if !known.is_abandoned {
-                        prop_assert!(taken(&mut slots, *number).is_none());
+                for known in &mut in_flight {
+                    if !known.is_abandoned && (!known.is_late || byte % 2 == 0) {
+                        let result = slots.collect(known.number, error);
+                        prop_assert_eq!(result.map(|result| result.is_err()), known.is_late.then_some(true));
+                        // Its caller is gone now.
+                        known.is_abandoned = known.is_late;
                     }
                 }
             }

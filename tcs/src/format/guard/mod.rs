@@ -1,51 +1,62 @@
-//! A wrapper of serde's deserializers that limits what the message of a peer may cost.
+//! Limits on what a message may cost, for the formats of serde.
 //!
-//! - It limits how deep values nest. A few kilobytes, or one byte for
+//! - Values nest at most to a given depth. A few kilobytes, or one byte for
 //!   `struct Link(Option<Box<Link>>)`, could otherwise overflow the stack, which ends the process.
-//! - It limits how many elements lists may claim. A few bytes could otherwise claim billions of elements,
-//!   and elements such as `()` take no bytes.
-//! - It lends memory for text that a format had to rewrite, so that such text can be borrowed as well.
-//! - It records what some formats do not report: the element that an error is in, and the text of an error
-//!   that a type returned.
+//! - Lists claim at most as many elements as the message has bytes. A few bytes could otherwise
+//!   claim billions of elements, and elements such as `()` take no bytes.
+//! - Text that the format had to rewrite is borrowed from memory that the guard lends.
+//! - What some formats do not report about an error is recorded.
+//!
+//! A format and a type call each other on each level of a message. The type calls a deserializer
+//! or an access of the format, which calls a visitor or a seed of the type. So all of these are
+//! wrapped, and a wrapper wraps whatever passes through it. Visitors, lists and maps have a wrapper
+//! with state of its own, and [`Guarded`] wraps the others.
+//!
+//! The type gets every error as a [`ReadError`], and the format gets it as an error of its own.
 
 use std::{cell::Cell, fmt};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+mod elements;
 mod error;
+mod guarded;
 mod scratch;
-mod wrapper;
+mod trace;
+mod visitor;
 
-use self::{
-    error::{ReadError, Trace},
-    scratch::Scratch,
-    wrapper::Guarded,
-};
-use crate::rejection::Escaped;
+use self::{error::ReadError, guarded::Guarded, scratch::Scratch, trace::Trace};
 
 /// The limit of levels: lists, maps, structs, enums and options inside one another.
-pub(super) const DEPTH: u32 = 128;
+pub(super) const MAX_DEPTH: u32 = 128;
+
+/// The reason if a message is longer than its value.
+#[cfg(any(feature = "messagepack", feature = "postcard"))]
+pub(super) const TRAILING: &str = "bytes are left after the value";
 
 /// The limits of one message, and what is known about its error.
 pub(super) struct Guard<'de> {
     /// The length of the message in bytes.
     length: usize,
     max_depth: u32,
+    /// The level that is read now.
+    depth: Cell<u32>,
     /// The number of elements that the lists of the message may still claim. It begins with the
     /// length of the message, because elements take a byte at least, with few exceptions.
     unclaimed: Cell<usize>,
     scratch: Scratch<'de>,
-    trace: Trace,
+    pub(super) trace: Trace,
 }
 
 impl<'de> Guard<'de> {
-    /// Guards a message of `length` bytes, whose values may nest `max_depth` levels deep. From `memory`, the value
-    /// may borrow text that the format had to rewrite.
+    /// Creates a guard for a message of `length` bytes, whose values nest at most `max_depth`
+    /// levels deep. The value may borrow text that the format had to rewrite from `memory`.
     #[inline]
     pub(super) fn new(length: usize, max_depth: u32, memory: Option<&'de mut Vec<u8>>) -> Self {
         Self {
             length,
             max_depth,
+            depth: Cell::new(0),
             unclaimed: Cell::new(length),
             scratch: Scratch::new(memory, length),
             trace: Trace::default(),
@@ -56,22 +67,16 @@ impl<'de> Guard<'de> {
     #[inline]
     pub(super) fn read<T: Deserialize<'de>, D: Deserializer<'de>>(
         &self,
-        inner: D,
+        deserializer: D,
     ) -> Result<T, D::Error> {
-        T::deserialize(Guarded::new(inner, self)).map_err(|error| self.trace.format_error(error))
+        self.to_format(T::deserialize(Guarded::new(deserializer, self)))
     }
 
-    /// Returns what is known about the error that `read` has returned.
-    #[cfg(any(feature = "messagepack", feature = "postcard"))]
-    pub(super) const fn trace(&self) -> &Trace {
-        &self.trace
-    }
-
-    /// Reserves the elements that a list claims.
+    /// Counts the elements that a list claims.
     #[inline]
     fn claim<E: Error>(&self, count: usize) -> Result<(), E> {
         let Some(left) = self.unclaimed.get().checked_sub(count) else {
-            return Err(self.reject_with(format_args!(
+            return Err(self.reject(format_args!(
                 "it claims {count} elements, which is more than its bytes"
             )));
         };
@@ -79,19 +84,29 @@ impl<'de> Guard<'de> {
         Ok(())
     }
 
-    /// Limits a size hint to the number of elements that there can be, because types allocate for it.
+    /// Lets the type visit a value that is one level deeper.
     #[inline]
-    fn limit(&self, hint: Option<usize>) -> Option<usize> {
-        hint.map(|count| count.min(self.length))
+    fn nested<T, E: Error>(&self, visit: impl FnOnce() -> Result<T, ReadError<E>>) -> Result<T, E> {
+        let depth = self.depth.get();
+        if depth == self.max_depth {
+            return Err(self.reject(format_args!("it nests deeper than {depth} levels")));
+        }
+        self.depth.set(depth + 1);
+        let visited = visit();
+        // After an error as well: the type that the value is in may ignore it.
+        self.depth.set(depth);
+        self.to_format(visited)
     }
 
+    /// Converts what a type returns to what the format expects.
+    #[inline]
+    fn to_format<T, E: Error>(&self, result: Result<T, ReadError<E>>) -> Result<T, E> {
+        result.map_err(|error| self.trace.format_error(error))
+    }
+
+    /// Returns the error for a message beyond a limit.
     #[cold]
-    fn reject_with<E: Error>(&self, reason: fmt::Arguments<'_>) -> E {
+    fn reject<E: Error>(&self, reason: fmt::Arguments<'_>) -> E {
         self.trace.format_error(ReadError::custom(reason))
     }
-}
-
-/// Shortens the text of an error, which may quote much of the message of a peer.
-pub(super) fn shortened(text: &str) -> impl fmt::Display + '_ {
-    Escaped(text.as_bytes(), 256)
 }

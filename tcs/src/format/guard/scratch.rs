@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-/// Holds copies of text that a format had to rewrite, such as `"Zo\u00eb"`, so that a value can borrow
-/// it like any other text.
+/// Holds copies of text that a format had to rewrite, such as `"Zo\u00eb"`, so that a value can
+/// borrow it like any other text.
 ///
 /// Rewritten text is shorter, so the length of the message is enough for all copies. The memory is
 /// taken for the first copy, because most messages need none.

@@ -1,6 +1,6 @@
 //! Limits how long a connection may process requests within one poll of its task.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// The time that a connection may spend on requests within one poll of its task.
 ///

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     super::shared::Shared,
+    clocks::Clock,
     io::{Gone, Io},
     respond::{Flow, Responder},
 };
@@ -21,7 +22,7 @@ use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Frames, ReadAhead, WriteBuffer},
     format::{self, Encode as _, Writer},
-    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side, too_large},
+    framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
     protocol::{Context, ServerProtocol},
 };
 
@@ -95,7 +96,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if self.frames.has_ended() {
-            self.io.half_close_seen();
+            self.io.start_half_close();
         }
         loop {
             let mut scratch = Vec::new();
@@ -109,15 +110,13 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                     },
                     Step::Next(next) => return Ok(next),
                 });
-                let mut wait_began = None;
+                let mut clock = Clock::default();
                 poll_fn(|cx| match function.as_mut().poll(cx) {
                     Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
-                    Poll::Pending => {
-                        let (ahead, write) = (&mut *self.ahead, &mut *self.write);
-                        let wait = &mut wait_began;
-                        let waited = self.io.poll_while_function_waits(wait, ahead, write, cx);
-                        waited.map_ok(Err)
-                    }
+                    Poll::Pending => self
+                        .io
+                        .poll_while_function_waits(&mut clock, self.ahead, self.write, cx)
+                        .map_ok(Err),
                 })
                 .await?
             };
@@ -146,10 +145,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also
     /// borrow text that its format had to rewrite into `scratch`.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a sixth more"
-    )]
+    #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn step<'f>(
         &mut self,
         session: &'f mut P::Session,
@@ -177,10 +173,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
 
     /// Takes the next request off the read buffer. Handles other frames on the way.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a sixth more"
-    )]
+    #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn next_request(&mut self) -> Result<&'a [u8], Next> {
         loop {
             // A typed framing can find messages without bytes. Others are asked only about bytes, or
@@ -232,8 +225,8 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         match kind {
             FrameKind::TooLarge => {
                 self.responder().begin_request();
-                let text = too_large(length, self.shared.limits.frame_len);
-                let rejection = Rejection::new(RejectionKind::TooLarge, text);
+                let error = FrameError::too_large(length, self.shared.limits.frame_len);
+                let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
                 let flow = self.responder().reject(&rejection);
                 self.next_after(flow)
             }
@@ -253,10 +246,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request, which costs
     /// 7 instructions.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a fifth more"
-    )]
+    #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
     fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
         let reply = match result {
             Ok(reply) => reply,
@@ -264,8 +254,8 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         };
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(unusual) = self.write.message(&mut self.framing.inner, limit, encode) {
-            return self.responder().unusual(unusual);
+        if let Err(other) = self.write.message(&mut self.framing.inner, limit, encode) {
+            return self.responder().other_response(other);
         }
         self.io.count_reply();
         if P::Framing::EXCHANGES.are_many() && !self.shared.is_once {

@@ -20,11 +20,12 @@ use tokio::{
 
 use super::{
     super::{
-        config::{Limit, Limits},
-        registry::{Deadline, Registration, Stop, Time},
+        config::Limit,
+        registry::{Deadline, Registration, Stop},
         report::{Tally, Unsent},
     },
     budget::Budget,
+    clocks::{Clock, Clocks, DRAINED_FRAME, frame_limit},
 };
 use crate::{
     buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer},
@@ -40,22 +41,11 @@ pub(super) struct Io<S> {
     ends_at_half_close: bool,
     /// Whether the connection ends with the function that waited. This is noted before that function is
     /// dropped, because its drop may panic.
-    is_over: bool,
+    ends_with_function: bool,
     budget: Budget,
     /// The responses in the write buffer. They count once they are sent.
     unsent: Unsent,
-    /// When the wait for the first byte of a request began, and from that byte on, the wait for the rest.
-    read_began: Option<Time>,
-    /// When this connection noticed that the server drains.
-    drain_began: Option<Time>,
-    /// When this connection noticed, before or while a function waited, that the peer has closed its sending
-    /// half. Never reset: all further functions share the time of `half_close_timeout`.
-    half_close_began: Option<Time>,
-    stall: Option<Stall>,
-    /// How many bytes were sent since `window_filled`.
-    window_sent: usize,
-    /// When more than [`WINDOW`] bytes had last been sent.
-    window_filled: Option<Time>,
+    clocks: Clocks,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
 }
@@ -75,14 +65,6 @@ pub(in crate::server) enum CloseKind {
     Drop,
     /// It may have a closing message of its own.
     Shutdown,
-}
-
-/// A peer that reads more slowly than replies are written.
-#[derive(Clone, Copy, Debug)]
-struct Stall {
-    began: Time,
-    /// How many bytes of the write buffer were sent at that time.
-    sent: usize,
 }
 
 /// Why a connection is dropped without sending what is left.
@@ -135,21 +117,8 @@ pub(super) enum Interrupt {
     Aborted,
 }
 
-/// How long a started frame may take to complete once a drain has begun.
-const DRAINED_FRAME: Limit = Limit::from_secs(1);
-/// A deadline moves by a second for each of this many bytes of a frame that arrive, or of replies that
-/// the peer takes.
-///
-/// If the clock restarted with each byte instead, a peer that transfers a byte now and then could hold its
-/// connection forever.
-const BYTES_PER_SECOND: usize = 64 * 1024;
-
 /// How many reads of a closing connection are discarded within one poll.
 const LINGER_READS: usize = 16;
-
-/// An initial congestion window (RFC 6928). More than this may still be in the operating system's send queue
-/// when the connection is idle.
-const WINDOW: usize = 14_600;
 
 impl<S> Io<S> {
     pub(super) fn new<P: ServerProtocol>(
@@ -161,15 +130,10 @@ impl<S> Io<S> {
             stream,
             close,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
-            is_over: false,
+            ends_with_function: false,
             budget: Budget::new(),
             unsent: Unsent::default(),
-            read_began: None,
-            drain_began: None,
-            half_close_began: None,
-            stall: None,
-            window_sent: 0,
-            window_filled: None,
+            clocks: Clocks::default(),
             registration,
         }
     }
@@ -204,13 +168,13 @@ impl<S> Io<S> {
     }
 
     /// Returns `true` if the connection ends with the function that waited last.
-    pub(super) const fn is_over(&self) -> bool {
-        self.is_over
+    pub(super) const fn ends_with_function(&self) -> bool {
+        self.ends_with_function
     }
 
-    /// Starts the clock of `half_close_timeout`, unless it runs already.
-    pub(super) fn half_close_seen(&mut self) {
-        self.half_close_began.get_or_insert(self.registration.now());
+    /// Starts the clock of `half_close_timeout`, unless it runs.
+    pub(super) fn start_half_close(&mut self) {
+        self.clocks.half_close.start(self.registration.now());
     }
 }
 
@@ -238,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ) -> Poll<Wait> {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
-            self.read_began = None;
+            self.clocks.read.stop();
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || self.unsent.sum() > 0 {
@@ -252,10 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Gives the connection up if the peer does not read in time. Keeps what was transferred: what was sent is
     /// not sent again.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the loop; outlined, it costs a hundredth of a lone request"
-    )]
+    #[expect(clippy::inline_always, reason = "it saves 1 % of a lone request")]
     pub(super) fn poll_flush_in_time(
         &mut self,
         write: &mut WriteBuffer,
@@ -275,35 +236,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        self.window_sent += ready!(write.poll_flush(cx, &mut self.stream))?;
-        if self.window_sent > WINDOW {
-            self.window_sent = 0;
-            self.window_filled = Some(self.registration.now());
-        }
-        self.registration.tally().count_sent(&mut self.unsent);
-        self.stall = None;
+        let sent = ready!(write.poll_flush(cx, &mut self.stream))?;
+        let registration = &self.registration;
+        self.clocks.send_queue.count(sent, || registration.now());
+        registration.tally().count_sent(&mut self.unsent);
+        self.clocks.stall.stop();
         Poll::Ready(Ok(()))
     }
 
     /// Waits for a peer that does not read.
     #[cold]
     fn poll_stalled(&mut self, write: &WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
-        let deadline = self.stall_deadline(write);
+        let deadline = self.start_stall(write);
         Poll::Ready(Err(match ready!(self.poll_stop(deadline, cx)) {
             Stop::Expired => Gone::Stalled,
             Stop::Aborted => Gone::Aborted,
         }))
     }
 
-    /// Returns when the peer must have read the write buffer.
-    fn stall_deadline(&mut self, write: &WriteBuffer) -> Deadline {
-        let stall = *self.stall.get_or_insert(Stall {
-            began: self.registration.now(),
-            sent: write.sent(),
-        });
-        let earned = write.sent().saturating_sub(stall.sent) / BYTES_PER_SECOND;
-        let limit = self.registration.limits().write.plus_seconds(earned as u64);
-        self.registration.deadline(stall.began, limit)
+    /// Starts the clock of `write_timeout`, unless it runs. Returns when the peer must have read the write buffer.
+    fn start_stall(&mut self, write: &WriteBuffer) -> Deadline {
+        let (stall, sent) = (&mut self.clocks.stall, write.sent());
+        stall.start(self.registration.now(), sent);
+        stall.deadline(self.registration.limits().write, sent)
     }
 
     /// Reads once.
@@ -317,8 +272,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let has_started = read.has_started();
         let is_idle = !has_started && ahead.is_empty();
         // Before each read, because a peer may never stop sending.
-        if self.registration.is_draining() && (is_idle || self.is_drain_over()) {
-            return Poll::Ready(Ok(ControlFlow::Break(WaitEnd::Draining)));
+        if self.registration.is_draining() {
+            let deadline = self.start_drain();
+            if is_idle || self.registration.has_passed(deadline) {
+                return Poll::Ready(Ok(ControlFlow::Break(WaitEnd::Draining)));
+            }
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
@@ -326,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             Poll::Ready(Ok(())) => {
                 // The wait for the first bytes of a frame is over.
                 if !has_started {
-                    self.read_began = None;
+                    self.clocks.read.stop();
                 }
                 Poll::Ready(Ok(ControlFlow::Continue(())))
             }
@@ -338,96 +296,87 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    /// Returns `true` if the time for a frame that has started is over in a drain.
+    /// Starts the clock of a frame that has started in a drain, unless it runs. Returns when the frame must be
+    /// complete.
     #[cold]
-    fn is_drain_over(&mut self) -> bool {
-        let deadline = self.drain_deadline();
-        self.registration.has_passed(deadline)
-    }
-
-    /// Returns when a frame that has started must be complete in a drain.
-    fn drain_deadline(&mut self) -> Deadline {
-        let began = *self.drain_began.get_or_insert(self.registration.now());
-        self.registration.deadline(began, DRAINED_FRAME)
+    fn start_drain(&mut self) -> Deadline {
+        self.clocks.drain.start(self.registration.now());
+        self.clocks.drain.deadline(DRAINED_FRAME)
     }
 
     /// Waits for bytes that have not arrived.
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
-        let now = self.registration.now();
-        let began = *self.read_began.get_or_insert(now);
-        let mut limit = self.registration.limits().idle;
-        if read.has_started() {
-            limit = frame_limit(self.registration.limits(), read);
+        let began = self.clocks.read.start(self.registration.now());
+        let limits = self.registration.limits();
+        let limit = if read.has_started() {
+            frame_limit(limits, read.arrived_of_frame())
+        } else {
+            limits.idle
+        };
+        let timed_out = Deadline::after(began, limit);
+        let mut deadline = timed_out;
+        let is_draining = self.clocks.drain.is_running();
+        if is_draining {
+            deadline = deadline.min(self.clocks.drain.deadline(DRAINED_FRAME));
         }
-        let mut deadline = self.registration.deadline(began, limit);
-        let mut end = WaitEnd::TimedOut;
-        let is_draining = self.drain_began.is_some();
-        if is_draining && self.drain_deadline() < deadline {
-            (deadline, end) = (self.drain_deadline(), WaitEnd::Draining);
+        let stop = self.poll_stop(deadline, cx);
+        if stop.is_pending() && !is_draining && self.registration.is_draining() {
+            // The drain began between the check in `poll_read` and the setting of the waker.
+            cx.waker().wake_by_ref();
         }
-        match self.poll_stop(deadline, cx) {
-            Poll::Ready(Stop::Expired) => Poll::Ready(Ok(ControlFlow::Break(end))),
-            Poll::Ready(Stop::Aborted) => Poll::Ready(Err(Gone::Aborted)),
-            Poll::Pending => {
-                // The server may have begun to drain between the check above and the setting of the waker.
-                if !is_draining && self.registration.is_draining() {
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Pending
-            }
-        }
+        stop.map(|stop| match stop {
+            Stop::Expired if deadline < timed_out => Ok(ControlFlow::Break(WaitEnd::Draining)),
+            Stop::Expired => Ok(ControlFlow::Break(WaitEnd::TimedOut)),
+            // An idle peer is told, also if the server ended after that check.
+            Stop::Aborted if !read.has_started() => Ok(ControlFlow::Break(WaitEnd::Draining)),
+            Stop::Aborted => Err(Gone::Aborted),
+        })
     }
 
-    /// Waits for a function that first returned `Pending` at `began`: flushes earlier replies, reads ahead to
-    /// notice a peer that leaves, and checks the deadlines.
+    /// Waits for a function: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
+    /// deadlines. `clock` is that of the function.
     ///
     /// Keeps what was transferred in both directions.
     pub(super) fn poll_while_function_waits(
         &mut self,
-        began: &mut Option<Time>,
+        clock: &mut Clock,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Interrupt, Gone>> {
-        let began = *began.get_or_insert(self.registration.now());
-        let interrupt = ready!(self.poll_interrupt(began, ahead, write, cx));
-        self.is_over = !matches!(interrupt, Ok(Interrupt::TimedOut));
+        clock.start(self.registration.now());
+        let interrupt = ready!(self.poll_interrupt(*clock, ahead, write, cx));
+        self.ends_with_function = !matches!(interrupt, Ok(Interrupt::TimedOut));
         Poll::Ready(interrupt)
     }
 
     fn poll_interrupt(
         &mut self,
-        began: Time,
+        clock: Clock,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Interrupt, Gone>> {
-        let limits = *self.registration.limits();
-        let request_deadline = self.registration.deadline(began, limits.request);
-        let mut deadline = request_deadline;
-        match self.poll_flush(write, cx) {
+        let stalled = match self.poll_flush(write, cx) {
             Poll::Ready(sent) => {
                 sent.map_err(Gone::Error)?;
                 write.shrink();
+                Deadline::NEVER
             }
-            Poll::Pending => deadline = deadline.min(self.stall_deadline(write)),
-        }
+            Poll::Pending => self.start_stall(write),
+        };
         self.read_ahead(ahead, cx)?;
-        let half_close_deadline = self
-            .half_close_began
-            .map(|began| self.registration.deadline(began, limits.half_close));
-        if let Some(its_deadline) = half_close_deadline {
-            deadline = deadline.min(its_deadline);
-        }
+        let limits = self.registration.limits();
+        let timed_out = clock.deadline(limits.request);
+        let half_closed = self.clocks.half_close.deadline(limits.half_close);
+        let deadline = stalled.min(timed_out).min(half_closed);
         let stop = ready!(self.poll_stop(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
         Poll::Ready(match stop {
             Stop::Aborted => Ok(Interrupt::Aborted),
-            Stop::Expired if has_passed(request_deadline) => Ok(Interrupt::TimedOut),
-            Stop::Expired if half_close_deadline.is_some_and(has_passed) => {
-                Ok(Interrupt::HalfClosed)
-            }
+            Stop::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
+            Stop::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
             Stop::Expired => Err(Gone::Stalled),
         })
     }
@@ -437,7 +386,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         match ahead.poll_read(cx, &mut self.stream) {
             Poll::Ready(Err(error)) => return Err(Gone::Error(error)),
             Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Gone::HalfClosed),
-            Poll::Ready(Ok(())) => self.half_close_seen(),
+            Poll::Ready(Ok(())) => self.start_half_close(),
             Poll::Pending => {}
         }
         Ok(())
@@ -502,10 +451,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     async fn linger(&mut self, slot: &mut BufferSlot, activity: Activity) {
         let limit = self.registration.limits().linger;
         let deadline = self.deadline_in(limit);
-        let is_delivered = self.window_filled.is_none_or(|filled| {
-            let deadline = self.registration.deadline(filled, limit);
-            self.registration.has_passed(deadline)
-        });
+        let sent_by = self.clocks.send_queue.deadline(limit);
+        let is_delivered = sent_by.is_none_or(|deadline| self.registration.has_passed(deadline));
         let mut may_leave = activity == Activity::Idle && is_delivered;
         poll_fn(|cx| {
             let read = &mut slot.checkout().read;
@@ -532,7 +479,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Returns the end of a limit that begins now.
     fn deadline_in(&self, limit: Limit) -> Deadline {
-        self.registration.deadline(self.registration.now(), limit)
+        Deadline::after(self.registration.now(), limit)
     }
 
     /// Ready when the connection must stop waiting; see [`Registration::poll_stop`]. The next poll has a new
@@ -542,12 +489,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.budget.restart();
         self.registration.poll_stop(deadline, cx)
     }
-}
-
-/// Returns how long the frame may take whose first bytes are in the read buffer.
-#[cold]
-#[inline(never)]
-pub(super) fn frame_limit(limits: &Limits, read: &ReadBuffer) -> Limit {
-    let earned = read.arrived_of_frame() / BYTES_PER_SECOND;
-    limits.frame.plus_seconds(earned as u64)
 }

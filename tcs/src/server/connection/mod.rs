@@ -38,6 +38,7 @@ use crate::{
 };
 
 mod budget;
+mod clocks;
 mod dispatch;
 mod io;
 mod respond;
@@ -117,8 +118,9 @@ where
             };
             match ran {
                 Ok(ended) => break ended,
-                // The function that waited panicked as it was dropped.
-                Err(payload) if self.io.is_over() => return log_panic(payload),
+                Err(payload) if self.io.ends_with_function() => {
+                    return log_panic("the drop of a function", payload);
+                }
                 Err(payload) => flow = self.recover_from_panic(payload),
             }
         };
@@ -173,15 +175,12 @@ where
                     Next::Close => return Ok(Activity::Busy),
                     Next::Flush | Next::Yield => {}
                 }
-                let Batch {
-                    io, write, ahead, ..
-                } = &mut batch;
-                poll_fn(|cx| io.poll_flush_in_time(write, cx)).await?;
+                poll_fn(|cx| batch.io.poll_flush_in_time(batch.write, cx)).await?;
                 if next == Next::Yield {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     yield_now().await;
-                    poll_fn(|cx| Poll::Ready(io.resume(ahead, cx))).await?;
+                    poll_fn(|cx| Poll::Ready(batch.io.resume(batch.ahead, cx))).await?;
                 }
             }
         }
@@ -200,15 +199,15 @@ where
         }
     }
 
-    /// Responds to the request whose function panicked.
+    /// Responds to the request whose processing panicked.
     fn recover_from_panic(&mut self, payload: Payload) -> Flow {
-        log_panic(payload);
         self.has_unprocessed = true;
         let write = &mut self.buffers.checkout().write;
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
-        catch_unwind(AssertUnwindSafe(|| responder.panicked())).unwrap_or_else(|payload| {
-            // The framing panics. What is whole in the buffer is sent.
-            log_panic(payload);
+        let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
+        flow.unwrap_or_else(|payload| {
+            // What is whole in the buffer is sent.
+            log_panic("the framing", payload);
             Flow::Break(())
         })
     }
@@ -226,7 +225,7 @@ mod tests {
     };
 
     use tokio::{
-        io::{ReadBuf, join, sink},
+        io::{AsyncReadExt as _, ReadBuf, duplex, join, sink},
         sync::Semaphore,
         time::timeout,
     };
@@ -307,39 +306,53 @@ mod tests {
         assert_eq!(permits.available_permits(), 1);
     }
 
-    /// An input without bytes. The server begins to drain whenever it is read.
-    struct Drains(Arc<Registry>);
+    /// An input without bytes. The server stops whenever it is read.
+    struct Stops {
+        registry: Arc<Registry>,
+        stop: fn(&Registry),
+    }
 
-    impl AsyncRead for Drains {
+    impl AsyncRead for Stops {
         fn poll_read(
             self: Pin<&mut Self>,
             _cx: &mut TaskContext<'_>,
             _buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            let mut drain = pin!(self.0.drain(pending::<()>()));
-            let mut cx = TaskContext::from_waker(Waker::noop());
-            assert!(drain.as_mut().poll(&mut cx).is_pending());
+            (self.stop)(&self.registry);
             Poll::Pending
         }
     }
 
+    fn begin_drain(registry: &Registry) {
+        let drain = pin!(registry.drain(pending::<()>()));
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        assert!(drain.poll(&mut cx).is_pending());
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn drain_that_begins_before_the_waker_is_set_is_not_missed() {
-        let settings = Settings::new::<Concurrent>();
-        let registry = Registry::new(settings.limits);
-        let registration = registry.register();
-        let new = Box::new(NewConnection {
-            stream: join(Drains(Arc::clone(&registry)), sink()),
-            close: CloseKind::Drop,
-            info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
-            registration,
-            permit: None,
-        });
-        let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
-        let mut connection = Connection::open(shared, new);
-        // Nothing sweeps, so only the connection itself can notice.
-        let served = timeout(Duration::from_mins(1), connection.serve());
-        served.await.expect("it ends");
+    async fn idle_peer_is_told_if_the_server_stops_before_the_waker_is_set() {
+        for stop in [begin_drain, Registry::abort] {
+            let settings = Settings::new::<Concurrent>();
+            let registry = Registry::new(settings.limits);
+            let registration = registry.register();
+            let (out, mut peer) = duplex(1 << 10);
+            let new = Box::new(NewConnection {
+                stream: join(Stops { registry, stop }, out),
+                close: CloseKind::Drop,
+                info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
+                registration,
+                permit: None,
+            });
+            let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
+            let mut connection = Connection::open(shared, new);
+            // Nothing sweeps, so only the connection itself can notice.
+            let served = timeout(Duration::from_mins(1), connection.serve());
+            served.await.expect("it ends");
+            drop(connection);
+            let mut told = Vec::new();
+            peer.read_to_end(&mut told).await.expect("a pipe in memory");
+            assert!(told.ends_with(b"the server is stopping"), "{told:?}");
+        }
     }
 
     /// Keeps this many bytes while it waits.

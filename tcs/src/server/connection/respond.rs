@@ -11,7 +11,7 @@
 //! | `close_with_frame` | the same, after a reply or for a peer of another protocol | no: it would be taken for a reply | no | closes |
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
@@ -23,11 +23,12 @@ use super::{
         report::{Tally, Unsent},
         shared::Shared,
     },
-    io::{Interrupt, Io, WaitEnd, frame_limit},
+    clocks::frame_limit,
+    io::{Interrupt, Io, WaitEnd},
 };
 use crate::{
     Rejection, RejectionKind,
-    buffer::{ReadBuffer, Unusual, UnusualKind, WriteBuffer},
+    buffer::{NotOrdinary, NotOrdinaryKind, ReadBuffer, WriteBuffer},
     format::{Encode, EncodeError, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
@@ -57,8 +58,21 @@ enum WrittenRejection {
     Written,
     /// It is written, and the connection closes after it.
     Last,
+    /// The protocol chose to send nothing, and to close the connection.
+    Closed,
     /// The protocol's message cannot be sent.
     Failed,
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FrameFault {
+    /// The framing is wrong, or has no memory. The peer did nothing wrong.
+    ServerFailed,
+    /// The peer speaks another protocol. It would take the protocol's message for a reply.
+    OtherProtocol,
+    /// The peer broke the rules of the framing.
+    Malformed,
 }
 
 impl<'a, P: ServerProtocol> Responder<'a, P> {
@@ -91,18 +105,16 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Writes the greeting.
     pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Flow {
         self.write.prepare();
-        let Err(unusual) = self.message(|out| greeting.encode(out)) else {
+        let Err(NotOrdinary { kind, closes }) = self.message(|out| greeting.encode(out)) else {
             return Flow::Continue(());
         };
-        let why = match unusual.kind {
-            UnusualKind::Message | UnusualKind::Nothing if !unusual.closes => {
-                return Flow::Continue(());
-            }
-            UnusualKind::Message => "this was the greeting of a server that closes".to_owned(),
-            UnusualKind::Nothing => return Flow::Break(()),
-            UnusualKind::Error(text) => text,
-            UnusualKind::Unencodable(error) => cannot_encode("greeting", &error),
-            UnusualKind::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
+        let why = match kind {
+            NotOrdinaryKind::Last => "this was the greeting of a server that closes".to_owned(),
+            NotOrdinaryKind::Nothing if closes => return Flow::Break(()),
+            NotOrdinaryKind::Nothing => return Flow::Continue(()),
+            NotOrdinaryKind::Error(text) => text,
+            NotOrdinaryKind::Unencodable(error) => cannot_encode("greeting", &error),
+            NotOrdinaryKind::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
         };
         self.close_with(&going_away(&why));
         Flow::Break(())
@@ -110,25 +122,26 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
 
     /// Responds to a request with something other than one ordinary reply.
     #[cold]
-    pub(super) fn unusual(&mut self, Unusual { kind, closes }: Unusual) -> Flow {
+    pub(super) fn other_response(&mut self, NotOrdinary { kind, closes }: NotOrdinary) -> Flow {
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
         let rejection = match kind {
-            UnusualKind::Message | UnusualKind::Nothing if !closes => {
-                self.unsent.served += 1;
-                return self.after_response();
-            }
-            UnusualKind::Message => {
+            NotOrdinaryKind::Last => {
                 self.unsent.served += 1;
                 return self.close_after_reply();
             }
-            // A final rejection would say that this request was not executed.
-            UnusualKind::Nothing => {
+            NotOrdinaryKind::Nothing => {
                 self.unsent.served += 1;
-                return Flow::Break(());
+                if closes {
+                    // A final rejection would say that this request was not executed.
+                    return Flow::Break(());
+                }
+                return self.after_response();
             }
-            UnusualKind::Error(text) => Rejection::error(text),
-            UnusualKind::Unencodable(error) => failed(cannot_encode("reply", &error)),
-            UnusualKind::Unsendable(error) => failed(cannot_send::<P::Framing>("reply", &error)),
+            NotOrdinaryKind::Error(text) => Rejection::error(text),
+            NotOrdinaryKind::Unencodable(error) => failed(cannot_encode("reply", &error)),
+            NotOrdinaryKind::Unsendable(error) => {
+                failed(cannot_send::<P::Framing>("reply", &error))
+            }
         };
         self.reject(&rejection)?;
         if closes {
@@ -147,15 +160,13 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             return Flow::Break(());
         }
         let written = self.write_rejection(rejection);
-        match (&written, kind) {
-            (WrittenRejection::None, RejectionKind::Error) => {
-                return self.error_as_reply(rejection);
-            }
-            (WrittenRejection::Failed, RejectionKind::Error) => {
-                self.unsent.count(RejectionKind::Failed);
-            }
-            (_, kind) => self.unsent.count(kind),
+        let is_error = kind == RejectionKind::Error;
+        if is_error && written == WrittenRejection::None {
+            return self.error_as_reply(rejection);
         }
+        let is_lost = is_error && written == WrittenRejection::Failed;
+        let counted = if is_lost { RejectionKind::Failed } else { kind };
+        self.unsent.count(counted);
         match written {
             WrittenRejection::Written => {
                 tracing::debug!(reason = %rejection, "answered without a reply");
@@ -166,7 +177,8 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
                 log_unsent(rejection);
                 Flow::Break(())
             }
-            WrittenRejection::Last | WrittenRejection::Failed => Flow::Break(()),
+            WrittenRejection::Last => self.close_after_reply(),
+            WrittenRejection::Closed | WrittenRejection::Failed => Flow::Break(()),
         }
     }
 
@@ -177,20 +189,15 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             self.unsent.failed += 1;
             return Flow::Break(());
         }
-        let mut write_text = |text: &dyn Fn(&mut Writer<'_>)| {
-            self.message(|out| {
-                text(out);
-                Ok(())
-            })
-        };
         let text = rejection.text().as_bytes();
-        let sent = write_text(&|out| out.put(text)).or_else(|_| {
-            // It has bytes that the framing cannot carry, such as a line feed.
-            write_text(&|out| {
-                let _: Result<_, _> =
-                    fmt::Write::write_fmt(out, format_args!("{}", Escaped(text, text.len())));
-            })
+        let sent = self.message(|out| {
+            out.put(text);
+            Ok(())
         });
+        // Escaped if the framing cannot carry its bytes, such as a line feed.
+        let text = Escaped(text, text.len());
+        let sent =
+            sent.or_else(|_| self.message(|out| write!(out, "{text}").map_err(EncodeError::new)));
         if sent.is_err() {
             tracing::error!(reason = %rejection, "this framing cannot carry the text of an error; return a message for it from `reject_with`");
             self.unsent.failed += 1;
@@ -250,44 +257,43 @@ impl<P: ServerProtocol> Responder<'_, P> {
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
         self.begin_request();
         let rejection = error.rejection();
-        let is_peers_fault = rejection.kind() != RejectionKind::Failed;
-        if is_peers_fault {
-            self.unsent.rejected += 1;
+        self.unsent.count(rejection.kind());
+        let fault = if !rejection.kind().is_final() {
+            FrameFault::ServerFailed
+        } else if error.is_other_protocol() || self.seems_other(unread) {
+            FrameFault::OtherProtocol
         } else {
-            self.unsent.failed += 1;
-        }
-        let is_other = error.is_other_protocol() || self.seems_other(unread);
+            FrameFault::Malformed
+        };
         let is_written = self
             .write
             .append(|out| self.framing.answer_error(out, error))
-            || !is_other && self.write_protocol_rejection(&rejection) != WrittenRejection::None;
-        if !is_peers_fault {
-            tracing::error!(reason = %error, "the framing failed");
-            self.close_with_frame(&going_away("the server failed"));
-        } else if is_written {
-            tracing::debug!(reason = %error, "the peer sent no valid frame");
-        } else {
-            log_unsent(error);
+            || fault != FrameFault::OtherProtocol
+                && self.write_protocol_rejection(&rejection) != WrittenRejection::None;
+        match fault {
+            FrameFault::ServerFailed => {
+                tracing::error!(reason = %error, "the framing failed");
+                self.close_with_frame(&going_away("the server failed"));
+            }
+            _ if is_written => tracing::debug!(reason = %error, "the peer sent no valid frame"),
+            _ => log_unsent(error),
         }
     }
 
     /// Responds to a request whose function was dropped while it waited.
     #[cold]
     pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Flow {
-        let Limits {
-            request,
-            half_close,
-            ..
-        } = self.shared.limits;
+        let limits = self.shared.limits;
         match interrupt {
             Interrupt::TimedOut => {
-                let text = format!("no reply within {request} (`request_timeout`)");
+                let text = format!("no reply within {} (`request_timeout`)", limits.request);
                 self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
                 return self.close_if_session_poisoned();
             }
             Interrupt::HalfClosed => {
                 let text = format!(
-                    "no reply within {half_close} after the end of the input (`half_close_timeout`)"
+                    "no reply within {} after the end of the input (`half_close_timeout`)",
+                    limits.half_close
                 );
                 self.reject(&Rejection::new(RejectionKind::TimedOut, text))?;
                 // *Timed out* is not final.
@@ -326,16 +332,18 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
     }
 
-    /// Responds to the request whose function panicked.
+    /// Responds to the request whose processing panicked.
     #[cold]
-    pub(super) fn panicked(&mut self) -> Flow {
+    pub(super) fn panicked(&mut self, payload: Payload) -> Flow {
         let closes = self.write.closes();
         self.write.prepare();
         if self.unsent.sum() == self.tally.unanswered() {
             // No request was being processed: it was the framing, which would panic again.
+            log_panic("the framing", payload);
             self.close_with(&going_away("the server failed"));
             return Flow::Break(());
         }
+        log_panic("the processing of a request", payload);
         let text = "the function panicked";
         self.reject(&Rejection::new(RejectionKind::Failed, text))?;
         if closes {
@@ -364,7 +372,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn message(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Unusual> {
+    ) -> Result<(), NotOrdinary> {
         let limit = self.shared.limits.frame_len;
         self.write.message(&mut self.framing.inner, limit, encode)
     }
@@ -399,16 +407,17 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
 impl WrittenRejection {
     /// Classifies the result of encoding the protocol's message, or the panic it ended in.
-    fn of(written: thread::Result<Option<Result<(), Unusual>>>, rejection: &Rejection) -> Self {
+    fn of(written: thread::Result<Option<Result<(), NotOrdinary>>>, rejection: &Rejection) -> Self {
         let why = match written {
             Ok(None) => return Self::None,
             Ok(Some(Ok(()))) => return Self::Written,
-            Ok(Some(Err(Unusual { kind, closes }))) => match kind {
-                UnusualKind::Message | UnusualKind::Nothing if closes => return Self::Last,
-                UnusualKind::Message | UnusualKind::Nothing => return Self::Written,
-                UnusualKind::Error(text) => text,
-                UnusualKind::Unencodable(error) => error.to_string(),
-                UnusualKind::Unsendable(error) => error.to_string(),
+            Ok(Some(Err(NotOrdinary { kind, closes }))) => match kind {
+                NotOrdinaryKind::Last => return Self::Last,
+                NotOrdinaryKind::Nothing if closes => return Self::Closed,
+                NotOrdinaryKind::Nothing => return Self::Written,
+                NotOrdinaryKind::Error(text) => text,
+                NotOrdinaryKind::Unencodable(error) => error.to_string(),
+                NotOrdinaryKind::Unsendable(error) => error.to_string(),
             },
             Err(payload) => format!("panic: {}", panic_text(payload)),
         };
@@ -430,7 +439,7 @@ fn why_wait_ended(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection
             Rejection::busy("the server has no memory for a frame of this size")
         }
         WaitEnd::TimedOut if read.has_started() => {
-            let limit = frame_limit(limits, read);
+            let limit = frame_limit(limits, read.arrived_of_frame());
             idle(format!(
                 "the frame was not complete after {limit} (`frame_timeout`)"
             ))
@@ -466,11 +475,11 @@ fn cannot_send<F: Framing>(what: &str, error: &FrameError) -> String {
     text
 }
 
-/// Logs a panic. Its text may quote other peers, so they do not receive it.
-pub(super) fn log_panic(payload: Payload) {
+/// Logs a panic of `what`. Its text may quote other peers, so they do not receive it.
+pub(super) fn log_panic(what: &str, payload: Payload) {
     let text = panic_text(payload);
     let text = Escaped(text.as_bytes(), text.len());
-    tracing::error!(panic = %text, "a protocol function panicked");
+    tracing::error!(panic = %text, "{what} panicked");
 }
 
 /// Logs why the connection closes where the framing has no rejection frames, and the protocol no message for

@@ -1,37 +1,28 @@
 //! Postcard, by the crate of that name.
-//!
-//! The crate drops the texts of errors, and it writes structs with fields that are left out, which nobody
-//! can read. So values pass through a [`Writing`] on their way to its serializer, and through the guard on
-//! their way from its deserializer.
 
-use std::fmt::{self, Write as _};
-
-use postcard::{
-    Deserializer, Error, Serializer, de_flavors,
-    ser_flavors::{self, io::WriteFlavor},
-};
-use serde::{
-    Deserialize, Serialize,
-    de::value::Error as WriteError,
-    ser::{self, Error as _},
-};
+use postcard::{Deserializer, Error, Serializer, de_flavors::Flavor, ser_flavors::io::WriteFlavor};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, DecodeError, Encode, EncodeError, Frame, Writer,
-    guard::{DEPTH, Guard, shortened},
+    guard::{Guard, MAX_DEPTH, TRAILING},
 };
 use crate::text::Text;
 
+mod serializer;
+
+use self::serializer::CheckedSerializer;
+
 /// Postcard, with the feature `postcard`: the most compact format, for programs in Rust.
 ///
-/// A message is its values, one after the other, without names or types. So both ends need the same types, and
-/// to add a field is to change the protocol. The format is specified at
+/// A message is its values, one after the other, without names or types. So both ends need the same
+/// types, and to add a field is to change the protocol. The format is specified at
 /// <https://postcard.jamesmunns.com/wire-format>.
 ///
-/// Types with serde's `Serialize` can be sent, and types with `Deserialize` can be received. The exceptions are
-/// types that have to look at the message to know what follows: `#[serde(untagged)]`, `#[serde(tag = …)]`,
-/// `#[serde(flatten)]` and `serde_json::Value` cannot be received. Neither can a struct with
-/// [fields that are left out](#fields-that-are-left-out).
+/// Types with serde's `Serialize` can be sent, and types with `Deserialize` can be received. The
+/// exceptions are types that have to look at the message to know what follows:
+/// `#[serde(untagged)]`, `#[serde(tag = …)]`, `#[serde(flatten)]` and `serde_json::Value` cannot be
+/// received. Neither can a struct with [fields that are left out](#fields-that-are-left-out).
 ///
 /// | type | in bytes |
 /// |---|---|
@@ -41,13 +32,13 @@ use crate::text::Text;
 /// | structs, tuples | the fields |
 /// | an enum | the number of the variant, then its fields |
 /// | `Option<T>` | 0, or 1 and the value |
-/// | `Result<T, E>` | 0 and the value, or 1 and the error: a value on both ends |
+/// | `Result<T, E>` | 0 and the value, or 1 and the error: [a value on both ends](crate::format#results) |
 /// | `()` | nothing |
 /// | [`Response<T>`](crate::Response) | `T`, which is also what the caller reads |
 ///
 /// A message may contain any byte, so use a framing that sends the length, such as the default,
-/// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines and delimiters, some messages
-/// cannot be sent.
+/// [`Prefixed`](crate::framing::Prefixed) or [`Netstrings`](crate::framing::Netstrings). With lines
+/// and delimiters, some messages cannot be sent.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -68,11 +59,6 @@ use crate::text::Text;
 /// }
 /// ```
 ///
-/// # Results
-///
-/// A `Result` is a value like any other. The client receives it as the reply, so a call returns
-/// `Result<Result<T, E>, tcs::Error>`. To close the connection after a reply, return a `Response<Result<T, E>>`.
-///
 /// # What is borrowed
 ///
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
@@ -80,26 +66,24 @@ use crate::text::Text;
 ///
 /// # Fields that are left out
 ///
-/// Encoding a value fails if `#[serde(skip_serializing_if = …)]` leaves out a field, because the reader would take
-/// the value that follows for that field. Other attributes leave values out in a way that this library cannot
-/// detect, so do not use them:
+/// Encoding a value fails if `#[serde(skip_serializing_if = …)]` leaves out a field, because the
+/// reader would take the value that follows for that field. Other attributes leave values out in a
+/// way that this library cannot detect, so do not use them:
 ///
-/// - `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` on a field. `#[serde(skip)]`, which is
-///   both, is fine.
+/// - `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]` on a field. `#[serde(skip)]`,
+///   which is both, is fine.
 /// - `#[serde(skip_serializing_if = …)]` on a field without a name.
-/// - `#[serde(skip)]` or `#[serde(skip_deserializing)]` on a variant that is not the last one: the sender counts
-///   it, and the receiver does not.
+/// - `#[serde(skip)]` or `#[serde(skip_deserializing)]` on a variant that is not the last one: the
+///   sender counts it, and the receiver does not.
 ///
 /// # Errors
 ///
-/// A server rejects a request as a *bad request*, with the number of the byte, if:
+/// See [the errors of all formats](crate::format#errors). For Postcard:
 ///
-/// - it is not a value of the type, or bytes follow the value
-/// - it nests deeper than 128 levels of lists, maps, structs, enums and options
-/// - its lists and maps claim more elements than the message has bytes. So a list of values that take no bytes, such as
-///   `Vec<()>`, cannot be long
-///
-/// To encode a list or a map that does not know its length in advance is an error.
+/// - A message may nest 128 [levels](crate::format#nesting).
+/// - The lists and maps of a message may claim at most as many elements as it has bytes. So a list
+///   of values that take no bytes, such as `Vec<()>`, cannot be long.
+/// - Encoding a list or a map that does not know its length in advance is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 pub enum Postcard {}
@@ -108,12 +92,8 @@ impl<T: Serialize> Encode<Postcard> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         let output = WriteFlavor::new(out);
-        self.serialize(&mut Writing(Serializer { output }))
-            .map_err(|error| {
-                EncodeError::new(format_args!(
-                    "the value cannot be written as Postcard: {error}"
-                ))
-            })
+        self.serialize(&mut CheckedSerializer(Serializer { output }))
+            .map_err(|error| EncodeError::unwritable("Postcard", error))
     }
 }
 
@@ -121,7 +101,7 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
     #[inline]
     fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
         let bytes = frame.bytes();
-        let guard = Guard::new(bytes.len(), DEPTH, None);
+        let guard = Guard::new(bytes.len(), MAX_DEPTH, None);
         let mut deserializer = Deserializer::from_flavor(Input(bytes));
         let value = guard.read(&mut deserializer);
         let rest = deserializer.finalize().unwrap_or_default();
@@ -136,9 +116,9 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
 /// Returns the error for bytes that cannot be read beyond `place`.
 #[cold]
 fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
-    let recorded = guard.trace().reason();
+    let recorded = guard.trace.take_reason();
     let reason = match error {
-        None => "the value ends here, and more follows",
+        None => TRAILING,
         Some(Error::DeserializeUnexpectedEnd) => "it ends too early",
         Some(Error::DeserializeBadVarint) => "an integer is too large for its type",
         Some(Error::DeserializeBadBool) => "a `bool` is neither 0 nor 1",
@@ -150,19 +130,17 @@ fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeE
             .as_ref()
             .map_or("it is not what is expected", Text::raw),
     };
-    DecodeError::new(format_args!(
-        "the Postcard is wrong at byte {place}: {}",
-        shortened(reason)
-    ))
+    DecodeError::wrong("Postcard", &format!(" at byte {place}"), reason)
 }
 
 /// The bytes of a message that are not read yet.
 ///
-/// The crate's own type withholds the length of a list that claims more than the bytes that are left. The
-/// guard needs the length, because a list of values that take no bytes never ends too early.
+/// The crate's own type withholds the length of a list that claims more than the bytes that are
+/// left. The guard needs the length, because a list of values that take no bytes never ends too
+/// early.
 struct Input<'a>(&'a [u8]);
 
-impl<'a> de_flavors::Flavor<'a> for Input<'a> {
+impl<'a> Flavor<'a> for Input<'a> {
     type Remainder = &'a [u8];
     type Source = &'a [u8];
 
@@ -187,156 +165,6 @@ impl<'a> de_flavors::Flavor<'a> for Input<'a> {
     }
 }
 
-/// Converts an error of the crate to one that keeps texts.
-#[cold]
-fn write_error(error: Error) -> WriteError {
-    match error {
-        Error::SerializeSeqLengthUnknown => {
-            WriteError::custom("a list or map does not know its length")
-        }
-        error => WriteError::custom(error),
-    }
-}
-
-/// The serializer of the crate, which writes what takes bytes: single values, and the beginnings of
-/// lists, maps, options and enums. All that is inside of another value passes through this.
-struct Writing<F: ser_flavors::Flavor>(Serializer<F>);
-
-/// Methods that write a value, or the beginning of one.
-macro_rules! write_value {
-    ($($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
-        #[inline]
-        fn $method(self, $($name: $type),*) -> Result<(), WriteError> {
-            self.0.$method($($name),*).map_err(write_error)
-        }
-    )+};
-}
-
-/// Methods that begin a value with parts, and what they write before the first part.
-macro_rules! begin {
-    ($($method:ident($($name:ident: $type:ty),*) $(=> $first:ident($($argument:ident),*))?),+ $(,)?) => {$(
-        #[inline]
-        fn $method(self, $($name: $type),*) -> Result<Self, WriteError> {
-            $(self.0.$first($($argument),*).map_err(write_error)?;)?
-            Ok(self)
-        }
-    )+};
-}
-
-impl<F: ser_flavors::Flavor> ser::Serializer for &mut Writing<F> {
-    type Ok = ();
-    type Error = WriteError;
-    type SerializeSeq = Self;
-    type SerializeTuple = Self;
-    type SerializeTupleStruct = Self;
-    type SerializeTupleVariant = Self;
-    type SerializeMap = Self;
-    type SerializeStruct = Self;
-    type SerializeStructVariant = Self;
-
-    write_value! {
-        serialize_bool(value: bool), serialize_char(value: char),
-        serialize_i8(value: i8), serialize_i16(value: i16), serialize_i32(value: i32),
-        serialize_i64(value: i64), serialize_i128(value: i128),
-        serialize_u8(value: u8), serialize_u16(value: u16), serialize_u32(value: u32),
-        serialize_u64(value: u64), serialize_u128(value: u128),
-        serialize_f32(value: f32), serialize_f64(value: f64),
-        serialize_str(value: &str), serialize_bytes(value: &[u8]),
-        serialize_none(), serialize_unit(), serialize_unit_struct(name: &'static str),
-        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str),
-    }
-
-    begin! {
-        serialize_seq(length: Option<usize>) => serialize_seq(length),
-        serialize_map(length: Option<usize>) => serialize_map(length),
-        serialize_tuple(_length: usize),
-        serialize_tuple_struct(_name: &'static str, _length: usize),
-        serialize_struct(_name: &'static str, _length: usize),
-        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, _length: usize)
-            => serialize_unit_variant(name, index, variant),
-        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, _length: usize)
-            => serialize_unit_variant(name, index, variant),
-    }
-
-    #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), WriteError> {
-        self.0.serialize_u8(1).map_err(write_error)?;
-        value.serialize(self)
-    }
-
-    #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        value: &T,
-    ) -> Result<(), WriteError> {
-        value.serialize(self)
-    }
-
-    #[inline]
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Result<(), WriteError> {
-        value.serialize(self.serialize_tuple_variant(name, index, variant, 1)?)
-    }
-
-    /// Writes a value as the text that it displays.
-    ///
-    /// The crate would format the value twice, first to count its bytes. If the value displayed something else
-    /// the second time, the message could not be read.
-    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), WriteError> {
-        let mut text = String::new();
-        write!(text, "{value}")
-            .map_err(|_| WriteError::custom("its `Display` returned an error"))?;
-        self.serialize_str(&text)
-    }
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-}
-
-macro_rules! write_parts {
-    ($($trait:ident { $($method:ident($($name:ident)?)),+ }$(, $skip_field:ident)?;)+) => {$(
-        impl<F: ser_flavors::Flavor> ser::$trait for &mut Writing<F> {
-            type Ok = ();
-            type Error = WriteError;
-
-            $(#[inline]
-            fn $method<T: Serialize + ?Sized>(
-                &mut self,
-                $($name: &'static str,)?
-                value: &T,
-            ) -> Result<(), WriteError> {
-                value.serialize(&mut **self)
-            })+
-
-            $(fn $skip_field(&mut self, name: &'static str) -> Result<(), WriteError> {
-                Err(WriteError::custom(format_args!("it leaves out the field `{name}`")))
-            })?
-
-            #[inline]
-            fn end(self) -> Result<(), WriteError> {
-                Ok(())
-            }
-        }
-    )+};
-}
-
-write_parts! {
-    SerializeSeq { serialize_element() };
-    SerializeTuple { serialize_element() };
-    SerializeTupleStruct { serialize_field() };
-    SerializeTupleVariant { serialize_field() };
-    SerializeMap { serialize_key(), serialize_value() };
-    SerializeStruct { serialize_field(_name) }, skip_field;
-    SerializeStructVariant { serialize_field(_name) }, skip_field;
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -351,7 +179,7 @@ mod tests {
     use super::Postcard;
     use crate::format::{
         Encode, Outcome, Writer,
-        samples::{
+        test_values::{
             Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
             lies_in, read, rejected, sent, unsent,
         },
@@ -509,7 +337,7 @@ mod tests {
             ),
             (
                 rejected::<Postcard, u8>(b"\x01\x02"),
-                "byte 1: the value ends here, and more follows",
+                "byte 1: bytes are left after the value",
             ),
             (
                 rejected::<Postcard, (u8, bool)>(b"\x01\x02"),

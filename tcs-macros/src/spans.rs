@@ -1,4 +1,4 @@
-//! Places generated tokens so that errors of the compiler point at what the user wrote.
+//! The spans of generated tokens: errors of the compiler point at what the user wrote.
 //!
 //! Generated tokens have the user's place, but the macro's hygiene, so that our local variables and the
 //! user's do not meet. All tokens of one expansion have one syntax context; otherwise `self` and our
@@ -12,8 +12,8 @@
 //! - A type of the user's keeps its tokens and their spans wherever it is repeated. If it does not exist,
 //!   that is one error (`reply_misspelt_inside`).
 //! - For a type that does not exist, rustc suggests to declare a type parameter, and shows where: after the
-//!   token before the generics. For an `impl`, that token is `impl`; so it is a [`twin`] of the function's
-//!   name, and both suggestions are equal (`state_misspelt_inside`).
+//!   token before the generics. For an `impl`, that token is `impl`; so it is at the function's name
+//!   ([`ident_at`]), and both suggestions are equal (`state_misspelt_inside`).
 //! - Inside of `f::<…>` rustc suggests something else. So there the type has an [`Alias`], which is declared
 //!   at the function's name. The alias of a message also makes the help for a hidden lifetime (`Order` for
 //!   `Order<'_>`) the one for the function (`request_with_hidden_lifetime`).
@@ -36,20 +36,20 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::{Type, spanned::Spanned as _};
 
-/// The macro's hygiene at the first token of `tokens`.
-pub(crate) fn at(tokens: &(impl ToTokens + ?Sized)) -> Span {
+/// Returns the macro's hygiene at the first token of `tokens`.
+pub(crate) fn start_of(tokens: &(impl ToTokens + ?Sized)) -> Span {
     Span::mixed_site().located_at(tokens.span())
 }
 
-/// The macro's hygiene at the last token of `tokens`.
-pub(crate) fn at_end(tokens: &(impl ToTokens + ?Sized)) -> Span {
+/// Returns the macro's hygiene at the last token of `tokens`.
+pub(crate) fn end_of(tokens: &(impl ToTokens + ?Sized)) -> Span {
     // `Spanned::span` would join all tokens, which gives the first one alone on stable compilers.
     let last = tokens.to_token_stream().into_iter().last();
     Span::mixed_site().located_at(last.map_or_else(Span::call_site, |token| token.span()))
 }
 
-/// A generated word at the place of a name of the user's, with the user's hygiene.
-pub(crate) fn twin(word: &str, name: &Ident) -> Ident {
+/// Returns a word at a name of the user's, with the user's hygiene.
+pub(crate) fn ident_at(name: &Ident, word: &str) -> Ident {
     Ident::new(word, name.span())
 }
 
@@ -61,16 +61,16 @@ pub(crate) struct Alias {
 }
 
 impl Alias {
-    /// Names `ty`, for the function or the module whose name is `place`.
-    pub(crate) fn new(place: &Ident, name: &str, ty: &Type) -> Self {
-        // At the function's name, so that what rustc suggests for the type is what it suggests there.
-        let declared = twin(name, place);
-        let used = Ident::new(name, ty.span());
+    /// Names `ty`, which is in the signature of the item `item_name`.
+    pub(crate) fn new(item_name: &Ident, alias: &str, ty: &Type) -> Self {
+        // At the item's name, so that what rustc suggests for the type is what it suggests there.
+        let declared = ident_at(item_name, alias);
+        let used = Ident::new(alias, ty.span());
         // An error covers a path up to its last token. These brackets change nothing, and are there.
-        let brackets = quote_spanned!(ty.span().located_at(at_end(ty))=> <>);
+        let brackets = quote_spanned!(ty.span().located_at(end_of(ty))=> <>);
         Self {
-            declaration: quote_spanned!(at(ty)=> type #declared = #ty;),
-            path: quote_spanned!(at(ty)=> #used #brackets),
+            declaration: quote_spanned!(start_of(ty)=> type #declared = #ty;),
+            path: quote_spanned!(start_of(ty)=> #used #brackets),
         }
     }
 }

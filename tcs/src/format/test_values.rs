@@ -1,4 +1,5 @@
 //! Values of every kind that serde knows, and what the tests of its formats do with them.
+#![cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 #![allow(dead_code, reason = "a format alone uses some of it")]
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};

@@ -1,0 +1,119 @@
+//! Writes the implementation of a protocol's trait, with what the types that the protocol keeps must be. These
+//! are checked where the protocol is written, also if nobody uses it.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{Type, TypeParam};
+
+use super::options::option_checks;
+use crate::{
+    model::{Model, protocol_type::ProtocolType},
+    spans::{Alias, ident_at, start_of},
+    syntax::lifetimes,
+};
+
+/// Two items of the library that require the same of a type.
+#[derive(Clone, Copy)]
+pub(super) struct Requirement {
+    /// A trait.
+    bound: &'static str,
+    /// A function that has the trait as a bound of its parameter.
+    check: &'static str,
+}
+
+/// A type that connections share.
+pub(super) const STATE: Requirement = Requirement {
+    bound: "State",
+    check: "assert_state",
+};
+/// A type that moves from thread to thread.
+pub(super) const SEND_FIELD: Requirement = Requirement {
+    bound: "SendField",
+    check: "assert_send_field",
+};
+
+/// The implementation of the attribute's trait, whose bounds say what the types that a protocol keeps must be.
+///
+/// Where a bound of the implementation does not hold, rustc reports it once, and takes it as given in
+/// the rest of the code. That is what we want, with two exceptions:
+///
+/// - Without type parameters, rustc would also report each trait that the bound implies. So the bound is
+///   written as `for<'tcs> Type: State`, which rustc does not check, and a constant checks it once.
+/// - A type with a lifetime has no bound. rustc would take it as the only proof that a reference is
+///   `Send`, and then require all references to have that very lifetime.
+pub(super) struct TraitImpl<'a> {
+    pub(super) model: &'a Model<'a>,
+    pub(super) ty: &'a ProtocolType<'a>,
+    bounds: TokenStream,
+    /// Beside the implementation.
+    pub(super) checks: Vec<TokenStream>,
+}
+
+impl<'a> TraitImpl<'a> {
+    /// Requires the same of each type parameter and, if nothing is wrong, of each field.
+    pub(super) fn new(
+        model: &'a Model<'a>,
+        ty: &'a ProtocolType<'a>,
+        requirement: Requirement,
+    ) -> Self {
+        let params = ty.generics.type_params();
+        let bound = |param: &TypeParam| model.args.library.bound(&param.ident, requirement.bound);
+        let mut implementation = Self {
+            model,
+            ty,
+            bounds: params.map(bound).collect(),
+            checks: Vec::new(),
+        };
+        for field in &ty.fields {
+            implementation.require(&field.ty, requirement);
+        }
+        implementation
+    }
+
+    /// Requires something of a type that the protocol keeps, if nothing is wrong.
+    pub(super) fn require(&mut self, kept: &Type, requirement: Requirement) {
+        if !self.model.is_valid || !lifetimes::find(kept).is_empty() {
+            return;
+        }
+        let library = &self.model.args.library;
+        let bound = library.bound(kept, requirement.bound);
+        if !self.ty.generics.params.is_empty() {
+            self.bounds.extend(bound);
+            return;
+        }
+        self.bounds.extend(quote!(for<'tcs> #bound));
+        let name = format!("__Kept{}", self.checks.len());
+        let Alias { declaration, path } = Alias::new(self.ty.item_name(), &name, kept);
+        let check = library.item(requirement.check, kept);
+        self.checks.push(quote_spanned! {start_of(kept)=>
+            #declaration
+            const _: fn() = #check::<#path>;
+        });
+    }
+
+    /// Writes the implementation, with `items` in it. What is wrong with it as a whole is reported at `span`.
+    pub(super) fn write(&self, span: Span, items: &TokenStream) -> TokenStream {
+        let (model, ty) = (self.model, self.ty);
+        let (bounds, checks) = (&self.bounds, &self.checks);
+        let (name, private) = (&ty.name, model.args.library.private(span));
+        let trait_name = Ident::new(model.args.side.trait_name(), span);
+        let keyword = ident_at(ty.item_name(), "impl");
+        let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
+        let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
+        // Beside the implementation and in the same `const _`, where the aliases are in scope.
+        let options = option_checks(self);
+        quote_spanned! {span=>
+            #options
+            #(#checks)*
+
+            #[automatically_derived]
+            #keyword #impl_generics #private::#trait_name for #name #type_generics
+            where
+                #(#predicates,)*
+                #bounds
+            {
+                #items
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The bytes that are read ahead of the receive buffer.
+
+use std::{
+    io,
+    mem::{MaybeUninit, take},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::framing::ReadState;
+
+/// The maximum number of bytes read ahead for a connection.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// Bytes read while a function holds the [`ReadBuffer`](super::ReadBuffer).
+///
+/// Reading ahead detects that the peer has gone. A silent peer costs no memory.
+#[derive(Debug, Default)]
+pub(crate) struct ReadAhead {
+    bytes: Vec<u8>,
+    has_ended: bool,
+}
+
+impl ReadAhead {
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.has_ended
+    }
+
+    /// Reads the bytes that have arrived, at most 64 KiB in all. Returns `Ready` when the input has
+    /// ended or failed.
+    ///
+    /// Keeps what was transferred: bytes that were read stay here.
+    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
+        while !self.has_ended && self.bytes.len() < READ_AHEAD {
+            let mut piece = [const { MaybeUninit::uninit() }; 4096];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            let mut piece = piece.take(READ_AHEAD - self.bytes.len());
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
+            self.bytes.extend_from_slice(piece.filled());
+            self.has_ended = piece.filled().is_empty();
+        }
+        if self.has_ended {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+
+    /// Moves as many bytes to `buffer` as it has room for. Returns what is known about the bytes after them.
+    ///
+    /// The buffer does not grow for them: a larger one would make larger batches from then on, whose first
+    /// reply waits for the last.
+    pub(super) fn move_to(&mut self, buffer: &mut Vec<u8>) -> ReadState {
+        let room = buffer.capacity() - buffer.len();
+        let moved = room.min(self.bytes.len());
+        buffer.extend(self.bytes.drain(..moved));
+        if self.bytes.is_empty() && take(self).has_ended {
+            return ReadState::Eof;
+        }
+        // More may have arrived since.
+        ReadState::MaybeMore
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::{
+        super::{pool::NEW_CAPACITY, read::ReadBuffer},
+        *,
+    };
+    use crate::framing::Side;
+
+    #[tokio::test]
+    async fn at_most_64_kib_are_read_ahead() {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        let sent = vec![b'x'; 3 * READ_AHEAD];
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut ahead = ReadAhead::default();
+        // The first piece is not a whole one.
+        far.write_all(b"x").await.expect("the pipe is open");
+        assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
+        far.write_all(&sent).await.expect("the pipe is open");
+        assert!(ahead.poll_read(&mut cx, &mut near).is_pending());
+        assert_eq!(ahead.bytes.len(), READ_AHEAD);
+        let mut buffer = ReadBuffer::default();
+        for rest in [48 * 1024, 32 * 1024, 16 * 1024, 0] {
+            let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut near);
+            assert!(read.is_ready());
+            assert_eq!(ahead.bytes.len(), rest);
+            let input = buffer.input(1, Side::Server);
+            assert_eq!(input.read_state(), ReadState::MaybeMore);
+            assert_eq!(buffer.capacity(), NEW_CAPACITY, "it does not grow");
+            buffer.consume(&(0..0), NEW_CAPACITY);
+        }
+    }
+
+    #[test]
+    fn end_that_was_read_ahead_is_told_with_the_last_of_the_bytes() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut buffer, mut ahead) = (ReadBuffer::default(), ReadAhead::default());
+        let sent = vec![b'x'; NEW_CAPACITY + 1];
+        assert!(ahead.poll_read(&mut cx, &mut &sent[..]).is_ready());
+        for (length, has_ended) in [(NEW_CAPACITY, false), (1, true)] {
+            let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut &b"never"[..]);
+            assert!(read.is_ready());
+            assert_eq!((buffer.unread(), buffer.has_ended()), (length, has_ended));
+            buffer.consume(&(0..0), length);
+        }
+    }
+}

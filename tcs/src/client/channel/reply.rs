@@ -1,0 +1,38 @@
+//! The bytes of a reply, and the buffer that each thread keeps for the next one.
+
+use std::{cell::Cell, mem::take};
+
+/// The largest capacity that is kept. The buffer of a larger reply is freed with it.
+const LARGEST_SPARE: usize = 4 * 1024;
+
+thread_local! {
+    /// The buffer of the last reply that was read on this thread.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The bytes of a reply. When it is dropped, its buffer becomes the spare one of the thread.
+#[derive(Debug)]
+pub(super) struct Reply(pub(super) Vec<u8>);
+
+impl Reply {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Takes the spare buffer of the thread, which is empty if there is none.
+#[inline]
+pub(super) fn take_spare() -> Vec<u8> {
+    SPARE.try_with(Cell::take).unwrap_or_default()
+}
+
+impl Drop for Reply {
+    #[inline]
+    fn drop(&mut self) {
+        if (1..=LARGEST_SPARE).contains(&self.0.capacity()) {
+            let buffer = take(&mut self.0);
+            // At the end of a thread there may be no spare buffer any more.
+            let _ = SPARE.try_with(|spare| spare.set(buffer));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The wrapper of lists and maps.
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
+
+use super::{Guard, ReadError, guarded::Guarded};
+
+/// The access of the format to the elements of a list or the entries of a map.
+pub(super) struct GuardedElements<'g, 'de, A> {
+    pub(super) access: A,
+    pub(super) guard: &'g Guard<'de>,
+    /// The index of the next element or entry, for the path of an error.
+    pub(super) index: usize,
+}
+
+impl<A> GuardedElements<'_, '_, A> {
+    /// Records that the error is in the next element.
+    #[cold]
+    fn in_element<E>(&self, error: E) -> ReadError<E> {
+        let depth = self.guard.depth.get();
+        self.guard.trace.add_element(depth, self.index);
+        ReadError::Format(error)
+    }
+
+    /// Limits a size hint to the length of the message, because types allocate for it.
+    #[inline]
+    fn limit(&self, hint: Option<usize>) -> Option<usize> {
+        hint.map(|count| count.min(self.guard.length))
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for GuardedElements<'_, 'de, A> {
+    type Error = ReadError<A::Error>;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Self::Error> {
+        let element = self
+            .access
+            .next_element_seed(Guarded::new(seed, self.guard));
+        let element = element.map_err(|error| self.in_element(error))?;
+        self.index += 1;
+        Ok(element)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.limit(self.access.size_hint())
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for GuardedElements<'_, 'de, A> {
+    type Error = ReadError<A::Error>;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        let key = self.access.next_key_seed(Guarded::new(seed, self.guard));
+        key.map_err(|error| self.in_element(error))
+    }
+
+    #[inline]
+    fn next_value_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<T::Value, Self::Error> {
+        let value = self.access.next_value_seed(Guarded::new(seed, self.guard));
+        let value = value.map_err(|error| self.in_element(error))?;
+        self.index += 1;
+        Ok(value)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.limit(self.access.size_hint())
+    }
+}

@@ -1,0 +1,190 @@
+//! The clocks of a connection: when each of its waits began, and the deadlines that follow. Nothing here waits.
+
+use super::super::{
+    config::{Limit, Limits},
+    registry::{Deadline, Time},
+};
+
+/// How long a started frame may take to complete once a drain has begun.
+pub(super) const DRAINED_FRAME: Limit = Limit::from_secs(1);
+/// A deadline moves by a second for each of this many bytes of a frame that arrive, or of replies that
+/// the peer takes.
+///
+/// If the clock restarted with each byte instead, a peer that transfers a byte now and then could hold its
+/// connection forever.
+const BYTES_PER_SECOND: usize = 64 * 1024;
+/// An initial congestion window (RFC 6928).
+const WINDOW: usize = 14_600;
+
+/// The clocks of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    /// Runs while the connection waits for the first byte of a request, and again from that byte on, until the
+    /// frame is complete.
+    pub(super) read: Clock,
+    /// Runs once this connection has noticed that the server drains.
+    pub(super) drain: Clock,
+    /// Runs once this connection has noticed, before or while a function waited, that the peer has closed its
+    /// sending half. Never stopped: all further functions share the time of `half_close_timeout`.
+    pub(super) half_close: Clock,
+    pub(super) stall: StallClock,
+    pub(super) send_queue: SendQueue,
+}
+
+/// Knows when a wait began, if there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock(Option<Time>);
+
+impl Clock {
+    /// Starts the clock, unless it runs. Returns when it started.
+    #[inline]
+    pub(super) fn start(&mut self, now: Time) -> Time {
+        *self.0.get_or_insert(now)
+    }
+
+    #[inline]
+    pub(super) const fn stop(&mut self) {
+        self.0 = None;
+    }
+
+    #[inline]
+    pub(super) const fn is_running(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns the end of `limit`, or [`Deadline::NEVER`] if the clock does not run.
+    #[inline]
+    pub(super) fn deadline(self, limit: Limit) -> Deadline {
+        match self.0 {
+            Some(began) => Deadline::after(began, limit),
+            None => Deadline::NEVER,
+        }
+    }
+}
+
+/// The clock of a peer that reads more slowly than replies are written.
+#[derive(Debug, Default)]
+pub(super) struct StallClock {
+    clock: Clock,
+    /// How many bytes of the write buffer had been sent when the clock started.
+    sent: usize,
+}
+
+impl StallClock {
+    /// Starts the clock, unless it runs. `sent` bytes of the write buffer have been sent.
+    pub(super) fn start(&mut self, now: Time, sent: usize) {
+        if !self.clock.is_running() {
+            self.sent = sent;
+        }
+        self.clock.start(now);
+    }
+
+    #[inline]
+    pub(super) const fn stop(&mut self) {
+        self.clock.stop();
+    }
+
+    /// Returns when the peer must have read the write buffer, of which `sent` bytes have been sent.
+    pub(super) fn deadline(&self, limit: Limit, sent: usize) -> Deadline {
+        let transferred = sent.saturating_sub(self.sent);
+        self.clock.deadline(extended(limit, transferred))
+    }
+}
+
+/// Estimates whether the operating system has sent what it was given. If it has not, a reset destroys it.
+#[derive(Debug, Default)]
+pub(super) struct SendQueue {
+    /// The number of bytes since `filled`.
+    bytes: usize,
+    /// When more than [`WINDOW`] bytes had last been given. Fewer leave at once.
+    filled: Option<Time>,
+}
+
+impl SendQueue {
+    /// Counts bytes that were given to the operating system.
+    #[inline]
+    pub(super) fn count(&mut self, bytes: usize, now: impl FnOnce() -> Time) {
+        self.bytes += bytes;
+        if self.bytes > WINDOW {
+            self.bytes = 0;
+            self.filled = Some(now());
+        }
+    }
+
+    /// Returns the end of `limit`, which began when the queue was last filled. Returns `None` if it never was.
+    pub(super) fn deadline(&self, limit: Limit) -> Option<Deadline> {
+        self.filled.map(|filled| Deadline::after(filled, limit))
+    }
+}
+
+/// Returns how long a frame may take of which `arrived` bytes have arrived.
+#[cold]
+#[inline(never)]
+pub(super) fn frame_limit(limits: &Limits, arrived: usize) -> Limit {
+    extended(limits.frame, arrived)
+}
+
+/// Returns the limit for a wait in which this many bytes were transferred.
+const fn extended(limit: Limit, transferred: usize) -> Limit {
+    limit.plus_seconds((transferred / BYTES_PER_SECOND) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZero;
+
+    use super::*;
+
+    const LIMIT: Limit = Limit::from_secs(10);
+
+    fn at(milliseconds: u64) -> Time {
+        NonZero::new(milliseconds).expect("time starts later")
+    }
+
+    fn after(began: u64, limit: Limit) -> Deadline {
+        Deadline::after(at(began), limit)
+    }
+
+    #[test]
+    fn clock_that_runs_is_not_started_again() {
+        let mut clock = Clock::default();
+        assert_eq!(clock.deadline(LIMIT), Deadline::NEVER);
+        clock.start(at(100));
+        clock.start(at(200));
+        assert_eq!(clock.deadline(LIMIT), after(100, LIMIT));
+        clock.stop();
+        clock.start(at(300));
+        assert_eq!(clock.deadline(LIMIT), after(300, LIMIT));
+        assert_eq!(clock.deadline(Limit::NONE), Deadline::NEVER);
+    }
+
+    #[test]
+    fn peer_earns_a_second_for_each_64_kib_that_it_takes_after_the_start() {
+        let mut stall = StallClock::default();
+        assert_eq!(stall.deadline(LIMIT, 1 << 20), Deadline::NEVER);
+        stall.start(at(100), 1_000);
+        // The peer took these before.
+        stall.start(at(200), 100_000);
+        for (sent, seconds) in [(1_000, 10), (66_535, 10), (66_536, 11), (132_072, 12)] {
+            let expected = after(100, Limit::from_secs(seconds));
+            assert_eq!(stall.deadline(LIMIT, sent), expected, "{sent}");
+        }
+        stall.stop();
+        stall.start(at(300), 200_000);
+        assert_eq!(stall.deadline(LIMIT, 200_000), after(300, LIMIT));
+    }
+
+    #[test]
+    fn send_queue_is_filled_by_more_than_a_window() {
+        let mut queue = SendQueue::default();
+        queue.count(WINDOW, || at(100));
+        assert_eq!(queue.deadline(LIMIT), None);
+        queue.count(1, || at(200));
+        assert_eq!(queue.deadline(LIMIT), Some(after(200, LIMIT)));
+        // It begins anew.
+        queue.count(WINDOW, || at(300));
+        assert_eq!(queue.deadline(LIMIT), Some(after(200, LIMIT)));
+        queue.count(WINDOW, || at(400));
+        assert_eq!(queue.deadline(LIMIT), Some(after(400, LIMIT)));
+    }
+}
