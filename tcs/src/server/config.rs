@@ -96,7 +96,7 @@ pub(super) struct Systemd {
 }
 
 impl Systemd {
-    /// Sends a state of sd_notify(3), such as `READY=1`.
+    /// Sends a state of `sd_notify(3)`, such as `READY=1`.
     pub(super) fn notify(self, state: &str) {
         #[cfg(all(unix, feature = "systemd"))]
         if self.is_notified

@@ -119,8 +119,8 @@ const MAX_V1_LEN: usize = 107;
 /// The first bytes of a header of version 2, up to its length.
 const V2_FIXED_LEN: usize = 16;
 
-/// The longest header of version 2 that is read. Those of balancers have a few hundred bytes.
-const MAX_V2_LEN: usize = 4_096;
+/// The maximum length of what follows these. Balancers send a few hundred bytes.
+const MAX_V2_REST: u16 = 4_096;
 
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -145,23 +145,27 @@ async fn read_header(stream: &mut Stream) -> io::Result<Vec<u8>> {
         check_v1(&bytes)?;
         return Ok(bytes);
     }
-    bytes.resize(V2_FIXED_LEN, 0);
-    stream.read_exact(&mut bytes[1..]).await?;
+    let mut fixed = [0; V2_FIXED_LEN - 1];
+    stream.read_exact(&mut fixed).await?;
+    bytes.extend_from_slice(&fixed);
     if !bytes.starts_with(V2_SIGNATURE) {
         return Err(invalid(
             "a PROXY header is expected, and the peer sent something else",
         ));
     }
+    let [.., family, high, low] = fixed;
     // The lower half of the byte is the transport: 2 is a datagram.
-    if bytes[13] & 0x0f == 2 {
+    if family & 0x0f == 2 {
         return Err(invalid("the PROXY header is for datagrams"));
     }
-    let len = V2_FIXED_LEN + usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
-    if len > MAX_V2_LEN {
+    let rest = u16::from_be_bytes([high, low]);
+    if rest > MAX_V2_REST {
         return Err(invalid("the PROXY header is too long"));
     }
-    bytes.resize(len, 0);
-    stream.read_exact(&mut bytes[V2_FIXED_LEN..]).await?;
+    stream.take(rest.into()).read_to_end(&mut bytes).await?;
+    if bytes.len() < V2_FIXED_LEN + usize::from(rest) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(bytes)
 }
 
