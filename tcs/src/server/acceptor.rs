@@ -81,7 +81,7 @@ async fn open_stream(
     let deadline = Deadline::after(registration.now(), limit);
     let mut opening = pin!(async {
         for handshake in handshakes {
-            let opening = handshake.open_boxed(new.stream.take(), info.peer_mut());
+            let opening = handshake.open_boxed(new.stream.take_inner(), info.peer_mut());
             new.stream = opening.await?;
         }
         io::Result::Ok(())
