@@ -5,12 +5,15 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
+use tokio::task::yield_now;
 use tracing::{
     Dispatch, Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
     subscriber::DefaultGuard,
 };
+
+use crate::within;
 
 /// Keeps each event, and each new span, as `field=value` texts, joined by spaces.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +29,16 @@ impl Log {
         let log = Self::default();
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
+    }
+
+    /// Waits until `text` occurs in this number of events.
+    pub async fn until(&self, count: usize, text: &str) {
+        within(async {
+            while self.with(text).len() < count {
+                yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Returns the events in which `text` occurs.

@@ -118,15 +118,20 @@ pub fn server() -> Tls {
     SHARED.1.server()
 }
 
+/// Returns the configuration of a client that trusts [`server`].
+pub fn client() -> ClientConfig {
+    SHARED.0.client(None)
+}
+
 /// Connects to a server with the TLS of [`server`].
 pub async fn connect(addr: SocketAddr) -> TlsStream<TcpStream> {
-    let connected = try_connect(addr, SHARED.0.client(None)).await;
+    let connected = try_connect(addr, client()).await;
     connected.expect("the handshake succeeds")
 }
 
 /// Performs the handshake with a server with the TLS of [`server`].
 pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> TlsStream<S> {
-    let connected = handshake(stream, SHARED.0.client(None)).await;
+    let connected = handshake(stream, client()).await;
     connected.expect("the handshake succeeds")
 }
 

@@ -78,6 +78,7 @@ async fn client_certificate_is_required_and_known() {
     let error = is_rejected(&server, root.client(Some(&stranger))).await;
     assert!(error.to_string().contains("UnknownCA"), "{error}");
 
+    log.until(2, "a handshake has failed").await;
     let report = server.stopped().await;
     assert_eq!(
         (report.connections.closed, report.requests.received),
@@ -92,6 +93,27 @@ async fn client_certificate_is_required_and_known() {
         assert!(event.contains("peer=127.0.0.1:"), "{event}");
         assert!(event.contains(reason), "{event}");
     }
+}
+
+/// In TLS 1.3 the client sends its first requests before it is rejected.
+#[tokio::test]
+async fn client_without_a_certificate_that_sends_much_hears_why_it_is_rejected() {
+    let root = Root::new();
+    let tls = root.issue("localhost").server();
+    let server = serve(
+        tls.require_client_certificates(root.file())
+            .expect("a root"),
+    )
+    .await;
+    let mut stream = connect(&server, root.client(None)).await.expect("TLS 1.3");
+    let much = vec![b'x'; 1 << 20];
+    within(tokio::io::AsyncWriteExt::write_all(&mut stream, &much))
+        .await
+        .expect("no reset");
+    let error = within(stream.read_u8()).await.expect_err("it is rejected");
+    assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    drop(stream);
+    assert_eq!(server.stopped().await.requests.received, 0);
 }
 
 #[tokio::test]
@@ -136,9 +158,9 @@ async fn client_without_a_common_protocol_is_rejected() {
         error.to_string().contains("NoApplicationProtocol"),
         "{error}"
     );
-    server.stopped().await;
     let reason = "reason=client and server have no protocol of ALPN in common";
-    assert_eq!(log.with(reason).len(), 1);
+    log.until(1, reason).await;
+    server.stopped().await;
 }
 
 #[tokio::test]
@@ -270,12 +292,7 @@ async fn server_logs_why_its_certificate_is_not_accepted() {
         let server = serve(identity.server()).await;
         let refused = connect(&server, root.client(None)).await;
         refused.expect_err("the client does not accept it");
-        let is_logged = async {
-            while log.with(reason).is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        within(is_logged).await;
+        log.until(1, reason).await;
         assert_eq!(server.stopped().await.connections.closed, 1);
     }
 }

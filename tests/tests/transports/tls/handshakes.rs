@@ -84,26 +84,50 @@ async fn client_hello_that_is_cut_at_any_byte_is_the_end_of_its_connection_only(
     assert_eq!(log.with(reason).len(), hello.len() + 1);
 }
 
-/// A cut after each flight: the client hello, the server's answer, and the client's last one.
-#[tokio::test]
-async fn handshake_that_is_cut_after_a_flight_ends_its_connection_only() {
-    let (connector, serving) = serve(Duration::from_secs(60));
-    for flights in 1..=2 {
-        let mut stream = connect(&connector).await;
-        let mut client = client();
-        for _ in 0..flights {
-            let mut flight = Vec::new();
-            client.write_tls(&mut flight).expect("a `Vec` takes all");
-            within(stream.write_all(&flight)).await.expect("it reads");
-            let mut answer = vec![0; 1 << 16];
-            let read = within(stream.read(&mut answer)).await.expect("no reset");
-            client.read_tls(&mut &answer[..read]).expect("bytes");
-            // This client does not trust the server, so its second flight is an alert.
-            client.process_new_packets().ok();
-        }
-        drop(stream);
+/// Sends the first flight of a client that trusts the server, and returns the second.
+async fn second_flight(stream: &mut DuplexStream) -> Vec<u8> {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut client = ClientConnection::new(tls::client().into(), name).expect("a good one");
+    let mut flight = Vec::new();
+    client.write_tls(&mut flight).expect("a `Vec` takes all");
+    within(stream.write_all(&flight)).await.expect("it reads");
+    while client.is_handshaking() {
+        let mut answer = vec![0; 1 << 16];
+        let read = within(stream.read(&mut answer)).await.expect("no reset");
+        client.read_tls(&mut &answer[..read]).expect("bytes");
+        client.process_new_packets().expect("a good answer");
     }
-    ended(connector, serving, 2).await;
+    flight.clear();
+    client.write_tls(&mut flight).expect("a `Vec` takes all");
+    flight
+}
+
+#[tokio::test]
+async fn second_flight_that_is_cut_at_any_byte_is_the_end_of_its_connection_only() {
+    let (log, _logging) = Log::start();
+    let (connector, serving) = serve(Duration::from_secs(60));
+    let mut cut = 0;
+    loop {
+        let mut peer = connect(&connector).await;
+        let flight = second_flight(&mut peer).await;
+        within(peer.write_all(&flight[..cut]))
+            .await
+            .expect("it reads");
+        within(peer.shutdown()).await.expect("it is open");
+        let mut said = Vec::new();
+        within(peer.read_to_end(&mut said)).await.expect("no reset");
+        let failed = log.with("reason=tls handshake eof").len();
+        if cut == flight.len() {
+            // The handshake has succeeded; the connection was cut after it.
+            assert_eq!(failed, cut);
+            break;
+        }
+        cut += 1;
+        assert_eq!(failed, cut);
+    }
+    assert!(cut > 10, "{cut}");
+    ended(connector, serving, cut as u64 + 1).await;
+    assert_eq!(log.with("the connection was given up").len(), 1);
 }
 
 /// The connection is over before the first request: the client has finished, and cuts.
@@ -203,7 +227,9 @@ async fn peer_without_tls_gets_an_alert_at_once_and_the_log_says_so() {
         let said = said_to(&server, bytes).await;
         assert_eq!(said.len(), alert(0).len(), "{bytes:?} {said:?}");
         assert_eq!(said[..6], alert(0)[..6], "{bytes:?}");
-        let logged = log.with("reason=the peer does not speak TLS at this port");
+        let reason = "reason=the peer does not speak TLS at this port";
+        log.until(number + 1, reason).await;
+        let logged = log.with(reason);
         assert_eq!(logged.len(), number + 1, "{bytes:?} {logged:?}");
         assert!(logged[number].contains("peer=127.0.0.1:"), "{logged:?}");
     }
@@ -212,6 +238,39 @@ async fn peer_without_tls_gets_an_alert_at_once_and_the_log_says_so() {
         (report.connections.closed, report.requests.received),
         (plain.len() as u64, 0)
     );
+}
+
+/// A socket that is closed with unread bytes is reset, and the alert could be lost.
+#[tokio::test]
+async fn peer_that_sends_much_without_tls_is_not_reset() {
+    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).tls(tls::server());
+    let server = start(server).await;
+    let mut peer = server.peer().await;
+    within(peer.send(vec![b'x'; 1 << 20])).await;
+    assert_eq!(within(peer.rest()).await[..6], alert(0)[..6]);
+    within(peer.finish()).await;
+    drop(peer);
+    assert_eq!(server.stopped().await.connections.closed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_does_not_close_after_its_alert_is_dropped_a_second_later() {
+    let (connector, serving) = serve(Duration::from_secs(60));
+    let mut peer = connect(&connector).await;
+    let began = tokio::time::Instant::now();
+    patiently(peer.write_all(b"hello, hello"))
+        .await
+        .expect("it reads");
+    let mut said = Vec::new();
+    patiently(peer.read_to_end(&mut said))
+        .await
+        .expect("no reset");
+    assert_eq!((said.len(), began.elapsed()), (7, Duration::ZERO));
+    while peer.write_all(b"hello").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    ended_in_time(began, Duration::from_secs(1));
+    ended(connector, serving, 1).await;
 }
 
 #[tokio::test]
