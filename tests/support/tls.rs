@@ -42,10 +42,10 @@ impl Root {
     /// Creates a root.
     #[expect(clippy::new_without_default, reason = "each one is another")]
     pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Two roots with one name would be taken for each other.
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("root {}", NEXT.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("random numbers");

@@ -245,10 +245,10 @@ async fn error_without_a_number_is_no_failure_and_is_retried_after_a_pause() {
     adds_up(&report.expect("no failure"));
     let asked = asked.lock().expect("no panic");
     assert_eq!(asked.len(), 11);
+    let pauses = 100..=102;
     for pair in asked.windows(2) {
-        let pause = pair[1] - pair[0];
-        let late = pause - Duration::from_millis(100);
-        assert!(late <= Duration::from_millis(2), "{pause:?}");
+        let pause = (pair[1] - pair[0]).as_millis();
+        assert!(pauses.contains(&pause), "{pause}");
     }
     let logged = log.with("cannot accept a connection now");
     assert_eq!(logged.len(), 11);

@@ -232,8 +232,8 @@ async fn reload_under_load_loses_no_connection() {
     const CLIENTS: usize = 4;
     const ROUNDS: usize = 25;
     let root = Root::new();
-    let served = root.issue("localhost");
-    let tls = served.server();
+    let identity = root.issue("localhost");
+    let tls = identity.server();
     let reloads = tls.clone();
     let echo = tester::<LengthPrefixed>(&gate());
     let server = start(ConcurrentServer::new(echo).tls(tls)).await;
@@ -253,8 +253,8 @@ async fn reload_under_load_loses_no_connection() {
     let reloading = async {
         for _ in 0..ROUNDS {
             let next = root.issue("localhost");
-            fs::copy(&next.certificate, &served.certificate).expect("a writable file");
-            fs::copy(&next.key, &served.key).expect("a writable file");
+            fs::copy(&next.certificate, &identity.certificate).expect("a writable file");
+            fs::copy(&next.key, &identity.key).expect("a writable file");
             reloads.reload().expect("a good pair");
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! How connections over TLS end: with *close_notify*, or cut.
+//! How connections over TLS end: with `close_notify`, or cut.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ async fn send(stream: &mut TlsStream<TcpStream>, bytes: &[u8]) {
     within(stream.flush()).await.expect("it reads");
 }
 
-/// Closes the socket without *close_notify*.
+/// Closes the socket without `close_notify`.
 async fn cut(stream: TlsStream<TcpStream>) -> TcpStream {
     let (mut socket, session) = stream.into_inner();
     assert!(!session.wants_write(), "all was sent");
@@ -35,7 +35,7 @@ async fn cut(stream: TlsStream<TcpStream>) -> TcpStream {
     socket
 }
 
-/// Returns what comes until *close_notify*. `rustls` returns an error if the connection ends without.
+/// Returns what comes until `close_notify`. `rustls` returns an error if the connection ends without.
 async fn rest(stream: &mut TlsStream<TcpStream>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = within(stream.read_to_end(&mut bytes)).await;
@@ -101,7 +101,7 @@ fn delete(request: &str, #[state] calls: &Arc<std::sync::Mutex<Vec<String>>>) ->
     request.to_owned()
 }
 
-/// A transfer that is cut looks like one that is complete, without *close_notify*.
+/// A transfer that is cut looks like one that is complete, without `close_notify`.
 #[tokio::test]
 async fn request_until_the_end_is_executed_only_if_the_end_is_announced() {
     let (log, _logging) = Log::start();

@@ -63,7 +63,7 @@ async fn ended(connector: MemoryConnector, serving: Serving, accepted: u64) {
 async fn client_hello_that_is_cut_at_any_byte_is_the_end_of_its_connection_only() {
     let (log, _logging) = Log::start();
     let hello = client_hello();
-    let (connector, serving) = serve(Duration::from_secs(60));
+    let (connector, serving) = serve(Duration::from_mins(1));
     for cut in 0..hello.len() {
         let mut peer = connect(&connector).await;
         within(peer.write_all(&hello[..cut]))
@@ -105,7 +105,7 @@ async fn second_flight(stream: &mut DuplexStream) -> Vec<u8> {
 #[tokio::test]
 async fn second_flight_that_is_cut_at_any_byte_is_the_end_of_its_connection_only() {
     let (log, _logging) = Log::start();
-    let (connector, serving) = serve(Duration::from_secs(60));
+    let (connector, serving) = serve(Duration::from_mins(1));
     let mut cut = 0;
     loop {
         let mut peer = connect(&connector).await;
@@ -255,7 +255,7 @@ async fn peer_that_sends_much_without_tls_is_not_reset() {
 
 #[tokio::test(start_paused = true)]
 async fn peer_that_does_not_close_after_its_alert_is_dropped_a_second_later() {
-    let (connector, serving) = serve(Duration::from_secs(60));
+    let (connector, serving) = serve(Duration::from_mins(1));
     let mut peer = connect(&connector).await;
     let began = tokio::time::Instant::now();
     patiently(peer.write_all(b"hello, hello"))
