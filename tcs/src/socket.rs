@@ -10,8 +10,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 pub(crate) const BACKLOG: u16 = 1024;
 
 /// Listens at an address.
-pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(addr: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = socket_for(addr)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    socket.set_reuseport(reuse_port)?;
+    #[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
+    let _ = reuse_port;
     // A server that restarts gets its port back at once. On Windows, the option would let it take the
     // port of another server.
     #[cfg(not(windows))]

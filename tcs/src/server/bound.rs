@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     acceptor::{Acceptor, SpawnConnection},
-    config::Settings,
+    config::{ServiceState, Settings},
     listeners::DynListener,
     registry::Registry,
     report::Report,
@@ -27,7 +27,7 @@ impl ServerPlan {
         if self.settings.has_address || listeners.is_empty() {
             let addrs = self.settings.address.resolve().await?;
             let at_address = WithHandshake {
-                listener: listen_at_any(&addrs)?,
+                listener: listen_at_any(&addrs, self.settings.reuse_port)?,
                 handshakes: take(&mut self.settings.handshakes),
             };
             listeners.insert(0, Box::new(at_address));
@@ -136,7 +136,8 @@ impl BoundServer {
             blocking: settings.blocking(),
             max_connections,
         };
-        let until_drained = accept_then_drain(&acceptor, &self.handle, settings.drain);
+        settings.tell_systemd(ServiceState::Ready);
+        let until_drained = accept_then_drain(&acceptor, &self.handle, &settings);
         acceptor.registry.sweeping(until_drained).await
     }
 
@@ -167,7 +168,7 @@ impl std::fmt::Debug for BoundServer {
 async fn accept_then_drain(
     acceptor: &Acceptor,
     handle: &ServerHandle,
-    drain: Option<Duration>,
+    settings: &Settings,
 ) -> Result<Report> {
     let accepted = tokio::select! {
         biased;
@@ -175,8 +176,9 @@ async fn accept_then_drain(
         accepted = acceptor.accept_all() => accepted,
     };
     acceptor.shared.listeners().close();
+    settings.tell_systemd(ServiceState::Stopping);
     let abort = timeout(
-        drain.unwrap_or(Duration::MAX),
+        settings.drain.unwrap_or(Duration::MAX),
         handle.wait_for(Order::Abort),
     );
     let report = acceptor.registry.drain(abort).await;
@@ -197,10 +199,10 @@ async fn accept_then_drain(
 ///
 /// An address that is in use is an error. If the next one were taken, a second server on `localhost` would
 /// listen on the other IP version, and its peers would reach the first server.
-fn listen_at_any(addrs: &[SocketAddr]) -> Result<TcpListener> {
+fn listen_at_any(addrs: &[SocketAddr], reuse_port: bool) -> Result<TcpListener> {
     let mut failure = Error::setting("address", "has no socket address");
     for addr in addrs {
-        match listen(*addr) {
+        match listen(*addr, reuse_port) {
             Ok(listener) => return Ok(listener),
             Err(source) => {
                 let is_in_use = source.kind() == ErrorKind::AddrInUse;
@@ -250,7 +252,7 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn server_ends_when_its_listener_is_dead() {
-        let listener = listen(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let listener = listen(([127, 0, 0, 1], 0).into(), false).expect("a free port");
         let descriptor = listener.as_fd().try_clone_to_owned();
         let server = ConcurrentServer::new(Silent).listener(listener);
         // After shutdown(2), accept(2) fails with EINVAL.
@@ -267,19 +269,19 @@ mod tests {
         // TEST-NET-1 (RFC 5737), which no machine has.
         let elsewhere: SocketAddr = "192.0.2.1:0".parse().expect("an address");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let listener = listen_at_any(&[elsewhere, any]).expect("a free port");
+        let listener = listen_at_any(&[elsewhere, any], false).expect("a free port");
         let addr = listener.local_addr().expect("it listens");
         assert!(addr.ip().is_loopback() && addr.port() != 0);
-        let error = listen_at_any(&[elsewhere, elsewhere]).expect_err("not here");
+        let error = listen_at_any(&[elsewhere, elsewhere], false).expect_err("not here");
         assert_eq!(error.peer_addr(), Some(elsewhere));
     }
 
     #[tokio::test]
     async fn address_in_use_is_an_error_even_if_another_is_free() {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let first = listen_at_any(&[any]).expect("a free port");
+        let first = listen_at_any(&[any], false).expect("a free port");
         let taken = first.local_addr().expect("it listens");
-        let error = listen_at_any(&[taken, any]).expect_err("in use");
+        let error = listen_at_any(&[taken, any], false).expect_err("in use");
         assert_eq!(error.peer_addr(), Some(taken));
     }
 }

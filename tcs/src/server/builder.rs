@@ -100,6 +100,27 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
+    /// Sets whether other servers can listen at the same [`address`](Self::address), also in other processes
+    /// (`SO_REUSEPORT`, socket(7)). All of them must set it. Default: `false`.
+    ///
+    /// The operating system then distributes new connections among them. One server per thread, each with its own
+    /// runtime, scales accepting beyond one loop. When one of them closes its listener, Linux resets the
+    /// connections that wait in its backlog. To replace a process without that, pass its sockets on: see
+    /// `docs/deploy.md`.
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    pub fn reuse_port(mut self, is_shared: bool) -> Self {
+        self.settings.reuse_port = is_shared;
+        self
+    }
+
+    /// Tells systemd when the server accepts connections (`READY=1`), and when it drains (`STOPPING=1`), for services
+    /// with `Type=notify`. See `sd_notify(3)`. Without systemd it has no effect.
+    #[cfg(all(unix, feature = "systemd"))]
+    pub fn notify_systemd(mut self) -> Self {
+        self.settings.notifies_systemd = true;
+        self
+    }
+
     /// Adds a handshake to the connections of [`address`](Self::address). It runs after those that were added
     /// before.
     ///

@@ -76,6 +76,11 @@ pub(super) struct Settings {
     pub(super) listeners: Vec<Box<dyn DynListener>>,
     /// The handshakes of connections to `address`.
     pub(super) handshakes: Vec<Arc<dyn DynHandshake>>,
+    /// Whether other servers can listen at the same address.
+    pub(super) reuse_port: bool,
+    /// Whether systemd is told when the server accepts, and when it drains.
+    #[cfg(all(unix, feature = "systemd"))]
+    pub(super) notifies_systemd: bool,
     pub(super) max_connections: usize,
     /// Whether the descriptor limit may lower `max_connections`.
     pub(super) is_default_max: bool,
@@ -83,6 +88,13 @@ pub(super) struct Settings {
     pub(super) drain: Option<Duration>,
     pub(super) limits: Limits,
     pub(super) on_listening: Option<OnListening>,
+}
+
+/// What systemd is told about the service.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ServiceState {
+    Ready,
+    Stopping,
 }
 
 pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
@@ -149,6 +161,9 @@ impl Settings {
         Self {
             address: Address::localhost(),
             has_address: false,
+            reuse_port: false,
+            #[cfg(all(unix, feature = "systemd"))]
+            notifies_systemd: false,
             listeners: Vec::new(),
             handshakes: Vec::new(),
             max_connections: M::MAX_CONNECTIONS,
@@ -193,6 +208,22 @@ impl Settings {
         } else {
             most
         }
+    }
+
+    /// Tells systemd about the service, if the server is set to.
+    pub(super) fn tell_systemd(&self, state: ServiceState) {
+        #[cfg(all(unix, feature = "systemd"))]
+        if self.notifies_systemd {
+            let state = match state {
+                ServiceState::Ready => sd_notify::NotifyState::Ready,
+                ServiceState::Stopping => sd_notify::NotifyState::Stopping,
+            };
+            if let Err(error) = sd_notify::notify(&[state]) {
+                tracing::warn!(%error, "cannot notify systemd");
+            }
+        }
+        #[cfg(not(all(unix, feature = "systemd")))]
+        let _ = (self, state);
     }
 
     /// Returns the semaphore that limits `blocking` functions.

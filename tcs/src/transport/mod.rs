@@ -29,10 +29,14 @@ mod client_tls;
 mod handshake;
 mod listener;
 mod memory;
+#[cfg(feature = "proxy")]
+mod proxy;
 #[cfg(feature = "self-signed")]
 mod self_signed;
 mod stdio;
 mod stream;
+#[cfg(all(unix, feature = "systemd"))]
+mod systemd;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -46,10 +50,14 @@ pub use client_tls::ClientTls;
 pub use handshake::Handshake;
 pub use listener::{Incoming, Listener, WithHandshake};
 pub use memory::{MemoryConnector, MemoryListener, memory};
+#[cfg(feature = "proxy")]
+pub use proxy::{ProxyHeader, ProxyInfo};
 #[cfg(feature = "self-signed")]
 pub use self_signed::create_self_signed;
 pub use stdio::Stdio;
 pub use stream::Stream;
+#[cfg(all(unix, feature = "systemd"))]
+pub use systemd::{SystemdSocket, systemd_sockets};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsInfo};
 #[cfg(unix)]

@@ -1,0 +1,195 @@
+//! PROXY headers, by which a balancer tells the address of its client.
+
+use std::{io, net::SocketAddr};
+
+use ipnet::IpNet;
+use proxy_header::{ParseConfig, ProxyHeader as Header};
+use tokio::io::AsyncReadExt as _;
+
+use super::{Handshake, Stream};
+use crate::{Error, Peer, Result, socket::canonical};
+
+/// Reads the PROXY header (version 1 or 2) with which a balancer such as `HAProxy` begins each connection.
+///
+/// The peer then has the address of the balancer's client, everywhere: in
+/// [`open_session`](crate::protocol::ServerProtocol::open_session), in functions and in the log. A
+/// [`ProxyInfo`] has the rest. A connection of the balancer itself, such as a health check, keeps its address.
+///
+/// Only trusted peers may send a header, because it is not authenticated. A connection of another peer is closed,
+/// and so is one that begins without a header. With TLS, add this handshake first: the header comes before TLS.
+///
+/// The format is that of [HAProxy's specification](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
+///
+/// # Examples
+///
+/// ```no_run
+/// use tcs::{ConcurrentServer, server_protocol, transport::ProxyHeader};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// fn main() -> tcs::Result<()> {
+///     let header = ProxyHeader::from_networks(&["10.0.0.0/8", "::1/128"])?;
+///     ConcurrentServer::new(Greet).address("0.0.0.0:7000").handshake(header).run()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ProxyHeader {
+    trusted: Vec<IpNet>,
+}
+
+/// What a PROXY header says besides the address of the client. A [fact](Peer::get) of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyInfo {
+    balancer: Option<SocketAddr>,
+    destination: SocketAddr,
+    server_name: Option<String>,
+}
+
+impl ProxyHeader {
+    /// Trusts the balancers with addresses in these networks, such as `"10.0.0.0/8"`, and peers without an address,
+    /// as over a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if a text is not a network.
+    pub fn from_networks(trusted: &[&str]) -> Result<Self> {
+        let parse = |text: &&str| {
+            let parsed = text.parse::<IpNet>();
+            parsed.map_err(|_| {
+                let reason =
+                    format!("trusts `{text}`, which is not a network such as `10.0.0.0/8`");
+                Error::setting("the PROXY header", reason)
+            })
+        };
+        let trusted = trusted.iter().map(parse).collect::<Result<_>>()?;
+        Ok(Self { trusted })
+    }
+}
+
+impl ProxyInfo {
+    /// Returns the address of the balancer, or `None` if it has none, as over a Unix socket.
+    pub const fn balancer(&self) -> Option<SocketAddr> {
+        self.balancer
+    }
+
+    /// Returns the address at which the client reached the balancer.
+    pub const fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+
+    /// Returns the name of the server that the client asked the balancer for (`PP2_TYPE_AUTHORITY`).
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+}
+
+impl Handshake for ProxyHeader {
+    async fn open(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
+        if let Some(addr) = peer.addr()
+            && !self
+                .trusted
+                .iter()
+                .any(|network| network.contains(&addr.ip()))
+        {
+            return Err(invalid(
+                "a PROXY header is expected, and the peer is not a trusted balancer",
+            ));
+        }
+        let bytes = read_header(&mut stream).await?;
+        let parsed = Header::parse(&bytes, ParseConfig::default());
+        let (header, _) = parsed.map_err(|_| invalid("the PROXY header is malformed"))?;
+        if let Some(addresses) = header.proxied_address() {
+            peer.insert(ProxyInfo {
+                balancer: peer.addr(),
+                destination: canonical(addresses.destination),
+                server_name: header.authority().map(str::to_owned),
+            });
+            peer.set_addr(canonical(addresses.source));
+        }
+        Ok(stream)
+    }
+}
+
+/// The longest header of version 1, with its CRLF.
+const MAX_V1_LEN: usize = 107;
+
+/// The first bytes of a header of version 2, up to its length.
+const V2_FIXED_LEN: usize = 16;
+
+/// The longest header of version 2 that is read. Those of balancers have a few hundred bytes.
+const MAX_V2_LEN: usize = 4_096;
+
+const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// Reads a header and no byte more, so that TLS or the protocol begins with the next.
+///
+/// Checks what the parser accepts and the specification does not.
+async fn read_header(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![stream.read_u8().await?];
+    if bytes != b"\r" {
+        while !bytes.ends_with(b"\r\n") {
+            let is_prefix = bytes
+                .iter()
+                .zip(b"PROXY ")
+                .all(|(byte, known)| byte == known);
+            if !is_prefix || bytes.len() == MAX_V1_LEN {
+                return Err(invalid(
+                    "a PROXY header is expected, and the peer sent something else",
+                ));
+            }
+            bytes.push(stream.read_u8().await?);
+        }
+        check_v1(&bytes)?;
+        return Ok(bytes);
+    }
+    bytes.resize(V2_FIXED_LEN, 0);
+    stream.read_exact(&mut bytes[1..]).await?;
+    if !bytes.starts_with(V2_SIGNATURE) {
+        return Err(invalid(
+            "a PROXY header is expected, and the peer sent something else",
+        ));
+    }
+    // The lower half of the byte is the transport: 2 is a datagram.
+    if bytes[13] & 0x0f == 2 {
+        return Err(invalid("the PROXY header is for datagrams"));
+    }
+    let len = V2_FIXED_LEN + usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
+    if len > MAX_V2_LEN {
+        return Err(invalid("the PROXY header is too long"));
+    }
+    bytes.resize(len, 0);
+    stream.read_exact(&mut bytes[V2_FIXED_LEN..]).await?;
+    Ok(bytes)
+}
+
+fn check_v1(line: &[u8]) -> io::Result<()> {
+    let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+    let mut words = line.split(|byte| *byte == b' ').skip(1);
+    let is_known = match words.next() {
+        Some(b"UNKNOWN") => true,
+        Some(b"TCP4" | b"TCP6") => {
+            let [_, _, source, destination] = [(); 4].map(|()| words.next());
+            is_port(source) && is_port(destination) && words.next().is_none()
+        }
+        _ => false,
+    };
+    if is_known {
+        Ok(())
+    } else {
+        Err(invalid("the PROXY header is malformed"))
+    }
+}
+
+/// Returns `true` if it is a port without a sign or leading zeros.
+fn is_port(word: Option<&[u8]>) -> bool {
+    word.is_some_and(|word| {
+        word.iter().all(u8::is_ascii_digit) && (word == b"0" || !word.starts_with(b"0"))
+    })
+}
+
+fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
