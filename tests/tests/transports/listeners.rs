@@ -19,7 +19,7 @@ use tcs::{
 use tcs_tests::{
     Gate, Heard, Log, RawPeer, Tester, adds_up, code, frame, gate, patiently, start, tester, within,
 };
-use tokio::{io::duplex, net::TcpListener, time::Instant};
+use tokio::{io::duplex, net::TcpListener, runtime::Runtime, sync::Notify, time::Instant};
 
 /// A listener that calls a function.
 struct Calls<F>(F);
@@ -205,24 +205,99 @@ async fn once_server_that_has_answered_returns_its_report_although_a_listener_fa
     assert_eq!(ended.expect("it is done").requests.served, 1);
 }
 
+/// A listener that is reset each time it is asked.
+fn resets(asked: &Arc<AtomicUsize>) -> impl Listener {
+    let asked = Arc::clone(asked);
+    Calls(move || {
+        asked.fetch_add(1, Ordering::Relaxed);
+        async { Err(IoErrorKind::ConnectionReset.into()) }
+    })
+}
+
 #[tokio::test]
 async fn listener_that_is_always_reset_starves_neither_others_nor_a_stop() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&calls);
-    let resets = Calls(move || {
-        counted.fetch_add(1, Ordering::Relaxed);
-        async { Err(IoErrorKind::ConnectionReset.into()) }
-    });
-    let (server, connector) = in_memory(server(&gate()).listener(resets));
+    let asked = Arc::default();
+    let (server, connector) = in_memory(server(&gate()).listener(resets(&asked)));
     let server = start(server).await;
     for mut peer in [connect(&connector).await, server.peer().await] {
         assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
     }
-    let before = calls.load(Ordering::Relaxed);
-    assert!(before > 1, "it is asked again");
+    assert!(asked.load(Ordering::Relaxed) > 1, "it is asked again");
     // Timers go on as well.
     within(tokio::time::sleep(Duration::from_millis(1))).await;
     assert_eq!(server.stopped().await.requests.served, 2);
+}
+
+/// Nothing else wakes the server in this test.
+#[tokio::test(start_paused = true)]
+async fn connection_after_one_that_was_reset_is_accepted_at_once() {
+    let (near, far) = duplex(1 << 10);
+    let incoming = Incoming::new(far, Peer::unnamed());
+    let mut results = [
+        Ok(Some(incoming)),
+        Err(IoErrorKind::ConnectionReset.into()),
+        Err(IoErrorKind::ConnectionAborted.into()),
+    ]
+    .into_iter();
+    let listener = Calls(move || {
+        let result = results.next_back();
+        async { result.unwrap_or(Ok(None)) }
+    });
+    let serving = tokio::spawn(server(&gate()).listener(listener).listen());
+    let mut peer = RawPeer::over(near);
+    let began = Instant::now();
+    assert_eq!(patiently(peer.hear()).await.kind(), code::GOING_AWAY);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(peer);
+    let report = patiently(serving)
+        .await
+        .expect("no panic")
+        .expect("it ends");
+    assert_eq!(report.connections.closed, 1);
+}
+
+/// There the accept loop is not a task of the runtime.
+#[test]
+fn listener_that_is_always_reset_starves_neither_others_nor_a_stop_on_a_thread() {
+    let asked = Arc::default();
+    let (server, connector) = in_memory(server(&gate()).listener(resets(&asked)));
+    let thread = server.start().expect("good settings");
+    Runtime::new().expect("a runtime").block_on(async {
+        let mut peer = connect(&connector).await;
+        assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
+    });
+    assert_eq!(thread.stop().expect("it ends").requests.served, 1);
+}
+
+/// A listener need not be cancel safe.
+#[tokio::test]
+async fn accept_goes_on_while_others_are_accepted() {
+    let (asked, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (near, far) = duplex(1 << 10);
+    let mut far = Some(far);
+    let (counted, gone) = (Arc::clone(&asked), Arc::clone(&go));
+    let slow = Calls(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let (far, go) = (far.take(), Arc::clone(&gone));
+        async move {
+            go.notified().await;
+            Ok(far.map(|far| Incoming::new(far, Peer::unnamed())))
+        }
+    });
+    let (server, connector) = in_memory(server(&gate()).max_connections(2).listener(slow));
+    let (handle, serving) = run(server).await;
+    for _ in 0..10 {
+        let mut peer = connect(&connector).await;
+        assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    go.notify_one();
+    let mut peer = RawPeer::over(near);
+    assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
+    drop(peer);
+    handle.stop();
+    let report = within(serving).await.expect("no panic").expect("it ends");
+    assert_eq!(report.requests.served, 11);
 }
 
 /// Returns an error without a number, and keeps when it was asked.
@@ -333,12 +408,10 @@ async fn address_of_a_server_without_one_panics() {
 fn server_without_an_address_runs_on_a_thread_of_its_own() {
     let (server, connector) = in_memory(server(&gate()));
     let thread = server.start().expect("good settings");
-    tokio::runtime::Runtime::new()
-        .expect("a runtime")
-        .block_on(async {
-            let mut peer = connect(&connector).await;
-            assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
-        });
+    Runtime::new().expect("a runtime").block_on(async {
+        let mut peer = connect(&connector).await;
+        assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
+    });
     assert_eq!(thread.stop().expect("it ends").requests.served, 1);
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tcs::{
-    ConcurrentServer,
+    ConcurrentServer, OnceServer,
     framing::{Framing, LengthPrefixed, Lines, UntilEof},
     server_protocol,
 };
@@ -61,6 +61,11 @@ async fn close_that_the_server_begins_is_announced() {
     send(&mut stream, &frame("close")).await;
     assert_eq!(rest(&mut stream).await, b"");
     drop(stream);
+    let mut stream = connect(&server).await;
+    send(&mut stream, &frame("last a")).await;
+    let said = rest(&mut stream).await;
+    assert_eq!((&said[..5], said[9]), (&*frame("a"), code::GOING_AWAY));
+    drop(stream);
     // The framing is broken.
     let mut stream = connect(&server).await;
     send(&mut stream, b"\xff\xff\xff\xff").await;
@@ -80,6 +85,17 @@ async fn close_that_the_server_begins_is_announced() {
     assert_eq!(rest(&mut begun).await[4], code::GOING_AWAY);
     drop((idle, begun));
     server.finished().await;
+}
+
+#[tokio::test]
+async fn close_of_a_once_server_is_announced() {
+    let once = OnceServer::new(tester::<LengthPrefixed>(&gate())).tls(tls::server());
+    let server = start(once).await;
+    let mut stream = connect(&server).await;
+    send(&mut stream, &frame("a")).await;
+    assert_eq!(rest(&mut stream).await[..5], frame("a"));
+    drop(stream);
+    assert_eq!(server.finished().await.requests.served, 1);
 }
 
 #[tokio::test]
