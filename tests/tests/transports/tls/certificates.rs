@@ -21,7 +21,7 @@ use tokio::{io::AsyncReadExt as _, net::TcpStream};
 use tokio_rustls::{
     client::TlsStream,
     rustls::{
-        ClientConfig,
+        ClientConfig, HandshakeKind,
         pki_types::{CertificateDer, pem::PemObject as _},
     },
 };
@@ -229,6 +229,35 @@ async fn reload_changes_the_certificate_of_new_connections_only() {
     drop(open);
     let report = server.stopped().await;
     assert_eq!((report.connections.closed, report.requests.served), (4, 2));
+}
+
+/// Otherwise a client whose certificate is not accepted any more would be let in by its old session.
+#[tokio::test]
+async fn resumed_session_has_the_same_facts_and_ends_with_a_reload() {
+    let root = Root::new();
+    let client = root.issue("client");
+    let tls = root.issue("localhost").server();
+    let tls = tls.require_client_certificates(root.file());
+    let tls = tls.expect("a root");
+    let reloads = tls.clone();
+    let server = serve(tls).await;
+    let config = root.client(Some(&client));
+    let said = Heard::message(&format!("{} - localhost", der(&client).len()));
+    for kind in [
+        HandshakeKind::Full,
+        HandshakeKind::Resumed,
+        HandshakeKind::Full,
+    ] {
+        if kind == HandshakeKind::Full {
+            reloads.reload().expect("good files");
+        }
+        let stream = connect(&server, config.clone()).await;
+        let stream = stream.expect("it is trusted");
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+        let mut peer = RawPeer::over(stream);
+        assert_eq!(within(peer.ask("")).await, said);
+    }
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 #[tokio::test]
