@@ -20,6 +20,7 @@ mod endless;
 mod gate;
 mod kind;
 pub mod ledger;
+mod log;
 pub mod naive;
 pub mod pair;
 mod peer;
@@ -40,6 +41,7 @@ pub use deadline::{LATE, ended_between, ended_in_time, patiently, within};
 pub use endless::Endless;
 pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
+pub use log::Log;
 pub use peer::{Heard, RawPeer, code, control, frame};
 pub use server::{
     LONG, Over, Place, Running, adds_up, closes_after, said_to, scratch_path,

@@ -114,15 +114,14 @@ impl RawPeer {
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.io()
-            .write_all(bytes.as_ref())
-            .await
-            .expect("the server reads");
+        self.try_send(bytes).await.expect("the server reads");
     }
 
     /// Sends as long as the server takes it.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.io().write_all(bytes.as_ref()).await
+        self.io().write_all(bytes.as_ref()).await?;
+        // TLS keeps what the socket has not taken.
+        self.io().flush().await
     }
 
     /// Closes the sending half.
@@ -183,10 +182,11 @@ impl RawPeer {
     pub async fn send_and_receive(&mut self, bytes: impl AsRef<[u8]>, count: usize) -> Vec<u8> {
         let (mut reading, mut writing) = tokio::io::split(self.io());
         let mut received = vec![0; count];
-        let (sent, read) = tokio::join!(
-            writing.write_all(bytes.as_ref()),
-            reading.read_exact(&mut received),
-        );
+        let sending = async {
+            writing.write_all(bytes.as_ref()).await?;
+            writing.flush().await
+        };
+        let (sent, read) = tokio::join!(sending, reading.read_exact(&mut received));
         sent.expect("the server reads");
         read.expect("that many");
         received

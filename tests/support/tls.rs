@@ -4,12 +4,18 @@ use std::{
     fs,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tcs::transport::Tls;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -36,8 +42,12 @@ impl Root {
     /// Creates a root.
     #[expect(clippy::new_without_default, reason = "each one is another")]
     pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Two roots with one name would be taken for each other.
+        let name = format!("root {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("random numbers");
         Self(CertifiedIssuer::self_signed(params, key).expect("a root"))
     }
@@ -55,6 +65,7 @@ impl Root {
     /// Issues a certificate for `name`, changed by `change`.
     pub fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
         change(&mut params);
         let key = KeyPair::generate().expect("random numbers");
         let issued = params.signed_by(&key, &self.0).expect("a certificate");
@@ -107,9 +118,20 @@ pub fn server() -> Tls {
     SHARED.1.server()
 }
 
+/// Returns the configuration of a client that trusts [`server`].
+pub fn client() -> ClientConfig {
+    SHARED.0.client(None)
+}
+
 /// Connects to a server with the TLS of [`server`].
 pub async fn connect(addr: SocketAddr) -> TlsStream<TcpStream> {
-    let connected = try_connect(addr, SHARED.0.client(None)).await;
+    let connected = try_connect(addr, client()).await;
+    connected.expect("the handshake succeeds")
+}
+
+/// Performs the handshake with a server with the TLS of [`server`].
+pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> TlsStream<S> {
+    let connected = handshake(stream, client()).await;
     connected.expect("the handshake succeeds")
 }
 
@@ -120,6 +142,13 @@ pub async fn try_connect(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(addr).await.expect("it listens");
     stream.set_nodelay(true).expect("TCP has it");
+    handshake(stream, config).await
+}
+
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<S>> {
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)

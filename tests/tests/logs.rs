@@ -1,10 +1,5 @@
 //! What is logged: the reasons that peers are not told, and nothing that could fool a terminal.
 
-use std::{
-    fmt::{self, Write as _},
-    sync::{Arc, Mutex},
-};
-
 use tcs::{
     ConcurrentServer,
     framing::{
@@ -14,69 +9,11 @@ use tcs::{
     protocol::ServerProtocol,
     server_protocol,
 };
-use tcs_tests::{Heard, control, frame, gate, start, tester, within};
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
-
-/// Keeps each event as `field=value` texts, joined by spaces.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    /// Returns the events in which `text` occurs.
-    fn with(&self, text: &str) -> Vec<String> {
-        let events = self.0.lock().expect("nobody panics");
-        events
-            .iter()
-            .filter(|event| event.contains(text))
-            .cloned()
-            .collect()
-    }
-}
-
-struct Fields(String);
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        write!(self.0, "{field}={value:?} ").expect("a `String` takes all");
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("tcs")
-    }
-
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &Id, _values: &Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(String::new());
-        event.record(&mut fields);
-        self.0.lock().expect("nobody panics").push(fields.0);
-    }
-
-    fn enter(&self, _span: &Id) {}
-
-    fn exit(&self, _span: &Id) {}
-}
+use tcs_tests::{Heard, Log, control, frame, gate, start, tester, within};
 
 #[tokio::test]
 async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let (log, _logging) = Log::start();
     let server = start(ConcurrentServer::new(tester::<LengthPrefixed>(&gate()))).await;
     let mut peer = server.peer().await;
     for (request, kind) in [
@@ -133,8 +70,7 @@ async fn log_says_whether_a_request_or_the_framing_panicked() {
 
 #[tokio::test]
 async fn log_says_what_a_stranger_speaks() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let (log, _logging) = Log::start();
     let server = start(ConcurrentServer::new(tester::<Lines>(&gate()))).await;
     for (bytes, expected) in [
         ("GET / HTTP/1.1\r\n", "reason=that looks like HTTP "),
@@ -174,8 +110,7 @@ fn too_much(_: &str) -> String {
 
 #[tokio::test]
 async fn log_names_a_framing_that_carries_what_this_one_cannot() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let (log, _logging) = Log::start();
     let hint = "; `LengthPrefixed` carries any bytes, and `reject_with` tells the peer";
     says(TwoLines, "1\n", b"").await;
     says(TwoParts, "1;", b"").await;

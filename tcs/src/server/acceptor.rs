@@ -3,14 +3,14 @@
 //! The loop takes a permit, accepts a connection, and spawns a task that owns both. It does not know the protocol:
 //! [`SpawnConnection`] hides its type, so that everything outside of a connection is compiled once.
 
-use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{Instrument as _, info_span};
 
 use super::{
     connection::{CloseKind, Connection, NewConnection},
-    listeners::{AcceptResult, Listeners},
+    listeners::Listeners,
     registry::{Deadline, Registry},
     shared::Shared,
 };
@@ -61,10 +61,11 @@ async fn shake_hands(
     mut new: Box<NewConnection<Stream>>,
     handshakes: Handshakes,
 ) -> Option<Box<NewConnection<Stream>>> {
-    let peer = new.info.peer().to_string();
     match open_stream(&mut new, &handshakes).await {
         Ok(()) => Some(new),
         Err(reason) => {
+            // The peer as the last handshake has left it.
+            let peer = new.info.peer();
             tracing::info!(%peer, reason = %Text::new(reason), "a handshake has failed");
             None
         }
@@ -121,13 +122,10 @@ impl Drop for Acceptor {
     }
 }
 
-/// The pause before accepting again after descriptors or memory ran out.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
-
 impl Acceptor {
     /// Accepts connections, at most `max_connections` at a time, and serves each in its own task.
     ///
-    /// Returns `Ok` when the listener is closed, and an error when it fails.
+    /// Returns when no listener is left, with the error if one of them has failed.
     ///
     /// Cancel safe: open connections continue.
     pub(super) async fn accept_all(&self) -> io::Result<()> {
@@ -148,14 +146,10 @@ impl Acceptor {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return Ok(());
             };
-            match poll_fn(|cx| self.shared.listeners().poll_accept(cx)).await {
-                AcceptResult::Connection(incoming) => self.spawn(*incoming, permit),
-                AcceptResult::Exhausted(error) => {
-                    let error = Text::new(error);
-                    tracing::error!(%error, "cannot accept a connection now; trying again soon");
-                    tokio::time::sleep(RETRY_DELAY).await;
-                }
-                AcceptResult::Closed(result) => return result,
+            let listeners = self.shared.listeners();
+            match poll_fn(|cx| listeners.poll_accept(cx)).await? {
+                Some(incoming) => self.spawn(incoming, permit),
+                None => return Ok(()),
             }
         }
     }

@@ -90,7 +90,7 @@ impl BoundServer {
     )]
     pub fn local_addr(&self) -> SocketAddr {
         let first = self.local_addrs().next();
-        first.expect("a listener with a socket address, which a Unix socket has not")
+        first.expect("no listener of this server has a socket address")
     }
 
     /// Returns the addresses of all listeners that have a socket address, that of the server first.

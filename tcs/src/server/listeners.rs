@@ -7,19 +7,21 @@ use std::{
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use crate::{
     panics::{panic_text, poll_caught},
+    runtime::wake_after_others,
     text::Text,
     transport::{Incoming, Listener},
 };
 
 /// A [`Listener`] of any type.
 pub(super) trait DynListener: Send {
-    /// Accepts one connection. The future owns the listener and returns it, so it lives as long as the accept
-    /// takes, and a listener need not be cancel safe.
-    fn accept_owned(self: Box<Self>) -> Accepting;
+    /// Accepts one connection, after a pause. The future owns the listener and returns it, so it lives as long as
+    /// the accept takes, and a listener need not be cancel safe.
+    fn accept_owned(self: Box<Self>, pause: Duration) -> Accepting;
 
     fn name(&self) -> String;
 
@@ -31,8 +33,11 @@ type Accepting = Pin<Box<dyn Future<Output = (Accepted, Box<dyn DynListener>)> +
 type Accepted = io::Result<Option<Incoming>>;
 
 impl<L: Listener> DynListener for L {
-    fn accept_owned(mut self: Box<Self>) -> Accepting {
+    fn accept_owned(mut self: Box<Self>, pause: Duration) -> Accepting {
         Box::pin(async move {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             let accepted = self.accept().await;
             (accepted, self as Box<dyn DynListener>)
         })
@@ -47,22 +52,23 @@ impl<L: Listener> DynListener for L {
     }
 }
 
-/// The open listeners of a server. A connection can close them.
-pub(super) struct Listeners(Mutex<VecDeque<Open>>);
+/// The pause before a listener is asked again after descriptors or memory ran out.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// The listeners of a server. A connection can close them.
+pub(super) struct Listeners(Mutex<Open>);
+
+/// Those that still listen.
+#[derive(Default)]
 struct Open {
-    name: String,
-    accepting: Accepting,
+    queue: VecDeque<OpenListener>,
+    /// The error of the last listener that has failed.
+    failure: Option<io::Error>,
 }
 
-/// The result of waiting for a connection.
-#[derive(Debug)]
-pub(super) enum AcceptResult {
-    Connection(Box<Incoming>),
-    /// The process or the machine lacks something: an immediate retry would spin.
-    Exhausted(io::Error),
-    /// No listener is left: they were closed, no more connections come, or the last one has failed.
-    Closed(io::Result<()>),
+struct OpenListener {
+    name: String,
+    accepting: Accepting,
 }
 
 impl Listeners {
@@ -72,11 +78,14 @@ impl Listeners {
     }
 
     pub(super) fn open(&self, listeners: Vec<Box<dyn DynListener>>) {
-        let opened = listeners.into_iter().map(|listener| Open {
+        let opened = listeners.into_iter().map(|listener| OpenListener {
             name: listener.name(),
-            accepting: listener.accept_owned(),
+            accepting: listener.accept_owned(Duration::ZERO),
         });
-        self.set(opened.collect());
+        self.set(Open {
+            queue: opened.collect(),
+            failure: None,
+        });
     }
 
     /// Stops listening. Peers that wait in a backlog are reset.
@@ -85,76 +94,89 @@ impl Listeners {
     /// does not accept while a connection closes the listeners, and others stop accepting before they
     /// close them.
     pub(super) fn close(&self) {
-        self.set(VecDeque::new());
+        self.set(Open::default());
     }
 
     /// Accepts a connection from any listener. The one that was asked longest ago is asked first.
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<AcceptResult> {
+    ///
+    /// Returns `None` when the listeners were closed or no more connections come, and an error if one of them has
+    /// failed and none is left.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Accepted> {
         // Taken out, because no lock is held while foreign code runs.
-        let mut open = self.set(VecDeque::new());
-        let result = poll_each(&mut open, cx);
+        let mut open = self.set(Open::default());
+        let result = open.poll_accept(cx);
         self.set(open);
         result
     }
 
     /// Replaces the listeners. Returns the earlier ones, so that they are dropped without the lock.
-    fn set(&self, listeners: VecDeque<Open>) -> VecDeque<Open> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *open, listeners)
+    fn set(&self, open: Open) -> Open {
+        let mut replaced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *replaced, open)
     }
-}
-
-fn poll_each(open: &mut VecDeque<Open>, cx: &mut Context<'_>) -> Poll<AcceptResult> {
-    let mut closed = Ok(());
-    for _ in 0..open.len() {
-        let Some(mut listener) = open.pop_front() else {
-            break;
-        };
-        let (accepted, idle) = match poll_caught(listener.accepting.as_mut(), cx) {
-            Poll::Pending => {
-                open.push_back(listener);
-                continue;
-            }
-            Poll::Ready(Ok(ready)) => ready,
-            Poll::Ready(Err(payload)) => {
-                let error = io::Error::other(panic_text(payload));
-                listener.failed(&error);
-                closed = Err(error);
-                continue;
-            }
-        };
-        let error = match accepted {
-            Ok(Some(incoming)) => {
-                listener.accepting = idle.accept_owned();
-                open.push_back(listener);
-                return Poll::Ready(AcceptResult::Connection(Box::new(incoming)));
-            }
-            Ok(None) => continue,
-            Err(error) => error,
-        };
-        let class = AcceptError::of(&error);
-        if class == AcceptError::Listener {
-            listener.failed(&error);
-            closed = Err(error);
-            continue;
-        }
-        listener.accepting = idle.accept_owned();
-        open.push_back(listener);
-        match class {
-            // Other tasks run first, because a listener could always return this.
-            AcceptError::Connection => cx.waker().wake_by_ref(),
-            _ => return Poll::Ready(AcceptResult::Exhausted(error)),
-        }
-    }
-    if open.is_empty() {
-        return Poll::Ready(AcceptResult::Closed(closed));
-    }
-    Poll::Pending
 }
 
 impl Open {
-    fn failed(&self, error: &io::Error) {
-        tracing::error!(listener = %self.name, error = %Text::new(error), "a listener has failed");
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Accepted> {
+        for _ in 0..self.queue.len() {
+            let Some(mut listener) = self.queue.pop_front() else {
+                break;
+            };
+            let (accepted, idle) = match poll_caught(listener.accepting.as_mut(), cx) {
+                Poll::Pending => {
+                    self.queue.push_back(listener);
+                    continue;
+                }
+                Poll::Ready(Ok(ready)) => ready,
+                Poll::Ready(Err(payload)) => {
+                    self.failed(&listener, io::Error::other(panic_text(payload)));
+                    continue;
+                }
+            };
+            let mut pause = Duration::ZERO;
+            let error = match accepted {
+                Ok(Some(incoming)) => {
+                    self.accept_next(listener, idle, pause);
+                    return Poll::Ready(Ok(Some(incoming)));
+                }
+                Ok(None) => continue,
+                Err(error) => error,
+            };
+            match AcceptError::of(&error) {
+                AcceptError::Connection => {}
+                AcceptError::Exhausted => {
+                    pause = RETRY_DELAY;
+                    let (listener, error) = (&listener.name, Text::new(error));
+                    tracing::error!(%listener, %error, "cannot accept a connection now; trying again soon");
+                }
+                AcceptError::Listener => {
+                    self.failed(&listener, error);
+                    continue;
+                }
+            }
+            self.accept_next(listener, idle, pause);
+            // Other tasks run first, because a listener could always return this.
+            wake_after_others(cx);
+        }
+        if self.queue.is_empty() {
+            return Poll::Ready(self.failure.take().map_or(Ok(None), Err));
+        }
+        Poll::Pending
+    }
+
+    fn accept_next(
+        &mut self,
+        mut listener: OpenListener,
+        idle: Box<dyn DynListener>,
+        pause: Duration,
+    ) {
+        listener.accepting = idle.accept_owned(pause);
+        self.queue.push_back(listener);
+    }
+
+    fn failed(&mut self, listener: &OpenListener, error: io::Error) {
+        tracing::error!(listener = %listener.name, error = %Text::new(&error), "a listener has failed");
+        self.failure = Some(error);
     }
 }
 

@@ -16,8 +16,9 @@
 //! | an expired `request_timeout` | the request, and the connection if it has a session |
 //! | no memory for a large request | the connection; the peer receives *busy* |
 //! | no memory for a large reply | the request, which failed |
+//! | a handshake that fails, or takes longer than `handshake_timeout` | the connection |
 //! | no descriptors or memory for a new connection | nothing: accepting is retried every 100 ms |
-//! | the listener fails | the server, after a drain |
+//! | a listener fails | the listener; the server, after a drain, if no other is left |
 //!
 //! # What becomes of a function
 //!

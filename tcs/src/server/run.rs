@@ -51,7 +51,7 @@ impl ServerPlan {
     pub(super) fn start(self) -> Result<ServerThread> {
         let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
         let bound = runtime.block_on(self.bind())?;
-        let (local_addr, handle) = (bound.local_addr(), bound.handle());
+        let (local_addr, handle) = (bound.local_addrs().next(), bound.handle());
         let serve = move || {
             let report = runtime.block_on(bound.listen());
             runtime.shutdown_background();
@@ -98,15 +98,21 @@ impl ServerPlan {
 #[derive(Debug)]
 #[must_use = "nobody waits for a server that is dropped: call `join()` or `stop()`"]
 pub struct ServerThread {
-    local_addr: SocketAddr,
+    local_addr: Option<SocketAddr>,
     handle: ServerHandle,
     thread: JoinHandle<Result<Report>>,
 }
 
 impl ServerThread {
-    /// Returns the listening address. If you set port 0, it has the assigned port.
+    /// Returns the first listening address. If you set port 0, it has the assigned port.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no listener has a socket address, as with a Unix socket alone.
+    #[expect(clippy::expect_used, reason = "as `BoundServer::local_addr`")]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
+            .expect("no listener of this server has a socket address")
     }
 
     /// Returns a handle that stops the server.

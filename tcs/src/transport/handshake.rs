@@ -38,7 +38,9 @@ pub trait Handshake: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An error closes the connection, and is logged. To tell the peer, write to the stream before.
+    /// An error closes the connection, and is logged. To tell the peer, write to the stream before, shut it down, and
+    /// read what the peer sends for a moment: a socket that is closed with unread bytes is reset, and the peer may lose
+    /// what you wrote.
     fn open(
         &self,
         stream: Stream,

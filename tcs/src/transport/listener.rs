@@ -58,8 +58,8 @@ pub trait Listener: Send + 'static {
     ///
     /// An error is logged, and the server calls this method again: at once if the connection was gone before it
     /// was accepted, after 100 ms otherwise. It stops calling it after an error that says that the descriptor does
-    /// not listen (`EBADF`, `EINVAL`, `ENOTSOCK`), and after a panic. A server without a working listener drains
-    /// and returns the error.
+    /// not listen (`EBADF`, `EINVAL`, `ENOTSOCK`), and after a panic. When no listener is left, the server drains
+    /// and returns the last of these errors.
     fn accept(&mut self) -> impl Future<Output = io::Result<Option<Incoming>>> + Send;
 
     /// Returns a name for the log, such as an address or a path.

@@ -16,14 +16,28 @@ use crate::{Error, Result};
 /// written.
 pub fn create_self_signed(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<()> {
     let (certificate, key) = (certificate.as_ref(), key.as_ref());
-    if certificate.exists() && key.exists() {
-        return Ok(());
+    match (certificate.exists(), key.exists()) {
+        (true, true) => return Ok(()),
+        (false, false) => {}
+        // Written now, the missing one would not belong to the other, and the next call would not notice.
+        (true, false) => {
+            return Err(Error::tls(
+                key.display(),
+                "is missing beside its certificate",
+            ));
+        }
+        (false, true) => {
+            return Err(Error::tls(
+                certificate.display(),
+                "is missing beside its key",
+            ));
+        }
     }
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let made = rcgen::generate_simple_self_signed(names);
     let made = made.map_err(|error| Error::tls("a self-signed certificate", error))?;
     write_new(key, &made.signing_key.serialize_pem(), 0o600)?;
-    write_new(certificate, &made.cert.pem(), 0o644)
+    write_new(certificate, &made.cert.pem(), 0o644).inspect_err(|_| drop(fs::remove_file(key)))
 }
 
 /// Writes a file that does not exist yet, with these permissions from the start.

@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use rustls::{
@@ -11,6 +12,10 @@ use rustls::{
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
+};
+use tokio::{
+    io::{AsyncWriteExt as _, copy, sink},
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -204,13 +209,34 @@ pub(super) fn read_roots(path: &Path) -> Result<RootCertStore> {
     Ok(roots)
 }
 
+/// How long a peer whose handshake has failed may take to close.
+const LINGER: Duration = Duration::from_secs(1);
+
 impl Handshake for Tls {
     async fn open(&self, stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
         let acceptor = TlsAcceptor::from(self.config());
-        let stream = acceptor.accept(stream).await.map_err(explained)?;
-        peer.insert(TlsInfo::of(stream.get_ref().1));
-        Ok(Stream::new(stream))
+        let (error, stream) = match acceptor.accept(stream).into_fallible().await {
+            Ok(stream) => {
+                peer.insert(TlsInfo::of(stream.get_ref().1));
+                return Ok(Stream::new(stream));
+            }
+            Err(failed) => failed,
+        };
+        linger(stream).await;
+        Err(explained(error))
     }
+}
+
+/// Closes the sending half, and drops what the peer sends until it closes.
+///
+/// A socket that is closed with unread bytes is reset, and the peer could lose the alert, which says what is wrong.
+async fn linger(mut stream: Stream) {
+    let closed = async {
+        stream.shutdown().await?;
+        copy(&mut stream, &mut sink()).await
+    };
+    // An error says that the peer is gone.
+    timeout(LINGER, closed).await.ok();
 }
 
 impl fmt::Debug for Tls {

@@ -54,3 +54,56 @@ fn advice(error: &Error) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_handshakes_say_what_to_do_and_keep_their_text() {
+        for (error, advice) in [
+            (
+                Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType),
+                "the peer does not speak TLS at this port (",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                "the certificate is not signed by a trusted root; a private root must be set (",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::Expired),
+                "the certificate has expired, or a clock is wrong (",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::NotValidYet),
+                "the certificate is not valid yet, or a clock is wrong (",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::NotValidForName),
+                "the certificate is for another name (",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::CertificateRequired),
+                "the server requires a certificate of the client (",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::UnexpectedMessage),
+                "the peer may not speak TLS at this port (",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::HandshakeFailure),
+                "the peer ended the handshake (",
+            ),
+            (Error::DecryptError, ""),
+        ] {
+            let text = error.to_string();
+            let explained = explained(io::Error::new(io::ErrorKind::InvalidData, error));
+            assert_eq!(explained.kind(), io::ErrorKind::InvalidData);
+            let explained = explained.to_string();
+            let rest = explained.strip_prefix(advice).expect(advice);
+            assert_eq!(rest.trim_end_matches(')'), text.trim_end_matches(')'));
+        }
+        let other = explained(io::Error::from(io::ErrorKind::ConnectionReset));
+        assert_eq!(other.to_string(), "connection reset");
+    }
+}

@@ -3,12 +3,13 @@
 use std::{
     fs, io,
     os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net,
     },
     path::{Path, PathBuf},
 };
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, unix::UCred};
 
 use super::{Incoming, Listener};
@@ -35,18 +36,26 @@ use crate::{ConnectionInfo, FromContext, Peer, Rejection};
 /// ```
 #[derive(Debug)]
 pub struct UnixSocket {
-    listener: UnixListener,
+    /// Dropped first: nobody takes the file for a stale one while the socket listens.
     file: SocketFile,
+    listener: UnixListener,
 }
 
-/// The file of a socket. Dropping it removes the file.
+/// The file of a socket. Dropping it removes the file, unless another one is in its place.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    id: FileId,
+}
+
+/// The device and the inode of a file. The socket keeps the inode, so no other file gets it.
+type FileId = (u64, u64);
 
 impl UnixSocket {
     /// Listens at `path`. The file gets the permissions `mode`, such as `0o660`, before anyone can connect.
     ///
-    /// A socket file that a server left is replaced. To connect, a peer needs write permission for the file
+    /// A socket file that a server left is replaced. When this value is dropped, the file is removed, unless another
+    /// server has put its own in its place. To connect, a peer needs write permission for the file
     /// (unix(7)).
     ///
     /// # Errors
@@ -60,34 +69,54 @@ impl UnixSocket {
     pub fn bind(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
         let path = path.as_ref();
         remove_stale(path)?;
-        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-        socket.bind(&socket2::SockAddr::unix(path)?)?;
-        let file = SocketFile(path.to_owned());
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let file = SocketFile {
+            path: path.to_owned(),
+            id: file_id(path)?,
+        };
         // A socket that is bound and does not listen refuses its peers, so none comes in before this.
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         socket.listen(crate::socket::BACKLOG.into())?;
         socket.set_nonblocking(true)?;
         let listener = UnixListener::from_std(net::UnixListener::from(socket))?;
-        Ok(Self { listener, file })
+        Ok(Self { file, listener })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0) {
-            tracing::debug!(%error, path = %self.0.display(), "cannot remove the socket file");
+        let Self { path, id } = &*self;
+        let removed = match file_id(path) {
+            Ok(found) if found == *id => fs::remove_file(path),
+            other => other.map(drop),
+        };
+        if let Err(error) = removed {
+            tracing::debug!(%error, path = %path.display(), "cannot remove the socket file");
         }
     }
+}
+
+fn file_id(path: &Path) -> io::Result<FileId> {
+    let file = fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// Removes a socket file at which nobody listens.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(file) if file.file_type().is_socket() => match net::UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-            // bind(2) reports what it is.
-            _ => Ok(()),
-        },
+        Ok(file) if file.file_type().is_socket() => {
+            let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            // A server with a full backlog would make a blocking connect(2) wait.
+            probe.set_nonblocking(true)?;
+            match probe.connect(&SockAddr::unix(path)?) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    fs::remove_file(path)
+                }
+                // bind(2) reports what it is.
+                _ => Ok(()),
+            }
+        }
         _ => Ok(()),
     }
 }
@@ -98,11 +127,11 @@ impl Listener for UnixSocket {
     }
 
     fn name(&self) -> String {
-        self.file.0.display().to_string()
+        self.file.path.display().to_string()
     }
 }
 
-/// Each [`Peer`] has a [`UCred`], and is shown by its process and user.
+/// Each [`Peer`] has a [`UCred`], and is shown by its user.
 impl Listener for UnixListener {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         let (stream, _) = Self::accept(self).await?;
