@@ -137,7 +137,7 @@ impl BoundServer {
             max_connections,
         };
         settings.tell_systemd(ServiceState::Ready);
-        let until_drained = accept_then_drain(&acceptor, &self.handle, &settings);
+        let until_drained = accept_then_drain(&acceptor, &self.handle, settings);
         acceptor.registry.sweeping(until_drained).await
     }
 
@@ -168,7 +168,8 @@ impl std::fmt::Debug for BoundServer {
 async fn accept_then_drain(
     acceptor: &Acceptor,
     handle: &ServerHandle,
-    settings: &Settings,
+    // By value: a reference across an `.await` would ask that it be `Sync`, and listeners are not.
+    settings: Settings,
 ) -> Result<Report> {
     let accepted = tokio::select! {
         biased;
