@@ -120,6 +120,19 @@ pub async fn try_connect(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(addr).await.expect("it listens");
     stream.set_nodelay(true).expect("TCP has it");
+    handshake(stream, config).await
+}
+
+/// Begins TLS on a stream to the server of [`server`].
+pub async fn begin(stream: TcpStream) -> TlsStream<TcpStream> {
+    let begun = handshake(stream, SHARED.0.client(None)).await;
+    begun.expect("the handshake succeeds")
+}
+
+async fn handshake(
+    stream: TcpStream,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)

@@ -68,6 +68,10 @@ impl sealed::Mode for Concurrent {
     const MAX_CONNECTIONS: usize = 1_024;
 }
 
+#[cfg_attr(
+    all(unix, feature = "systemd"),
+    expect(clippy::struct_excessive_bools, reason = "each is a setting")
+)]
 pub(super) struct Settings {
     pub(super) address: Address,
     /// Whether the server listens at `address`, although it has other listeners.
