@@ -57,10 +57,20 @@ impl Process {
         program: impl AsRef<OsStr>,
         arguments: impl IntoIterator<Item = S>,
     ) -> Self {
-        let name = program.as_ref().to_string_lossy().into_owned();
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null());
+        Self::run(&mut command)
+    }
+
+    /// Starts a command, whose standard input is as the caller has set it.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn run(command: &mut Command) -> Self {
+        let name = command.as_std().get_program();
+        let name = name.to_string_lossy().into_owned();
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -89,11 +99,7 @@ impl Process {
     ///
     /// When it is not built, or was built from other sources than there are now.
     pub fn example(name: &str) -> Self {
-        let path = built_examples().join(name);
-        if let Err(reason) = is_up_to_date(&path) {
-            panic!("{reason}: run `cargo test --workspace` or `cargo build --examples`");
-        }
-        Self::start(path, [""; 0])
+        Self::start(example_path(name), [""; 0])
     }
 
     /// Starts a script of the folder `python`.
@@ -291,6 +297,19 @@ pub async fn port_1234() -> File {
         "another program listens on port 1234, which the README's programs need: end it"
     );
     lock
+}
+
+/// Returns the program of an example.
+///
+/// # Panics
+///
+/// When it is not built, or was built from other sources than there are now.
+pub fn example_path(name: &str) -> PathBuf {
+    let path = built_examples().join(name);
+    if let Err(reason) = is_up_to_date(&path) {
+        panic!("{reason}: run `cargo test --workspace` or `cargo build --examples`");
+    }
+    path
 }
 
 /// The folder where cargo puts the examples of the build that the running test is part of.

@@ -145,6 +145,12 @@ pub async fn try_connect(
     handshake(stream, config).await
 }
 
+/// Begins TLS on a stream to the server of [`server`].
+pub async fn begin(stream: TcpStream) -> TlsStream<TcpStream> {
+    let begun = handshake(stream, SHARED.0.client(None)).await;
+    begun.expect("the handshake succeeds")
+}
+
 async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: ClientConfig,

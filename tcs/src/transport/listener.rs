@@ -49,7 +49,8 @@ use crate::Peer;
 /// ```
 pub trait Listener: Send + 'static {
     /// Waits for the next connection. `None` means that no more come: when all listeners of a server have
-    /// returned it, the server drains and returns.
+    /// returned it, the server drains and returns. Wait for the connections first if the drain should not end
+    /// them.
     ///
     /// The server calls this method when it has room for a connection. It polls the future until it is ready,
     /// or drops it with the listener. So it need not be cancel safe.

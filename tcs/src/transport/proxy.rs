@@ -67,6 +67,11 @@ impl ProxyHeader {
         let trusted = trusted.iter().map(parse).collect::<Result<_>>()?;
         Ok(Self { trusted })
     }
+
+    fn trusts(&self, peer: &Peer) -> bool {
+        let contains = |addr: SocketAddr| self.trusted.iter().any(|net| net.contains(&addr.ip()));
+        peer.addr().is_none_or(contains)
+    }
 }
 
 impl ProxyInfo {
@@ -88,17 +93,12 @@ impl ProxyInfo {
 
 impl Handshake for ProxyHeader {
     async fn open(&self, mut stream: Stream, peer: &mut Peer) -> io::Result<Stream> {
-        if let Some(addr) = peer.addr()
-            && !self
-                .trusted
-                .iter()
-                .any(|network| network.contains(&addr.ip()))
-        {
+        if !self.trusts(peer) {
             return Err(invalid(
                 "a PROXY header is expected, and the peer is not a trusted balancer",
             ));
         }
-        let bytes = read_header(&mut stream).await?;
+        let bytes = read_header(&mut stream).await.map_err(cut)?;
         let parsed = Header::parse(&bytes, ParseConfig::default());
         let (header, _) = parsed.map_err(|_| invalid("the PROXY header is malformed"))?;
         if let Some(addresses) = header.proxied_address() {
@@ -119,54 +119,60 @@ const MAX_V1_LEN: usize = 107;
 /// The first bytes of a header of version 2, up to its length.
 const V2_FIXED_LEN: usize = 16;
 
-/// The maximum length of what follows these. Balancers send a few hundred bytes.
-const MAX_V2_REST: u16 = 4_096;
+/// The longest header of version 2 that is read. Those of balancers have a few hundred bytes.
+const MAX_V2_LEN: usize = 4_096;
 
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// The command of a connection of the balancer itself.
+const V2_LOCAL: u8 = 0x20;
 
 /// Reads a header and no byte more, so that TLS or the protocol begins with the next.
 ///
 /// Checks what the parser accepts and the specification does not.
 async fn read_header(stream: &mut Stream) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![stream.read_u8().await?];
-    if bytes != b"\r" {
-        while !bytes.ends_with(b"\r\n") {
-            let is_prefix = bytes
-                .iter()
-                .zip(b"PROXY ")
-                .all(|(byte, known)| byte == known);
-            if !is_prefix || bytes.len() == MAX_V1_LEN {
-                return Err(invalid(
-                    "a PROXY header is expected, and the peer sent something else",
-                ));
-            }
-            bytes.push(stream.read_u8().await?);
+    match stream.read_u8().await? {
+        b'\r' => read_v2(stream).await,
+        first => read_v1(first, stream).await,
+    }
+}
+
+async fn read_v1(first: u8, stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut line = vec![first];
+    while !line.ends_with(b"\r\n") {
+        let mut start = line.iter().zip(b"PROXY ");
+        if start.any(|(byte, known)| byte != known) || line.len() == MAX_V1_LEN {
+            return Err(not_a_header());
         }
-        check_v1(&bytes)?;
-        return Ok(bytes);
+        line.push(stream.read_u8().await?);
     }
-    let mut fixed = [0; V2_FIXED_LEN - 1];
-    stream.read_exact(&mut fixed).await?;
-    bytes.extend_from_slice(&fixed);
-    if !bytes.starts_with(V2_SIGNATURE) {
-        return Err(invalid(
-            "a PROXY header is expected, and the peer sent something else",
-        ));
+    check_v1(&line)?;
+    Ok(line)
+}
+
+async fn read_v2(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut fixed = [b'\r'; V2_FIXED_LEN];
+    let [_, after_first @ ..] = &mut fixed;
+    stream.read_exact(after_first).await?;
+    if !fixed.starts_with(V2_SIGNATURE) {
+        return Err(not_a_header());
     }
-    let [.., family, high, low] = fixed;
+    let [.., command, family, high, low] = &mut fixed;
+    if *command == V2_LOCAL {
+        // The specification says to ignore the family, and what its addresses are.
+        *family = 0;
+    }
     // The lower half of the byte is the transport: 2 is a datagram.
-    if family & 0x0f == 2 {
+    if *family & 0x0f == 2 {
         return Err(invalid("the PROXY header is for datagrams"));
     }
-    let rest = u16::from_be_bytes([high, low]);
-    if rest > MAX_V2_REST {
+    let len = usize::from(u16::from_be_bytes([*high, *low]));
+    if V2_FIXED_LEN + len > MAX_V2_LEN {
         return Err(invalid("the PROXY header is too long"));
     }
-    stream.take(rest.into()).read_to_end(&mut bytes).await?;
-    if bytes.len() < V2_FIXED_LEN + usize::from(rest) {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(bytes)
+    let mut rest = vec![0; len];
+    stream.read_exact(&mut rest).await?;
+    Ok([&fixed[..], &rest].concat())
 }
 
 fn check_v1(line: &[u8]) -> io::Result<()> {
@@ -192,6 +198,21 @@ fn is_port(word: Option<&[u8]>) -> bool {
     word.is_some_and(|word| {
         word.iter().all(u8::is_ascii_digit) && (word == b"0" || !word.starts_with(b"0"))
     })
+}
+
+/// Says what it means that the stream has ended.
+fn cut(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(
+            error.kind(),
+            "the peer closed before the end of its PROXY header",
+        ),
+        _ => error,
+    }
+}
+
+fn not_a_header() -> io::Error {
+    invalid("a PROXY header is expected, and the peer sent something else")
 }
 
 fn invalid(reason: &'static str) -> io::Error {

@@ -1,41 +1,72 @@
 //! Stdin and stdout.
 
-use std::io;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use tokio::io::{join, stdin, stdout};
+use tokio::{
+    io::{AsyncRead, ReadBuf, Stdin, join, stdin, stdout},
+    sync::oneshot,
+};
 
 use super::{Incoming, Listener};
 use crate::Peer;
 
 /// A listener whose only connection is stdin and stdout, as under inetd(8) and in `ssh HOST PROGRAM`.
 ///
-/// The server returns when that connection has ended. The log must not go to stdout. tokio reads stdin on a thread
-/// that cannot be interrupted, so leave `main` or call [`std::process::exit`] when the server returns; a
-/// runtime that is dropped waits for that thread.
+/// The server returns when that connection has ended. The log must not go to stdout.
+///
+/// tokio reads stdin on a thread that cannot be interrupted. [`run()`](crate::server::Server::run) does not wait for
+/// that thread. A runtime of your own waits for it when you drop it, so after a signal call
+/// [`shutdown_background`](tokio::runtime::Runtime::shutdown_background) or [`std::process::exit`].
 #[derive(Debug, Default)]
 pub struct Stdio {
-    is_taken: bool,
+    /// Resolves when the connection has ended.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Stdio {
     /// Creates the listener.
     pub const fn new() -> Self {
-        Self { is_taken: false }
+        Self { ended: None }
     }
 }
 
 impl Listener for Stdio {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
-        if std::mem::replace(&mut self.is_taken, true) {
+        if let Some(ended) = &mut self.ended {
+            // `None` drains the server, so it must not come before. The sender is dropped, which is an error.
+            ended.await.ok();
             return Ok(None);
         }
-        Ok(Some(Incoming::new(
-            join(stdin(), stdout()),
-            Peer::unnamed(),
-        )))
+        let (end, ended) = oneshot::channel();
+        self.ended = Some(ended);
+        let input = Input {
+            stdin: stdin(),
+            _end: end,
+        };
+        Ok(Some(Incoming::new(join(input, stdout()), Peer::unnamed())))
     }
 
     fn name(&self) -> String {
         "stdio".to_owned()
+    }
+}
+
+/// Stdin, and a sender that is dropped with the connection.
+struct Input {
+    stdin: Stdin,
+    _end: oneshot::Sender<()>,
+}
+
+impl AsyncRead for Input {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stdin).poll_read(cx, buffer)
     }
 }

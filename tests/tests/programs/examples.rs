@@ -38,10 +38,6 @@ async fn programs_print_what_their_header_says() {
             "operations",
             include_str!("../../../examples/operations.rs"),
         ),
-        (
-            "unix_socket",
-            include_str!("../../../examples/unix_socket.rs"),
-        ),
         ("world", include_str!("../../../examples/world.rs")),
     ] {
         let blocks = source.split("//! ```").collect::<Vec<_>>();

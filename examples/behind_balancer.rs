@@ -1,0 +1,53 @@
+//! A server behind a balancer: PROXY headers, a readiness port, and a stop that the balancer sees before it comes.
+//!
+//! ```text
+//! cargo run -p tcs-examples --features proxy --example behind_balancer
+//! ```
+//!
+//! It listens on 127.0.0.1:1234 for a balancer on the same machine, and accepts connections on 127.0.0.1:1235 as long
+//! as it is ready. You can give other addresses as arguments. `docs/deploy.md` has the configuration of the balancer.
+//!
+//! Press Ctrl-C: port 1235 closes at once, and the server drains two seconds later.
+
+use std::{env, time::Duration};
+
+use tcs::{ConcurrentServer, Peer, server::stop_signal, server_protocol, transport::ProxyHeader};
+
+/// How long the balancer has to see that the server is not ready any more. It takes the interval of the checks, times
+/// the number of checks that must fail.
+const LAME_DUCK: Duration = Duration::from_secs(2);
+
+#[server_protocol]
+fn greet(name: &str, peer: &Peer) -> String {
+    println!("{name} from {peer}");
+    format!("Hello, {name} at {peer}!")
+}
+
+/// Never called: a check connects, and that is all.
+#[server_protocol]
+fn ready(_request: &str) {}
+
+#[tokio::main]
+async fn main() -> tcs::Result<()> {
+    let mut addresses = env::args().skip(1);
+    let mut next = |default: &str| addresses.next().unwrap_or_else(|| default.to_owned());
+    let server = ConcurrentServer::new(Greet)
+        .address(next("127.0.0.1:1234"))
+        .handshake(ProxyHeader::from_networks(&["127.0.0.0/8"])?)
+        .bind()
+        .await?;
+    let readiness = ConcurrentServer::new(Ready)
+        .address(next("127.0.0.1:1235"))
+        .on_listening(|readiness| println!("ready at {}", readiness.local_addr()))
+        .bind()
+        .await?;
+
+    let stop = async {
+        let checks = readiness.listen_until(stop_signal()).await;
+        tokio::time::sleep(LAME_DUCK).await;
+        checks
+    };
+    let report = server.listen_until(stop).await?;
+    println!("{report}");
+    Ok(())
+}

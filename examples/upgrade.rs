@@ -1,0 +1,172 @@
+//! Restart without downtime: the listening socket outlives the processes that serve it.
+//!
+//! ```text
+//! cargo run -p tcs-examples --features systemd --example upgrade
+//! ```
+//!
+//! The program that you start is a supervisor. It listens on 127.0.0.1:1234 and starts itself again as a worker, which
+//! gets the socket and serves. It prints its process id, and that of each worker.
+//!
+//! Try: in a second terminal, send one request after the other:
+//!
+//! ```text
+//! while python3 examples/client.py 1234 Ann; do sleep 0.1; done
+//! ```
+//!
+//! and in a third one, replace the worker:
+//!
+//! ```text
+//! kill -HUP SUPERVISOR
+//! ```
+//!
+//! The new worker serves as soon as it is ready; the old one finishes its requests and exits. No connection is
+//! refused, because the socket stays open. The supervisor starts the program that is then at its path, so this also
+//! deploys a new version. If the new worker fails to start, the old one goes on. Ctrl-C or SIGTERM ends all.
+//!
+//! The worker also runs under systemd: the supervisor passes the socket (`LISTEN_FDS`) and waits for `READY=1`, as
+//! systemd does.
+
+use std::{env, fs, io, net::TcpListener, os::fd::OwnedFd, path::PathBuf, process, time::Duration};
+
+use tcs::{ConcurrentServer, server_protocol, transport};
+use tokio::{
+    net::UnixDatagram,
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// How long a new worker may take to be ready.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[server_protocol]
+async fn greet(name: &str) -> String {
+    let worker = process::id();
+    println!("worker {worker} greets {name}");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    format!("Hello, {name}! I am worker {worker}.")
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    match env::args().nth(1).as_deref() {
+        Some("worker") => Ok(serve().await?),
+        _ => Ok(supervise().await?),
+    }
+}
+
+/// Serves the sockets that this process was started with, until a signal.
+async fn serve() -> tcs::Result<()> {
+    let mut server = ConcurrentServer::new(Greet).notify_systemd();
+    for socket in transport::systemd_sockets()? {
+        server = server.listener(socket);
+    }
+    server.listen_until_signal().await?;
+    Ok(())
+}
+
+async fn supervise() -> io::Result<()> {
+    let mut supervisor = Supervisor::new()?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut stopping = JoinSet::new();
+
+    println!("supervisor {} listens on 127.0.0.1:1234", process::id());
+    let mut worker = supervisor.start().await?;
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => match supervisor.start().await {
+                Ok(new) => {
+                    let mut old = std::mem::replace(&mut worker, new);
+                    stop(&old).await?;
+                    stopping.spawn(async move { old.wait().await });
+                }
+                Err(error) => println!("the worker is not replaced: {error}"),
+            },
+            status = worker.wait() => {
+                return Err(io::Error::other(format!("the worker has ended: {}", status?)));
+            }
+            Some(_) = stopping.join_next() => {}
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+        }
+    }
+    stop(&worker).await?;
+    worker.wait().await?;
+    while stopping.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// What all workers are started with.
+struct Supervisor {
+    program: PathBuf,
+    listener: TcpListener,
+    notifications: UnixDatagram,
+    notify_path: PathBuf,
+}
+
+impl Supervisor {
+    fn new() -> io::Result<Self> {
+        let notify_path = env::temp_dir().join(format!("tcs-upgrade-{}.sock", process::id()));
+        Ok(Self {
+            // Resolved once, because a running program does not have this path any more when it is replaced.
+            program: env::current_exe()?,
+            listener: TcpListener::bind("127.0.0.1:1234")?,
+            notifications: UnixDatagram::bind(&notify_path)?,
+            notify_path,
+        })
+    }
+
+    /// Starts a worker and waits until it is ready.
+    async fn start(&mut self) -> io::Result<Child> {
+        let mut worker = Command::new(&self.program)
+            .arg("worker")
+            // Descriptor 0 is the one that a parent can pass without `unsafe`.
+            .stdin(OwnedFd::from(self.listener.try_clone()?))
+            .env("LISTEN_FDS", "1")
+            .env("LISTEN_FDS_FIRST_FD", "0")
+            .env("NOTIFY_SOCKET", &self.notify_path)
+            // Ctrl-C goes to all processes of the group. A worker would take the SIGTERM after it for the second
+            // signal, which ends it at once.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let ready = tokio::select! {
+            ready = timeout(START_TIMEOUT, is_ready(&self.notifications)) => ready?,
+            status = worker.wait() => Err(io::Error::other(format!("it has ended: {}", status?))),
+        };
+        ready?;
+        println!("worker {} is ready", worker.id().unwrap_or_default());
+        Ok(worker)
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        // A file that is left does no harm: the next supervisor has another process id.
+        drop(fs::remove_file(&self.notify_path));
+    }
+}
+
+/// Waits for `READY=1`. The other notification, `STOPPING=1`, comes from the worker before.
+async fn is_ready(notifications: &UnixDatagram) -> io::Result<()> {
+    let mut message = [0; 1024];
+    loop {
+        let len = notifications.recv(&mut message).await?;
+        if message[..len].starts_with(b"READY=1") {
+            return Ok(());
+        }
+    }
+}
+
+/// Sends SIGTERM, at which a worker drains and exits.
+async fn stop(worker: &Child) -> io::Result<()> {
+    if let Some(id) = worker.id() {
+        // The standard library sends no other signal than SIGKILL.
+        let script = format!("kill -TERM {id}");
+        Command::new("sh").args(["-c", &script]).status().await?;
+    }
+    Ok(())
+}

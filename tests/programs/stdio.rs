@@ -1,0 +1,12 @@
+//! A server on its stdin and stdout, as under inetd.
+
+use tcs::{ConcurrentServer, server_protocol, transport::Stdio};
+
+#[server_protocol]
+fn greet(name: &str) -> String {
+    format!("Hello, {name}!")
+}
+
+fn main() -> tcs::Result<()> {
+    ConcurrentServer::new(Greet).listener(Stdio::new()).run()
+}

@@ -1,0 +1,13 @@
+//! Where a server runs: behind a balancer, under a supervisor, beside another server.
+//!
+//! The programs that it is tested with are those of Linux.
+
+#![cfg(target_os = "linux")]
+
+mod load;
+mod own_addrs;
+mod proxy;
+mod reuse_port;
+mod stdio;
+mod swaps;
+mod systemd;

@@ -1,0 +1,69 @@
+//! Sockets that systemd has opened, and what systemd is told.
+
+use tcs_tests::{
+    Heard, RawPeer,
+    process::{Process, connect, example_path, is_missing},
+    scratch_path, within,
+};
+use tokio::net::UnixDatagram;
+
+use crate::{own_addrs::own_addrs, stdio};
+
+async fn next(notifications: &UnixDatagram) -> String {
+    let mut message = vec![0; 1024];
+    let len = within(notifications.recv(&mut message)).await;
+    message.truncate(len.expect("it is bound"));
+    String::from_utf8(message).expect("text")
+}
+
+#[tokio::test]
+async fn sockets_of_systemd_are_served_and_systemd_is_told() {
+    const TOOL: &str = "systemd-socket-activate";
+    if is_missing(TOOL) {
+        return;
+    }
+    let ([addr], path, notify) = (own_addrs(), scratch_path("sock"), scratch_path("notify"));
+    let notifications = UnixDatagram::bind(&notify).expect("a free path");
+    let (socket, notify) = (path.display(), notify.display());
+    let worker = example_path("upgrade");
+    // The Unix socket comes first, so it exists when the port does.
+    let arguments = format!("-l {socket} -l {addr} -E NOTIFY_SOCKET={notify}");
+    let arguments = arguments.split(' ').map(Into::into);
+    let process = Process::start(
+        TOOL,
+        arguments.chain([worker.into_os_string(), "worker".into()]),
+    );
+
+    // The first connection starts the program.
+    let mut over_tcp = RawPeer::of(connect(addr).await);
+    let mut over_unix = stdio::connect(&path).await;
+    for peer in [&mut over_tcp, &mut over_unix] {
+        let Heard::Message(reply) = within(peer.ask("Ann")).await else {
+            panic!("no reply");
+        };
+        assert!(reply.starts_with(b"Hello, Ann!"));
+    }
+    assert_eq!(next(&notifications).await, "READY=1\n");
+    process.signal("TERM").await;
+    assert_eq!(next(&notifications).await, "STOPPING=1\n");
+    for mut peer in [over_tcp, over_unix] {
+        assert_eq!(
+            within(peer.hear()).await.kind(),
+            tcs_tests::code::GOING_AWAY
+        );
+    }
+    let finished = process.finished().await;
+    assert!(finished.status.success(), "{finished:?}");
+}
+
+#[tokio::test]
+async fn descriptor_that_is_no_socket_is_an_error_that_says_so() {
+    let mut command = tokio::process::Command::new(example_path("upgrade"));
+    command.arg("worker").stdin(std::process::Stdio::null());
+    command
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDS_FIRST_FD", "0");
+    let finished = Process::run(&mut command).finished().await;
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("LISTEN_FDS"), "{finished:?}");
+}
