@@ -1,11 +1,15 @@
 //! The addresses that servers listen at and clients connect to.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
 use crate::Error;
 
 /// A host and a port: `"localhost:7000"`, `("localhost", 7000)`, `"[::1]:7000"` or a
-/// [`SocketAddr`].
+/// [`SocketAddr`]. Clients also take `"tls://localhost:7000"` (with the feature `tls`) and
+/// `"unix:/run/greet.sock"`.
 ///
 /// A text without a port, such as `"localhost"`, leaves the port unchanged. A host that is only a
 /// number, such as `"7000"` or `"127.1"`, is an error, because resolvers take it for an IPv4 address.
@@ -14,8 +18,20 @@ use crate::Error;
 pub struct Address {
     host: String,
     port: Option<u16>,
+    scheme: Scheme,
     /// The error in the text, returned when the address is used.
     problem: Option<&'static str>,
+}
+
+/// The transport of an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Scheme {
+    #[default]
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// The Unix socket at this path. The address has no host.
+    Unix(PathBuf),
 }
 
 /// The port of the Python library that this one descends from.
@@ -35,6 +51,7 @@ impl Address {
 
     pub(crate) fn set_host(&mut self, host: String) {
         self.host = host;
+        self.scheme = Scheme::Tcp;
         self.problem = None;
     }
 
@@ -42,8 +59,42 @@ impl Address {
         self.port = Some(port);
     }
 
-    /// Returns `host:port` for messages.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns `true` if the address begins with `tls://`.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.scheme == Scheme::Tls
+    }
+
+    /// Returns the path, if the address is that of a Unix socket.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.scheme {
+            Scheme::Unix(path) => Some(path),
+            Scheme::Tcp | Scheme::Tls => None,
+        }
+    }
+
+    /// Rejects the addresses that only clients have.
+    pub(crate) fn check_server(&self) -> Result<(), Error> {
+        let reason = match &self.scheme {
+            Scheme::Tcp => return Ok(()),
+            Scheme::Tls => {
+                "a server sets its certificate with `tls()`, and its address without `tls://`"
+            }
+            Scheme::Unix(_) => {
+                "a server listens at a path with `listener(UnixSocket::bind(path, mode)?)`"
+            }
+        };
+        Err(Error::address(&self.text(), reason))
+    }
+
+    /// Returns `host:port` or the path, for messages.
     pub(crate) fn text(&self) -> String {
+        if let Some(path) = self.path() {
+            return format!("unix:{}", path.display());
+        }
         let port = self.port.unwrap_or(DEFAULT_PORT);
         if self.host.contains(':') {
             format!("[{}]:{port}", self.host)
@@ -70,14 +121,27 @@ impl Address {
 
 impl From<&str> for Address {
     fn from(text: &str) -> Self {
-        let (host, port, problem) = match split(text) {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Self {
+                host: String::new(),
+                port: None,
+                scheme: Scheme::Unix(path.into()),
+                problem: unix_problem(path),
+            };
+        }
+        let (scheme, rest) = match text.strip_prefix("tls://") {
+            Some(rest) => (Scheme::Tls, rest),
+            None => (Scheme::Tcp, text),
+        };
+        let (host, port, problem) = match split(rest) {
             Ok((host, port)) => (host, port, None),
             Err(problem) => (text, None, Some(problem)),
         };
         Self {
             host: host.to_owned(),
             port,
-            problem,
+            problem: problem.or_else(|| scheme_problem(&scheme)),
+            scheme,
         }
     }
 }
@@ -110,15 +174,33 @@ impl<H: Into<String>> From<(H, u16)> for Address {
         Self {
             host: host.into(),
             port: Some(port),
+            scheme: Scheme::Tcp,
             problem: None,
         }
     }
 }
 
+/// Returns what is wrong with the path of a Unix socket.
+fn unix_problem(path: &str) -> Option<&'static str> {
+    if cfg!(not(unix)) {
+        Some("this system has no Unix sockets")
+    } else if path.is_empty() {
+        Some("there is no path")
+    } else {
+        None
+    }
+}
+
+/// Returns why a scheme cannot be used in this build.
+fn scheme_problem(scheme: &Scheme) -> Option<&'static str> {
+    let needs_feature = *scheme == Scheme::Tls && cfg!(not(feature = "tls"));
+    needs_feature.then_some("`tls://` needs the feature `tls` of `tcs`")
+}
+
 /// Splits a text into host and port. The error is what is wrong with it.
 fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
     if text.contains("://") {
-        return Err("that is a URL; write `host:port`");
+        return Err("that is a URL; write `host:port` or `tls://host:port`");
     }
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']').ok_or("`[` without `]`")? {
@@ -175,6 +257,10 @@ mod tests {
             ("[::1]:80", "[::1]:80"),
             ("[::1]", "[::1]:1234"),
             ("::1", "[::1]:1234"),
+            #[cfg(feature = "tls")]
+            ("tls://[::1]:80", "[::1]:80"),
+            #[cfg(unix)]
+            ("unix:/a/b:80", "unix:/a/b:80"),
         ] {
             let mut address = Address::localhost();
             address.replace(text.into());
@@ -185,7 +271,19 @@ mod tests {
     #[test]
     fn what_is_no_address_says_why() {
         for (text, reason) in [
-            ("http://a:80", "that is a URL; write `host:port`"),
+            (
+                "http://a:80",
+                "that is a URL; write `host:port` or `tls://host:port`",
+            ),
+            (
+                "tls://http://a:80",
+                "that is a URL; write `host:port` or `tls://host:port`",
+            ),
+            ("tls://:80", "there is no host"),
+            #[cfg(unix)]
+            ("unix:", "there is no path"),
+            #[cfg(not(feature = "tls"))]
+            ("tls://a:80", "`tls://` needs the feature `tls` of `tcs`"),
             (":80", "there is no host"),
             ("", "there is no host"),
             ("a:b", "the port is no number from 0 to 65535"),

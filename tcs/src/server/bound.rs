@@ -25,6 +25,7 @@ impl ServerPlan {
     pub(super) async fn bind(mut self) -> Result<BoundServer> {
         let mut listeners = take(&mut self.settings.listeners);
         if self.settings.has_address || listeners.is_empty() {
+            self.settings.address.check_server()?;
             let addrs = self.settings.address.resolve().await?;
             let at_address = WithHandshake {
                 listener: listen_at_any(&addrs, self.settings.reuse_port)?,
