@@ -255,6 +255,26 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         decoded.map_err(Error::not_sent)
     }
 
+    /// Closes the connection after its last exchange, within the reply timeout.
+    ///
+    /// Dropping a TCP connection closes it as well. A stream with an end of its own, such as TLS, sends
+    /// that end only here. If the connection has failed, this method does nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the connection.
+    pub async fn close(mut self) {
+        self.close_if_left();
+        let shut_down = self.in_time(
+            |it| &mut it.reply_timer,
+            |it, cx| match &mut it.wire {
+                Ok(wire) => wire.poll_shutdown(cx),
+                Err(_) => Poll::Ready(()),
+            },
+        );
+        shut_down.await;
+    }
+
     /// Waits for the greeting, if this is the first exchange.
     pub(super) async fn await_greeting(&mut self) -> Result<()> {
         // With a framing of one exchange, whatever arrives is the reply, including a greeting.
@@ -449,7 +469,7 @@ impl<F, S> Connection<F, S> {
     pub(super) fn check_usable(&mut self) -> Result<()> {
         self.close_if_left();
         if let Some(fault) = self.fault().cloned() {
-            self.close(fault);
+            self.close_with(fault);
         }
         self.check_open()
     }
@@ -482,19 +502,19 @@ impl<F, S> Connection<F, S> {
     #[cold]
     fn break_off(&mut self, reason: &'static str) {
         let fault = self.fault().cloned();
-        self.close(fault.unwrap_or_else(|| Fault::Broken(reason).into()));
+        self.close_with(fault.unwrap_or_else(|| Fault::Broken(reason).into()));
     }
 
     /// Closes the connection, which has failed. Returns the error of the request at `start`, or of a
     /// wait without a request.
     #[cold]
     pub(super) fn fail(&mut self, fault: Arc<Fault>, start: Option<u64>) -> Error {
-        self.close(fault).error_of(start, &self.peer)
+        self.close_with(fault).error_of(start, &self.peer)
     }
 
     /// Closes the connection, unless it is closed already. Frees its buffers. Returns what is left.
     #[cold]
-    fn close(&mut self, fault: Arc<Fault>) -> Closed {
+    fn close_with(&mut self, fault: Arc<Fault>) -> Closed {
         let closed = match &self.wire {
             Ok(wire) => wire.closed(fault),
             Err(closed) => closed.clone(),

@@ -4,12 +4,13 @@
 //! |---|---|---|---|---|
 //! | `Rejected` | `Wire::next_incoming`: a final rejection | `Rejected` | `Rejected` | `Broken` |
 //! | `Eof` | `Wire::end`: the end of the input | `Closed` | `Closed` | `Closed` |
-//! | `Read` | `Replies::poll_read` | `Io` | `Closed` | `Closed` |
-//! | `Write` | `Wire::poll_flush` | `Io` | `Closed` | `Closed` |
+//! | `Read` | `Replies::poll_read` | `Io` | `Closed` or `Io` | `Closed` or `Io` |
+//! | `Write` | `Wire::poll_flush` | `Io` | `Closed` or `Io` | `Closed` or `Io` |
 //! | `Frame` | `Wire::next_incoming`: no frame | `Reply` | `Reply` | `Broken` |
 //! | `TimedOut` | `Connection::in_time`, `Driver::poll_ticks` | `TimedOut` | `TimedOut` | `Broken` |
 //! | `Broken` | whoever closes the connection at this end | `Broken` | `Broken` | `Broken` |
 //!
+//! `Closed` is for errors that the peer's close causes, such as a reset. Other errors stay `Io`.
 //! After a final rejection, the server has executed no request without a reply. Otherwise, whether a
 //! request that was sent was executed is unknown, and one that was not sent was not.
 
@@ -88,14 +89,21 @@ impl Fault {
         match self {
             Self::Rejected(rejection) => Error::ended_before_sent(peer, rejection.clone()),
             Self::Eof => Error::closed_before_sent(peer),
-            Self::Read(error) | Self::Write(error) => {
+            Self::Read(error) | Self::Write(error) if is_closed_by_peer(error) => {
                 Error::closed_before_sent(peer).because(io_error(error))
             }
+            Self::Read(_) | Self::Write(_) => self.sent_error(peer).not_sent(),
             Self::Frame(_) => Error::broken_before_sent(peer, "an earlier exchange failed"),
             Self::TimedOut(_) => Error::broken_before_sent(peer, "an earlier exchange timed out"),
             Self::Broken(reason) => Error::broken_before_sent(peer, reason),
         }
     }
+}
+
+/// Returns `true` if the peer's close caused the error, which may also be an unclean end of a TLS stream.
+fn is_closed_by_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Copies an I/O error, which is not `Clone`, because each request gets its own.

@@ -186,11 +186,11 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         connection.decode(reply, |reply, _| Ok(Some(reply)))
     }
 
-    /// Sends the collected requests, without waiting for replies.
+    /// Sends the collected requests, without waiting for replies. Returns `true` if nothing is left to send.
     ///
     /// Call this before you wait for something other than [`receive`](Self::receive), which sends by
-    /// itself. If 64 KiB of replies arrive first, this method returns early, and the pipeline
-    /// [`is_full`](Self::is_full) until replies are received.
+    /// itself. If 64 KiB of replies arrive first, this method returns `false`: the server may not read
+    /// before you receive replies. Receive some, and call this method again.
     ///
     /// If the server does not read, this method waits for at most the reply timeout. After that, nothing
     /// more is sent. It returns no error: [`receive`](Self::receive) returns the replies that have
@@ -199,10 +199,10 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// # Cancel safety
     ///
     /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
-    pub async fn flush(&mut self) {
+    pub async fn flush(&mut self) -> bool {
         let connection = &mut *self.connection;
         let flushed = connection.in_time(|it| &mut it.flush_timer, Connection::poll_flush);
-        flushed.await;
+        flushed.await
     }
 
     /// Returns the number of requests in flight, whose results were not received yet.
@@ -251,16 +251,20 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
-    /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
-    /// sent any more. Each request gets its own error when its reply is received.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until the queued requests are sent, or nothing can be sent any more, and returns `true`.
+    /// Returns `false` once 64 KiB of replies have arrived. Each request gets its own error when its
+    /// reply is received.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let Ok(wire) = &mut self.wire else {
-            return Poll::Ready(());
+            return Poll::Ready(true);
         };
-        while wire.poll_flush(cx).is_pending() && wire.unread() < PIPELINE_FULL {
+        while wire.poll_flush(cx).is_pending() {
+            if wire.unread() >= PIPELINE_FULL {
+                return Poll::Ready(false);
+            }
             ready!(wire.poll_read(cx));
         }
-        Poll::Ready(())
+        Poll::Ready(true)
     }
 }
 

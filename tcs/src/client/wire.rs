@@ -295,6 +295,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(())
     }
 
+    /// Shuts the sending half down after all requests are answered. Some streams say goodbye then, such as
+    /// TLS with `close_notify`. Ready when that is done, or if sending has ended.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.sending, Sending::Open) {
+            // An error makes no difference: the stream is dropped next.
+            drop(ready!(Pin::new(&mut self.stream).poll_shutdown(cx)));
+        }
+        Poll::Ready(())
+    }
+
     /// Waits until nothing more is sent, and nothing has arrived in a few looks since. Returns why.
     pub(super) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
         match &mut self.sending {

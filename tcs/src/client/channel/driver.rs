@@ -14,7 +14,7 @@ use super::{
     super::{
         batching::write_threshold,
         fault::Fault,
-        timer::Ticker,
+        timer::{Ticker, Timer},
         wire::{Awaited, Wire},
     },
     shared::{Lifecycle, Shared, State},
@@ -63,13 +63,21 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         }
     }
 
-    /// Reads and writes until the connection fails, or nobody needs it any more.
+    /// Reads and writes until the connection fails, or nobody needs it any more. Then closes it.
     pub(super) async fn run(mut self) {
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
             Poll::Pending => self.poll_ticks(cx),
         });
         self.fault = fault.await;
+        if matches!(self.shared.lock().lifecycle, Lifecycle::Released) {
+            let (limit, mut timer) = (self.shared.options.reply_timeout, Timer::default());
+            let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
+                Poll::Pending => timer.poll_limit(limit, cx).map(drop),
+                ready => ready,
+            });
+            shut_down.await;
+        }
     }
 
     /// Reads, hands out what has arrived, and writes what was queued, until it would have to wait.

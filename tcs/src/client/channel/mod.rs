@@ -42,7 +42,7 @@ mod slots;
 /// **Limits.** At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) calls are in flight,
 /// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order, each for at
 /// most the [`reply_timeout`](crate::client::ConnectOptions::reply_timeout). A call that has room waits for its
-/// reply for that time again, and up to an eighth or 1 ms more, because one timer serves all calls.
+/// reply for that time again, and up to an eighth or 2 ms more, because one timer serves all calls.
 /// Replies that were not collected have no limit of their own: each has at most
 /// [`max_frame_len`](crate::client::ConnectOptions::max_frame_len) bytes, until its caller is polled or dropped.
 ///
