@@ -61,7 +61,7 @@ impl AsyncWrite for Polite {
 }
 
 /// A connection over a polite stream, and its server's end.
-fn connection(is_stuck: bool) -> (Connection<LengthPrefixed, Polite>, RawPeer) {
+fn polite(is_stuck: bool) -> (Connection<LengthPrefixed, Polite>, RawPeer) {
     let (stream, far) = tokio::io::duplex(64);
     let options = ConnectOptions::new().reply_timeout(LIMIT);
     let connection = options.over(Polite { stream, is_stuck });
@@ -75,7 +75,7 @@ async fn rest(peer: &mut RawPeer) -> Vec<u8> {
 
 #[tokio::test]
 async fn channel_shuts_its_stream_down_after_the_last_reply() {
-    let (connection, mut peer) = connection(false);
+    let (connection, mut peer) = polite(false);
     let channel = connection.into_channel().expect("a runtime");
     let called = call(&channel, "x");
     hears(&mut peer, "x").await;
@@ -87,7 +87,7 @@ async fn channel_shuts_its_stream_down_after_the_last_reply() {
 
 #[tokio::test]
 async fn closed_connection_shuts_its_stream_down() {
-    let (mut connection, mut peer) = connection(false);
+    let (mut connection, mut peer) = polite(false);
     within(peer.send(frame(b"hello"))).await;
     let greeting = within(connection.receive::<&str, tcs::format::Plain>()).await;
     assert_eq!(greeting.expect("a greeting"), "hello");
@@ -97,7 +97,7 @@ async fn closed_connection_shuts_its_stream_down() {
 
 #[tokio::test]
 async fn connection_that_has_failed_is_not_shut_down() {
-    let (mut connection, mut peer) = connection(false);
+    let (mut connection, mut peer) = polite(false);
     let mut pipeline = connection.pipeline::<Prefixed>();
     within(pipeline.send("x")).await.expect("in flight");
     assert!(within(pipeline.flush()).await);
@@ -109,13 +109,13 @@ async fn connection_that_has_failed_is_not_shut_down() {
 #[tokio::test(start_paused = true)]
 async fn stream_that_cannot_be_shut_down_is_dropped_after_the_reply_timeout() {
     let began = Instant::now();
-    let (connection, mut peer) = connection(true);
+    let (connection, mut peer) = polite(true);
     within(connection.close()).await;
     assert_eq!(rest(&mut peer).await, b"");
     assert_eq!(began.elapsed().as_secs(), LIMIT.as_secs());
 
     let began = Instant::now();
-    let (connection, mut peer) = connection(true);
+    let (connection, mut peer) = polite(true);
     drop(connection.into_channel().expect("a runtime"));
     assert_eq!(rest(&mut peer).await, b"");
     assert_eq!(began.elapsed().as_secs(), LIMIT.as_secs());
