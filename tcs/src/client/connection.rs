@@ -83,7 +83,7 @@ pub struct Connection<F, S = TcpStream> {
     /// The open connection, or why it is closed.
     pub(super) wire: Result<Wire<S>, Closed>,
     pub(super) framing: ConnectionFraming<F>,
-    /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
+    /// The offsets of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
     pub(super) in_flight: VecDeque<u64>,
     pub(super) peer: Peer,
@@ -286,8 +286,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Receives a message without a request.
     async fn receive_message(&mut self) -> Result<Range<usize>> {
-        self.check_usable()?;
-        let received = self.exchange_in_time(None, |it, cx| it.poll_receive(cx, Awaited::ANY));
+        self.begin_exchange()?;
+        let received = self.exchange_in_time(|it, cx| it.poll_receive(cx, Awaited::ANY));
         let received = received.await;
         self.is_greeted = true;
         self.message_in(received?).map_err(Error::not_sent)
@@ -306,15 +306,14 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
     async fn round_trip(&mut self, encode: impl EncodeRequest) -> Result<Range<usize>> {
-        self.check_usable()?;
+        self.begin_exchange()?;
         if !F::EXCHANGES.are_many() && self.is_used() {
             let reason = "its framing has one exchange per connection, and that was done";
             return Err(Error::broken_before_sent(&self.peer, reason));
         }
-        let start = self.queue_request(encode)?;
+        self.queue_request(encode)?;
         let mut reply = None;
-        let exchanged =
-            self.exchange_in_time(Some(start), |it, cx| it.poll_exchanged(cx, &mut reply));
+        let exchanged = self.exchange_in_time(|it, cx| it.poll_exchanged(cx, &mut reply));
         let incoming = exchanged.await?;
         self.message_in(incoming)
     }
@@ -343,7 +342,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             && let Ok(wire) = &self.wire
             && wire.has_ended_unasked(&incoming)
         {
-            return Poll::Ready(Err(wire.end()));
+            return Poll::Ready(Err(wire.failure()));
         }
         self.in_flight.pop_front();
         Poll::Ready(Ok(incoming))
@@ -372,17 +371,17 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         Poll::Ready(Ok(incoming))
     }
 
-    /// Queues a request, which is then in flight. Returns its position.
-    pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<u64> {
+    /// Queues a request, which is then in flight.
+    pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<()> {
         let wire = self.wire.as_mut();
         let wire = wire.map_err(|closed| closed.fault.later_error(&self.peer))?;
         if wire.unsent() == 0 {
             // A flush that was dropped has no deadline any more: something else has sent its requests.
-            self.flush_timer.end();
+            self.flush_timer.reset();
         }
-        let start = wire.push(&mut self.framing.inner, encode)?;
-        self.in_flight.push_back(start);
-        Ok(start)
+        let offset = wire.push(&mut self.framing.inner, encode)?;
+        self.in_flight.push_back(offset);
+        Ok(())
     }
 
     /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped.
@@ -397,7 +396,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let limit = self.options.reply_timeout;
         poll_fn(move |cx| match poll(self, cx) {
             Poll::Ready(output) => {
-                timer(self).end();
+                timer(self).reset();
                 Poll::Ready(output)
             }
             Poll::Pending => {
@@ -405,6 +404,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 if let Ok(wire) = &mut self.wire {
                     wire.stop_sending(Fault::TimedOut(limit));
                 }
+                // Polling again here could find the task's budget of tokio used up, and then miss what has arrived.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -412,10 +412,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Like [`in_time`](Self::in_time), but dropping the future closes the connection, and so does a
-    /// fault, which becomes the error of the request at `start`, or of a wait without a request.
+    /// fault, which becomes the error of the request, or of a wait without a request.
     async fn exchange_in_time(
         &mut self,
-        start: Option<u64>,
         poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Arc<Fault>>>,
     ) -> Result<Incoming> {
         let mut exchange = CloseUnlessOver {
@@ -425,7 +424,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let exchanged = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
         let exchanged = exchanged.await;
         exchange.is_over = true;
-        exchanged.map_err(|fault| exchange.connection.fail(fault, start))
+        exchanged.map_err(|fault| exchange.connection.fail(fault))
     }
 
     /// Returns the place of the message, or the error of the request.
@@ -466,16 +465,16 @@ impl<F, S> Connection<F, S> {
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
     /// send any more.
-    pub(super) fn check_usable(&mut self) -> Result<()> {
+    pub(super) fn begin_exchange(&mut self) -> Result<()> {
         self.close_if_left();
         if let Some(fault) = self.fault().cloned() {
             self.close_with(fault);
         }
-        self.check_open()
+        self.ensure_open()
     }
 
     /// Returns an error if the connection is closed, or cannot send any more.
-    pub(super) fn check_open(&self) -> Result<()> {
+    pub(super) fn ensure_open(&self) -> Result<()> {
         let fault = self.fault();
         fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
     }
@@ -505,11 +504,12 @@ impl<F, S> Connection<F, S> {
         self.close_with(fault.unwrap_or_else(|| Fault::Broken(reason).into()));
     }
 
-    /// Closes the connection, which has failed. Returns the error of the request at `start`, or of a
-    /// wait without a request.
+    /// Closes the connection, which has failed. Removes the oldest request in flight and returns its
+    /// error, or that of a wait without a request.
     #[cold]
-    pub(super) fn fail(&mut self, fault: Arc<Fault>, start: Option<u64>) -> Error {
-        self.close_with(fault).error_of(start, &self.peer)
+    pub(super) fn fail(&mut self, fault: Arc<Fault>) -> Error {
+        let offset = self.in_flight.pop_front();
+        self.close_with(fault).error_of(offset, &self.peer)
     }
 
     /// Closes the connection, unless it is closed already. Frees its buffers. Returns what is left.
@@ -534,6 +534,7 @@ impl<F, S> Drop for CloseUnlessOver<'_, F, S> {
     fn drop(&mut self) {
         if !self.is_over {
             let reason = "an earlier exchange was not awaited to its end";
+            self.connection.in_flight.clear();
             self.connection.break_off(reason);
         }
     }

@@ -13,15 +13,18 @@ use tokio::{
 };
 
 use super::{
-    batching::{PIPELINE_FULL, write_threshold},
     connection::Connection,
-    wire::{Awaited, Wire},
+    wire::{Awaited, Wire, write_threshold},
 };
 use crate::{
     Error, Result,
     framing::Framing,
     protocol::{CallContract, Contract},
 };
+
+/// While this many bytes of requests wait to be sent, a pipeline waits. It stops reading when this
+/// many bytes of replies have arrived.
+const PIPELINE_FULL: usize = 64 * 1024;
 
 /// Many requests in flight on one [`Connection`]. Replies come in the order of the requests.
 ///
@@ -144,7 +147,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// if the future is dropped. Dropping the future while it waits for a greeting closes the
     /// connection.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
-        self.connection.check_open()?;
+        self.connection.ensure_open()?;
         if self.in_flight() == 0 {
             if P::HAS_GREETING {
                 self.connection.await_greeting().await?;
@@ -153,8 +156,12 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         }
         if self.is_full() {
             let limit = self.connection.options.max_in_flight;
-            let is_limit = self.in_flight() >= limit;
-            return Err(Error::full(is_limit.then_some(limit)));
+            let reason = if self.in_flight() >= limit {
+                format!("at most {limit} in flight, `max_in_flight`")
+            } else {
+                format!("{} KiB of requests wait to be sent", PIPELINE_FULL / 1024)
+            };
+            return Err(Error::full(&reason));
         }
         self.connection
             .queue_request(|out| P::encode(request, out))?;
@@ -174,15 +181,12 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Safe: the next call returns the reply. The reply timeout goes on until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
         let connection = &mut *self.connection;
-        let Some(start) = connection.in_flight.front().copied() else {
+        if connection.in_flight.is_empty() {
             return Ok(None);
-        };
+        }
         let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
-        let received = received.await.map_err(|fault| {
-            connection.in_flight.pop_front();
-            connection.fail(fault, Some(start))
-        });
-        let reply = connection.message_in(received?)?;
+        let received = received.await.map_err(|fault| connection.fail(fault))?;
+        let reply = connection.message_in(received)?;
         connection.decode(reply, |reply, _| Ok(Some(reply)))
     }
 
@@ -228,7 +232,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let received =
             poll_fn(|cx| Poll::Ready(self.connection.poll_receive(cx, Awaited::NOTHING)));
         match received.await {
-            Poll::Ready(Err(fault)) => Err(self.connection.fail(fault, None)),
+            Poll::Ready(Err(fault)) => Err(self.connection.fail(fault)),
             Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
         }
     }

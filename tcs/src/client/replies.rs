@@ -68,7 +68,7 @@ pub(super) struct Replies {
 #[derive(Debug)]
 struct Part {
     /// The number of bytes that were received before it.
-    start: u64,
+    received: u64,
     /// The number of bytes of requests that were sent before it was read.
     sent: u64,
 }
@@ -167,8 +167,8 @@ impl Replies {
         if unread == 0 {
             self.sent_before = sent;
         } else if self.later.back().map_or(self.sent_before, |last| last.sent) != sent {
-            let start = self.received;
-            self.later.push_back(Part { start, sent });
+            let received = self.received;
+            self.later.push_back(Part { received, sent });
         }
         self.received += (self.buffer.unread() - unread) as u64;
     }
@@ -215,7 +215,7 @@ impl Replies {
     #[cold]
     fn enter_later(&mut self) {
         while let Some(part) = self.later.front()
-            && self.received - self.buffer.unread() as u64 >= part.start
+            && self.received - self.buffer.unread() as u64 >= part.received
         {
             self.sent_before = part.sent;
             self.later.pop_front();

@@ -201,7 +201,7 @@ impl<F: Framing> Channel<F> {
         }));
         // Also after a panic: nobody knows of which operation that reply was.
         if !matches!(processed, Ok(Ok(_))) {
-            self.handle.0.end(Lifecycle::OutOfStep);
+            self.handle.0.close(Lifecycle::OutOfStep);
         }
         processed.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -279,7 +279,7 @@ where
                 "a `Codec` has no channels: use `Connection::pipeline`"
             );
         }
-        self.check_usable()?;
+        self.begin_exchange()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let is_greeted = !self.is_fresh();
         let wire = self.wire;
@@ -288,6 +288,7 @@ where
         let shared = Shared::new(self.peer, self.options, is_greeted, framing, written);
         let shared = Arc::new(shared);
         let driver = Driver::new(Arc::clone(&shared), wire);
+        // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
         tokio::spawn(driver.run());
         Ok(Channel {
             handle: Arc::new(Handle(shared)),
@@ -305,7 +306,7 @@ impl<F: Framing> Clone for Channel<F> {
 
 impl<F: Framing> Drop for Handle<F> {
     fn drop(&mut self) {
-        self.0.end(Lifecycle::Released);
+        self.0.close(Lifecycle::Released);
     }
 }
 
