@@ -162,13 +162,8 @@ impl Error {
 
     pub(crate) fn listen(addr: SocketAddr, source: io::Error) -> Self {
         let message = format!("cannot listen on {addr}");
-        Self::with_peer(
-            &Peer::at(addr),
-            ErrorKind::Listen,
-            Execution::NotSent,
-            message,
-        )
-        .with_source(source)
+        let (peer, kind) = (Peer::at(addr), ErrorKind::Listen);
+        Self::with_peer(&peer, kind, Execution::NotSent, message).with_source(source)
     }
 
     pub(crate) fn accept(source: io::Error) -> Self {
@@ -206,13 +201,8 @@ impl Error {
 
     pub(crate) fn connect(addr: SocketAddr, source: io::Error) -> Self {
         let message = format!("cannot connect to {addr}");
-        Self::with_peer(
-            &Peer::at(addr),
-            ErrorKind::Connect,
-            Execution::NotSent,
-            message,
-        )
-        .with_source(source)
+        let (peer, kind) = (Peer::at(addr), ErrorKind::Connect);
+        Self::with_peer(&peer, kind, Execution::NotSent, message).with_source(source)
     }
 
     pub(crate) fn connect_timed_out(host: &str, limit: Duration) -> Self {

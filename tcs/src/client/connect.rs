@@ -19,39 +19,6 @@ use crate::{
     socket::{connect, send_without_delay},
 };
 
-impl<F: Framing> Connection<F> {
-    /// Connects with the default [`ConnectOptions`].
-    ///
-    /// The compiler infers the framing `F` from the first use of the connection. It asks for a type until
-    /// there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ConnectOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropping the future closes the connection.
-    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
-        ConnectOptions::new().connect(address).await
-    }
-}
-
-impl<F: Framing> Channel<F> {
-    /// Connects with the default [`ConnectOptions`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ConnectOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropping the future closes the connection.
-    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
-        ConnectOptions::new().channel(address).await
-    }
-}
-
 impl ConnectOptions {
     /// Connects to the first address of `address` that answers.
     ///
@@ -121,8 +88,8 @@ async fn connect_any(
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), Option<Error>> {
     let mut failure = None;
-    let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
-    for addr in addrs {
+    let count = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
+    for (addr, left) in addrs.into_iter().zip((1..=count).rev()) {
         let now = Instant::now();
         let share = deadline.saturating_duration_since(now) / left;
         failure = match timeout_at(now + share, connect(addr)).await {
@@ -134,7 +101,6 @@ async fn connect_any(
             // The error of an earlier address says more.
             Err(_) => failure,
         };
-        left = left.saturating_sub(1).max(1);
     }
     Err(failure)
 }

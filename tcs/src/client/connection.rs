@@ -22,7 +22,7 @@ use super::{
     wire::{Awaited, EncodeRequest, Wire},
 };
 use crate::{
-    Error, Peer, Result,
+    Address, Error, Peer, Result,
     format::{Decode, Encode as _, Writer, read},
     framing::{ConnectionFraming, Framing},
     limit::assert_parameters,
@@ -100,6 +100,24 @@ pub struct Connection<F, S = TcpStream> {
     is_out_of_step: bool,
 }
 
+impl<F: Framing> Connection<F> {
+    /// Connects with the default [`ConnectOptions`].
+    ///
+    /// The compiler infers the framing `F` from the first use of the connection. It asks for a type until
+    /// there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConnectOptions::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
+        ConnectOptions::new().connect(address).await
+    }
+}
+
 impl<F: Framing, S> Connection<F, S> {
     pub(super) fn new(stream: S, peer: Peer, options: ConnectOptions) -> Self {
         const {
@@ -165,11 +183,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        if P::HAS_GREETING {
-            self.await_greeting().await?;
-        }
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.round_trip(request).await?;
+        let reply = self.round_trip(P::HAS_GREETING, request).await?;
         let (reply, peer) = self.decode(reply, |reply, peer| Ok((reply, peer)))?;
         Ok(protocol.process_reply(peer, reply).await)
     }
@@ -265,14 +280,11 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     /// Dropping the future drops the connection.
     pub async fn close(mut self) {
         self.close_if_left();
-        let shut_down = self.in_time(
-            |it| &mut it.reply_timer,
-            |it, cx| match &mut it.wire {
-                Ok(wire) => wire.poll_shutdown(cx),
-                Err(_) => Poll::Ready(()),
-            },
-        );
-        shut_down.await;
+        let shut_down = |it: &mut Self, cx: &mut Context<'_>| match &mut it.wire {
+            Ok(wire) => wire.poll_shutdown(cx),
+            Err(_) => Poll::Ready(()),
+        };
+        self.in_time(|it| &mut it.reply_timer, shut_down).await;
     }
 
     /// Waits for the greeting, if this is the first exchange.
@@ -298,14 +310,19 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: CallContract<Framing = F>,
     {
-        if P::HAS_GREETING {
-            self.await_greeting().await?;
-        }
-        self.round_trip(|out| P::encode(request, out)).await
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        self.round_trip(P::HAS_GREETING, request).await
     }
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
-    async fn round_trip(&mut self, encode: impl EncodeRequest) -> Result<Range<usize>> {
+    async fn round_trip(
+        &mut self,
+        has_greeting: bool,
+        encode: impl EncodeRequest,
+    ) -> Result<Range<usize>> {
+        if has_greeting {
+            self.await_greeting().await?;
+        }
         self.begin_exchange()?;
         if !F::EXCHANGES.are_many() && self.is_used() {
             let reason = "its framing has one exchange per connection, and that was done";

@@ -105,7 +105,7 @@ impl<S> Wire<S> {
             max_frame_len,
             requests: RequestQueue::new(0),
             sending: Sending::Open,
-            replies: Replies::new(),
+            replies: Replies::default(),
         }
     }
 
@@ -362,9 +362,8 @@ impl RequestQueue {
     ) -> Result<u64> {
         let offset = self.end_offset();
         self.buffer.prepare();
-        match self.buffer.message(framing, max_frame_len, encode) {
-            Ok(()) => {}
-            Err(NotOrdinary { kind, .. }) => not_encoded(kind)?,
+        if let Err(NotOrdinary { kind, .. }) = self.buffer.message(framing, max_frame_len, encode) {
+            not_encoded(kind)?;
         }
         if !F::EXCHANGES.are_many() && self.end_offset() == offset {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,

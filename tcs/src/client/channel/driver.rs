@@ -18,10 +18,7 @@ use super::{
     },
     shared::{Lifecycle, Shared, State},
 };
-use crate::{
-    Error,
-    framing::{FrameError, Framing},
-};
+use crate::framing::Framing;
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
@@ -171,14 +168,9 @@ fn deliver<F: Framing, S>(
     while let Some(incoming) =
         wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
     {
-        match incoming.into_range(peer, max_frame_len) {
-            Ok(message) => {
-                let reply = wire.message(message);
-                let no_memory = || Error::no_frame(peer, FrameError::out_of_memory(reply.len()));
-                state.slots.complete(reply, wakers, no_memory);
-            }
-            Err(error) => state.slots.fail(error, wakers),
-        }
+        let range = incoming.into_range(peer, max_frame_len);
+        let reply = range.map(|range| wire.message(range));
+        state.slots.complete(reply, peer, wakers);
         oldest = state.slots.oldest_offset();
         if oldest.is_some_and(|oldest| oldest >= enough) {
             // So that these callers can send again while the others still wait.
@@ -203,7 +195,9 @@ impl<F: Framing, S> Drop for Driver<F, S> {
         let mut state = shared.lock();
         while let Some(offset) = state.slots.oldest_offset() {
             let error = closed.error_of(Some(offset), &shared.peer);
-            state.slots.fail(error, &mut self.wakers);
+            state
+                .slots
+                .complete(Err(error), &shared.peer, &mut self.wakers);
         }
         state.queue.clear();
         state.lifecycle = Lifecycle::Closed(closed);

@@ -18,9 +18,9 @@ use self::{
     reply::Reply,
     shared::{Lifecycle, Shared},
 };
-use super::connection::Connection;
+use super::{connection::Connection, options::ConnectOptions};
 use crate::{
-    Error, Peer, Result,
+    Address, Error, Peer, Result,
     format::{Decode, Encode as _, Frame, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
@@ -112,6 +112,19 @@ pub struct Channel<F: Framing = LengthPrefixed> {
 struct Handle<F: Framing>(Arc<Shared<F>>);
 
 impl<F: Framing> Channel<F> {
+    /// Connects with the default [`ConnectOptions`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConnectOptions::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
+        ConnectOptions::new().channel(address).await
+    }
+
     /// Sends a request of the protocol `P` and returns the reply.
     ///
     /// The reply is owned, because the buffer of the connection is reused. If the reply type borrows, the
@@ -137,7 +150,7 @@ impl<F: Framing> Channel<F> {
         P: CallOwned<Framing = F>,
     {
         let reply = self.reply_to::<P>(request).await?;
-        let frame = Frame::new(reply.bytes());
+        let frame = Frame::new(&reply.0);
         P::decode_owned(frame).map_err(|source| Error::decode(self.peer(), source))
     }
 
@@ -248,7 +261,7 @@ impl<F: Framing> Channel<F> {
         reply: &'a Reply,
         scratch: &'a mut Vec<u8>,
     ) -> Result<T> {
-        let frame = Frame::new(reply.bytes()).with_scratch(scratch);
+        let frame = Frame::new(&reply.0).with_scratch(scratch);
         T::decode(frame).map_err(|source| Error::decode(self.peer(), source))
     }
 }
@@ -290,17 +303,15 @@ where
         let driver = Driver::new(Arc::clone(&shared), wire);
         // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
         tokio::spawn(driver.run());
-        Ok(Channel {
-            handle: Arc::new(Handle(shared)),
-        })
+        let handle = Arc::new(Handle(shared));
+        Ok(Channel { handle })
     }
 }
 
 impl<F: Framing> Clone for Channel<F> {
     fn clone(&self) -> Self {
-        Self {
-            handle: Arc::clone(&self.handle),
-        }
+        let handle = Arc::clone(&self.handle);
+        Self { handle }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{mem, task::Waker};
 
 use super::reply::{self, Reply};
-use crate::Error;
+use crate::{Error, Peer, framing::FrameError};
 
 /// The index of no slot.
 const NONE: usize = usize::MAX;
@@ -171,29 +171,27 @@ impl Slots {
         self.slots.get(self.oldest).map(|slot| slot.offset)
     }
 
-    /// Completes the oldest call with a reply, or with the error of `no_memory` if it cannot be copied.
+    /// Completes the oldest call with an error or with a copy of its reply, for which there may be no memory.
     #[inline]
     pub(super) fn complete(
         &mut self,
-        reply: &[u8],
+        result: Result<&[u8], Error>,
+        peer: &Peer,
         wakers: &mut Vec<Waker>,
-        no_memory: impl FnOnce() -> Error,
     ) {
-        if let Some(slot) = self.take_oldest(wakers)
-            && let Ok(buffer) = &mut slot.result
-        {
-            buffer.clear();
-            match buffer.try_reserve(reply.len()) {
-                Ok(()) => buffer.extend_from_slice(reply),
-                Err(_) => slot.result = Err(no_memory()),
+        let Some(slot) = self.take_oldest(wakers) else {
+            return;
+        };
+        let copied = result.and_then(|reply| {
+            let no_memory = |_| Error::no_frame(peer, FrameError::out_of_memory(reply.len()));
+            if let Ok(buffer) = &mut slot.result {
+                buffer.clear();
+                buffer.try_reserve(reply.len()).map_err(no_memory)?;
+                buffer.extend_from_slice(reply);
             }
-        }
-    }
-
-    /// Completes the oldest call with an error.
-    #[cold]
-    pub(super) fn fail(&mut self, error: Error, wakers: &mut Vec<Waker>) {
-        if let Some(slot) = self.take_oldest(wakers) {
+            Ok(())
+        });
+        if let Err(error) = copied {
             slot.result = Err(error);
         }
     }
@@ -285,8 +283,6 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::Peer;
-
     const LIMIT: u32 = 8;
 
     fn open(slots: &mut Slots, offset: u64) -> usize {
@@ -298,7 +294,7 @@ mod tests {
     }
 
     fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
-        slots.complete(reply, wakers, error);
+        slots.complete(Ok(reply), &Peer::unnamed(), wakers);
     }
 
     fn taken(slots: &mut Slots, index: usize) -> Option<Vec<u8>> {
@@ -516,7 +512,7 @@ mod tests {
     fn slot_of_a_failed_call_is_used_again() {
         let mut slots = Slots::new(LIMIT);
         let index = open(&mut slots, 0);
-        slots.fail(error(), &mut Vec::new());
+        slots.complete(Err(error()), &Peer::unnamed(), &mut Vec::new());
         assert!(matches!(slots.take_result(index, error), Some(Err(_))));
         let index = open(&mut slots, 1);
         reply(&mut slots, b"1", &mut Vec::new());
