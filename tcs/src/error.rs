@@ -52,7 +52,8 @@ pub enum ErrorKind {
     Closed,
     /// The server rejected the request. [`Error::rejection`] returns the reason.
     Rejected,
-    /// The request cannot be encoded, or its framing cannot carry it.
+    /// The request cannot be encoded, its framing cannot carry it, or the server's greeting was not
+    /// received before the connection was shared.
     Request,
     /// The maximum number of requests is in flight. Receive a reply first.
     Full,
@@ -83,6 +84,7 @@ pub enum Execution {
 }
 
 impl Error {
+    /// Creates an error without a request that was sent.
     #[cold]
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -96,30 +98,27 @@ impl Error {
 
     /// Creates an error about a peer. The message names it.
     #[cold]
-    fn of(peer: &Peer, kind: ErrorKind, message: String) -> Self {
+    fn with_peer(peer: &Peer, kind: ErrorKind, execution: Execution, message: String) -> Self {
         let mut error = Self::new(kind, message);
         error.0.peer = Some(peer.clone());
+        error.0.execution = execution;
         error
     }
 
     #[cold]
-    pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    fn with_execution(mut self, execution: Execution) -> Self {
-        self.0.execution = execution;
-        self
-    }
-
+    /// Changes an error of a request to that of one that was not sent, or of a wait without a request.
     #[cold]
-    pub(crate) fn not_sent(self) -> Self {
-        self.with_execution(Execution::NotSent)
-    }
-
-    pub(crate) fn unknown(self) -> Self {
-        self.with_execution(Execution::Unknown)
+    pub(crate) fn not_sent(mut self) -> Self {
+        self.0.execution = Execution::NotSent;
+        self
     }
 
     /// Returns the kind of this error.
@@ -134,7 +133,8 @@ impl Error {
         self.0.execution
     }
 
-    /// Returns the reason of the server, if it rejected the request.
+    /// Returns the reason of the server, if it rejected the request, or an earlier one for good: this request
+    /// was then not sent.
     pub fn rejection(&self) -> Option<&Rejection> {
         self.0.source.as_ref()?.downcast_ref()
     }
@@ -162,28 +162,29 @@ impl Error {
     }
 
     pub(crate) fn resolve(host: &str, source: io::Error) -> Self {
-        Self::new(ErrorKind::Resolve, format!("cannot resolve {host}")).because(source)
+        Self::new(ErrorKind::Resolve, format!("cannot resolve {host}")).with_source(source)
     }
 
     pub(crate) fn listen(addr: SocketAddr, source: io::Error) -> Self {
         let message = format!("cannot listen on {addr}");
-        Self::of(&Peer::at(addr), ErrorKind::Listen, message).because(source)
+        let (peer, kind) = (Peer::at(addr), ErrorKind::Listen);
+        Self::with_peer(&peer, kind, Execution::NotSent, message).with_source(source)
     }
 
     pub(crate) fn accept(source: io::Error) -> Self {
-        Self::new(ErrorKind::Accept, "cannot accept connections any more").because(source)
+        Self::new(ErrorKind::Accept, "cannot accept connections any more").with_source(source)
     }
 
     pub(crate) fn start(source: io::Error) -> Self {
-        Self::new(ErrorKind::Runtime, "cannot start a tokio runtime").because(source)
+        Self::new(ErrorKind::Runtime, "cannot start a tokio runtime").with_source(source)
     }
 
     pub(crate) fn thread(source: io::Error) -> Self {
-        Self::new(ErrorKind::Runtime, "cannot spawn a thread").because(source)
+        Self::new(ErrorKind::Runtime, "cannot spawn a thread").with_source(source)
     }
 
     pub(crate) fn signals(source: io::Error) -> Self {
-        Self::new(ErrorKind::Runtime, "cannot wait for signals").because(source)
+        Self::new(ErrorKind::Runtime, "cannot wait for signals").with_source(source)
     }
 
     pub(crate) fn outside_runtime(called: &str, instead: &str) -> Self {
@@ -205,7 +206,8 @@ impl Error {
 
     pub(crate) fn connect(addr: SocketAddr, source: io::Error) -> Self {
         let message = format!("cannot connect to {addr}");
-        Self::of(&Peer::at(addr), ErrorKind::Connect, message).because(source)
+        let (peer, kind) = (Peer::at(addr), ErrorKind::Connect);
+        Self::with_peer(&peer, kind, Execution::NotSent, message).with_source(source)
     }
 
     pub(crate) fn connect_timed_out(host: &str, limit: Duration) -> Self {
@@ -217,26 +219,20 @@ impl Error {
 /// The errors of requests.
 impl Error {
     pub(crate) fn encode(source: EncodeError) -> Self {
-        Self::new(ErrorKind::Request, "cannot encode the request").because(source)
+        Self::new(ErrorKind::Request, "cannot encode the request").with_source(source)
     }
 
     pub(crate) fn not_greeted() -> Self {
-        Self::encode(EncodeError::new(
-            "the server begins with a greeting: `receive` it, or `call` once, before many tasks share \
-             the connection",
-        ))
+        let message = "the greeting of the server was not received: `receive` it, or `call` once, before \
+                       many tasks share the connection";
+        Self::new(ErrorKind::Request, message)
     }
 
     pub(crate) fn unsendable(source: FrameError) -> Self {
-        Self::new(ErrorKind::Request, "cannot send the request").because(source)
+        Self::new(ErrorKind::Request, "cannot send the request").with_source(source)
     }
 
-    /// `limit` requests are in flight, or, without one, 64 KiB of requests wait to be sent.
-    pub(crate) fn full(limit: Option<usize>) -> Self {
-        let reason = match limit {
-            Some(limit) => format!("at most {limit} in flight, `max_in_flight`"),
-            None => "64 KiB of requests wait to be sent".to_owned(),
-        };
+    pub(crate) fn full(reason: &str) -> Self {
         let message =
             format!("the pipeline is full ({reason}): receive a reply before the next request");
         Self::new(ErrorKind::Full, message)
@@ -247,29 +243,29 @@ impl Error {
             "no room for a request to {peer} within {limit:?} (`reply_timeout`): too many are in \
              flight (`max_in_flight`) or too large"
         );
-        Self::of(peer, ErrorKind::TimedOut, message)
+        Self::with_peer(peer, ErrorKind::TimedOut, Execution::NotSent, message)
     }
 
-    /// No complete message has arrived in time, and the request was not sent, if there is one.
+    /// No complete message has arrived in time.
     pub(crate) fn no_message(peer: &Peer, limit: Duration) -> Self {
         let message = format!("no complete message from {peer} within {limit:?} (`reply_timeout`)");
-        Self::of(peer, ErrorKind::TimedOut, message)
+        Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
 
     pub(crate) fn reply_timed_out(peer: &Peer, limit: Duration) -> Self {
         let message = format!("no reply from {peer} within {limit:?} (`reply_timeout`)");
-        Self::of(peer, ErrorKind::TimedOut, message).unknown()
+        Self::with_peer(peer, ErrorKind::TimedOut, Execution::Unknown, message)
     }
 
     /// The connection ended, and the request was not sent.
     pub(crate) fn closed_before_sent(peer: &Peer) -> Self {
         let message = format!("{peer} closed the connection before the request was sent");
-        Self::of(peer, ErrorKind::Closed, message)
+        Self::with_peer(peer, ErrorKind::Closed, Execution::NotSent, message)
     }
 
     pub(crate) fn closed_before_reply(peer: &Peer) -> Self {
         let message = format!("{peer} closed the connection before it replied");
-        Self::of(peer, ErrorKind::Closed, message).unknown()
+        Self::with_peer(peer, ErrorKind::Closed, Execution::Unknown, message)
     }
 
     pub(crate) fn rejected(peer: &Peer, source: Rejection) -> Self {
@@ -283,20 +279,17 @@ impl Error {
             RejectionKind::Unknown => Execution::Unknown,
             _ => Execution::Failed,
         };
-        let error = Self::of(peer, ErrorKind::Rejected, message).because(source);
-        error.with_execution(execution)
+        Self::with_peer(peer, ErrorKind::Rejected, execution, message).with_source(source)
     }
 
     pub(crate) fn decode(peer: &Peer, source: DecodeError) -> Self {
         let message = format!("cannot read the reply of {peer}");
-        let error = Self::of(peer, ErrorKind::Reply, message).because(source);
-        error.unknown()
+        Self::with_peer(peer, ErrorKind::Reply, Execution::Unknown, message).with_source(source)
     }
 
     pub(crate) fn no_frame(peer: &Peer, source: FrameError) -> Self {
         let message = format!("cannot read what {peer} sent");
-        let error = Self::of(peer, ErrorKind::Reply, message).because(source);
-        error.unknown()
+        Self::with_peer(peer, ErrorKind::Reply, Execution::Unknown, message).with_source(source)
     }
 
     /// The reply is beyond the limit.
@@ -315,29 +308,29 @@ impl Error {
     /// The request was not sent, because the connection had been closed by this side.
     pub(crate) fn broken_before_sent(peer: &Peer, reason: &str) -> Self {
         let message = format!("the connection to {peer} is closed: {reason}");
-        Self::of(peer, ErrorKind::Broken, message)
+        Self::with_peer(peer, ErrorKind::Broken, Execution::NotSent, message)
     }
 
     /// This side closed the connection after the request was sent.
     pub(crate) fn broken_before_reply(peer: &Peer, reason: &str) -> Self {
         let message = format!("the connection to {peer} was lost: {reason}");
-        Self::of(peer, ErrorKind::Broken, message).unknown()
+        Self::with_peer(peer, ErrorKind::Broken, Execution::Unknown, message)
     }
 
     /// The request was not sent, because an earlier rejection was final.
     pub(crate) fn ended_before_sent(peer: &Peer, source: Rejection) -> Self {
         let message = format!("{peer} ended the connection");
-        Self::of(peer, ErrorKind::Broken, message).because(source)
+        Self::with_peer(peer, ErrorKind::Broken, Execution::NotSent, message).with_source(source)
     }
 
     pub(crate) fn write(peer: &Peer, source: io::Error) -> Self {
-        let error = Self::of(peer, ErrorKind::Io, format!("cannot send to {peer}"));
-        error.because(source).unknown()
+        let message = format!("cannot send to {peer}");
+        Self::with_peer(peer, ErrorKind::Io, Execution::Unknown, message).with_source(source)
     }
 
     pub(crate) fn read(peer: &Peer, source: io::Error) -> Self {
-        let error = Self::of(peer, ErrorKind::Io, format!("cannot receive from {peer}"));
-        error.because(source).unknown()
+        let message = format!("cannot receive from {peer}");
+        Self::with_peer(peer, ErrorKind::Io, Execution::Unknown, message).with_source(source)
     }
 }
 
@@ -467,11 +460,10 @@ mod tests {
         let errors = [
             Error::encode(EncodeError::new("cause")),
             Error::unsendable(FrameError::unsendable("cause")),
-            Error::full(Some(2)),
-            Error::full(None),
+            Error::full("why"),
+            Error::not_greeted(),
             Error::no_room(peer, LIMIT),
-            Error::no_message(peer, LIMIT),
-            Error::closed_before_sent(peer).because(cause()),
+            Error::closed_before_sent(peer).with_source(cause()),
             Error::closed_before_sent(peer),
             Error::broken_before_sent(peer, "why"),
             Error::ended_before_sent(peer, Rejection::busy("cause")),
@@ -481,22 +473,17 @@ mod tests {
             (ErrorKind::Request, "cannot send the request: cause"),
             (
                 ErrorKind::Full,
-                "the pipeline is full (at most 2 in flight, `max_in_flight`): receive a reply before \
-                 the next request",
+                "the pipeline is full (why): receive a reply before the next request",
             ),
             (
-                ErrorKind::Full,
-                "the pipeline is full (64 KiB of requests wait to be sent): receive a reply before \
-                 the next request",
+                ErrorKind::Request,
+                "the greeting of the server was not received: `receive` it, or `call` once, before many \
+                 tasks share the connection",
             ),
             (
                 ErrorKind::TimedOut,
                 "no room for a request to unnamed peer within 3s (`reply_timeout`): too many are in \
                  flight (`max_in_flight`) or too large",
-            ),
-            (
-                ErrorKind::TimedOut,
-                "no complete message from unnamed peer within 3s (`reply_timeout`)",
             ),
             (
                 ErrorKind::Closed,
@@ -530,6 +517,7 @@ mod tests {
             rejected(RejectionKind::Busy),
             rejected(RejectionKind::Error),
             rejected(RejectionKind::Unknown),
+            Error::no_message(peer, LIMIT),
             Error::reply_timed_out(peer, limit),
             Error::closed_before_reply(peer),
             Error::decode(peer, DecodeError::new("cause")),
@@ -553,6 +541,10 @@ mod tests {
             unknown(
                 ErrorKind::Rejected,
                 "unnamed peer rejected the request: unknown rejection: cause",
+            ),
+            unknown(
+                ErrorKind::TimedOut,
+                "no complete message from unnamed peer within 3s (`reply_timeout`)",
             ),
             unknown(
                 ErrorKind::TimedOut,

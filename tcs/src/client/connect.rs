@@ -19,39 +19,6 @@ use crate::{
     socket::{connect, send_without_delay},
 };
 
-impl<F: Framing> Connection<F> {
-    /// Connects with the default [`ConnectOptions`].
-    ///
-    /// The compiler infers the framing `F` from the first use of the connection. It asks for a type until
-    /// there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ConnectOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropping the future closes the connection.
-    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
-        ConnectOptions::new().connect(address).await
-    }
-}
-
-impl<F: Framing> Channel<F> {
-    /// Connects with the default [`ConnectOptions`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ConnectOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropping the future closes the connection.
-    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
-        ConnectOptions::new().channel(address).await
-    }
-}
-
 impl ConnectOptions {
     /// Connects to the first address of `address` that answers.
     ///
@@ -115,14 +82,14 @@ impl ConnectOptions {
     }
 }
 
-/// Connects to the first of `addrs` that answers. If there is no error, none has answered in time.
+/// Connects to the first of `addrs` that answers. Returns the last error, or `None` if all timed out.
 async fn connect_any(
     addrs: Vec<SocketAddr>,
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), Option<Error>> {
     let mut failure = None;
-    let mut left = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
-    for addr in addrs {
+    let count = u32::try_from(addrs.len()).unwrap_or(u32::MAX);
+    for (addr, left) in addrs.into_iter().zip((1..=count).rev()) {
         let now = Instant::now();
         let share = deadline.saturating_duration_since(now) / left;
         failure = match timeout_at(now + share, connect(addr)).await {
@@ -131,9 +98,9 @@ async fn connect_any(
                 return Ok((stream, addr));
             }
             Ok(Err(source)) => Some(Error::connect(addr, source)),
-            Err(_) => None,
+            // The error of an earlier address says more.
+            Err(_) => failure,
         };
-        left = left.saturating_sub(1).max(1);
     }
     Err(failure)
 }
@@ -169,20 +136,44 @@ mod tests {
         assert_eq!(error.and_then(|error| error.peer_addr()), Some(dead));
     }
 
-    #[tokio::test]
-    async fn address_that_does_not_answer_leaves_time_for_the_next() {
+    /// Returns an address at which nothing answers, and what keeps it so.
+    async fn silent() -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
         let socket = TcpSocket::new_v4().expect("a socket");
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        socket.bind(any).expect("a free port");
+        socket.bind(any()).expect("a free port");
         let full = socket.listen(1).expect("it is bound");
-        let silent = full.local_addr().expect("it listens");
+        let addr = full.local_addr().expect("it listens");
         let mut waiting = Vec::new();
         // Nothing accepts these. Once the queue is full, nothing answers.
         let limit = Duration::from_millis(500);
-        while let Ok(stream) = timeout(limit, TcpStream::connect(silent)).await {
+        while let Ok(stream) = timeout(limit, TcpStream::connect(addr)).await {
             waiting.push(stream.expect("it listens"));
         }
-        let listener = TcpListener::bind(any).await.expect("a free port");
+        (addr, (full, waiting))
+    }
+
+    fn any() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    #[tokio::test]
+    async fn address_that_does_not_answer_leaves_the_error_of_an_earlier_one() {
+        let (silent, _full) = silent().await;
+        let listener = TcpListener::bind(any()).await.expect("a free port");
+        let dead = listener.local_addr().expect("it listens");
+        drop(listener);
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let error = connect_any(vec![dead, silent], deadline).await;
+        let error = error.expect_err("none answers").expect("nobody listens");
+        assert_eq!(error.peer_addr(), Some(dead));
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let error = connect_any(vec![silent], deadline).await;
+        assert!(error.expect_err("it does not answer").is_none());
+    }
+
+    #[tokio::test]
+    async fn address_that_does_not_answer_leaves_time_for_the_next() {
+        let (silent, _full) = silent().await;
+        let listener = TcpListener::bind(any()).await.expect("a free port");
         let alive = listener.local_addr().expect("it listens");
         let deadline = Instant::now() + Duration::from_secs(2);
         let (_, reached) = connect_any(vec![silent, alive], deadline)

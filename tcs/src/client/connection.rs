@@ -22,7 +22,7 @@ use super::{
     wire::{Awaited, EncodeRequest, Wire},
 };
 use crate::{
-    Error, Peer, Result,
+    Address, Error, Peer, Result,
     format::{Decode, Encode as _, Writer, read},
     framing::{ConnectionFraming, Framing},
     limit::assert_parameters,
@@ -83,7 +83,7 @@ pub struct Connection<F, S = TcpStream> {
     /// The open connection, or why it is closed.
     pub(super) wire: Result<Wire<S>, Closed>,
     pub(super) framing: ConnectionFraming<F>,
-    /// The positions of the requests of a pipeline, or of the request of a call, oldest first. If any
+    /// The offsets of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
     pub(super) in_flight: VecDeque<u64>,
     pub(super) peer: Peer,
@@ -98,6 +98,24 @@ pub struct Connection<F, S = TcpStream> {
     scratch: Vec<u8>,
     /// Whether the last reply was not that of the operation that was called.
     is_out_of_step: bool,
+}
+
+impl<F: Framing> Connection<F> {
+    /// Connects with the default [`ConnectOptions`].
+    ///
+    /// The compiler infers the framing `F` from the first use of the connection. It asks for a type until
+    /// there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConnectOptions::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
+        ConnectOptions::new().connect(address).await
+    }
 }
 
 impl<F: Framing, S> Connection<F, S> {
@@ -165,11 +183,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: ClientProtocol<Framing = F>,
     {
-        if P::HAS_GREETING {
-            self.await_greeting().await?;
-        }
         let request = |out: &mut Writer<'_>| protocol.prepare_request().encode(out);
-        let reply = self.round_trip(request).await?;
+        let reply = self.round_trip(P::HAS_GREETING, request).await?;
         let (reply, peer) = self.decode(reply, |reply, peer| Ok((reply, peer)))?;
         Ok(protocol.process_reply(peer, reply).await)
     }
@@ -255,6 +270,23 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         decoded.map_err(Error::not_sent)
     }
 
+    /// Closes the connection after its last exchange, within the reply timeout.
+    ///
+    /// Dropping a TCP connection closes it as well. A stream with an end of its own, such as TLS, sends
+    /// that end only here. If the connection has failed, this method does nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the connection.
+    pub async fn close(mut self) {
+        self.close_if_left();
+        let shut_down = |it: &mut Self, cx: &mut Context<'_>| match &mut it.wire {
+            Ok(wire) => wire.poll_shutdown(cx),
+            Err(_) => Poll::Ready(()),
+        };
+        self.in_time(|it| &mut it.reply_timer, shut_down).await;
+    }
+
     /// Waits for the greeting, if this is the first exchange.
     pub(super) async fn await_greeting(&mut self) -> Result<()> {
         // With a framing of one exchange, whatever arrives is the reply, including a greeting.
@@ -266,8 +298,8 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
 
     /// Receives a message without a request.
     async fn receive_message(&mut self) -> Result<Range<usize>> {
-        self.check_usable()?;
-        let received = self.exchange_in_time(None, |it, cx| it.poll_receive(cx, Awaited::ANY));
+        self.begin_exchange()?;
+        let received = self.exchange_in_time(|it, cx| it.poll_receive(cx, Awaited::ANY));
         let received = received.await;
         self.is_greeted = true;
         self.message_in(received?).map_err(Error::not_sent)
@@ -278,23 +310,27 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     where
         P: CallContract<Framing = F>,
     {
-        if P::HAS_GREETING {
-            self.await_greeting().await?;
-        }
-        self.round_trip(|out| P::encode(request, out)).await
+        let request = |out: &mut Writer<'_>| P::encode(request, out);
+        self.round_trip(P::HAS_GREETING, request).await
     }
 
     /// Sends a request and waits for its reply. Returns where the reply is in the read buffer.
-    async fn round_trip(&mut self, encode: impl EncodeRequest) -> Result<Range<usize>> {
-        self.check_usable()?;
+    async fn round_trip(
+        &mut self,
+        has_greeting: bool,
+        encode: impl EncodeRequest,
+    ) -> Result<Range<usize>> {
+        if has_greeting {
+            self.await_greeting().await?;
+        }
+        self.begin_exchange()?;
         if !F::EXCHANGES.are_many() && self.is_used() {
             let reason = "its framing has one exchange per connection, and that was done";
             return Err(Error::broken_before_sent(&self.peer, reason));
         }
-        let start = self.queue_request(encode)?;
+        self.queue_request(encode)?;
         let mut reply = None;
-        let exchanged =
-            self.exchange_in_time(Some(start), |it, cx| it.poll_exchanged(cx, &mut reply));
+        let exchanged = self.exchange_in_time(|it, cx| it.poll_exchanged(cx, &mut reply));
         let incoming = exchanged.await?;
         self.message_in(incoming)
     }
@@ -323,7 +359,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             && let Ok(wire) = &self.wire
             && wire.has_ended_unasked(&incoming)
         {
-            return Poll::Ready(Err(wire.end()));
+            return Poll::Ready(Err(wire.failure()));
         }
         self.in_flight.pop_front();
         Poll::Ready(Ok(incoming))
@@ -352,17 +388,17 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         Poll::Ready(Ok(incoming))
     }
 
-    /// Queues a request, which is then in flight. Returns its position.
-    pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<u64> {
+    /// Queues a request, which is then in flight.
+    pub(super) fn queue_request(&mut self, encode: impl EncodeRequest) -> Result<()> {
         let wire = self.wire.as_mut();
         let wire = wire.map_err(|closed| closed.fault.later_error(&self.peer))?;
         if wire.unsent() == 0 {
             // A flush that was dropped has no deadline any more: something else has sent its requests.
-            self.flush_timer.end();
+            self.flush_timer.reset();
         }
-        let start = wire.push(&mut self.framing.inner, encode)?;
-        self.in_flight.push_back(start);
-        Ok(start)
+        let offset = wire.push(&mut self.framing.inner, encode)?;
+        self.in_flight.push_back(offset);
+        Ok(())
     }
 
     /// Polls until ready, for at most the reply timeout, which goes on if the future is dropped.
@@ -377,7 +413,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let limit = self.options.reply_timeout;
         poll_fn(move |cx| match poll(self, cx) {
             Poll::Ready(output) => {
-                timer(self).end();
+                timer(self).reset();
                 Poll::Ready(output)
             }
             Poll::Pending => {
@@ -385,6 +421,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
                 if let Ok(wire) = &mut self.wire {
                     wire.stop_sending(Fault::TimedOut(limit));
                 }
+                // Polling again here could find the task's budget of tokio used up, and then miss what has arrived.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -392,10 +429,9 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 
     /// Like [`in_time`](Self::in_time), but dropping the future closes the connection, and so does a
-    /// fault, which becomes the error of the request at `start`, or of a wait without a request.
+    /// fault, which becomes the error of the request, or of a wait without a request.
     async fn exchange_in_time(
         &mut self,
-        start: Option<u64>,
         poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<Result<Incoming, Arc<Fault>>>,
     ) -> Result<Incoming> {
         let mut exchange = CloseUnlessOver {
@@ -405,7 +441,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         let exchanged = exchange.connection.in_time(|it| &mut it.reply_timer, poll);
         let exchanged = exchanged.await;
         exchange.is_over = true;
-        exchanged.map_err(|fault| exchange.connection.fail(fault, start))
+        exchanged.map_err(|fault| exchange.connection.fail(fault))
     }
 
     /// Returns the place of the message, or the error of the request.
@@ -446,16 +482,16 @@ impl<F, S> Connection<F, S> {
 
     /// Prepares the connection for an exchange. Returns an error if the connection is closed, or cannot
     /// send any more.
-    pub(super) fn check_usable(&mut self) -> Result<()> {
+    pub(super) fn begin_exchange(&mut self) -> Result<()> {
         self.close_if_left();
         if let Some(fault) = self.fault().cloned() {
-            self.close(fault);
+            self.close_with(fault);
         }
-        self.check_open()
+        self.ensure_open()
     }
 
     /// Returns an error if the connection is closed, or cannot send any more.
-    pub(super) fn check_open(&self) -> Result<()> {
+    pub(super) fn ensure_open(&self) -> Result<()> {
         let fault = self.fault();
         fault.map_or(Ok(()), |fault| Err(fault.later_error(&self.peer)))
     }
@@ -482,19 +518,20 @@ impl<F, S> Connection<F, S> {
     #[cold]
     fn break_off(&mut self, reason: &'static str) {
         let fault = self.fault().cloned();
-        self.close(fault.unwrap_or_else(|| Fault::Broken(reason).into()));
+        self.close_with(fault.unwrap_or_else(|| Fault::Broken(reason).into()));
     }
 
-    /// Closes the connection, which has failed. Returns the error of the request at `start`, or of a
-    /// wait without a request.
+    /// Closes the connection, which has failed. Removes the oldest request in flight and returns its
+    /// error, or that of a wait without a request.
     #[cold]
-    pub(super) fn fail(&mut self, fault: Arc<Fault>, start: Option<u64>) -> Error {
-        self.close(fault).error_of(start, &self.peer)
+    pub(super) fn fail(&mut self, fault: Arc<Fault>) -> Error {
+        let offset = self.in_flight.pop_front();
+        self.close_with(fault).error_of(offset, &self.peer)
     }
 
     /// Closes the connection, unless it is closed already. Frees its buffers. Returns what is left.
     #[cold]
-    fn close(&mut self, fault: Arc<Fault>) -> Closed {
+    fn close_with(&mut self, fault: Arc<Fault>) -> Closed {
         let closed = match &self.wire {
             Ok(wire) => wire.closed(fault),
             Err(closed) => closed.clone(),
@@ -514,6 +551,7 @@ impl<F, S> Drop for CloseUnlessOver<'_, F, S> {
     fn drop(&mut self) {
         if !self.is_over {
             let reason = "an earlier exchange was not awaited to its end";
+            self.connection.in_flight.clear();
             self.connection.break_off(reason);
         }
     }

@@ -81,13 +81,8 @@ impl<P: ClientProtocol> Client<P> {
     /// Dropping the future closes the connection. Whether the request is executed is then unknown.
     pub async fn open(self) -> Result<P::Output> {
         inside_runtime("open()", Instead::Run)?;
-        let Self {
-            protocol,
-            address,
-            options,
-        } = self;
-        let mut connection = options.connect::<P::Framing>(address).await?;
-        connection.exchange(protocol).await
+        let mut connection = self.options.connect(self.address).await?;
+        connection.exchange(self.protocol).await
     }
 
     /// Runs the exchange on a new current-thread runtime.

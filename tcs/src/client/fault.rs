@@ -3,13 +3,14 @@
 //! | fault | set by | sent, no reply | not sent, in flight | later |
 //! |---|---|---|---|---|
 //! | `Rejected` | `Wire::next_incoming`: a final rejection | `Rejected` | `Rejected` | `Broken` |
-//! | `Eof` | `Wire::end`: the end of the input | `Closed` | `Closed` | `Closed` |
-//! | `Read` | `Replies::poll_read` | `Io` | `Closed` | `Closed` |
-//! | `Write` | `Wire::poll_flush` | `Io` | `Closed` | `Closed` |
+//! | `Eof` | `Wire::failure`: the end of the input | `Closed` | `Closed` | `Closed` |
+//! | `Read` | `Replies::poll_read` | `Io` | `Closed` or `Io` | `Closed` or `Io` |
+//! | `Write` | `Wire::poll_flush` | `Io` | `Closed` or `Io` | `Closed` or `Io` |
 //! | `Frame` | `Wire::next_incoming`: no frame | `Reply` | `Reply` | `Broken` |
 //! | `TimedOut` | `Connection::in_time`, `Driver::poll_ticks` | `TimedOut` | `TimedOut` | `Broken` |
 //! | `Broken` | whoever closes the connection at this end | `Broken` | `Broken` | `Broken` |
 //!
+//! `Closed` is for errors that the peer's close causes, such as a reset. Other errors stay `Io`.
 //! After a final rejection, the server has executed no request without a reply. Otherwise, whether a
 //! request that was sent was executed is unknown, and one that was not sent was not.
 
@@ -47,12 +48,12 @@ pub(super) struct Closed {
 }
 
 impl Closed {
-    /// Returns the error of the request that begins at `start` and was in flight, or of a wait
+    /// Returns the error of the request that begins at `offset` and was in flight, or of a wait
     /// without a request.
     #[cold]
-    pub(super) fn error_of(&self, start: Option<u64>, peer: &Peer) -> Error {
-        match start {
-            Some(start) if start < self.sent => self.fault.sent_error(peer),
+    pub(super) fn error_of(&self, offset: Option<u64>, peer: &Peer) -> Error {
+        match offset {
+            Some(offset) if offset < self.sent => self.fault.sent_error(peer),
             _ => self.fault.unsent_error(peer),
         }
     }
@@ -67,7 +68,7 @@ impl Fault {
             Self::Read(error) => Error::read(peer, io_error(error)),
             Self::Write(error) => Error::write(peer, io_error(error)),
             Self::Frame(error) => Error::no_frame(peer, error.clone()),
-            Self::TimedOut(limit) => Error::no_message(peer, *limit).unknown(),
+            Self::TimedOut(limit) => Error::no_message(peer, *limit),
             Self::Broken(reason) => Error::broken_before_reply(peer, reason),
         }
     }
@@ -88,14 +89,21 @@ impl Fault {
         match self {
             Self::Rejected(rejection) => Error::ended_before_sent(peer, rejection.clone()),
             Self::Eof => Error::closed_before_sent(peer),
-            Self::Read(error) | Self::Write(error) => {
-                Error::closed_before_sent(peer).because(io_error(error))
+            Self::Read(error) | Self::Write(error) if is_closed_by_peer(error) => {
+                Error::closed_before_sent(peer).with_source(io_error(error))
             }
+            Self::Read(_) | Self::Write(_) => self.sent_error(peer).not_sent(),
             Self::Frame(_) => Error::broken_before_sent(peer, "an earlier exchange failed"),
             Self::TimedOut(_) => Error::broken_before_sent(peer, "an earlier exchange timed out"),
             Self::Broken(reason) => Error::broken_before_sent(peer, reason),
         }
     }
+}
+
+/// Returns `true` if the peer's close caused the error, which may also be an unclean end of a TLS stream.
+fn is_closed_by_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Copies an I/O error, which is not `Clone`, because each request gets its own.
@@ -112,41 +120,51 @@ pub(super) fn io_error(error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Execution, RejectionKind};
+    use crate::{ErrorKind, Execution, RejectionKind};
 
     #[test]
-    fn faults_tell_whether_a_request_can_have_been_executed() {
-        let (sent, unsent, later) = (Execution::Unknown, Execution::NotSent, Execution::NotSent);
-        let rejection = || Rejection::new(RejectionKind::GoingAway, "");
+    fn fault_gives_each_request_its_kind_and_execution() {
+        use ErrorKind::{Broken, Closed, Io, Rejected, Reply, TimedOut};
+
+        let rejection = Rejection::new(RejectionKind::GoingAway, "");
+        let other = || io::Error::other("cause");
+        let reset = || io::ErrorKind::ConnectionReset.into();
+        // The kinds for a request that was sent, for one that was not, and for a later one.
         let faults = [
+            (Fault::Rejected(rejection), [Rejected, Rejected, Broken]),
+            (Fault::Eof, [Closed; 3]),
+            (Fault::Read(reset()), [Io, Closed, Closed]),
+            (Fault::Read(other()), [Io; 3]),
+            (Fault::Write(reset()), [Io, Closed, Closed]),
+            (Fault::Write(other()), [Io; 3]),
             (
-                Fault::Rejected(rejection()),
-                Execution::Rejected,
-                Execution::Rejected,
+                Fault::Frame(FrameError::truncated()),
+                [Reply, Reply, Broken],
             ),
-            (Fault::Eof, sent, unsent),
             (
-                Fault::Read(io::ErrorKind::ConnectionReset.into()),
-                sent,
-                unsent,
+                Fault::TimedOut(Duration::from_secs(1)),
+                [TimedOut, TimedOut, Broken],
             ),
-            (Fault::Write(io::Error::from_raw_os_error(32)), sent, unsent),
-            (Fault::Frame(FrameError::truncated()), sent, unsent),
-            (Fault::TimedOut(Duration::from_secs(1)), sent, unsent),
-            (Fault::Broken("it is"), sent, unsent),
+            (Fault::Broken("it is"), [Broken; 3]),
         ];
         let peer = Peer::unnamed();
-        for (fault, sent, unsent) in faults {
-            let told = [
-                fault.sent_error(&peer),
-                fault.unsent_error(&peer),
-                fault.later_error(&peer),
+        for (fault, [sent, unsent, later]) in faults {
+            let executions = match fault {
+                Fault::Rejected(_) => [Execution::Rejected; 2],
+                _ => [Execution::Unknown, Execution::NotSent],
+            };
+            let errors = [
+                (fault.sent_error(&peer), sent, executions[0]),
+                (fault.unsent_error(&peer), unsent, executions[1]),
+                (fault.later_error(&peer), later, Execution::NotSent),
             ];
-            assert_eq!(
-                told.map(|error| error.execution()),
-                [sent, unsent, later],
-                "{fault:?}"
-            );
+            for (error, kind, execution) in errors {
+                assert_eq!(
+                    (error.kind(), error.execution()),
+                    (kind, execution),
+                    "{fault:?}"
+                );
+            }
         }
     }
 }

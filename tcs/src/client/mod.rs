@@ -3,7 +3,6 @@
 //! [`Client`](crate::Client) is for one exchange, [`Connection`](crate::Connection) for many exchanges of
 //! one task, and [`Channel`](crate::Channel) for a connection that many tasks share.
 
-mod batching;
 pub(crate) mod channel;
 mod connect;
 pub(crate) mod connection;

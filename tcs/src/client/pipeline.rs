@@ -13,15 +13,18 @@ use tokio::{
 };
 
 use super::{
-    batching::{PIPELINE_FULL, write_threshold},
     connection::Connection,
-    wire::{Awaited, Wire},
+    wire::{Awaited, Wire, write_threshold},
 };
 use crate::{
     Error, Result,
     framing::Framing,
     protocol::{CallContract, Contract},
 };
+
+/// While this many bytes of requests wait to be sent, a pipeline waits. It stops reading when this
+/// many bytes of replies have arrived.
+const PIPELINE_FULL: usize = 64 * 1024;
 
 /// Many requests in flight on one [`Connection`]. Replies come in the order of the requests.
 ///
@@ -144,7 +147,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// if the future is dropped. Dropping the future while it waits for a greeting closes the
     /// connection.
     pub async fn send(&mut self, request: P::Request<'_>) -> Result<()> {
-        self.connection.check_open()?;
+        self.connection.ensure_open()?;
         if self.in_flight() == 0 {
             if P::HAS_GREETING {
                 self.connection.await_greeting().await?;
@@ -153,8 +156,12 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         }
         if self.is_full() {
             let limit = self.connection.options.max_in_flight;
-            let is_limit = self.in_flight() >= limit;
-            return Err(Error::full(is_limit.then_some(limit)));
+            let reason = if self.in_flight() >= limit {
+                format!("at most {limit} in flight, `max_in_flight`")
+            } else {
+                format!("{} KiB of requests wait to be sent", PIPELINE_FULL / 1024)
+            };
+            return Err(Error::full(&reason));
         }
         self.connection
             .queue_request(|out| P::encode(request, out))?;
@@ -174,23 +181,20 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// Safe: the next call returns the reply. The reply timeout goes on until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
         let connection = &mut *self.connection;
-        let Some(start) = connection.in_flight.front().copied() else {
+        if connection.in_flight.is_empty() {
             return Ok(None);
-        };
+        }
         let received = connection.in_time(|it| &mut it.reply_timer, Connection::poll_reply);
-        let received = received.await.map_err(|fault| {
-            connection.in_flight.pop_front();
-            connection.fail(fault, Some(start))
-        });
-        let reply = connection.message_in(received?)?;
+        let received = received.await.map_err(|fault| connection.fail(fault))?;
+        let reply = connection.message_in(received)?;
         connection.decode(reply, |reply, _| Ok(Some(reply)))
     }
 
-    /// Sends the collected requests, without waiting for replies.
+    /// Sends the collected requests, without waiting for replies. Returns `true` if nothing is left to send.
     ///
     /// Call this before you wait for something other than [`receive`](Self::receive), which sends by
-    /// itself. If 64 KiB of replies arrive first, this method returns early, and the pipeline
-    /// [`is_full`](Self::is_full) until replies are received.
+    /// itself. If 64 KiB of replies arrive first, this method returns `false`: the server may not read
+    /// before you receive replies. Receive some, and call this method again.
     ///
     /// If the server does not read, this method waits for at most the reply timeout. After that, nothing
     /// more is sent. It returns no error: [`receive`](Self::receive) returns the replies that have
@@ -199,10 +203,10 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// # Cancel safety
     ///
     /// Safe: requests that were not sent are sent later. The reply timeout goes on until they are.
-    pub async fn flush(&mut self) {
+    pub async fn flush(&mut self) -> bool {
         let connection = &mut *self.connection;
         let flushed = connection.in_time(|it| &mut it.flush_timer, Connection::poll_flush);
-        flushed.await;
+        flushed.await
     }
 
     /// Returns the number of requests in flight, whose results were not received yet.
@@ -228,7 +232,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
         let received =
             poll_fn(|cx| Poll::Ready(self.connection.poll_receive(cx, Awaited::NOTHING)));
         match received.await {
-            Poll::Ready(Err(fault)) => Err(self.connection.fail(fault, None)),
+            Poll::Ready(Err(fault)) => Err(self.connection.fail(fault)),
             Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
         }
     }
@@ -251,16 +255,20 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
 }
 
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
-    /// Waits until the queued requests are sent, or 64 KiB of replies have arrived, or nothing can be
-    /// sent any more. Each request gets its own error when its reply is received.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until the queued requests are sent, or nothing can be sent any more, and returns `true`.
+    /// Returns `false` once 64 KiB of replies have arrived. Each request gets its own error when its
+    /// reply is received.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let Ok(wire) = &mut self.wire else {
-            return Poll::Ready(());
+            return Poll::Ready(true);
         };
-        while wire.poll_flush(cx).is_pending() && wire.unread() < PIPELINE_FULL {
+        while wire.poll_flush(cx).is_pending() {
+            if wire.unread() >= PIPELINE_FULL {
+                return Poll::Ready(false);
+            }
             ready!(wire.poll_read(cx));
         }
-        Poll::Ready(())
+        Poll::Ready(true)
     }
 }
 

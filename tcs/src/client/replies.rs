@@ -45,7 +45,7 @@ impl Incoming {
 /// A message answers only requests that were sent before its first byte was read. So a message that
 /// was read together with earlier replies, or of which a part was there before, is not taken for a
 /// reply.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Replies {
     buffer: ReadBuffer,
     /// What was read while the last message was in use. It answers no request.
@@ -58,8 +58,8 @@ pub(super) struct Replies {
     later: VecDeque<Part>,
     /// The number of bytes read so far.
     received: u64,
-    /// Whether the last look found no complete frame, and nothing was read since.
-    is_drained: bool,
+    /// Whether there may be a complete frame: something was read since the last search found none.
+    is_unparsed: bool,
     /// Why reading has failed. What arrived before is still delivered.
     fault: Option<Arc<Fault>>,
 }
@@ -68,24 +68,12 @@ pub(super) struct Replies {
 #[derive(Debug)]
 struct Part {
     /// The number of bytes that were received before it.
-    start: u64,
+    received: u64,
     /// The number of bytes of requests that were sent before it was read.
     sent: u64,
 }
 
 impl Replies {
-    pub(super) fn new() -> Self {
-        Self {
-            buffer: ReadBuffer::default(),
-            ahead: ReadAhead::default(),
-            sent_before: 0,
-            later: VecDeque::new(),
-            received: 0,
-            is_drained: true,
-            fault: None,
-        }
-    }
-
     #[inline]
     pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
         self.buffer.frame(range)
@@ -97,7 +85,7 @@ impl Replies {
 
     #[inline]
     pub(super) const fn is_drained(&self) -> bool {
-        self.is_drained
+        !self.is_unparsed
     }
 
     /// Returns `true` if all that arrives was read.
@@ -163,12 +151,12 @@ impl Replies {
     /// sent.
     #[inline]
     fn note_read(&mut self, unread: usize, sent: u64) {
-        self.is_drained = false;
+        self.is_unparsed = true;
         if unread == 0 {
             self.sent_before = sent;
         } else if self.later.back().map_or(self.sent_before, |last| last.sent) != sent {
-            let start = self.received;
-            self.later.push_back(Part { start, sent });
+            let received = self.received;
+            self.later.push_back(Part { received, sent });
         }
         self.received += (self.buffer.unread() - unread) as u64;
     }
@@ -186,7 +174,7 @@ impl Replies {
             let sent = self.sent_before;
             let input = self.buffer.input(max_frame_len, Side::Client);
             let Some(parsed) = framing.parse(input)? else {
-                self.is_drained = true;
+                self.is_unparsed = false;
                 if !self.later.is_empty() {
                     // All unread bytes are of one frame. The next frame begins after them.
                     self.later.clear();
@@ -215,7 +203,7 @@ impl Replies {
     #[cold]
     fn enter_later(&mut self) {
         while let Some(part) = self.later.front()
-            && self.received - self.buffer.unread() as u64 >= part.start
+            && self.received - self.buffer.unread() as u64 >= part.received
         {
             self.sent_before = part.sent;
             self.later.pop_front();

@@ -20,7 +20,7 @@ use super::options::LONGEST;
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     armed: Option<Armed>,
-    /// When the current wait ends. It is kept if a wait is dropped, until [`end`](Self::end).
+    /// When the current wait ends. It is kept if a wait is dropped, until [`reset`](Self::reset).
     deadline: Option<Instant>,
 }
 
@@ -34,7 +34,7 @@ struct Armed {
 impl Timer {
     /// Ends the current wait. The next poll begins another.
     #[inline]
-    pub(super) fn end(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.deadline = None;
     }
 
@@ -50,8 +50,8 @@ impl Timer {
         let Some(limit) = limit else {
             return Poll::Pending;
         };
-        let start = || Instant::now() + limit.min(LONGEST);
-        let deadline = *self.deadline.get_or_insert_with(start);
+        let new_deadline = || Instant::now() + limit.min(LONGEST);
+        let deadline = *self.deadline.get_or_insert_with(new_deadline);
         self.poll_until(deadline, cx).map(|()| limit)
     }
 
@@ -150,7 +150,7 @@ mod tests {
             let start = Instant::now();
             let end = poll_fn(|cx| timer.poll_limit(Some(limit), cx)).await;
             assert_eq!((end, Instant::now()), (limit, start + limit));
-            timer.end();
+            timer.reset();
         }
         let mut cx = Context::from_waker(Waker::noop());
         assert!(timer.poll_limit(None, &mut cx).is_pending());

@@ -3,18 +3,18 @@
 //! [`Wire`] sends requests and matches messages with them. It has no clock and does not know its
 //! callers: its users decide how long to wait and whom to wake. A request becomes a reply like this:
 //!
-//! 1. [`RequestQueue::push`] encodes the request and returns its position: the number of bytes of all
+//! 1. [`RequestQueue::push`] encodes the request and returns its offset: the number of bytes of all
 //!    requests before it.
 //! 2. [`Wire::poll_flush`] sends the queued bytes, and counts them.
 //! 3. [`Wire::poll_read`] receives bytes, and notes how many bytes of requests were sent before.
-//! 4. [`Wire::next_incoming`] takes the next message from them, and checks it against the position of
+//! 4. [`Wire::next_incoming`] takes the next message from them, and checks it against the offset of
 //!    the oldest request in flight, which the caller passes as [`Awaited`].
 //!
 //! Invariants:
 //!
 //! - A message answers a request only if a byte of the request was sent before the first byte of the
 //!   message was read. Any other message fails the connection, so a stale reply reaches nobody.
-//! - A request is certainly not executed if its position is not below the number of bytes that were
+//! - A request is certainly not executed if its offset is not below the number of bytes that were
 //!   sent before the connection was closed ([`Closed::error_of`]). Otherwise, that is unknown.
 //! - A failed half does not hide what the other one has: messages that have arrived are delivered
 //!   first, then the connection fails.
@@ -42,9 +42,9 @@ use crate::{
     runtime::wake_after_others,
 };
 
-/// How often a connection looks for what has arrived after an error of sending. With one look, it could
+/// How often a connection reads again after an error of sending. With one read, it could
 /// miss a rejection that another thread of the runtime has not reported yet.
-const LOOKS: u32 = 64;
+const READ_RETRIES: u32 = 64;
 
 /// A stream with its buffers and the state of both directions.
 ///
@@ -67,10 +67,10 @@ enum Sending {
     ShuttingDown,
     ShutDown,
     /// Sending has failed, or has taken too long. The server may have sent the reason, or earlier
-    /// replies: the connection looks for them `looks` more times.
+    /// replies: the connection reads `retries` more times.
     Stopped {
         fault: Arc<Fault>,
-        looks: u32,
+        retries: u32,
     },
 }
 
@@ -85,14 +85,14 @@ impl Awaited {
     /// No message: no request is in flight.
     pub(super) const NOTHING: Self = Self(u64::MAX);
 
-    /// Accepts the reply to the request at `start`, the oldest in flight.
+    /// Accepts the reply to the request at `offset`, the oldest in flight.
     ///
     /// With a framing of one exchange, whatever arrives is the one reply.
     #[inline]
-    pub(super) const fn reply_to<F: Framing>(start: Option<u64>) -> Self {
-        match start {
+    pub(super) const fn reply_to<F: Framing>(offset: Option<u64>) -> Self {
+        match offset {
             _ if !F::EXCHANGES.are_many() => Self::ANY,
-            Some(start) => Self(start + 1),
+            Some(offset) => Self(offset + 1),
             None => Self::NOTHING,
         }
     }
@@ -105,35 +105,35 @@ impl<S> Wire<S> {
             max_frame_len,
             requests: RequestQueue::new(0),
             sending: Sending::Open,
-            replies: Replies::new(),
+            replies: Replies::default(),
         }
     }
 
-    /// Queues a request. Returns its position.
+    /// Queues a request. Returns its offset.
     pub(super) fn push<F: Framing>(
         &mut self,
         framing: &mut F,
         encode: impl EncodeRequest,
     ) -> Result<u64> {
-        let start = self.requests.push(framing, self.max_frame_len, encode)?;
+        let offset = self.requests.push(framing, self.max_frame_len, encode)?;
         if F::EXCHANGES.end_at_half_close() {
             self.sending = Sending::ShuttingDown;
         }
-        Ok(start)
+        Ok(offset)
     }
 
     /// Takes the requests of `queue`, if all requests before them are sent.
     pub(super) fn take_requests(&mut self, queue: &mut RequestQueue) {
         if self.unsent() == 0 && queue.waiting() > 0 {
             swap(&mut self.requests.buffer, &mut queue.buffer);
-            self.requests.start = queue.start;
-            queue.start = self.written();
+            self.requests.offset = queue.offset;
+            queue.offset = self.written();
         }
     }
 
     /// Returns the number of bytes of requests that were sent.
     pub(super) const fn sent(&self) -> u64 {
-        self.requests.start
+        self.requests.offset
     }
 
     /// Returns the number of bytes of requests that wait to be sent.
@@ -143,7 +143,7 @@ impl<S> Wire<S> {
 
     /// Returns the number of bytes of all requests, sent or not.
     pub(super) fn written(&self) -> u64 {
-        self.requests.end()
+        self.requests.end_offset()
     }
 
     /// Returns the message at `range`.
@@ -174,15 +174,15 @@ impl<S> Wire<S> {
     }
 
     #[cold]
-    fn stop(&mut self, fault: Fault, looks: u32) {
+    fn stop(&mut self, fault: Fault, retries: u32) {
         let fault = fault.into();
-        self.sending = Sending::Stopped { fault, looks };
+        self.sending = Sending::Stopped { fault, retries };
     }
 
-    /// Returns why no more requests can be sent, once nothing is looked for any more.
+    /// Returns why no more requests can be sent, once no retries are left.
     pub(super) const fn stop_reason(&self) -> Option<&Arc<Fault>> {
         match &self.sending {
-            Sending::Stopped { fault, looks: 0 } => Some(fault),
+            Sending::Stopped { fault, retries: 0 } => Some(fault),
             _ => None,
         }
     }
@@ -197,7 +197,7 @@ impl<S> Wire<S> {
 
     /// Returns why nothing more arrives, or is sent.
     #[cold]
-    pub(super) fn end(&self) -> Arc<Fault> {
+    pub(super) fn failure(&self) -> Arc<Fault> {
         let fault = match &self.sending {
             // If the server closes the connection while requests are sent, both directions can fail.
             // Report the error of sending.
@@ -231,7 +231,7 @@ impl<S> Wire<S> {
                 Err(Fault::Rejected(rejection).into())
             }
             Some((_, sent)) if sent < awaited.0 => {
-                let reason = "the server said something that was not asked for";
+                let reason = "the server sent an unexpected message";
                 Err(Fault::Broken(reason).into())
             }
             next => Ok(next.map(|(incoming, _)| incoming)),
@@ -259,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Poll::Ready(Ok(incoming));
             }
             if self.replies.have_ended() {
-                return Poll::Ready(Err(self.end()));
+                return Poll::Ready(Err(self.failure()));
             }
             if self.poll_read(cx).is_pending() {
                 let _: Poll<()> = self.poll_flush(cx);
@@ -286,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Poll::Ready(());
         }
         if let Err(error) = ready!(self.requests.poll_send(cx, &mut self.stream)) {
-            self.stop(Fault::Write(io_error(&error)), LOOKS);
+            self.stop(Fault::Write(io_error(&error)), READ_RETRIES);
         } else if matches!(self.sending, Sending::ShuttingDown) {
             // If the connection has failed, reading reports the error.
             drop(ready!(Pin::new(&mut self.stream).poll_shutdown(cx)));
@@ -295,13 +295,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(())
     }
 
-    /// Waits until nothing more is sent, and nothing has arrived in a few looks since. Returns why.
+    /// Shuts the sending half down after all requests are answered. Some streams say goodbye then, such as
+    /// TLS with `close_notify`. Ready when that is done, or if sending has ended.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.sending, Sending::Open) {
+            // An error makes no difference: the stream is dropped next.
+            drop(ready!(Pin::new(&mut self.stream).poll_shutdown(cx)));
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits until nothing more is sent, and nothing has arrived in the retries since. Returns why.
     pub(super) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
         match &mut self.sending {
             Sending::Open | Sending::ShuttingDown | Sending::ShutDown => Poll::Pending,
-            Sending::Stopped { fault, looks: 0 } => Poll::Ready(Arc::clone(fault)),
-            Sending::Stopped { looks, .. } => {
-                *looks -= 1;
+            Sending::Stopped { fault, retries: 0 } => Poll::Ready(Arc::clone(fault)),
+            Sending::Stopped { retries, .. } => {
+                *retries -= 1;
                 wake_after_others(cx);
                 Poll::Pending
             }
@@ -309,30 +319,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+/// Returns how many bytes of requests make a write worthwhile while `bytes_in_flight` are in flight.
+///
+/// With a quarter in each write, both ends work at the same time. Below 1 KiB, a write costs more
+/// than that saves.
+#[inline]
+pub(super) fn write_threshold(bytes_in_flight: u64) -> u64 {
+    (bytes_in_flight / 4).clamp(1024, 32 * 1024)
+}
+
 /// What writes a request.
 pub(super) trait EncodeRequest: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError> {}
 
 impl<E: FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>> EncodeRequest for E {}
 
-/// Encoded requests that wait, and their positions in the bytes of all requests of the connection.
+/// Encoded requests that wait, and their offsets in the bytes of all requests of the connection.
 ///
 /// They wait in the queue of a [`Wire`] to be sent. The callers of a channel share another one, whose
 /// requests the wire takes when it has sent its own.
 #[derive(Debug)]
 pub(super) struct RequestQueue {
     buffer: WriteBuffer,
-    /// The position of the first byte that waits. In a wire, the number of bytes that were sent.
-    start: u64,
+    /// The offset of the first byte that waits. In a wire, the number of bytes that were sent.
+    offset: u64,
 }
 
 impl RequestQueue {
-    /// Creates a queue whose first request has the position `start`.
-    pub(super) fn new(start: u64) -> Self {
+    /// Creates a queue whose first request has the offset `offset`.
+    pub(super) fn new(offset: u64) -> Self {
         let buffer = WriteBuffer::default();
-        Self { buffer, start }
+        Self { buffer, offset }
     }
 
-    /// Adds a request, whole or not at all. Returns its position.
+    /// Adds a request, whole or not at all. Returns its offset.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn push<F: Framing>(
@@ -341,18 +360,17 @@ impl RequestQueue {
         max_frame_len: usize,
         encode: impl EncodeRequest,
     ) -> Result<u64> {
-        let position = self.end();
+        let offset = self.end_offset();
         self.buffer.prepare();
-        match self.buffer.message(framing, max_frame_len, encode) {
-            Ok(()) => {}
-            Err(NotOrdinary { kind, .. }) => not_encoded(kind)?,
+        if let Err(NotOrdinary { kind, .. }) = self.buffer.message(framing, max_frame_len, encode) {
+            not_encoded(kind)?;
         }
-        if !F::EXCHANGES.are_many() && self.end() == position {
+        if !F::EXCHANGES.are_many() && self.end_offset() == offset {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
             // so that it is never reported as not sent.
-            self.start += 1;
+            self.offset += 1;
         }
-        Ok(position)
+        Ok(offset)
     }
 
     /// Sends the requests.
@@ -362,9 +380,9 @@ impl RequestQueue {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<()>> {
-        let end = self.end();
+        let end = self.end_offset();
         let flushed = self.buffer.poll_flush(cx, stream);
-        self.start = end - self.waiting() as u64;
+        self.offset = end - self.waiting() as u64;
         if flushed.is_pending() {
             self.buffer.remove_sent();
         }
@@ -379,10 +397,10 @@ impl RequestQueue {
         self.buffer.give_back();
     }
 
-    /// Returns the position of the next request: the number of bytes of all requests so far.
+    /// Returns the offset of the next request: the number of bytes of all requests so far.
     #[inline]
-    fn end(&self) -> u64 {
-        self.start + self.waiting() as u64
+    fn end_offset(&self) -> u64 {
+        self.offset + self.waiting() as u64
     }
 
     /// Returns the number of bytes that wait.
@@ -397,7 +415,9 @@ impl RequestQueue {
 fn not_encoded(kind: NotOrdinaryKind) -> Result<()> {
     Err(match kind {
         NotOrdinaryKind::Last => return Ok(()),
-        NotOrdinaryKind::Nothing => Error::encode(EncodeError::new("there is none")),
+        NotOrdinaryKind::Nothing => {
+            Error::encode(EncodeError::new("the function returned no request"))
+        }
         NotOrdinaryKind::Error(text) => Error::encode(EncodeError::new(text)),
         NotOrdinaryKind::Unencodable(error) => Error::encode(error),
         NotOrdinaryKind::Unsendable(error) => Error::unsendable(error),
@@ -456,17 +476,17 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut in_flight = Vec::new();
         for _ in 0..3 {
-            let start = wire.push(&mut framing.inner, |out| {
+            let offset = wire.push(&mut framing.inner, |out| {
                 out.put(b"x");
                 Ok(())
             });
-            in_flight.push(start.expect("it fits"));
+            in_flight.push(offset.expect("it fits"));
             assert!(wire.poll_flush(&mut cx).is_ready());
             far.write_all(b"\0\0\0\x01y").await.expect("it is open");
             assert!(wire.poll_read(&mut cx).is_ready());
         }
-        for start in in_flight {
-            let awaited = Awaited::reply_to::<LengthPrefixed>(Some(start));
+        for offset in in_flight {
+            let awaited = Awaited::reply_to::<LengthPrefixed>(Some(offset));
             let next = wire.next_incoming(&mut framing, awaited);
             assert!(matches!(next, Ok(Some(Incoming::Message(_)))), "{next:?}");
         }
@@ -494,6 +514,6 @@ mod tests {
         assert!(queue.waiting() > 0);
         let kept = queue.buffer.capacity();
         assert!(kept < 300_000, "{kept}");
-        assert_eq!(queue.end(), 1_000_000);
+        assert_eq!(queue.end_offset(), 1_000_000);
     }
 }

@@ -322,9 +322,6 @@ async fn message_that_was_not_asked_for_ends_the_channel() {
     assert_eq!(told, (ErrorKind::Broken, Execution::NotSent));
     assert_eq!(
         chain(&error),
-        [
-            "the connection to unnamed peer is closed: the server said something that was not asked \
-          for"
-        ]
+        ["the connection to unnamed peer is closed: the server sent an unexpected message"]
     );
 }

@@ -268,6 +268,7 @@ fn connection_goes_over_to_another_runtime() {
 /// A stream whose first write fails.
 #[derive(Debug)]
 struct Deaf {
+    kind: io::ErrorKind,
     after: After,
     has_failed: bool,
 }
@@ -282,8 +283,9 @@ enum After {
 }
 
 impl Deaf {
-    fn connection(after: &After) -> Connection<LengthPrefixed, Self> {
+    fn connection(kind: io::ErrorKind, after: &After) -> Connection<LengthPrefixed, Self> {
         Connection::over(Self {
+            kind,
             after: after.clone(),
             has_failed: false,
         })
@@ -323,7 +325,7 @@ impl AsyncWrite for Deaf {
     ) -> Poll<io::Result<usize>> {
         assert!(!self.has_failed, "it writes after an error");
         self.has_failed = true;
-        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+        Poll::Ready(Err(self.kind.into()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -336,8 +338,8 @@ impl AsyncWrite for Deaf {
 }
 
 /// Returns the errors of a call, a request of a pipeline, and a call of a channel, each over a stream of its own.
-async fn errors_of_calls(after: &After) -> [Error; 3] {
-    let deaf = || Deaf::connection(after);
+async fn errors_of_calls(kind: io::ErrorKind, after: &After) -> [Error; 3] {
+    let deaf = || Deaf::connection(kind, after);
     let mut connection = deaf();
     let call = connection.call::<Prefixed>("x").await.map(drop);
     let mut connection = deaf();
@@ -352,12 +354,18 @@ async fn errors_of_calls(after: &After) -> [Error; 3] {
 #[tokio::test(start_paused = true)]
 async fn failed_write_is_told_at_once_although_nothing_arrives() {
     let began = Instant::now();
-    for after in [After::Nothing, After::Reset] {
-        for error in errors_of_calls(&after).await {
-            let expected = (ErrorKind::Closed, Execution::NotSent);
-            assert_eq!(told(&error), expected, "{error}");
-            let source = std::error::Error::source(&error).expect("the error of the stream");
-            assert_eq!(source.to_string(), "connection aborted");
+    for (failed, expected) in [
+        (io::ErrorKind::Other, ErrorKind::Io),
+        (io::ErrorKind::WriteZero, ErrorKind::Io),
+        (io::ErrorKind::ConnectionReset, ErrorKind::Closed),
+        (io::ErrorKind::BrokenPipe, ErrorKind::Closed),
+    ] {
+        for after in [After::Nothing, After::Reset] {
+            for error in errors_of_calls(failed, &after).await {
+                assert_eq!(told(&error), (expected, Execution::NotSent), "{error}");
+                let source = std::error::Error::source(&error).expect("the error of the stream");
+                assert_eq!(source.to_string(), failed.to_string());
+            }
         }
     }
     assert_eq!(began.elapsed().as_nanos(), 0);
@@ -367,7 +375,7 @@ async fn failed_write_is_told_at_once_although_nothing_arrives() {
 #[tokio::test(start_paused = true)]
 async fn rejection_that_is_seen_only_after_some_looks_is_heard_after_a_failed_write() {
     let after = After::Bytes(control(0x43, "too large"), 20);
-    for error in errors_of_calls(&after).await {
+    for error in errors_of_calls(io::ErrorKind::BrokenPipe, &after).await {
         let rejected = (ErrorKind::Rejected, Execution::Rejected);
         assert_eq!(told(&error), rejected, "{error}");
     }

@@ -144,9 +144,8 @@ async fn channel_has_no_greeting_that_was_not_received_before() {
         assert_eq!(
             chain(&error),
             [
-                "cannot encode the request",
-                "the server begins with a greeting: `receive` it, or `call` once, before many tasks \
-                 share the connection"
+                "the greeting of the server was not received: `receive` it, or `call` once, before \
+                 many tasks share the connection"
             ]
         );
     }

@@ -9,6 +9,7 @@ mod client_functions;
 mod client_greetings;
 mod client_operations;
 mod client_rejections;
+mod closing;
 mod connecting;
 mod pipelining;
 mod pipelining_failures;

@@ -288,3 +288,20 @@ async fn pipeline_with_nothing_in_flight_is_not_full() {
     assert_eq!(pipeline.in_flight(), 0);
     assert!(!pipeline.is_full(), "`receive` has nothing to wait for");
 }
+
+#[tokio::test]
+async fn flush_that_returns_early_says_so() {
+    let (mut connection, mut peer) = memory(64);
+    let mut pipeline = connection.pipeline::<Prefixed>();
+    let (request, reply) = ("x".repeat(10_000), "y".repeat(70_000));
+    let server = tokio::spawn(async move {
+        within(peer.receive(4)).await;
+        within(peer.send(frame(reply.as_bytes()))).await;
+        within(peer.receive(10_000)).await;
+    });
+    send(&mut pipeline, &[&request]).await;
+    assert!(!within(pipeline.flush()).await);
+    assert_eq!(receive(&mut pipeline).await.expect("a reply").len(), 70_000);
+    assert!(within(pipeline.flush()).await);
+    within(server).await.expect("all was sent");
+}

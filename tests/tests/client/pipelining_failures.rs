@@ -174,8 +174,7 @@ async fn message_before_its_request_is_no_reply() {
     assert_eq!(error.execution(), Execution::NotSent);
     assert_eq!(
         error.to_string(),
-        "the connection to unnamed peer is closed: the server said something that was not asked \
-         for"
+        "the connection to unnamed peer is closed: the server sent an unexpected message"
     );
     drop(pipeline);
     assert_eq!(within(peer.hear()).await, Heard::End);

@@ -89,8 +89,7 @@ fn memory() -> (Connection<LengthPrefixed, DuplexStream>, RawPeer) {
 
 #[tokio::test]
 async fn message_that_was_not_asked_for_is_no_reply() {
-    let unasked = "the connection to unnamed peer is closed: the server said something that was \
-                   not asked for";
+    let unasked = "the connection to unnamed peer is closed: the server sent an unexpected message";
     for stray in [frame(b"stray"), control(0x04, "stray")] {
         let (mut connection, mut server) = memory();
         within(server.send([control(0x80, "a notice"), stray].concat())).await;
@@ -221,8 +220,7 @@ async fn in_halves(mut peer: RawPeer, request: &str, message: &[u8]) -> Script {
 
 /// Fails unless a request was sent, and what came was not taken for its reply.
 fn assert_lost(error: &tcs::Error) {
-    let lost = "the connection to unnamed peer was lost: the server said something that was not \
-                asked for";
+    let lost = "the connection to unnamed peer was lost: the server sent an unexpected message";
     assert_eq!(told(error), (ErrorKind::Broken, Execution::Unknown));
     assert_eq!(error.to_string(), lost);
 }

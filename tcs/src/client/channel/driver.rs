@@ -12,25 +12,23 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     super::{
-        batching::write_threshold,
         fault::Fault,
-        timer::Ticker,
-        wire::{Awaited, Wire},
+        timer::{Ticker, Timer},
+        wire::{Awaited, Wire, write_threshold},
     },
     shared::{Lifecycle, Shared, State},
 };
-use crate::{
-    Error,
-    framing::{FrameError, Framing},
-};
+use crate::framing::Framing;
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
 pub(super) struct Driver<F: Framing, S> {
     shared: Arc<Shared<F>>,
     wire: Wire<S>,
-    /// What the last turn did.
-    last_turn: Turn,
+    /// Whether the last turn woke callers, and yielded to them. Callers that get a reply often call again at
+    /// once: their requests join the write of this turn. It does not yield again, because a caller that is
+    /// not polled must not delay the others.
+    has_woken_callers: bool,
     /// Why calls fail when this is dropped.
     fault: Arc<Fault>,
     /// The callers to be woken once the state is unlocked.
@@ -39,40 +37,37 @@ pub(super) struct Driver<F: Framing, S> {
     ticker: Option<Ticker>,
 }
 
-/// What a turn of the driver does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// It hands out replies, and yields. Callers that get a reply often ask again at once: their
-    /// requests join the write of the next turn.
-    HandOut,
-    /// It takes requests. One turn of the callers is enough before: a caller that is not polled must
-    /// not delay the others.
-    Take,
-}
-
 impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     pub(super) fn new(shared: Arc<Shared<F>>, wire: Wire<S>) -> Self {
         let ticker = shared.options.reply_timeout.map(Ticker::new);
         Self {
             shared,
             wire,
-            last_turn: Turn::Take,
+            has_woken_callers: false,
             fault: Fault::Broken("the task that serves it was ended").into(),
             wakers: Vec::new(),
             ticker,
         }
     }
 
-    /// Reads and writes until the connection fails, or nobody needs it any more.
+    /// Reads and writes until the connection fails, or nobody needs it any more. Then closes it.
     pub(super) async fn run(mut self) {
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
             Poll::Pending => self.poll_ticks(cx),
         });
         self.fault = fault.await;
+        if matches!(self.shared.lock().lifecycle, Lifecycle::Released) {
+            let (limit, mut timer) = (self.shared.options.reply_timeout, Timer::default());
+            let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
+                Poll::Pending => timer.poll_limit(limit, cx).map(drop),
+                ready => ready,
+            });
+            shut_down.await;
+        }
     }
 
-    /// Reads, hands out what has arrived, and writes what was queued, until it would have to wait.
+    /// Reads, delivers what has arrived, and writes what was queued, until it would have to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
         loop {
             // Read before sending: a message that is already there must not pass for a reply. Only what a
@@ -86,7 +81,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
                 return Poll::Ready(fault);
             }
             wake(&mut self.wakers);
-            if self.last_turn == Turn::HandOut {
+            if self.has_woken_callers {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -100,7 +95,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         }
     }
 
-    /// Does the part of a turn that needs the lock: hands out replies, or takes requests.
+    /// Does the part of a turn that needs the lock: delivers replies, or else takes requests.
     fn serve_callers(&mut self, cx: &Context<'_>) -> Result<(), Arc<Fault>> {
         let Self { shared, wire, .. } = self;
         // Declared before the guard, so that it is dropped without the lock.
@@ -110,22 +105,22 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
         if let Some(reason) = state.end_reason() {
             return Err(Fault::Broken(reason).into());
         }
-        if self.last_turn == Turn::Take && !wire.is_drained() {
-            hand_out(shared, state, wire, &mut self.wakers)?;
+        if !self.has_woken_callers && !wire.is_drained() {
+            deliver(shared, state, wire, &mut self.wakers)?;
         }
         if wire.has_ended() {
-            return Err(wire.end());
+            return Err(wire.failure());
         }
-        self.last_turn = if self.wakers.is_empty() {
+        self.has_woken_callers = !self.wakers.is_empty();
+        if !self.has_woken_callers {
             wire.take_requests(&mut state.queue);
-            Turn::Take
-        } else {
-            Turn::HandOut
-        };
-        // After a turn that takes requests, also while it sends: the server may never read again, and
-        // then calls need the timer, and the last handle the end.
-        let listens = self.last_turn == Turn::Take;
-        let former = replace(&mut state.driver, waker.take_if(|_| listens));
+        }
+        // Registered also while requests are sent: the server may never read again, and then the first call
+        // must start the ticker, and the last handle must end the driver.
+        let former = replace(
+            &mut state.driver,
+            waker.take_if(|_| !self.has_woken_callers),
+        );
         if let Some(ticker) = &mut self.ticker
             && state.slots.len() > 0
         {
@@ -157,31 +152,26 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
     }
 }
 
-/// Settles calls with what has arrived, for a quarter of the bytes in flight at a time.
-fn hand_out<F: Framing, S>(
+/// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
+fn deliver<F: Framing, S>(
     shared: &Shared<F>,
     state: &mut State<F>,
     wire: &mut Wire<S>,
     wakers: &mut Vec<Waker>,
 ) -> Result<(), Arc<Fault>> {
-    let (peer, limit) = (&shared.peer, shared.options.max_frame_len);
+    let (peer, max_frame_len) = (&shared.peer, shared.options.max_frame_len);
     state.slots.note_arrival();
     let sent = wire.sent();
-    let mut oldest = state.slots.oldest_start();
+    let mut oldest = state.slots.oldest_offset();
     let begin = oldest.unwrap_or(sent);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
     while let Some(incoming) =
         wire.next_incoming(&mut state.framing, Awaited::reply_to::<F>(oldest))?
     {
-        match incoming.into_range(peer, limit) {
-            Ok(message) => {
-                let reply = wire.message(message);
-                let no_memory = || Error::no_frame(peer, FrameError::out_of_memory(reply.len()));
-                state.slots.reply(reply, wakers, no_memory);
-            }
-            Err(error) => state.slots.fail(error, wakers),
-        }
-        oldest = state.slots.oldest_start();
+        let range = incoming.into_range(peer, max_frame_len);
+        let reply = range.map(|range| wire.message(range));
+        state.slots.complete(reply, peer, wakers);
+        oldest = state.slots.oldest_offset();
         if oldest.is_some_and(|oldest| oldest >= enough) {
             // So that these callers can send again while the others still wait.
             break;
@@ -203,15 +193,17 @@ impl<F: Framing, S> Drop for Driver<F, S> {
         let Self { shared, wire, .. } = self;
         let closed = wire.closed(Arc::clone(&self.fault));
         let mut state = shared.lock();
-        while let Some(start) = state.slots.oldest_start() {
-            let error = closed.error_of(Some(start), &shared.peer);
-            state.slots.fail(error, &mut self.wakers);
+        while let Some(offset) = state.slots.oldest_offset() {
+            let error = closed.error_of(Some(offset), &shared.peer);
+            state
+                .slots
+                .complete(Err(error), &shared.peer, &mut self.wakers);
         }
         state.queue.clear();
         state.lifecycle = Lifecycle::Closed(closed);
         drop(state);
         wake(&mut self.wakers);
-        // The caller that has the turn passes it on, so that each of them gets its error.
+        // The caller with the permit of `admission` passes it on, so that each of them gets its error.
         self.shared.room.notify_one();
     }
 }

@@ -18,9 +18,9 @@ use self::{
     reply::Reply,
     shared::{Lifecycle, Shared},
 };
-use super::connection::Connection;
+use super::{connection::Connection, options::ConnectOptions};
 use crate::{
-    Error, Peer, Result,
+    Address, Error, Peer, Result,
     format::{Decode, Encode as _, Frame, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
@@ -42,7 +42,7 @@ mod slots;
 /// **Limits.** At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) calls are in flight,
 /// and about 1 MiB of requests wait to be sent. Beyond that, calls wait for room, in order, each for at
 /// most the [`reply_timeout`](crate::client::ConnectOptions::reply_timeout). A call that has room waits for its
-/// reply for that time again, and up to an eighth or 1 ms more, because one timer serves all calls.
+/// reply for that time again, and up to an eighth or 2 ms more, because one timer serves all calls.
 /// Replies that were not collected have no limit of their own: each has at most
 /// [`max_frame_len`](crate::client::ConnectOptions::max_frame_len) bytes, until its caller is polled or dropped.
 ///
@@ -112,6 +112,19 @@ pub struct Channel<F: Framing = LengthPrefixed> {
 struct Handle<F: Framing>(Arc<Shared<F>>);
 
 impl<F: Framing> Channel<F> {
+    /// Connects with the default [`ConnectOptions`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConnectOptions::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future closes the connection.
+    pub async fn connect(address: impl Into<Address>) -> Result<Self> {
+        ConnectOptions::new().channel(address).await
+    }
+
     /// Sends a request of the protocol `P` and returns the reply.
     ///
     /// The reply is owned, because the buffer of the connection is reused. If the reply type borrows, the
@@ -137,7 +150,7 @@ impl<F: Framing> Channel<F> {
         P: CallOwned<Framing = F>,
     {
         let reply = self.reply_to::<P>(request).await?;
-        let frame = Frame::new(reply.bytes());
+        let frame = Frame::new(&reply.0);
         P::decode_owned(frame).map_err(|source| Error::decode(self.peer(), source))
     }
 
@@ -201,7 +214,7 @@ impl<F: Framing> Channel<F> {
         }));
         // Also after a panic: nobody knows of which operation that reply was.
         if !matches!(processed, Ok(Ok(_))) {
-            self.handle.0.end(Lifecycle::OutOfStep);
+            self.handle.0.close(Lifecycle::OutOfStep);
         }
         processed.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -248,7 +261,7 @@ impl<F: Framing> Channel<F> {
         reply: &'a Reply,
         scratch: &'a mut Vec<u8>,
     ) -> Result<T> {
-        let frame = Frame::new(reply.bytes()).with_scratch(scratch);
+        let frame = Frame::new(&reply.0).with_scratch(scratch);
         T::decode(frame).map_err(|source| Error::decode(self.peer(), source))
     }
 }
@@ -279,7 +292,7 @@ where
                 "a `Codec` has no channels: use `Connection::pipeline`"
             );
         }
-        self.check_usable()?;
+        self.begin_exchange()?;
         inside_runtime("into_channel()", Instead::Nothing)?;
         let is_greeted = !self.is_fresh();
         let wire = self.wire;
@@ -288,24 +301,23 @@ where
         let shared = Shared::new(self.peer, self.options, is_greeted, framing, written);
         let shared = Arc::new(shared);
         let driver = Driver::new(Arc::clone(&shared), wire);
+        // Without a clock, the task panics when it starts the ticker. Dropping the driver then fails all calls.
         tokio::spawn(driver.run());
-        Ok(Channel {
-            handle: Arc::new(Handle(shared)),
-        })
+        let handle = Arc::new(Handle(shared));
+        Ok(Channel { handle })
     }
 }
 
 impl<F: Framing> Clone for Channel<F> {
     fn clone(&self) -> Self {
-        Self {
-            handle: Arc::clone(&self.handle),
-        }
+        let handle = Arc::clone(&self.handle);
+        Self { handle }
     }
 }
 
 impl<F: Framing> Drop for Handle<F> {
     fn drop(&mut self) {
-        self.0.end(Lifecycle::Released);
+        self.0.close(Lifecycle::Released);
     }
 }
 

@@ -14,12 +14,6 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Reply(pub(super) Vec<u8>);
 
-impl Reply {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// Takes the spare buffer of the thread, which is empty if there is none.
 #[inline]
 pub(super) fn take_spare() -> Vec<u8> {

@@ -9,7 +9,6 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::{
     super::{
-        batching::CHANNEL_FULL,
         fault::{Closed, OUT_OF_STEP},
         options::ConnectOptions,
         timer::ticks_in,
@@ -22,16 +21,19 @@ use crate::{
     framing::{ConnectionFraming, Framing},
 };
 
+/// If this many bytes of requests wait to be sent, the callers of a channel wait for room.
+const CHANNEL_FULL: usize = 1 << 20;
+
 /// What the callers of a channel and its driver share.
 #[derive(Debug)]
 pub(super) struct Shared<F> {
     pub(super) peer: Peer,
     pub(super) options: ConnectOptions,
-    /// Whether something was received, or asked, before the connection was shared.
+    /// Whether a message was received, or a request made, before the connection was shared.
     pub(super) is_greeted: bool,
-    /// Held by the first of the callers that wait for room. The others wait for it, in order.
-    pub(super) turn: Semaphore,
-    /// Tells the caller that has the turn that there may be room.
+    /// Its one permit is held by the first of the callers that wait for room. The others wait for it, in order.
+    pub(super) admission: Semaphore,
+    /// Tells the caller with the permit of `admission` that there may be room.
     pub(super) room: Notify,
     state: Mutex<State<F>>,
 }
@@ -78,7 +80,7 @@ impl<F: Framing> Shared<F> {
             peer,
             options,
             is_greeted,
-            turn: Semaphore::new(1),
+            admission: Semaphore::new(1),
             room: Notify::new(),
             state: Mutex::new(State {
                 framing,
@@ -90,9 +92,9 @@ impl<F: Framing> Shared<F> {
         }
     }
 
-    /// Ends an open channel, and tells the driver why.
+    /// Closes an open channel, and tells the driver why.
     #[cold]
-    pub(super) fn end(&self, reason: Lifecycle) {
+    pub(super) fn close(&self, reason: Lifecycle) {
         let mut state = self.lock();
         if matches!(state.lifecycle, Lifecycle::Open) {
             state.lifecycle = reason;
@@ -130,7 +132,7 @@ impl<F: Framing> Shared<F> {
 
     /// Returns `true` if callers wait for room.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.turn.available_permits() == 0
+        self.admission.available_permits() == 0
     }
 }
 
@@ -142,7 +144,7 @@ impl<F> State<F> {
     /// Returns why the driver must end, if the callers have ended the channel.
     pub(super) fn end_reason(&self) -> Option<&'static str> {
         match self.lifecycle {
-            Lifecycle::Released if self.slots.oldest_start().is_none() => {
+            Lifecycle::Released if self.slots.oldest_offset().is_none() => {
                 Some("all its handles are gone")
             }
             Lifecycle::OutOfStep => Some(OUT_OF_STEP),

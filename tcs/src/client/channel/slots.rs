@@ -3,22 +3,22 @@
 use std::{mem, task::Waker};
 
 use super::reply::{self, Reply};
-use crate::Error;
+use crate::{Error, Peer, framing::FrameError};
 
-/// The number of no slot.
+/// The index of no slot.
 const NONE: usize = usize::MAX;
 /// The most slots that are kept without ticks: they and their buffers take at most 260 KiB.
 const KEPT_WITHOUT_TICKS: usize = 64;
 
-/// The calls of a channel, each in a numbered slot.
+/// The calls of a channel, each in a slot with an index.
 ///
 /// A freed slot is reused with its buffer, so that a call allocates nothing. Two lists are linked
 /// through the slots: the free slots, and the calls whose replies are still to come. A call that is
-/// settled, but not collected, is in neither. `slab` and a queue of numbers would cost a tenth of a
+/// complete, but whose result was not taken, is in neither. `slab` and a queue of indices would cost a tenth of a
 /// call (decision 014).
 #[derive(Debug)]
 pub(super) struct Slots {
-    list: Vec<Slot>,
+    slots: Vec<Slot>,
     /// The first free slot.
     free: usize,
     /// The call whose reply is the next to come.
@@ -28,7 +28,7 @@ pub(super) struct Slots {
     /// The number of slots in use.
     used: usize,
     /// The number of ticks that a call may take. Zero if there are none.
-    limit: u32,
+    max_ticks: u32,
     /// The number of ticks so far.
     now: u32,
     /// The tick in which something arrived last.
@@ -43,8 +43,8 @@ struct Slot {
     /// The buffer that the reply is copied to, or the error of the call.
     result: Result<Vec<u8>, Error>,
     waker: Option<Waker>,
-    /// The position of its request.
-    start: u64,
+    /// The offset of its request in the bytes of all requests.
+    offset: u64,
     /// The tick in which it was made.
     made: u32,
     /// The next slot in its list.
@@ -60,75 +60,75 @@ enum Stage {
     Late,
     /// The reply is still to come, and nobody waits for it.
     Abandoned,
-    /// The result is there. The caller has not collected it yet.
-    Settled,
+    /// The result is there. The caller has not taken it yet.
+    Complete,
 }
 
 impl Slots {
-    /// Creates a list of calls that may take `limit` ticks each, or, with zero, any time.
-    pub(super) const fn new(limit: u32) -> Self {
+    /// Creates a list of calls that may take `max_ticks` ticks each, or, with zero, any time.
+    pub(super) const fn new(max_ticks: u32) -> Self {
         Self {
-            list: Vec::new(),
+            slots: Vec::new(),
             free: NONE,
             oldest: NONE,
             newest: NONE,
             used: 0,
-            limit,
+            max_ticks,
             now: 0,
             arrived: 0,
         }
     }
 
-    /// Adds a call whose request begins at `start`. Returns the number of its slot.
+    /// Adds a call whose request begins at `offset`. Returns the index of its slot.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
-    pub(super) fn open(&mut self, start: u64, waker: Waker) -> usize {
-        let number = match self.list.get_mut(self.free) {
+    pub(super) fn insert(&mut self, offset: u64, waker: Waker) -> usize {
+        let index = match self.slots.get_mut(self.free) {
             Some(slot) => {
                 slot.stage = Stage::Open;
                 slot.waker = Some(waker);
-                slot.start = start;
+                slot.offset = offset;
                 slot.made = self.now;
                 mem::replace(&mut self.free, mem::replace(&mut slot.next, NONE))
             }
-            None => self.add(start, waker),
+            None => self.add(offset, waker),
         };
         self.used += 1;
         if self.oldest == NONE {
-            self.oldest = number;
-        } else if let Some(newest) = self.list.get_mut(self.newest) {
-            newest.next = number;
+            self.oldest = index;
+        } else if let Some(newest) = self.slots.get_mut(self.newest) {
+            newest.next = index;
         }
-        self.newest = number;
-        number
+        self.newest = index;
+        index
     }
 
     #[cold]
-    fn add(&mut self, start: u64, waker: Waker) -> usize {
-        self.list.push(Slot {
+    fn add(&mut self, offset: u64, waker: Waker) -> usize {
+        self.slots.push(Slot {
             stage: Stage::Open,
             result: Ok(Vec::new()),
             waker: Some(waker),
-            start,
+            offset,
             made: self.now,
             next: NONE,
         });
-        self.list.len() - 1
+        self.slots.len() - 1
     }
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
-    pub(super) fn collect(
+    pub(super) fn take_result(
         &mut self,
-        number: usize,
+        index: usize,
         timed_out: impl FnOnce() -> Error,
     ) -> Option<Result<Reply, Error>> {
-        let slot = self.list.get_mut(number)?;
+        let slot = self.slots.get_mut(index)?;
         match slot.stage {
-            Stage::Settled => {
+            Stage::Complete => {
                 let result = mem::replace(&mut slot.result, Ok(reply::take_spare()));
-                self.release(number);
+                self.release(index);
                 Some(result.map(Reply))
             }
             Stage::Late => {
@@ -141,8 +141,8 @@ impl Slots {
 
     /// Exchanges the waker of a call. Returns `false` if the call has a result, so that nobody wakes it.
     #[cold]
-    pub(super) fn watch(&mut self, number: usize, waker: &mut Option<Waker>) -> bool {
-        match self.list.get_mut(number) {
+    pub(super) fn set_waker(&mut self, index: usize, waker: &mut Option<Waker>) -> bool {
+        match self.slots.get_mut(index) {
             Some(slot) if slot.stage == Stage::Open => {
                 mem::swap(&mut slot.waker, waker);
                 true
@@ -152,48 +152,46 @@ impl Slots {
     }
 
     /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
-    pub(super) fn abandon(&mut self, number: usize) -> Option<Waker> {
-        let slot = self.list.get_mut(number)?;
+    pub(super) fn abandon(&mut self, index: usize) -> Option<Waker> {
+        let slot = self.slots.get_mut(index)?;
         let waker = slot.waker.take();
-        if slot.stage == Stage::Settled {
+        if slot.stage == Stage::Complete {
             // Dropped, because a large reply must not keep its memory in the slot.
             slot.result = Ok(Vec::new());
-            self.release(number);
+            self.release(index);
         } else {
             slot.stage = Stage::Abandoned;
         }
         waker
     }
 
-    /// Returns the position of the request whose reply is the next to come.
+    /// Returns the offset of the request whose reply is the next to come.
     #[inline]
-    pub(super) fn oldest_start(&self) -> Option<u64> {
-        self.list.get(self.oldest).map(|slot| slot.start)
+    pub(super) fn oldest_offset(&self) -> Option<u64> {
+        self.slots.get(self.oldest).map(|slot| slot.offset)
     }
 
-    /// Settles the oldest call with a reply, or with the error of `no_memory` if it cannot be copied.
+    /// Completes the oldest call with an error or with a copy of its reply, for which there may be no memory.
     #[inline]
-    pub(super) fn reply(
+    pub(super) fn complete(
         &mut self,
-        reply: &[u8],
+        result: Result<&[u8], Error>,
+        peer: &Peer,
         wakers: &mut Vec<Waker>,
-        no_memory: impl FnOnce() -> Error,
     ) {
-        if let Some(slot) = self.settle(wakers)
-            && let Ok(buffer) = &mut slot.result
-        {
-            buffer.clear();
-            match buffer.try_reserve(reply.len()) {
-                Ok(()) => buffer.extend_from_slice(reply),
-                Err(_) => slot.result = Err(no_memory()),
+        let Some(slot) = self.take_oldest(wakers) else {
+            return;
+        };
+        let copied = result.and_then(|reply| {
+            let no_memory = |_| Error::no_frame(peer, FrameError::out_of_memory(reply.len()));
+            if let Ok(buffer) = &mut slot.result {
+                buffer.clear();
+                buffer.try_reserve(reply.len()).map_err(no_memory)?;
+                buffer.extend_from_slice(reply);
             }
-        }
-    }
-
-    /// Settles the oldest call with an error.
-    #[cold]
-    pub(super) fn fail(&mut self, error: Error, wakers: &mut Vec<Waker>) {
-        if let Some(slot) = self.settle(wakers) {
+            Ok(())
+        });
+        if let Err(error) = copied {
             slot.result = Err(error);
         }
     }
@@ -201,17 +199,17 @@ impl Slots {
     /// Removes the oldest call from those whose replies are to come. Returns its slot, for the
     /// result, unless the call was abandoned.
     #[inline]
-    fn settle(&mut self, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
-        let number = self.oldest;
-        let slot = self.list.get_mut(number)?;
+    fn take_oldest(&mut self, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
+        let index = self.oldest;
+        let slot = self.slots.get_mut(index)?;
         self.oldest = slot.next;
         if slot.stage == Stage::Abandoned {
-            self.release(number);
+            self.release(index);
             return None;
         }
         // Borrowed again, because the borrow checker extends the first borrow to all paths.
-        let slot = self.list.get_mut(number)?;
-        slot.stage = Stage::Settled;
+        let slot = self.slots.get_mut(index)?;
+        slot.stage = Stage::Complete;
         if let Some(waker) = slot.waker.take() {
             wakers.push(waker);
         }
@@ -220,12 +218,12 @@ impl Slots {
 
     /// Adds a slot to the free ones.
     #[inline]
-    fn release(&mut self, number: usize) {
-        if let Some(slot) = self.list.get_mut(number) {
+    fn release(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index) {
             slot.next = self.free;
-            self.free = number;
+            self.free = index;
             self.used -= 1;
-            if self.used == 0 && self.limit == 0 && self.list.len() > KEPT_WITHOUT_TICKS {
+            if self.used == 0 && self.max_ticks == 0 && self.slots.len() > KEPT_WITHOUT_TICKS {
                 // No tick comes that would do it.
                 self.free_all();
             }
@@ -235,7 +233,7 @@ impl Slots {
     /// Frees the memory of a burst.
     #[cold]
     fn free_all(&mut self) {
-        self.list = Vec::new();
+        self.slots = Vec::new();
         self.free = NONE;
     }
 
@@ -251,10 +249,10 @@ impl Slots {
     /// burst once all calls are over.
     pub(super) fn tick(&mut self, wakers: &mut Vec<Waker>) -> bool {
         self.now = self.now.wrapping_add(1);
-        let (now, limit) = (self.now, self.limit);
-        let is_late = |tick| now.wrapping_sub(tick) > limit;
-        let mut number = self.oldest;
-        while let Some(slot) = self.list.get_mut(number)
+        let (now, max_ticks) = (self.now, self.max_ticks);
+        let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
+        let mut index = self.oldest;
+        while let Some(slot) = self.slots.get_mut(index)
             && is_late(slot.made)
         {
             if is_late(self.arrived) {
@@ -264,7 +262,7 @@ impl Slots {
                 slot.stage = Stage::Late;
                 wakers.extend(slot.waker.take());
             }
-            number = slot.next;
+            index = slot.next;
         }
         if self.used == 0 {
             self.free_all();
@@ -285,12 +283,10 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::Peer;
-
     const LIMIT: u32 = 8;
 
-    fn open(slots: &mut Slots, start: u64) -> usize {
-        slots.open(start, Waker::noop().clone())
+    fn open(slots: &mut Slots, offset: u64) -> usize {
+        slots.insert(offset, Waker::noop().clone())
     }
 
     fn error() -> Error {
@@ -298,11 +294,11 @@ mod tests {
     }
 
     fn reply(slots: &mut Slots, reply: &[u8], wakers: &mut Vec<Waker>) {
-        slots.reply(reply, wakers, error);
+        slots.complete(Ok(reply), &Peer::unnamed(), wakers);
     }
 
-    fn taken(slots: &mut Slots, number: usize) -> Option<Vec<u8>> {
-        let reply = slots.collect(number, error)?.ok()?;
+    fn taken(slots: &mut Slots, index: usize) -> Option<Vec<u8>> {
+        let reply = slots.take_result(index, error)?.ok()?;
         Some(reply.0.clone())
     }
 
@@ -329,7 +325,7 @@ mod tests {
         assert_eq!(taken(&mut slots, third), Some(b"3".to_vec()));
         assert_eq!(slots.len(), 0);
         assert!(slots.tick(&mut wakers));
-        assert_eq!(slots.list.capacity(), 0);
+        assert_eq!(slots.slots.capacity(), 0);
         let again = open(&mut slots, 3);
         reply(&mut slots, b"4", &mut wakers);
         assert_eq!(taken(&mut slots, again), Some(b"4".to_vec()));
@@ -342,21 +338,21 @@ mod tests {
         for _ in calls {
             reply(&mut slots, b"1", &mut Vec::new());
         }
-        for number in calls {
-            assert_eq!(taken(&mut slots, number), Some(b"1".to_vec()));
+        for index in calls {
+            assert_eq!(taken(&mut slots, index), Some(b"1".to_vec()));
         }
-        assert_eq!(slots.list.capacity(), 0);
-        let number = open(&mut slots, 0);
-        slots.abandon(number);
+        assert_eq!(slots.slots.capacity(), 0);
+        let index = open(&mut slots, 0);
+        slots.abandon(index);
         reply(&mut slots, b"2", &mut Vec::new());
-        assert_eq!((slots.len(), slots.list.len()), (0, 1));
+        assert_eq!((slots.len(), slots.slots.len()), (0, 1));
     }
 
     /// What the model knows of a call.
     #[derive(Clone, Debug)]
     struct Known {
-        number: usize,
-        start: u64,
+        index: usize,
+        offset: u64,
         made: u32,
         is_late: bool,
         is_abandoned: bool,
@@ -371,12 +367,12 @@ mod tests {
             let mut now = 0;
             let mut in_flight: VecDeque<Known> = VecDeque::new();
             let mut settled: Vec<(usize, u8)> = Vec::new();
-            for (start, (step, byte)) in (0..).zip(steps) {
+            for (offset, (step, byte)) in (0..).zip(steps) {
                 let pick = |length: usize| (length > 0).then(|| usize::from(byte) % length);
                 match step {
                     0 | 1 => in_flight.push_back(Known {
-                        number: open(&mut slots, start),
-                        start,
+                        index: open(&mut slots, offset),
+                        offset,
                         made: now,
                         is_late: false,
                         is_abandoned: false,
@@ -386,13 +382,13 @@ mod tests {
                         if let Some(known) = in_flight.pop_front()
                             && !known.is_abandoned
                         {
-                            settled.push((known.number, byte));
+                            settled.push((known.index, byte));
                         }
                     }
                     3 => {
                         if let Some(at) = pick(settled.len()) {
-                            let (number, byte) = settled.swap_remove(at);
-                            prop_assert_eq!(taken(&mut slots, number), Some(vec![byte]));
+                            let (index, byte) = settled.swap_remove(at);
+                            prop_assert_eq!(taken(&mut slots, index), Some(vec![byte]));
                         }
                     }
                     4 => {
@@ -405,7 +401,7 @@ mod tests {
                             && !in_flight[at].is_abandoned
                         {
                             in_flight[at].is_abandoned = true;
-                            slots.abandon(in_flight[at].number);
+                            slots.abandon(in_flight[at].index);
                         }
                     }
                     _ => {
@@ -418,11 +414,11 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(slots.len(), in_flight.len() + settled.len());
-                let oldest = in_flight.front().map(|known| known.start);
-                prop_assert_eq!(slots.oldest_start(), oldest);
+                let oldest = in_flight.front().map(|known| known.offset);
+                prop_assert_eq!(slots.oldest_offset(), oldest);
                 for known in &mut in_flight {
                     if !known.is_abandoned && (!known.is_late || byte % 2 == 0) {
-                        let result = slots.collect(known.number, error);
+                        let result = slots.take_result(known.index, error);
                         prop_assert_eq!(result.map(|result| result.is_err()), known.is_late.then_some(true));
                         // Its caller is gone now.
                         known.is_abandoned = known.is_late;
@@ -447,24 +443,24 @@ mod tests {
 
     #[test]
     fn large_reply_keeps_no_memory_in_its_slot() {
-        let kept = |slots: &Slots| match &slots.list[0].result {
+        let kept = |slots: &Slots| match &slots.slots[0].result {
             Ok(buffer) => buffer.capacity(),
             Err(_) => 0,
         };
         let mut slots = Slots::new(LIMIT);
         // The second call gets the spare buffer that the first has left.
         for is_abandoned in [false, false, true] {
-            let number = open(&mut slots, 0);
+            let index = open(&mut slots, 0);
             reply(&mut slots, &vec![0; 1 << 20], &mut Vec::new());
             if is_abandoned {
-                slots.abandon(number);
+                slots.abandon(index);
             } else {
-                taken(&mut slots, number).expect("a reply");
+                taken(&mut slots, index).expect("a reply");
             }
             assert!(kept(&slots) <= 4 * 1024, "{}", kept(&slots));
         }
-        let number = open(&mut slots, 0);
-        slots.abandon(number);
+        let index = open(&mut slots, 0);
+        slots.abandon(index);
         reply(&mut slots, &vec![0; 1 << 20], &mut Vec::new());
         assert_eq!((slots.len(), kept(&slots)), (0, 0));
     }
@@ -482,7 +478,7 @@ mod tests {
         slots.note_arrival();
         assert!(slots.tick(&mut wakers));
         assert_eq!(wakers.len(), 2);
-        assert!(matches!(slots.collect(first, error), Some(Err(_))));
+        assert!(matches!(slots.take_result(first, error), Some(Err(_))));
         reply(&mut slots, b"1", &mut wakers);
         // It came before its caller looked.
         reply(&mut slots, b"2", &mut wakers);
@@ -505,22 +501,22 @@ mod tests {
             if is_late {
                 slots.abandon(first);
             }
-            assert!(slots.collect(first, error).is_none());
+            assert!(slots.take_result(first, error).is_none());
             reply(&mut slots, b"1", &mut Vec::new());
             assert_eq!(slots.len(), 1);
-            assert!(matches!(slots.collect(second, error), Some(Err(_))));
+            assert!(matches!(slots.take_result(second, error), Some(Err(_))));
         }
     }
 
     #[test]
     fn slot_of_a_failed_call_is_used_again() {
         let mut slots = Slots::new(LIMIT);
-        let number = open(&mut slots, 0);
-        slots.fail(error(), &mut Vec::new());
-        assert!(matches!(slots.collect(number, error), Some(Err(_))));
-        let number = open(&mut slots, 1);
+        let index = open(&mut slots, 0);
+        slots.complete(Err(error()), &Peer::unnamed(), &mut Vec::new());
+        assert!(matches!(slots.take_result(index, error), Some(Err(_))));
+        let index = open(&mut slots, 1);
         reply(&mut slots, b"1", &mut Vec::new());
-        assert_eq!(taken(&mut slots, number), Some(b"1".to_vec()));
-        assert!(slots.oldest_start().is_none() && slots.len() == 0);
+        assert_eq!(taken(&mut slots, index), Some(b"1".to_vec()));
+        assert!(slots.oldest_offset().is_none() && slots.len() == 0);
     }
 }
