@@ -59,20 +59,23 @@ impl Address {
         self.port = Some(port);
     }
 
+    #[cfg(feature = "tls")]
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// Returns `true` if the address begins with `tls://`.
+    #[cfg(feature = "tls")]
     pub(crate) fn is_tls(&self) -> bool {
         self.scheme == Scheme::Tls
     }
 
     /// Returns the path, if the address is that of a Unix socket.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match &self.scheme {
-            Scheme::Unix(path) => Some(path),
-            Scheme::Tcp | Scheme::Tls => None,
+    pub(crate) fn path(&self) -> Result<Option<&Path>, Error> {
+        match (&self.scheme, self.problem) {
+            (Scheme::Unix(_), Some(reason)) => Err(Error::address(&self.text(), reason)),
+            (Scheme::Unix(path), None) => Ok(Some(path)),
+            (Scheme::Tcp | Scheme::Tls, _) => Ok(None),
         }
     }
 
@@ -92,7 +95,7 @@ impl Address {
 
     /// Returns `host:port` or the path, for messages.
     pub(crate) fn text(&self) -> String {
-        if let Some(path) = self.path() {
+        if let Scheme::Unix(path) = &self.scheme {
             return format!("unix:{}", path.display());
         }
         let port = self.port.unwrap_or(DEFAULT_PORT);

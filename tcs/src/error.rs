@@ -210,6 +210,19 @@ impl Error {
         Self::with_peer(&peer, kind, Execution::NotSent, message).with_source(source)
     }
 
+    #[cfg(unix)]
+    pub(crate) fn connect_path(path: &std::path::Path, source: io::Error) -> Self {
+        let message = format!("cannot connect to {}", path.display());
+        Self::new(ErrorKind::Connect, message).with_source(source)
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn handshake(addr: SocketAddr, source: io::Error) -> Self {
+        let message = format!("cannot connect to {addr} over TLS");
+        let (peer, kind) = (Peer::at(addr), ErrorKind::Connect);
+        Self::with_peer(&peer, kind, Execution::NotSent, message).with_source(source)
+    }
+
     pub(crate) fn connect_timed_out(host: &str, limit: Duration) -> Self {
         let message = format!("cannot connect to {host} within {limit:?} (`connect_timeout`)");
         Self::new(ErrorKind::TimedOut, message)

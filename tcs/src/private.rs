@@ -2,7 +2,6 @@
 
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use serde;
-pub use tokio::io::{AsyncRead, AsyncWrite};
 
 // A bound of `Protobuf`, which errors name.
 #[cfg(feature = "protobuf")]

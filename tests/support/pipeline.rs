@@ -3,48 +3,35 @@
 use std::{future::poll_fn, pin::pin, task::Poll};
 
 use tcs::{Connection, Error, client::Pipeline, framing::LengthPrefixed};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 use crate::{RawPeer, client::Prefixed, within};
 
 /// A connection in memory, between whose ends so many bytes fit, and its server's end.
-pub fn memory(room: usize) -> (Connection<LengthPrefixed, DuplexStream>, RawPeer) {
+pub fn memory(room: usize) -> (Connection<LengthPrefixed>, RawPeer) {
     let (near, far) = tokio::io::duplex(room);
     (Connection::over(near), RawPeer::over(far))
 }
 
 /// Sends all of `requests`.
-pub async fn send<S>(pipeline: &mut Pipeline<'_, Prefixed, S>, requests: &[&str])
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub async fn send(pipeline: &mut Pipeline<'_, Prefixed>, requests: &[&str]) {
     for request in requests {
         within(pipeline.send(request)).await.expect("there is room");
     }
 }
 
 /// Receives a reply.
-pub async fn receive<S>(pipeline: &mut Pipeline<'_, Prefixed, S>) -> Result<String, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub async fn receive(pipeline: &mut Pipeline<'_, Prefixed>) -> Result<String, Error> {
     let reply = within(pipeline.receive()).await?;
     Ok(reply.expect("something is in flight").to_owned())
 }
 
 /// Receives an error in place of a reply.
-pub async fn failure<S>(pipeline: &mut Pipeline<'_, Prefixed, S>) -> Error
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub async fn failure(pipeline: &mut Pipeline<'_, Prefixed>) -> Error {
     receive(pipeline).await.expect_err("no reply")
 }
 
 /// Begins to receive, and tells whether that waits; what was begun is dropped.
-pub async fn waits<S>(pipeline: &mut Pipeline<'_, Prefixed, S>) -> bool
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub async fn waits(pipeline: &mut Pipeline<'_, Prefixed>) -> bool {
     poll_fn(|cx| {
         let mut received = pin!(pipeline.receive());
         Poll::Ready(received.as_mut().poll(cx).is_pending())

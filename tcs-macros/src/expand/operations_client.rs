@@ -42,9 +42,7 @@ pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
             #private::client! { #client, #framing, #docs }
 
             #allowed
-            impl<__S: #private::AsyncRead + #private::AsyncWrite + ::core::marker::Unpin>
-                #client<#private::Connection<#framing, __S>>
-            {
+            impl #client<#private::Connection<#framing>> {
                 #(#over_connection)*
             }
 

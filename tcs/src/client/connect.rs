@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
@@ -12,15 +15,20 @@ use super::{
     connection::Connection,
     options::{ConnectOptions, LONGEST},
 };
+#[cfg(feature = "tls")]
+use crate::transport::ClientTls;
 use crate::{
     Address, Error, Peer, Result,
     framing::Framing,
     runtime::{Instead, inside_runtime},
     socket::{connect, send_without_delay},
+    transport::Stream,
 };
 
 impl ConnectOptions {
     /// Connects to the first address of `address` that answers.
+    ///
+    /// An address `tls://host:port` is connected to over TLS, and `unix:/path` over a Unix socket.
     ///
     /// # Errors
     ///
@@ -55,29 +63,60 @@ impl ConnectOptions {
     /// # Errors
     ///
     /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
-    pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
+    pub fn over<F: Framing>(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Connection<F>> {
         self.check(F::MIN_FRAME_LEN)?;
-        Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
+        Ok(Connection::new(
+            Stream::new(stream),
+            Peer::unnamed(),
+            self.clone(),
+        ))
     }
 
-    /// Connects to the first address of `address` that answers. Returns the stream and its peer.
+    /// Connects to `address`. Returns the stream and its peer.
     ///
     /// Not generic, so that it is compiled once for all framings.
     async fn connect_stream(
         &self,
         address: Address,
         min_frame_len: usize,
-    ) -> Result<(TcpStream, Peer)> {
+    ) -> Result<(Stream, Peer)> {
         self.check(min_frame_len)?;
         inside_runtime("connect()", Instead::Nothing)?;
         let limit = self.connect_timeout.unwrap_or(LONGEST).min(LONGEST);
         let deadline = Instant::now() + limit;
         let timed_out = || Error::connect_timed_out(&address.text(), limit);
+        #[cfg(unix)]
+        if let Some(path) = address.path()? {
+            let connected = timeout_at(deadline, UnixStream::connect(path)).await;
+            let connected = connected.map_err(|_| timed_out())?;
+            let stream = connected.map_err(|source| Error::connect_path(path, source))?;
+            return Ok((Stream::new(stream), Peer::named(address.text())));
+        }
         let resolved = timeout_at(deadline, address.resolve()).await;
         let addrs = resolved.map_err(|_| timed_out())??;
-        match connect_any(addrs, deadline).await {
-            Ok((stream, addr)) => Ok((stream, Peer::at(addr))),
-            Err(error) => Err(error.unwrap_or_else(timed_out)),
+        let connected = connect_any(addrs, deadline).await;
+        let (stream, addr) = connected.map_err(|error| error.unwrap_or_else(timed_out))?;
+        let stream = Stream::new(stream);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls_for(&address)? {
+            let opened = timeout_at(deadline, tls.open(address.host(), stream)).await;
+            let opened = opened.map_err(|_| timed_out())?;
+            let stream = opened.map_err(|source| Error::handshake(addr, source))?;
+            return Ok((stream, Peer::at(addr)));
+        }
+        Ok((stream, Peer::at(addr)))
+    }
+
+    /// Returns the TLS to use for an address, if any.
+    #[cfg(feature = "tls")]
+    fn tls_for(&self, address: &Address) -> Result<Option<ClientTls>> {
+        match &self.tls {
+            Some(tls) => Ok(Some(tls.clone())),
+            None if address.is_tls() => ClientTls::new().map(Some),
+            None => Ok(None),
         }
     }
 }

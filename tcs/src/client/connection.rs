@@ -9,10 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     fault::{Closed, Fault, OUT_OF_STEP},
@@ -27,6 +24,7 @@ use crate::{
     framing::{ConnectionFraming, Framing},
     limit::assert_parameters,
     protocol::{CallContract, ClientProtocol},
+    transport::Stream,
 };
 
 /// The largest scratch buffer that is kept, as in the pool of buffers: after a large reply, a
@@ -79,9 +77,9 @@ const LARGEST_SCRATCH: usize = 128 * 1024;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Connection<F, S = TcpStream> {
+pub struct Connection<F> {
     /// The open connection, or why it is closed.
-    pub(super) wire: Result<Wire<S>, Closed>,
+    pub(super) wire: Result<Wire, Closed>,
     pub(super) framing: ConnectionFraming<F>,
     /// The offsets of the requests of a pipeline, or of the request of a call, oldest first. If any
     /// are left when the next exchange begins, a pipeline was forgotten.
@@ -118,8 +116,8 @@ impl<F: Framing> Connection<F> {
     }
 }
 
-impl<F: Framing, S> Connection<F, S> {
-    pub(super) fn new(stream: S, peer: Peer, options: ConnectOptions) -> Self {
+impl<F: Framing> Connection<F> {
+    pub(super) fn new(stream: Stream, peer: Peer, options: ConnectOptions) -> Self {
         const {
             assert_parameters::<F>();
         }
@@ -146,17 +144,17 @@ impl<F: Framing, S> Connection<F, S> {
     /// use tcs::{Connection, framing::Fixed};
     ///
     /// let (near, _far) = tokio::io::duplex(64);
-    /// let connection = Connection::<Fixed<{ (8 << 20) + 1 }>, _>::over(near);
+    /// let connection = Connection::<Fixed<{ (8 << 20) + 1 }>>::over(near);
     /// # drop(connection);
     /// ```
-    pub fn over(stream: S) -> Self {
+    pub fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         const {
             assert!(
                 F::MIN_FRAME_LEN <= DEFAULT_MAX_FRAME_LEN,
                 "messages of this framing exceed the default limit: use `ConnectOptions::over`"
             );
         }
-        Self::new(stream, Peer::unnamed(), ConnectOptions::new())
+        Self::new(Stream::new(stream), Peer::unnamed(), ConnectOptions::new())
     }
 
     /// Returns the server's end of the connection.
@@ -165,7 +163,7 @@ impl<F: Framing, S> Connection<F, S> {
     }
 }
 
-impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+impl<F: Framing> Connection<F> {
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
     ///
     /// # Errors
@@ -467,7 +465,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 }
 
-impl<F, S> Connection<F, S> {
+impl<F> Connection<F> {
     /// Closes the connection if a pipeline was dropped or forgotten with requests in flight, or if the
     /// last reply was not that of its operation.
     pub(super) fn close_if_left(&mut self) {
@@ -542,12 +540,12 @@ impl<F, S> Connection<F, S> {
 }
 
 /// An exchange. Dropping it before it is over closes the connection.
-struct CloseUnlessOver<'a, F, S> {
-    connection: &'a mut Connection<F, S>,
+struct CloseUnlessOver<'a, F> {
+    connection: &'a mut Connection<F>,
     is_over: bool,
 }
 
-impl<F, S> Drop for CloseUnlessOver<'_, F, S> {
+impl<F> Drop for CloseUnlessOver<'_, F> {
     fn drop(&mut self) {
         if !self.is_over {
             let reason = "an earlier exchange was not awaited to its end";
@@ -557,7 +555,7 @@ impl<F, S> Drop for CloseUnlessOver<'_, F, S> {
     }
 }
 
-impl<F, S> fmt::Debug for Connection<F, S> {
+impl<F> fmt::Debug for Connection<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("peer", &self.peer)
@@ -576,7 +574,7 @@ mod tests {
     #[tokio::test]
     async fn scratch_of_a_large_reply_is_freed_by_the_next() {
         let (near, mut far) = duplex(64);
-        let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
+        let mut connection: Connection<LengthPrefixed> = Connection::over(near);
         connection.scratch = vec![b'x'; 1 << 20];
         far.write_all(b"\0\0\0\x02hi").await.expect("it is open");
         let message = connection.receive::<&str, Plain>().await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use crate::transport::ClientTls;
 use crate::{
     Result,
     limit::{check_max_frame_len, check_zero},
@@ -37,6 +39,8 @@ pub struct ConnectOptions {
     pub(super) reply_timeout: Option<Duration>,
     pub(super) max_frame_len: usize,
     pub(super) max_in_flight: usize,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<ClientTls>,
 }
 
 impl Default for ConnectOptions {
@@ -46,6 +50,8 @@ impl Default for ConnectOptions {
             reply_timeout: Some(Duration::from_secs(30)),
             max_frame_len: DEFAULT_MAX_FRAME_LEN,
             max_in_flight: 1_024,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -94,6 +100,17 @@ impl ConnectOptions {
     /// [`Channel`](crate::Channel) wait. Connecting returns an error for zero. Default: 1,024.
     pub fn max_in_flight(mut self, limit: usize) -> Self {
         self.max_in_flight = limit;
+        self
+    }
+
+    /// Connects over TLS, which `tls` sets up. Default: only to an address `tls://host:port`, with the roots of
+    /// the operating system.
+    ///
+    /// [`connect_timeout`](Self::connect_timeout) limits the handshake as well. It does not apply to a
+    /// Unix socket, or to [`over`](Self::over).
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

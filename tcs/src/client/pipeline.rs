@@ -7,11 +7,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-
 use super::{
     connection::Connection,
     wire::{Awaited, Wire, write_threshold},
@@ -96,17 +91,17 @@ const PIPELINE_FULL: usize = 64 * 1024;
 /// # fn main() { std::hint::black_box(many as fn(_)); }
 /// ```
 #[must_use = "a pipeline does nothing until a request is sent"]
-pub struct Pipeline<'c, P: Contract, S = TcpStream> {
+pub struct Pipeline<'c, P: Contract> {
     // All state is in the connection, so that nothing is lost if the pipeline is forgotten.
-    connection: &'c mut Connection<P::Framing, S>,
+    connection: &'c mut Connection<P::Framing>,
     marker: PhantomData<fn() -> P>,
 }
 
-impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+impl<F: Framing> Connection<F> {
     /// Creates a pipeline, which sends requests of the protocol `P` without waiting for each reply.
     ///
     /// Does not compile for a framing with one exchange per connection ([`Raw`](crate::framing::Raw)).
-    pub fn pipeline<P>(&mut self) -> Pipeline<'_, P, S>
+    pub fn pipeline<P>(&mut self) -> Pipeline<'_, P>
     where
         P: CallContract<Framing = F>,
     {
@@ -125,7 +120,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 }
 
-impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
+impl<P: CallContract> Pipeline<'_, P> {
     /// Adds a request to those in flight.
     ///
     /// This method waits in two cases: for a greeting, and while 64 KiB of requests wait to be sent. In
@@ -220,7 +215,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     /// flight, or if 64 KiB of requests wait for a server that does not read until its replies are read.
     pub fn is_full(&self) -> bool {
         let in_flight = self.in_flight();
-        let is_waiting = |wire: &Wire<S>| wire.unsent() >= PIPELINE_FULL;
+        let is_waiting = |wire: &Wire| wire.unsent() >= PIPELINE_FULL;
         // With nothing in flight, `receive` returns at once, so the caller could only try again.
         in_flight >= self.connection.options.max_in_flight
             || in_flight > 0 && self.connection.wire.as_ref().is_ok_and(is_waiting)
@@ -254,7 +249,7 @@ impl<P: CallContract, S: AsyncRead + AsyncWrite + Unpin> Pipeline<'_, P, S> {
     }
 }
 
-impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
+impl<F: Framing> Connection<F> {
     /// Waits until the queued requests are sent, or nothing can be sent any more, and returns `true`.
     /// Returns `false` once 64 KiB of replies have arrived. Each request gets its own error when its
     /// reply is received.
@@ -272,13 +267,13 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
     }
 }
 
-impl<P: Contract, S> Drop for Pipeline<'_, P, S> {
+impl<P: Contract> Drop for Pipeline<'_, P> {
     fn drop(&mut self) {
         self.connection.close_if_left();
     }
 }
 
-impl<P: Contract, S> fmt::Debug for Pipeline<'_, P, S> {
+impl<P: Contract> fmt::Debug for Pipeline<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
             .field("peer", self.connection.peer())

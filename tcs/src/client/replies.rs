@@ -8,13 +8,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::AsyncRead;
-
 use super::fault::{Fault, io_error};
 use crate::{
     Error, Peer, Rejection, RejectionKind, Result,
     buffer::{ReadAhead, ReadBuffer},
     framing::{ConnectionFraming, FrameError, FrameKind, Framing, Side},
+    transport::Stream,
 };
 
 /// What a server says.
@@ -105,10 +104,10 @@ impl Replies {
 
     /// Reads once, after `sent` bytes of requests were sent. Stays pending after the end of the input.
     #[inline]
-    pub(super) fn poll_read<S: AsyncRead + Unpin>(
+    pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut Stream,
         sent: u64,
     ) -> Poll<()> {
         if self.have_ended() {
@@ -127,11 +126,7 @@ impl Replies {
     }
 
     /// Waits for the end of the input while the last message is in use.
-    pub(super) fn poll_end<S: AsyncRead + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-    ) -> Poll<()> {
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<()> {
         if !self.is_stream_over() {
             let read = ready!(self.ahead.poll_read(cx, stream));
             self.note_result(read);

@@ -28,7 +28,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 use super::{
     fault::{Closed, Fault, io_error},
@@ -40,6 +40,7 @@ use crate::{
     format::{EncodeError, Writer},
     framing::{ConnectionFraming, Framing},
     runtime::wake_after_others,
+    transport::Stream,
 };
 
 /// How often a connection reads again after an error of sending. With one read, it could
@@ -50,8 +51,8 @@ const READ_RETRIES: u32 = 64;
 ///
 /// The framing is passed to each method, because the callers of a channel and its driver share one.
 #[derive(Debug)]
-pub(super) struct Wire<S> {
-    stream: S,
+pub(super) struct Wire {
+    stream: Stream,
     max_frame_len: usize,
     /// The requests that wait to be sent.
     requests: RequestQueue,
@@ -98,8 +99,8 @@ impl Awaited {
     }
 }
 
-impl<S> Wire<S> {
-    pub(super) fn new(stream: S, max_frame_len: usize) -> Self {
+impl Wire {
+    pub(super) fn new(stream: Stream, max_frame_len: usize) -> Self {
         Self {
             stream,
             max_frame_len,
@@ -239,7 +240,7 @@ impl<S> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl Wire {
     /// Waits for a message. Meanwhile, sends the queued requests.
     ///
     /// Reads before it sends, so that what has arrived already is not taken for a reply.
@@ -375,10 +376,10 @@ impl RequestQueue {
 
     /// Sends the requests.
     #[inline]
-    pub(super) fn poll_send<S: AsyncWrite + Unpin>(
+    pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut S,
+        stream: &mut Stream,
     ) -> Poll<io::Result<()>> {
         let end = self.end_offset();
         let flushed = self.buffer.poll_flush(cx, stream);
@@ -437,7 +438,7 @@ mod tests {
     /// the most parts that were kept apart.
     async fn read_slowly(sends: bool) -> usize {
         let (near, mut far) = duplex(1);
-        let mut wire = Wire::new(near, 1 << 10);
+        let mut wire = Wire::new(Stream::new(near), 1 << 10);
         let mut framing = ConnectionFraming::new(LengthPrefixed);
         let mut cx = Context::from_waker(Waker::noop());
         let request = |out: &mut Writer<'_>| {
@@ -471,7 +472,7 @@ mod tests {
     #[tokio::test]
     async fn replies_that_wait_together_answer_the_requests_before_each() {
         let (near, mut far) = duplex(1 << 10);
-        let mut wire = Wire::new(near, 1 << 10);
+        let mut wire = Wire::new(Stream::new(near), 1 << 10);
         let mut framing = ConnectionFraming::new(LengthPrefixed);
         let mut cx = Context::from_waker(Waker::noop());
         let mut in_flight = Vec::new();
@@ -494,7 +495,8 @@ mod tests {
 
     #[tokio::test]
     async fn requests_that_were_sent_leave_the_buffer_though_others_always_wait() {
-        let (mut near, mut far) = duplex(1_000);
+        let (near, mut far) = duplex(1_000);
+        let mut near = Stream::new(near);
         let mut queue = RequestQueue::new(0);
         let mut cx = Context::from_waker(Waker::noop());
         let mut taken = [0; 1_000];

@@ -80,14 +80,7 @@ macro_rules! __client {
         }
 
         #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
-        impl<S> $client<$crate::__private::Connection<$framing, S>>
-        where
-            S: $crate::__private::AsyncRead
-                + $crate::__private::AsyncWrite
-                + ::core::marker::Unpin
-                + ::core::marker::Send
-                + 'static,
-        {
+        impl $client<$crate::__private::Connection<$framing>> {
             /// Lets many tasks call, each with a clone.
             ///
             /// # Errors

@@ -204,7 +204,7 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_frame_len(100);
-    let connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let connection = options.over::<LengthPrefixed>(near).expect("fine");
     let channel = connection.into_channel().expect("a runtime");
     let calls = ["one", "two", "three"].map(|request| call(&channel, request));
     for request in ["one", "two", "three"] {
@@ -253,7 +253,7 @@ impl Framing for Paired {
 async fn framing_reads_what_it_has_written_requests_for() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let server = play(RawPeer::over(far), [expects("one\n"), sends("1\n")]);
-    let channel = Connection::<Paired, _>::over(near).into_channel();
+    let channel = Connection::<Paired>::over(near).into_channel();
     let channel = channel.expect("a runtime");
     let reply = within(channel.exchange(ask::<Paired>("one"))).await;
     assert_eq!(reply.expect("a reply"), "1");

@@ -282,7 +282,7 @@ fn runtime_that_ends_fails_all_calls() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let other = runtime();
     let channel = other.block_on(async {
-        let connection = Connection::<LengthPrefixed, _>::over(near);
+        let connection = Connection::<LengthPrefixed>::over(near);
         connection.into_channel().expect("a runtime")
     });
     runtime().block_on(async {
@@ -308,7 +308,7 @@ fn runtime_that_ends_fails_all_calls() {
 async fn broken_connection_makes_no_channel() {
     let (near, far) = tokio::io::duplex(1 << 10);
     drop(far);
-    let mut connection = Connection::<LengthPrefixed, _>::over(near);
+    let mut connection = Connection::<LengthPrefixed>::over(near);
     within(connection.call::<Owned>("x"))
         .await
         .expect_err("nobody is there");
@@ -319,7 +319,7 @@ async fn broken_connection_makes_no_channel() {
 #[test]
 fn channel_needs_a_runtime() {
     let (near, _far) = tokio::io::duplex(8);
-    let connection = Connection::<LengthPrefixed, _>::over(near);
+    let connection = Connection::<LengthPrefixed>::over(near);
     let error = connection.into_channel().expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::Runtime);
 }
@@ -426,7 +426,7 @@ impl AsyncWrite for Untold {
 
 #[tokio::test]
 async fn error_of_a_stream_whose_text_panics_fails_all_calls() {
-    let connection = Connection::<LengthPrefixed, _>::over(Untold::default());
+    let connection = Connection::<LengthPrefixed>::over(Untold::default());
     let channel = connection.into_channel().expect("a runtime");
     let calls = ["one", "two"].map(|request| call(&channel, request));
     let lost = (ErrorKind::Broken, Execution::Unknown);

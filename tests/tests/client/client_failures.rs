@@ -227,7 +227,7 @@ async fn ask_closed<F: Framing>(greeting: &[u8], request: &str) -> tcs::Result<S
     let mut peer = RawPeer::over(far);
     within(peer.send(greeting)).await;
     drop(peer);
-    let mut connection = Connection::<F, _>::over(near);
+    let mut connection = Connection::<F>::over(near);
     let reply = within(connection.call::<Text<F>>(request)).await;
     reply.map(str::to_owned)
 }
@@ -250,7 +250,7 @@ async fn server_that_closed_before_one_exchange_has_sent_no_reply() {
 fn connection_goes_over_to_another_runtime() {
     let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
-    let mut connection = Connection::<LengthPrefixed, _>::over(near);
+    let mut connection = Connection::<LengthPrefixed>::over(near);
     for _ in 0..2 {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let reply = runtime.block_on(async {
@@ -283,7 +283,7 @@ enum After {
 }
 
 impl Deaf {
-    fn connection(kind: io::ErrorKind, after: &After) -> Connection<LengthPrefixed, Self> {
+    fn connection(kind: io::ErrorKind, after: &After) -> Connection<LengthPrefixed> {
         Connection::over(Self {
             kind,
             after: after.clone(),
@@ -411,7 +411,7 @@ async fn rejection_that_arrived_before_a_reset_is_told_although_a_request_is_not
     ];
     let (near, _far) = tokio::io::duplex(64);
     let stream = tokio::io::join(Reads(reads.into()), near);
-    let mut connection: Connection<LengthPrefixed, _> = Connection::over(stream);
+    let mut connection: Connection<LengthPrefixed> = Connection::over(stream);
     let reply = within(connection.call::<Prefixed>(&"x".repeat(100))).await;
     assert_eq!(reply.expect("a reply"), "early");
     let error = within(connection.call::<Prefixed>("later")).await;

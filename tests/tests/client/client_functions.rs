@@ -14,17 +14,15 @@ use tcs_tests::{
     script::{Script, Step, expects, play, sends},
     within,
 };
-use tokio::{io::DuplexStream, task::yield_now};
+use tokio::task::yield_now;
 
 /// A connection whose server expects this request and sends this reply.
-fn replying(request: &str, reply: &str) -> (Connection<LengthPrefixed, DuplexStream>, Script) {
+fn replying(request: &str, reply: &str) -> (Connection<LengthPrefixed>, Script) {
     serving([expects(frame(request)), sends(frame(reply))])
 }
 
 /// A connection whose server goes through these steps.
-fn serving(
-    steps: impl IntoIterator<Item = Step>,
-) -> (Connection<LengthPrefixed, DuplexStream>, Script) {
+fn serving(steps: impl IntoIterator<Item = Step>) -> (Connection<LengthPrefixed>, Script) {
     let (ours, theirs) = tokio::io::duplex(1_000);
     (Connection::over(ours), play(RawPeer::over(theirs), steps))
 }

@@ -79,7 +79,7 @@ async fn nothing_is_sent_before_the_greeting() {
     let (near, far) = tokio::io::duplex(64);
     let (near, writes) = counted(near);
     let mut peer = RawPeer::over(far);
-    let mut connection: Connection<Lines, _> = Connection::over(near);
+    let mut connection: Connection<Lines> = Connection::over(near);
     let call = tokio::spawn(async move {
         let reply = connection.call::<Obey>("one").await;
         reply.expect("a reply")
@@ -178,7 +178,7 @@ async fn final_rejection_in_place_of_the_greeting_is_told() {
 async fn rejection_in_place_of_the_greeting_is_told_once() {
     let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
-    let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
+    let mut connection: Connection<LengthPrefixed> = Connection::over(near);
     within(peer.send(control(0x04, "not now"))).await;
     let error = within(connection.call::<Rejected>("one")).await;
     let error = error.expect_err("it is rejected");
@@ -199,7 +199,7 @@ async fn rejection_in_place_of_the_greeting_is_told_once() {
 #[tokio::test(start_paused = true)]
 async fn greeting_that_does_not_come_is_told_before_anything_is_sent() {
     let (near, _far) = tokio::io::duplex(64);
-    let mut connection: Connection<Lines, _> = Connection::over(near);
+    let mut connection: Connection<Lines> = Connection::over(near);
     let error = connection.call::<Obey>("one").await;
     let error = error.expect_err("nothing is said");
     assert_eq!(
@@ -211,7 +211,7 @@ async fn greeting_that_does_not_come_is_told_before_anything_is_sent() {
 
     let (near, far) = tokio::io::duplex(64);
     drop(far);
-    let mut connection: Connection<Lines, _> = Connection::over(near);
+    let mut connection: Connection<Lines> = Connection::over(near);
     let error = connection.call::<Obey>("one").await;
     let error = error.expect_err("the server has closed");
     assert_eq!(
@@ -309,7 +309,7 @@ async fn greeting_that_cannot_be_read_leaves_the_request_unsent() {
     let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_frame_len(4);
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
     within(peer.send([frame(b"too large"), frame(b"\xff")].concat())).await;
     let too_large = within(connection.call::<Rejected>("one")).await;
     let no_text = within(connection.receive::<&str, Plain>()).await;

@@ -150,7 +150,7 @@ async fn what_the_server_said_is_told_although_it_stops_reading() {
         for early in [control(0x03, "too large"), frame(b"early")] {
             let (near, far) = tokio::io::duplex(64);
             let mut peer = RawPeer::over(far);
-            let mut connection: Connection<LengthPrefixed, _> = Connection::over(near);
+            let mut connection: Connection<LengthPrefixed> = Connection::over(near);
             let began = tokio::time::Instant::now();
             let server = async {
                 within(peer.receive(4)).await;

@@ -61,7 +61,7 @@ impl AsyncWrite for Polite {
 }
 
 /// A connection over a polite stream, and its server's end.
-fn polite(is_stuck: bool) -> (Connection<LengthPrefixed, Polite>, RawPeer) {
+fn polite(is_stuck: bool) -> (Connection<LengthPrefixed>, RawPeer) {
     let (stream, far) = tokio::io::duplex(64);
     let options = ConnectOptions::new().reply_timeout(LIMIT);
     let connection = options.over(Polite { stream, is_stuck });

@@ -89,7 +89,7 @@ fn settings_that_make_no_sense_are_named() {
     ];
     for (options, setting) in options {
         let (near, _far) = tokio::io::duplex(8);
-        let error = options.over::<Lines, _>(near).expect_err("no sense");
+        let error = options.over::<Lines>(near).expect_err("no sense");
         assert_eq!(error.kind(), ErrorKind::Setting);
         assert!(error.to_string().starts_with(setting), "{error}");
     }

@@ -97,7 +97,7 @@ async fn full_pipeline_says_so_and_goes_on() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_in_flight(2);
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one"]).await;
     assert!(!pipeline.is_full());
@@ -129,7 +129,7 @@ async fn a_quarter_of_what_is_in_flight_is_sent_before_anything_is_received() {
     let (near, _far) = tokio::io::duplex(1 << 20);
     let (near, writes) = counted(near);
     let options = ConnectOptions::new().max_in_flight(2_048);
-    let mut connection: Connection<LengthPrefixed, _> = options.over(near).expect("right settings");
+    let mut connection: Connection<LengthPrefixed> = options.over(near).expect("right settings");
     let mut pipeline = connection.pipeline::<Prefixed>();
     let request = "x".repeat(FRAME - 4);
     let (mut in_flight, mut unsent) = (0, 0);
@@ -229,7 +229,7 @@ async fn server_that_does_not_read_is_sent_no_more_than_fits() {
 async fn lines_are_pipelined_as_well() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let mut peer = RawPeer::over(far);
-    let mut connection: Connection<Lines, _> = Connection::over(near);
+    let mut connection: Connection<Lines> = Connection::over(near);
     let mut pipeline = connection.pipeline::<Text<Lines>>();
     for request in ["one", "two", "three"] {
         within(pipeline.send(request)).await.expect("there is room");

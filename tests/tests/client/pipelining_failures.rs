@@ -15,10 +15,7 @@ use tcs_tests::{
     script::{closes, expects, play, receives, sends},
     within,
 };
-use tokio::{
-    io::DuplexStream,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 #[tokio::test]
 async fn final_rejection_leaves_all_that_is_open_unexecuted() {
@@ -129,7 +126,7 @@ async fn pipeline_left_with_replies_to_come_closes_the_connection() {
 }
 
 /// Lets the server reply to the first of two requests, and receives that.
-async fn peer_replies(pipeline: &mut Pipeline<'_, Prefixed, DuplexStream>, peer: &mut RawPeer) {
+async fn peer_replies(pipeline: &mut Pipeline<'_, Prefixed>, peer: &mut RawPeer) {
     pipeline.flush().await;
     hears(peer, "one").await;
     peer.send(frame(b"1")).await;
@@ -141,7 +138,7 @@ async fn reply_timeout_ends_all_that_is_open() {
     let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", &"x".repeat(80), "four"]).await;
     let before = Instant::now();
@@ -185,7 +182,7 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_frame_len(100);
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", "three"]).await;
     within(pipeline.flush()).await;
@@ -201,7 +198,7 @@ async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_frame_len(100_000);
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one"]).await;
     within(pipeline.flush()).await;
@@ -229,7 +226,7 @@ async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
     let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
     for reply in [Some("1"), None] {
@@ -264,7 +261,7 @@ async fn reply_timeout_goes_on_while_a_flush_is_dropped_and_repeated() {
     let (near, far) = tokio::io::duplex(64);
     let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let mut connection = options.over::<LengthPrefixed, _>(near).expect("fine");
+    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
     let mut pipeline = connection.pipeline::<Prefixed>();
     let large = "x".repeat(80);
     send(&mut pipeline, &[&large]).await;

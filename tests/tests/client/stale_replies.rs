@@ -16,7 +16,7 @@ use tcs_tests::{
     script::{Script, closes, expects, expects_end, play, receives, sends},
     within,
 };
-use tokio::{io::DuplexStream, task::JoinSet};
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn reply_timeout_closes_the_connection_and_says_so() {
@@ -82,7 +82,7 @@ async fn second_exchange_over_raw_is_an_error_that_says_so() {
 }
 
 /// A connection in memory, where what was sent has arrived, and its server's end.
-fn memory() -> (Connection<LengthPrefixed, DuplexStream>, RawPeer) {
+fn memory() -> (Connection<LengthPrefixed>, RawPeer) {
     let (near, far) = tokio::io::duplex(1 << 10);
     (Connection::over(near), RawPeer::over(far))
 }
@@ -131,7 +131,7 @@ async fn what_is_there_before_a_channel_asks_is_no_reply() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let mut peer = RawPeer::over(far);
     within(peer.send(frame(b"stray"))).await;
-    let connection: Connection<LengthPrefixed, _> = Connection::over(near);
+    let connection: Connection<LengthPrefixed> = Connection::over(near);
     // Its driver has not run when the request is there already.
     let channel = connection.into_channel().expect("it is open");
     let error = within(channel.call::<Owned>("one")).await;

@@ -25,7 +25,7 @@ impl Contract for Book {
 }
 
 /// A client in memory, and its server's end.
-fn connected() -> (Connection<Codec<Reader>, tokio::io::DuplexStream>, RawPeer) {
+fn connected() -> (Connection<Codec<Reader>>, RawPeer) {
     let (near, far) = tokio::io::duplex(1 << 16);
     (Connection::over(near), RawPeer::over(far))
 }
@@ -93,7 +93,7 @@ async fn pipeline_returns_items_in_their_order() {
 async fn answer_that_the_server_expects_another_framing_is_no_reply() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let mut peer = RawPeer::over(far);
-    let mut connection: Connection<Codec<LinesCodec>, _> = Connection::over(near);
+    let mut connection: Connection<Codec<LinesCodec>> = Connection::over(near);
     let told = "This port expects length-prefixed frames; to use it with nc, serve it with \
                 `framing = Lines`.\n";
     within(peer.send(told)).await;

@@ -19,7 +19,6 @@ use tcs_tests::{
     script::{Script, closes, expects, expects_end, play, sends},
     within,
 };
-use tokio::io::DuplexStream;
 
 /// Some formats write it in two bytes, and all framings can carry it.
 const LIMIT: usize = 200;
@@ -205,7 +204,7 @@ impl<F: Framing, M: Spoken> Contract for Texts<F, M> {
 
 /// A client of a raw server that expects one request and sends a reply.
 struct Caller<F> {
-    connection: Connection<F, DuplexStream>,
+    connection: Connection<F>,
     server: Script,
 }
 

@@ -216,7 +216,7 @@ fn fails_its_client<M: Mistake>() {
         let error = runtime.block_on(async {
             let (near, far) = tokio::io::duplex(1 << 10);
             let mut peer = RawPeer::over(far);
-            let mut connection: Connection<Broken<M>, _> = Connection::over(near);
+            let mut connection: Connection<Broken<M>> = Connection::over(near);
             peer.send(frame(b"first")).await;
             let first = connection.receive::<&str, Plain>().await;
             assert_eq!(first.expect("it precedes the mistake"), "first");

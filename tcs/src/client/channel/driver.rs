@@ -8,8 +8,6 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::{
     super::{
         fault::Fault,
@@ -22,9 +20,9 @@ use crate::framing::Framing;
 
 /// The task that reads and writes for all callers of a channel.
 #[derive(Debug)]
-pub(super) struct Driver<F: Framing, S> {
+pub(super) struct Driver<F: Framing> {
     shared: Arc<Shared<F>>,
-    wire: Wire<S>,
+    wire: Wire,
     /// Whether the last turn woke callers, and yielded to them. Callers that get a reply often call again at
     /// once: their requests join the write of this turn. It does not yield again, because a caller that is
     /// not polled must not delay the others.
@@ -37,8 +35,8 @@ pub(super) struct Driver<F: Framing, S> {
     ticker: Option<Ticker>,
 }
 
-impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
-    pub(super) fn new(shared: Arc<Shared<F>>, wire: Wire<S>) -> Self {
+impl<F: Framing> Driver<F> {
+    pub(super) fn new(shared: Arc<Shared<F>>, wire: Wire) -> Self {
         let ticker = shared.options.reply_timeout.map(Ticker::new);
         Self {
             shared,
@@ -153,10 +151,10 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Driver<F, S> {
 }
 
 /// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
-fn deliver<F: Framing, S>(
+fn deliver<F: Framing>(
     shared: &Shared<F>,
     state: &mut State<F>,
-    wire: &mut Wire<S>,
+    wire: &mut Wire,
     wakers: &mut Vec<Waker>,
 ) -> Result<(), Arc<Fault>> {
     let (peer, max_frame_len) = (&shared.peer, shared.options.max_frame_len);
@@ -187,7 +185,7 @@ fn wake(wakers: &mut Vec<Waker>) {
     }
 }
 
-impl<F: Framing, S> Drop for Driver<F, S> {
+impl<F: Framing> Drop for Driver<F> {
     /// Tells all callers why the connection is closed, also if the runtime ends before it.
     fn drop(&mut self) {
         let Self { shared, wire, .. } = self;

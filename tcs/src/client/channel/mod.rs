@@ -11,8 +11,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{fmt, sync::Arc};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use self::{
     driver::Driver,
     reply::Reply,
@@ -266,11 +264,7 @@ impl<F: Framing> Channel<F> {
     }
 }
 
-impl<F, S> Connection<F, S>
-where
-    F: Framing,
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+impl<F: Framing> Connection<F> {
     /// Turns the connection into a channel, which many tasks can share, for example after a greeting
     /// was received.
     ///
