@@ -133,45 +133,34 @@ impl Open {
                     continue;
                 }
             };
-            let mut pause = Duration::ZERO;
-            let error = match accepted {
-                Ok(Some(incoming)) => {
-                    self.accept_next(listener, idle, pause);
-                    return Poll::Ready(Ok(Some(incoming)));
-                }
+            let (result, pause) = match accepted {
+                Ok(Some(incoming)) => (Poll::Ready(Ok(Some(incoming))), Duration::ZERO),
                 Ok(None) => continue,
-                Err(error) => error,
+                Err(error) => match AcceptError::of(&error) {
+                    AcceptError::Connection => (Poll::Pending, Duration::ZERO),
+                    AcceptError::Exhausted => {
+                        let (listener, error) = (&listener.name, Text::new(error));
+                        tracing::error!(%listener, %error, "cannot accept a connection now; trying again soon");
+                        (Poll::Pending, RETRY_DELAY)
+                    }
+                    AcceptError::Listener => {
+                        self.failed(&listener, error);
+                        continue;
+                    }
+                },
             };
-            match AcceptError::of(&error) {
-                AcceptError::Connection => {}
-                AcceptError::Exhausted => {
-                    pause = RETRY_DELAY;
-                    let (listener, error) = (&listener.name, Text::new(error));
-                    tracing::error!(%listener, %error, "cannot accept a connection now; trying again soon");
-                }
-                AcceptError::Listener => {
-                    self.failed(&listener, error);
-                    continue;
-                }
+            listener.accepting = idle.accept_owned(pause);
+            self.queue.push_back(listener);
+            if result.is_ready() {
+                return result;
             }
-            self.accept_next(listener, idle, pause);
-            // Other tasks run first, because a listener could always return this.
+            // Other tasks run first, because a listener could always return an error.
             wake_after_others(cx);
         }
         if self.queue.is_empty() {
             return Poll::Ready(self.failure.take().map_or(Ok(None), Err));
         }
         Poll::Pending
-    }
-
-    fn accept_next(
-        &mut self,
-        mut listener: OpenListener,
-        idle: Box<dyn DynListener>,
-        pause: Duration,
-    ) {
-        listener.accepting = idle.accept_owned(pause);
-        self.queue.push_back(listener);
     }
 
     fn failed(&mut self, listener: &OpenListener, error: io::Error) {

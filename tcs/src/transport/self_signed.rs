@@ -16,22 +16,16 @@ use crate::{Error, Result};
 /// written.
 pub fn create_self_signed(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<()> {
     let (certificate, key) = (certificate.as_ref(), key.as_ref());
-    match (certificate.exists(), key.exists()) {
+    let missing = match (certificate.exists(), key.exists()) {
         (true, true) => return Ok(()),
-        (false, false) => {}
-        // Written now, the missing one would not belong to the other, and the next call would not notice.
-        (true, false) => {
-            return Err(Error::tls(
-                key.display(),
-                "is missing beside its certificate",
-            ));
-        }
-        (false, true) => {
-            return Err(Error::tls(
-                certificate.display(),
-                "is missing beside its key",
-            ));
-        }
+        (false, false) => None,
+        (true, false) => Some(key),
+        (false, true) => Some(certificate),
+    };
+    if let Some(path) = missing {
+        // Written now, it would not belong to the other one, and the next call would not notice.
+        let reason = "is missing, and the other file of the pair is not";
+        return Err(Error::tls(path.display(), reason));
     }
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let made = rcgen::generate_simple_self_signed(names);

@@ -304,7 +304,10 @@ async fn accept_goes_on_while_others_are_accepted() {
 fn misses(asked: &Arc<Mutex<Vec<Instant>>>) -> impl Listener {
     let asked = Arc::clone(asked);
     Calls(move || {
-        asked.lock().expect("no panic").push(Instant::now());
+        let mut asked = asked.lock().expect("no panic");
+        asked.push(Instant::now());
+        // Without a pause, the paused clock would stand still.
+        assert!(asked.len() < 1_000, "there is no pause");
         async { Err(IoErrorKind::InvalidInput.into()) }
     })
 }

@@ -5,6 +5,7 @@ use std::{
     io::ErrorKind,
     os::unix::{fs::PermissionsExt as _, net::UnixListener as StdListener},
     path::{Path, PathBuf},
+    thread,
 };
 
 #[cfg(target_os = "linux")]
@@ -20,6 +21,8 @@ use tcs::{
 use tcs_tests::{Heard, RawPeer, adds_up, code, gate, scratch_path, start, tester, within};
 use tokio::{
     net::{UnixListener, UnixStream, unix::UCred},
+    runtime::Handle,
+    sync::oneshot,
     task::JoinHandle,
 };
 
@@ -124,12 +127,16 @@ async fn socket_of_a_server_with_a_full_backlog_is_in_use() {
         }
     };
     assert_eq!(full.kind(), ErrorKind::WouldBlock);
-    let bound_at = path.clone();
-    let binding = tokio::spawn(async move { UnixSocket::bind(bound_at, 0o600).map(drop) });
-    let error = within(binding)
-        .await
-        .expect("no panic")
-        .expect_err("in use");
+    // On a thread of its own, so that the test fails if it waits.
+    let (runtime, bound_at) = (Handle::current(), path.clone());
+    let (sender, bound) = oneshot::channel();
+    thread::spawn(move || {
+        let _entered = runtime.enter();
+        sender
+            .send(UnixSocket::bind(bound_at, 0o600).map(drop))
+            .ok();
+    });
+    let error = within(bound).await.expect("no panic").expect_err("in use");
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     fs::remove_file(path).expect("it is there");
 }
