@@ -4,6 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod haproxy;
 mod load;
 mod own_addrs;
 mod proxy;
