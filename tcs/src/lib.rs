@@ -42,7 +42,7 @@
 //! [`LengthPrefixed`] and [`Plain`].
 //!
 //! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
-//! [`protocol`], [`server`] and [`client`] have the rest.
+//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest.
 //!
 //! # How do I …
 //!
@@ -59,7 +59,8 @@
 //! | send many requests at once | [`Pipeline`], [`Channel`] |
 //! | set a client's timeouts | [`ConnectOptions`](client::ConnectOptions) |
 //! | know whether a failed request was executed | [`Execution`] |
-//! | serve TLS or another stream | [`serve_stream`](server::Server::serve_stream) |
+//! | serve TLS, a Unix socket or another transport | [`transport`] |
+//! | run a server under systemd, in a container, behind a balancer; replace it without downtime | [docs/deploy.md](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
 //! | read the log | [logging](#logging) |
 //!
 //! # Which server when
@@ -276,3 +277,7 @@ pub use tcs_macros::server_protocol;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, unix, feature = "proxy", feature = "systemd"))]
+#[doc = include_str!("../docs/deploy.md")]
+struct Deploy;

@@ -1,51 +1,65 @@
 //! Servers behind HAProxy, as `docs/deploy.md` configures it.
 
-use std::{fs, net::TcpListener, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+};
 
 use tcs_tests::{
+    Heard, RawPeer,
     process::{Finished, Process, example_path, is_missing},
-    scratch_path,
+    scratch_path, start, tls, within,
 };
-use tokio::process::Command;
+use tokio::{net::TcpStream, process::Command};
 
 use crate::{
     load::{Load, executed_once},
     own_addrs::own_addrs,
+    pages::blocks,
+    proxy,
 };
-
-const PAGE: &str = include_str!("../../../docs/deploy.md");
 
 /// The requests after which a server is known to get its share.
 const REQUESTS: usize = 30;
 
-/// Returns the first block of the page in `language`.
-pub(crate) fn block(language: &str) -> &'static str {
-    let fence = format!("```{language}\n");
-    let (_, block) = PAGE.split_once(&fence).expect("a block");
-    block.split_once("```").expect("its end").0
+/// HAProxy with the configuration of the page.
+struct Balancer {
+    addr: SocketAddr,
+    _process: Process,
 }
 
-/// Writes the configuration of the page with other addresses: the frontend has descriptor 0.
-fn configuration(servers: &[[std::net::SocketAddr; 2]]) -> PathBuf {
-    let mut text = block("haproxy").replace("bind :7000", "bind fd@0");
-    for ([service, ready], number) in servers.iter().zip(11..) {
-        let shown = format!("10.0.0.{number}:7000 check port 7001");
-        assert!(text.contains(&shown), "{text}");
-        text = text.replace(&shown, &format!("{service} check port {}", ready.port()));
+impl Balancer {
+    /// Starts it before three servers, each with what comes after its name: an address and its check.
+    fn start(servers: [String; 3], frontend: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("it listens");
+        let bind = format!("bind fd@0\n{frontend}");
+        let mut text = blocks("haproxy")[0].replace("bind :7000", &bind);
+        for (server, number) in servers.iter().zip(11..) {
+            let shown = format!("10.0.0.{number}:7000 check port 7001");
+            assert!(text.contains(&shown), "{text}");
+            text = text.replace(&shown, server);
+        }
+        let path = scratch_path("cfg");
+        fs::write(&path, text).expect("a writable folder");
+        let mut command = Command::new("haproxy");
+        command.arg("-db").arg("-f").arg(path);
+        Self {
+            addr,
+            _process: Process::run(command.stdin(OwnedFd::from(listener))),
+        }
     }
-    let path = scratch_path("cfg");
-    fs::write(&path, text).expect("a writable folder");
-    path
 }
 
 /// A server, and what it has printed.
 struct Server {
-    addrs: [std::net::SocketAddr; 2],
+    addrs: [SocketAddr; 2],
     process: Process,
 }
 
 impl Server {
-    async fn start(addrs: [std::net::SocketAddr; 2]) -> Self {
+    async fn start(addrs: [SocketAddr; 2]) -> Self {
         let arguments = addrs.map(|addr| addr.to_string());
         let mut process = Process::start(example_path("behind_balancer"), arguments);
         let line = process.line().await;
@@ -99,15 +113,11 @@ async fn server_behind_haproxy_is_restarted_under_load_without_a_failed_request(
     let mut first = Server::start(addrs[0]).await;
     let mut second = Server::start(addrs[1]).await;
     let mut third = Server::start(addrs[2]).await;
-    let frontend = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let addr = frontend.local_addr().expect("it listens");
-    let mut command = Command::new("haproxy");
-    command.arg("-db").arg("-f").arg(configuration(&addrs));
-    let _haproxy = Process::run(command.stdin(OwnedFd::from(frontend)));
-    drop(command);
+    let checked = addrs.map(|[service, ready]| format!("{service} check port {}", ready.port()));
+    let balancer = Balancer::start(checked, "");
 
     let mut executed = Executed::default();
-    let load = Load::start(addr);
+    let load = Load::start(balancer.addr);
     // All three serve; then the second is stopped, and another process takes its place.
     for server in [&mut first, &mut second, &mut third] {
         for _ in 0..REQUESTS {
@@ -148,4 +158,29 @@ async fn server_behind_haproxy_is_restarted_under_load_without_a_failed_request(
     let strangers = executed.peers.iter().find(|peer| !clients.contains(peer));
     assert_eq!(strangers, None);
     assert!(outcome.sent_again > 0, "nobody was told *going away*");
+}
+
+#[tokio::test]
+async fn tls_passes_through_haproxy_and_the_server_knows_the_client() {
+    if is_missing("haproxy") {
+        return;
+    }
+    let server = start(proxy::server(&["127.0.0.0/8"]).tls(tls::server())).await;
+    // The checks connect to the service itself, so HAProxy sends a header of its own.
+    let checked = [(); 3].map(|()| format!("{} check", server.addr()));
+    let chosen = blocks("haproxy")[1].replace("greet.example.com", "localhost");
+    let balancer = Balancer::start(checked, &chosen);
+
+    let stream = TcpStream::connect(balancer.addr).await.expect("it listens");
+    let own = stream.local_addr().expect("it is connected");
+    let mut peer = RawPeer::over(within(tls::begin(stream)).await);
+    within(peer.send(proxy::REQUEST)).await;
+    let Heard::Message(reply) = within(peer.hear()).await else {
+        panic!("no reply");
+    };
+    let expected = format!("{own} to {} over ", balancer.addr);
+    let reply = String::from_utf8(reply).expect("text");
+    assert!(reply.starts_with(&expected), "{reply}");
+    drop(peer);
+    server.stopped().await;
 }

@@ -7,6 +7,7 @@
 mod haproxy;
 mod load;
 mod own_addrs;
+mod pages;
 mod proxy;
 mod reuse_port;
 mod stdio;
