@@ -6,8 +6,8 @@
 //!
 //! | transport | listener | peer |
 //! |---|---|---|
-//! | TCP | [`tokio::net::TcpListener`]; [`Server::address`](crate::server::Server::address) binds one | [`Peer::addr`] |
-//! | Unix sockets | [`UnixSocket`], or [`tokio::net::UnixListener`] | [`UCred`](tokio::net::unix::UCred) as a [fact](Peer::get) |
+//! | TCP | [`tokio::net::TcpListener`]; [`Server::address`](crate::server::Server::address) binds one | [`Peer::addr`](crate::Peer::addr) |
+//! | Unix sockets | [`UnixSocket`], or [`tokio::net::UnixListener`] | [`UCred`](tokio::net::unix::UCred) as a [fact](crate::Peer::get) |
 //! | memory | [`memory`] | unnamed |
 //! | stdin and stdout | [`Stdio`] | unnamed |
 //! | one of your own | a type with [`Listener`] | as you set it |
