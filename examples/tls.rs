@@ -10,11 +10,10 @@
 //! Try: in a second terminal, in that folder, run
 //!
 //! ```text
-//! (printf 'Ann\n'; sleep 1) | openssl s_client -connect localhost:1234 -CAfile cert.pem -verify_return_error -quiet
+//! printf 'Ann\n' | socat -t 5 - OPENSSL:localhost:1234,cafile=cert.pem
 //! ```
 //!
-//! It prints `Hello, Ann!`, among notes about the certificate. Without `-CAfile cert.pem`, the client does not trust
-//! the server.
+//! It prints `Hello, Ann!`. Without `,cafile=cert.pem`, the client does not trust the server.
 
 use std::{env, fs};
 

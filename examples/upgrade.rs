@@ -4,8 +4,8 @@
 //! cargo run -p tcs-examples --features systemd --example upgrade
 //! ```
 //!
-//! The program that you start is a supervisor. It listens on 127.0.0.1:1234 and starts itself again as a worker, which
-//! gets the socket and serves. It prints its process id, and that of each worker.
+//! The program that you start is a supervisor. It listens on 127.0.0.1:1234, or at the address that you give it, and
+//! starts itself again as a worker, which gets the socket and serves. It prints its process id, and that of each worker.
 //!
 //! Try: in a second terminal, send one request after the other:
 //!
@@ -52,7 +52,7 @@ async fn greet(name: &str) -> String {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match env::args().nth(1).as_deref() {
         Some("worker") => Ok(serve().await?),
-        _ => Ok(supervise().await?),
+        address => Ok(supervise(address.unwrap_or("127.0.0.1:1234")).await?),
     }
 }
 
@@ -66,14 +66,15 @@ async fn serve() -> tcs::Result<()> {
     Ok(())
 }
 
-async fn supervise() -> io::Result<()> {
-    let mut supervisor = Supervisor::new()?;
+async fn supervise(address: &str) -> io::Result<()> {
+    let mut supervisor = Supervisor::listen(address)?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut stopping = JoinSet::new();
 
-    println!("supervisor {} listens on 127.0.0.1:1234", process::id());
+    let addr = supervisor.listener.local_addr()?;
+    println!("supervisor {} listens on {addr}", process::id());
     let mut worker = supervisor.start().await?;
     loop {
         tokio::select! {
@@ -108,12 +109,12 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new() -> io::Result<Self> {
+    fn listen(address: &str) -> io::Result<Self> {
         let notify_path = env::temp_dir().join(format!("tcs-upgrade-{}.sock", process::id()));
         Ok(Self {
             // Resolved once, because a running program does not have this path any more when it is replaced.
             program: env::current_exe()?,
-            listener: TcpListener::bind("127.0.0.1:1234")?,
+            listener: TcpListener::bind(address)?,
             notifications: UnixDatagram::bind(&notify_path)?,
             notify_path,
         })

@@ -42,7 +42,7 @@
 //! [`LengthPrefixed`] and [`Plain`].
 //!
 //! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
-//! [`protocol`], [`server`] and [`client`] have the rest.
+//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest.
 //!
 //! # How do I …
 //!
@@ -73,7 +73,8 @@
 //! | know what happens on a panic | [panics](#panics) |
 //! | know what happens when a peer leaves | [when the peer leaves](#when-the-peer-leaves) |
 //! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
-//! | serve TLS, a Unix socket or another stream | [`serve_stream`] |
+//! | serve TLS, a Unix socket or another transport | [`transport`] |
+//! | run under systemd, in a container, behind a balancer; restart without downtime | [docs/deploy.md](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
 //!
 //! | a client | |
 //! |---|---|
@@ -81,6 +82,7 @@
 //! | call from several tasks | [`Channel`] |
 //! | send many requests at once | [`Pipeline`], [`Channel`] |
 //! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
+//! | connect over TLS or to a Unix socket | an [`Address`](client::Address) `tls://host:port` or `unix:/path` |
 //! | know whether a failed request was executed | [`Error::execution`] |
 //!
 //! # Choosing a server
@@ -410,3 +412,7 @@ pub use tcs_macros::server_protocol;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, unix, feature = "proxy", feature = "systemd"))]
+#[doc = include_str!("../docs/deploy.md")]
+struct Deploy;

@@ -4,8 +4,10 @@
 
 #![cfg(target_os = "linux")]
 
+mod haproxy;
 mod load;
 mod own_addrs;
+mod pages;
 mod proxy;
 mod reuse_port;
 mod stdio;

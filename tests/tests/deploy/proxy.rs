@@ -23,7 +23,7 @@ use tracing::{
 
 /// Replies with what it knows of its peer: at the start of the session, in the function, from the header, and where
 /// the connection was accepted.
-struct WhoAmI;
+pub(crate) struct WhoAmI;
 
 impl ServerProtocol for WhoAmI {
     type Framing = LengthPrefixed;
@@ -59,7 +59,7 @@ fn shown(balancer: Option<SocketAddr>) -> String {
     balancer.map_or_else(|| "-".to_owned(), |addr| addr.to_string())
 }
 
-fn server(trusted: &[&str]) -> ConcurrentServer<WhoAmI> {
+pub(crate) fn server(trusted: &[&str]) -> ConcurrentServer<WhoAmI> {
     let header = ProxyHeader::from_networks(trusted).expect("networks");
     // No limit ends what the header should end.
     let server = ConcurrentServer::new(WhoAmI).handshake(header);
@@ -71,7 +71,7 @@ async fn started() -> Running {
 }
 
 /// A request without a text.
-const REQUEST: [u8; 4] = [0; 4];
+pub(crate) const REQUEST: [u8; 4] = [0; 4];
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 

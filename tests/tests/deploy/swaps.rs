@@ -1,13 +1,12 @@
 //! A worker is replaced while clients are served: `examples/upgrade.rs`.
 
 use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt as _,
+    collections::HashSet, fs, net::SocketAddr, os::unix::fs::symlink, path::Path, process, thread,
 };
 
 use tcs_tests::{
     Heard, RawPeer, code,
-    process::{Process, example_path, port_1234},
+    process::{Process, example_path},
     scratch_path, within,
 };
 
@@ -21,29 +20,62 @@ const REQUESTS: usize = 30;
 /// The supervisor, and what its workers have printed.
 struct Upgrade {
     supervisor: Process,
+    addr: SocketAddr,
+    worker: Worker,
     executed: Vec<u64>,
 }
 
 impl Upgrade {
-    /// Waits until a new worker is ready and has executed requests. Returns its name.
-    async fn new_worker(&mut self, requests: usize) -> String {
-        let (worker, mut left) = loop {
+    /// Starts the supervisor, and waits until its first worker is ready.
+    async fn start(program: &Path) -> Self {
+        let mut supervisor = Process::start(program, ["127.0.0.1:0"]);
+        let line = supervisor.line().await;
+        let (_, addr) = line.split_once(" listens on ").expect("an address");
+        let mut upgrade = Self {
+            addr: addr.parse().expect("an address"),
+            supervisor,
+            worker: Worker(String::new()),
+            executed: Vec::new(),
+        };
+        upgrade.new_worker(0).await;
+        upgrade
+    }
+
+    /// Waits until a new worker is ready and has executed requests.
+    async fn new_worker(&mut self, requests: usize) {
+        self.worker.0 = loop {
             let line = self.line().await;
-            if let Some(worker) = line.strip_suffix(" is ready") {
-                break (worker.to_owned(), requests);
+            let ready = line.strip_suffix(" is ready");
+            if let Some(id) = ready.and_then(|worker| worker.strip_prefix("worker ")) {
+                break id.to_owned();
             }
         };
+        let greets = format!("worker {} greets ", self.worker.0);
+        let mut left = requests;
         while left > 0 {
-            let line = self.line().await;
-            left -= usize::from(line.starts_with(&format!("{worker} greets ")));
+            left -= usize::from(self.line().await.starts_with(&greets));
         }
-        worker
     }
 
     async fn line(&mut self) -> String {
         let line = self.supervisor.line().await;
         self.executed.extend(executed(&line));
         line
+    }
+}
+
+/// The process id of the last worker, which a test that fails ends.
+struct Worker(String);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let script = format!("kill -KILL {}", self.0);
+            process::Command::new("sh")
+                .args(["-c", &script])
+                .status()
+                .ok();
+        }
     }
 }
 
@@ -55,30 +87,20 @@ fn executed(line: &str) -> Option<u64> {
 
 #[tokio::test]
 async fn swaps_under_load_refuse_no_connect_and_lose_and_double_no_reply() {
-    let _port = port_1234().await;
-    let mut upgrade = Upgrade {
-        supervisor: Process::example("upgrade"),
-        executed: Vec::new(),
-    };
-    upgrade.new_worker(0).await;
-    let load = Load::start(([127, 0, 0, 1], 1234).into());
-    let mut workers = Vec::new();
+    let mut upgrade = Upgrade::start(&example_path("upgrade")).await;
+    let load = Load::start(upgrade.addr);
+    let mut workers = HashSet::new();
     for _ in 0..SWAPS {
         upgrade.supervisor.signal("HUP").await;
-        workers.push(upgrade.new_worker(REQUESTS).await);
+        upgrade.new_worker(REQUESTS).await;
+        workers.insert(upgrade.worker.0.clone());
     }
     let outcome = load.finish().await;
-    let Upgrade {
-        supervisor,
-        executed: mut numbers,
-    } = upgrade;
-    supervisor.signal("TERM").await;
-    let rest = supervisor.finished().await.succeeded();
-    numbers.extend(rest.iter().filter_map(|line| executed(line)));
+    upgrade.supervisor.signal("TERM").await;
+    let rest = upgrade.supervisor.finished().await.succeeded();
+    let rest = rest.iter().filter_map(|line| executed(line));
 
-    executed_once(numbers, &outcome);
-    workers.sort_unstable();
-    workers.dedup();
+    executed_once(upgrade.executed.into_iter().chain(rest).collect(), &outcome);
     assert_eq!(workers.len(), SWAPS, "each worker is another process");
     // Connections that stay are told at each swap, some of them between two batches.
     assert!(outcome.sent_again > 0, "nobody was told *going away*");
@@ -86,21 +108,17 @@ async fn swaps_under_load_refuse_no_connect_and_lose_and_double_no_reply() {
 
 #[tokio::test]
 async fn worker_that_fails_to_start_does_not_replace_the_one_that_serves() {
-    let _port = port_1234().await;
-    // A copy, which can be replaced as by a deployment.
+    // A copy, which can be replaced as by a deployment. This process writes no program itself: while it does, a child
+    // that another test starts can have the file open, and then it is "text file busy".
     let program = scratch_path("upgrade");
-    fs::copy(example_path("upgrade"), &program).expect("a writable folder");
-    let mut upgrade = Upgrade {
-        supervisor: Process::start(&program, [""; 0]),
-        executed: Vec::new(),
-    };
-    let worker = upgrade.new_worker(0).await;
-    let mut peer = RawPeer::connect(([127, 0, 0, 1], 1234).into()).await;
+    let copied = Process::start("cp", [&example_path("upgrade"), &program]);
+    copied.finished().await.succeeded();
+    let mut upgrade = Upgrade::start(&program).await;
+    let mut peer = RawPeer::connect(upgrade.addr).await;
 
     // As `mv` does: the file of the running program stays what it is.
     let broken = scratch_path("broken");
-    fs::write(&broken, "#!/bin/false\n").expect("a writable folder");
-    fs::set_permissions(&broken, Permissions::from_mode(0o700)).expect("it is ours");
+    symlink("/bin/false", &broken).expect("a writable folder");
     fs::rename(&broken, &program).expect("the same folder");
     upgrade.supervisor.signal("HUP").await;
     let complaint = upgrade.line().await;
@@ -109,11 +127,8 @@ async fn worker_that_fails_to_start_does_not_replace_the_one_that_serves() {
         "{complaint}"
     );
 
-    let reply = within(peer.ask("Ann")).await;
-    assert_eq!(
-        reply,
-        Heard::message(&format!("Hello, Ann! I am {worker}."))
-    );
+    let expected = format!("Hello, Ann! I am worker {}.", upgrade.worker.0);
+    assert_eq!(within(peer.ask("Ann")).await, Heard::message(&expected));
     upgrade.supervisor.signal("INT").await;
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     drop(peer);

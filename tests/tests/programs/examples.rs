@@ -1,10 +1,15 @@
 //! Each example does what its header says.
 
+#[cfg(unix)]
+use std::path::Path;
+
 use tcs_tests::{
     process::{Process, ask, connect, is_missing, port_1234},
     within,
 };
 use tokio::io::AsyncReadExt as _;
+#[cfg(unix)]
+use tokio::{io::AsyncWriteExt as _, net::UnixStream};
 
 const ADDRESS: (&str, u16) = ("127.0.0.1", 1234);
 
@@ -196,4 +201,50 @@ async fn graceful_finishes_what_it_began() {
             "requests received: 1 (1 served, 0 failed, 0 rejected, 0 aborted); connections accepted: 1 (1 closed, 0 aborted)"
         ]
     );
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn tls_answers_the_command_of_its_header() {
+    if is_missing("socat") {
+        return;
+    }
+    let _port = port_1234().await;
+    let mut server = Process::example("tls");
+    let folder = server.line().await;
+    drop(connect(ADDRESS).await);
+    let header = include_str!("../../../examples/tls.rs");
+    let command = header.split("//! ").find(|line| line.contains("socat"));
+    let command = format!("cd {folder} && {}", command.expect("a command"));
+    let client = Process::start("sh", ["-c", &command]).finished().await;
+    assert_eq!(client.succeeded(), ["Hello, Ann!"]);
+    let stranger = command.replace(",cafile=cert.pem", "");
+    let client = Process::start("sh", ["-c", &stranger]).finished().await;
+    assert!(!client.status.success(), "{client:?}");
+    assert!(client.stderr.contains("verify failed"), "{client:?}");
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn unix_greets_the_user_and_removes_its_socket() {
+    // The path is as fixed as the port.
+    let _port = port_1234().await;
+    let mut server = Process::example("unix");
+    let path = server.line().await;
+    let user = Process::start("id", ["-u"]).finished().await.succeeded();
+    let stream = within(UnixStream::connect(&path))
+        .await
+        .expect("it listens");
+    let (mut reading, mut writing) = stream.into_split();
+    within(writing.write_all(b"Ann\n")).await.expect("it reads");
+    within(writing.shutdown()).await.expect("it is open");
+    let mut reply = String::new();
+    let read = within(reading.read_to_string(&mut reply)).await;
+    read.expect("no reset");
+    assert_eq!(reply, format!("Hello, Ann! You are user {}.\n", user[0]));
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
+    assert!(!Path::new(&path).exists(), "{path} is left");
 }
