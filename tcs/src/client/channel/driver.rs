@@ -59,7 +59,7 @@ impl<F: Framing> Driver<F> {
             let (limit, mut timer) = (self.shared.options.reply_timeout, Timer::default());
             let shut_down = poll_fn(|cx| match self.wire.poll_shutdown(cx) {
                 Poll::Pending => timer.poll_limit(limit, cx).map(drop),
-                ready => ready,
+                Poll::Ready(()) => Poll::Ready(()),
             });
             shut_down.await;
         }

@@ -18,7 +18,7 @@ const KEPT_WITHOUT_TICKS: usize = 64;
 /// call (decision 014).
 #[derive(Debug)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
+    entries: Vec<Slot>,
     /// The first free slot.
     free: usize,
     /// The call whose reply is the next to come.
@@ -68,7 +68,7 @@ impl Slots {
     /// Creates a list of calls that may take `max_ticks` ticks each, or, with zero, any time.
     pub(super) const fn new(max_ticks: u32) -> Self {
         Self {
-            slots: Vec::new(),
+            entries: Vec::new(),
             free: NONE,
             oldest: NONE,
             newest: NONE,
@@ -83,7 +83,7 @@ impl Slots {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `Call::enter`")]
     pub(super) fn insert(&mut self, offset: u64, waker: Waker) -> usize {
-        let index = match self.slots.get_mut(self.free) {
+        let index = match self.entries.get_mut(self.free) {
             Some(slot) => {
                 slot.stage = Stage::Open;
                 slot.waker = Some(waker);
@@ -96,7 +96,7 @@ impl Slots {
         self.used += 1;
         if self.oldest == NONE {
             self.oldest = index;
-        } else if let Some(newest) = self.slots.get_mut(self.newest) {
+        } else if let Some(newest) = self.entries.get_mut(self.newest) {
             newest.next = index;
         }
         self.newest = index;
@@ -105,7 +105,7 @@ impl Slots {
 
     #[cold]
     fn add(&mut self, offset: u64, waker: Waker) -> usize {
-        self.slots.push(Slot {
+        self.entries.push(Slot {
             stage: Stage::Open,
             result: Ok(Vec::new()),
             waker: Some(waker),
@@ -113,7 +113,7 @@ impl Slots {
             made: self.now,
             next: NONE,
         });
-        self.slots.len() - 1
+        self.entries.len() - 1
     }
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
@@ -124,7 +124,7 @@ impl Slots {
         index: usize,
         timed_out: impl FnOnce() -> Error,
     ) -> Option<Result<Reply, Error>> {
-        let slot = self.slots.get_mut(index)?;
+        let slot = self.entries.get_mut(index)?;
         match slot.stage {
             Stage::Complete => {
                 let result = mem::replace(&mut slot.result, Ok(reply::take_spare()));
@@ -142,7 +142,7 @@ impl Slots {
     /// Exchanges the waker of a call. Returns `false` if the call has a result, so that nobody wakes it.
     #[cold]
     pub(super) fn set_waker(&mut self, index: usize, waker: &mut Option<Waker>) -> bool {
-        match self.slots.get_mut(index) {
+        match self.entries.get_mut(index) {
             Some(slot) if slot.stage == Stage::Open => {
                 mem::swap(&mut slot.waker, waker);
                 true
@@ -153,7 +153,7 @@ impl Slots {
 
     /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
     pub(super) fn abandon(&mut self, index: usize) -> Option<Waker> {
-        let slot = self.slots.get_mut(index)?;
+        let slot = self.entries.get_mut(index)?;
         let waker = slot.waker.take();
         if slot.stage == Stage::Complete {
             // Dropped, because a large reply must not keep its memory in the slot.
@@ -168,7 +168,7 @@ impl Slots {
     /// Returns the offset of the request whose reply is the next to come.
     #[inline]
     pub(super) fn oldest_offset(&self) -> Option<u64> {
-        self.slots.get(self.oldest).map(|slot| slot.offset)
+        self.entries.get(self.oldest).map(|slot| slot.offset)
     }
 
     /// Completes the oldest call with an error or with a copy of its reply, for which there may be no memory.
@@ -201,14 +201,14 @@ impl Slots {
     #[inline]
     fn take_oldest(&mut self, wakers: &mut Vec<Waker>) -> Option<&mut Slot> {
         let index = self.oldest;
-        let slot = self.slots.get_mut(index)?;
+        let slot = self.entries.get_mut(index)?;
         self.oldest = slot.next;
         if slot.stage == Stage::Abandoned {
             self.release(index);
             return None;
         }
         // Borrowed again, because the borrow checker extends the first borrow to all paths.
-        let slot = self.slots.get_mut(index)?;
+        let slot = self.entries.get_mut(index)?;
         slot.stage = Stage::Complete;
         if let Some(waker) = slot.waker.take() {
             wakers.push(waker);
@@ -219,11 +219,11 @@ impl Slots {
     /// Adds a slot to the free ones.
     #[inline]
     fn release(&mut self, index: usize) {
-        if let Some(slot) = self.slots.get_mut(index) {
+        if let Some(slot) = self.entries.get_mut(index) {
             slot.next = self.free;
             self.free = index;
             self.used -= 1;
-            if self.used == 0 && self.max_ticks == 0 && self.slots.len() > KEPT_WITHOUT_TICKS {
+            if self.used == 0 && self.max_ticks == 0 && self.entries.len() > KEPT_WITHOUT_TICKS {
                 // No tick comes that would do it.
                 self.free_all();
             }
@@ -233,7 +233,7 @@ impl Slots {
     /// Frees the memory of a burst.
     #[cold]
     fn free_all(&mut self) {
-        self.slots = Vec::new();
+        self.entries = Vec::new();
         self.free = NONE;
     }
 
@@ -252,7 +252,7 @@ impl Slots {
         let (now, max_ticks) = (self.now, self.max_ticks);
         let is_late = |tick| now.wrapping_sub(tick) > max_ticks;
         let mut index = self.oldest;
-        while let Some(slot) = self.slots.get_mut(index)
+        while let Some(slot) = self.entries.get_mut(index)
             && is_late(slot.made)
         {
             if is_late(self.arrived) {
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(taken(&mut slots, third), Some(b"3".to_vec()));
         assert_eq!(slots.len(), 0);
         assert!(slots.tick(&mut wakers));
-        assert_eq!(slots.slots.capacity(), 0);
+        assert_eq!(slots.entries.capacity(), 0);
         let again = open(&mut slots, 3);
         reply(&mut slots, b"4", &mut wakers);
         assert_eq!(taken(&mut slots, again), Some(b"4".to_vec()));
@@ -341,11 +341,11 @@ mod tests {
         for index in calls {
             assert_eq!(taken(&mut slots, index), Some(b"1".to_vec()));
         }
-        assert_eq!(slots.slots.capacity(), 0);
+        assert_eq!(slots.entries.capacity(), 0);
         let index = open(&mut slots, 0);
         slots.abandon(index);
         reply(&mut slots, b"2", &mut Vec::new());
-        assert_eq!((slots.len(), slots.slots.len()), (0, 1));
+        assert_eq!((slots.len(), slots.entries.len()), (0, 1));
     }
 
     /// What the model knows of a call.
@@ -443,7 +443,7 @@ mod tests {
 
     #[test]
     fn large_reply_keeps_no_memory_in_its_slot() {
-        let kept = |slots: &Slots| match &slots.slots[0].result {
+        let kept = |slots: &Slots| match &slots.entries[0].result {
             Ok(buffer) => buffer.capacity(),
             Err(_) => 0,
         };
