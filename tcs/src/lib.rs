@@ -36,13 +36,24 @@
 //! On a module of functions, [`#[server_protocol]`](macro@server_protocol#a-module-of-functions)
 //! makes one protocol of all of them, and a client with a method for each.
 //!
-//! The attributes implement two traits, [`ServerProtocol`] and [`ClientProtocol`], which you can also
-//! implement by hand. A protocol has a [`Framing`], which splits the byte stream into messages, and a
-//! format, which encodes and decodes messages ([`Encode`], [`Decode`]). The defaults are
-//! [`LengthPrefixed`] and [`Plain`].
-//!
 //! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
-//! [`protocol`], [`server`] and [`client`] have the rest.
+//! [`protocol`], [`server`] and [`client`] have the rest. The [tour] shows what a function can do, the [README]
+//! tells what to consider in production, and the folder `examples` of the repository has whole programs.
+//!
+//! # Terms
+//!
+//! | term | meaning |
+//! |---|---|
+//! | protocol | a type with [`ServerProtocol`] or [`ClientProtocol`], which the attributes implement: messages, and a function that processes them |
+//! | framing | how the byte stream is split into messages: [`LengthPrefixed`], unless you choose another [`Framing`] |
+//! | format | how a message is encoded: [`Plain`], unless you choose another one ([`Encode`], [`Decode`]) |
+//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter |
+//! | control frame | a frame of [`LengthPrefixed`] that has a rejection in place of a message |
+//! | exchange | one request and its reply |
+//! | rejection | the reason why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
+//! | session | the data that a server keeps for one connection |
+//! | drop, abort | a function is dropped at the `.await` where it waits; a request or a connection is aborted without a reply |
+//! | drain | what a server does when it is stopped: it answers the requests in flight, and closes idle connections |
 //!
 //! # How do I …
 //!
@@ -56,9 +67,9 @@
 //! | choose the framing and the format, greet clients | [options](macro@server_protocol#options) |
 //! | reject a request | [rejecting requests](#rejecting-requests) |
 //! | close the connection after a reply, or send no reply | [`Response`] |
-//! | speak an existing protocol | [the table of framings](framing), then a [greeting](macro@server_protocol#options), [`Response`] and [rejection messages](macro@server_protocol#custom-rejection-messages) |
+//! | speak an existing protocol | [an example](protocol#an-existing-protocol), and the [table of framings](framing) |
 //! | write my own framing | [`Framing`](framing::Framing#examples) |
-//! | write my own format | [`Encode`] and [`Decode`] |
+//! | write my own format | [an example](protocol#a-format-of-your-own) |
 //! | test a protocol | [testing](#testing) |
 //!
 //! | a server | |
@@ -69,11 +80,12 @@
 //! | know on which thread a function runs | [threads](#threads) |
 //! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
 //! | stop, on a signal or in a test | [stopping](#stopping) |
-//! | see the numbers, read the log | [`Report`], [logging](#logging) |
+//! | see the numbers | the [`Report`] exists only when the server has ended; while it runs, count in a [state](macro@server_protocol#parameters) |
+//! | read the log | [logging](#logging) |
 //! | know what happens on a panic | [panics](#panics) |
 //! | know what happens when a peer leaves | [when the peer leaves](#when-the-peer-leaves) |
 //! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
-//! | serve TLS, a Unix socket or another stream | [`serve_stream`] |
+//! | serve TLS, a Unix socket or another stream | [`serve_stream`], called by your accept loop as in `examples/unix_socket.rs` |
 //!
 //! | a client | |
 //! |---|---|
@@ -91,14 +103,6 @@
 //! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or resource for one user at a time |
 //! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
-//! # Choosing a framing
-//!
-//! For a new protocol, use the default, [`LengthPrefixed`]: it tells the client why a request was
-//! rejected. For people with `nc`, use [`Lines`]. For existing protocols, use [`CrlfLines`],
-//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`] or [`UntilEof`]. [`Raw`] is for the Python library
-//! for teaching, and `Codec<C>` for codecs of `tokio_util`. [`Framing`] has a table of all framings, and says
-//! what they cannot tell the client.
-//!
 //! # Choosing a client
 //!
 //! | client | connections | in flight | for |
@@ -106,6 +110,9 @@
 //! | [`Client`] | one for each exchange | 1 | a command, an occasional request |
 //! | [`Connection`] | one, kept open | 1, or many with a [`Pipeline`] | one task |
 //! | [`Channel`] | one, kept open | many, from many tasks | an application |
+//!
+//! To send a request and receive its reply, use [`call`](Connection::call).
+//! [`exchange`](Connection::exchange) is for a [`ClientProtocol`], which also processes the reply.
 //!
 //! # Threads
 //!
@@ -136,9 +143,6 @@
 //! without waiting for their peers to close, unless something is unread ([`linger`](server::Server::linger)).
 //! `listen()` then returns the [`Report`], which counts the requests and the connections by their outcome.
 //!
-//! In these pages, a function is *dropped* at the `.await` where it waits, a request or a connection is *aborted*
-//! without its reply, and a *rejected* request gets a reason in place of its reply.
-//!
 //! # Limits
 //!
 //! Every wait for a peer and every size has a limit. [`Server`](server::Server) documents each with its setting.
@@ -152,7 +156,7 @@
 //! | [`idle_timeout`](server::Server::idle_timeout) | 300 s; iterative 5 s; once 30 s | the wait for a request |
 //! | [`frame_timeout`](server::Server::frame_timeout) | 30 s + 1 s per 64 KiB that arrived | the rest of a started frame |
 //! | [`request_timeout`](server::Server::request_timeout) | none | a function |
-//! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | functions that wait, for a peer that has closed its sending half |
+//! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | the wait of a function whose peer has closed its sending half |
 //! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly |
 //! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
 //! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the drain of a stopped server |
@@ -184,16 +188,43 @@
 //!
 //! # Rejecting requests
 //!
-//! | where | write | the client's [`execution()`](Error::execution) |
+//! | where | write | the [kind](RejectionKind) of the rejection |
 //! |---|---|---|
-//! | in the function | in [`Plain`], `Err(text)`; in the formats of serde, an `Err` is a reply like any other | [`Failed`](Execution::Failed) |
-//! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | by its [kind](RejectionKind): [`Rejected`](Execution::Rejected) for [`Rejection::bad_request`] and [`Rejection::busy`] |
-//! | in a [`ServerProtocol`] that you implement | any [`Rejection`] | by its kind |
+//! | in the function | `Err(error)` | [`Error`](RejectionKind::Error) with the text of `error`. A [`Rejection`] is sent as its text only, and its kind is lost |
+//! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | that of the [`Rejection`] |
+//! | in a [`ServerProtocol`] that you implement | `Err(rejection)` | that of the [`Rejection`] |
 //!
-//! The client's error has the kind [`Rejected`](ErrorKind::Rejected) and a [`Rejection`] if the framing is
-//! [`LengthPrefixed`]. With other framings, the text of an `Err` is the reply, and any other rejection closes the
-//! connection. To send messages of your protocol instead, see
-//! [`reject_with`](macro@server_protocol#custom-rejection-messages).
+//! [`LengthPrefixed`] sends a rejection in a control frame. With any other framing, the connection closes once the
+//! earlier replies are sent, unless the rejection is an [`Err` of the function](#an-err-of-the-function). To send a
+//! message of your protocol instead, use [`reject_with`](macro@server_protocol#custom-rejection-messages).
+//!
+//! ## An `Err` of the function
+//!
+//! The format and the framing decide what an `Err` is:
+//!
+//! | format and framing | the server sends | [`call`](Connection::call) returns |
+//! |---|---|---|
+//! | [`Plain`] with [`LengthPrefixed`] | a control frame | an [`Error`] with the [`Rejection`] |
+//! | [`Plain`] with any other framing | the text, as the reply | `Ok` with the text; an [`Error`] if the text is not a `T` |
+//! | `Json`, `Postcard`, `MessagePack` | the `Result`, as the reply | `Ok` with the `Result` |
+//! | `Codec<C>` | nothing, and closes the connection | an [`Error`] of the kind [`Closed`](ErrorKind::Closed) |
+//!
+//! `Protobuf` has no `Result`. With `reject_with`, the second and the fourth row send its message.
+//!
+//! ## What the client and the report say
+//!
+//! With [`LengthPrefixed`], the client's error has the kind [`Rejected`](ErrorKind::Rejected) and the [`Rejection`]:
+//!
+//! | event | kind of the rejection | [`execution`](Error::execution) | in the [`Report`] |
+//! |---|---|---|---|
+//! | the function returns `Err` in [`Plain`] | [`Error`](RejectionKind::Error) | [`Failed`](Execution::Failed) | `served` |
+//! | the function panics | [`Failed`](RejectionKind::Failed) | [`Failed`](Execution::Failed) | `failed` |
+//! | the function exceeds `request_timeout` | [`TimedOut`](RejectionKind::TimedOut) | [`Failed`](Execution::Failed) | `failed` |
+//! | the request is invalid | [`BadRequest`](RejectionKind::BadRequest) | [`Rejected`](Execution::Rejected) | `rejected` |
+//! | the server is busy | [`Busy`](RejectionKind::Busy) | [`Rejected`](Execution::Rejected) | `rejected` |
+//!
+//! With other framings, the report is the same. The client's error has the kind [`Closed`](ErrorKind::Closed) and the
+//! execution [`Unknown`](Execution::Unknown), except for an `Err`, as above. `examples/rejections.rs` prints all cases.
 //!
 //! # Errors
 //!
@@ -331,26 +362,21 @@
 //! kinds of control frames in [`LengthPrefixed`] may get a meaning, and the others will not change. The
 //! hidden module `__private` is only for the attributes.
 //!
+//! [README]: https://docs.rs/crate/tcs/latest
+//! [tour]: https://docs.rs/crate/tcs/latest/source/docs/tour.md
 //! [`ClientProtocol`]: protocol::ClientProtocol
 //! [`Context::new`]: protocol::Context::new
-//! [`CrlfLines`]: framing::CrlfLines
 //! [`Decode`]: format::Decode
-//! [`Delimited`]: framing::Delimited
 //! [`Encode`]: format::Encode
-//! [`Fixed`]: framing::Fixed
 //! [`Frame::new`]: format::Frame::new
 //! [`Framing`]: framing::Framing
 //! [`LengthPrefixed`]: framing::LengthPrefixed
 //! [`Lines`]: framing::Lines
-//! [`Netstrings`]: framing::Netstrings
 //! [`Pipeline`]: client::Pipeline
 //! [`Plain`]: format::Plain
-//! [`Prefixed`]: framing::Prefixed
-//! [`Raw`]: framing::Raw
 //! [`Report`]: server::Report
 //! [`ServerProtocol`]: protocol::ServerProtocol
 //! [`Unparsed::new`]: framing::Unparsed::new
-//! [`UntilEof`]: framing::UntilEof
 //! [`Writer::new`]: format::Writer::new
 //! [`block_in_place`]: tokio::task::block_in_place
 //! [`connect_timeout`]: client::ConnectOptions::connect_timeout

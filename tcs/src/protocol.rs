@@ -3,6 +3,115 @@
 //! The attributes implement [`ServerProtocol`] and [`ClientProtocol`]. You can also implement them by hand,
 //! with [`Context`]. A [`Contract`] names the messages of a protocol, for clients. [`CallContract`] and
 //! [`CallOwned`] are bounds of the methods that call it; you never implement these two.
+//!
+//! # An existing protocol
+//!
+//! Choose the [framing](crate::framing) of the protocol. Its greeting, its error messages and the end of a
+//! connection are options of the attribute and variants of [`Response`](crate::Response). This is a part of SMTP:
+//!
+//! ```
+//! use tcs::{Rejection, Response, framing::CrlfLines, server_protocol};
+//!
+//! #[server_protocol(framing = CrlfLines, greeting = "220 ready", reject_with = smtp_reply)]
+//! fn smtp(line: &str, #[session] sender: &mut String) -> Result<Response<&'static str>, String> {
+//!     match line.split_once(':').unwrap_or((line, "")) {
+//!         ("MAIL FROM", path) => *sender = path.to_owned(),
+//!         ("NOOP", _) => {}
+//!         ("QUIT", _) => return Ok(Response::ReplyAndClose("221 goodbye")),
+//!         (verb, _) => return Err(format!("unknown command {verb}")),
+//!     }
+//!     Ok(Response::Reply("250 ok"))
+//! }
+//!
+//! fn smtp_reply(rejection: &Rejection) -> String {
+//!     let code = if rejection.kind().is_final() { 421 } else { 500 };
+//!     format!("{code} {}", rejection.text())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! # let (mut near, far) = tokio::io::duplex(1024);
+//! # let server = tokio::spawn(tcs::ConcurrentServer::new(Smtp).serve_stream(far));
+//! # near.write_all(b"MAIL FROM:<ann@example>\r\nEXPN\r\nQUIT\r\n").await?;
+//! # let mut replies = String::new();
+//! # near.read_to_string(&mut replies).await?;
+//! # assert_eq!(replies, "220 ready\r\n250 ok\r\n500 unknown command EXPN\r\n221 goodbye\r\n");
+//! # drop(near);
+//! # assert_eq!(server.await??.requests.served, 3);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A format of your own
+//!
+//! A format is a type without values. Implement [`Encode`] and [`Decode`] for each type that is a message in it.
+//! Functions can then return the type. For functions that return a [`Response`](crate::Response) or a `Result`,
+//! implement [`ReplyValue`], which names what the client receives:
+//!
+//! ```
+//! use std::fmt::{Display, Write as _};
+//!
+//! use tcs::{
+//!     ConcurrentServer, Connection, Response,
+//!     format::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer},
+//!     server_protocol,
+//! };
+//!
+//! /// Numbers as hexadecimal digits.
+//! enum Hex {}
+//!
+//! impl Encode<Hex> for u64 {
+//!     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+//!         write!(out, "{self:x}").map_err(EncodeError::new)
+//!     }
+//! }
+//!
+//! impl Decode<'_, Hex> for u64 {
+//!     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
+//!         u64::from_str_radix(frame.text()?, 16).map_err(DecodeError::new)
+//!     }
+//! }
+//!
+//! impl<'a, T: ReplyValue<'a, Hex>> ReplyValue<'a, Hex> for Response<T> {
+//!     type Value = T::Value;
+//! }
+//!
+//! /// An `Err` is a rejection, as in `Plain`.
+//! impl<T: Encode<Hex>, E: Display> Encode<Hex> for Result<T, E> {
+//!     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+//!         match self {
+//!             Ok(reply) => reply.encode(out),
+//!             Err(error) => {
+//!                 out.fail(error);
+//!                 Ok(())
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! impl<'a, T: ReplyValue<'a, Hex>, E> ReplyValue<'a, Hex> for Result<T, E> {
+//!     type Value = T::Value;
+//! }
+//!
+//! #[server_protocol(format = Hex)]
+//! fn double(number: u64) -> Result<Response<u64>, &'static str> {
+//!     let doubled = number.checked_mul(2).ok_or("too large")?;
+//!     Ok(Response::Reply(doubled))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tcs::Result<()> {
+//! let (near, far) = tokio::io::duplex(1024);
+//! let server = tokio::spawn(ConcurrentServer::new(Double).serve_stream(far));
+//! let mut connection = Connection::over(near);
+//! assert_eq!(connection.call::<Double>(0xff).await?, 0x1fe);
+//! assert!(connection.call::<Double>(u64::MAX).await.is_err());
+//! # drop(connection);
+//! # assert_eq!(server.await.expect("no panic")?.requests.served, 2);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::Arc;
 
@@ -135,9 +244,10 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     ///
     /// Default: `None`.
     ///
-    /// Without such a message, the connection closes once earlier replies are delivered, and the
-    /// text of [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as the reply. With
-    /// one, a rejection in place of a reply is answered by the message, and the connection goes on.
+    /// Without such a message, the connection closes once the earlier replies are sent, except that a
+    /// [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as its text in place of the reply
+    /// ([rejecting requests](crate#rejecting-requests)). With one, the message is sent in place of the reply, and
+    /// the connection stays open.
     /// After a final rejection ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
     /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose) closes it in any case, and
     /// [`Response::NoReply`](crate::Response::NoReply) sends nothing.

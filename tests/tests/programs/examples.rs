@@ -39,6 +39,10 @@ async fn programs_print_what_their_header_says() {
             include_str!("../../../examples/operations.rs"),
         ),
         (
+            "rejections",
+            include_str!("../../../examples/rejections.rs"),
+        ),
+        (
             "unix_socket",
             include_str!("../../../examples/unix_socket.rs"),
         ),
