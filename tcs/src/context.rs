@@ -149,7 +149,8 @@ impl<'a, Session> Context<'a, Session> {
 ///
 /// Every parameter of a protocol function after the request, without a helper attribute, has such a
 /// type: [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's), or your
-/// own.
+/// own. In a module of functions, write `#[context]` before such a parameter. Without it, the parameter is
+/// an argument of the request.
 ///
 /// # Examples
 ///

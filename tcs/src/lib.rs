@@ -47,8 +47,7 @@
 //! | protocol | a type with [`ServerProtocol`] or [`ClientProtocol`], which the attributes implement: messages, and a function that processes them |
 //! | framing | how the byte stream is split into messages: [`LengthPrefixed`], unless you choose another [`Framing`] |
 //! | format | how a message is encoded: [`Plain`], unless you choose another one ([`Encode`], [`Decode`]) |
-//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter |
-//! | control frame | a frame of [`LengthPrefixed`] that has a rejection in place of a message |
+//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter; a *control frame* of [`LengthPrefixed`] has a rejection in place of a message |
 //! | exchange | one request and its reply |
 //! | rejection | the reason why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
 //! | session | the data that a server keeps for one connection |
@@ -74,6 +73,7 @@
 //!
 //! | a server | |
 //! |---|---|
+//! | choose a server | [`ConcurrentServer`], [`IterativeServer`] or [`OnceServer`]: see the [table](server) |
 //! | limit sizes and times | [limits](#limits) |
 //! | hold many clients | [many connections](#many-connections) |
 //! | serve on the runtime of my program | [threads](#threads) |
@@ -83,7 +83,7 @@
 //! | see the numbers | the [`Report`] exists only when the server has ended; while it runs, count in a [state](macro@server_protocol#parameters) |
 //! | read the log | [logging](#logging) |
 //! | know what happens on a panic | [panics](#panics) |
-//! | know what happens when a peer leaves | [when the peer leaves](#when-the-peer-leaves) |
+//! | know what happens when a peer leaves | [what becomes of a function](server#what-becomes-of-a-function) |
 //! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
 //! | serve TLS, a Unix socket or another stream | [`serve_stream`], called by your accept loop as in `examples/unix_socket.rs` |
 //!
@@ -94,14 +94,6 @@
 //! | send many requests at once | [`Pipeline`], [`Channel`] |
 //! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
 //! | know whether a failed request was executed | [`Error::execution`] |
-//!
-//! # Choosing a server
-//!
-//! | server | connections at a time | returns when | for |
-//! |---|---|---|---|
-//! | [`OnceServer`] | one, for one request | that request is answered or rejected | a callback, a single transfer, a test |
-//! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or resource for one user at a time |
-//! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
 //!
 //! # Choosing a client
 //!
@@ -289,23 +281,9 @@
 //!
 //! Each `async fn` documents what dropping its future does. In short: a dropped server closes its
 //! listener and aborts its connections. A dropped [`call`](Connection::call) closes its connection, so
-//! that a reply never reaches another caller. A dropped call of a [`Channel`] affects no other call.
-//!
-//! # When the peer leaves
-//!
-//! A protocol function that waits is dropped when
-//!
-//! - the peer resets the connection, unless more than 64 KiB of its further requests are unread;
-//! - the peer has closed its sending half and
-//!   [`half_close_timeout`](server::Server::half_close_timeout) has passed, or at once with
-//!   `half_close = ends`;
-//! - the peer has not read the earlier replies within
-//!   [`write_timeout`](server::Server::write_timeout);
-//! - [`request_timeout`](server::Server::request_timeout) or
-//!   [`drain_timeout`](server::Server::drain_timeout) has passed, or the server is aborted or dropped.
-//!
-//! A function that computes, or is `blocking`, runs to its end.
-//! [`server`](server#what-becomes-of-a-function) says what becomes of its reply.
+//! that a reply never reaches another caller. A dropped call of a [`Channel`] affects no other call. A server drops a
+//! protocol function that waits if its peer leaves or a limit passes:
+//! see [what becomes of a function](server#what-becomes-of-a-function).
 //!
 //! # Logging
 //!

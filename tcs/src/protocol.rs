@@ -6,8 +6,9 @@
 //!
 //! # An existing protocol
 //!
-//! Choose the [framing](crate::framing) of the protocol. Its greeting, its error messages and the end of a
-//! connection are options of the attribute and variants of [`Response`](crate::Response). This is a part of SMTP:
+//! Choose the [framing](crate::framing) of the protocol. For its greeting and its error messages, use the options
+//! `greeting` and `reject_with`. To close the connection or to send no reply, return a [`Response`](crate::Response).
+//! This is a part of SMTP, and `examples/greeting.rs` has more of it:
 //!
 //! ```
 //! use tcs::{Rejection, Response, framing::CrlfLines, server_protocol};
@@ -244,10 +245,11 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     ///
     /// Default: `None`.
     ///
-    /// Without such a message, the connection closes once the earlier replies are sent, except that a
-    /// [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as its text in place of the reply
-    /// ([rejecting requests](crate#rejecting-requests)). With one, the message is sent in place of the reply, and
-    /// the connection stays open.
+    /// With such a message, the message is sent in place of the reply, and the connection stays open. Without one,
+    /// the connection closes once the earlier replies are sent, except after a
+    /// [`RejectionKind::Error`](crate::RejectionKind::Error): see
+    /// [an `Err` of the function](crate#an-err-of-the-function).
+    ///
     /// After a final rejection ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
     /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose) closes it in any case, and
     /// [`Response::NoReply`](crate::Response::NoReply) sends nothing.
