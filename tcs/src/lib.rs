@@ -69,7 +69,7 @@
 //! | speak an existing protocol | [an example](protocol#an-existing-protocol), and the [table of framings](framing) |
 //! | write my own framing | [`Framing`](framing::Framing#examples) |
 //! | write my own format | [an example](protocol#a-format-of-your-own) |
-//! | test a protocol | [testing](#testing) |
+//! | test a protocol | [testing](protocol#testing) |
 //!
 //! | a server | |
 //! |---|---|
@@ -201,7 +201,7 @@
 //! | `Json`, `Postcard`, `MessagePack` | the `Result`, as the reply | `Ok` with the `Result` |
 //! | `Codec<C>` | nothing, and closes the connection | an [`Error`] of the kind [`Closed`](ErrorKind::Closed) |
 //!
-//! `Protobuf` has no `Result`. With `reject_with`, the second and the fourth row send its message.
+//! `Protobuf` has no `Result`. If the protocol has `reject_with`, its message is sent in the second and the fourth case.
 //!
 //! ## What the client and the report say
 //!
@@ -239,43 +239,8 @@
 //!
 //! A panic in a protocol function fails its request. The peer receives *failed*, and the message of the panic is
 //! logged, not sent. The connection closes if its framing cannot report a failure, or if the protocol has a session,
-//! which may be half changed. Other connections are not affected. A `std::sync::Mutex` that the function had locked is poisoned.
-//! If you build with `panic = "abort"`, a panic ends the process.
-//!
-//! # Testing
-//!
-//! The function is an ordinary function, so you can call it: `greet("Ann")`, or `add(1, &state, &mut session,
-//! &Peer::unnamed())`. To test what is on the wire, serve one end of a pipe in memory:
-//!
-//! ```
-//! use tcs::{OnceServer, framing::Lines, server_protocol};
-//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
-//!
-//! #[server_protocol(framing = Lines)]
-//! fn greet(name: &str) -> String {
-//!     format!("Hello, {name}!")
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (mut near, far) = tokio::io::duplex(1024);
-//! let server = tokio::spawn(OnceServer::new(Greet).serve_stream(far));
-//!
-//! near.write_all(b"Ann\n").await?;
-//! let mut reply = String::new();
-//! near.read_to_string(&mut reply).await?;
-//! assert_eq!(reply, "Hello, Ann!\n");
-//!
-//! drop(near);
-//! assert_eq!(server.await??.requests.served, 1);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example at
-//! the top; without `async`, use [`start()`](server::Server::start). To test a protocol, a framing or a format written
-//! by hand, create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Unparsed::new`], [`Frame::new`] and
-//! [`Writer::new`].
+//! which may be half changed. Other connections are not affected. A `std::sync::Mutex` that the function had locked is
+//! poisoned. If you build with `panic = "abort"`, a panic ends the process.
 //!
 //! # Cancel safety
 //!
@@ -343,10 +308,8 @@
 //! [README]: https://docs.rs/crate/tcs/latest
 //! [tour]: https://docs.rs/crate/tcs/latest/source/docs/tour.md
 //! [`ClientProtocol`]: protocol::ClientProtocol
-//! [`Context::new`]: protocol::Context::new
 //! [`Decode`]: format::Decode
 //! [`Encode`]: format::Encode
-//! [`Frame::new`]: format::Frame::new
 //! [`Framing`]: framing::Framing
 //! [`LengthPrefixed`]: framing::LengthPrefixed
 //! [`Lines`]: framing::Lines
@@ -354,8 +317,6 @@
 //! [`Plain`]: format::Plain
 //! [`Report`]: server::Report
 //! [`ServerProtocol`]: protocol::ServerProtocol
-//! [`Unparsed::new`]: framing::Unparsed::new
-//! [`Writer::new`]: format::Writer::new
 //! [`block_in_place`]: tokio::task::block_in_place
 //! [`connect_timeout`]: client::ConnectOptions::connect_timeout
 //! [`enable_all`]: tokio::runtime::Builder::enable_all

@@ -113,6 +113,46 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Testing
+//!
+//! A protocol function is an ordinary function, so you can call it: `greet("Ann")`, or `add(1, &state, &mut session,
+//! &Peer::unnamed())`. To test what is on the wire, serve one end of a pipe in memory:
+//!
+//! ```
+//! use tcs::{OnceServer, framing::Lines, server_protocol};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! #[server_protocol(framing = Lines)]
+//! fn greet(name: &str) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut near, far) = tokio::io::duplex(1024);
+//! let server = tokio::spawn(OnceServer::new(Greet).serve_stream(far));
+//!
+//! near.write_all(b"Ann\n").await?;
+//! let mut reply = String::new();
+//! near.read_to_string(&mut reply).await?;
+//! assert_eq!(reply, "Hello, Ann!\n");
+//!
+//! drop(near);
+//! assert_eq!(server.await??.requests.served, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example
+//! of the [crate]; without `async`, use [`start()`]. To test a protocol, a framing or a format written by hand,
+//! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Unparsed::new`], [`Frame::new`] and
+//! [`Writer::new`].
+//!
+//! [`Connection::over`]: crate::Connection::over
+//! [`ConnectionInfo::new`]: crate::ConnectionInfo::new
+//! [`Unparsed::new`]: crate::framing::Unparsed::new
+//! [`start()`]: crate::server::Server::start
 
 use std::sync::Arc;
 
