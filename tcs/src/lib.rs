@@ -38,7 +38,7 @@
 //!
 //! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
 //! [`protocol`], [`server`] and [`client`] have the rest. The [tour] shows what a function can do, the [README]
-//! tells what to consider in production, and the folder `examples` of the repository has whole programs.
+//! says what to consider in production, and the folder `examples` of the repository has whole programs.
 //!
 //! # Terms
 //!
@@ -91,7 +91,7 @@
 //! |---|---|
 //! | send one request and exit | [`Client`] |
 //! | call from several tasks | [`Channel`] |
-//! | send many requests at once | [`Pipeline`], [`Channel`] |
+//! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
 //! | know whether a failed request was executed | [`Error::execution`] |
 //!
@@ -123,7 +123,7 @@
 //!
 //! # Stopping
 //!
-//! `run()` handles signals: Ctrl-C and SIGTERM stop the server, and a second signal ends it at once. The other
+//! `run()` handles signals: Ctrl-C and SIGTERM stop the server, and a second signal ends it immediately. The other
 //! methods handle no signals, except [`listen_until_signal`](server::Server::listen_until_signal).
 //! [`start()`](server::Server::start) serves on another thread until the program stops it, for programs that are
 //! not `async`. A [`ServerHandle`](server::ServerHandle) or a future
@@ -131,7 +131,7 @@
 //!
 //! A server that is stopped drains: it accepts no more connections, sends *going away* to idle ones,
 //! waits up to a second for the rest of a started frame, and answers the requests in flight. After
-//! [`drain_timeout`](server::Server::drain_timeout), it aborts the rest. Idle connections are closed at once,
+//! [`drain_timeout`](server::Server::drain_timeout), it aborts the rest. Idle connections are closed immediately,
 //! without waiting for their peers to close, unless something is unread ([`linger`](server::Server::linger)).
 //! `listen()` then returns the [`Report`], which counts the requests and the connections by their outcome.
 //!

@@ -329,7 +329,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// A peer that has closed its connection looks like one that has closed its sending half and
     /// waits for its replies, as `nc -N` does. So by default, a waiting function continues for
     /// [`half_close_timeout`](crate::server::Server::half_close_timeout). If this is `true`, the
-    /// function is dropped at once, and nothing more is sent. Use it if no client of the protocol
+    /// function is dropped immediately, and nothing more is sent. Use it if no client of the protocol
     /// half-closes and a function waits for an event that may never come, such as the next element
     /// of a queue.
     ///
