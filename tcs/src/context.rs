@@ -160,7 +160,7 @@ impl ConnectionInfo {
     ///
     /// On a multi-threaded runtime, the function runs under [`tokio::task::block_in_place`], after
     /// the replies to earlier requests are sent. At most
-    /// [`max_blocking`](crate::server::Server::max_blocking) run at once. On a current-thread
+    /// [`max_blocking`](crate::server::Server::max_blocking) run at the same time. On a current-thread
     /// runtime, or without a runtime, the function runs in place and everything else waits. The
     /// function may borrow. It runs to its end, whatever happens to the connection.
     ///
@@ -208,7 +208,8 @@ impl<'a, Session> Context<'a, Session> {
 ///
 /// Every parameter of a protocol function after the request, without a helper attribute, has such a
 /// type: [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's), or your
-/// own.
+/// own. In a module of functions, write `#[context]` before such a parameter. Without it, the parameter is
+/// an argument of the request.
 ///
 /// # Examples
 ///

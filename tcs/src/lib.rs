@@ -36,13 +36,23 @@
 //! On a module of functions, [`#[server_protocol]`](macro@server_protocol#a-module-of-functions)
 //! makes one protocol of all of them, and a client with a method for each.
 //!
-//! The attributes implement two traits, [`ServerProtocol`] and [`ClientProtocol`], which you can also
-//! implement by hand. A protocol has a [`Framing`], which splits the byte stream into messages, and a
-//! format, which encodes and decodes messages ([`Encode`], [`Decode`]). The defaults are
-//! [`LengthPrefixed`] and [`Plain`].
-//!
 //! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
-//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest.
+//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest. The [tour] shows what a function can do, the [README]
+//! says what to consider in production, and the folder `examples` of the repository has whole programs.
+//!
+//! # Terms
+//!
+//! | term | meaning |
+//! |---|---|
+//! | protocol | a type with [`ServerProtocol`] or [`ClientProtocol`], which the attributes implement: messages, and a function that processes them |
+//! | framing | how the byte stream is split into messages: [`LengthPrefixed`], unless you choose another [`Framing`] |
+//! | format | how a message is encoded: [`Plain`], unless you choose another one ([`Encode`], [`Decode`]) |
+//! | message, frame | a message is a request, a reply or a greeting; a frame is a message with its length or delimiter; a *control frame* of [`LengthPrefixed`] has a rejection in place of a message |
+//! | exchange | one request and its reply |
+//! | rejection | the reason why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
+//! | session | the data that a server keeps for one connection |
+//! | drop, abort | a function is dropped at the `.await` where it waits; a request or a connection is aborted without a reply |
+//! | drain | what a server does when it is stopped: it answers the requests in flight, and closes idle connections |
 //!
 //! # How do I …
 //!
@@ -56,22 +66,24 @@
 //! | choose the framing and the format, greet clients | [options](macro@server_protocol#options) |
 //! | reject a request | [rejecting requests](#rejecting-requests) |
 //! | close the connection after a reply, or send no reply | [`Response`] |
-//! | speak an existing protocol | [the table of framings](framing), then a [greeting](macro@server_protocol#options), [`Response`] and [rejection messages](macro@server_protocol#custom-rejection-messages) |
+//! | speak an existing protocol | [an example](protocol#an-existing-protocol), and the [table of framings](framing) |
 //! | write my own framing | [`Framing`](framing::Framing#examples) |
-//! | write my own format | [`Encode`] and [`Decode`] |
-//! | test a protocol | [testing](#testing) |
+//! | write my own format | [an example](protocol#a-format-of-your-own) |
+//! | test a protocol | [testing](protocol#testing) |
 //!
 //! | a server | |
 //! |---|---|
+//! | choose a server | [`ConcurrentServer`], [`IterativeServer`] or [`OnceServer`]: see the [table](server) |
 //! | limit sizes and times | [limits](#limits) |
 //! | hold many clients | [many connections](#many-connections) |
 //! | serve on the runtime of my program | [threads](#threads) |
 //! | know on which thread a function runs | [threads](#threads) |
 //! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
 //! | stop, on a signal or in a test | [stopping](#stopping) |
-//! | see the numbers, read the log | [`Report`], [logging](#logging) |
+//! | see the numbers | the [`Report`] exists only when the server has ended; while it runs, count in a [state](macro@server_protocol#parameters) |
+//! | read the log | [logging](#logging) |
 //! | know what happens on a panic | [panics](#panics) |
-//! | know what happens when a peer leaves | [when the peer leaves](#when-the-peer-leaves) |
+//! | know what happens when a peer leaves | [what becomes of a function](server#what-becomes-of-a-function) |
 //! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
 //! | serve TLS, a Unix socket or another transport | [`transport`] |
 //! | run under systemd, in a container, behind a balancer; restart without downtime | [docs/deploy.md](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
@@ -80,26 +92,10 @@
 //! |---|---|
 //! | send one request and exit | [`Client`] |
 //! | call from several tasks | [`Channel`] |
-//! | send many requests at once | [`Pipeline`], [`Channel`] |
+//! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
 //! | connect over TLS or to a Unix socket | an [`Address`](client::Address) `tls://host:port` or `unix:/path` |
 //! | know whether a failed request was executed | [`Error::execution`] |
-//!
-//! # Choosing a server
-//!
-//! | server | connections at a time | returns when | for |
-//! |---|---|---|---|
-//! | [`OnceServer`] | one, for one request | that request is answered or rejected | a callback, a single transfer, a test |
-//! | [`IterativeServer`] | one; others wait in the backlog | it is stopped | a device or resource for one user at a time |
-//! | [`ConcurrentServer`] | up to `max_connections`, a task for each | it is stopped | everything else |
-//!
-//! # Choosing a framing
-//!
-//! For a new protocol, use the default, [`LengthPrefixed`]: it tells the client why a request was
-//! rejected. For people with `nc`, use [`Lines`]. For existing protocols, use [`CrlfLines`],
-//! [`Delimited`], [`Fixed`], [`Prefixed`], [`Netstrings`] or [`UntilEof`]. [`Raw`] is for the Python library
-//! for teaching, and `Codec<C>` for codecs of `tokio_util`. [`Framing`] has a table of all framings, and says
-//! what they cannot tell the client.
 //!
 //! # Choosing a client
 //!
@@ -108,6 +104,9 @@
 //! | [`Client`] | one for each exchange | 1 | a command, an occasional request |
 //! | [`Connection`] | one, kept open | 1, or many with a [`Pipeline`] | one task |
 //! | [`Channel`] | one, kept open | many, from many tasks | an application |
+//!
+//! To send a request and receive its reply, use [`call`](Connection::call).
+//! [`exchange`](Connection::exchange) is for a [`ClientProtocol`], which also processes the reply.
 //!
 //! # Threads
 //!
@@ -126,7 +125,7 @@
 //!
 //! # Stopping
 //!
-//! `run()` handles signals: Ctrl-C and SIGTERM stop the server, and a second signal ends it at once. The other
+//! `run()` handles signals: Ctrl-C and SIGTERM stop the server, and a second signal ends it immediately. The other
 //! methods handle no signals, except [`listen_until_signal`](server::Server::listen_until_signal).
 //! [`start()`](server::Server::start) serves on another thread until the program stops it, for programs that are
 //! not `async`. A [`ServerHandle`](server::ServerHandle) or a future
@@ -134,12 +133,9 @@
 //!
 //! A server that is stopped drains: it accepts no more connections, sends *going away* to idle ones,
 //! waits up to a second for the rest of a started frame, and answers the requests in flight. After
-//! [`drain_timeout`](server::Server::drain_timeout), it aborts the rest. Idle connections are closed at once,
+//! [`drain_timeout`](server::Server::drain_timeout), it aborts the rest. Idle connections are closed immediately,
 //! without waiting for their peers to close, unless something is unread ([`linger`](server::Server::linger)).
 //! `listen()` then returns the [`Report`], which counts the requests and the connections by their outcome.
-//!
-//! In these pages, a function is *dropped* at the `.await` where it waits, a request or a connection is *aborted*
-//! without its reply, and a *rejected* request gets a reason in place of its reply.
 //!
 //! # Limits
 //!
@@ -154,7 +150,7 @@
 //! | [`idle_timeout`](server::Server::idle_timeout) | 300 s; iterative 5 s; once 30 s | the wait for a request |
 //! | [`frame_timeout`](server::Server::frame_timeout) | 30 s + 1 s per 64 KiB that arrived | the rest of a started frame |
 //! | [`request_timeout`](server::Server::request_timeout) | none | a function |
-//! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | functions that wait, for a peer that has closed its sending half |
+//! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | the wait of a function whose peer has closed its sending half |
 //! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly |
 //! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
 //! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the drain of a stopped server |
@@ -186,16 +182,43 @@
 //!
 //! # Rejecting requests
 //!
-//! | where | write | the client's [`execution()`](Error::execution) |
+//! | where | write | the [kind](RejectionKind) of the rejection |
 //! |---|---|---|
-//! | in the function | in [`Plain`], `Err(text)`; in the formats of serde, an `Err` is a reply like any other | [`Failed`](Execution::Failed) |
-//! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | by its [kind](RejectionKind): [`Rejected`](Execution::Rejected) for [`Rejection::bad_request`] and [`Rejection::busy`] |
-//! | in a [`ServerProtocol`] that you implement | any [`Rejection`] | by its kind |
+//! | in the function | `Err(error)` | [`Error`](RejectionKind::Error) with the text of `error`. A [`Rejection`] is sent as its text only, and its kind is lost |
+//! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | that of the [`Rejection`] |
+//! | in a [`ServerProtocol`] that you implement | `Err(rejection)` | that of the [`Rejection`] |
 //!
-//! The client's error has the kind [`Rejected`](ErrorKind::Rejected) and a [`Rejection`] if the framing is
-//! [`LengthPrefixed`]. With other framings, the text of an `Err` is the reply, and any other rejection closes the
-//! connection. To send messages of your protocol instead, see
-//! [`reject_with`](macro@server_protocol#custom-rejection-messages).
+//! [`LengthPrefixed`] sends a rejection in a control frame. With any other framing, the connection closes once the
+//! earlier replies are sent, unless the rejection is an [`Err` of the function](#an-err-of-the-function). To send a
+//! message of your protocol instead, use [`reject_with`](macro@server_protocol#custom-rejection-messages).
+//!
+//! ## An `Err` of the function
+//!
+//! The format and the framing decide what an `Err` is:
+//!
+//! | format and framing | the server sends | [`call`](Connection::call) returns |
+//! |---|---|---|
+//! | [`Plain`] with [`LengthPrefixed`] | a control frame | an [`Error`] with the [`Rejection`] |
+//! | [`Plain`] with any other framing | the text, as the reply | `Ok` with the text; an [`Error`] if the text is not a `T` |
+//! | `Json`, `Postcard`, `MessagePack` | the `Result`, as the reply | `Ok` with the `Result` |
+//! | `Codec<C>` | nothing, and closes the connection | an [`Error`] of the kind [`Closed`](ErrorKind::Closed) |
+//!
+//! `Protobuf` has no `Result`. If the protocol has `reject_with`, its message is sent in the second and the fourth case.
+//!
+//! ## What the client and the report say
+//!
+//! With [`LengthPrefixed`], the client's error has the kind [`Rejected`](ErrorKind::Rejected) and the [`Rejection`]:
+//!
+//! | event | kind of the rejection | [`execution`](Error::execution) | in the [`Report`] |
+//! |---|---|---|---|
+//! | the function returns `Err` in [`Plain`] | [`Error`](RejectionKind::Error) | [`Failed`](Execution::Failed) | `served` |
+//! | the function panics | [`Failed`](RejectionKind::Failed) | [`Failed`](Execution::Failed) | `failed` |
+//! | the function exceeds `request_timeout` | [`TimedOut`](RejectionKind::TimedOut) | [`Failed`](Execution::Failed) | `failed` |
+//! | the request is invalid | [`BadRequest`](RejectionKind::BadRequest) | [`Rejected`](Execution::Rejected) | `rejected` |
+//! | the server is busy | [`Busy`](RejectionKind::Busy) | [`Rejected`](Execution::Rejected) | `rejected` |
+//!
+//! With other framings, the report is the same. The client's error has the kind [`Closed`](ErrorKind::Closed) and the
+//! execution [`Unknown`](Execution::Unknown), except for an `Err`, as above. `examples/rejections.rs` prints all cases.
 //!
 //! # Errors
 //!
@@ -218,65 +241,16 @@
 //!
 //! A panic in a protocol function fails its request. The peer receives *failed*, and the message of the panic is
 //! logged, not sent. The connection closes if its framing cannot report a failure, or if the protocol has a session,
-//! which may be half changed. Other connections are not affected. A `std::sync::Mutex` that the function had locked is poisoned.
-//! If you build with `panic = "abort"`, a panic ends the process.
-//!
-//! # Testing
-//!
-//! The function is an ordinary function, so you can call it: `greet("Ann")`, or `add(1, &state, &mut session,
-//! &Peer::unnamed())`. To test what is on the wire, serve one end of a pipe in memory:
-//!
-//! ```
-//! use tcs::{OnceServer, framing::Lines, server_protocol};
-//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
-//!
-//! #[server_protocol(framing = Lines)]
-//! fn greet(name: &str) -> String {
-//!     format!("Hello, {name}!")
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (mut near, far) = tokio::io::duplex(1024);
-//! let server = tokio::spawn(OnceServer::new(Greet).serve_stream(far));
-//!
-//! near.write_all(b"Ann\n").await?;
-//! let mut reply = String::new();
-//! near.read_to_string(&mut reply).await?;
-//! assert_eq!(reply, "Hello, Ann!\n");
-//!
-//! drop(near);
-//! assert_eq!(server.await??.requests.served, 1);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example at
-//! the top; without `async`, use [`start()`](server::Server::start). To test a protocol, a framing or a format written
-//! by hand, create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Unparsed::new`], [`Frame::new`] and
-//! [`Writer::new`].
+//! which may be half changed. Other connections are not affected. A `std::sync::Mutex` that the function had locked is
+//! poisoned. If you build with `panic = "abort"`, a panic ends the process.
 //!
 //! # Cancel safety
 //!
 //! Each `async fn` documents what dropping its future does. In short: a dropped server closes its
 //! listener and aborts its connections. A dropped [`call`](Connection::call) closes its connection, so
-//! that a reply never reaches another caller. A dropped call of a [`Channel`] affects no other call.
-//!
-//! # When the peer leaves
-//!
-//! A protocol function that waits is dropped when
-//!
-//! - the peer resets the connection, unless more than 64 KiB of its further requests are unread;
-//! - the peer has closed its sending half and
-//!   [`half_close_timeout`](server::Server::half_close_timeout) has passed, or at once with
-//!   `half_close = ends`;
-//! - the peer has not read the earlier replies within
-//!   [`write_timeout`](server::Server::write_timeout);
-//! - [`request_timeout`](server::Server::request_timeout) or
-//!   [`drain_timeout`](server::Server::drain_timeout) has passed, or the server is aborted or dropped.
-//!
-//! A function that computes, or is `blocking`, runs to its end.
-//! [`server`](server#what-becomes-of-a-function) says what becomes of its reply.
+//! that a reply never reaches another caller. A dropped call of a [`Channel`] affects no other call. A server drops a
+//! protocol function that waits if its peer leaves or a limit passes:
+//! see [what becomes of a function](server#what-becomes-of-a-function).
 //!
 //! # Logging
 //!
@@ -333,27 +307,18 @@
 //! kinds of control frames in [`LengthPrefixed`] may get a meaning, and the others will not change. The
 //! hidden module `__private` is only for the attributes.
 //!
+//! [README]: https://docs.rs/crate/tcs/latest
+//! [tour]: https://docs.rs/crate/tcs/latest/source/docs/tour.md
 //! [`ClientProtocol`]: protocol::ClientProtocol
-//! [`Context::new`]: protocol::Context::new
-//! [`CrlfLines`]: framing::CrlfLines
 //! [`Decode`]: format::Decode
-//! [`Delimited`]: framing::Delimited
 //! [`Encode`]: format::Encode
-//! [`Fixed`]: framing::Fixed
-//! [`Frame::new`]: format::Frame::new
 //! [`Framing`]: framing::Framing
 //! [`LengthPrefixed`]: framing::LengthPrefixed
 //! [`Lines`]: framing::Lines
-//! [`Netstrings`]: framing::Netstrings
 //! [`Pipeline`]: client::Pipeline
 //! [`Plain`]: format::Plain
-//! [`Prefixed`]: framing::Prefixed
-//! [`Raw`]: framing::Raw
 //! [`Report`]: server::Report
 //! [`ServerProtocol`]: protocol::ServerProtocol
-//! [`Unparsed::new`]: framing::Unparsed::new
-//! [`UntilEof`]: framing::UntilEof
-//! [`Writer::new`]: format::Writer::new
 //! [`block_in_place`]: tokio::task::block_in_place
 //! [`connect_timeout`]: client::ConnectOptions::connect_timeout
 //! [`enable_all`]: tokio::runtime::Builder::enable_all

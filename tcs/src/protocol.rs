@@ -3,6 +3,156 @@
 //! The attributes implement [`ServerProtocol`] and [`ClientProtocol`]. You can also implement them by hand,
 //! with [`Context`]. A [`Contract`] names the messages of a protocol, for clients. [`CallContract`] and
 //! [`CallOwned`] are bounds of the methods that call it; you never implement these two.
+//!
+//! # An existing protocol
+//!
+//! Choose the [framing](crate::framing) of the protocol. For its greeting and its error messages, use the options
+//! `greeting` and `reject_with`. To close the connection or to send no reply, return a [`Response`](crate::Response).
+//! This is a part of SMTP, and `examples/greeting.rs` has more of it:
+//!
+//! ```
+//! use tcs::{Rejection, Response, framing::CrlfLines, server_protocol};
+//!
+//! #[server_protocol(framing = CrlfLines, greeting = "220 ready", reject_with = smtp_reply)]
+//! fn smtp(line: &str, #[session] sender: &mut String) -> Result<Response<&'static str>, String> {
+//!     match line.split_once(':').unwrap_or((line, "")) {
+//!         ("MAIL FROM", path) => *sender = path.to_owned(),
+//!         ("NOOP", _) => {}
+//!         ("QUIT", _) => return Ok(Response::ReplyAndClose("221 goodbye")),
+//!         (verb, _) => return Err(format!("unknown command {verb}")),
+//!     }
+//!     Ok(Response::Reply("250 ok"))
+//! }
+//!
+//! fn smtp_reply(rejection: &Rejection) -> String {
+//!     let code = if rejection.kind().is_final() { 421 } else { 500 };
+//!     format!("{code} {}", rejection.text())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! # let (mut near, far) = tokio::io::duplex(1024);
+//! # let server = tokio::spawn(tcs::ConcurrentServer::new(Smtp).serve_stream(far));
+//! # near.write_all(b"MAIL FROM:<ann@example>\r\nEXPN\r\nQUIT\r\n").await?;
+//! # let mut replies = String::new();
+//! # near.read_to_string(&mut replies).await?;
+//! # assert_eq!(replies, "220 ready\r\n250 ok\r\n500 unknown command EXPN\r\n221 goodbye\r\n");
+//! # drop(near);
+//! # assert_eq!(server.await??.requests.served, 3);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A format of your own
+//!
+//! A format is a type without values. Implement [`Encode`] and [`Decode`] for each type that is a message in it.
+//! Functions can then return the type. For functions that return a [`Response`](crate::Response) or a `Result`,
+//! implement [`ReplyValue`], which names what the client receives:
+//!
+//! ```
+//! use std::fmt::{Display, Write as _};
+//!
+//! use tcs::{
+//!     ConcurrentServer, Connection, Response,
+//!     format::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer},
+//!     server_protocol,
+//! };
+//!
+//! /// Numbers as hexadecimal digits.
+//! enum Hex {}
+//!
+//! impl Encode<Hex> for u64 {
+//!     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+//!         write!(out, "{self:x}").map_err(EncodeError::new)
+//!     }
+//! }
+//!
+//! impl Decode<'_, Hex> for u64 {
+//!     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
+//!         u64::from_str_radix(frame.text()?, 16).map_err(DecodeError::new)
+//!     }
+//! }
+//!
+//! impl<'a, T: ReplyValue<'a, Hex>> ReplyValue<'a, Hex> for Response<T> {
+//!     type Value = T::Value;
+//! }
+//!
+//! /// An `Err` is a rejection, as in `Plain`.
+//! impl<T: Encode<Hex>, E: Display> Encode<Hex> for Result<T, E> {
+//!     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+//!         match self {
+//!             Ok(reply) => reply.encode(out),
+//!             Err(error) => {
+//!                 out.fail(error);
+//!                 Ok(())
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! impl<'a, T: ReplyValue<'a, Hex>, E> ReplyValue<'a, Hex> for Result<T, E> {
+//!     type Value = T::Value;
+//! }
+//!
+//! #[server_protocol(format = Hex)]
+//! fn double(number: u64) -> Result<Response<u64>, &'static str> {
+//!     let doubled = number.checked_mul(2).ok_or("too large")?;
+//!     Ok(Response::Reply(doubled))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> tcs::Result<()> {
+//! let (near, far) = tokio::io::duplex(1024);
+//! let server = tokio::spawn(ConcurrentServer::new(Double).serve_stream(far));
+//! let mut connection = Connection::over(near);
+//! assert_eq!(connection.call::<Double>(0xff).await?, 0x1fe);
+//! assert!(connection.call::<Double>(u64::MAX).await.is_err());
+//! # drop(connection);
+//! # assert_eq!(server.await.expect("no panic")?.requests.served, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Testing
+//!
+//! A protocol function is an ordinary function, so you can call it: `greet("Ann")`, or `add(1, &state, &mut session,
+//! &Peer::unnamed())`. To test what is on the wire, serve one end of a pipe in memory:
+//!
+//! ```
+//! use tcs::{OnceServer, framing::Lines, server_protocol};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! #[server_protocol(framing = Lines)]
+//! fn greet(name: &str) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut near, far) = tokio::io::duplex(1024);
+//! let server = tokio::spawn(OnceServer::new(Greet).serve_stream(far));
+//!
+//! near.write_all(b"Ann\n").await?;
+//! let mut reply = String::new();
+//! near.read_to_string(&mut reply).await?;
+//! assert_eq!(reply, "Hello, Ann!\n");
+//!
+//! drop(near);
+//! assert_eq!(server.await??.requests.served, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example
+//! of the [crate]; without `async`, use [`start()`]. To test a protocol, a framing or a format written by hand,
+//! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Unparsed::new`], [`Frame::new`] and
+//! [`Writer::new`].
+//!
+//! [`Connection::over`]: crate::Connection::over
+//! [`ConnectionInfo::new`]: crate::ConnectionInfo::new
+//! [`Unparsed::new`]: crate::framing::Unparsed::new
+//! [`start()`]: crate::server::Server::start
 
 use std::sync::Arc;
 
@@ -135,9 +285,11 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     ///
     /// Default: `None`.
     ///
-    /// Without such a message, the connection closes once earlier replies are delivered, and the
-    /// text of [`RejectionKind::Error`](crate::RejectionKind::Error) is sent as the reply. With
-    /// one, a rejection in place of a reply is answered by the message, and the connection goes on.
+    /// With such a message, the message is sent in place of the reply, and the connection stays open. Without one,
+    /// the connection closes once the earlier replies are sent, except after a
+    /// [`RejectionKind::Error`](crate::RejectionKind::Error): see
+    /// [an `Err` of the function](crate#an-err-of-the-function).
+    ///
     /// After a final rejection ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
     /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose) closes it in any case, and
     /// [`Response::NoReply`](crate::Response::NoReply) sends nothing.
@@ -177,7 +329,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// A peer that has closed its connection looks like one that has closed its sending half and
     /// waits for its replies, as `nc -N` does. So by default, a waiting function continues for
     /// [`half_close_timeout`](crate::server::Server::half_close_timeout). If this is `true`, the
-    /// function is dropped at once, and nothing more is sent. Use it if no client of the protocol
+    /// function is dropped immediately, and nothing more is sent. Use it if no client of the protocol
     /// half-closes and a function waits for an event that may never come, such as the next element
     /// of a queue.
     ///

@@ -31,7 +31,7 @@ struct Inner {
 pub enum RejectionKind {
     /// The function returned `Err`. It was executed.
     Error = 0x01,
-    /// The request could not be decoded. It was not executed.
+    /// The request cannot be understood or is not allowed. It was not executed.
     BadRequest = 0x02,
     /// The request is larger than the server's `max_frame_len`. It was not executed.
     TooLarge = 0x03,
@@ -46,7 +46,7 @@ pub enum RejectionKind {
     Unknown = 0x3f,
     /// The server is stopping. This kind is final, as are all below.
     GoingAway = 0x40,
-    /// Nothing arrived within the server's `idle_timeout`.
+    /// Nothing arrived within the server's `idle_timeout`, or a frame exceeded `frame_timeout`.
     Idle = 0x41,
     /// The server has its maximum number of connections. A server of this library does not send
     /// it: its peers wait in the backlog.

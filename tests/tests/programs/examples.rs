@@ -43,6 +43,10 @@ async fn programs_print_what_their_header_says() {
             "operations",
             include_str!("../../../examples/operations.rs"),
         ),
+        (
+            "rejections",
+            include_str!("../../../examples/rejections.rs"),
+        ),
         ("world", include_str!("../../../examples/world.rs")),
     ] {
         let blocks = source.split("//! ```").collect::<Vec<_>>();
