@@ -20,9 +20,10 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore,
+        ClientConfig, RootCertStore, ServerConfig,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+        server::WebPkiClientVerifier,
     },
 };
 
@@ -94,6 +95,29 @@ impl Root {
 }
 
 impl Identity {
+    /// Returns the configuration of a server without any of the library's code. It requires certificates of
+    /// clients from `client_root`, if that is given.
+    pub fn raw_server(&self, client_root: Option<&Root>) -> ServerConfig {
+        let provider = Arc::new(ring::default_provider());
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("known versions");
+        let config = match client_root {
+            None => config.with_no_client_auth(),
+            Some(root) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(root.0.der().clone()).expect("a root");
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                config.with_client_cert_verifier(verifier.build().expect("a root"))
+            }
+        };
+        let chain = CertificateDer::pem_file_iter(&self.certificate).expect("a file");
+        let chain = chain.collect::<Result<_, _>>().expect("certificates");
+        let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
+        config.with_single_cert(chain, key).expect("a pair")
+    }
+
     /// Returns a server's TLS with this certificate.
     pub fn server(&self) -> Tls {
         Tls::from_pem(&self.certificate, &self.key).expect("good files")
@@ -143,12 +167,6 @@ pub async fn try_connect(
     let stream = TcpStream::connect(addr).await.expect("it listens");
     stream.set_nodelay(true).expect("TCP has it");
     handshake(stream, config).await
-}
-
-/// Begins TLS on a stream to the server of [`server`].
-pub async fn begin(stream: TcpStream) -> TlsStream<TcpStream> {
-    let begun = handshake(stream, SHARED.0.client(None)).await;
-    begun.expect("the handshake succeeds")
 }
 
 async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(

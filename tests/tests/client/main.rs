@@ -14,3 +14,7 @@ mod connecting;
 mod pipelining;
 mod pipelining_failures;
 mod stale_replies;
+#[cfg(target_os = "linux")]
+mod tls;
+#[cfg(unix)]
+mod unix;

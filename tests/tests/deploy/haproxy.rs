@@ -173,7 +173,7 @@ async fn tls_passes_through_haproxy_and_the_server_knows_the_client() {
 
     let stream = TcpStream::connect(balancer.addr).await.expect("it listens");
     let own = stream.local_addr().expect("it is connected");
-    let mut peer = RawPeer::over(within(tls::begin(stream)).await);
+    let mut peer = RawPeer::over(within(tls::connect_over(stream)).await);
     within(peer.send(proxy::REQUEST)).await;
     let Heard::Message(reply) = within(peer.hear()).await else {
         panic!("no reply");

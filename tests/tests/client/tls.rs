@@ -1,0 +1,273 @@
+//! Clients over TLS.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tcs::{
+    Channel, Connection, Error, ErrorKind, Execution,
+    client::ConnectOptions,
+    framing::LengthPrefixed,
+    transport::ClientTls,
+};
+use tcs_tests::{
+    RawPeer,
+    client::Prefixed,
+    tls::{Identity, Root},
+    within,
+};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+
+type Accepted = JoinHandle<std::io::Result<TlsStream<TcpStream>>>;
+
+/// Accepts one connection over TLS.
+async fn raw_server(config: ServerConfig) -> (SocketAddr, Accepted) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let accepting = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await?;
+        acceptor.accept(stream).await
+    });
+    (addr, accepting)
+}
+
+fn tls(addr: SocketAddr) -> String {
+    format!("tls://localhost:{}", addr.port())
+}
+
+fn with(tls: ClientTls) -> ConnectOptions {
+    ConnectOptions::new().tls(tls)
+}
+
+/// Connects, and exchanges one message with the raw server.
+async fn works(options: &ConnectOptions, address: String, accepting: Accepted) {
+    let mut connection = within(options.connect(address)).await.expect("a handshake");
+    let stream = within(accepting).await.expect("no panic").expect("a client");
+    let mut server = RawPeer::over(stream);
+    let (reply, _) = tokio::join!(
+        within(connection.call::<Prefixed>("Ann")),
+        within(server.ask_back())
+    );
+    assert_eq!(reply.expect("a reply"), "Ann");
+}
+
+/// Fails to connect; returns the error.
+async fn fails(options: &ConnectOptions, address: String) -> Error {
+    let connected = within(options.connect::<LengthPrefixed>(address)).await;
+    let error = connected.expect_err("the handshake fails");
+    assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+    assert_eq!(error.execution(), Execution::NotSent);
+    assert!(error.peer_addr().is_some());
+    error
+}
+
+fn all_of(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
+
+fn localhost() -> (Root, Identity) {
+    let root = Root::new();
+    let identity = root.issue("localhost");
+    (root, identity)
+}
+
+#[tokio::test]
+async fn server_with_a_private_root_is_trusted() {
+    let (root, identity) = localhost();
+    let options = with(ClientTls::with_roots(root.file()).expect("a root"));
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    works(&options, tls(addr), accepting).await;
+    // With the option, the scheme is not needed.
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    works(&options, format!("localhost:{}", addr.port()), accepting).await;
+}
+
+#[tokio::test]
+async fn server_of_an_unknown_root_is_not_trusted() {
+    let (_, identity) = localhost();
+    for options in [
+        ConnectOptions::new(),
+        with(ClientTls::with_roots(Root::new().file()).expect("a root")),
+    ] {
+        let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+        let error = fails(&options, tls(addr)).await;
+        let text = all_of(&error);
+        assert!(text.contains("is not signed by a trusted root"), "{text}");
+        assert!(within(accepting).await.expect("no panic").is_err());
+    }
+}
+
+#[tokio::test]
+async fn certificate_must_have_the_name_that_was_connected_to() {
+    let root = Root::new();
+    let identity = root.issue("other.example");
+    let trusting = ClientTls::with_roots(root.file()).expect("a root");
+    let (addr, _accepting) = raw_server(identity.raw_server(None)).await;
+    let error = fails(&with(trusting.clone()), tls(addr)).await;
+    let text = all_of(&error);
+    assert!(text.contains("the certificate is for another name"), "{text}");
+    assert!(text.contains("other.example"), "{text}");
+
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    let named = with(trusting.server_name("other.example"));
+    works(&named, tls(addr), accepting).await;
+}
+
+#[tokio::test]
+async fn certificate_that_has_expired_is_rejected() {
+    let root = Root::new();
+    let identity = root.issue_with("localhost", |params| {
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    });
+    let (addr, _accepting) = raw_server(identity.raw_server(None)).await;
+    let options = with(ClientTls::with_roots(root.file()).expect("a root"));
+    let text = all_of(&fails(&options, tls(addr)).await);
+    assert!(text.contains("has expired"), "{text}");
+}
+
+#[tokio::test]
+async fn pinned_certificate_is_the_only_one() {
+    let root = Root::new();
+    // Neither its name nor its dates matter.
+    let identity = root.issue_with("other.example", |params| {
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    });
+    let options = with(ClientTls::pinned(&identity.certificate).expect("a certificate"));
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    works(&options, tls(addr), accepting).await;
+
+    let other = root.issue("localhost");
+    let (addr, _accepting) = raw_server(other.raw_server(None)).await;
+    let text = all_of(&fails(&options, tls(addr)).await);
+    assert!(text.contains("the certificate was not accepted"), "{text}");
+
+    // The certificate is public. Who shows it must have its key.
+    let thief = Identity {
+        certificate: identity.certificate.clone(),
+        key: other.key,
+    };
+    let (addr, _accepting) = raw_server(thief.raw_server_without_check()).await;
+    fails(&options, tls(addr)).await;
+}
+
+#[tokio::test]
+async fn client_with_a_certificate_is_known() {
+    let (root, identity) = localhost();
+    let clients = Root::new();
+    let own = clients.issue("client.example");
+    let trusting = ClientTls::with_roots(root.file()).expect("a root");
+    let options = with(trusting
+        .identity(&own.certificate, &own.key)
+        .expect("a pair"));
+    let (addr, accepting) = raw_server(identity.raw_server(Some(&clients))).await;
+    works(&options, tls(addr), accepting).await;
+}
+
+#[tokio::test]
+async fn client_without_the_required_certificate_is_told() {
+    let (root, identity) = localhost();
+    let options = with(ClientTls::with_roots(root.file()).expect("a root"));
+    let (addr, _accepting) = raw_server(identity.raw_server(Some(&Root::new()))).await;
+    // In TLS 1.3, the client is ready before the server has looked at its certificate.
+    let connected = within(options.connect(tls(addr))).await;
+    let error = match connected {
+        Ok(mut connection) => within(connection.call::<Prefixed>("Ann"))
+            .await
+            .map(str::to_owned)
+            .expect_err("it is rejected"),
+        Err(error) => error,
+    };
+    let text = all_of(&error);
+    assert!(text.contains("CertificateRequired"), "{text}");
+}
+
+#[tokio::test]
+async fn protocols_are_agreed_on() {
+    let (root, identity) = localhost();
+    let trusting = ClientTls::with_roots(root.file()).expect("a root");
+    let mut config = identity.raw_server(None);
+    config.alpn_protocols = vec![b"b".to_vec()];
+    let (addr, accepting) = raw_server(config.clone()).await;
+    let options = with(trusting.clone().alpn(["a", "b"]));
+    let connection = within(options.connect::<LengthPrefixed>(tls(addr))).await;
+    let stream = within(accepting).await.expect("no panic").expect("a client");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"b"[..]));
+    drop(connection);
+
+    let (addr, _accepting) = raw_server(config).await;
+    let text = all_of(&fails(&with(trusting.alpn(["a"])), tls(addr)).await);
+    assert!(text.contains("no protocol of ALPN in common"), "{text}");
+}
+
+#[tokio::test]
+async fn server_that_does_not_speak_tls_is_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a client");
+        let mut peer = RawPeer::of(stream);
+        peer.send(b"220 mail.example ESMTP\r\n").await;
+        // The client leaves.
+        peer.try_rest().await.ok();
+    });
+    let (root, _) = localhost();
+    let options = with(ClientTls::with_roots(root.file()).expect("a root"));
+    let text = all_of(&fails(&options, tls(addr)).await);
+    assert!(text.contains("does not speak TLS"), "{text}");
+    within(server).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn handshake_is_within_the_limit_of_connecting() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    let (root, _) = localhost();
+    let options = with(ClientTls::with_roots(root.file()).expect("a root"))
+        .connect_timeout(Duration::from_millis(200));
+    // It is never accepted.
+    let connected = within(options.connect::<LengthPrefixed>(tls(addr))).await;
+    let error = connected.expect_err("nobody answers");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(error.execution(), Execution::NotSent);
+}
+
+#[tokio::test]
+async fn channel_says_goodbye() {
+    let (root, identity) = localhost();
+    let options = with(ClientTls::with_roots(root.file()).expect("a root"));
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    let channel: Channel<LengthPrefixed> =
+        within(options.channel(tls(addr))).await.expect("a handshake");
+    let mut stream = within(accepting).await.expect("no panic").expect("a client");
+    drop(channel);
+    // Without close_notify, this were an error.
+    let read = within(stream.read(&mut [0])).await;
+    assert_eq!(read.expect("a clean end"), 0);
+}
+
+#[tokio::test]
+async fn cut_without_close_notify_is_no_clean_end() {
+    let (root, identity) = localhost();
+    let options = with(ClientTls::with_roots(root.file()).expect("a root"));
+    let (addr, accepting) = raw_server(identity.raw_server(None)).await;
+    let mut connection: Connection<LengthPrefixed> =
+        within(options.connect(tls(addr))).await.expect("a handshake");
+    let stream = within(accepting).await.expect("no panic").expect("a client");
+    let (tcp, _) = stream.into_inner();
+    drop(tcp);
+    let error = within(connection.call::<Prefixed>("Ann")).await;
+    let error = error.map(str::to_owned).expect_err("it is cut");
+    assert_ne!(error.execution(), Execution::Rejected);
+}
