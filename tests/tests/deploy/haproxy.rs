@@ -31,7 +31,7 @@ struct Balancer {
 
 impl Balancer {
     /// Starts it before three servers, each with what comes after its name: an address and its check.
-    fn start(servers: [String; 3], frontend: &str) -> Self {
+    fn start(servers: &[String; 3], frontend: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("it listens");
         let bind = format!("bind fd@0\n{frontend}");
@@ -108,13 +108,13 @@ async fn server_behind_haproxy_is_restarted_under_load_without_a_failed_request(
     if is_missing("haproxy") {
         return;
     }
-    let [a, b, c, d, e, f] = own_addrs();
-    let addrs = [[a, b], [c, d], [e, f]];
+    let free: [_; 6] = own_addrs();
+    let addrs = [[free[0], free[1]], [free[2], free[3]], [free[4], free[5]]];
     let mut first = Server::start(addrs[0]).await;
     let mut second = Server::start(addrs[1]).await;
     let mut third = Server::start(addrs[2]).await;
     let checked = addrs.map(|[service, ready]| format!("{service} check port {}", ready.port()));
-    let balancer = Balancer::start(checked, "");
+    let balancer = Balancer::start(&checked, "");
 
     let mut executed = Executed::default();
     let load = Load::start(balancer.addr);
@@ -169,7 +169,7 @@ async fn tls_passes_through_haproxy_and_the_server_knows_the_client() {
     // The checks connect to the service itself, so HAProxy sends a header of its own.
     let checked = [(); 3].map(|()| format!("{} check", server.addr()));
     let chosen = blocks("haproxy")[1].replace("greet.example.com", "localhost");
-    let balancer = Balancer::start(checked, &chosen);
+    let balancer = Balancer::start(&checked, &chosen);
 
     let stream = TcpStream::connect(balancer.addr).await.expect("it listens");
     let own = stream.local_addr().expect("it is connected");
