@@ -24,6 +24,7 @@ use tokio_rustls::{
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
         server::WebPkiClientVerifier,
+        sign::{CertifiedKey, SingleCertAndKey},
     },
 };
 
@@ -116,6 +117,20 @@ impl Identity {
         let chain = chain.collect::<Result<_, _>>().expect("certificates");
         let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
         config.with_single_cert(chain, key).expect("a pair")
+    }
+
+    /// Returns the configuration of a server whose key need not be that of its certificate.
+    pub fn raw_server_unchecked(&self) -> ServerConfig {
+        let chain = CertificateDer::pem_file_iter(&self.certificate).expect("a file");
+        let chain = chain.collect::<Result<_, _>>().expect("certificates");
+        let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
+        let key = ring::sign::any_supported_type(&key).expect("a key");
+        let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("known versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(resolver))
     }
 
     /// Returns a server's TLS with this certificate.

@@ -3,10 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tcs::{
-    Channel, Connection, Error, ErrorKind, Execution,
-    client::ConnectOptions,
-    framing::LengthPrefixed,
-    transport::ClientTls,
+    Channel, Connection, Error, ErrorKind, Execution, client::ConnectOptions,
+    framing::LengthPrefixed, transport::ClientTls,
 };
 use tcs_tests::{
     RawPeer,
@@ -46,7 +44,10 @@ fn with(tls: ClientTls) -> ConnectOptions {
 /// Connects, and exchanges one message with the raw server.
 async fn works(options: &ConnectOptions, address: String, accepting: Accepted) {
     let mut connection = within(options.connect(address)).await.expect("a handshake");
-    let stream = within(accepting).await.expect("no panic").expect("a client");
+    let stream = within(accepting)
+        .await
+        .expect("no panic")
+        .expect("a client");
     let mut server = RawPeer::over(stream);
     let (reply, _) = tokio::join!(
         within(connection.call::<Prefixed>("Ann")),
@@ -115,7 +116,10 @@ async fn certificate_must_have_the_name_that_was_connected_to() {
     let (addr, _accepting) = raw_server(identity.raw_server(None)).await;
     let error = fails(&with(trusting.clone()), tls(addr)).await;
     let text = all_of(&error);
-    assert!(text.contains("the certificate is for another name"), "{text}");
+    assert!(
+        text.contains("the certificate is for another name"),
+        "{text}"
+    );
     assert!(text.contains("other.example"), "{text}");
 
     let (addr, accepting) = raw_server(identity.raw_server(None)).await;
@@ -158,7 +162,7 @@ async fn pinned_certificate_is_the_only_one() {
         certificate: identity.certificate.clone(),
         key: other.key,
     };
-    let (addr, _accepting) = raw_server(thief.raw_server_without_check()).await;
+    let (addr, _accepting) = raw_server(thief.raw_server_unchecked()).await;
     fails(&options, tls(addr)).await;
 }
 
@@ -168,9 +172,11 @@ async fn client_with_a_certificate_is_known() {
     let clients = Root::new();
     let own = clients.issue("client.example");
     let trusting = ClientTls::with_roots(root.file()).expect("a root");
-    let options = with(trusting
-        .identity(&own.certificate, &own.key)
-        .expect("a pair"));
+    let options = with(
+        trusting
+            .identity(&own.certificate, &own.key)
+            .expect("a pair"),
+    );
     let (addr, accepting) = raw_server(identity.raw_server(Some(&clients))).await;
     works(&options, tls(addr), accepting).await;
 }
@@ -202,7 +208,10 @@ async fn protocols_are_agreed_on() {
     let (addr, accepting) = raw_server(config.clone()).await;
     let options = with(trusting.clone().alpn(["a", "b"]));
     let connection = within(options.connect::<LengthPrefixed>(tls(addr))).await;
-    let stream = within(accepting).await.expect("no panic").expect("a client");
+    let stream = within(accepting)
+        .await
+        .expect("no panic")
+        .expect("a client");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"b"[..]));
     drop(connection);
 
@@ -248,9 +257,13 @@ async fn channel_says_goodbye() {
     let (root, identity) = localhost();
     let options = with(ClientTls::with_roots(root.file()).expect("a root"));
     let (addr, accepting) = raw_server(identity.raw_server(None)).await;
-    let channel: Channel<LengthPrefixed> =
-        within(options.channel(tls(addr))).await.expect("a handshake");
-    let mut stream = within(accepting).await.expect("no panic").expect("a client");
+    let channel: Channel<LengthPrefixed> = within(options.channel(tls(addr)))
+        .await
+        .expect("a handshake");
+    let mut stream = within(accepting)
+        .await
+        .expect("no panic")
+        .expect("a client");
     drop(channel);
     // Without close_notify, this were an error.
     let read = within(stream.read(&mut [0])).await;
@@ -262,9 +275,13 @@ async fn cut_without_close_notify_is_no_clean_end() {
     let (root, identity) = localhost();
     let options = with(ClientTls::with_roots(root.file()).expect("a root"));
     let (addr, accepting) = raw_server(identity.raw_server(None)).await;
-    let mut connection: Connection<LengthPrefixed> =
-        within(options.connect(tls(addr))).await.expect("a handshake");
-    let stream = within(accepting).await.expect("no panic").expect("a client");
+    let mut connection: Connection<LengthPrefixed> = within(options.connect(tls(addr)))
+        .await
+        .expect("a handshake");
+    let stream = within(accepting)
+        .await
+        .expect("no panic")
+        .expect("a client");
     let (tcp, _) = stream.into_inner();
     drop(tcp);
     let error = within(connection.call::<Prefixed>("Ann")).await;

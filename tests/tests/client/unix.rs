@@ -23,7 +23,9 @@ async fn address_of_a_unix_socket_is_connected_to() {
     assert_eq!(connection.peer().addr(), None);
     assert_eq!(connection.peer().to_string(), address);
 
-    let channel = within(Channel::connect(&address)).await.expect("it listens");
+    let channel = within(Channel::connect(&address))
+        .await
+        .expect("it listens");
     let (stream, _) = within(listener.accept()).await.expect("it is there");
     let mut server = RawPeer::over(stream);
     let (reply, _) = tokio::join!(
