@@ -29,7 +29,7 @@ use crate::{
 /// }
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "a client does nothing until it runs: call `run()`, or `exchange().await`"]
+#[must_use = "a client does nothing until it runs: call `run()`, or `open().await`"]
 pub struct Client<P> {
     protocol: P,
     address: Address,
@@ -79,8 +79,8 @@ impl<P: ClientProtocol> Client<P> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection. Whether the request is executed is then unknown.
-    pub async fn exchange(self) -> Result<P::Output> {
-        inside_runtime("exchange()", Instead::Run)?;
+    pub async fn open(self) -> Result<P::Output> {
+        inside_runtime("open()", Instead::Run)?;
         let mut connection = self.options.connect(self.address).await?;
         connection.exchange(self.protocol).await
     }
@@ -89,9 +89,9 @@ impl<P: ClientProtocol> Client<P> {
     ///
     /// # Errors
     ///
-    /// Those of [`exchange`](Self::exchange), and [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
+    /// Those of [`open`](Self::open), and [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
     /// runtime.
     pub fn run(self) -> Result<P::Output> {
-        block_on("exchange()", Builder::new_current_thread, self.exchange())
+        block_on("open()", Builder::new_current_thread, self.open())
     }
 }

@@ -65,7 +65,7 @@ impl ServerPlan {
 /// let (addr, handle) = (server.local_addr(), server.handle());
 /// let server = tokio::spawn(server.listen());
 ///
-/// assert_eq!(Client::new(Keep).address(addr).exchange().await?, "Hello, Ann!");
+/// assert_eq!(Client::new(Keep).address(addr).open().await?, "Hello, Ann!");
 ///
 /// handle.stop();
 /// let report = server.await.expect("no panic")?;

@@ -21,7 +21,7 @@ async fn client_connects_asks_and_closes() {
     ])
     .await;
     let client = Client::new(ask::<LengthPrefixed>("Ann")).address(addr);
-    let reply = within(client.exchange()).await;
+    let reply = within(client.open()).await;
     assert_eq!(reply.expect("a reply"), "Hello, Ann!");
     server.finished().await;
 }
@@ -61,12 +61,12 @@ async fn reply_in_pieces_arrives_whole() {
 #[tokio::test]
 async fn lines_and_raw_are_spoken_as_well() {
     let (addr, server) = serve([expects("Ann\n"), sends("Hello\r\n")]).await;
-    let reply = within(Client::new(ask::<Lines>("Ann")).address(addr).exchange()).await;
+    let reply = within(Client::new(ask::<Lines>("Ann")).address(addr).open()).await;
     assert_eq!(reply.expect("a reply"), "Hello");
     server.finished().await;
 
     let (addr, server) = serve([expects("Ann"), sends("Hello"), sends(", Ann!\n"), closes()]).await;
-    let reply = within(Client::new(ask::<Raw>("Ann")).address(addr).exchange()).await;
+    let reply = within(Client::new(ask::<Raw>("Ann")).address(addr).open()).await;
     assert_eq!(reply.expect("a reply"), "Hello, Ann!\n");
     server.finished().await;
 }

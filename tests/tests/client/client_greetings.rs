@@ -106,7 +106,7 @@ async fn greeting_that_was_received_is_not_waited_for_again() {
 #[tokio::test]
 async fn client_of_a_server_that_greets_drops_the_greeting() {
     let (addr, server) = greeting(&["NOOP"]).await;
-    let reply = within(Client::new(NoOperation).address(addr).exchange()).await;
+    let reply = within(Client::new(NoOperation).address(addr).open()).await;
     assert_eq!(reply.expect("a reply"), "250 NOOP");
     server.finished().await;
 }
@@ -281,7 +281,7 @@ async fn client_without_the_server_knows_of_the_greeting() {
     server.finished().await;
 
     let (addr, server) = greeting(&["NOOP"]).await;
-    let reply = within(Client::new(Noop).address(addr).exchange()).await;
+    let reply = within(Client::new(Noop).address(addr).open()).await;
     assert_eq!(reply.expect("a reply"), "250 NOOP");
     server.finished().await;
 }

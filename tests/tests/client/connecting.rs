@@ -11,7 +11,7 @@ async fn nobody_listening_is_told_with_the_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it listens");
     drop(listener);
-    let error = within(Client::new(ask::<Lines>("x")).address(addr).exchange()).await;
+    let error = within(Client::new(ask::<Lines>("x")).address(addr).open()).await;
     let error = error.expect_err("nobody listens");
     assert_eq!(
         (error.kind(), error.execution()),
@@ -30,13 +30,13 @@ async fn host_that_does_not_resolve_is_told() {
     let client = Client::new(ask::<Lines>("x"))
         .host("nobody.invalid")
         .port(7);
-    let error = within(client.exchange()).await.expect_err("no such host");
+    let error = within(client.open()).await.expect_err("no such host");
     assert_eq!(
         (error.kind(), error.execution()),
         (ErrorKind::Resolve, Execution::NotSent)
     );
     assert_eq!(error.to_string(), "cannot resolve nobody.invalid:7");
-    let error = within(Client::new(ask::<Lines>("x")).address("a:b").exchange()).await;
+    let error = within(Client::new(ask::<Lines>("x")).address("a:b").open()).await;
     assert_eq!(
         error.expect_err("no port").to_string(),
         "cannot read the address `a:b`: the port is no number from 0 to 65535"

@@ -1,7 +1,7 @@
 //! Clients over Unix sockets.
 
 use tcs::{Channel, Connection, ErrorKind, Execution};
-use tcs_tests::{RawPeer, client::Prefixed, scratch_path, within};
+use tcs_tests::{RawPeer, channel::Owned, client::Prefixed, scratch_path, within};
 use tokio::net::UnixListener;
 
 #[tokio::test]
@@ -28,10 +28,8 @@ async fn address_of_a_unix_socket_is_connected_to() {
         .expect("it listens");
     let (stream, _) = within(listener.accept()).await.expect("it is there");
     let mut server = RawPeer::over(stream);
-    let (reply, _) = tokio::join!(
-        within(channel.call::<Prefixed>("Bob")),
-        within(server.ask_back())
-    );
+    let call = within(channel.call::<Owned>("Bob"));
+    let (reply, _) = tokio::join!(call, within(server.ask_back()));
     assert_eq!(reply.expect("a reply"), "Bob");
     std::fs::remove_file(path).expect("it is there");
 }

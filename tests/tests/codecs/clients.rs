@@ -115,7 +115,7 @@ fn length(reply: String) -> usize {
 #[tokio::test]
 async fn client_sends_what_is_borrowed_and_processes_what_is_owned() {
     let (addr, server) = serve([expects("Ann\n"), sends("Hello, Ann!\r\n")]).await;
-    let length = Client::new(Length { name: "Ann" }).address(addr).exchange();
+    let length = Client::new(Length { name: "Ann" }).address(addr).open();
     assert_eq!(within(length).await.expect("a reply"), 11);
     server.finished().await;
 }
@@ -132,7 +132,7 @@ async fn function_can_make_the_request() {
     let (addr, server) = serve([expects(b"\0\0\0\x03Ann"), sends(b"\0\0\0\x02Bo")]).await;
     let reply = Client::new(AskFor::new("Ann".to_owned()))
         .address(addr)
-        .exchange();
+        .open();
     assert_eq!(within(reply).await.expect("a reply"), &b"Bo"[..]);
     server.finished().await;
 }

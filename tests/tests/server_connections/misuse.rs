@@ -53,7 +53,7 @@ async fn run_inside_of_a_runtime_names_what_to_call() {
         text(&error),
         (
             ErrorKind::Runtime,
-            "`run()` was called inside of a tokio runtime: call `exchange()` and `.await` it"
+            "`run()` was called inside of a tokio runtime: call `open()` and `.await` it"
                 .to_owned()
         )
     );
@@ -84,12 +84,12 @@ fn listen_outside_of_a_runtime_names_what_to_call() {
 
 #[test]
 fn open_and_connect_outside_of_a_runtime_say_so() {
-    let error = outside(Client::new(Ignore).exchange()).expect_err("outside");
+    let error = outside(Client::new(Ignore).open()).expect_err("outside");
     assert_eq!(
         text(&error),
         (
             ErrorKind::Runtime,
-            "`exchange()` was called outside of a tokio runtime: call `run()`, which brings its own"
+            "`open()` was called outside of a tokio runtime: call `run()`, which brings its own"
                 .to_owned()
         )
     );

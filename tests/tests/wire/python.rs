@@ -200,7 +200,7 @@ async fn greeted(host: &str, port: &str, name: &str) -> String {
     let client = Client::new(Greeting { name })
         .host(host)
         .port(port.parse().expect("a port"));
-    within(client.exchange()).await.expect("a reply")
+    within(client.open()).await.expect("a reply")
 }
 
 #[tokio::test]
