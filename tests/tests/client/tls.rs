@@ -1,6 +1,6 @@
 //! Clients over TLS.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tcs::{
     Channel, Connection, Error, ErrorKind, Execution, client::ConnectOptions,
@@ -70,7 +70,7 @@ fn all_of(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
+        write!(text, ": {error}").expect("a string grows");
         source = error.source();
     }
     text
