@@ -23,7 +23,7 @@ use crate::{
     syntax::{IntoModule, ParenthesizeGroups, at_comma, take_until},
 };
 
-/// The options of an attribute, as far as they could be parsed.
+/// The options of an attribute. One that could not be parsed is `None`.
 pub(crate) struct Args {
     pub(crate) side: Side,
     pub(crate) name: Option<Ident>,

@@ -73,7 +73,7 @@ fn items_at_server(args: &Args, module: &Module) -> TokenStream {
         ModuleItem::Operation(function) => {
             let function = write_function(args, function);
             quote! {
-                #[allow(private_interfaces, unreachable_pub, reason = "the enums of messages are checked")]
+                #[allow(private_interfaces, unreachable_pub, reason = "the module decides the visibility")]
                 #function
             }
         }
@@ -120,7 +120,7 @@ fn names(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
             TokenTree::Group(group) => names(group.stream(), name, is_attribute),
             TokenTree::Ident(word) => word == *name,
             TokenTree::Literal(literal) if is_attribute => match Lit::new(literal) {
-                // Not parsed: rustc reports a text that is no tokens, such as most documentation.
+                // Not parsed, because rustc would report any text that is not tokens, such as "isn't" in documentation.
                 Lit::Str(text) => path_end(&text.value()).is_some_and(|end| name == end),
                 _ => false,
             },

@@ -28,7 +28,7 @@ pub(crate) struct ClientFunction<'a> {
     pub(crate) exchange: Exchange,
 }
 
-/// What is known of an exchange, as far as it is right.
+/// What is known of an exchange. `None` is what has an error, or is not given.
 #[derive(Default)]
 pub(crate) struct Exchange {
     /// With the lifetime of an exchange.

@@ -1,4 +1,4 @@
-//! The protocol that is derived from an item, as far as it has no errors: types, names and enums, but no code.
+//! The protocol that is derived from an item: types, names and enums, but no code.
 //!
 //! A function `check_…` reports errors; a function `resolve_…` also returns what is left without them.
 

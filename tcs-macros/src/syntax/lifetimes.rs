@@ -1,4 +1,4 @@
-//! The lifetimes in a type, as far as they are written.
+//! The lifetimes that are written in a type.
 
 use std::mem::{replace, take};
 

@@ -4,8 +4,8 @@ use proc_macro2::Ident;
 
 /// Returns whether `camel`, which is an identifier `snake` in `UpperCamelCase`, can be a type's name.
 pub(crate) fn is_type_name(snake: &str, camel: &str) -> bool {
-    // After `_`, an identifier continues with what cannot begin another one, such as a digit of any script.
-    // To ask the parser is no way: in a macro, rustc reports a text that is no token, whoever parses it.
+    // What follows `_` may not be able to begin an identifier, such as a digit of any script. Parsing it would
+    // not do: rustc reports a text that is not a token, even if the macro ignores the error.
     let is_start = camel.starts_with(char::is_uppercase) || !snake.starts_with('_');
     is_start && camel != "Self"
 }
