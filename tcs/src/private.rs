@@ -11,14 +11,12 @@ pub use crate::format::protobuf::ProstMessage;
 pub use crate::macro_support::{
     operations::{
         Argument, Arguments, Choice, ChosenFormat, FormatCheck, Message, OperationReply,
-        UnfitFormat, arguments as read_arguments, assert_operations_format, no_such_item,
-        read as read_message,
+        OperationsFormat, UnfitFormat, arguments as read_arguments, assert_operations_format,
+        no_such_item, read as read_message,
     },
     values::NoFormat,
 };
-// Expansions do not name these, but what they name has them in its signature.
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-pub use crate::macro_support::operations::OperationsFormat;
+// Expansions do not name these, nor `OperationsFormat`, but what they name has them in its signature.
 pub use crate::macro_support::{bounds::ReadAs, values::Encoder};
 // `plain!` calls it.
 pub use crate::format::plain::parse_text;
