@@ -1,4 +1,4 @@
-//! The mistakes of one item, reported together.
+//! The errors in one item, reported together.
 
 use std::fmt::Display;
 
@@ -6,10 +6,10 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Error;
 
-/// Collects mistakes, so that all of one item are reported at once.
+/// Collects errors, so that all of one item are reported at once.
 #[derive(Default)]
 pub(crate) struct Errors {
-    found: Option<Error>,
+    found: Vec<Error>,
     left_to_rustc: bool,
 }
 
@@ -26,26 +26,23 @@ impl Errors {
     }
 
     pub(crate) fn push(&mut self, error: Error) {
-        match &mut self.found {
-            Some(first) => first.combine(error),
-            none => *none = Some(error),
-        }
+        self.found.push(error);
     }
 
-    /// Notes a mistake that rustc reports by itself: a second error would not help.
+    /// Notes an error that rustc reports by itself: a second one would not help.
     pub(crate) fn leave_to_rustc(&mut self) {
         self.left_to_rustc = true;
     }
 
-    /// Returns whether nothing is wrong, so that the generated code may call the functions.
+    /// Returns `true` without any error, so that the generated code may call the functions.
     pub(crate) fn may_call_functions(&self) -> bool {
-        // A call of a wrong function would be a second error about the same mistake.
-        self.found.is_none() && !self.left_to_rustc
+        // A call of a function with an error would be a second error about it.
+        self.found.is_empty() && !self.left_to_rustc
     }
 
     /// Returns the tokens, followed by all errors.
     pub(crate) fn append_to(self, mut tokens: TokenStream) -> TokenStream {
-        tokens.extend(self.found.map(Error::into_compile_error));
+        tokens.extend(self.found.into_iter().map(Error::into_compile_error));
         tokens
     }
 }

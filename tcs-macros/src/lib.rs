@@ -7,7 +7,7 @@
 //! 3. `model` checks both, and describes the protocol that they make.
 //! 4. `expand` writes the item again, and the type of that protocol.
 //!
-//! Each step reports what is wrong to `errors` and goes on, so that all mistakes of one item are
+//! Each step reports to `errors` and goes on, so that all errors in one item are
 //! reported together. `spans` says how errors of the compiler are made to point at the user's code, `library`
 //! how generated code names `tcs`, and `syntax` answers questions about types and paths.
 
@@ -44,19 +44,21 @@ pub fn client_protocol(args: TokenStream, item: TokenStream) -> TokenStream {
     expand(Side::Client, args.into(), item.into()).into()
 }
 
-/// Expands to the item as written, followed by what is made of it, followed by what is wrong.
+/// Expands to the item as written, followed by what is derived from it, followed by the errors.
 ///
-/// Whatever is wrong, the item is kept; and once its name is known, so is the type. Otherwise a
-/// mistake in one place would be an error at every use.
+/// The item is kept whatever the errors, and once its name is known, so is the type. Otherwise an error in one
+/// place would be one at every use.
 fn expand(side: Side, args: TokenStream2, item: TokenStream2) -> TokenStream2 {
     let mut errors = Errors::default();
-    // Each step takes the errors so far and adds its own. None returns early, because a mistake in an
-    // option must not hide one in the function.
+    // Each step takes the errors so far and adds its own, because an error in an option must not hide one in
+    // the function.
     let mut args = Args::parse(side, args, &mut errors);
-    let item = Item::parse(side, item, &mut errors);
-    if let Item::Module(_) = item {
+    let Some(parsed) = Item::parse(side, item.clone(), &mut errors) else {
+        return errors.append_to(item);
+    };
+    if let Item::Module(_) = parsed {
         args.move_into_module();
     }
-    let model = Model::resolve(&args, &item, &mut errors);
+    let model = Model::resolve(&args, &parsed, &mut errors);
     errors.append_to(expand::expand(&model))
 }

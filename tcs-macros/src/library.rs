@@ -21,21 +21,22 @@ impl Library {
 
     /// Returns an item of that module, placed so that an error about it covers all of `written`.
     pub(crate) fn item(&self, item: &str, written: &(impl ToTokens + ?Sized)) -> TokenStream {
-        let span = start_of(written);
-        // rustc underlines a path from its first token to its last. The first ones are at the beginning of
-        // what is written, the last one is at its end.
-        let module = respan(self.private(span), span);
-        let item = Ident::new(item, end_of(written));
-        quote_spanned!(span=> #module::#item)
+        self.path(item, start_of(written), end_of(written))
     }
 
     /// Returns `ty: item,`, placed so that an error about it covers the type and does not mention the
     /// macro.
     pub(crate) fn bound(&self, ty: &impl ToTokens, item: &str) -> TokenStream {
         let span = ty.span();
-        let module = respan(self.private(span), span);
-        let item = Ident::new(item, span.located_at(end_of(ty)));
-        quote_spanned!(span=> #ty: #module::#item,)
+        let path = self.path(item, span, span.located_at(end_of(ty)));
+        quote_spanned!(span=> #ty: #path,)
+    }
+
+    fn path(&self, item: &str, start: Span, end: Span) -> TokenStream {
+        // rustc underlines a path from its first token to its last.
+        let module = respan(self.private(start), start);
+        let item = Ident::new(item, end);
+        quote_spanned!(start=> #module::#item)
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! rustc reports an error only once if a second one is equal: the message, the notes, the suggestions, and
 //! all spans *with their syntax context*. Generated code has to repeat types of the user's, and with them
-//! their mistakes. So it is written such that the repeated error is equal. For each rule there is a case in
+//! the errors in them. So it is written such that the repeated error is equal. For each rule there is a case in
 //! `tests/ui/trait_errors`:
 //!
 //! - A type of the user's keeps its tokens and their spans wherever it is repeated. If it does not exist,
@@ -14,7 +14,7 @@
 //! - For a type that does not exist, rustc suggests to declare a type parameter, and shows where: after the
 //!   token before the generics. For an `impl`, that token is `impl`; so it is at the function's name
 //!   ([`ident_at`]), and both suggestions are equal (`state_misspelt_inside`).
-//! - Inside of `f::<…>` rustc suggests something else. So there the type has an [`Alias`], which is declared
+//! - Inside of `f::<…>` rustc suggests something else. So there the type has an [`alias`], which is declared
 //!   at the function's name. The alias of a message also makes the help for a hidden lifetime (`Order` for
 //!   `Order<'_>`) the one for the function (`request_with_hidden_lifetime`).
 //! - A trait that a type must have is named with the same tokens in each place, up to the names of
@@ -53,24 +53,14 @@ pub(crate) fn ident_at(name: &Ident, word: &str) -> Ident {
     Ident::new(word, name.span())
 }
 
-/// Another name for a type without parameters and lifetimes.
-pub(crate) struct Alias {
-    pub(crate) declaration: TokenStream,
-    /// The name, placed so that an error about it covers the type from end to end.
-    pub(crate) path: TokenStream,
-}
-
-impl Alias {
-    /// Names `ty`, which is in the signature of the item `item_name`.
-    pub(crate) fn new(item_name: &Ident, alias: &str, ty: &Type) -> Self {
-        // At the item's name, so that what rustc suggests for the type is what it suggests there.
-        let declared = ident_at(item_name, alias);
-        let used = Ident::new(alias, ty.span());
-        // An error covers a path up to its last token. These brackets change nothing, and are there.
-        let brackets = quote_spanned!(ty.span().located_at(end_of(ty))=> <>);
-        Self {
-            declaration: quote_spanned!(start_of(ty)=> type #declared = #ty;),
-            path: quote_spanned!(start_of(ty)=> #used #brackets),
-        }
-    }
+/// Declares another name for a type without parameters and lifetimes, which is in the signature of the item
+/// `item_name`. Returns the declaration, and the name placed so that an error about it covers the type.
+pub(crate) fn alias(item_name: &Ident, alias: &str, ty: &Type) -> (TokenStream, TokenStream) {
+    // At the item's name, so that what rustc suggests for the type is what it suggests there.
+    let declared = ident_at(item_name, alias);
+    let used = Ident::new(alias, ty.span());
+    // An error covers a path up to its last token. The empty `<>` is one at the end of the type.
+    let brackets = quote_spanned!(ty.span().located_at(end_of(ty))=> <>);
+    let declaration = quote_spanned!(start_of(ty)=> type #declared = #ty;);
+    (declaration, quote_spanned!(start_of(ty)=> #used #brackets))
 }

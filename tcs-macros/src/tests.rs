@@ -55,6 +55,11 @@ const WRONG_OPERATIONS: Seed = (
     "format = Plain",
     "mod m { pub fn connect(_: impl A) -> ! {} pub fn _1(Request: Request); }",
 );
+const OTHER_SCRIPTS: Seed = (
+    "Élan, format = Json",
+    "mod größe { pub fn _٣(naïve: &str) -> 数 { 挨拶() } pub fn _·a() {} pub fn 挨拶() {} fn ا() {} }",
+);
+const DIGIT: Seed = ("", "fn _٣(数: &str) -> Größe { ا }");
 const STRUCT: Seed = ("session = , = , , ::", "struct S<'a> { a: &'a str }");
 const IMPL: Seed = (
     "framing(x), \"Name\", 'a', 1.5",
@@ -71,6 +76,8 @@ const SEEDS: &[Seed] = &[
     REQUEST_HALF,
     OPERATIONS,
     WRONG_OPERATIONS,
+    OTHER_SCRIPTS,
+    DIGIT,
     STRUCT,
     IMPL,
 ];
@@ -208,7 +215,71 @@ fn function_that_is_half_typed_keeps_its_type() {
 }
 
 #[test]
-fn helper_stays_at_a_client_if_an_attribute_names_it() {
+fn what_does_not_parse_is_one_error() {
+    for (side, args, item) in [
+        (Side::Server, "", "fn f(a: &str) -> impl {}"),
+        (
+            Side::Server,
+            "",
+            "fn f(a: &str) -> Box<dyn Future<Output = >> {}",
+        ),
+        (Side::Server, "", "fn f(a: impl, #[state] b: &impl) {}"),
+        (
+            Side::Server,
+            "format = Json",
+            "mod m { pub fn f(a: impl) -> u8 { 1 } }",
+        ),
+        (
+            Side::Server,
+            "format = Json",
+            "mod m { pub fn f() -> impl {} }",
+        ),
+        (Side::Client, "reply = u8", "fn f(a: impl) -> u8 { 1 }"),
+        (Side::Client, "request = 1", "fn f(a: impl) -> u8 { 1 }"),
+        (
+            Side::Client,
+            "request = |a: u8| a",
+            "fn f(r: u8, a: Vec<>>) {}",
+        ),
+    ] {
+        let output = expand(side, tokens(args), tokens(item)).to_string();
+        // Each parameter that does not parse is an error of its own.
+        let wrong = item.matches("impl").count().max(1);
+        assert_eq!(
+            output.matches("compile_error").count(),
+            wrong,
+            "{item}: {output}"
+        );
+    }
+}
+
+#[test]
+fn attribute_by_cfg_attr_is_refused_if_it_is_conditional() {
+    for (attr, is_refused) in [
+        ("cfg(unix)", true),
+        ("cfg_attr(unix, cfg(test))", true),
+        ("cfg_attr(all(unix, test), inline, cfg(test))", true),
+        ("cfg_attr(unix, cfg_attr(test, cfg(docsrs)))", true),
+        ("cfg_attr(true, cfg(test))", true),
+        ("cfg_attr(docsrs, doc(cfg(feature = \"x\")))", false),
+        ("cfg_attr(cfg, doc = \"cfg\")", false),
+        ("cfg_attr(unix, allow(unused))", false),
+        ("cfg_attr", false),
+    ] {
+        let operation = format!("mod m {{ #[{attr}] pub fn f() {{}} }}");
+        let parameter = format!("fn f(a: u8, #[state] #[{attr}] b: &u8) {{}}");
+        for (args, item) in [("format = Json", operation), ("", parameter)] {
+            let output = server_protocol(tokens(args), tokens(&item)).to_string();
+            assert_eq!(output.contains("compile_error"), is_refused, "{item}");
+        }
+    }
+    let role = "fn f(a: u8, #[cfg_attr(test, state)] b: &u8) {}";
+    let output = server_protocol(TokenStream::new(), tokens(role)).to_string();
+    assert!(output.contains("compile_error"), "{output}");
+}
+
+#[test]
+fn private_function_stays_at_a_client_if_it_is_named() {
     for (item, stays) in [
         ("struct S { #[serde(default = \"one\")] a: u8 }", true),
         ("struct S { #[serde(default = \"self::one\")] a: u8 }", true),
@@ -218,6 +289,14 @@ fn helper_stays_at_a_client_if_an_attribute_names_it() {
         ("const WORD: &str = \"one\";", false),
         ("fn two() { log(\"one\"); }", false),
         ("impl S { #[allow(x)] fn two() { log(\"one\"); } }", false),
+        ("impl S { fn two() { self::one() } }", true),
+        ("const ONE: fn() -> u8 = one;", true),
+        ("fn two() -> u8 { one() }", false),
+        (
+            "fn two() -> u8 { one() } impl S { fn three() { two() } }",
+            true,
+        ),
+        ("/// It's \"one.\n struct S;", false),
     ] {
         let module = format!("mod m {{ {item} fn one() -> u8 {{ 1 }} pub fn add() {{}} }}");
         let output = client_protocol(tokens("format = Json"), tokens(&module)).to_string();

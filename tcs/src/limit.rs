@@ -1,6 +1,11 @@
-//! Checks of settings, and of the parameters of framings.
+//! Checks of settings, of the parameters of framings, and of the options of protocols.
 
-use crate::{Error, framing::Framing};
+use crate::{
+    Error,
+    format::Decode,
+    framing::Framing,
+    protocol::{ClientProtocol, ServerProtocol},
+};
 
 /// The largest `max_frame_len`: 512 MiB, so that no length begins with a printable character.
 const MAX_FRAME_LEN: usize = 512 << 20;
@@ -31,17 +36,45 @@ pub(crate) fn check_max_frame_len(length: usize, least: usize) -> Result<(), Err
 
 /// Stops the compiler at a framing with wrong parameters.
 pub(crate) const fn assert_parameters<F: Framing>() {
-    assert_no_mistake(F::PARAMETER_ERROR);
+    assert_no_error(F::PARAMETER_ERROR);
 }
 
-/// Stops the compiler at a mistake.
-///
-/// # Panics
-///
-/// If there is a mistake.
+/// Stops the compiler at an error.
 #[expect(clippy::panic, reason = "it is called by the compiler alone")]
-pub const fn assert_no_mistake(mistake: Option<&'static str>) {
-    if let Some(mistake) = mistake {
-        panic!("{}", mistake);
+pub(crate) const fn assert_no_error(error: Option<&'static str>) {
+    if let Some(error) = error {
+        panic!("{}", error);
     }
+}
+
+/// Returns the error in the framing of a server protocol, or in its use.
+pub const fn server_error<P: ServerProtocol>(is_one_type: bool) -> Option<&'static str> {
+    if P::ENDS_AT_HALF_CLOSE && P::Framing::EXCHANGES.end_at_half_close() {
+        return Some("`half_close = ends` would end every request of this framing");
+    }
+    let is_value = <P::Request<'static> as Decode<'static, P::Format>>::IS_VALUE;
+    framing_error::<P::Framing>(is_value, is_one_type)
+}
+
+/// Returns the error in the framing of a client protocol.
+pub const fn client_error<P: ClientProtocol>(is_one_type: bool) -> Option<&'static str> {
+    let is_value = <P::Reply<'static> as Decode<'static, P::Format>>::IS_VALUE;
+    framing_error::<P::Framing>(is_value, is_one_type)
+}
+
+/// Returns the error in a framing. `is_value` is whether the format reads values of a `Codec`,
+/// and `is_one_type` whether the framing is the format.
+const fn framing_error<F: Framing>(is_value: bool, is_one_type: bool) -> Option<&'static str> {
+    if is_value != F::HAS_VALUES || F::HAS_VALUES && !is_one_type {
+        return Some("a `Codec` is framing and format at once: write it in both options");
+    }
+    F::PARAMETER_ERROR
+}
+
+/// Returns the error in the option `reject_with` of a protocol.
+pub const fn reject_with_error<P: ServerProtocol>() -> Option<&'static str> {
+    if P::Framing::HAS_REJECTION_FRAME {
+        return Some("this framing tells rejections by itself: remove `reject_with`");
+    }
+    None
 }

@@ -9,14 +9,13 @@ pub use crate::format::protobuf::ProstMessage;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::macro_support::{
     operations::{
-        Argument, Arguments, FormatCheck, FormatIfFit, Message, OperationReply, UnfitFormat,
-        arguments as read_arguments, assert_operations_format, no_such_item, read as read_message,
+        Argument, Arguments, Choice, ChosenFormat, FormatCheck, Message, OperationReply,
+        OperationsFormat, UnfitFormat, arguments as read_arguments, assert_operations_format,
+        no_such_item, read as read_message,
     },
     values::NoFormat,
 };
-// Expansions do not name these, but what they name has them in its signature.
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-pub use crate::macro_support::operations::{Choice, ChosenFormat, OperationsFormat};
+// Expansions do not name these, nor `OperationsFormat`, but what they name has them in its signature.
 pub use crate::macro_support::{bounds::ReadAs, values::Encoder};
 // `plain!` calls it.
 pub use crate::format::plain::parse_text;
@@ -27,13 +26,13 @@ pub use crate::{
     Address, Channel, Connection, FromContext, Peer, Rejection, Result,
     format::{Encode, Plain},
     framing::LengthPrefixed,
-    limit::assert_no_mistake,
+    limit::{client_error, reject_with_error, server_error},
     macro_support::{
         bounds::{
             CloneArgument, DefaultSession, SendField, State, assert_reply, assert_send_field,
             assert_state,
         },
-        checks::{OtherPair, Pair, client_mistake, reject_with_mistake, server_mistake},
+        pair::{OtherPair, Pair},
         values::{Encoded, FieldReference, FieldValue, Unknown, encoder, send},
     },
     protocol::{ClientProtocol, Context, Contract, ServerProtocol},

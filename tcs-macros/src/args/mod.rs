@@ -3,7 +3,7 @@
 mod guesses;
 mod options;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use syn::{
     Error, Expr, Path, Result, Token, Type,
     ext::IdentExt as _,
@@ -12,22 +12,51 @@ use syn::{
     visit_mut::VisitMut as _,
 };
 
-pub(crate) use self::options::{Args, OptionName, Side};
+pub(crate) use self::options::{OptionName, Side};
 use self::{
     guesses::{library_type, unknown},
     options::{OptionSpec, Value},
 };
 use crate::{
     errors::Errors,
-    syntax::{IntoModule, ShowGroups, at_comma, take_until},
+    library::Library,
+    syntax::{IntoModule, ParenthesizeGroups, at_comma, take_until},
 };
 
+/// The options of an attribute. One that could not be parsed is `None`.
+pub(crate) struct Args {
+    pub(crate) side: Side,
+    pub(crate) name: Option<Ident>,
+    pub(crate) framing: Option<Type>,
+    pub(crate) format: Option<Type>,
+    pub(crate) session: Option<Expr>,
+    pub(crate) greeting: Option<Expr>,
+    pub(crate) reject_with: Option<Path>,
+    pub(crate) server: Option<Type>,
+    pub(crate) request: Option<Expr>,
+    pub(crate) reply: Option<Type>,
+    /// What the option `crate` says.
+    pub(crate) library: Library,
+    /// The options that are given, also those whose value could not be parsed.
+    given: Vec<(OptionName, Ident)>,
+}
+
 impl Args {
-    /// Parses all options; a mistake in one does not hide those in others.
+    /// Parses all options; an error in one does not hide those in others.
     pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self {
             side,
-            ..Self::default()
+            name: None,
+            framing: None,
+            format: None,
+            session: None,
+            greeting: None,
+            reject_with: None,
+            server: None,
+            request: None,
+            reply: None,
+            library: Library::default(),
+            given: Vec::new(),
         };
         let parse = |input: ParseStream<'_>| args.parse_all(input, errors);
         // The loop ends at the end of the tokens, so no other error is possible.
@@ -63,7 +92,7 @@ impl Args {
             } else if !at_comma(input) {
                 errors.push(input.error("expected `,` before this"));
             }
-            // What is left of a wrong option is skipped, so that the next one is parsed all the same.
+            // The rest of an option with an error is skipped, so that the next one is parsed all the same.
             take_until(input, at_comma);
             input.parse::<Option<Token![,]>>()?;
         }
@@ -77,7 +106,7 @@ impl Args {
         })?;
         let text = word.to_string();
         if let Some(option) = self.side.option(&text) {
-            return self.parse_option(option, word, input);
+            return self.parse_option(option, &word, input);
         }
         // A word in capitals that is a type of the library is a forgotten `format =`, not a name.
         let is_first = self.name.is_none() && self.given.is_empty();
@@ -92,40 +121,35 @@ impl Args {
     fn parse_option(
         &mut self,
         option: &OptionSpec,
-        word: Ident,
+        word: &Ident,
         input: ParseStream<'_>,
     ) -> Result<()> {
         if self.given(option.name).is_some() {
             let message = format_args!("`{word}` is given twice: remove one");
             return Err(Error::new(word.span(), message));
         }
-        let span = word.span();
-        self.given.push((option.name, word));
-        if let Value::Nothing = option.value {
-            let mistake = || input.error(option.help());
-            return at_comma(input).then_some(()).ok_or_else(mistake);
-        }
-        parse_equals(option, span, input)?;
+        self.given.push((option.name, word.clone()));
         match option.value {
-            Value::Type(field) => *field(self) = Some(parse_type(option, input)?),
+            Value::Type(field) => *field(self) = Some(parse_type(option, word, input)?),
             Value::Path(field) => {
-                *field(self) = Some(parse_value(option, input, Path::parse_mod_style)?);
+                *field(self) = Some(parse_value(option, word, input, Path::parse_mod_style)?);
             }
-            Value::Expression(field) => *field(self) = Some(parse_expression(option, input)?),
+            Value::Expression(field) => *field(self) = Some(parse_expression(option, word, input)?),
             Value::Word(known) => {
-                let word = parse_value(option, input, Ident::parse)?;
-                if word != known {
-                    return Err(Error::new(word.span(), option.help()));
+                let value = parse_value(option, word, input, Ident::parse)?;
+                if value != known {
+                    return Err(Error::new(value.span(), option.help()));
                 }
             }
-            Value::Nothing => {}
+            Value::Nothing if at_comma(input) => {}
+            Value::Nothing => return Err(input.error(option.help())),
         }
         Ok(())
     }
 }
 
-/// Parses the `=` of an option whose name is at `span`, before a value.
-fn parse_equals(option: &OptionSpec, span: Span, input: ParseStream<'_>) -> Result<()> {
+/// Parses the `=` of an option, which is written as `word`, before a value.
+fn parse_equals(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<()> {
     let write = option.write();
     if !at_comma(input) {
         if !input.peek(Token![=]) || input.peek(Token![==]) {
@@ -135,7 +159,7 @@ fn parse_equals(option: &OptionSpec, span: Span, input: ParseStream<'_>) -> Resu
     }
     if at_comma(input) {
         let message = format_args!("`{}` needs a value: {write}", option.text);
-        return Err(Error::new(span, message));
+        return Err(Error::new(word.span(), message));
     }
     Ok(())
 }
@@ -143,18 +167,20 @@ fn parse_equals(option: &OptionSpec, span: Span, input: ParseStream<'_>) -> Resu
 /// Parses a type, a path or a word.
 fn parse_value<T>(
     option: &OptionSpec,
+    word: &Ident,
     input: ParseStream<'_>,
     parse: fn(ParseStream<'_>) -> Result<T>,
 ) -> Result<T> {
+    parse_equals(option, word, input)?;
     // Made before parsing, so that it is at the beginning of the value.
     let wrong = input.error(option.help());
     let value = parse(input).ok();
     value.filter(|_| !input.peek(token::Paren)).ok_or(wrong)
 }
 
-fn parse_type(option: &OptionSpec, input: ParseStream<'_>) -> Result<Type> {
-    let mut value = parse_value(option, input, Type::parse)?;
-    ShowGroups.visit_type_mut(&mut value);
+fn parse_type(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<Type> {
+    let mut value = parse_value(option, word, input, Type::parse)?;
+    ParenthesizeGroups.visit_type_mut(&mut value);
     if let Type::Path(path) = &value
         && let Some(word) = path.path.get_ident().map(Ident::to_string)
         && word.starts_with(char::is_lowercase)
@@ -166,8 +192,9 @@ fn parse_type(option: &OptionSpec, input: ParseStream<'_>) -> Result<Type> {
     Ok(value)
 }
 
-/// Parses an expression. What is wrong inside of it is reported in the words of its parser.
-fn parse_expression(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
+/// Parses an expression. Errors inside of it are reported in the words of its parser.
+fn parse_expression(option: &OptionSpec, word: &Ident, input: ParseStream<'_>) -> Result<Expr> {
+    parse_equals(option, word, input)?;
     let (start, wrong) = (input.cursor(), input.error(option.help()));
     // If not one token was taken, the parser says only "expected an expression", and ours is more help.
     let mut value = match input.parse() {
@@ -175,6 +202,6 @@ fn parse_expression(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr>
         Err(_) if input.cursor() == start => return Err(wrong),
         Err(inner) => return Err(inner),
     };
-    ShowGroups.visit_expr_mut(&mut value);
+    ParenthesizeGroups.visit_expr_mut(&mut value);
     Ok(value)
 }

@@ -1,28 +1,8 @@
 //! The options that the attributes know.
 
-use proc_macro2::Ident;
 use syn::{Expr, Path, Type};
 
-use crate::library::Library;
-
-/// The options of an attribute, as far as they could be parsed.
-#[derive(Default)]
-pub(crate) struct Args {
-    pub(crate) side: Side,
-    pub(crate) name: Option<Ident>,
-    pub(crate) framing: Option<Type>,
-    pub(crate) format: Option<Type>,
-    pub(crate) session: Option<Expr>,
-    pub(crate) greeting: Option<Expr>,
-    pub(crate) reject_with: Option<Path>,
-    pub(crate) server: Option<Type>,
-    pub(crate) request: Option<Expr>,
-    pub(crate) reply: Option<Type>,
-    /// What the option `crate` says.
-    pub(crate) library: Library,
-    /// The options that are given, also those whose value could not be parsed.
-    pub(super) given: Vec<(OptionName, Ident)>,
-}
+use super::Args;
 
 /// The name of an option of either attribute.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,9 +21,8 @@ pub(crate) enum OptionName {
 }
 
 /// The side of a connection that an attribute writes the protocol of.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    #[default]
     Server,
     Client,
 }

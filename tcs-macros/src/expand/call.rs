@@ -16,20 +16,17 @@ use crate::{
     syntax::{bare, is_unsized},
 };
 
-/// The call of a function, with `self`, `info` and `session` in scope.
-pub(super) struct Call {
-    /// Statements that take arguments from the context, or leave with the rejection.
-    pub(super) extractions: TokenStream,
-    /// An expression that is what the function returns.
-    pub(super) value: TokenStream,
-}
-
-/// Calls a function of a server.
-pub(super) fn call(library: &Library, server: &ServerImpl<'_>, handler: &Handler<'_>) -> Call {
+/// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take arguments
+/// from the context or return the rejection, and an expression that evaluates to what the function returns.
+pub(super) fn call(
+    library: &Library,
+    server: &ServerImpl<'_>,
+    handler: &Handler<'_>,
+) -> (TokenStream, TokenStream) {
     let ident = &handler.function.sig.ident;
     let span = start_of(ident);
     let mut extractions = TokenStream::new();
-    let sources = handler.sources.0.iter().enumerate();
+    let sources = handler.arguments.iter().enumerate();
     let arguments = sources.map(|(position, source)| match source {
         ArgumentSource::Request => Ident::new("request", span).to_token_stream(),
         ArgumentSource::Argument(name) => variable(name).to_token_stream(),
@@ -60,7 +57,7 @@ pub(super) fn call(library: &Library, server: &ServerImpl<'_>, handler: &Handler
         CallKind::Blocking => quote_spanned!(span=> info.block(move || #call).await),
         CallKind::Async => quote_spanned!(span=> #private::send(#call).await),
     };
-    Call { extractions, value }
+    (extractions, value)
 }
 
 /// A reference to the state of the protocol that has the name of a parameter's. Where operations have

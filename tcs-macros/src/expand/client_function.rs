@@ -7,9 +7,9 @@ use syn::{Expr, ReturnType, Type};
 use super::{
     call::function_call,
     encoder::encoder,
-    options::type_or,
-    protocol_type::{MessageItem, declare, or_unknown},
-    trait_impl::{SEND_FIELD, TraitImpl},
+    options::{checks_in_use, type_or},
+    protocol_type::{declare, message_item, or_unknown},
+    trait_impl::{Requirement, TraitImpl},
 };
 use crate::{
     args::{Args, OptionName},
@@ -25,41 +25,37 @@ use crate::{
 /// Writes the protocol of a function.
 pub(super) fn expand(model: &Model<'_>, client: &ClientFunction<'_>) -> TokenStream {
     let (args, ty, exchange) = (model.args, &client.ty, &client.exchange);
-    let writer = Writer {
+    let server = args.server.as_ref();
+    let expansion = ClientExpansion {
         args,
         client,
         ty,
         half: exchange.half.as_ref().filter(|_| model.is_valid),
         reply: or_unknown(exchange.reply.as_ref(), &args.library, ty.item_name()),
-        // What is wrong with a server is reported at one place, so that rustc reports it once.
-        span: args
-            .server
-            .as_ref()
-            .map_or_else(|| start_of(&ty.name), start_of),
+        // Errors in the type of a server are at one place, so that rustc reports it once.
+        span: server.map_or_else(|| start_of(&ty.name), start_of),
     };
-    let MessageItem { declaration, item } = MessageItem::new(ty, "Reply", &writer.reply);
-    let server_alias = writer.server_alias();
-    let implementation = TraitImpl::new(model, ty, SEND_FIELD);
-    let implementation = implementation.write(writer.span, &writer.items(&item));
-    declare(
-        ty,
-        &quote_spanned!(writer.span=> #server_alias #declaration #implementation),
-    )
+    let (reply_alias, reply) = message_item(ty, "Reply", &expansion.reply);
+    let server_alias = expansion.server_alias();
+    let implementation = TraitImpl::new(model, ty, Requirement::SendField);
+    let implementation = implementation.write(expansion.span, &expansion.items(&reply));
+    let items = quote_spanned!(expansion.span=> #server_alias #reply_alias #implementation);
+    declare(ty, &items)
 }
 
 /// Writes the parts of the implementation.
-struct Writer<'a> {
+struct ClientExpansion<'a> {
     args: &'a Args,
     client: &'a ClientFunction<'a>,
     ty: &'a ProtocolType<'a>,
-    /// There is none if something is wrong.
+    /// `None` if there is an error.
     half: Option<&'a Half>,
     reply: Type,
     /// Where errors about the implementation as a whole are reported.
     span: Span,
 }
 
-impl Writer<'_> {
+impl ClientExpansion<'_> {
     /// Writes what the implementation consists of.
     fn items(&self, reply: &TokenStream) -> TokenStream {
         let Self { args, ty, span, .. } = *self;
@@ -70,12 +66,10 @@ impl Writer<'_> {
             is_given.into_token_stream()
         });
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
+        let checks = self.half.map(|_| checks_in_use(args));
         let private = args.library.private(span);
-        let output = or_unknown(
-            self.client.exchange.output.as_ref(),
-            &args.library,
-            &ty.name,
-        );
+        let output = self.client.exchange.output.as_ref();
+        let output = or_unknown(output, &args.library, &ty.name);
         // That the future is not `Send` is reported where its type is.
         let returned = quote_spanned!(span=> Output = Self::Output);
         let future = quote_spanned! {start_of(ty.item_name())=>
@@ -89,6 +83,7 @@ impl Writer<'_> {
             const HAS_GREETING: bool = #has_greeting;
 
             fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
+                #checks
                 #prepare_request
             }
 
@@ -147,7 +142,7 @@ impl Writer<'_> {
                 match &self.client.function.sig.output {
                     ReturnType::Default => self.request_encoder(ty.item_name(), call),
                     ReturnType::Type(_, returned) => {
-                        // The call is at the function's name, but what is wrong with its value is at its type.
+                        // The call is at the function's name, but errors in its value are at its type.
                         let span = start_of(returned);
                         let value = quote_spanned!(span=> match #call { request => request });
                         self.request_encoder(returned, value)
@@ -218,9 +213,8 @@ impl Writer<'_> {
             Some(Half::Reply { arguments, .. }) => {
                 let span = start_of(ty.item_name());
                 let private = args.library.private(span);
-                let fields = arguments
-                    .iter()
-                    .map(|name| quote_spanned!(span=> self.#name));
+                let fields = arguments.iter();
+                let fields = fields.map(|name| quote_spanned!(span=> self.#name));
                 let arguments = [received.into_token_stream()].into_iter().chain(fields);
                 let call = function_call(ty.item_name(), &ty.generics, arguments);
                 let value = if self.client.function.is_async() {

@@ -4,7 +4,7 @@ use std::mem::replace;
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
-use syn::{Attribute, FnArg, Lit, Path, parse_quote};
+use syn::{Attribute, FnArg, Lit, parse_quote};
 
 use crate::{
     args::{Args, Side},
@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// Writes a protocol function.
-pub(super) fn function(args: &Args, function: &Function) -> TokenStream {
-    let is_helper = |attr: &&Attribute| attr.path().is_ident("blocking");
-    let attrs = function.attrs.iter().filter(|attr| !is_helper(attr));
-    // The attribute that comes next removes the helpers.
+pub(super) fn write_function(args: &Args, function: &Function) -> TokenStream {
+    let is_blocking = |attr: &&Attribute| attr.path().is_ident("blocking");
+    let attrs = function.attrs.iter().filter(|attr| !is_blocking(attr));
+    // The attribute that is expanded next removes the helper attributes.
     let is_last = function.other_protocol_attrs().next().is_none();
     let (vis, body) = (&function.vis, &function.body);
     let mut sig = function.sig.clone();
@@ -45,68 +45,85 @@ pub(super) fn function(args: &Args, function: &Function) -> TokenStream {
     }
 }
 
-/// Writes a module, with what is generated in it. A client leaves out the functions, but for those that
-/// serde calls.
-pub(super) fn module(args: &Args, module: &Module, generated: &TokenStream) -> TokenStream {
+/// Writes a module, with what is generated in it. A client leaves out the operations, and the functions that only
+/// they call.
+pub(super) fn write_module(args: &Args, module: &Module, generated: &TokenStream) -> TokenStream {
     let (attrs, inner, vis) = (&module.attrs, &module.inner, &module.vis);
     let (keyword, ident) = (&module.keyword, &module.ident);
-    let is_client = args.side == Side::Client;
-    let items = module.items.iter().map(|item| match item {
-        ModuleItem::Operation(_) if is_client => TokenStream::new(),
-        ModuleItem::Helper(function) if is_client && !is_in_attribute(module, function) => {
-            TokenStream::new()
-        }
-        ModuleItem::Operation(function) => {
-            let function = self::function(args, function);
-            quote! {
-                #[allow(private_interfaces, unreachable_pub, reason = "the messages say so")]
-                #function
-            }
-        }
-        ModuleItem::Helper(function) => function.to_token_stream(),
-        ModuleItem::Other(item) => item.to_token_stream(),
-    });
-    let allowed = is_client.then(|| {
-        quote! {
-            #[allow(dead_code, unused_imports, reason = "the functions are left out")]
-        }
-    });
+    let items = match args.side {
+        Side::Server => items_at_server(args, module),
+        Side::Client => items_at_client(module),
+    };
+    let allowed = (args.side == Side::Client).then(
+        || quote!(#[allow(dead_code, unused_imports, reason = "the operations are left out")]),
+    );
     quote! {
         #(#attrs)*
         #allowed
         #vis #keyword #ident {
             #(#inner)*
-            #(#items)*
+            #items
             #generated
         }
     }
 }
 
-/// Returns whether an attribute in another item names a function, as `#[serde(default = "function")]` does.
-fn is_in_attribute(module: &Module, function: &Function) -> bool {
-    module.items.iter().any(|item| match item {
-        ModuleItem::Other(item) => {
-            has_path_in_attribute(item.to_token_stream(), &function.sig.ident, false)
+fn items_at_server(args: &Args, module: &Module) -> TokenStream {
+    let items = module.items.iter().map(|item| match item {
+        ModuleItem::Operation(function) => {
+            let function = write_function(args, function);
+            quote! {
+                #[allow(private_interfaces, unreachable_pub, reason = "the module decides the visibility")]
+                #function
+            }
         }
-        _ => false,
-    })
+        ModuleItem::PrivateFunction(function) => function.to_token_stream(),
+        ModuleItem::Other(item) => item.to_token_stream(),
+    });
+    items.collect()
 }
 
-/// Returns whether a text in an attribute is a path to `name`. If `is_attribute`, the tokens are those of one.
-fn has_path_in_attribute(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
+/// Returns the items of a module that stay at a client: its types, and the private functions that these name.
+fn items_at_client(module: &Module) -> TokenStream {
+    let (mut kept, mut private) = (TokenStream::new(), Vec::new());
+    for item in &module.items {
+        match item {
+            ModuleItem::Operation(_) => {}
+            ModuleItem::PrivateFunction(function) => private.push(function),
+            ModuleItem::Other(item) => item.to_tokens(&mut kept),
+        }
+    }
+    // A function that stays may name another one.
+    let find = |kept: &TokenStream, private: &[&Function]| {
+        let mut private = private.iter();
+        private.position(|function| names(kept.clone(), &function.sig.ident, false))
+    };
+    while let Some(position) = find(&kept, &private) {
+        private.remove(position).to_tokens(&mut kept);
+    }
+    kept
+}
+
+/// Returns the last name of a path, without generic arguments.
+fn path_end(path: &str) -> Option<&str> {
+    path.split("::<").next()?.rsplit("::").next()
+}
+
+/// Returns whether tokens name a function. If `is_attribute`, they are those of an attribute, whose texts may
+/// be paths, as in `#[serde(default = "function")]`.
+fn names(tokens: TokenStream, name: &Ident, is_attribute: bool) -> bool {
     let mut is_after_hash = false;
     tokens.into_iter().any(|token| {
         let is_hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
         let is_attribute = is_attribute || replace(&mut is_after_hash, is_hash);
         match token {
-            TokenTree::Group(group) => has_path_in_attribute(group.stream(), name, is_attribute),
-            TokenTree::Literal(literal) if is_attribute => {
-                let Lit::Str(text) = Lit::new(literal) else {
-                    return false;
-                };
-                let path = text.parse::<Path>();
-                path.is_ok_and(|path| path.segments.last().is_some_and(|last| last.ident == *name))
-            }
+            TokenTree::Group(group) => names(group.stream(), name, is_attribute),
+            TokenTree::Ident(word) => word == *name,
+            TokenTree::Literal(literal) if is_attribute => match Lit::new(literal) {
+                // Not parsed, because rustc would report any text that is not tokens, such as "isn't" in documentation.
+                Lit::Str(text) => path_end(&text.value()).is_some_and(|end| name == end),
+                _ => false,
+            },
             _ => false,
         }
     })

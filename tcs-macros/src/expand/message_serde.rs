@@ -7,55 +7,47 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote_spanned};
 use syn::{Index, Lifetime, Type, ext::IdentExt as _};
 
-use super::{
-    messages::{MessageTypes, request_variant},
-    names::{GeneratedType, variable},
-};
+use super::names::{applied, reply_type, request_type, request_variant, variable};
 use crate::{
     library::Library,
     model::{Field, operations::Operation},
     spans::start_of,
-    syntax::lifetimes::{self, DECODE},
+    syntax::lifetimes::{self, DE},
 };
 
 /// Implements the library's and serde's traits for the enums. The path `__serde` is in scope.
-pub(super) fn expand(
-    list: &[Operation<'_>],
-    MessageTypes { request, reply }: &MessageTypes,
-    library: &Library,
-) -> TokenStream {
+pub(super) fn expand(list: &[Operation<'_>], library: &Library) -> TokenStream {
     let arguments = list.iter().map(|operation| arguments(operation, library));
-    let requests = implementation(request, list, request_arms, library);
-    let replies = implementation(reply, list, reply_arms, library);
+    let requests = implementation(
+        "Request",
+        &request_type(list, DE),
+        list,
+        request_arms,
+        library,
+    );
+    let replies = implementation("Reply", &reply_type(list, DE), list, reply_arms, library);
     quote_spanned!(Span::mixed_site()=> #(#arguments)* #requests #replies)
 }
 
-/// The code for a variant of an enum.
-struct Arms {
-    /// Reads it: an expression of the variable `from`.
-    read: TokenStream,
-    /// Writes it to the variable `to`: an arm of a `match`.
-    write: TokenStream,
-}
-
-/// Implements the traits for one of the enums.
+/// Implements the traits for one of the enums. `arms` returns the code for a variant: an expression that reads it
+/// from the variable `from`, and an arm of a `match` that writes it to the variable `to`.
 fn implementation(
-    message: &GeneratedType,
+    name: &str,
+    ty: &TokenStream,
     list: &[Operation<'_>],
-    arms: fn(&Operation<'_>, &Library) -> Arms,
+    arms: fn(&Operation<'_>, &Library) -> (TokenStream, TokenStream),
     library: &Library,
 ) -> TokenStream {
-    let private = library.private(Span::mixed_site());
-    let (ty, name) = (message.with(DECODE), message.ident.to_string());
+    let span = Span::mixed_site();
+    let private = library.private(span);
     let names = list.iter().map(|operation| &operation.name);
     let arms = list.iter().map(|operation| arms(operation, library));
-    let (read, write): (Vec<_>, Vec<_>) = arms.map(|arms| (arms.read, arms.write)).unzip();
+    let (read, write): (Vec<_>, Vec<_>) = arms.unzip();
     let positions = 0..list.len();
     // An enum without variants is matched by value.
-    let none = list
-        .is_empty()
-        .then(|| quote_spanned!(Span::mixed_site()=> _ => match *self {}));
-    quote_spanned! {Span::mixed_site()=>
+    let none = || quote_spanned!(span=> _ => match *self {});
+    let none = list.is_empty().then(none);
+    quote_spanned! {span=>
         #private::message! {
             impl<'de> for #ty,
             name = #name,
@@ -67,12 +59,12 @@ fn implementation(
 }
 
 /// The arguments are read into their struct, in any order.
-fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
+fn request_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
     let private = library.private(span);
     let (index, name) = (Index::from(operation.index), &operation.name);
     let message = request_variant(operation);
-    let ident = arguments_type(operation).ident;
+    let ident = arguments_name(operation);
     let arguments = operation.arguments.iter();
     let variables = arguments.clone().map(|argument| variable(&argument.name));
     let count = arguments.len();
@@ -82,44 +74,44 @@ fn request_arms(operation: &Operation<'_>, library: &Library) -> Arms {
         let write = method(ty, "Argument", library, "write");
         quote_spanned!(start_of(ty)=> #write(#variable, #name, &mut to)?;)
     });
-    Arms {
-        read: quote_spanned! {span=>
-            match #private::read_arguments(#ident(#(#none),*), from)? {
-                #ident(#(::core::option::Option::Some(#variables)),*) => {
-                    ::core::result::Result::Ok(Self::#message)
-                }
-                _ => ::core::result::Result::Err(#private::no_such_item()),
+    let read = quote_spanned! {span=>
+        match #private::read_arguments(#ident(#(#none),*), from)? {
+            #ident(#(::core::option::Option::Some(#variables)),*) => {
+                ::core::result::Result::Ok(Self::#message)
             }
-        },
-        write: quote_spanned! {span=>
-            Self::#message => {
-                let mut to = __serde::Serializer::serialize_struct_variant(
-                    to, Self::NAME, #index, #name, #count,
-                )?;
-                #(#writers)*
-                __serde::ser::SerializeStructVariant::end(to)
-            }
-        },
-    }
+            _ => ::core::result::Result::Err(#private::no_such_item()),
+        }
+    };
+    let write = quote_spanned! {span=>
+        Self::#message => {
+            let mut to = __serde::Serializer::serialize_struct_variant(
+                to, Self::NAME, #index, #name, #count,
+            )?;
+            #(#writers)*
+            __serde::ser::SerializeStructVariant::end(to)
+        }
+    };
+    (read, write)
 }
 
-fn reply_arms(operation: &Operation<'_>, library: &Library) -> Arms {
+fn reply_arms(operation: &Operation<'_>, library: &Library) -> (TokenStream, TokenStream) {
     let (index, name) = (Index::from(operation.index), &operation.name);
     let (variant, reply) = (&operation.variant, &operation.reply);
     let [read, write] =
         ["read", "write"].map(|name| method(reply, "OperationReply", library, name));
-    Arms {
-        read: quote_spanned!(start_of(reply)=> #read(from).map(Self::#variant)),
-        write: quote_spanned!(start_of(reply)=> Self::#variant(reply) => #write(reply, #index, #name, to)),
-    }
+    let read = quote_spanned!(start_of(reply)=> #read(from).map(Self::#variant));
+    let write = quote_spanned! {start_of(reply)=>
+        Self::#variant(reply) => #write(reply, Self::NAME, #index, #name, to)
+    };
+    (read, write)
 }
 
 /// `<ty as trait>::method`, at the type.
 fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream {
     let span = start_of(ty);
     let (item, method) = (library.item(item, ty), Ident::new(method, span));
-    let read_type = lifetimes::unify(ty, DECODE);
-    let de = Lifetime::new(DECODE, Span::mixed_site());
+    let read_type = lifetimes::unify(ty, DE);
+    let de = Lifetime::new(DE, Span::mixed_site());
     quote_spanned!(span=> <#read_type as #item<#de>>::#method)
 }
 
@@ -128,12 +120,9 @@ fn name_of(argument: &Field) -> String {
     argument.name.unraw().to_string()
 }
 
-/// The struct that the arguments of an operation are read into, in any order.
-fn arguments_type(operation: &Operation<'_>) -> GeneratedType {
-    GeneratedType {
-        ident: format_ident!("__Arguments{}", operation.index),
-        borrows: operation.borrows(),
-    }
+/// The name of the struct that the arguments of an operation are read into, in any order.
+fn arguments_name(operation: &Operation<'_>) -> Ident {
+    format_ident!("__Arguments{}", operation.index)
 }
 
 /// Declares that struct, and says how each argument is read.
@@ -141,10 +130,9 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let span = Span::mixed_site();
     let private = library.private(span);
     let (name, arguments) = (&operation.name, operation.arguments.iter());
-    let ty = arguments_type(operation).with(DECODE);
-    let types = arguments
-        .clone()
-        .map(|argument| lifetimes::unify(&argument.ty, DECODE));
+    let ty = applied(&arguments_name(operation), operation.borrows(), DE);
+    let types = arguments.clone();
+    let types = types.map(|argument| lifetimes::unify(&argument.ty, DE));
     let names = arguments.clone().map(name_of);
     let positions: Vec<_> = (0..arguments.len()).map(Index::from).collect();
     let readers = arguments.zip(&positions).map(|(Field { ty, .. }, position)| {

@@ -6,7 +6,7 @@ use syn::{Generics, ext::IdentExt as _};
 
 use super::{
     message_serde,
-    names::{GeneratedType, public_name, variable},
+    names::{public_name, reply_type, request_type},
     options::type_or,
     protocol_type::{allowance, attrs_of, debug},
 };
@@ -16,31 +16,16 @@ use crate::{
         Field,
         operations::{Operation, Operations},
     },
-    spans::{Alias, start_of},
-    syntax::lifetimes::{self, ELIDED, EXCHANGE, MESSAGE, STATIC},
+    spans::{alias, start_of},
+    syntax::lifetimes::{ELIDED, EXCHANGE, MESSAGE, STATIC},
 };
-
-/// The types of the enums.
-pub(super) struct MessageTypes {
-    pub(super) request: GeneratedType,
-    pub(super) reply: GeneratedType,
-}
 
 /// Writes the enums, what they implement, and the contract.
 pub(super) fn expand(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let list = &operations.list;
-    let mut replies = list.iter().map(|operation| &operation.reply);
-    let ty = |name, borrows| {
-        let ident = public_name(name);
-        GeneratedType { ident, borrows }
-    };
-    let messages = MessageTypes {
-        request: ty("Request", list.iter().any(Operation::borrows)),
-        reply: ty("Reply", replies.any(lifetimes::borrows)),
-    };
-    let (enums, debug) = (enums(list, &messages), debug_of_enums(list, &messages));
-    let contract = contract(args, operations, &messages);
-    let implementations = message_serde::expand(list, &messages, &args.library);
+    let (enums, debug) = (enums(list), debug_of_enums(list));
+    let contract = contract(args, operations);
+    let implementations = message_serde::expand(list, &args.library);
     let span = Span::mixed_site();
     let (private, allowance) = (args.library.private(span), allowance(span));
     quote_spanned! {span=>
@@ -68,22 +53,14 @@ pub(super) fn contract_item(args: &Args, item: &str) -> TokenStream {
     quote_spanned!(span=> <#contract as #private::Contract>::#item)
 }
 
-/// Returns the request of an operation, as a pattern or an expression: each argument is in its variable.
-pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
-    let names = operation.arguments.iter().map(|argument| &argument.name);
-    let variables = names.clone().map(variable);
-    let variant = &operation.variant;
-    quote_spanned!(Span::mixed_site()=> #variant { #(#names: #variables),* })
-}
-
 /// Returns documentation, allowances and deprecation of an operation.
 pub(super) fn attrs(operation: &Operation<'_>) -> TokenStream {
-    let docs = format!(" Asks for the operation `{}`.", operation.name);
-    attrs_of(operation.handler.function, &docs)
+    let docs = format!(" Calls `{}`.", operation.name);
+    attrs_of(operation.function, &docs)
 }
 
 /// Declares the enums.
-fn enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStream {
+fn enums(list: &[Operation<'_>]) -> TokenStream {
     let span = Span::mixed_site();
     let requests = list.iter().map(|operation| {
         let (attrs, variant) = (attrs(operation), &operation.variant);
@@ -95,15 +72,15 @@ fn enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStream {
     });
     let replies = list.iter().map(|operation| {
         let text = format!(" What `{}` returned.", operation.name);
-        let (variant, reply) = (&operation.variant, &operation.reply);
+        let Operation { variant, reply, .. } = operation;
         quote_spanned!(span=> #[doc = #text] #variant(#reply))
     });
-    let (request, reply) = (messages.request.with(MESSAGE), messages.reply.with(MESSAGE));
+    let (request, reply) = (request_type(list, MESSAGE), reply_type(list, MESSAGE));
     // The enums are `pub` like the operations, so a private type in one is an error, not a warning.
     let allowed = quote_spanned! {span=>
         #[allow(
             deprecated, unreachable_pub, clippy::exhaustive_enums, clippy::large_enum_variant,
-            variant_size_differences, reason = "they are what the functions are"
+            variant_size_differences, reason = "their shape follows the signatures"
         )]
         #[deny(private_interfaces, reason = "whoever sees the operation sees its messages")]
     };
@@ -119,13 +96,13 @@ fn enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStream {
 }
 
 /// Shows the operation of a message and nothing of its values, which may be secret or have no `Debug`.
-fn debug_of_enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStream {
+fn debug_of_enums(list: &[Operation<'_>]) -> TokenStream {
     let span = Span::mixed_site();
     let variants = list.iter().map(|operation| &operation.variant);
     let names = list.iter().map(|operation| &operation.name);
     let shown = quote_spanned!(span=> match *self { #(Self::#variants { .. } => #names),* });
-    let MessageTypes { request, reply } = messages;
-    let debug = [request, reply].map(|ty| debug(&ty.with(ELIDED), &Generics::default(), &shown));
+    let types = [request_type(list, ELIDED), reply_type(list, ELIDED)];
+    let debug = types.map(|ty| debug(&ty, &Generics::default(), &shown));
     quote_spanned! {span=>
         #[allow(deprecated, unreachable_code, reason = "one may be, or there may be none")]
         const _: () = {
@@ -139,18 +116,18 @@ fn debug_of_enums(list: &[Operation<'_>], messages: &MessageTypes) -> TokenStrea
 /// The block imports what is around the module. So a name in an option means what it means there, where
 /// the attribute is, or else what it means in the module. All other names begin with `self`, so that they
 /// are not those around it.
-fn contract(args: &Args, operations: &Operations<'_>, messages: &MessageTypes) -> TokenStream {
+fn contract(args: &Args, operations: &Operations<'_>) -> TokenStream {
     let span = Span::mixed_site();
     let private = args.library.private(span);
     let contract = public_name("Contract");
     let framing = type_or(args.framing.as_ref(), "LengthPrefixed", &args.library, span);
-    let MessageTypes { request, reply } = messages;
-    let (check, format) = format(args, operations, messages);
-    let (request, reply) = (request.with(EXCHANGE), reply.with(EXCHANGE));
+    let (check, format) = format(args, operations);
+    let list = &operations.list;
+    let (request, reply) = (request_type(list, EXCHANGE), reply_type(list, EXCHANGE));
     let has_greeting = args.given(OptionName::Greeting).is_some();
     let allowance = allowance(span);
     quote_spanned! {span=>
-        /// The messages of all operations: what [`Client`] is made of.
+        /// The messages of all operations: from which [`Client`] is derived.
         #[derive(Clone, Copy, Debug)]
         #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
         pub enum #contract {}
@@ -177,18 +154,14 @@ fn contract(args: &Args, operations: &Operations<'_>, messages: &MessageTypes) -
 
 /// Writes the format, and a check that it carries operations. Instead of one that is missing or carries none,
 /// it is `NoFormat`, in which any type of serde is a message. So there is one error about it.
-fn format(
-    args: &Args,
-    operations: &Operations<'_>,
-    MessageTypes { request, reply }: &MessageTypes,
-) -> (Option<TokenStream>, TokenStream) {
-    let module_name = &operations.module.ident;
+fn format(args: &Args, operations: &Operations<'_>) -> (Option<TokenStream>, TokenStream) {
+    let (list, module_name) = (&operations.list, &operations.module.ident);
     let Some(format) = &args.format else {
         return (None, args.library.item("NoFormat", module_name));
     };
     let private = args.library.private(start_of(format));
-    let Alias { declaration, path } = Alias::new(module_name, "__Format", format);
-    let (request, reply) = (request.with(STATIC), reply.with(STATIC));
+    let (declaration, path) = alias(module_name, "__Format", format);
+    let (request, reply) = (request_type(list, STATIC), reply_type(list, STATIC));
     let assert_format = args.library.item("assert_operations_format", format);
     let messages = quote_spanned!(start_of(format)=> self::#request, self::#reply);
     let check = quote_spanned! {start_of(format)=>
@@ -198,7 +171,9 @@ fn format(
         const _: fn() = #assert_format::<#path, #messages>;
     };
     let format = quote_spanned! {start_of(format)=>
-        #private::FormatIfFit<#path, { #private::FormatCheck::<#path, #messages>::IS_FIT }>
+        <#private::Choice<
+            #path, { #private::FormatCheck::<#path, #messages>::IS_FIT }
+        > as #private::ChosenFormat>::Format
     };
     (Some(check), format)
 }

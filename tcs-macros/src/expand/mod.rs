@@ -20,13 +20,15 @@ use crate::model::{Model, ModelItem, operations::Operations};
 /// Writes an item and what is added to it.
 pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     let (function, added) = match &model.item {
-        ModelItem::Server(server) => (server.handler.function, server::function(model, server)),
+        ModelItem::Server(server) => (
+            server.handler.function,
+            server::expand_function(model, server),
+        ),
         ModelItem::Client(client) => (client.function, client_function::expand(model, client)),
         ModelItem::WithoutType(function) => (*function, TokenStream::new()),
         ModelItem::Operations(operations) => return module(model, operations),
-        ModelItem::Other(tokens) => return (*tokens).clone(),
     };
-    let mut tokens = item::function(model.args, function);
+    let mut tokens = item::write_function(model.args, function);
     tokens.extend(added);
     tokens
 }
@@ -36,6 +38,6 @@ fn module(model: &Model<'_>, operations: &Operations<'_>) -> TokenStream {
     let mut added = messages::expand(model.args, operations);
     added.extend(operations_client::expand(model.args, operations));
     let server = operations.server.as_ref();
-    added.extend(server.map(|server| server::module(model, operations, server)));
-    item::module(model.args, operations.module, &added)
+    added.extend(server.map(|server| server::expand_module(model, operations, server)));
+    item::write_module(model.args, operations.module, &added)
 }

@@ -4,29 +4,41 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote_spanned};
 use syn::Lifetime;
 
-use crate::spans::start_of;
+use crate::{model::operations::Operation, spans::start_of, syntax::lifetimes};
 
 /// Returns a name that the user's code can use.
 pub(super) fn public_name(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
 }
 
-/// A generated type, which has a lifetime if it borrows.
-pub(super) struct GeneratedType {
-    pub(super) ident: Ident,
-    pub(super) borrows: bool,
+/// Returns the enum of requests, with this lifetime if it borrows.
+pub(super) fn request_type(list: &[Operation<'_>], lifetime: &str) -> TokenStream {
+    let borrows = list.iter().any(Operation::borrows);
+    applied(&public_name("Request"), borrows, lifetime)
 }
 
-impl GeneratedType {
-    /// Returns the type with this lifetime, if it has one.
-    pub(super) fn with(&self, lifetime: &str) -> TokenStream {
-        let (ident, span) = (&self.ident, Span::mixed_site());
-        let generics = self.borrows.then(|| {
-            let lifetime = Lifetime::new(lifetime, span);
-            quote_spanned!(span=> <#lifetime>)
-        });
-        quote_spanned!(span=> #ident #generics)
-    }
+/// Returns the enum of replies, with this lifetime if it borrows.
+pub(super) fn reply_type(list: &[Operation<'_>], lifetime: &str) -> TokenStream {
+    let mut replies = list.iter().map(|operation| &operation.reply);
+    applied(
+        &public_name("Reply"),
+        replies.any(lifetimes::borrows),
+        lifetime,
+    )
+}
+
+/// Returns a generated type, with this lifetime if it borrows.
+pub(super) fn applied(ident: &Ident, borrows: bool, lifetime: &str) -> TokenStream {
+    let span = Span::mixed_site();
+    let lifetime = borrows.then(|| Lifetime::new(lifetime, span)).into_iter();
+    quote_spanned!(span=> #ident #(<#lifetime>)*)
+}
+
+/// Returns the request of an operation, as a pattern or an expression: each argument is in its variable.
+pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
+    let names = operation.arguments.iter().map(|argument| &argument.name);
+    let (variant, variables) = (&operation.variant, names.clone().map(variable));
+    quote_spanned!(Span::mixed_site()=> #variant { #(#names: #variables),* })
 }
 
 /// Returns the variable of an argument, which hides no function that has the argument's name.

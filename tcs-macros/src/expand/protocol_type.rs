@@ -9,9 +9,9 @@ use crate::{
     library::Library,
     model::{
         Field,
-        protocol_type::{ProtocolType, Source},
+        protocol_type::{ItemRef, ProtocolType},
     },
-    spans::{Alias, ident_at, start_of},
+    spans::{alias, ident_at, start_of},
     syntax::{is_named, lifetimes},
 };
 
@@ -19,12 +19,12 @@ use crate::{
 pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> TokenStream {
     let (name, generics) = (&ty.name, &ty.generics);
     let text = ty.item_name().unraw().to_string();
-    let (vis, attrs) = match ty.source {
-        Source::Function(function) => {
+    let (vis, attrs) = match ty.item {
+        ItemRef::Function(function) => {
             let docs = format!(" The protocol of [`{text}`](fn@{text}).");
             (function.vis.clone(), attrs_of(function, &docs))
         }
-        Source::Module(module) => {
+        ItemRef::Module(module) => {
             let docs =
                 format!(" The protocol of the operations of `{text}`, which a server serves.");
             (module.vis_inside(), quote!(#[doc = #docs]))
@@ -50,7 +50,7 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     let allowance = allowance(span);
     quote_spanned! {span=>
         #attrs
-        #[allow(clippy::exhaustive_structs, unreachable_pub, reason = "it is what the function is")]
+        #[allow(clippy::exhaustive_structs, unreachable_pub, reason = "its shape follows the signature")]
         #vis struct #name #generics #where_clause #body
         #new
         #allowance
@@ -72,7 +72,7 @@ fn new_function(ty: &ProtocolType<'_>, vis: &Visibility, fields: &[Field]) -> To
         #[automatically_derived]
         #[allow(deprecated, reason = "the function may be")]
         #keyword #impl_generics #name #type_generics #where_clause {
-            /// Creates the protocol from what its function borrows or takes besides messages.
+            /// Creates the protocol from its fields.
             #[must_use]
             #[allow(
                 dead_code, unreachable_pub, clippy::too_many_arguments,
@@ -97,7 +97,7 @@ fn owning_field(field: &Field) -> Field {
     Field { name, ty }
 }
 
-/// Returns the attributes that what is made of a function has as well: `allow`, `deprecated` and
+/// Returns the attributes that what is derived from a function has as well: `allow`, `deprecated` and
 /// documentation, which is `docs` if there is none.
 pub(super) fn attrs_of(function: &Function, docs: &str) -> TokenStream {
     let names = ["doc", "allow", "deprecated"];
@@ -108,37 +108,33 @@ pub(super) fn attrs_of(function: &Function, docs: &str) -> TokenStream {
     quote!(#docs #(#kept)*)
 }
 
-/// Returns the type of a message; of one that is wrong, the library's `Unknown`.
+/// Returns the type of a message, or the library's `Unknown` if there is an error in it.
 pub(super) fn or_unknown(message: Option<&Type>, library: &Library, item_name: &Ident) -> Type {
     let unknown = || Type::Verbatim(library.item("Unknown", item_name));
     message.cloned().unwrap_or_else(unknown)
 }
 
-/// The associated type of a message.
-pub(super) struct MessageItem {
-    /// Declares the alias of the type, if it has one; outside of the implementation.
-    pub(super) declaration: Option<TokenStream>,
-    pub(super) item: TokenStream,
-}
-
-impl MessageItem {
-    /// Writes the associated type of this name.
-    ///
-    /// A lifetime that is hidden in the type is then reported as in the function itself ([`Alias`]). An
-    /// error about the whole item, such as that the type is private, is reported at the type.
-    pub(super) fn new(protocol: &ProtocolType<'_>, name: &str, message: &Type) -> Self {
-        // An alias has no parameters, so it cannot name those of the protocol or of an exchange.
-        let is_plain = protocol.generics.params.is_empty() && lifetimes::find(message).is_empty();
-        let alias =
-            is_plain.then(|| Alias::new(protocol.item_name(), &format!("__{name}"), message));
-        let (declaration, path) = alias.map(|alias| (alias.declaration, alias.path)).unzip();
-        let used = path.unwrap_or_else(|| message.to_token_stream());
-        let name = Ident::new(name, start_of(message));
-        Self {
-            declaration,
-            item: quote_spanned!(start_of(message)=> type #name<'exchange> = #used;),
-        }
-    }
+/// Writes the associated type of this name, which is the type of a message. Returns also the declaration of its
+/// alias, if it has one, which belongs outside of the implementation.
+///
+/// A lifetime that is hidden in the type is then reported as in the function itself ([`alias`]). An
+/// error about the whole item, such as that the type is private, is reported at the type.
+pub(super) fn message_item(
+    protocol: &ProtocolType<'_>,
+    name: &str,
+    message: &Type,
+) -> (Option<TokenStream>, TokenStream) {
+    // An alias has no parameters, so it cannot name those of the protocol or of an exchange.
+    let is_plain = protocol.generics.params.is_empty() && lifetimes::find(message).is_empty();
+    let (declaration, path) = is_plain
+        .then(|| alias(protocol.item_name(), &format!("__{name}"), message))
+        .unzip();
+    let used = path.unwrap_or_else(|| message.to_token_stream());
+    let name = Ident::new(name, start_of(message));
+    (
+        declaration,
+        quote_spanned!(start_of(message)=> type #name<'exchange> = #used;),
+    )
 }
 
 /// Implements `Debug` by writing the text of an expression.

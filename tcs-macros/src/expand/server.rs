@@ -2,21 +2,22 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Type;
 
 use super::{
-    call::{Call, call, state_reference},
+    call::{call, state_reference},
     encoder::encoder,
-    messages::{contract_item, request_variant},
-    names::public_name,
-    options::type_or,
-    protocol_type::{MessageItem, declare, or_unknown},
-    trait_impl::{SEND_FIELD, STATE, TraitImpl},
+    messages::contract_item,
+    names::{public_name, request_variant},
+    options::{checks_in_use, type_or},
+    protocol_type::{declare, message_item, or_unknown},
+    trait_impl::{Requirement, TraitImpl},
 };
 use crate::{
     args::{Args, OptionName},
     model::{
         Field, Model,
-        handler::Session,
+        handler::{Handler, Session},
         operations::{Operation, Operations},
         protocol_type::ProtocolType,
         server::{ServerFunction, ServerImpl},
@@ -25,40 +26,39 @@ use crate::{
 };
 
 /// Writes the protocol of a function.
-pub(super) fn function(model: &Model<'_>, function: &ServerFunction<'_>) -> TokenStream {
-    let writer = Writer::new(model, &function.server);
-    let Writer { args, ty, span, .. } = writer;
+pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) -> TokenStream {
+    let expansion = ServerExpansion::new(model, &function.server);
+    let ServerExpansion { args, ty, span, .. } = expansion;
     let framing = type_or(args.framing.as_ref(), "LengthPrefixed", &args.library, span);
     let format = type_or(args.format.as_ref(), "Plain", &args.library, span);
-    let [request, reply] =
-        [("Request", &function.request), ("Reply", &function.reply)].map(|(name, message)| {
-            let message = or_unknown(message.as_ref(), &args.library, ty.item_name());
-            MessageItem::new(ty, name, &message)
-        });
-    let (request_item, reply_item) = (request.item, reply.item);
+    let message = |name, message: &Option<Type>| {
+        let message = or_unknown(message.as_ref(), &args.library, ty.item_name());
+        message_item(ty, name, &message)
+    };
+    let (request_alias, request) = message("Request", &function.request);
+    let (reply_alias, reply) = message("Reply", &function.reply);
     let messages = quote_spanned! {span=>
         type Framing = #framing;
         type Format = #format;
-        #request_item
-        #reply_item
+        #request
+        #reply
     };
-    let implementation = writer.implementation(&messages, || {
-        let Call { extractions, value } = call(&args.library, writer.server, &function.handler);
+    let implementation = expansion.implementation(&messages, || {
+        let (extractions, value) = call(&args.library, expansion.server, &function.handler);
         quote_spanned!(start_of(ty.item_name())=> #extractions ::core::result::Result::Ok(#value))
     });
-    let (request_alias, reply_alias) = (request.declaration, reply.declaration);
     declare(ty, &quote!(#request_alias #reply_alias #implementation))
 }
 
 /// Writes the protocol of all operations, whose contract says what the messages are.
-pub(super) fn module(
+pub(super) fn expand_module(
     model: &Model<'_>,
     operations: &Operations<'_>,
     server: &ServerImpl<'_>,
 ) -> TokenStream {
-    let writer = Writer::new(model, server);
-    let (private, span) = (&writer.private, writer.span);
-    let item = |name: &str| contract_item(writer.args, name);
+    let expansion = ServerExpansion::new(model, server);
+    let (private, span) = (&expansion.private, expansion.span);
+    let item = |name: &str| contract_item(expansion.args, name);
     let [framing, format, request, reply] = ["Framing", "Format", "Request", "Reply"].map(item);
     let messages = quote_spanned! {Span::mixed_site()=>
         type Framing = #framing;
@@ -66,17 +66,18 @@ pub(super) fn module(
         type Request<'exchange> = #request<'exchange>;
         type Reply<'exchange> = #reply<'exchange>;
     };
-    let implementation = writer.implementation(&messages, || {
-        let list = operations.list.iter();
-        let arms = list.map(|operation| writer.answer_arm(operation));
+    let implementation = expansion.implementation(&messages, || {
+        // Without errors, each function is an operation.
+        let list = operations.list.iter().zip(&operations.handlers);
+        let arms = list.map(|(operation, handler)| expansion.answer_arm(operation, handler));
         quote_spanned!(span=> match request { #(#arms)* })
     });
-    let declared = declare(writer.ty, &implementation);
+    let declared = declare(expansion.ty, &implementation);
     quote_spanned!(span=> #private::operations! { #declared })
 }
 
 /// Writes the parts of one implementation.
-struct Writer<'a> {
+struct ServerExpansion<'a> {
     model: &'a Model<'a>,
     args: &'a Args,
     server: &'a ServerImpl<'a>,
@@ -87,7 +88,7 @@ struct Writer<'a> {
     private: TokenStream,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> ServerExpansion<'a> {
     fn new(model: &'a Model<'a>, server: &'a ServerImpl<'a>) -> Self {
         let span = start_of(&server.ty.name);
         Self {
@@ -101,11 +102,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes the arm that answers the request of an operation.
-    fn answer_arm(&self, operation: &Operation<'_>) -> TokenStream {
+    fn answer_arm(&self, operation: &Operation<'_>, handler: &Handler<'_>) -> TokenStream {
         let [request, reply] = ["Request", "Reply"].map(public_name);
         let (message, variant) = (request_variant(operation), &operation.variant);
-        let Call { extractions, value } = call(&self.args.library, self.server, &operation.handler);
-        quote_spanned! {start_of(&operation.handler.function.sig.ident)=>
+        let (extractions, value) = call(&self.args.library, self.server, handler);
+        quote_spanned! {start_of(&operation.function.sig.ident)=>
             #request::#message => {
                 #extractions
                 ::core::result::Result::Ok(#reply::#variant(#value))
@@ -116,7 +117,7 @@ impl<'a> Writer<'a> {
     /// Writes the implementation, with the associated types of framing, format and messages.
     ///
     /// `answer` writes what answers a request: an expression with `info`, `session` and `request` in
-    /// scope, which may contain `?` and `.await`. If a function is wrong, there are stubs instead.
+    /// scope, which may contain `?` and `.await`. If a function has an error, there are stubs instead.
     fn implementation(
         &self,
         messages: &TokenStream,
@@ -137,9 +138,9 @@ impl<'a> Writer<'a> {
         //         }
         //     }
         let span = self.span;
-        let mut implementation = TraitImpl::new(self.model, self.ty, STATE);
+        let mut implementation = TraitImpl::new(self.model, self.ty, Requirement::State);
         let session = if let Some(Session { ty, .. }) = &self.server.session {
-            implementation.require(ty, SEND_FIELD);
+            implementation.require(ty, Requirement::SendField);
             quote_spanned!(start_of(ty)=> type Session = #ty;)
         } else {
             quote_spanned!(span=> type Session = ();)
@@ -148,9 +149,9 @@ impl<'a> Writer<'a> {
             self.methods(&answer())
         } else {
             let stub = quote_spanned!(start_of(self.ty.item_name())=> ::core::unimplemented!());
-            let (open_session, process) =
-                (self.open_session(Some(&stub)), self.process_request(&stub));
-            quote!(#open_session #process)
+            let open_session = self.open_session(Some(&stub));
+            let process_request = self.process_request(&stub);
+            quote!(#open_session #process_request)
         };
         let items = quote_spanned!(span=> #messages #session #methods);
         implementation.write(span, &items)
@@ -158,17 +159,14 @@ impl<'a> Writer<'a> {
 
     fn methods(&self, answer: &TokenStream) -> TokenStream {
         let span = self.span;
-        let waits = (!self.server.waits).then(|| quote_spanned!(span=> const WAITS: bool = false;));
-        let half_close = self.args.given(OptionName::HalfClose);
-        let half_close = half_close.map(
-            |option| quote_spanned!(start_of(option)=> const ENDS_AT_HALF_CLOSE: bool = true;),
-        );
+        let half_close = self.args.given(OptionName::HalfClose).is_some();
+        let waits = self.server.waits;
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
         let process_request = self.process_request(answer);
         quote_spanned! {span=>
-            #half_close
-            #waits
+            const ENDS_AT_HALF_CLOSE: bool = #half_close;
+            const WAITS: bool = #waits;
             #open_session
             #greeting
             #reject_with
@@ -185,12 +183,14 @@ impl<'a> Writer<'a> {
             > + ::core::marker::Send
         };
         let body = quote_spanned!(at_item=> async move { #answer });
+        let checks = self.model.is_valid.then(|| checks_in_use(self.args));
         quote_spanned! {self.span=>
             fn process_request<'exchange>(
                 &'exchange self,
                 context: #private::Context<'exchange, Self::Session>,
                 request: Self::Request<'exchange>,
             ) -> #future {
+                #checks
                 let #private::Context { info, session, .. } = context;
                 #body
             }
@@ -250,7 +250,6 @@ impl<'a> Writer<'a> {
                 &'exchange self,
                 rejection: &'exchange #private::Rejection,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                const { #private::assert_no_mistake(#private::reject_with_mistake::<Self>()) }
                 let words: fn(&'exchange #private::Rejection) -> _ = #path;
                 ::core::option::Option::Some(#message)
             }

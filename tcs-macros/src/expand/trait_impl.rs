@@ -7,30 +7,29 @@ use syn::{Type, TypeParam};
 
 use super::options::option_checks;
 use crate::{
-    model::{Model, protocol_type::ProtocolType},
-    spans::{Alias, ident_at, start_of},
+    model::{Model, generics::predicates, protocol_type::ProtocolType},
+    spans::{alias, ident_at, start_of},
     syntax::lifetimes,
 };
 
-/// Two items of the library that require the same of a type.
+/// What a type that a protocol keeps must be.
 #[derive(Clone, Copy)]
-pub(super) struct Requirement {
-    /// A trait.
-    bound: &'static str,
-    /// A function that has the trait as a bound of its parameter.
-    check: &'static str,
+pub(super) enum Requirement {
+    /// Connections share it.
+    State,
+    /// It moves from thread to thread.
+    SendField,
 }
 
-/// A type that connections share.
-pub(super) const STATE: Requirement = Requirement {
-    bound: "State",
-    check: "assert_state",
-};
-/// A type that moves from thread to thread.
-pub(super) const SEND_FIELD: Requirement = Requirement {
-    bound: "SendField",
-    check: "assert_send_field",
-};
+impl Requirement {
+    /// Returns the names of a trait, and of a function that has the trait as a bound of its parameter.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::State => ("State", "assert_state"),
+            Self::SendField => ("SendField", "assert_send_field"),
+        }
+    }
+}
 
 /// The implementation of the attribute's trait, whose bounds say what the types that a protocol keeps must be.
 ///
@@ -42,22 +41,23 @@ pub(super) const SEND_FIELD: Requirement = Requirement {
 /// - A type with a lifetime has no bound. rustc would take it as the only proof that a reference is
 ///   `Send`, and then require all references to have that very lifetime.
 pub(super) struct TraitImpl<'a> {
-    pub(super) model: &'a Model<'a>,
-    pub(super) ty: &'a ProtocolType<'a>,
+    model: &'a Model<'a>,
+    ty: &'a ProtocolType<'a>,
     bounds: TokenStream,
     /// Beside the implementation.
-    pub(super) checks: Vec<TokenStream>,
+    checks: Vec<TokenStream>,
 }
 
 impl<'a> TraitImpl<'a> {
-    /// Requires the same of each type parameter and, if nothing is wrong, of each field.
+    /// Requires the same of each type parameter and, if there is no error, of each field.
     pub(super) fn new(
         model: &'a Model<'a>,
         ty: &'a ProtocolType<'a>,
         requirement: Requirement,
     ) -> Self {
+        let (trait_name, _) = requirement.names();
         let params = ty.generics.type_params();
-        let bound = |param: &TypeParam| model.args.library.bound(&param.ident, requirement.bound);
+        let bound = |param: &TypeParam| model.args.library.bound(&param.ident, trait_name);
         let mut implementation = Self {
             model,
             ty,
@@ -70,38 +70,39 @@ impl<'a> TraitImpl<'a> {
         implementation
     }
 
-    /// Requires something of a type that the protocol keeps, if nothing is wrong.
+    /// Requires something of a type that the protocol keeps, if there is no error.
     pub(super) fn require(&mut self, kept: &Type, requirement: Requirement) {
         if !self.model.is_valid || !lifetimes::find(kept).is_empty() {
             return;
         }
         let library = &self.model.args.library;
-        let bound = library.bound(kept, requirement.bound);
+        let (trait_name, check) = requirement.names();
+        let bound = library.bound(kept, trait_name);
         if !self.ty.generics.params.is_empty() {
             self.bounds.extend(bound);
             return;
         }
         self.bounds.extend(quote!(for<'tcs> #bound));
         let name = format!("__Kept{}", self.checks.len());
-        let Alias { declaration, path } = Alias::new(self.ty.item_name(), &name, kept);
-        let check = library.item(requirement.check, kept);
+        let (declaration, path) = alias(self.ty.item_name(), &name, kept);
+        let check = library.item(check, kept);
         self.checks.push(quote_spanned! {start_of(kept)=>
             #declaration
             const _: fn() = #check::<#path>;
         });
     }
 
-    /// Writes the implementation, with `items` in it. What is wrong with it as a whole is reported at `span`.
+    /// Writes the implementation, with `items` in it. Errors in it as a whole are reported at `span`.
     pub(super) fn write(&self, span: Span, items: &TokenStream) -> TokenStream {
         let (model, ty) = (self.model, self.ty);
         let (bounds, checks) = (&self.bounds, &self.checks);
         let (name, private) = (&ty.name, model.args.library.private(span));
         let trait_name = Ident::new(model.args.side.trait_name(), span);
         let keyword = ident_at(ty.item_name(), "impl");
-        let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
-        let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
+        let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
+        let predicates = predicates(&ty.generics);
         // Beside the implementation and in the same `const _`, where the aliases are in scope.
-        let options = option_checks(self);
+        let options = option_checks(model, ty, !checks.is_empty());
         quote_spanned! {span=>
             #options
             #(#checks)*

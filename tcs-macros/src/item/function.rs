@@ -1,7 +1,7 @@
 //! A function under an attribute: its signature is parsed, its body stays as it is.
 //!
 //! An editor expands functions while they are typed. So a type that does not parse, or a body that is
-//! not there yet, does not take the rest of the function with it.
+//! missing yet, does not take the rest of the function with it.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -15,10 +15,9 @@ use syn::{
     visit_mut::VisitMut as _,
 };
 
-use super::keyword;
 use crate::{
     errors::Errors,
-    syntax::{ShowGroups, at_comma, is_one_of, take_until},
+    syntax::{ParenthesizeGroups, at_comma, at_item, is_one_of, keyword, take_until},
 };
 
 /// A function as it was written.
@@ -66,7 +65,7 @@ impl Function {
         };
         // syn has it in the generics, but it comes after the return type.
         sig.generics.where_clause = input.parse()?;
-        ShowGroups.visit_signature_mut(&mut sig);
+        ParenthesizeGroups.visit_signature_mut(&mut sig);
         let body = if input.peek(token::Brace) || input.peek(Token![;]) {
             input.parse()?
         } else {
@@ -133,10 +132,8 @@ impl ToTokens for Function {
 fn parse_parameters(input: ParseStream<'_>, errors: &mut Errors) -> Punctuated<FnArg, Token![,]> {
     let mut parameters = Punctuated::new();
     while !input.is_empty() {
-        let parameter = parse_parameter(input, errors).unwrap_or_else(|error| {
-            errors.push(error);
-            None
-        });
+        let parsed = parse_parameter(input, errors);
+        let parameter = parsed.map_err(|error| errors.push(error)).ok().flatten();
         take_until(input, at_comma);
         let comma = input.parse::<Token![,]>();
         if let Some(parameter) = parameter {
@@ -150,7 +147,7 @@ fn parse_parameters(input: ParseStream<'_>, errors: &mut Errors) -> Punctuated<F
 }
 
 fn parse_parameter(input: ParseStream<'_>, errors: &mut Errors) -> Result<Option<FnArg>> {
-    // syn parses the whole parameter or none of it. Of one that is half typed, the name is kept, as the
+    // syn parses the whole parameter or none of it. Of one that is incomplete, the name is kept, as the
     // type has a field of this name; so it is parsed again in pieces.
     let attempt = input.fork();
     if let Ok(parameter) = attempt.parse()
@@ -210,9 +207,4 @@ fn parse_type(
         Err(error) => errors.push(error),
     }
     Type::Verbatim(take_until(input, is_end))
-}
-
-/// Returns whether the next item of a module seems to begin here.
-pub(super) fn at_item(input: ParseStream<'_>) -> bool {
-    input.peek(Token![pub]) || input.peek(Token![#])
 }

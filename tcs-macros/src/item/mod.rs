@@ -5,28 +5,26 @@ mod module;
 
 use proc_macro2::TokenStream;
 use syn::{
-    Attribute, Result, Token, Visibility,
-    parse::{ParseBuffer, ParseStream, Parser as _},
+    Token,
+    parse::{ParseStream, Parser as _},
 };
 
 pub(crate) use self::{
     function::Function,
     module::{Module, ModuleItem},
 };
-use crate::{args::Side, errors::Errors};
+use crate::{args::Side, errors::Errors, syntax::keyword};
 
 /// An item under an attribute.
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub(crate) enum Item {
     Function(Function),
     Module(Module),
-    /// Something else, or what does not parse; this has been reported.
-    Other(TokenStream),
 }
 
 impl Item {
-    /// Parses an item, or reports what is there instead of a function or a module.
-    pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Self {
+    /// Parses a function or a module. Any other item, or one that does not parse, is reported.
+    pub(crate) fn parse(side: Side, tokens: TokenStream, errors: &mut Errors) -> Option<Self> {
         let parse = |input: ParseStream<'_>| {
             if Function::is_next(input) {
                 Function::parse(input, errors).map(Self::Function)
@@ -40,17 +38,7 @@ impl Item {
                 Err(keyword.error(format_args!("`{}` {help}", side.attribute())))
             }
         };
-        parse.parse2(tokens.clone()).unwrap_or_else(|error| {
-            errors.push(error);
-            Self::Other(tokens)
-        })
+        let parsed = parse.parse2(tokens);
+        parsed.map_err(|error| errors.push(error)).ok()
     }
-}
-
-/// Returns a fork of the input, from the first keyword of an item on.
-fn keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
-    let ahead = input.fork();
-    ahead.call(Attribute::parse_outer)?;
-    ahead.parse::<Visibility>()?;
-    Ok(ahead)
 }

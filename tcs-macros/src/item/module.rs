@@ -8,8 +8,11 @@ use syn::{
     visit_mut::VisitMut as _,
 };
 
-use super::function::{Function, at_item};
-use crate::{errors::Errors, syntax::IntoModule};
+use super::Function;
+use crate::{
+    errors::Errors,
+    syntax::{IntoModule, at_item},
+};
 
 /// A module as it was written.
 pub(crate) struct Module {
@@ -28,7 +31,7 @@ pub(crate) enum ModuleItem {
     /// A `pub` function.
     Operation(Function),
     /// A function that is not `pub`.
-    Helper(Function),
+    PrivateFunction(Function),
     /// Anything else, and what does not parse.
     Other(Item),
 }
@@ -85,7 +88,7 @@ impl Module {
 }
 
 impl ModuleItem {
-    /// Parses an item. One that is half typed, as an editor has it, is reported and skipped, so that
+    /// Parses an item. One that is incomplete, as an editor has it, is reported and skipped, so that
     /// it does not take the other items with it.
     fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Self {
         // A fork: what an item that fails has taken would be missing from the tokens that are skipped.
@@ -93,7 +96,7 @@ impl ModuleItem {
         let parsed = if Function::is_next(&attempt) {
             Function::parse(&attempt, errors).map(|function| match function.vis {
                 Visibility::Public(_) => Self::Operation(function),
-                _ => Self::Helper(function),
+                _ => Self::PrivateFunction(function),
             })
         } else {
             attempt.parse().map(Self::Other)

@@ -7,7 +7,7 @@ use super::{
     Field, generics,
     message::{resolve_message, resolve_output, resolve_type},
     parameter,
-    protocol_type::{ProtocolType, Source},
+    protocol_type::{ItemRef, ProtocolType},
 };
 use crate::{
     args::{Args, OptionName},
@@ -28,7 +28,7 @@ pub(crate) struct ClientFunction<'a> {
     pub(crate) exchange: Exchange,
 }
 
-/// What is known of an exchange, as far as it is right.
+/// What is known of an exchange. `None` is what has an error, or is not given.
 #[derive(Default)]
 pub(crate) struct Exchange {
     /// With the lifetime of an exchange.
@@ -51,7 +51,7 @@ pub(crate) enum Half {
 }
 
 impl<'a> ClientFunction<'a> {
-    /// Resolves a function, and reports all that is wrong.
+    /// Resolves a function, and reports all errors in it.
     pub(super) fn resolve(
         args: &Args,
         name: Ident,
@@ -62,8 +62,8 @@ impl<'a> ClientFunction<'a> {
         let mut fields = Fields::default();
         let request = args.given(OptionName::Request);
         let mut exchange = match (request, args.given(OptionName::Reply)) {
-            (Some(_), None) => fields.of_reply_half(args, function, errors),
-            (None, Some(_)) => fields.of_request_half(args, function, errors),
+            (Some(_), None) => resolve_reply_half(args, function, &mut fields, errors),
+            (None, Some(_)) => resolve_request_half(args, function, &mut fields, errors),
             (given, second) => {
                 let help = match given {
                     Some(_) => "the function is either half: remove `reply` or `request`",
@@ -88,7 +88,7 @@ impl<'a> ClientFunction<'a> {
             ty.take_if(|ty| names_one_of(ty, &unused));
         }
         let ty = ProtocolType {
-            source: Source::Function(function),
+            item: ItemRef::Function(function),
             name,
             generics,
             fields,
@@ -101,77 +101,82 @@ impl<'a> ClientFunction<'a> {
     }
 }
 
+/// Resolves a function that processes the reply, and adds its fields.
+fn resolve_reply_half(
+    args: &Args,
+    function: &Function,
+    fields: &mut Fields,
+    errors: &mut Errors,
+) -> Exchange {
+    let request = match &args.request {
+        Some(Expr::Closure(closure)) => {
+            fields.add_closure_parameters(closure, errors);
+            Some(&*closure.body)
+        }
+        request => request.as_ref(),
+    };
+    let mut reply = None;
+    if let Some(parameter) = function.parameters().next() {
+        parameter::check_no_role(parameter, errors);
+        let ty = resolve_message(&parameter.ty, "a reply", errors);
+        reply = ty.map(|ty| lifetimes::unify(&ty, EXCHANGE));
+    } else if function.sig.inputs.is_empty() {
+        // With a `self` or a parameter that is incomplete, there is an error already.
+        let message = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
+        errors.at_span(function.sig.paren_token.span.join(), message);
+    }
+    let arguments = fields.add_parameters(function, 1, errors);
+    let half = |request| Half::Reply { request, arguments };
+    Exchange {
+        reply,
+        output: resolve_output_type(function, errors),
+        half: request.cloned().map(half),
+    }
+}
+
+/// Resolves a function that makes the request, and adds its fields.
+fn resolve_request_half(
+    args: &Args,
+    function: &Function,
+    fields: &mut Fields,
+    errors: &mut Errors,
+) -> Exchange {
+    fields.add_parameters(function, 0, errors);
+    if let Some(keyword) = &function.sig.asyncness {
+        let message = "a function that makes the request does not wait: remove `async`";
+        errors.at(keyword, message);
+    }
+    let Some(reply) = &args.reply else {
+        return Exchange::default();
+    };
+    // The caller gets the reply itself, after the buffer that it was read from is gone.
+    let borrowed = lifetimes::find_borrowed(reply);
+    for found in &borrowed {
+        let message = "the reply is returned to the caller: own it (`String` for `&str`)";
+        errors.at_span(found.span(), message);
+    }
+    let reply = resolve_type(reply, "a reply", errors).filter(|_| borrowed.is_empty());
+    let owned = reply.map(|reply| lifetimes::unify(reply, STATIC));
+    Exchange {
+        reply: owned.clone(),
+        output: owned,
+        half: Some(Half::Request),
+    }
+}
+
 /// The fields that parameters become. All lifetimes in them are [`FIELD`].
 #[derive(Default)]
 struct Fields(Vec<Field>);
 
 impl Fields {
-    /// Resolves a function that processes the reply, and adds its fields.
-    fn of_reply_half(&mut self, args: &Args, function: &Function, errors: &mut Errors) -> Exchange {
-        let request = match &args.request {
-            Some(Expr::Closure(closure)) => {
-                self.add_closure_parameters(closure, errors);
-                Some(&*closure.body)
-            }
-            request => request.as_ref(),
-        };
-        let mut reply = None;
-        if let Some(parameter) = function.parameters().next() {
-            parameter::check_no_role(parameter, errors);
-            let ty = resolve_message(&parameter.ty, "a reply", errors);
-            reply = ty.map(|ty| lifetimes::unify(&ty, EXCHANGE));
-        } else if function.sig.inputs.is_empty() {
-            // With a `self` or a parameter that is half typed, there is an error already.
-            let help = "the reply is missing: write `reply: &str` (or `_: ()` if it says nothing)";
-            errors.at_span(function.sig.paren_token.span.join(), help);
-        }
-        let arguments = self.add_parameters(function, 1, errors);
-        let half = |request| Half::Reply { request, arguments };
-        Exchange {
-            reply,
-            output: resolve_output_type(function, errors),
-            half: request.cloned().map(half),
-        }
-    }
-
-    /// Resolves a function that makes the request, and adds its fields.
-    fn of_request_half(
-        &mut self,
-        args: &Args,
-        function: &Function,
-        errors: &mut Errors,
-    ) -> Exchange {
-        self.add_parameters(function, 0, errors);
-        if let Some(keyword) = &function.sig.asyncness {
-            let help = "a function that makes the request does not wait: remove `async`";
-            errors.at(keyword, help);
-        }
-        let Some(reply) = &args.reply else {
-            return Exchange::default();
-        };
-        // The caller gets the reply itself, after the buffer that it was read from is gone.
-        let borrowed = lifetimes::find_borrowed(reply);
-        for found in &borrowed {
-            let help = "the reply is returned to the caller: own it (`String` for `&str`)";
-            errors.at_span(found.span(), help);
-        }
-        let reply = resolve_type(reply, "a reply", errors).filter(|_| borrowed.is_empty());
-        let owned = reply.map(|reply| lifetimes::unify(reply, STATIC));
-        Exchange {
-            reply: owned.clone(),
-            output: owned,
-            half: Some(Half::Request),
-        }
-    }
-
     /// Adds fields for the parameters of the request's closure.
     fn add_closure_parameters(&mut self, closure: &ExprClosure, errors: &mut Errors) {
         if let Some(keyword) = &closure.asyncness {
             errors.at(keyword, "a request is made without waiting: remove `async`");
         }
         if !matches!(closure.output, ReturnType::Default) {
-            let help = "a request closure has no return type: remove `-> …`";
-            errors.at(&closure.output, help);
+            let message = "a request closure has no return type: remove `-> …`";
+            errors.at(&closure.output, message);
         }
         for input in &closure.inputs {
             let becomes = "a parameter of the request becomes a field";
@@ -205,15 +210,16 @@ impl Fields {
             parameter::check_no_role(parameter, errors);
             let PatType { pat, ty, .. } = parameter;
             let Some(name) = parameter::name(pat) else {
-                let help = "a parameter besides the reply becomes a field: give it a name";
-                errors.at(pat, help);
+                let message = "a parameter besides the reply becomes a field: give it a name";
+                errors.at(pat, message);
                 continue;
             };
             names.push(name.clone());
             match self.get(name) {
                 None => self.add(name, ty, errors),
-                // The function is called with a field that the request is made of.
+                // The function is called with a field that the request is derived from.
                 Some(field) if same_tokens(&field.ty, &lifetimes::unify(ty, FIELD)) => {}
+                Some(_) if matches!(**ty, Type::Verbatim(_)) => {}
                 Some(_) => {
                     let what = "the request has another type";
                     errors.at(ty, format_args!("{what} for `{name}`: write the same"));
@@ -266,10 +272,9 @@ fn resolve_output_type(function: &Function, errors: &mut Errors) -> Option<Type>
         is_elided || found.ident != "_" && of_reply.iter().any(|other| other.ident == found.ident)
     });
     for found in &borrowed {
-        let help = "the output outlives the reply: own it (`String` for `&str`), or use `call`";
-        errors.at_span(found.span(), help);
+        let message = "the output outlives the reply: own it (`String` for `&str`), or use `call`";
+        errors.at_span(found.span(), message);
     }
-    borrowed
-        .is_empty()
-        .then(|| lifetimes::unify(&output, FIELD))
+    let is_owned = borrowed.is_empty();
+    is_owned.then(|| lifetimes::unify(&output, FIELD))
 }

@@ -1,4 +1,4 @@
-//! The generics of the type, which are made from those of the functions.
+//! The generics of the type, which are derived from those of the functions.
 
 use proc_macro2::{Ident, Span};
 use syn::{
@@ -44,11 +44,7 @@ pub(super) fn for_type<'f>(
             GenericParam::Lifetime(_) => {}
         }
     }
-    let written = function
-        .where_clause
-        .iter()
-        .flat_map(|clause| &clause.predicates);
-    predicates.extend(written.cloned());
+    predicates.extend(self::predicates(function).cloned());
     let mut generics = Generics {
         params,
         ..function.clone()
@@ -57,7 +53,7 @@ pub(super) fn for_type<'f>(
         let predicates = predicates.into_iter().filter_map(predicate);
         generics.make_where_clause().predicates = predicates.collect();
     } else {
-        // A bound may name a parameter that is gone; what is wrong with one that stays, the function says.
+        // A bound may name a parameter that is gone; errors in one that stays are in the function as well.
         generics.where_clause = None;
     }
     (generics, unused)
@@ -122,6 +118,12 @@ fn name(param: &GenericParam) -> Option<&Ident> {
     }
 }
 
+/// Returns the predicates of the where clause.
+pub(crate) fn predicates(generics: &Generics) -> impl Iterator<Item = &WherePredicate> {
+    let clause = generics.where_clause.iter();
+    clause.flat_map(|clause| &clause.predicates)
+}
+
 /// Adds a lifetime in front.
 pub(crate) fn add_lifetime(generics: &mut Generics, lifetime: &str) {
     let lifetime = Lifetime::new(lifetime, Span::mixed_site());
@@ -137,11 +139,7 @@ pub(super) fn merge(ours: &mut Generics, other: &Generics) {
         }
     }
     let ours = &mut ours.make_where_clause().predicates;
-    for predicate in other
-        .where_clause
-        .iter()
-        .flat_map(|clause| &clause.predicates)
-    {
+    for predicate in predicates(other) {
         if ours.iter().all(|known| !same_tokens(known, predicate)) {
             ours.push(predicate.clone());
         }

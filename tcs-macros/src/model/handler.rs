@@ -22,9 +22,11 @@ use crate::{
 pub(crate) struct Handler<'a> {
     pub(crate) function: &'a Function,
     pub(crate) kind: CallKind,
-    /// The generics of the type, as far as this function needs them.
+    /// The generics of the type that this function uses.
     pub(crate) generics: Generics,
-    pub(crate) sources: Sources,
+    pub(crate) arguments: Arguments,
+    /// The type parameters that occur in no state, which the type does not have.
+    pub(super) unused_params: Vec<Ident>,
 }
 
 /// How a function is called.
@@ -37,7 +39,7 @@ pub(crate) enum CallKind {
 
 /// Where the arguments of a call come from, in the order of the parameters.
 #[derive(Default)]
-pub(crate) struct Sources(pub(crate) Vec<ArgumentSource>);
+pub(crate) struct Arguments(Vec<ArgumentSource>);
 
 /// Where an argument of a call comes from.
 pub(crate) enum ArgumentSource {
@@ -60,28 +62,24 @@ pub(crate) struct Session {
 }
 
 impl<'a> Handler<'a> {
-    /// Creates a handler, and returns the type parameters that occur in no state. The type is without them.
-    pub(super) fn new(
-        function: &'a Function,
-        kind: CallKind,
-        sources: Sources,
-    ) -> (Self, Vec<Ident>) {
-        let (generics, unused) = generics::for_type(&function.sig.generics, sources.states());
-        let handler = Self {
+    pub(super) fn new(function: &'a Function, kind: CallKind, arguments: Arguments) -> Self {
+        let states = arguments.states();
+        let (generics, unused_params) = generics::for_type(&function.sig.generics, states);
+        Self {
             function,
             kind,
             generics,
-            sources,
-        };
-        (handler, unused)
+            arguments,
+            unused_params,
+        }
     }
-}
 
-/// Reports type parameters that occur in no state.
-pub(super) fn check_unused(params: &[Ident], errors: &mut Errors) {
-    let help = "is in no `#[state]`: use it in one, or name a type instead";
-    for name in params {
-        errors.at(name, format_args!("`{name}` {help}"));
+    /// Reports the parameters that occur in no state.
+    pub(super) fn check_unused_params(&self, errors: &mut Errors) {
+        for name in &self.unused_params {
+            let help = "is in no `#[state]`: use it in one, or name a type instead";
+            errors.at(name, format_args!("`{name}` {help}"));
+        }
     }
 }
 
@@ -106,7 +104,15 @@ impl CallKind {
     }
 }
 
-impl Sources {
+impl Arguments {
+    pub(super) fn push(&mut self, source: ArgumentSource) {
+        self.0.push(source);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ArgumentSource> {
+        self.0.iter()
+    }
+
     pub(super) fn states(&self) -> impl Iterator<Item = &Field> + Clone {
         self.0.iter().filter_map(|source| match source {
             ArgumentSource::State(state) => Some(state),
@@ -123,34 +129,36 @@ impl Sources {
 
     /// Finds where each argument of a function that is a protocol comes from, and the type of its request.
     pub(super) fn of_function(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
-        let mut sources = Self::default();
+        let mut arguments = Self::default();
         let mut request = None;
         let mut has_request = false;
-        let mut parameters = function.parameters();
-        let has_plain = parameters.any(|parameter| !parameter.attrs.iter().any(parameter::is_ours));
+        let is_plain = |parameter: &PatType| !parameter.attrs.iter().any(parameter::is_ours);
+        let has_plain = function.parameters().any(is_plain);
         for parameter in function.parameters() {
             match parameter::resolve_role(parameter, errors) {
                 Role::Plain if !has_request => {
                     has_request = true;
                     if let Some(ty) = resolve_message(&parameter.ty, "a request", errors) {
-                        sources.0.push(ArgumentSource::Request);
+                        arguments.push(ArgumentSource::Request);
                         request = Some(lifetimes::unify(&ty, EXCHANGE));
                     }
                 }
                 // It was meant as a state, if another parameter is the request. So that the type has the
                 // fields that it is used with, it is one.
-                Role::Unclear if has_plain => sources.0.extend(guessed_state(parameter)),
+                Role::Unclear if has_plain && !is_plain(parameter) => {
+                    arguments.0.extend(guessed_state(parameter));
+                }
                 // It may have been meant as the request, so that one is not reported as missing.
                 Role::Unclear => has_request = true,
-                role => sources.add(role, parameter, errors),
+                role => arguments.add(role, parameter, errors),
             }
         }
         if !has_request {
-            let help =
+            let message =
                 "the request is missing: write `request: &str` (or `_: ()` if it says nothing)";
-            errors.at_span(function.sig.paren_token.span.join(), help);
+            errors.at_span(function.sig.paren_token.span.join(), message);
         }
-        (sources, request)
+        (arguments, request)
     }
 
     /// Adds a parameter that is not part of the request.
@@ -176,8 +184,9 @@ impl Sources {
         let by_value = "connections share a state: borrow it with `&`";
         let (borrowed, mutability) = resolve_reference(&parameter.ty, by_value, errors);
         if let Some(mutability) = mutability {
-            let help = "connections share a state: remove `mut` (a `Mutex` inside it can change)";
-            errors.at(&mutability, help);
+            let message =
+                "connections share a state: remove `mut` (a `Mutex` inside it can change)";
+            errors.at(&mutability, message);
         }
         let ty = resolve_type(borrowed, "a state", errors)?;
         check_static(ty, "a state", errors);
@@ -193,16 +202,16 @@ impl Sources {
 
     fn resolve_session(&self, parameter: &PatType, errors: &mut Errors) -> Option<Session> {
         if self.session().is_some() {
-            let help = "a connection has one `#[session]`: put both into one struct";
-            errors.at(&parameter.pat, help);
+            let message = "a connection has one `#[session]`: put both into one struct";
+            errors.at(&parameter.pat, message);
             return None;
         }
         let by_value = "the connection keeps the session: borrow it with `&mut`";
         let (borrowed, mutability) = resolve_reference(&parameter.ty, by_value, errors);
         check_static(borrowed, "a session", errors);
         let known = if is_unsized(borrowed) {
-            let help = "a session has a known size: borrow a `String`, `Vec<…>` or `Box<dyn …>`";
-            errors.at(borrowed, help);
+            let message = "a session has a known size: borrow a `String`, `Vec<…>` or `Box<dyn …>`";
+            errors.at(borrowed, message);
             None
         } else {
             resolve_type(borrowed, "a session", errors)
@@ -242,8 +251,8 @@ fn resolve_reference<'t>(
     if let Some(lifetime) = &reference.lifetime
         && lifetime.ident == "static"
     {
-        let help = "it is borrowed for one exchange: remove `'static`";
-        errors.at(lifetime, help);
+        let message = "it is borrowed for one exchange: remove `'static`";
+        errors.at(lifetime, message);
     }
     (bare(&reference.elem), reference.mutability)
 }

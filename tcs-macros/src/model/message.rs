@@ -66,8 +66,8 @@ pub(super) fn resolve_output(
         return None;
     }
     if has_future(&output) {
-        let help = "a function that waits is an `async fn`: write it so, with what it returns";
-        errors.at(&output, help);
+        let message = "a function that waits is an `async fn`: write it so, with what it returns";
+        errors.at(&output, message);
         return None;
     }
     resolve_type(&output, what, errors).cloned()

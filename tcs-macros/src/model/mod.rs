@@ -1,6 +1,6 @@
-//! What the protocol of an item is made of, as far as it is right: types, names and enums, but no code.
+//! The protocol that is derived from an item: types, names and enums, but no code.
 //!
-//! A function `check_…` reports what is wrong; a function `resolve_…` also returns what is right.
+//! A function `check_…` reports errors; a function `resolve_…` also returns what is left without them.
 
 pub(crate) mod client_function;
 pub(crate) mod generics;
@@ -12,7 +12,7 @@ pub(crate) mod parameter;
 pub(crate) mod protocol_type;
 pub(crate) mod server;
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::Ident;
 use syn::{Attribute, Type};
 
 use self::{
@@ -29,7 +29,7 @@ use crate::{
 pub(crate) struct Model<'a> {
     pub(crate) args: &'a Args,
     pub(crate) item: ModelItem<'a>,
-    /// Whether nothing is wrong; otherwise generated code has stubs, and calls none of the functions.
+    /// Whether there is no error; otherwise generated code has stubs, and calls none of the functions.
     pub(crate) is_valid: bool,
 }
 
@@ -41,8 +41,6 @@ pub(crate) enum ModelItem<'a> {
     Operations(Operations<'a>),
     /// A function whose type could have no name or no place; this has been reported.
     WithoutType(&'a Function),
-    /// What could not be parsed; this has been reported.
-    Other(&'a TokenStream),
 }
 
 /// A parameter that is a field of the type, or an argument in a message.
@@ -53,14 +51,13 @@ pub(crate) struct Field {
 }
 
 impl<'a> Model<'a> {
-    /// Resolves an item, and reports all that is wrong.
+    /// Resolves an item, and reports all errors in it.
     pub(crate) fn resolve(args: &'a Args, item: &'a Item, errors: &mut Errors) -> Self {
         let item = match item {
             Item::Function(function) => resolve_function(args, function, errors),
             Item::Module(module) => {
                 ModelItem::Operations(Operations::resolve(args, module, errors))
             }
-            Item::Other(tokens) => ModelItem::Other(tokens),
         };
         Self {
             args,
@@ -78,8 +75,8 @@ fn resolve_function<'a>(
     check_receiver(args.side, function, errors);
     check_blocking(args.side, function, errors);
     if !function.has_body() {
-        let help = "a protocol function has a body: write `{ … }`";
-        errors.at(&function.sig.ident, help);
+        let message = "a protocol function has a body: write `{ … }`";
+        errors.at(&function.sig.ident, message);
     }
     let name = resolve_name(args, function, errors);
     match (name.filter(|_| !function.is_member()), args.side) {

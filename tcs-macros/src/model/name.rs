@@ -21,11 +21,12 @@ const PRELUDE: &str = "\
 /// can have the name, reports it.
 pub(super) fn resolve_name(args: &Args, function: &Function, errors: &mut Errors) -> Option<Ident> {
     let ident = &function.sig.ident;
+    let written = ident.unraw().to_string();
     let (name, word, help) = match (&args.name, conflicting_attr(function)) {
         (Some(name), _) => (name.to_string(), name, "write another name".to_owned()),
         (None, None) => {
             let help = format!("write `#[{}(Name)]`", args.side.attribute());
-            (upper_camel(&ident.unraw().to_string()), ident, help)
+            (upper_camel(&written), ident, help)
         }
         (None, Some(path)) => {
             let help = format!("write `#[{}(Name, …)]`", path.segments.last()?.ident);
@@ -35,7 +36,7 @@ pub(super) fn resolve_name(args: &Args, function: &Function, errors: &mut Errors
         }
     };
     let options = [&args.framing, &args.format, &args.server];
-    let why = if !is_type_name(&name) {
+    let why = if !is_type_name(&written, &name) {
         format!("`{word}` makes no type name")
     } else if PRELUDE.split(' ').any(|known| known == name) {
         format!("the type would hide the prelude's `{name}`")

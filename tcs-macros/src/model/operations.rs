@@ -2,14 +2,14 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens as _;
-use syn::{PatType, Signature, Type, ext::IdentExt as _};
+use syn::{PatType, Type, ext::IdentExt as _};
 
 use super::{
     Field, check_receiver, generics,
-    handler::{ArgumentSource, CallKind, Handler, Sources, check_unused},
+    handler::{ArgumentSource, Arguments, CallKind, Handler},
     message::resolve_message,
     parameter::{self, Role},
-    protocol_type::Source,
+    protocol_type::ItemRef,
     server::{ServerImpl, check_session_option, resolve_reply},
 };
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
     errors::Errors,
     item::{Function, Module},
     syntax::{
-        is_one_of, is_type_name,
+        added_attrs, is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
-        mentions, names_one_of, path_starts, upper_camel,
+        names_one_of, path_starts, upper_camel,
     },
 };
 
@@ -33,35 +33,36 @@ const CLIENT_METHODS: &[&str] = &["clone", "connect", "into_inner", "over", "sha
 pub(crate) struct Operations<'a> {
     pub(crate) module: &'a Module,
     pub(crate) list: Vec<Operation<'a>>,
+    /// How each function is called, also one that is no operation because of an error.
+    pub(crate) handlers: Vec<Handler<'a>>,
     /// The server's side. There is none if the attribute makes the client alone.
     pub(crate) server: Option<ServerImpl<'a>>,
 }
 
 /// An operation, with its request and its reply.
 pub(crate) struct Operation<'a> {
+    pub(crate) function: &'a Function,
     pub(crate) index: usize,
     /// The name in messages and in texts.
     pub(crate) name: String,
     /// The name of the variants in the enums of requests and replies.
     pub(crate) variant: Ident,
-    /// Their lifetimes are [`MESSAGE`].
+    /// The fields of the request; their lifetimes are [`MESSAGE`].
     pub(crate) arguments: Vec<Field>,
     /// The return type of the function; its lifetimes are [`MESSAGE`].
     pub(crate) reply: Type,
-    pub(crate) handler: Handler<'a>,
 }
 
 impl Operation<'_> {
     /// Returns whether an argument borrows.
     pub(crate) fn borrows(&self) -> bool {
-        self.arguments
-            .iter()
-            .any(|argument| lifetimes::borrows(&argument.ty))
+        let mut arguments = self.arguments.iter();
+        arguments.any(|argument| lifetimes::borrows(&argument.ty))
     }
 }
 
 impl<'a> Operations<'a> {
-    /// Resolves a module, and reports all that is wrong.
+    /// Resolves a module, and reports all errors in it.
     pub(super) fn resolve(args: &Args, module: &'a Module, errors: &mut Errors) -> Self {
         check_options(args, errors);
         if args.given(OptionName::Format).is_none() {
@@ -69,28 +70,25 @@ impl<'a> Operations<'a> {
             let message = format_args!("operations need a format: {help}");
             errors.at(&module.ident, message);
         }
-        let mut list: Vec<Operation<'_>> = Vec::new();
-        let mut others = Vec::new();
+        let (mut list, mut handlers) = (Vec::new(), Vec::new());
         for function in module.operations() {
-            match resolve_function(args.side, function, &list, errors) {
-                Ok(operation) => list.push(operation),
-                Err(handler) => others.push(handler),
-            }
+            let (handler, operation) = resolve_function(args.side, function, &list, errors);
+            handlers.push(handler);
+            list.extend(operation);
         }
-        if module.operations().next().is_none() {
-            let help = "a protocol has an operation: write a `pub fn` in the module";
-            errors.at(&module.ident, help);
+        if handlers.is_empty() {
+            let message = "a protocol has an operation: write a `pub fn` in the module";
+            errors.at(&module.ident, message);
         }
         let server = (args.side == Side::Server).then(|| {
             check_session_option(args, module.operations(), errors);
-            let handlers = list.iter().map(|operation| &operation.handler);
-            let handlers: Vec<_> = handlers.chain(&others).collect();
             let name = Ident::new("Protocol", module.ident.span());
-            ServerImpl::of(&handlers, Source::Module(module), name)
+            ServerImpl::of(&handlers, ItemRef::Module(module), name)
         });
         Self {
             module,
             list,
+            handlers,
             server,
         }
     }
@@ -99,12 +97,12 @@ impl<'a> Operations<'a> {
 fn check_options(args: &Args, errors: &mut Errors) {
     use OptionName::{Blocking, Reply, Request, Server};
     if let Some(name) = &args.name {
-        let help = "the types in a module have fixed names: remove this one";
-        errors.at(name, help);
+        let message = "the types in a module have fixed names: remove this one";
+        errors.at(name, message);
     }
     if let Some(option) = args.given(Blocking) {
-        let help = "a function of a module says so itself: write `#[blocking]` before it";
-        errors.at(option, help);
+        let message = "a function of a module says so itself: write `#[blocking]` before it";
+        errors.at(option, message);
     }
     for option in args.given_of(&[Server, Request, Reply]) {
         let message = format_args!("a module has both halves: remove `{option}`");
@@ -112,15 +110,13 @@ fn check_options(args: &Args, errors: &mut Errors) {
     }
 }
 
-/// Returns the operation that a function is. If something is wrong with it, returns what the type of the
-/// protocol needs of it, so that the type has its states all the same.
-#[expect(clippy::result_large_err, reason = "an operation is larger")]
+/// Returns how a function is called, and the operation that it is unless there is an error in it.
 fn resolve_function<'a>(
     side: Side,
     function: &'a Function,
     others: &[Operation<'a>],
     errors: &mut Errors,
-) -> Result<Operation<'a>, Handler<'a>> {
+) -> (Handler<'a>, Option<Operation<'a>>) {
     check_receiver(Side::Server, function, errors);
     if side == Side::Server && !function.has_body() {
         // In a module, rustc asks for a body. A client leaves out the function, and needs none.
@@ -128,84 +124,75 @@ fn resolve_function<'a>(
     }
     let variant = resolve_variant(function, others, errors);
     let kind = resolve_kind(function, errors);
-    let (mut sources, arguments) = resolve_arguments(side, function, errors);
+    let (mut call_arguments, request) = resolve_arguments(side, function, errors);
     let reply = resolve_reply(function, errors).map(|reply| lifetimes::unify(&reply, MESSAGE));
-    let generated = generated_names(&function.sig);
+    // They hide types of these names that the module imports by `use super::*`. One at the end of a path is another.
+    let mut generated = path_starts(function.sig.to_token_stream());
+    generated.retain(|word| is_one_of(word, GENERATED));
     for word in &generated {
         let help = "is the generated type here: name yours by a path";
         errors.at(word, format_args!("`{word}` {help}"));
     }
     if !generated.is_empty() {
         // A state of such a type would contain itself.
-        sources = Sources::default();
+        call_arguments = Arguments::default();
     }
-    let (handler, unused) = Handler::new(function, kind, sources);
-    let (Some(arguments), Some(reply)) = (arguments, reply) else {
-        return Err(handler);
+    let handler = Handler::new(function, kind, call_arguments);
+    let (Some(arguments), Some(reply)) = (request, reply) else {
+        return (handler, None);
     };
     let params = generics::names(&function.sig.generics);
     let types = arguments.iter().map(|argument| &argument.ty);
     let types = types.chain([&reply]);
     let generic: Vec<_> = types.filter(|ty| names_one_of(*ty, &params)).collect();
     for ty in &generic {
-        let help = "both ends know the messages: name the type instead of a parameter";
-        errors.at(*ty, help);
+        let message = "both ends know the messages: name the type instead of a parameter";
+        errors.at(*ty, message);
     }
     if !generic.is_empty() || !generated.is_empty() {
-        return Err(handler);
+        return (handler, None);
     }
     if side == Side::Server {
-        check_unused(&unused, errors);
+        handler.check_unused_params(errors);
     }
-    let Some(variant) = variant else {
-        return Err(handler);
-    };
-    Ok(Operation {
+    let operation = variant.map(|variant| Operation {
+        function,
         index: others.len(),
         name: function.sig.ident.unraw().to_string(),
         variant,
         arguments,
         reply,
-        handler,
-    })
+    });
+    (handler, operation)
 }
 
-/// Finds where each argument of an operation comes from. Returns also those that its request has, if all
-/// parameters are right.
+/// Finds where each argument of an operation comes from. Also returns those in its request, unless there is an
+/// error in a parameter.
 fn resolve_arguments(
     side: Side,
     function: &Function,
     errors: &mut Errors,
-) -> (Sources, Option<Vec<Field>>) {
-    let mut sources = Sources::default();
-    let mut arguments = Vec::new();
+) -> (Arguments, Option<Vec<Field>>) {
+    let mut arguments = Arguments::default();
+    let mut request = Vec::new();
     let mut is_valid = function.sig.receiver().is_none();
     for parameter in function.parameters() {
         match parameter::resolve_role(parameter, errors) {
-            Role::Plain => match resolve_argument(parameter, &arguments, errors) {
+            Role::Plain => match resolve_argument(parameter, &request, errors) {
                 Some(argument) => {
                     let name = argument.name.clone();
-                    sources.0.push(ArgumentSource::Argument(name));
-                    arguments.push(argument);
+                    arguments.push(ArgumentSource::Argument(name));
+                    request.push(argument);
                 }
                 None => is_valid = false,
             },
             Role::Unclear => is_valid = false,
             // A client neither has nor needs them: it may not even know their types.
             Role::State | Role::Session | Role::Context if side == Side::Client => {}
-            role => sources.add(role, parameter, errors),
+            role => arguments.add(role, parameter, errors),
         }
     }
-    (sources, is_valid.then_some(arguments))
-}
-
-/// Returns the generated types that a signature names, other than at the end of a path.
-///
-/// The generated types hide types of these names that the module imports by `use super::*`.
-fn generated_names(signature: &Signature) -> Vec<Ident> {
-    let mut words = path_starts(signature.to_token_stream());
-    words.retain(|word| is_one_of(word, GENERATED));
-    words
+    (arguments, is_valid.then_some(request))
 }
 
 /// Returns how an operation is called, which its attributes say.
@@ -213,10 +200,11 @@ fn resolve_kind(function: &Function, errors: &mut Errors) -> CallKind {
     let mut blocking = None;
     for attr in &function.attrs {
         let path = attr.path();
-        let is_cfg_in = || path.is_ident("cfg_attr") && mentions(&attr.meta, "cfg");
-        if path.is_ident("cfg") || is_cfg_in() {
-            let help = "both ends know the same operations: remove the `#[cfg]`, or reject inside";
-            errors.at(path, help);
+        let mut added = added_attrs(&attr.meta).into_iter();
+        if added.any(|attr| attr.path().is_ident("cfg")) {
+            let message =
+                "both ends know the same operations: remove the `#[cfg]`, or reject inside";
+            errors.at(path, message);
         }
         if path.is_ident("blocking") {
             parameter::check_empty(attr, errors);
@@ -229,8 +217,8 @@ fn resolve_kind(function: &Function, errors: &mut Errors) -> CallKind {
 fn resolve_argument(parameter: &PatType, others: &[Field], errors: &mut Errors) -> Option<Field> {
     let ty = resolve_message(&parameter.ty, "a request", errors);
     let Some(name) = parameter::name(&parameter.pat) else {
-        let help = "an argument of an operation needs a name: write `name: Type`";
-        errors.at(&parameter.pat, help);
+        let message = "an argument of an operation needs a name: write `name: Type`";
+        errors.at(&parameter.pat, message);
         return None;
     };
     if others.iter().any(|other| other.name == *name) {
@@ -254,7 +242,7 @@ fn resolve_variant(
     let camel = upper_camel(&name);
     let why = if CLIENT_METHODS.contains(&name.as_str()) {
         format!("`Client` has a method `{name}` already")
-    } else if !is_type_name(&camel) {
+    } else if !is_type_name(&name, &camel) {
         "this function's name makes no name of a message".to_owned()
     } else if others.iter().any(|other| other.name == name) {
         // Two functions of one name.
@@ -267,33 +255,4 @@ fn resolve_variant(
     };
     errors.at(ident, format_args!("{why}: rename the operation"));
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::Path};
-
-    use super::*;
-
-    #[test]
-    fn client_methods_are_those_of_the_library() {
-        let file = "../tcs/src/macro_support/macros.rs";
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))
-            .expect("the library is beside this crate");
-        let (_, client) = text
-            .split_once("macro_rules! __client")
-            .expect("it is there");
-        let (client, _) = client
-            .split_once("macro_rules!")
-            .expect("it is not the last");
-        assert!(
-            client.contains("#[derive(Clone, Debug)]"),
-            "the derived methods"
-        );
-        let functions = client.split("fn ").skip(1);
-        let names = functions.filter_map(|function| function.split(['(', '<']).next());
-        let mut names: Vec<_> = names.chain(["clone"]).collect();
-        names.sort_unstable();
-        assert_eq!(CLIENT_METHODS, names);
-    }
 }

@@ -6,11 +6,19 @@ use syn::{Attribute, Pat, PatType, Type};
 
 use crate::{
     errors::Errors,
-    syntax::{is_one_of, nearest},
+    syntax::{added_attrs, is_one_of, nearest},
 };
 
 /// The helper attributes.
 const HELPERS: &[&str] = &["state", "session", "context"];
+
+/// The attributes that Rust itself knows on a parameter.
+const BUILTIN: &[&str] = &[
+    "allow", "cfg", "cfg_attr", "deny", "doc", "expect", "forbid", "warn",
+];
+
+/// The error about a conditional parameter.
+const CFG: &str = "a parameter cannot be conditional: remove the `#[cfg]`";
 
 /// Returns the helper attribute that a word is, or was probably meant to be.
 fn meant(word: &Ident) -> Option<&'static str> {
@@ -22,11 +30,6 @@ pub(super) fn is_session(attr: &Attribute) -> bool {
     attr.path().get_ident().and_then(meant) == Some("session")
 }
 
-/// The attributes that Rust itself knows on a parameter.
-const BUILTIN: &[&str] = &[
-    "allow", "cfg", "cfg_attr", "deny", "doc", "expect", "forbid", "warn",
-];
-
 /// What the attributes of a parameter declare it to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -36,7 +39,7 @@ pub(crate) enum Role {
     Session,
     /// Taken from the context.
     Context,
-    /// Its attributes are wrong, or its type is half typed; this has been reported.
+    /// Its attributes have an error, or its type is incomplete; this has been reported.
     Unclear,
 }
 
@@ -55,7 +58,7 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
     let mut found = Role::Plain;
     for attr in &parameter.attrs {
         let declared = match attr.path().get_ident() {
-            Some(word) if is_cfg(attr) => {
+            Some(word) if is_conditional(attr) => {
                 errors.at(word, CFG);
                 Role::Unclear
             }
@@ -110,11 +113,11 @@ pub(super) fn check_empty(attr: &Attribute, errors: &mut Errors) {
 pub(super) fn check_no_role(parameter: &PatType, errors: &mut Errors) {
     for attr in &parameter.attrs {
         let path = attr.path();
-        if is_cfg(attr) {
+        if is_conditional(attr) {
             errors.at(path, CFG);
         } else if is_ours(attr) {
-            let help = "a parameter of a client function has no attribute: remove it";
-            errors.at(path, help);
+            let message = "a parameter of a client function has no attribute: remove it";
+            errors.at(path, message);
         }
     }
 }
@@ -127,8 +130,12 @@ pub(super) fn name(pattern: &Pat) -> Option<&Ident> {
     }
 }
 
-const CFG: &str = "a parameter cannot be conditional: remove the `#[cfg]`";
-
-fn is_cfg(attr: &Attribute) -> bool {
-    attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
+/// Returns whether an attribute makes a parameter or its role conditional.
+fn is_conditional(attr: &Attribute) -> bool {
+    if !attr.path().is_ident("cfg_attr") {
+        return attr.path().is_ident("cfg");
+    }
+    let added = added_attrs(&attr.meta);
+    let mut words = added.iter().filter_map(|attr| attr.path().get_ident());
+    words.any(|word| word == "cfg" || !is_one_of(word, BUILTIN))
 }

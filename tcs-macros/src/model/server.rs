@@ -1,23 +1,23 @@
-//! Resolves a server protocol: one that is made of a function, or of the handlers of several operations.
+//! Resolves a server protocol, which is derived from a function, or from the handlers of several operations.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, slice};
 
 use proc_macro2::Ident;
 use syn::{Generics, Type, visit_mut::VisitMut as _};
 
 use super::{
     Field, generics,
-    handler::{CallKind, Handler, Session, Sources, check_unused},
+    handler::{Arguments, CallKind, Handler, Session},
     message::resolve_output,
     parameter::is_session,
-    protocol_type::{ProtocolType, Source},
+    protocol_type::{ItemRef, ProtocolType},
 };
 use crate::{
     args::{Args, OptionName},
     errors::Errors,
     item::Function,
     syntax::{
-        lifetimes::{self, EXCHANGE, Shorten},
+        lifetimes::{self, EXCHANGE, ElideStatic},
         names_one_of, same_tokens,
     },
 };
@@ -26,9 +26,9 @@ use crate::{
 pub(crate) struct ServerFunction<'a> {
     pub(crate) server: ServerImpl<'a>,
     pub(crate) handler: Handler<'a>,
-    /// There is none if something is wrong with it.
+    /// `None` if there is an error in it.
     pub(crate) request: Option<Type>,
-    /// There is none if something is wrong with it.
+    /// `None` if there is an error in it.
     pub(crate) reply: Option<Type>,
 }
 
@@ -42,31 +42,32 @@ pub(crate) struct ServerImpl<'a> {
 }
 
 impl<'a> ServerFunction<'a> {
-    /// Resolves a function, and reports all that is wrong.
+    /// Resolves a function, and reports all errors in it.
     pub(super) fn resolve(
         args: &Args,
         name: Ident,
         function: &'a Function,
         errors: &mut Errors,
     ) -> Self {
-        let (sources, request) = Sources::of_function(function, errors);
+        let (arguments, request) = Arguments::of_function(function, errors);
         let reply = resolve_reply(function, errors);
         let kind = CallKind::resolve(function, args.given(OptionName::Blocking), errors);
-        let (handler, unused) = Handler::new(function, kind, sources);
-        check_unused(&unused, errors);
+        let handler = Handler::new(function, kind, arguments);
+        handler.check_unused_params(errors);
         check_session_option(args, [function], errors);
         if !function.is_async()
             && let Some(option) = args.given(OptionName::HalfClose)
         {
-            let help = "`half_close` is for an `async fn`: no other function is dropped; remove it";
-            errors.at(option, help);
+            let message =
+                "`half_close` is for an `async fn`: no other function is dropped; remove it";
+            errors.at(option, message);
         }
-        let is_known = |ty: &Type| !names_one_of(ty, &unused);
+        let is_known = |ty: &Type| !names_one_of(ty, &handler.unused_params);
         Self {
-            server: ServerImpl::of(&[&handler], Source::Function(function), name),
-            handler,
+            server: ServerImpl::of(slice::from_ref(&handler), ItemRef::Function(function), name),
             request: request.filter(is_known),
             reply: reply.filter(is_known),
+            handler,
         }
     }
 }
@@ -82,8 +83,8 @@ pub(super) fn check_session_option<'f>(
     if let Some(option) = args.given(OptionName::Session)
         && !attrs.any(is_session)
     {
-        let help = "there is no `#[session]` parameter: add one, or remove `session`";
-        errors.at(option, help);
+        let message = "there is no `#[session]` parameter: add one, or remove `session`";
+        errors.at(option, message);
     }
 }
 
@@ -92,7 +93,7 @@ pub(super) fn resolve_reply(function: &Function, errors: &mut Errors) -> Option<
     let never = "a request is answered by what the function returns";
     let mut reply = resolve_output(function, "a reply", never, errors)?;
     // A client reads the reply from what arrived, so a `&'static str` is for it one of the exchange.
-    Shorten.visit_type_mut(&mut reply);
+    ElideStatic.visit_type_mut(&mut reply);
     Some(lifetimes::unify(&reply, EXCHANGE))
 }
 
@@ -101,26 +102,25 @@ impl<'a> ServerImpl<'a> {
     ///
     /// States of one name are one field, and there is one session. Each has the type that most of the
     /// functions have; rustc reports the others.
-    pub(super) fn of(handlers: &[&Handler<'_>], source: Source<'a>, name: Ident) -> Self {
+    pub(super) fn of(handlers: &[Handler<'_>], item: ItemRef<'a>, name: Ident) -> Self {
         let mut generics = Generics::default();
         for handler in handlers {
             generics::merge(&mut generics, &handler.generics);
         }
         let mut fields: Vec<Field> = Vec::new();
-        let states = handlers.iter().flat_map(|handler| handler.sources.states());
+        let arguments = handlers.iter().map(|handler| &handler.arguments);
+        let states = arguments.clone().flat_map(Arguments::states);
         for Field { name, .. } in states.clone() {
             if fields.iter().all(|known| known.name != *name) {
                 let named = states.clone().filter(|state| state.name == *name);
                 fields.extend(most_common(named, |state| &state.ty).cloned());
             }
         }
-        let sessions = handlers
-            .iter()
-            .filter_map(|handler| handler.sources.session());
+        let sessions = arguments.filter_map(Arguments::session);
         let mut kinds = handlers.iter().map(|handler| handler.kind);
         Self {
             ty: ProtocolType {
-                source,
+                item,
                 name,
                 generics,
                 fields,

@@ -9,9 +9,9 @@ use syn::{
 };
 
 /// Replaces invisible groups by parentheses where these can make a difference.
-pub(crate) struct ShowGroups;
+pub(crate) struct ParenthesizeGroups;
 
-impl VisitMut for ShowGroups {
+impl VisitMut for ParenthesizeGroups {
     fn visit_expr_mut(&mut self, expr: &mut Expr) {
         visit_mut::visit_expr_mut(self, expr);
         if let Expr::Group(group) = expr

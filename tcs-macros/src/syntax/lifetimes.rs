@@ -1,4 +1,4 @@
-//! The lifetimes in a type, as far as they are written.
+//! The lifetimes that are written in a type.
 
 use std::mem::{replace, take};
 
@@ -12,14 +12,15 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-/// What the fields of a client borrow from, and the type's own parameter.
+/// What the fields of a client borrow from, and the type's own parameter. It may have the name of [`MESSAGE`],
+/// because a function of a client has no operations.
 pub(crate) const FIELD: &str = "'a";
 /// What lives for one exchange: a request, a reply, what is taken from the context.
 pub(crate) const EXCHANGE: &str = "'exchange";
 /// What a message of operations borrows from, and the parameter of the enums.
 pub(crate) const MESSAGE: &str = "'a";
 /// What is read borrows from, as serde calls it.
-pub(crate) const DECODE: &str = "'de";
+pub(crate) const DE: &str = "'de";
 pub(crate) const ELIDED: &str = "'_";
 pub(crate) const STATIC: &str = "'static";
 
@@ -36,9 +37,9 @@ pub(crate) fn unify(ty: &Type, lifetime: &str) -> Type {
 }
 
 /// Lets each reference that is `&'static` live as long as what is around it.
-pub(crate) struct Shorten;
+pub(crate) struct ElideStatic;
 
-impl VisitMut for Shorten {
+impl VisitMut for ElideStatic {
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
         reference.lifetime.take_if(|name| name.ident == "static");
         visit_mut::visit_type_reference_mut(self, reference);

@@ -7,14 +7,17 @@ mod types;
 mod words;
 
 use proc_macro2::{TokenStream, TokenTree};
-use syn::{Token, parse::ParseStream};
+use syn::{
+    Attribute, Meta, Result, Token, Visibility,
+    parse::{ParseBuffer, ParseStream, Parser as _},
+    punctuated::Punctuated,
+};
 
 pub(crate) use self::{
-    groups::ShowGroups,
+    groups::ParenthesizeGroups,
     paths::IntoModule,
     types::{
-        bare, find_impl, has_future, is_named, is_unsized, mentions, names_one_of, path_starts,
-        same_tokens,
+        bare, find_impl, has_future, is_named, is_unsized, names_one_of, path_starts, same_tokens,
     },
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };
@@ -22,6 +25,35 @@ pub(crate) use self::{
 /// Returns whether an element of a comma-separated list ends here.
 pub(crate) fn at_comma(input: ParseStream<'_>) -> bool {
     input.is_empty() || input.peek(Token![,])
+}
+
+/// Returns whether the next item of a module seems to begin here.
+pub(crate) fn at_item(input: ParseStream<'_>) -> bool {
+    input.peek(Token![pub]) || input.peek(Token![#])
+}
+
+/// Returns a fork of the input, from the first keyword of an item on.
+pub(crate) fn keyword(input: ParseStream<'_>) -> Result<ParseBuffer<'_>> {
+    let ahead = input.fork();
+    ahead.call(Attribute::parse_outer)?;
+    ahead.parse::<Visibility>()?;
+    Ok(ahead)
+}
+
+/// Returns the attributes that a `cfg_attr` adds, or any other attribute itself.
+pub(crate) fn added_attrs(attr: &Meta) -> Vec<Meta> {
+    let tokens = match attr {
+        Meta::List(list) if list.path.is_ident("cfg_attr") => list.tokens.clone(),
+        _ => return vec![attr.clone()],
+    };
+    let added = |input: ParseStream<'_>| {
+        // The predicate comes first, and may be a literal.
+        take_until(input, at_comma);
+        input.parse::<Option<Token![,]>>()?;
+        input.call(Punctuated::<Meta, Token![,]>::parse_terminated)
+    };
+    let added = added.parse2(tokens).unwrap_or_default();
+    added.iter().flat_map(added_attrs).collect()
 }
 
 /// Takes the tokens up to where `is_end` holds, or to the end of the input.

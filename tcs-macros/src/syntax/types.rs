@@ -30,24 +30,17 @@ pub(crate) fn same_tokens(one: &impl ToTokens, other: &impl ToTokens) -> bool {
 
 /// Returns the first `impl` in a type.
 pub(crate) fn find_impl(ty: &Type) -> Option<TokenTree> {
-    let mut tokens = flatten(ty.to_token_stream()).into_iter();
+    let mut tokens = tokens_of(ty).into_iter();
     tokens.find(|token| token.to_string() == "impl")
 }
 
 /// Returns whether a type contains `Future<Output = …>`. `Output =` shows that this `Future` is a trait; a
 /// type of the user's may have the same name.
 pub(crate) fn has_future(ty: &Type) -> bool {
-    let tokens = flatten(ty.to_token_stream());
+    let tokens = tokens_of(ty);
     let words: Vec<_> = tokens.iter().map(ToString::to_string).collect();
-    words
-        .windows(4)
-        .any(|words| words == ["Future", "<", "Output", "="])
-}
-
-/// Returns whether a word occurs in tokens.
-pub(crate) fn mentions(tokens: &impl ToTokens, word: &str) -> bool {
-    let tokens = flatten(tokens.to_token_stream());
-    tokens.iter().any(|token| token.to_string() == word)
+    let mut runs = words.windows(4);
+    runs.any(|run| run == ["Future", "<", "Output", "="])
 }
 
 /// Returns whether one of the names is meant in tokens: `S` is not in `other::S`.
@@ -72,6 +65,14 @@ pub(crate) fn path_starts(tokens: TokenStream) -> Vec<Ident> {
         before = [before[1], mark];
     }
     found
+}
+
+/// Returns all tokens of a type. A type that did not parse has none, so that it is no second error.
+fn tokens_of(ty: &Type) -> Vec<TokenTree> {
+    match ty {
+        Type::Verbatim(_) => Vec::new(),
+        _ => flatten(ty.to_token_stream()),
+    }
 }
 
 /// Returns all tokens, with those inside of groups in place of the groups.

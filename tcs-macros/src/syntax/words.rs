@@ -2,11 +2,12 @@
 
 use proc_macro2::Ident;
 
-/// Returns whether a word in `UpperCamelCase` can be a type's name.
-pub(crate) fn is_type_name(camel: &str) -> bool {
-    !camel.is_empty()
-        && camel != "Self"
-        && !camel.starts_with(|letter: char| letter.is_ascii_digit())
+/// Returns whether `camel`, which is an identifier `snake` in `UpperCamelCase`, can be a type's name.
+pub(crate) fn is_type_name(snake: &str, camel: &str) -> bool {
+    // What follows `_` may not be able to begin an identifier, such as a digit of any script. Parsing it would
+    // not do: rustc reports a text that is not a token, even if the macro ignores the error.
+    let is_start = camel.starts_with(char::is_uppercase) || !snake.starts_with('_');
+    is_start && camel != "Self"
 }
 
 /// Returns whether a word is one of the names.
@@ -63,6 +64,30 @@ mod tests {
             ("___", ""),
         ] {
             assert_eq!(upper_camel(snake), camel);
+        }
+    }
+
+    #[test]
+    fn type_names_are_identifiers() {
+        for (snake, is_name) in [
+            ("greet", true),
+            ("_greet", true),
+            ("_élan", true),
+            ("挨拶", true),
+            ("self", false),
+            ("___", false),
+            ("_1", false),
+            // A digit, a dot and a vowel sign, none of which can be first.
+            ("_٣", false),
+            ("_·a", false),
+            ("_ा", false),
+        ] {
+            let camel = upper_camel(snake);
+            assert_eq!(is_type_name(snake, &camel), is_name, "{snake}");
+            assert!(
+                !is_name || syn::parse_str::<Ident>(&camel).is_ok(),
+                "{camel}"
+            );
         }
     }
 

@@ -45,7 +45,7 @@ macro_rules! __client {
             connection: C,
         }
 
-        #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
+        #[allow(dead_code, unreachable_pub, reason = "each client has it")]
         impl $client {
             /// Connects with the default options; for others, see [`over`](Self::over).
             ///
@@ -64,10 +64,10 @@ macro_rules! __client {
             dead_code,
             unreachable_pub,
             clippy::missing_const_for_fn,
-            reason = "they are there for each client, and it may have something to drop"
+            reason = "each client has them, and a connection may have something to drop"
         )]
         impl<C> $client<C> {
-            /// Calls over a `Connection` or a `Channel` that is there.
+            /// Calls over an open `Connection` or `Channel`.
             pub const fn over(connection: C) -> Self {
                 Self { connection }
             }
@@ -79,7 +79,7 @@ macro_rules! __client {
             }
         }
 
-        #[allow(dead_code, unreachable_pub, reason = "it is there for each client")]
+        #[allow(dead_code, unreachable_pub, reason = "each client has it")]
         impl $client<$crate::__private::Connection<$framing>> {
             /// Lets many tasks call, each with a clone.
             ///

@@ -10,8 +10,8 @@
 )]
 
 pub(crate) mod bounds;
-pub(crate) mod checks;
 mod macros;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub(crate) mod operations;
+pub(crate) mod pair;
 pub(crate) mod values;

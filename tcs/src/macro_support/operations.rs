@@ -70,11 +70,12 @@ pub trait OperationReply<'de>: Sized {
     /// Reads the reply, after the operation's name.
     fn read<A: VariantAccess<'de>>(from: A) -> Result<Self, A::Error>;
 
-    /// Writes the reply after the operation's name.
+    /// Writes the reply after the operation's name. `reply` is the name of the enum of replies.
     fn write<S: Serializer>(
         &self,
+        reply: &'static str,
         number: u32,
-        name: &'static str,
+        operation: &'static str,
         to: S,
     ) -> Result<S::Ok, S::Error>;
 }
@@ -89,11 +90,12 @@ impl<'de, T: Serialize + Deserialize<'de>> OperationReply<'de> for T {
     #[inline]
     fn write<S: Serializer>(
         &self,
+        reply: &'static str,
         number: u32,
-        name: &'static str,
+        operation: &'static str,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.serialize_newtype_variant("Reply", number, name, self)
+        to.serialize_newtype_variant(reply, number, operation, self)
     }
 }
 
@@ -112,6 +114,13 @@ where
     Reply: Encode<F> + Decode<'static, F>,
 {
 }
+
+// An error in the option `format` is reported once:
+//
+// - `assert_operations_format` is what reports a format without operations, with the cure.
+// - Code that used such a format would repeat the error. So `FormatCheck` asks whether the format is fit, and
+//   `Choice` replaces one that is not by `NoFormat`, which carries all types of serde.
+// - A format that is missing is `NoFormat` from the start; the macro has reported it.
 
 /// Checks that a format carries operations.
 pub const fn assert_operations_format<F: OperationsFormat<Request, Reply>, Request, Reply>() {}
@@ -133,10 +142,7 @@ pub trait UnfitFormat {
 
 impl<F, Request, Reply> UnfitFormat for FormatCheck<F, Request, Reply> {}
 
-/// A format if it is fit, or else [`NoFormat`], so that there is one error about it.
-pub type FormatIfFit<F, const IS_FIT: bool> = <Choice<F, IS_FIT> as ChosenFormat>::Format;
-
-/// The choice of [`FormatIfFit`].
+/// A format if it is fit, or else [`NoFormat`].
 #[derive(Debug)]
 pub struct Choice<F, const IS_FIT: bool>(PhantomData<F>);
 

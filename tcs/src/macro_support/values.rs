@@ -28,7 +28,7 @@ where
     }
 }
 
-/// The message of a function that is wrong, so that its type is a protocol all the same.
+/// The message of a function with an error, so that its type is a protocol all the same.
 #[derive(Debug)]
 pub enum Unknown {}
 

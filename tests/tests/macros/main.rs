@@ -1,4 +1,5 @@
 //! What the attributes make of modules, at run time. What they make of functions is compiled in `tests/ui`.
 
+mod lists;
 mod operations;
 mod operations_served;

@@ -239,13 +239,24 @@ mod qualified {
     }
 }
 
-/// A client keeps the functions that serde calls.
+/// A client keeps the functions that its other items name.
 #[client_protocol(format = Json)]
 mod defaults {
+    /// It isn't "parsed.
     #[derive(serde::Deserialize, serde::Serialize)]
     pub struct Order {
         #[serde(default = "one")]
         pub count: u8,
+    }
+
+    impl std::fmt::Display for Order {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{}", text(self))
+        }
+    }
+
+    fn text(order: &Order) -> String {
+        format!("{} of {}", order.count, self::one())
     }
 
     const fn one() -> u8 {

@@ -31,8 +31,7 @@ use crate::{
     ConnectionInfo,
     buffer::{BufferSlot, Buffers},
     framing::ConnectionFraming,
-    limit::assert_no_mistake,
-    macro_support::checks::server_mistake,
+    limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
     protocol::ServerProtocol,
 };
@@ -90,7 +89,7 @@ where
     pub(super) fn open(shared: Arc<Shared<P>>, new: Box<NewConnection<S>>) -> Self {
         const {
             // Whether a codec is also the format, only the attributes can compare.
-            assert_no_mistake(server_mistake::<P>(true));
+            assert_no_error(server_error::<P>(true));
         }
         Self {
             session: shared.protocol.open_session(new.info.peer()),

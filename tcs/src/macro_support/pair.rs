@@ -1,0 +1,20 @@
+//! Whether two types are one, which only the compiler can tell.
+
+use std::marker::PhantomData;
+
+/// Two types, to ask whether they are one.
+///
+/// Where the type has a constant of its own, the compiler prefers it to that of [`OtherPair`].
+#[derive(Debug)]
+pub struct Pair<A, B>(PhantomData<(A, B)>);
+
+impl<T> Pair<T, T> {
+    pub const IS_ONE_TYPE: bool = true;
+}
+
+/// A [`Pair`] of different types.
+pub trait OtherPair {
+    const IS_ONE_TYPE: bool = false;
+}
+
+impl<A, B> OtherPair for Pair<A, B> {}

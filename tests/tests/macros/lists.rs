@@ -1,0 +1,80 @@
+//! The lists of the library's names in the macros, which cannot use the library, are those of the library.
+
+use std::{fs, path::Path};
+
+fn source(file: &str) -> String {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    fs::read_to_string(workspace.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Returns what is between two texts.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+    let (_, rest) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("{before} is missing"));
+    let (found, _) = rest
+        .split_once(after)
+        .unwrap_or_else(|| panic!("{after} is missing"));
+    found
+}
+
+/// Returns the words of a constant of the macros, which separates them by spaces or commas.
+fn listed(file: &str, constant: &str) -> Vec<String> {
+    let source = source(&format!("tcs-macros/src/{file}"));
+    let value = between(&source, &format!("const {constant}: "), ";");
+    let (_, value) = value.split_once('=').expect("a value");
+    let words = value.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    words
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn settings_are_those_of_the_library() {
+    let files = [
+        "server/builder.rs",
+        "client/options.rs",
+        "client/exchange.rs",
+    ];
+    let sources = files
+        .map(|file| source(&format!("tcs/src/{file}")))
+        .concat();
+    let lines = sources
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub fn "));
+    let mut found: Vec<_> = lines
+        .filter_map(|line| Some(line.split_once("(mut self")?.0))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(listed("args/guesses.rs", "SETTINGS"), found);
+}
+
+#[test]
+fn types_of_one_word_are_in_the_library() {
+    for (folder, constant) in [("format", "FORMATS"), ("framing", "FRAMINGS")] {
+        let exported = source(&format!("tcs/src/{folder}/mod.rs"));
+        let types = listed("args/guesses.rs", constant);
+        assert!(types.len() > 4, "{types:?}");
+        for ty in types {
+            let mut words = exported.split(|letter: char| !letter.is_alphanumeric());
+            assert!(words.any(|word| word == ty), "{folder}: {ty}");
+        }
+    }
+}
+
+#[test]
+fn client_methods_are_those_of_the_library() {
+    let source = source("tcs/src/macro_support/macros.rs");
+    let client = between(&source, "macro_rules! __client", "macro_rules!");
+    assert!(
+        client.contains("#[derive(Clone, Debug)]"),
+        "the derived methods"
+    );
+    let functions = client.split("fn ").skip(1);
+    let names = functions.filter_map(|function| function.split(['(', '<']).next());
+    let mut names: Vec<_> = names.chain(["clone"]).collect();
+    names.sort_unstable();
+    assert_eq!(listed("model/operations.rs", "CLIENT_METHODS"), names);
+}

@@ -1,0 +1,6 @@
+#[tcs::server_protocol]
+fn _٣(name: &str) {
+    println!("{name}");
+}
+
+fn main() {}
