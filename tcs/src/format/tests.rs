@@ -1,7 +1,7 @@
 //! The formats of serde compared.
 #![cfg(all(feature = "json", feature = "messagepack", feature = "postcard"))]
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr};
 
 use proptest::{collection::vec, prelude::*};
 use serde::{
@@ -242,6 +242,54 @@ fn bytes_are_borrowed_only_from_bytes() {
     rejected::<MessagePack, &[u8]>(b"\x91\x61");
     assert_eq!(read::<Json, &[u8]>(b"\"ab\""), Ok(b"ab".as_slice()));
     assert_eq!(read::<MessagePack, &[u8]>(b"\xa2ab"), Ok(b"ab".as_slice()));
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Raw<'a> {
+    bytes: &'a [u8],
+    #[serde(borrow)]
+    cow: Cow<'a, [u8]>,
+    array: [u8; 0],
+}
+
+fn borrowed<'a, F>(bytes: &'a [u8], raw: &[u8]) -> Result<(), TestCaseError>
+where
+    Raw<'a>: Decode<'a, F>,
+{
+    let value = read::<F, Raw<'_>>(bytes).expect("decodes");
+    prop_assert_eq!(value.bytes, raw);
+    prop_assert!(matches!(value.cow, Cow::Borrowed(cow) if cow == raw));
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn borrowed_bytes_come_back(raw in vec(any::<u8>(), 0..4)) {
+        let value = Raw { bytes: &raw, cow: Cow::Borrowed(&raw), array: [] };
+        borrowed::<MessagePack>(&sent::<MessagePack, _>(&value), &raw)?;
+        borrowed::<Postcard>(&sent::<Postcard, _>(&value), &raw)?;
+    }
+}
+
+#[test]
+fn empty_bytes_are_an_empty_array_in_messagepack() {
+    let nothing = b"".as_slice();
+    assert_eq!(sent::<MessagePack, _>(nothing), b"\x90");
+    for bytes in [b"\x90".as_slice(), b"\xc4\0", b"\xdc\0\0", b"\xa0"] {
+        assert_eq!(read::<MessagePack, &[u8]>(bytes), Ok(nothing));
+    }
+    for bytes in [b"\x90".as_slice(), b"\xc4\0", b"\xdc\0\0"] {
+        assert_eq!(read::<MessagePack, Vec<u8>>(bytes), Ok(Vec::new()));
+    }
+    assert_eq!(
+        read::<Postcard, &[u8]>(&sent::<Postcard, _>(nothing)),
+        Ok(nothing)
+    );
+    assert_eq!(read::<Json, &[u8]>(b"\"\""), Ok(nothing));
+    // A list that is not empty is not bytes, and text is not an empty list.
+    rejected::<MessagePack, &[u8]>(b"\x91\x61");
+    rejected::<MessagePack, &str>(b"\x90");
+    rejected::<Json, &[u8]>(b"[]");
 }
 
 proptest! {

@@ -34,19 +34,17 @@ macro_rules! deserialize {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
     type Error = ReadError<D::Error>;
 
-    deserialize! {
-        Dynamic: deserialize_any(), deserialize_seq(), deserialize_map(),
-    }
+    deserialize! { Dynamic: deserialize_any(), deserialize_seq(), deserialize_map() }
 
-    deserialize! {
-        F32: deserialize_f32(),
-    }
+    deserialize! { Bytes: deserialize_bytes(), deserialize_byte_buf() }
+
+    deserialize! { F32: deserialize_f32() }
 
     deserialize! {
         Other: deserialize_bool(), deserialize_char(), deserialize_f64(),
         deserialize_i8(), deserialize_i16(), deserialize_i32(), deserialize_i64(), deserialize_i128(),
         deserialize_u8(), deserialize_u16(), deserialize_u32(), deserialize_u64(), deserialize_u128(),
-        deserialize_str(), deserialize_string(), deserialize_bytes(), deserialize_byte_buf(),
+        deserialize_str(), deserialize_string(),
         deserialize_option(), deserialize_unit(), deserialize_identifier(), deserialize_ignored_any(),
         deserialize_unit_struct(name: &'static str),
         deserialize_newtype_struct(name: &'static str),

@@ -21,6 +21,8 @@ pub(super) enum Hint {
     /// A list, a map, or any value. Its length is then a claim of the message, and not a part of
     /// the type.
     Dynamic,
+    /// Bytes.
+    Bytes,
     /// An `f32`, for which a format may have a larger number.
     F32,
     /// A value of any other type.
@@ -138,6 +140,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
         let count = list.size_hint();
+        // `rmp-serde` detects bytes by their first element, so it writes empty ones as an empty list.
+        if self.hint == Hint::Bytes && count == Some(0) {
+            return self.visit_borrowed_bytes(&[]);
+        }
         let list = self.elements(list, count)?;
         self.guard.nested(|| self.visitor.visit_seq(list))
     }
