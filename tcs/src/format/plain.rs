@@ -233,8 +233,8 @@ mod tests {
 
     #[test]
     fn error_is_no_message() {
-        let (_, outcome) = sent(Err::<u8, _>("no"));
-        assert_eq!(outcome, Outcome::Error("no".to_owned()));
+        let error = (b"no".to_vec(), Outcome::Error(0..2));
+        assert_eq!(sent(Err::<u8, _>("no")), error);
         assert_eq!(sent(Ok::<_, &str>(7)), (b"7".to_vec(), Outcome::Message));
     }
 
