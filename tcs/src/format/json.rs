@@ -108,25 +108,33 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
         // may be between them.
         let guard = Guard::new(bytes.len(), 2 * MAX_DEPTH, frame.take_scratch());
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let value = guard.read(&mut deserializer).map_err(unreadable)?;
-        deserializer.end().map_err(unreadable)?;
+        let value = guard
+            .read(&mut deserializer)
+            .map_err(|error| unreadable(error, &guard))?;
+        deserializer
+            .end()
+            .map_err(|error| unreadable(error, &guard))?;
         Ok(value)
     }
 }
 
 // By value: if `decode` had to drop the error, a small request would cost 3 % more.
 #[cold]
-#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn unreadable(error: serde_json::Error) -> DecodeError {
+#[expect(clippy::needless_pass_by_value, reason = "see above")]
+fn unreadable(error: serde_json::Error, guard: &Guard<'_>) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let reason = text.trim_end_matches(&format!(" at line {line} column {column}"));
-    let place = match line {
+    let recorded = guard.trace.take_reason();
+    // `serde_json` takes " at line 1 column 2" at the end of a type's own text for the place of the error.
+    let is_own = recorded.is_some_and(|recorded| recorded.raw() == text);
+    match text.strip_suffix(&format!(" at line {line} column {column}")) {
+        Some(reason) if !is_own => {
+            let place = format!(" in line {line}, column {column}");
+            DecodeError::wrong("JSON", &place, reason)
+        }
         // serde does not know where it has read a type with `#[serde(untagged)]`.
-        0 => String::new(),
-        _ => format!(" in line {line}, column {column}"),
-    };
-    DecodeError::wrong("JSON", &place, reason)
+        _ => DecodeError::wrong("JSON", "", &text),
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +142,7 @@ mod tests {
     use std::{borrow::Cow, collections::BTreeMap};
 
     use proptest::prelude::*;
+    use serde::{Deserialize, Deserializer, de::Error};
 
     use super::Json;
     use crate::format::{
@@ -299,6 +308,31 @@ mod tests {
             rejection.ends_with("xxx…") && rejection.len() < 350,
             "{rejection}"
         );
+    }
+
+    /// Reads a text, and returns it as an error.
+    #[derive(Debug)]
+    struct Complaint;
+
+    impl<'a> Deserialize<'a> for Complaint {
+        fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+            Err(D::Error::custom(String::deserialize(deserializer)?))
+        }
+    }
+
+    #[test]
+    fn place_that_a_type_names_is_not_that_of_the_error() {
+        for (text, place) in [
+            ("no", " in line 2, column 6"),
+            ("no at line 7", " in line 2, column 16"),
+            ("no at line 7 column 9", ""),
+            ("no at line 7 column 9 at line 7 column 9", ""),
+        ] {
+            assert_eq!(
+                rejected::<Json, [Complaint; 1]>(format!("\n[\"{text}\"]").as_bytes()),
+                format!("the JSON is wrong{place}: {text}")
+            );
+        }
     }
 
     #[test]

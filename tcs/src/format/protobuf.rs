@@ -100,8 +100,8 @@ impl<T: ProstMessage> Decode<'_, Protobuf> for T {
 #[cold]
 fn unreadable(error: &prost::DecodeError) -> DecodeError {
     let text = error.to_string();
-    let reason = text.trim_start_matches("failed to decode Protobuf message: ");
-    DecodeError::wrong("Protobuf", "", reason)
+    let reason = text.strip_prefix("failed to decode Protobuf message: ");
+    DecodeError::wrong("Protobuf", "", reason.unwrap_or(&text))
 }
 
 #[cfg(test)]

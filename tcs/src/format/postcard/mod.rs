@@ -126,9 +126,8 @@ fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeE
         Some(Error::DeserializeBadUtf8) => "a text is not UTF-8",
         Some(Error::DeserializeBadOption) => "an option is neither 0 nor 1",
         Some(Error::WontImplement) => "the type asks what comes, which Postcard does not say",
-        Some(_) => recorded
-            .as_ref()
-            .map_or("it is not what is expected", Text::raw),
+        Some(Error::SerdeDeCustom) => recorded.as_ref().map_or("", Text::raw),
+        Some(_) => "it is not what is expected",
     };
     DecodeError::wrong("Postcard", &format!(" at byte {place}"), reason)
 }
