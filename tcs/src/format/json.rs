@@ -96,7 +96,7 @@ pub enum Json {}
 impl<T: Serialize> Encode<Json> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        serde_json::to_writer(out, &self).map_err(|error| EncodeError::unwritable("JSON", error))
+        serde_json::to_writer(out, &self).map_err(|error| EncodeError::unsupported("JSON", error))
     }
 }
 
@@ -109,11 +109,11 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
         let guard = Guard::new(bytes.len(), 2 * MAX_DEPTH, frame.take_scratch());
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
         let value = guard
-            .read(&mut deserializer)
-            .map_err(|error| unreadable(error, &guard))?;
+            .deserialize(&mut deserializer)
+            .map_err(|error| decode_error(error, &guard))?;
         deserializer
             .end()
-            .map_err(|error| unreadable(error, &guard))?;
+            .map_err(|error| decode_error(error, &guard))?;
         Ok(value)
     }
 }
@@ -121,19 +121,19 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
 // By value: if `decode` had to drop the error, a small request would cost 3 % more.
 #[cold]
 #[expect(clippy::needless_pass_by_value, reason = "see above")]
-fn unreadable(error: serde_json::Error, guard: &Guard<'_>) -> DecodeError {
+fn decode_error(error: serde_json::Error, guard: &Guard<'_>) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let recorded = guard.trace.take_reason();
+    let recorded = guard.context.take_reason();
     // `serde_json` takes " at line 1 column 2" at the end of a type's own text for the place of the error.
     let is_own = recorded.is_some_and(|recorded| recorded.raw() == text);
     match text.strip_suffix(&format!(" at line {line} column {column}")) {
         Some(reason) if !is_own => {
-            let place = format!(" in line {line}, column {column}");
-            DecodeError::wrong("JSON", &place, reason)
+            let place = format!(" at line {line}, column {column}");
+            DecodeError::malformed("JSON", &place, reason)
         }
         // serde does not know where it has read a type with `#[serde(untagged)]`.
-        _ => DecodeError::wrong("JSON", "", &text),
+        _ => DecodeError::malformed("JSON", "", &text),
     }
 }
 
@@ -233,7 +233,7 @@ mod tests {
         assert!(matches!(value.note, Cow::Owned(note) if note == "é"));
         assert_eq!(
             rejected::<Json, Borrowing<'_>>(br#"{"name":"A\n","note":""}"#),
-            "the JSON is wrong in line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string"
+            "invalid JSON at line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string"
         );
     }
 
@@ -292,17 +292,16 @@ mod tests {
                 "1, column 3: invalid unicode code point",
             ),
         ] {
-            assert_eq!(rejection, format!("the JSON is wrong in line {expected}"));
+            assert_eq!(rejection, format!("invalid JSON at line {expected}"));
         }
         assert_eq!(
             rejected::<Json, Kept>(b"\n-1.5"),
-            "the JSON is wrong: data did not match any variant of untagged enum Kept"
+            "invalid JSON: data did not match any variant of untagged enum Kept"
         );
         let long = format!("\"{}\"", "x".repeat(100_000));
         let rejection = rejected::<Json, Kind>(long.as_bytes());
         assert!(
-            rejection
-                .starts_with("the JSON is wrong in line 1, column 100002: unknown variant `xxx")
+            rejection.starts_with("invalid JSON at line 1, column 100002: unknown variant `xxx")
         );
         assert!(
             rejection.ends_with("xxx…") && rejection.len() < 350,
@@ -323,14 +322,14 @@ mod tests {
     #[test]
     fn place_that_a_type_names_is_not_that_of_the_error() {
         for (text, place) in [
-            ("no", " in line 2, column 6"),
-            ("no at line 7", " in line 2, column 16"),
+            ("no", " at line 2, column 6"),
+            ("no at line 7", " at line 2, column 16"),
             ("no at line 7 column 9", ""),
             ("no at line 7 column 9 at line 7 column 9", ""),
         ] {
             assert_eq!(
                 rejected::<Json, [Complaint; 1]>(format!("\n[\"{text}\"]").as_bytes()),
-                format!("the JSON is wrong{place}: {text}")
+                format!("invalid JSON{place}: {text}")
             );
         }
     }

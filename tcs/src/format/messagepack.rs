@@ -94,7 +94,7 @@ impl<T: Serialize> Encode<MessagePack> for T {
         if matches!(written, Err(encode::Error::InvalidDataModel(_))) {
             written = write(BytesMode::Normal);
         }
-        written.map_err(|error| EncodeError::unwritable("MessagePack", error))
+        written.map_err(|error| EncodeError::unsupported("MessagePack", error))
     }
 }
 
@@ -108,20 +108,20 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
         // ends, so its own limit would reject a message with 1,024 of them.
         deserializer.set_max_depth(usize::MAX);
         let value = guard
-            .read(&mut deserializer)
-            .map_err(|error| unreadable(&error, &guard))?;
+            .deserialize(&mut deserializer)
+            .map_err(|error| decode_error(&error, &guard))?;
         // `rmp-serde` does not say whether bytes are left. Reading on fails like this at the end.
         match bool::deserialize(&mut deserializer) {
             Err(Error::InvalidMarkerRead(_)) => Ok(value),
-            _ => Err(DecodeError::wrong("MessagePack", "", TRAILING)),
+            _ => Err(DecodeError::malformed("MessagePack", "", TRAILING)),
         }
     }
 }
 
 /// Returns the error for a message that cannot be read.
 #[cold]
-fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
-    let path = guard.trace.path();
+fn decode_error(error: &Error, guard: &Guard<'_>) -> DecodeError {
+    let path = guard.context.path();
     let reason: Cow<'_, str> = match error {
         Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".into(),
         Error::TypeMismatch(marker) => format!("{marker:?} is not what is expected here").into(),
@@ -130,7 +130,7 @@ fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
         Error::Utf8Error(_) => "a text is not UTF-8".into(),
         error => error.to_string().into(),
     };
-    DecodeError::wrong("MessagePack", &format!(" at {path}"), &reason)
+    DecodeError::malformed("MessagePack", &format!(" at {path}"), &reason)
 }
 
 #[cfg(test)]
@@ -269,11 +269,11 @@ mod tests {
                 "/: it claims 4294967295 elements, which is more than its bytes",
             ),
         ] {
-            assert_eq!(rejection, format!("the MessagePack is wrong at {expected}"));
+            assert_eq!(rejection, format!("invalid MessagePack at {expected}"));
         }
         assert_eq!(
             rejected::<MessagePack, u8>(b"\x01\x02"),
-            "the MessagePack is wrong: bytes are left after the value"
+            "invalid MessagePack: trailing bytes after the value"
         );
     }
 
@@ -334,7 +334,7 @@ mod tests {
         ] {
             assert_eq!(
                 rejection,
-                format!("the MessagePack is wrong at {path}: {reason}")
+                format!("invalid MessagePack at {path}: {reason}")
             );
         }
     }
@@ -352,7 +352,7 @@ mod tests {
         let bytes = [lists.as_slice(), b"\x91\x01"].concat();
         assert_eq!(
             rejected::<MessagePack, (Vec<Lenient>, Vec<bool>)>(&bytes),
-            "the MessagePack is wrong at /1/0: invalid type: integer `1`, expected a boolean"
+            "invalid MessagePack at /1/0: invalid type: integer `1`, expected a boolean"
         );
     }
 

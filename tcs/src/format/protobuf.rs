@@ -93,15 +93,15 @@ impl<T: Message + Default> ProstMessage for T {}
 impl<T: ProstMessage> Decode<'_, Protobuf> for T {
     #[inline]
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
-        <Self as Message>::decode(frame.bytes()).map_err(|error| unreadable(&error))
+        <Self as Message>::decode(frame.bytes()).map_err(|error| decode_error(&error))
     }
 }
 
 #[cold]
-fn unreadable(error: &prost::DecodeError) -> DecodeError {
+fn decode_error(error: &prost::DecodeError) -> DecodeError {
     let text = error.to_string();
     let reason = text.strip_prefix("failed to decode Protobuf message: ");
-    DecodeError::wrong("Protobuf", "", reason.unwrap_or(&text))
+    DecodeError::malformed("Protobuf", "", reason.unwrap_or(&text))
 }
 
 #[cfg(test)]
@@ -210,10 +210,7 @@ mod tests {
             (b"\x12\xff\xff\xff\xff\x0f", "Tree.name: buffer underflow"),
             (b"\x08", "Tree.id: invalid varint"),
         ] {
-            assert_eq!(
-                read(bytes),
-                Err(format!("the Protobuf is wrong: {expected}"))
-            );
+            assert_eq!(read(bytes), Err(format!("invalid Protobuf: {expected}")));
         }
     }
 

@@ -200,7 +200,7 @@ impl<'a> Visitor<'a> for Allocating {
 #[test]
 fn tuple_allocates_for_as_many_elements_as_the_message_has_bytes() {
     let hint = rejected::<MessagePack, Allocating>(b"\xdd\xff\xff\xff\xff");
-    assert_eq!(hint, "the MessagePack is wrong at /: memory for Some(5)");
+    assert_eq!(hint, "invalid MessagePack at /: memory for Some(5)");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
-use super::{Guard, ReadError, guarded::Guarded};
+use super::{Guard, GuardError, guarded::Guarded};
 
 /// The access of the format to the elements of a list or the entries of a map.
 pub(super) struct GuardedElements<'g, 'de, A> {
@@ -15,13 +15,13 @@ pub(super) struct GuardedElements<'g, 'de, A> {
 impl<A> GuardedElements<'_, '_, A> {
     /// Records where the error is if the next element, or a part of it, cannot be read.
     #[inline]
-    fn element<T, E>(&self, result: Result<T, E>) -> Result<T, ReadError<E>> {
+    fn element<T, E>(&self, result: Result<T, E>) -> Result<T, GuardError<E>> {
         match &result {
             // If there was an error inside, a type has ignored it.
-            Ok(_) => self.guard.trace.clear_path(),
+            Ok(_) => self.guard.context.clear_path(),
             Err(_) => self
                 .guard
-                .trace
+                .context
                 .add_element(self.guard.depth.get(), self.index),
         }
         Ok(result?)
@@ -35,7 +35,7 @@ impl<A> GuardedElements<'_, '_, A> {
 }
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for GuardedElements<'_, 'de, A> {
-    type Error = ReadError<A::Error>;
+    type Error = GuardError<A::Error>;
 
     #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(
@@ -56,7 +56,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for GuardedElements<'_, 'de, A> {
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for GuardedElements<'_, 'de, A> {
-    type Error = ReadError<A::Error>;
+    type Error = GuardError<A::Error>;
 
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(

@@ -3,7 +3,7 @@
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor};
 
 use super::{
-    Guard, ReadError,
+    Guard, GuardError,
     visitor::{GuardedVisitor, Hint},
 };
 
@@ -32,9 +32,9 @@ macro_rules! deserialize {
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
-    type Error = ReadError<D::Error>;
+    type Error = GuardError<D::Error>;
 
-    deserialize! { Dynamic: deserialize_any(), deserialize_seq(), deserialize_map() }
+    deserialize! { SelfDescribing: deserialize_any(), deserialize_seq(), deserialize_map() }
 
     deserialize! { Bytes: deserialize_bytes(), deserialize_byte_buf() }
 
@@ -60,7 +60,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
 }
 
 impl<'de, 'g, A: EnumAccess<'de>> EnumAccess<'de> for Guarded<'g, 'de, A> {
-    type Error = ReadError<A::Error>;
+    type Error = GuardError<A::Error>;
     type Variant = Guarded<'g, 'de, A::Variant>;
 
     #[inline]
@@ -75,7 +75,7 @@ impl<'de, 'g, A: EnumAccess<'de>> EnumAccess<'de> for Guarded<'g, 'de, A> {
 }
 
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Guarded<'_, 'de, A> {
-    type Error = ReadError<A::Error>;
+    type Error = GuardError<A::Error>;
 
     #[inline]
     fn unit_variant(self) -> Result<(), Self::Error> {

@@ -18,9 +18,8 @@ pub(super) struct GuardedVisitor<'g, 'de, V> {
 /// What the type expects. serde calls the methods of deserializers *hints*.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// A list, a map, or any value. Its length is then a claim of the message, and not a part of
-    /// the type.
-    Dynamic,
+    /// A list, a map, or any value. The message says what it is, or how long.
+    SelfDescribing,
     /// Bytes.
     Bytes,
     /// An `f32`, for which a format may have a larger number.
@@ -37,7 +36,7 @@ impl<'g, 'de, V> GuardedVisitor<'g, 'de, V> {
         access: A,
         count: Option<usize>,
     ) -> Result<GuardedElements<'g, 'de, A>, E> {
-        if self.hint == Hint::Dynamic {
+        if self.hint == Hint::SelfDescribing {
             self.guard.claim(count.unwrap_or_default())?;
         }
         Ok(GuardedElements {
@@ -91,7 +90,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
     /// and not as a list.
     #[inline]
     fn visit_borrowed_bytes<E: Error>(self, value: &'de [u8]) -> Result<V::Value, E> {
-        if self.hint == Hint::Dynamic {
+        if self.hint == Hint::SelfDescribing {
             return self.visit_seq(SeqDeserializer::new(value.iter().copied()));
         }
         self.guard

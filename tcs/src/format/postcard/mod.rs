@@ -93,7 +93,7 @@ impl<T: Serialize> Encode<Postcard> for T {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         let output = WriteFlavor::new(out);
         self.serialize(&mut CheckedSerializer(Serializer { output }))
-            .map_err(|error| EncodeError::unwritable("Postcard", error))
+            .map_err(|error| EncodeError::unsupported("Postcard", error))
     }
 }
 
@@ -103,20 +103,20 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
         let bytes = frame.bytes();
         let guard = Guard::new(bytes.len(), MAX_DEPTH, None);
         let mut deserializer = Deserializer::from_flavor(Input(bytes));
-        let value = guard.read(&mut deserializer);
+        let value = guard.deserialize(&mut deserializer);
         let rest = deserializer.finalize().unwrap_or_default();
         let place = bytes.len() - rest.len();
         match value {
             Ok(value) if rest.is_empty() => Ok(value),
-            value => Err(unreadable(value.err().as_ref(), &guard, place)),
+            value => Err(decode_error(value.err().as_ref(), &guard, place)),
         }
     }
 }
 
 /// Returns the error for bytes that cannot be read beyond `place`.
 #[cold]
-fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
-    let recorded = guard.trace.take_reason();
+fn decode_error(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
+    let recorded = guard.context.take_reason();
     let reason = match error {
         None => TRAILING,
         Some(Error::DeserializeUnexpectedEnd) => "it ends too early",
@@ -129,7 +129,7 @@ fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeE
         Some(Error::SerdeDeCustom) => recorded.as_ref().map_or("", Text::raw),
         Some(_) => "it is not what is expected",
     };
-    DecodeError::wrong("Postcard", &format!(" at byte {place}"), reason)
+    DecodeError::malformed("Postcard", &format!(" at byte {place}"), reason)
 }
 
 /// The bytes of a message that are not read yet.
@@ -336,7 +336,7 @@ mod tests {
             ),
             (
                 rejected::<Postcard, u8>(b"\x01\x02"),
-                "byte 1: bytes are left after the value",
+                "byte 1: trailing bytes after the value",
             ),
             (
                 rejected::<Postcard, (u8, bool)>(b"\x01\x02"),
@@ -393,7 +393,7 @@ mod tests {
                 "byte 1: invalid value: integer `2`, expected `V4` or `V6`",
             ),
         ] {
-            assert_eq!(rejection, format!("the Postcard is wrong at {expected}"));
+            assert_eq!(rejection, format!("invalid Postcard at {expected}"));
         }
         assert!(
             rejected::<Postcard, serde_json::Value>(b"\x01")

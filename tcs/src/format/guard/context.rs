@@ -4,12 +4,12 @@ use std::cell::Cell;
 
 use serde::de::Error;
 
-use super::ReadError;
+use super::GuardError;
 use crate::text::Text;
 
 /// What is known about the error of a message besides the error of the format.
 #[derive(Default)]
-pub(in crate::format) struct Trace {
+pub(in crate::format) struct ErrorContext {
     /// The elements that the error is in, each with its level and index, from the innermost to the
     /// outermost. `rmp-serde` does not report where an error is.
     path: Cell<Vec<(u32, usize)>>,
@@ -17,7 +17,7 @@ pub(in crate::format) struct Trace {
     reason: Cell<Option<Text>>,
 }
 
-impl Trace {
+impl ErrorContext {
     /// Returns the path of the error, such as `/2/0` for element 0 of element 2. `/` is the whole
     /// message.
     #[cfg(feature = "messagepack")]
@@ -58,10 +58,10 @@ impl Trace {
 
     /// Converts an error to one of the format, and records the text if it is the error of a type.
     #[cold]
-    pub(super) fn format_error<E: Error>(&self, error: ReadError<E>) -> E {
+    pub(super) fn format_error<E: Error>(&self, error: GuardError<E>) -> E {
         match error {
-            ReadError::Format(error) => error,
-            ReadError::Type(reason) => {
+            GuardError::Format(error) => error,
+            GuardError::Custom(reason) => {
                 let error = E::custom(reason.raw());
                 self.reason.set(Some(*reason));
                 error
