@@ -143,23 +143,23 @@ mod tests {
     use super::MessagePack;
     use crate::format::{
         Encode, Outcome, Writer,
-        test_values::{
-            Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
-            is_read_whole, lies_in, read, rejected, sent, unsent,
+        test_support::{
+            assert_borrowed, assert_consumes_all, decode, decode_err, encode, encode_err,
         },
+        test_values::{Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything},
     };
 
     proptest! {
         #[test]
         fn messages_come_back(value in everything()) {
-            let bytes = sent::<MessagePack, _>(&value);
-            prop_assert_eq!(read::<MessagePack, Everything>(&bytes), Ok(value));
+            let bytes = encode::<MessagePack, _>(&value);
+            prop_assert_eq!(decode::<MessagePack, Everything>(&bytes), Ok(value));
         }
 
         #[test]
         fn any_bytes_are_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            drop(read::<MessagePack, Everything>(&bytes));
-            drop(read::<MessagePack, serde_json::Value>(&bytes));
+            drop(decode::<MessagePack, Everything>(&bytes));
+            drop(decode::<MessagePack, serde_json::Value>(&bytes));
         }
     }
 
@@ -170,40 +170,43 @@ mod tests {
             note: "x".into(),
         };
         assert_eq!(
-            sent::<MessagePack, _>(&value),
+            encode::<MessagePack, _>(&value),
             b"\x82\xa4name\xa3Ann\xa4note\xa1x"
         );
         assert_eq!(
-            read::<MessagePack, Borrowing<'_>>(b"\x92\xa3Ann\xa1x"),
+            decode::<MessagePack, Borrowing<'_>>(b"\x92\xa3Ann\xa1x"),
             Ok(value)
         );
-        assert_eq!(sent::<MessagePack, _>(b"ab".as_slice()), b"\xc4\x02ab");
+        assert_eq!(encode::<MessagePack, _>(b"ab".as_slice()), b"\xc4\x02ab");
         assert_eq!(
-            read::<MessagePack, &[u8]>(b"\xc4\x02ab"),
+            decode::<MessagePack, &[u8]>(b"\xc4\x02ab"),
             Ok(b"ab".as_slice())
         );
         assert_eq!(
-            read::<MessagePack, Vec<u8>>(b"\xc4\x02ab"),
+            decode::<MessagePack, Vec<u8>>(b"\xc4\x02ab"),
             Ok(b"ab".to_vec())
         );
-        assert_eq!(read::<MessagePack, Vec<u8>>(b"\x92ab"), Ok(b"ab".to_vec()));
         assert_eq!(
-            sent::<MessagePack, _>([Ok(1), Err("no")]),
+            decode::<MessagePack, Vec<u8>>(b"\x92ab"),
+            Ok(b"ab".to_vec())
+        );
+        assert_eq!(
+            encode::<MessagePack, _>([Ok(1), Err("no")]),
             b"\x92\x81\xa2Ok\x01\x81\xa3Err\xa2no"
         );
-        assert_eq!(sent::<MessagePack, _>([Kind::Unit]), b"\x91\xa4Unit");
+        assert_eq!(encode::<MessagePack, _>([Kind::Unit]), b"\x91\xa4Unit");
     }
 
     #[test]
     fn list_that_begins_with_a_byte_may_continue_with_anything() {
         let value = (vec![b'a'], vec![Kept::Byte(1), Kept::Text("x".into())]);
         let expected = b"\x92\x91a\x92\x01\xa1x";
-        assert_eq!(read::<MessagePack, _>(expected), Ok(value.clone()));
+        assert_eq!(decode::<MessagePack, _>(expected), Ok(value.clone()));
         for limit in 0..9 {
             let mut buffer = b"before".to_vec();
             let mut writer = Writer::new(&mut buffer, limit);
             writer.put(b"1");
-            Encode::<MessagePack>::encode(&value, &mut writer).expect("a form");
+            Encode::<MessagePack>::encode(&value, &mut writer).expect("encodes");
             let outcome = writer.into_outcome();
             if limit < 8 {
                 assert_eq!(outcome, Outcome::TooLarge(8));
@@ -223,56 +226,59 @@ mod tests {
         // With each list as bytes, it is 35 bytes; as it is sent, 26.
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer, 30);
-        Encode::<MessagePack>::encode(&value, &mut writer).expect("a form");
+        Encode::<MessagePack>::encode(&value, &mut writer).expect("encodes");
         assert_eq!(writer.into_outcome(), Outcome::Message);
         assert_eq!(buffer.len(), 26);
     }
 
     #[test]
     fn text_is_borrowed() {
-        let bytes = sent::<MessagePack, _>(Borrowing {
+        let bytes = encode::<MessagePack, _>(Borrowing {
             name: "Ann",
             note: "a\nb".into(),
         });
-        let value = read::<MessagePack, Borrowing<'_>>(&bytes).expect("it is right");
-        lies_in(value.name, &bytes);
+        let value = decode::<MessagePack, Borrowing<'_>>(&bytes).expect("decodes");
+        assert_borrowed(value.name, &bytes);
         assert!(matches!(value.note, Cow::Borrowed("a\nb")));
     }
 
     #[test]
     fn messages_are_read_whole() {
         for more in [0, 0xc0, 0xc1, 0xff] {
-            is_read_whole::<MessagePack, (u32, String)>(b"\x92\xce\x01\x02\x03\x04\xa3Ann", more);
-            is_read_whole::<MessagePack, Kind>(b"\xa4Unit", more);
-            is_read_whole::<MessagePack, Option<Option<u8>>>(b"\xcc\x99", more);
+            assert_consumes_all::<MessagePack, (u32, String)>(
+                b"\x92\xce\x01\x02\x03\x04\xa3Ann",
+                more,
+            );
+            assert_consumes_all::<MessagePack, Kind>(b"\xa4Unit", more);
+            assert_consumes_all::<MessagePack, Option<Option<u8>>>(b"\xcc\x99", more);
         }
     }
 
     #[test]
     fn what_does_not_decode_says_where_and_why() {
         for (rejection, expected) in [
-            (rejected::<MessagePack, u8>(b""), "/: it ends too early"),
+            (decode_err::<MessagePack, u8>(b""), "/: it ends too early"),
             (
-                rejected::<MessagePack, (u8, Vec<u8>)>(b"\x92\x01\x92\x01"),
+                decode_err::<MessagePack, (u8, Vec<u8>)>(b"\x92\x01\x92\x01"),
                 "/1/1: it ends too early",
             ),
             (
-                rejected::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
+                decode_err::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
                 "/1: FixStr(1) is not what is expected here",
             ),
             (
-                rejected::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
+                decode_err::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
                 "/0: unknown variant `a\\u{1b}[2J`, expected one of `Unit`, `One`, `Two`, `Named`",
             ),
             (
-                rejected::<MessagePack, Vec<u8>>(b"\xdd\xff\xff\xff\xff\x01"),
+                decode_err::<MessagePack, Vec<u8>>(b"\xdd\xff\xff\xff\xff\x01"),
                 "/: it claims 4294967295 elements, which is more than its bytes",
             ),
         ] {
             assert_eq!(rejection, format!("invalid MessagePack at {expected}"));
         }
         assert_eq!(
-            rejected::<MessagePack, u8>(b"\x01\x02"),
+            decode_err::<MessagePack, u8>(b"\x01\x02"),
             "invalid MessagePack: trailing bytes after the value"
         );
     }
@@ -296,38 +302,40 @@ mod tests {
         let not_text = "invalid type: integer `1`, expected a string";
         for (rejection, path, reason) in [
             (
-                rejected::<MessagePack, Map<String>>(b"\x82\xa1a\xc3\xa1b\x01"),
+                decode_err::<MessagePack, Map<String>>(b"\x82\xa1a\xc3\xa1b\x01"),
                 "/1",
                 not_bool,
             ),
             (
-                rejected::<MessagePack, Map<String>>(b"\x82\xa1a\xc3\x01\xc3"),
+                decode_err::<MessagePack, Map<String>>(b"\x82\xa1a\xc3\x01\xc3"),
                 "/1",
                 not_text,
             ),
             (
-                rejected::<MessagePack, (u8, Map<u8>)>(b"\x92\x01\x81\x01\x01"),
+                decode_err::<MessagePack, (u8, Map<u8>)>(b"\x92\x01\x81\x01\x01"),
                 "/1/0",
                 not_bool,
             ),
             // The type ignores an error in the element, key or value that precedes.
             (
-                rejected::<MessagePack, (Lenient, bool)>(b"\x92\x91\x01\x01"),
+                decode_err::<MessagePack, (Lenient, bool)>(b"\x92\x91\x01\x01"),
                 "/1",
                 not_bool,
             ),
             (
-                rejected::<MessagePack, (Vec<Lenient>, bool)>(b"\x92\x91\x91\x01\x01"),
+                decode_err::<MessagePack, (Vec<Lenient>, bool)>(b"\x92\x91\x91\x01\x01"),
                 "/1",
                 not_bool,
             ),
             (
-                rejected::<MessagePack, Map<Lenient>>(b"\x81\x91\x01\x01"),
+                decode_err::<MessagePack, Map<Lenient>>(b"\x81\x91\x01\x01"),
                 "/0",
                 not_bool,
             ),
             (
-                rejected::<MessagePack, (BTreeMap<u8, Lenient>, bool)>(b"\x92\x81\x01\x91\x01\x01"),
+                decode_err::<MessagePack, (BTreeMap<u8, Lenient>, bool)>(
+                    b"\x92\x81\x01\x91\x01\x01",
+                ),
                 "/1",
                 not_bool,
             ),
@@ -346,12 +354,12 @@ mod tests {
         let bytes = [lists.as_slice(), b"\xc3"].concat();
         let nothing = (0..1_200).map(|_| Lenient(Vec::new())).collect();
         assert_eq!(
-            read::<MessagePack, (Vec<Lenient>, bool)>(&bytes),
+            decode::<MessagePack, (Vec<Lenient>, bool)>(&bytes),
             Ok((nothing, true))
         );
         let bytes = [lists.as_slice(), b"\x91\x01"].concat();
         assert_eq!(
-            rejected::<MessagePack, (Vec<Lenient>, Vec<bool>)>(&bytes),
+            decode_err::<MessagePack, (Vec<Lenient>, Vec<bool>)>(&bytes),
             "invalid MessagePack at /1/0: invalid type: integer `1`, expected a boolean"
         );
     }
@@ -359,26 +367,28 @@ mod tests {
     #[test]
     fn what_nests_without_end_is_rejected() {
         let too_deep = "it nests deeper than 128 levels";
-        let enums = |levels| sent::<MessagePack, _>(Nest::of(levels));
-        assert_eq!(read::<MessagePack, Nest>(&enums(128)), Ok(Nest::of(128)));
-        assert!(rejected::<MessagePack, Nest>(&enums(129)).ends_with(too_deep));
-        assert!(rejected::<MessagePack, Nest>(&b"\x81\xa2In".repeat(100_000)).ends_with(too_deep));
+        let enums = |levels| encode::<MessagePack, _>(Nest::of(levels));
+        assert_eq!(decode::<MessagePack, Nest>(&enums(128)), Ok(Nest::of(128)));
+        assert!(decode_err::<MessagePack, Nest>(&enums(129)).ends_with(too_deep));
+        assert!(
+            decode_err::<MessagePack, Nest>(&b"\x81\xa2In".repeat(100_000)).ends_with(too_deep)
+        );
         // An option of an option is not told apart from it, so this takes one byte.
-        assert!(rejected::<MessagePack, Chain>(b"\x01").ends_with(too_deep));
-        assert!(rejected::<MessagePack, Lists>(&b"\x91".repeat(100_000)).ends_with(too_deep));
+        assert!(decode_err::<MessagePack, Chain>(b"\x01").ends_with(too_deep));
+        assert!(decode_err::<MessagePack, Lists>(&b"\x91".repeat(100_000)).ends_with(too_deep));
         // Nothing is nested here but what no field wants.
         let unknown = [
             b"\x83\xa4name\xa1a\xa4note\xa1b\xa1x".as_slice(),
             &b"\x91".repeat(100_000),
         ]
         .concat();
-        assert!(rejected::<MessagePack, Borrowing<'_>>(&unknown).ends_with(too_deep));
+        assert!(decode_err::<MessagePack, Borrowing<'_>>(&unknown).ends_with(too_deep));
     }
 
     #[test]
-    fn what_has_no_form_says_why() {
+    fn value_that_cannot_be_encoded_says_why() {
         assert_eq!(
-            unsent::<MessagePack, _>(Failing::NEW),
+            encode_err::<MessagePack, _>(Failing::NEW),
             "the value cannot be written as MessagePack: not\\ntoday"
         );
     }

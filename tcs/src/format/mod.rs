@@ -226,6 +226,8 @@ where
 }
 
 #[cfg(test)]
+mod test_support;
+#[cfg(test)]
 mod test_values;
 #[cfg(test)]
 mod tests;

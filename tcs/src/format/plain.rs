@@ -204,49 +204,43 @@ plain! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Outcome;
-
-    fn sent(message: impl Encode<Plain>) -> (Vec<u8>, Outcome) {
-        let mut buffer = Vec::new();
-        let mut writer = Writer::new(&mut buffer, 100);
-        message.encode(&mut writer).expect("has a form");
-        let outcome = writer.into_outcome();
-        (buffer, outcome)
-    }
-
-    fn read<'a, T: Decode<'a, Plain>>(bytes: &'a [u8]) -> Result<T, String> {
-        T::decode(Frame::new(bytes)).map_err(|error| error.to_string())
-    }
+    use crate::format::{
+        Outcome,
+        test_support::{decode, encode, encode_within},
+    };
 
     #[test]
     fn messages_are_text_or_bytes_as_they_are() {
-        assert_eq!(sent("añb").0, "añb".as_bytes());
-        assert_eq!(sent(-12_i8).0, b"-12");
-        assert_eq!(sent(1.5_f64).0, b"1.5");
-        assert_eq!(sent(true).0, b"true");
-        assert_eq!(sent(b"\xff\n").0, b"\xff\n");
-        assert_eq!(sent(()).0, b"");
-        assert_eq!(sent(Bytes::from_static(b"b")).0, b"b");
-        assert_eq!(sent(format_args!("{}-{}", 1, 2)).0, b"1-2");
-        assert_eq!(sent(Ipv4Addr::LOCALHOST).0, b"127.0.0.1");
+        assert_eq!(encode::<Plain, _>("añb"), "añb".as_bytes());
+        assert_eq!(encode::<Plain, _>(-12_i8), b"-12");
+        assert_eq!(encode::<Plain, _>(1.5_f64), b"1.5");
+        assert_eq!(encode::<Plain, _>(true), b"true");
+        assert_eq!(encode::<Plain, _>(b"\xff\n"), b"\xff\n");
+        assert_eq!(encode::<Plain, _>(()), b"");
+        assert_eq!(encode::<Plain, _>(Bytes::from_static(b"b")), b"b");
+        assert_eq!(encode::<Plain, _>(format_args!("{}-{}", 1, 2)), b"1-2");
+        assert_eq!(encode::<Plain, _>(Ipv4Addr::LOCALHOST), b"127.0.0.1");
     }
 
     #[test]
     fn error_is_no_message() {
-        let error = (b"no".to_vec(), Outcome::Error(0..2));
-        assert_eq!(sent(Err::<u8, _>("no")), error);
-        assert_eq!(sent(Ok::<_, &str>(7)), (b"7".to_vec(), Outcome::Message));
+        let error = (b"no".to_vec(), Outcome::Error(6..8));
+        assert_eq!(encode_within::<Plain, _>(Err::<u8, _>("no"), 10), error);
+        assert_eq!(
+            encode_within::<Plain, _>(Ok::<_, &str>(7), 10),
+            (b"7".to_vec(), Outcome::Message)
+        );
     }
 
     #[test]
     fn messages_are_read_whole() {
-        assert_eq!(read::<&str>("ñ".as_bytes()), Ok("ñ"));
-        assert_eq!(read::<u8>(b"255"), Ok(255));
-        assert_eq!(read::<()>(b""), Ok(()));
-        assert_eq!(read::<&[u8; 2]>(b"ab"), Ok(b"ab"));
-        assert_eq!(read::<char>("ß".as_bytes()), Ok('ß'));
+        assert_eq!(decode::<Plain, &str>("ñ".as_bytes()), Ok("ñ"));
+        assert_eq!(decode::<Plain, u8>(b"255"), Ok(255));
+        assert_eq!(decode::<Plain, ()>(b""), Ok(()));
+        assert_eq!(decode::<Plain, &[u8; 2]>(b"ab"), Ok(b"ab"));
+        assert_eq!(decode::<Plain, char>("ß".as_bytes()), Ok('ß'));
         assert_eq!(
-            read::<SocketAddr>(b"[::1]:80"),
+            decode::<Plain, SocketAddr>(b"[::1]:80"),
             Ok("[::1]:80".parse().expect("an address"))
         );
     }
@@ -254,23 +248,23 @@ mod tests {
     #[test]
     fn what_does_not_decode_says_why() {
         assert_eq!(
-            read::<&str>(b"ab\xff"),
+            decode::<Plain, &str>(b"ab\xff"),
             Err("the text is not UTF-8 after byte 2".to_owned())
         );
         assert_eq!(
-            read::<u8>(b"2\n56"),
+            decode::<Plain, u8>(b"2\n56"),
             Err("`2\\n56` is not a `u8`: invalid digit found in string".to_owned())
         );
         assert_eq!(
-            read::<u8>(b" 1"),
+            decode::<Plain, u8>(b" 1"),
             Err("` 1` is not a `u8`: invalid digit found in string".to_owned())
         );
         assert_eq!(
-            read::<()>(b"x"),
+            decode::<Plain, ()>(b"x"),
             Err("expected an empty message, got 1 bytes".to_owned())
         );
         assert_eq!(
-            read::<[u8; 2]>(b"abc"),
+            decode::<Plain, [u8; 2]>(b"abc"),
             Err("expected 2 bytes, got 3".to_owned())
         );
     }

@@ -109,8 +109,11 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use prost::Message;
 
-    use super::{Decode, Encode, Frame, Protobuf, Writer};
-    use crate::format::Outcome;
+    use super::Protobuf;
+    use crate::format::{
+        Outcome,
+        test_support::{decode, decode_err, encode, encode_within},
+    };
 
     #[derive(Clone, PartialEq, Message)]
     struct Tree {
@@ -153,30 +156,16 @@ mod tests {
         })
     }
 
-    fn sent(message: impl Encode<Protobuf>, limit: usize) -> (Vec<u8>, Outcome) {
-        let mut buffer = b"before".to_vec();
-        let mut writer = Writer::new(&mut buffer, limit);
-        message.encode(&mut writer).expect("it has a form");
-        let outcome = writer.into_outcome();
-        (buffer.split_off(6), outcome)
-    }
-
-    fn read(bytes: &[u8]) -> Result<Tree, String> {
-        Decode::<Protobuf>::decode(Frame::new(bytes))
-            .map_err(|error: crate::format::DecodeError| error.to_string())
-    }
-
     proptest! {
         #[test]
         fn messages_come_back(value in tree()) {
-            let (bytes, outcome) = sent(value.clone(), usize::MAX);
-            prop_assert_eq!(outcome, Outcome::Message);
-            prop_assert_eq!(read(&bytes), Ok(value));
+            let bytes = encode::<Protobuf, _>(value.clone());
+            prop_assert_eq!(decode::<Protobuf, _>(&bytes), Ok(value));
         }
 
         #[test]
         fn any_bytes_are_no_panic(bytes in vec(any::<u8>(), 0..40)) {
-            drop(read(&bytes));
+            drop(decode::<Protobuf, Tree>(&bytes));
         }
     }
 
@@ -186,9 +175,15 @@ mod tests {
             name: "x".repeat(98),
             ..Tree::default()
         };
-        assert_eq!(sent(message.clone(), 100).1, Outcome::Message);
-        assert_eq!(sent(message.clone(), 101).0.len(), 100);
-        let (bytes, outcome) = sent(message, 99);
+        assert_eq!(
+            encode_within::<Protobuf, _>(message.clone(), 100).1,
+            Outcome::Message
+        );
+        assert_eq!(
+            encode_within::<Protobuf, _>(message.clone(), 101).0.len(),
+            100
+        );
+        let (bytes, outcome) = encode_within::<Protobuf, _>(message, 99);
         assert_eq!((bytes.len(), outcome), (0, Outcome::TooLarge(100)));
     }
 
@@ -210,7 +205,10 @@ mod tests {
             (b"\x12\xff\xff\xff\xff\x0f", "Tree.name: buffer underflow"),
             (b"\x08", "Tree.id: invalid varint"),
         ] {
-            assert_eq!(read(bytes), Err(format!("invalid Protobuf: {expected}")));
+            assert_eq!(
+                decode_err::<Protobuf, Tree>(bytes),
+                format!("invalid Protobuf: {expected}")
+            );
         }
     }
 
@@ -222,14 +220,17 @@ mod tests {
                 ..Tree::default()
             })
         };
-        assert_eq!(read(&nested(100).encode_to_vec()), Ok(nested(100)));
-        let rejection = read(&nested(101).encode_to_vec()).expect_err("too deep");
+        assert_eq!(
+            decode::<Protobuf, _>(&nested(100).encode_to_vec()),
+            Ok(nested(100))
+        );
+        let rejection = decode_err::<Protobuf, Tree>(&nested(101).encode_to_vec());
         assert!(
             rejection.contains("Tree.children: Tree.children"),
             "{rejection}"
         );
         // Groups that no field wants.
-        let rejection = read(&b"\x7b".repeat(100_000)).expect_err("too deep");
+        let rejection = decode_err::<Protobuf, Tree>(&b"\x7b".repeat(100_000));
         assert!(rejection.contains("recursion limit reached"), "{rejection}");
     }
 }
