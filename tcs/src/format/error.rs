@@ -52,9 +52,8 @@ impl EncodeError {
     #[cold]
     #[allow(dead_code, reason = "for the formats that a feature enables")]
     pub(super) fn unsupported(format: &str, reason: impl fmt::Display) -> Self {
-        Self::new(format_args!(
-            "the value cannot be written as {format}: {reason}"
-        ))
+        let text = format_args!("the value cannot be written as {format}: {reason}");
+        Self::new(text)
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Frame<'a> {
     /// Memory from which the message may borrow text that its format has to rewrite.
     scratch: Option<&'a mut Vec<u8>>,
     /// The value that the framing made of the message.
-    pub(super) value: Option<Box<dyn Any + Send>>,
+    value: Option<Box<dyn Any + Send>>,
 }
 
 impl<'a> Frame<'a> {
@@ -30,6 +30,13 @@ impl<'a> Frame<'a> {
     #[inline]
     pub(crate) fn with_scratch(mut self, scratch: &'a mut Vec<u8>) -> Self {
         self.scratch = Some(scratch);
+        self
+    }
+
+    /// Adds the value that the framing made of the message.
+    #[inline]
+    pub(super) fn with_value(mut self, value: Option<Box<dyn Any + Send>>) -> Self {
+        self.value = value;
         self
     }
 

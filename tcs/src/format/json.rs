@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
     guard::{Guard, MAX_DEPTH},
 };
 
@@ -69,9 +69,9 @@ use super::{
 /// `serde_json` reads some floats with an error in the last bit. If that matters, enable its
 /// feature `float_roundtrip` in your own `Cargo.toml`. It makes reading slower (by 6 % for a
 /// message without any float). A number that is too large for an `f32` is an error, except in types
-/// with [some attributes of serde](crate::format#attributes-of-serde).
+/// with [some serde attributes](crate::format#serde-attributes).
 ///
-/// # What is borrowed
+/// # Borrowing
 ///
 /// `&str` is borrowed from the receive buffer. Text with an escape (`\"`, `\n`, `\u00e9`) is copied
 /// without the escape, and borrowed from the copy. `Cow<str>` in a field is borrowed with
@@ -81,14 +81,13 @@ use super::{
 /// # Errors
 ///
 /// See [the errors of all formats](crate::format#errors) and the limits of
-/// [some attributes of serde](crate::format#attributes-of-serde). For JSON:
+/// [some serde attributes](crate::format#serde-attributes). For JSON:
 ///
-/// - A message may nest 127 levels of lists and objects, and 256 levels with options. Levels in a
-///   field that the type does not have are not counted.
-/// - Fields that the type does not have are skipped, unless the type has
-///   `#[serde(deny_unknown_fields)]`.
-/// - The text names no line and column where serde does not know them, as for a message that no
-///   variant of an untagged enum matches.
+/// - A message may nest 127 levels of lists and objects, and 256 levels with options. Levels in
+///   unknown fields are not counted.
+/// - Unknown fields are skipped, unless the type has `#[serde(deny_unknown_fields)]`.
+/// - The message of an error has no line and column if serde does not know them, as for a message that
+///   no variant of an untagged enum matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 pub enum Json {}
@@ -108,14 +107,15 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
         // may be between them.
         let guard = Guard::new(bytes.len(), 2 * MAX_DEPTH, frame.take_scratch());
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let value = guard
-            .deserialize(&mut deserializer)
-            .map_err(|error| decode_error(error, &guard))?;
-        deserializer
-            .end()
-            .map_err(|error| decode_error(error, &guard))?;
-        Ok(value)
+        let value = guard.deserialize(&mut deserializer);
+        value
+            .and_then(|value| deserializer.end().map(|()| value))
+            .map_err(|error| decode_error(error, &guard))
     }
+}
+
+impl<'a, T: ReplyValue<'a, Json>> ReplyValue<'a, Json> for Response<T> {
+    type Value = T::Value;
 }
 
 // By value: if `decode` had to drop the error, a small request would cost 3 % more.

@@ -6,7 +6,7 @@ use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error, enco
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
     guard::{Guard, MAX_DEPTH, TRAILING},
 };
 
@@ -53,7 +53,7 @@ use super::{
 /// }
 /// ```
 ///
-/// # What is borrowed
+/// # Borrowing
 ///
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
@@ -69,12 +69,12 @@ use super::{
 /// # Errors
 ///
 /// See [the errors of all formats](crate::format#errors) and the limits of
-/// [some attributes of serde](crate::format#attributes-of-serde). For `MessagePack`:
+/// [some serde attributes](crate::format#serde-attributes). For `MessagePack`:
 ///
 /// - A message may nest 128 [levels](crate::format#nesting).
 /// - The lists and maps of a message may claim at most as many elements as it has bytes.
 /// - A number that is too large for an `f32` is an error.
-/// - The text has the path of the element: `/2/0` is element 0 of element 2, counted from 0.
+/// - The message of an error has the path of the element: `/2/0` is element 0 of element 2, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("msgpack", "rmp"))]
@@ -107,15 +107,18 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
         // The guard limits the depth. `rmp-serde` counts each error that a type ignores as a level that never
         // ends, so its own limit would reject a message with 1,024 of them.
         deserializer.set_max_depth(usize::MAX);
-        let value = guard
-            .deserialize(&mut deserializer)
-            .map_err(|error| decode_error(&error, &guard))?;
+        let value = guard.deserialize(&mut deserializer);
+        let value = value.map_err(|error| decode_error(&error, &guard))?;
         // `rmp-serde` does not say whether bytes are left. Reading on fails like this at the end.
         match bool::deserialize(&mut deserializer) {
             Err(Error::InvalidMarkerRead(_)) => Ok(value),
             _ => Err(DecodeError::malformed("MessagePack", "", TRAILING)),
         }
     }
+}
+
+impl<'a, T: ReplyValue<'a, MessagePack>> ReplyValue<'a, MessagePack> for Response<T> {
+    type Value = T::Value;
 }
 
 /// Returns the error for a message that cannot be read.

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
 
 /// The default format: UTF-8 text, or the bytes as they are.
 ///
@@ -152,6 +152,10 @@ impl<T: Encode<Plain>, E: fmt::Display> Encode<Plain> for Result<T, E> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         out.put_result(self)
     }
+}
+
+impl<'a, T: ReplyValue<'a, Plain>> ReplyValue<'a, Plain> for Response<T> {
+    type Value = T::Value;
 }
 
 impl<'a, T: ReplyValue<'a, Plain>, E> ReplyValue<'a, Plain> for Result<T, E> {

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
 
 /// Protocol Buffers, with the feature `protobuf`: messages declared once, for many languages.
 ///
@@ -65,7 +65,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
 /// - A message may nest 100 levels. If any crate in your program enables the feature
 ///   `no-recursion-limit` of `prost`, there is no limit, and a request can overflow the stack.
 /// - Unknown fields are skipped, and missing fields have their defaults.
-/// - The text has the names of messages and fields, the innermost first.
+/// - The message of an error has the names of messages and fields, the innermost first.
 /// - A message beyond `max_frame_len` is an error before any of it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
@@ -95,6 +95,10 @@ impl<T: ProstMessage> Decode<'_, Protobuf> for T {
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
         <Self as Message>::decode(frame.bytes()).map_err(|error| decode_error(&error))
     }
+}
+
+impl<'a, T: ReplyValue<'a, Protobuf>> ReplyValue<'a, Protobuf> for Response<T> {
+    type Value = T::Value;
 }
 
 #[cold]

@@ -1,4 +1,4 @@
-//! The formats of serde compared.
+//! The serde formats compared.
 #![cfg(all(feature = "json", feature = "messagepack", feature = "postcard"))]
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr};
@@ -15,7 +15,7 @@ use super::{
     test_values::{Borrowing, Everything, Kept, Marker, More, Tagged},
 };
 
-/// What serde's attributes make of a type.
+/// A type with many serde attributes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Attributed<'a> {
     #[serde(borrow)]
@@ -81,7 +81,7 @@ fn attributed() -> Attributed<'static> {
 }
 
 #[test]
-fn types_with_attributes_of_serde_come_back() {
+fn types_with_serde_attributes_come_back() {
     let bytes = encode::<MessagePack, _>(attributed());
     assert_eq!(decode::<MessagePack, _>(&bytes), Ok(attributed()));
     let (bytes, mut scratch) = (encode::<Json, _>(attributed()), Vec::new());
@@ -311,7 +311,7 @@ enum Half {
     Is(f32),
 }
 
-/// Checks that a number that is too large for an `f32` is wrong, and infinity is not.
+/// Checks that a number that is too large for an `f32` is an error, and infinity is not.
 #[test]
 fn float_that_is_too_large_is_no_infinity() {
     let too_large = "a number is too large for an `f32`";

@@ -3,7 +3,7 @@
 use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 
 use super::{Encode, EncodeError};
-use crate::{framing::MAX_CONTROL_TEXT, text::DISPLAY_FAILED};
+use crate::{Rejection, text::DISPLAY_FAILED};
 
 /// The end of a send buffer, where one message is written.
 ///
@@ -117,7 +117,7 @@ impl<'a> Writer<'a> {
     /// `max_frame_len`. If `Display` fails, the text says so.
     pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
-        let room = self.limit.max(MAX_CONTROL_TEXT).saturating_add(1);
+        let room = self.limit.max(Rejection::MAX_TEXT).saturating_add(1);
         let mut text = ErrorText {
             buffer: self.buffer,
             room,

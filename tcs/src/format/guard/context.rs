@@ -23,12 +23,8 @@ impl ErrorContext {
     #[cfg(feature = "messagepack")]
     pub(in crate::format) fn path(&self) -> String {
         let path = self.path.take();
-        let indices: Vec<_> = path
-            .iter()
-            .rev()
-            .map(|(_, index)| index.to_string())
-            .collect();
-        format!("/{}", indices.join("/"))
+        let indices = path.iter().rev().map(|(_, index)| index.to_string());
+        format!("/{}", indices.collect::<Vec<_>>().join("/"))
     }
 
     /// Takes the text of the last error that the guard or a type returned.

@@ -16,13 +16,11 @@ impl<A> GuardedElements<'_, '_, A> {
     /// Records where the error is if the next element, or a part of it, cannot be read.
     #[inline]
     fn element<T, E>(&self, result: Result<T, E>) -> Result<T, GuardError<E>> {
+        let guard = self.guard;
         match &result {
             // If there was an error inside, a type has ignored it.
-            Ok(_) => self.guard.context.clear_path(),
-            Err(_) => self
-                .guard
-                .context
-                .add_element(self.guard.depth.get(), self.index),
+            Ok(_) => guard.context.clear_path(),
+            Err(_) => guard.context.add_element(guard.depth.get(), self.index),
         }
         Ok(result?)
     }

@@ -1,11 +1,13 @@
-//! Limits on what a message may cost, for the formats of serde.
+//! Checks and corrections around serde deserializers.
 //!
 //! - Values nest at most to a given depth. A few kilobytes, or one byte for
 //!   `struct Link(Option<Box<Link>>)`, could otherwise overflow the stack, which ends the process.
 //! - Lists claim at most as many elements as the message has bytes. A few bytes could otherwise
 //!   claim billions of elements, and elements such as `()` take no bytes.
 //! - Text that the format had to rewrite is borrowed from memory that the guard lends.
-//! - What some formats do not report about an error is recorded.
+//! - A float that is too large for an `f32` is an error. serde would round it to infinity.
+//! - Bytes are visited as a list if the type did not ask for bytes, and an empty list as bytes if it did.
+//! - The path and the text of an error are recorded, because some formats do not report them.
 //!
 //! A format and a type call each other on each level of a message. The type calls a deserializer
 //! or an access of the format, which calls a visitor or a seed of the type. So all of these are

@@ -79,8 +79,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
         #[expect(clippy::cast_possible_truncation, reason = "it is what serde does")]
         let is_too_large = self.hint == Hint::F32 && (value as f32).is_infinite();
         if is_too_large && value.is_finite() {
-            let reason = format_args!("a number is too large for an `f32`");
-            return Err(self.guard.reject(reason));
+            return Err(self
+                .guard
+                .reject(format_args!("a number is too large for an `f32`")));
         }
         self.guard.to_format(self.visitor.visit_f64(value))
     }

@@ -4,7 +4,7 @@ use postcard::{Deserializer, Error, Serializer, de_flavors::Flavor, ser_flavors:
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
     guard::{Guard, MAX_DEPTH, TRAILING},
 };
 use crate::text::Text;
@@ -20,7 +20,7 @@ use self::serializer::CheckedSerializer;
 /// <https://postcard.jamesmunns.com/wire-format>.
 ///
 /// Types with serde's `Serialize` can be sent, and types with `Deserialize` can be received. The
-/// exceptions are types that have to look at the message to know what follows:
+/// exceptions are types that need a self-describing format:
 /// `#[serde(untagged)]`, `#[serde(tag = …)]`, `#[serde(flatten)]` and `serde_json::Value` cannot be
 /// received. Neither can a struct with [fields that are left out](#fields-that-are-left-out).
 ///
@@ -59,7 +59,7 @@ use self::serializer::CheckedSerializer;
 /// }
 /// ```
 ///
-/// # What is borrowed
+/// # Borrowing
 ///
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
@@ -113,6 +113,10 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
     }
 }
 
+impl<'a, T: ReplyValue<'a, Postcard>> ReplyValue<'a, Postcard> for Response<T> {
+    type Value = T::Value;
+}
+
 /// Returns the error for bytes that cannot be read beyond `place`.
 #[cold]
 fn decode_error(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
@@ -125,7 +129,7 @@ fn decode_error(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> Decod
         Some(Error::DeserializeBadChar) => "a `char` is not one character",
         Some(Error::DeserializeBadUtf8) => "a text is not UTF-8",
         Some(Error::DeserializeBadOption) => "an option is neither 0 nor 1",
-        Some(Error::WontImplement) => "the type asks what comes, which Postcard does not say",
+        Some(Error::WontImplement) => "the type needs a self-describing format",
         Some(Error::SerdeDeCustom) => recorded.as_ref().map_or("", Text::raw),
         Some(_) => "it is not what is expected",
     };
@@ -397,7 +401,7 @@ mod tests {
         }
         assert!(
             decode_err::<Postcard, serde_json::Value>(b"\x01")
-                .contains("which Postcard does not say")
+                .ends_with("the type needs a self-describing format")
         );
     }
 
