@@ -50,7 +50,7 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the bytes are not UTF-8. It says where.
+    /// Returns an error if the bytes are not UTF-8. The message gives the position.
     #[inline]
     pub fn text(&self) -> Result<&'a str, DecodeError> {
         str::from_utf8(self.bytes).map_err(|source| {

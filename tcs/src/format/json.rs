@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_decode_says_where_and_why() {
+    fn decode_error_says_where_and_why() {
         for (rejection, expected) in [
             (
                 decode_err::<Json, u8>(b""),
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_without_end_is_rejected() {
+    fn endless_nesting_is_rejected() {
         let enums = |levels| r#"{"In":"#.repeat(levels) + "\"End\"" + &"}".repeat(levels);
         assert!(decode::<Json, Nest>(enums(100).as_bytes()).is_ok());
         assert!(

@@ -58,9 +58,8 @@ use super::{
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
 ///
-/// A type that looks at the message to know what follows gets bytes as an array of numbers. So in
-/// types with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]`, `Vec<u8>` can be
-/// read and `&[u8]` cannot.
+/// Types with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]` get bytes as an array
+/// of numbers. So `Vec<u8>` can be read in them, and `&[u8]` cannot.
 ///
 /// If a list begins with a `u8` and continues with another type, as a list of an untagged enum may,
 /// the message is encoded a second time, with bytes as arrays. `Vec<u8>` is read from these, and
@@ -127,7 +126,7 @@ fn decode_error(error: &Error, guard: &Guard<'_>) -> DecodeError {
     let path = guard.context.path();
     let reason: Cow<'_, str> = match error {
         Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".into(),
-        Error::TypeMismatch(marker) => format!("{marker:?} is not what is expected here").into(),
+        Error::TypeMismatch(marker) => format!("unexpected {marker:?}").into(),
         Error::OutOfRange => "a number is too large for its type".into(),
         Error::LengthMismatch(_) => "a list or map has another length than its type".into(),
         Error::Utf8Error(_) => "a text is not UTF-8".into(),
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_decode_says_where_and_why() {
+    fn decode_error_says_where_and_why() {
         for (rejection, expected) in [
             (decode_err::<MessagePack, u8>(b""), "/: it ends too early"),
             (
@@ -267,7 +266,7 @@ mod tests {
             ),
             (
                 decode_err::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
-                "/1: FixStr(1) is not what is expected here",
+                "/1: unexpected FixStr(1)",
             ),
             (
                 decode_err::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
@@ -368,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_without_end_is_rejected() {
+    fn endless_nesting_is_rejected() {
         let too_deep = "it nests deeper than 128 levels";
         let enums = |levels| encode::<MessagePack, _>(Nest::of(levels));
         assert_eq!(decode::<MessagePack, Nest>(&enums(128)), Ok(Nest::of(128)));
@@ -379,7 +378,7 @@ mod tests {
         // An option of an option is not told apart from it, so this takes one byte.
         assert!(decode_err::<MessagePack, Chain>(b"\x01").ends_with(too_deep));
         assert!(decode_err::<MessagePack, Lists>(&b"\x91".repeat(100_000)).ends_with(too_deep));
-        // Nothing is nested here but what no field wants.
+        // Only the unknown field nests.
         let unknown = [
             b"\x83\xa4name\xa1a\xa4note\xa1b\xa1x".as_slice(),
             &b"\x91".repeat(100_000),

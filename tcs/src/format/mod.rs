@@ -3,7 +3,7 @@
 //! A format is a marker type, such as [`Plain`] or `Json`. Types that can be sent implement
 //! [`Encode`], and types that can be received implement [`Decode`]. The library calls `encode` with a
 //! [`Writer`], which appends to the send buffer of the connection, and `decode` with a [`Frame`],
-//! which lends bytes of the receive buffer. So a message is copied nowhere in between.
+//! which lends bytes of the receive buffer. A message is not copied in between.
 //!
 //! # Errors
 //!
@@ -26,8 +26,8 @@
 //! # Nesting
 //!
 //! In the serde formats, a list, a map, a struct, a tuple, an enum and the value of an `Option`
-//! are one level each. An enum whose variant has a tuple or named fields is two levels. A struct
-//! around one value without a name is none. `MessagePack` and `Postcard` allow 128 levels. `Json`
+//! are one level each. An enum whose variant has a tuple or named fields is two levels. A
+//! newtype struct adds no level. `MessagePack` and `Postcard` allow 128 levels. `Json`
 //! allows 127 levels of lists and objects, and 256 levels with options.
 //!
 //! # Serde attributes
@@ -38,7 +38,7 @@
 //!
 //! - A number that is too large for an `f32` is read as infinity. Without such an attribute, it is
 //!   an error.
-//! - An untagged or flattened type must not contain itself by an `Option` alone. Reading the
+//! - An untagged or flattened type must not contain itself through an `Option` alone. Reading the
 //!   message `1` as `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }`
 //!   overflows the stack, which ends the process. Put the link into a field, as in
 //!   `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.

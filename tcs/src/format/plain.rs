@@ -98,7 +98,7 @@ where
     })
 }
 
-/// Implements `Encode` for what is already bytes.
+/// Implements `Encode` for types that are already bytes.
 macro_rules! plain_encode {
     ($([$($generics:tt)*] $type:ty, |$value:ident| $bytes:expr;)+) => {$(
         impl<$($generics)*> Encode<Plain> for $type {
@@ -120,7 +120,7 @@ plain_encode! {
     [const N: usize] &[u8; N], |bytes| bytes.as_slice();
 }
 
-/// Implements `Encode` for what dereferences to text or bytes, by value and by reference.
+/// Implements `Encode` for types that dereference to text or bytes, by value and by reference.
 macro_rules! plain_encode_deref {
     ($($type:ty),+ $(,)?) => {$(
         impl Encode<Plain> for $type {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_decode_says_why() {
+    fn decode_error_says_why() {
         assert_eq!(
             decode::<Plain, &str>(b"ab\xff"),
             Err("the text is not UTF-8 after byte 2".to_owned())

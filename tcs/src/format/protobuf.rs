@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_decode_says_where_and_why() {
+    fn decode_error_says_where_and_why() {
         for (bytes, expected) in [
             (
                 b"\x12\x01\xff".as_slice(),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_without_end_is_rejected() {
+    fn endless_nesting_is_rejected() {
         let nested = |levels| {
             (0..levels).fold(Tree::default(), |inner, _| Tree {
                 children: vec![inner],

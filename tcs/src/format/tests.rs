@@ -120,7 +120,7 @@ fn kept() -> impl Strategy<Value = Kept> {
 
 proptest! {
     #[test]
-    fn what_serde_keeps_comes_back(list in vec(kept(), 0..6)) {
+    fn untagged_values_come_back(list in vec(kept(), 0..6)) {
         prop_assert_eq!(decode::<Json, _>(&encode::<Json, _>(&list)), Ok(list.clone()));
         prop_assert_eq!(decode::<MessagePack, _>(&encode::<MessagePack, _>(&list)), Ok(list));
     }

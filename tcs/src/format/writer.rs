@@ -168,7 +168,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Appends the text of an error, and drops what there is no room or memory for.
+/// Appends the text of an error. Drops the rest if there is no room or memory for it.
 ///
 /// One byte more than can be sent is stored, so that a text that is too long for a reply is not
 /// taken for one that fits.

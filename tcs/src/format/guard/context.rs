@@ -1,4 +1,4 @@
-//! What some formats do not report about the error of a message.
+//! Details of an error that some formats do not report.
 
 use std::cell::Cell;
 
@@ -7,7 +7,7 @@ use serde::de::Error;
 use super::GuardError;
 use crate::text::Text;
 
-/// What is known about the error of a message besides the error of the format.
+/// Details of an error, in addition to the error of the format.
 #[derive(Default)]
 pub(in crate::format) struct ErrorContext {
     /// The elements that the error is in, each with its level and index, from the innermost to the

@@ -1,4 +1,4 @@
-//! The wrapper of whatever needs no state of its own.
+//! The wrapper of types that need no state of their own.
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor};
 
@@ -20,7 +20,7 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
     }
 }
 
-/// Methods that read a value by a visitor, with the hint that each of them is.
+/// Methods that read a value with a visitor, each with its hint.
 macro_rules! deserialize {
     ($hint:ident: $($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
         #[inline]

@@ -131,7 +131,7 @@ fn decode_error(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> Decod
         Some(Error::DeserializeBadOption) => "an option is neither 0 nor 1",
         Some(Error::WontImplement) => "the type needs a self-describing format",
         Some(Error::SerdeDeCustom) => recorded.as_ref().map_or("", Text::raw),
-        Some(_) => "it is not what is expected",
+        Some(_) => "unexpected value",
     };
     DecodeError::malformed("Postcard", &format!(" at byte {place}"), reason)
 }
@@ -173,6 +173,7 @@ mod tests {
     use std::{
         borrow::Cow,
         cell::Cell,
+        collections::BTreeMap,
         fmt::{self, Debug, Display},
     };
 
@@ -296,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn map_claims_no_more_entries_than_the_message_has_bytes() {
+        let map = BTreeMap::from([((), ())]);
+        assert_eq!(decode::<Postcard, BTreeMap<(), ()>>(b"\x01"), Ok(map));
+        assert_eq!(
+            decode_err::<Postcard, BTreeMap<(), ()>>(b"\x02"),
+            "invalid Postcard at byte 1: it claims 2 elements, which is more than its bytes"
+        );
+    }
+
+    #[test]
     fn values_without_bytes_are_no_claim_if_they_are_in_the_type() {
         assert_eq!(encode::<Postcard, _>(((), [(); 3])), b"");
         assert_eq!(decode::<Postcard, ((), [(); 3])>(b""), Ok(((), [(); 3])));
@@ -332,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_decode_says_where_and_why() {
+    fn decode_error_says_where_and_why() {
         for (rejection, expected) in [
             (
                 decode_err::<Postcard, (u8, u16)>(b"\x01"),
@@ -406,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_without_end_is_rejected() {
+    fn endless_nesting_is_rejected() {
         assert_eq!(
             decode::<Postcard, Nest>(&encode::<Postcard, _>(Nest::of(128))),
             Ok(Nest::of(128))
