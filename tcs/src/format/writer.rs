@@ -15,8 +15,9 @@ pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// The maximum length of the message.
     limit: usize,
-    /// The length of the message so far, with what is not stored.
-    length: usize,
+    /// The number of bytes that may still be put. It becomes 0 if a part of the message is missing, so
+    /// that nothing follows it.
+    room: usize,
     outcome: Outcome,
     /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives
     /// a panic.
@@ -46,7 +47,7 @@ impl<'a> Writer<'a> {
         Self {
             buffer,
             limit,
-            length: 0,
+            room: limit,
             outcome: Outcome::Message,
             closes: None,
             encoder: None,
@@ -82,16 +83,18 @@ impl<'a> Writer<'a> {
     /// `None` if the message is beyond the limit or there is no memory for it.
     #[inline]
     pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
-        self.length = self.length.saturating_add(length);
-        // Nothing may follow a part that is missing.
-        let is_whole = matches!(self.outcome, Outcome::Message) && self.length <= self.limit;
         // The system may refuse the memory for a large message, which must not end the process.
-        if is_whole && self.buffer.try_reserve(length).is_ok() {
+        if length <= self.room && self.buffer.try_reserve(length).is_ok() {
+            self.room -= length;
             return Some(self.buffer);
         }
-        if let Outcome::Message | Outcome::TooLarge(_) = self.outcome {
-            self.outcome = Outcome::TooLarge(self.length);
-        }
+        let before = match self.outcome {
+            Outcome::Message => self.limit - self.room,
+            Outcome::TooLarge(before) => before,
+            Outcome::Nothing | Outcome::Error(_) => return None,
+        };
+        self.outcome = Outcome::TooLarge(before.saturating_add(length));
+        self.room = 0;
         None
     }
 
@@ -102,10 +105,10 @@ impl<'a> Writer<'a> {
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (end, length, outcome) = (self.buffer.len(), self.length, self.outcome.clone());
+        let (end, room, outcome) = (self.buffer.len(), self.room, self.outcome.clone());
         write(self).inspect_err(|_| {
             self.buffer.truncate(end);
-            self.length = length;
+            self.room = room;
             self.outcome = outcome;
         })
     }
@@ -196,7 +199,7 @@ impl fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer")
             .field("limit", &self.limit)
-            .field("length", &self.length)
+            .field("room", &self.room)
             .finish_non_exhaustive()
     }
 }
