@@ -114,6 +114,9 @@ impl fmt::Display for RejectionKind {
 }
 
 impl Rejection {
+    /// The maximum length of a text on the wire in bytes.
+    pub(crate) const MAX_TEXT: usize = 4_095;
+
     /// Creates a rejection of `kind` with a text for the peer.
     ///
     /// On the wire, the text is truncated to 4,095 bytes.

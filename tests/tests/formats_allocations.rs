@@ -121,7 +121,7 @@ where
 {
     let (order, mut buffer) = (order(), Vec::with_capacity(1_000));
     let (writing, _) = allocated(|| {
-        Encode::<F>::encode(&order, &mut Writer::new(&mut buffer, 1_000)).expect("a form");
+        Encode::<F>::encode(&order, &mut Writer::new(&mut buffer, 1_000)).expect("encodes");
     });
     assert_eq!(writing, 0, "{}", std::any::type_name::<F>());
     let (reading, _) = allocated(|| {
@@ -167,7 +167,7 @@ fn bytes<F>(message: impl Encode<F>) -> Vec<u8> {
     let mut buffer = Vec::new();
     message
         .encode(&mut Writer::new(&mut buffer, 1_000))
-        .expect("a form");
+        .expect("encodes");
     buffer
 }
 

@@ -158,7 +158,14 @@ impl WriteBuffer {
                 .finish(framing)
                 .map_or_else(NotOrdinaryKind::Unsendable, |()| NotOrdinaryKind::Last),
             Ok(Outcome::Nothing) => NotOrdinaryKind::Nothing,
-            Ok(Outcome::Error(text)) => NotOrdinaryKind::Error(text),
+            Ok(Outcome::Error(place)) => {
+                let text = self.buffer.get(place).unwrap_or_default();
+                let mut owned = String::new();
+                if owned.try_reserve_exact(text.len()).is_ok() {
+                    owned.push_str(&String::from_utf8_lossy(text));
+                }
+                NotOrdinaryKind::Error(owned)
+            }
             // The writer does not tell them apart, because each message would pay for that.
             Ok(Outcome::TooLarge(length)) if length <= limit => {
                 NotOrdinaryKind::Unsendable(FrameError::out_of_memory(length))

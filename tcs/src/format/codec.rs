@@ -5,8 +5,7 @@ use std::{cell::Cell, fmt, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
-use crate::Response;
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
 use crate::framing::Codec;
 
 /// A type whose values are messages of a [`Codec`].

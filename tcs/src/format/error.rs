@@ -29,13 +29,13 @@ impl DecodeError {
         Self { text }
     }
 
-    /// Creates the error for a message that is wrong in a format. `place` says where, or is empty.
+    /// Creates the error for bytes that are not a message of a format. `place` says where, or is empty.
     #[cold]
     #[allow(dead_code, reason = "for the formats that a feature enables")]
-    pub(super) fn wrong(format: &str, place: &str, reason: &str) -> Self {
+    pub(super) fn malformed(format: &str, place: &str, reason: &str) -> Self {
         // The reason may quote much of the message.
         let reason = Escaped(reason.as_bytes(), 256);
-        Self::new(format_args!("the {format} is wrong{place}: {reason}"))
+        Self::new(format_args!("invalid {format}{place}: {reason}"))
     }
 }
 
@@ -51,10 +51,9 @@ impl EncodeError {
     /// Creates the error for a value that a format cannot express.
     #[cold]
     #[allow(dead_code, reason = "for the formats that a feature enables")]
-    pub(super) fn unwritable(format: &str, reason: impl fmt::Display) -> Self {
-        Self::new(format_args!(
-            "the value cannot be written as {format}: {reason}"
-        ))
+    pub(super) fn unsupported(format: &str, reason: impl fmt::Display) -> Self {
+        let text = format_args!("the value cannot be written as {format}: {reason}");
+        Self::new(text)
     }
 }
 

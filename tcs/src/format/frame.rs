@@ -12,7 +12,7 @@ pub struct Frame<'a> {
     /// Memory from which the message may borrow text that its format has to rewrite.
     scratch: Option<&'a mut Vec<u8>>,
     /// The value that the framing made of the message.
-    pub(super) value: Option<Box<dyn Any + Send>>,
+    value: Option<Box<dyn Any + Send>>,
 }
 
 impl<'a> Frame<'a> {
@@ -33,6 +33,13 @@ impl<'a> Frame<'a> {
         self
     }
 
+    /// Adds the value that the framing made of the message.
+    #[inline]
+    pub(super) fn with_value(mut self, value: Option<Box<dyn Any + Send>>) -> Self {
+        self.value = value;
+        self
+    }
+
     /// Returns the bytes.
     #[inline]
     pub const fn bytes(&self) -> &'a [u8] {
@@ -43,7 +50,7 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the bytes are not UTF-8. It says where.
+    /// Returns an error if the bytes are not UTF-8. The message gives the position.
     #[inline]
     pub fn text(&self) -> Result<&'a str, DecodeError> {
         str::from_utf8(self.bytes).map_err(|source| {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
     guard::{Guard, MAX_DEPTH},
 };
 
@@ -69,9 +69,9 @@ use super::{
 /// `serde_json` reads some floats with an error in the last bit. If that matters, enable its
 /// feature `float_roundtrip` in your own `Cargo.toml`. It makes reading slower (by 6 % for a
 /// message without any float). A number that is too large for an `f32` is an error, except in types
-/// with [some attributes of serde](crate::format#attributes-of-serde).
+/// with [some serde attributes](crate::format#serde-attributes).
 ///
-/// # What is borrowed
+/// # Borrowing
 ///
 /// `&str` is borrowed from the receive buffer. Text with an escape (`\"`, `\n`, `\u00e9`) is copied
 /// without the escape, and borrowed from the copy. `Cow<str>` in a field is borrowed with
@@ -81,14 +81,13 @@ use super::{
 /// # Errors
 ///
 /// See [the errors of all formats](crate::format#errors) and the limits of
-/// [some attributes of serde](crate::format#attributes-of-serde). For JSON:
+/// [some serde attributes](crate::format#serde-attributes). For JSON:
 ///
-/// - A message may nest 127 levels of lists and objects, and 256 levels with options. Levels in a
-///   field that the type does not have are not counted.
-/// - Fields that the type does not have are skipped, unless the type has
-///   `#[serde(deny_unknown_fields)]`.
-/// - The text names no line and column where serde does not know them, as for a message that no
-///   variant of an untagged enum matches.
+/// - A message may nest 127 levels of lists and objects, and 256 levels with options. Levels in
+///   unknown fields are not counted.
+/// - Unknown fields are skipped, unless the type has `#[serde(deny_unknown_fields)]`.
+/// - The message of an error has no line and column if serde does not know them, as for a message that
+///   no variant of an untagged enum matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 pub enum Json {}
@@ -96,7 +95,7 @@ pub enum Json {}
 impl<T: Serialize> Encode<Json> for T {
     #[inline]
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        serde_json::to_writer(out, &self).map_err(|error| EncodeError::unwritable("JSON", error))
+        serde_json::to_writer(out, &self).map_err(|error| EncodeError::unsupported("JSON", error))
     }
 }
 
@@ -108,25 +107,34 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Json> for T {
         // may be between them.
         let guard = Guard::new(bytes.len(), 2 * MAX_DEPTH, frame.take_scratch());
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let value = guard.read(&mut deserializer).map_err(unreadable)?;
-        deserializer.end().map_err(unreadable)?;
-        Ok(value)
+        let value = guard.deserialize(&mut deserializer);
+        value
+            .and_then(|value| deserializer.end().map(|()| value))
+            .map_err(|error| decode_error(error, &guard))
     }
+}
+
+impl<'a, T: ReplyValue<'a, Json>> ReplyValue<'a, Json> for Response<T> {
+    type Value = T::Value;
 }
 
 // By value: if `decode` had to drop the error, a small request would cost 3 % more.
 #[cold]
-#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
-fn unreadable(error: serde_json::Error) -> DecodeError {
+#[expect(clippy::needless_pass_by_value, reason = "see above")]
+fn decode_error(error: serde_json::Error, guard: &Guard<'_>) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let reason = text.trim_end_matches(&format!(" at line {line} column {column}"));
-    let place = match line {
+    let recorded = guard.context.take_reason();
+    // `serde_json` takes " at line 1 column 2" at the end of a type's own text for the place of the error.
+    let is_own = recorded.is_some_and(|recorded| recorded.raw() == text);
+    match text.strip_suffix(&format!(" at line {line} column {column}")) {
+        Some(reason) if !is_own => {
+            let place = format!(" at line {line}, column {column}");
+            DecodeError::malformed("JSON", &place, reason)
+        }
         // serde does not know where it has read a type with `#[serde(untagged)]`.
-        0 => String::new(),
-        _ => format!(" in line {line}, column {column}"),
-    };
-    DecodeError::wrong("JSON", &place, reason)
+        _ => DecodeError::malformed("JSON", "", &text),
+    }
 }
 
 #[cfg(test)]
@@ -134,22 +142,23 @@ mod tests {
     use std::{borrow::Cow, collections::BTreeMap};
 
     use proptest::prelude::*;
+    use serde::{Deserialize, Deserializer, de::Error};
 
     use super::Json;
     use crate::format::{
         Decode, Encode, Frame, Outcome, Writer,
-        test_values::{
-            Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
-            is_read_whole, lies_in, read, rejected, sent, unsent,
+        test_support::{
+            assert_borrowed, assert_consumes_all, decode, decode_err, encode, encode_err,
         },
+        test_values::{Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything},
     };
 
     proptest! {
         #[test]
         fn messages_come_back(value in everything()) {
-            let bytes = sent::<Json, _>(&value);
+            let bytes = encode::<Json, _>(&value);
             prop_assert!(!bytes.contains(&b'\n'));
-            prop_assert_eq!(read::<Json, Everything>(&bytes), Ok(value));
+            prop_assert_eq!(decode::<Json, Everything>(&bytes), Ok(value));
         }
     }
 
@@ -184,30 +193,30 @@ mod tests {
             Kind::Named { a: 3, b: None },
         ];
         assert_eq!(
-            sent::<Json, _>(kinds),
+            encode::<Json, _>(kinds),
             br#"["Unit",{"One":1},{"Two":[2,"a\nb"]},{"Named":{"a":3,"b":null}}]"#
         );
         let results = [Ok(1), Err("no")];
-        assert_eq!(sent::<Json, _>(results), br#"[{"Ok":1},{"Err":"no"}]"#);
-        assert_eq!(sent::<Json, _>((f64::NAN, ())), b"[null,null]");
-        assert_eq!(sent::<Json, _>(b"ab".as_slice()), b"[97,98]");
-        assert_eq!(read::<Json, Vec<u8>>(b"[97,98]"), Ok(b"ab".to_vec()));
+        assert_eq!(encode::<Json, _>(results), br#"[{"Ok":1},{"Err":"no"}]"#);
+        assert_eq!(encode::<Json, _>((f64::NAN, ())), b"[null,null]");
+        assert_eq!(encode::<Json, _>(b"ab".as_slice()), b"[97,98]");
+        assert_eq!(decode::<Json, Vec<u8>>(b"[97,98]"), Ok(b"ab".to_vec()));
         let keys = (BTreeMap::from([(1, 2)]), BTreeMap::from([(true, 'x')]));
-        assert_eq!(sent::<Json, _>(keys), br#"[{"1":2},{"true":"x"}]"#);
+        assert_eq!(encode::<Json, _>(keys), br#"[{"1":2},{"true":"x"}]"#);
     }
 
     #[test]
     fn message_beyond_the_limit_is_counted_whole() {
         let value = (vec![u64::MAX; 30], "a\"b".repeat(200));
-        let expected = serde_json::to_vec(&value).expect("a form");
-        assert_eq!(sent::<Json, _>(&value), expected);
+        let expected = serde_json::to_vec(&value).expect("encodes");
+        assert_eq!(encode::<Json, _>(&value), expected);
         for (limit, outcome) in [
             (expected.len(), Outcome::Message),
             (expected.len() - 1, Outcome::TooLarge(expected.len())),
         ] {
             let mut buffer = Vec::new();
             let mut writer = Writer::new(&mut buffer, limit);
-            Encode::<Json>::encode(&value, &mut writer).expect("a form");
+            Encode::<Json>::encode(&value, &mut writer).expect("encodes");
             assert_eq!(writer.into_outcome(), outcome);
             assert!(buffer.len() <= limit);
         }
@@ -216,20 +225,20 @@ mod tests {
     #[test]
     fn text_is_borrowed_unless_it_is_escaped() {
         let bytes = br#"{"name":"Ann","note":"plain"}"#;
-        let value = read::<Json, Borrowing<'_>>(bytes).expect("it is right");
-        lies_in(value.name, bytes);
+        let value = decode::<Json, Borrowing<'_>>(bytes).expect("decodes");
+        assert_borrowed(value.name, bytes);
         assert!(matches!(value.note, Cow::Borrowed("plain")));
         let bytes = br#"{"name":"Ann","note":"\u00e9"}"#;
-        let value = read::<Json, Borrowing<'_>>(bytes).expect("it is right");
+        let value = decode::<Json, Borrowing<'_>>(bytes).expect("decodes");
         assert!(matches!(value.note, Cow::Owned(note) if note == "é"));
         assert_eq!(
-            rejected::<Json, Borrowing<'_>>(br#"{"name":"A\n","note":""}"#),
-            "the JSON is wrong in line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string"
+            decode_err::<Json, Borrowing<'_>>(br#"{"name":"A\n","note":""}"#),
+            "invalid JSON at line 1, column 13: invalid type: string \"A\\n\", expected a borrowed string"
         );
     }
 
     fn read_with<'a, T: Decode<'a, Json>>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> T {
-        T::decode(Frame::new(bytes).with_scratch(scratch)).expect("it is right")
+        T::decode(Frame::new(bytes).with_scratch(scratch)).expect("decodes")
     }
 
     #[test]
@@ -239,7 +248,7 @@ mod tests {
         let (texts, raw) = read_with::<(Vec<&str>, &[u8])>(bytes, &mut scratch);
         assert_eq!(texts, ["é", "A\n", "plain", "\\\"", ""]);
         assert_eq!(raw, b"a\tb");
-        lies_in(texts[2], bytes);
+        assert_borrowed(texts[2], bytes);
         assert_eq!(scratch.capacity(), bytes.len());
 
         let bytes = br#"{"name":"\u00e9","note":"\u00e8"}"#;
@@ -255,45 +264,44 @@ mod tests {
 
     #[test]
     fn messages_are_read_whole() {
-        is_read_whole::<Json, (u32, String)>(br#"[1,"Ann"]"#, b'1');
-        assert_eq!(read::<Json, u8>(b" 1\r\n"), Ok(1));
+        assert_consumes_all::<Json, (u32, String)>(br#"[1,"Ann"]"#, b'1');
+        assert_eq!(decode::<Json, u8>(b" 1\r\n"), Ok(1));
     }
 
     #[test]
-    fn what_does_not_decode_says_where_and_why() {
+    fn decode_error_says_where_and_why() {
         for (rejection, expected) in [
             (
-                rejected::<Json, u8>(b""),
+                decode_err::<Json, u8>(b""),
                 "1, column 0: EOF while parsing a value",
             ),
             (
-                rejected::<Json, u8>(b"\n 1 2"),
+                decode_err::<Json, u8>(b"\n 1 2"),
                 "2, column 4: trailing characters",
             ),
             (
-                rejected::<Json, u8>(b"300"),
+                decode_err::<Json, u8>(b"300"),
                 "1, column 3: invalid value: integer `300`, expected u8",
             ),
             (
-                rejected::<Json, Kind>(b"\"a\\u001b[2J\""),
+                decode_err::<Json, Kind>(b"\"a\\u001b[2J\""),
                 "1, column 12: unknown variant `a\\u{1b}[2J`, expected one of `Unit`, `One`, `Two`, `Named`",
             ),
             (
-                rejected::<Json, String>(b"\"a\xff\""),
+                decode_err::<Json, String>(b"\"a\xff\""),
                 "1, column 3: invalid unicode code point",
             ),
         ] {
-            assert_eq!(rejection, format!("the JSON is wrong in line {expected}"));
+            assert_eq!(rejection, format!("invalid JSON at line {expected}"));
         }
         assert_eq!(
-            rejected::<Json, Kept>(b"\n-1.5"),
-            "the JSON is wrong: data did not match any variant of untagged enum Kept"
+            decode_err::<Json, Kept>(b"\n-1.5"),
+            "invalid JSON: data did not match any variant of untagged enum Kept"
         );
         let long = format!("\"{}\"", "x".repeat(100_000));
-        let rejection = rejected::<Json, Kind>(long.as_bytes());
+        let rejection = decode_err::<Json, Kind>(long.as_bytes());
         assert!(
-            rejection
-                .starts_with("the JSON is wrong in line 1, column 100002: unknown variant `xxx")
+            rejection.starts_with("invalid JSON at line 1, column 100002: unknown variant `xxx")
         );
         assert!(
             rejection.ends_with("xxx…") && rejection.len() < 350,
@@ -301,29 +309,55 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_nests_without_end_is_rejected() {
-        let enums = |levels| r#"{"In":"#.repeat(levels) + "\"End\"" + &"}".repeat(levels);
-        assert!(read::<Json, Nest>(enums(100).as_bytes()).is_ok());
-        assert!(
-            rejected::<Json, Nest>(enums(100_000).as_bytes()).ends_with("recursion limit exceeded")
-        );
-        let lists = "[".repeat(1_000_000);
-        assert!(rejected::<Json, Lists>(lists.as_bytes()).ends_with("recursion limit exceeded"));
-        assert!(read::<Json, Chain>(b"null").is_ok());
-        let too_deep = "it nests deeper than 256 levels";
-        assert!(rejected::<Json, Chain>(b"1").ends_with(too_deep));
-        assert!(rejected::<Json, (u8, Option<Chain>)>(b"[1,true]").ends_with(too_deep));
+    /// Reads a text, and returns it as an error.
+    #[derive(Debug)]
+    struct Complaint;
+
+    impl<'a> Deserialize<'a> for Complaint {
+        fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+            Err(D::Error::custom(String::deserialize(deserializer)?))
+        }
     }
 
     #[test]
-    fn what_has_no_form_says_why() {
+    fn place_that_a_type_names_is_not_that_of_the_error() {
+        for (text, place) in [
+            ("no", " at line 2, column 6"),
+            ("no at line 7", " at line 2, column 16"),
+            ("no at line 7 column 9", ""),
+            ("no at line 7 column 9 at line 7 column 9", ""),
+        ] {
+            assert_eq!(
+                decode_err::<Json, [Complaint; 1]>(format!("\n[\"{text}\"]").as_bytes()),
+                format!("invalid JSON{place}: {text}")
+            );
+        }
+    }
+
+    #[test]
+    fn endless_nesting_is_rejected() {
+        let enums = |levels| r#"{"In":"#.repeat(levels) + "\"End\"" + &"}".repeat(levels);
+        assert!(decode::<Json, Nest>(enums(100).as_bytes()).is_ok());
+        assert!(
+            decode_err::<Json, Nest>(enums(100_000).as_bytes())
+                .ends_with("recursion limit exceeded")
+        );
+        let lists = "[".repeat(1_000_000);
+        assert!(decode_err::<Json, Lists>(lists.as_bytes()).ends_with("recursion limit exceeded"));
+        assert!(decode::<Json, Chain>(b"null").is_ok());
+        let too_deep = "it nests deeper than 256 levels";
+        assert!(decode_err::<Json, Chain>(b"1").ends_with(too_deep));
+        assert!(decode_err::<Json, (u8, Option<Chain>)>(b"[1,true]").ends_with(too_deep));
+    }
+
+    #[test]
+    fn value_that_cannot_be_encoded_says_why() {
         assert_eq!(
-            unsent::<Json, _>(BTreeMap::from([((1, 2), 3)])),
+            encode_err::<Json, _>(BTreeMap::from([((1, 2), 3)])),
             "the value cannot be written as JSON: key must be a string"
         );
         assert_eq!(
-            unsent::<Json, _>(Failing::NEW),
+            encode_err::<Json, _>(Failing::NEW),
             "the value cannot be written as JSON: not\\ntoday"
         );
     }

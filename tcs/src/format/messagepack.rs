@@ -6,7 +6,7 @@ use rmp_serde::{Deserializer, Serializer, config::BytesMode, decode::Error, enco
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
     guard::{Guard, MAX_DEPTH, TRAILING},
 };
 
@@ -19,7 +19,7 @@ use super::{
 /// |---|---|
 /// | integers, floats, `bool`, text | the `MessagePack` type of the same kind |
 /// | a struct | a map from the names of its fields; an array in the order of the fields is read as well |
-/// | `&[u8]`, `Vec<u8>`, `Cow<[u8]>` | `bin`; `Vec<u8>` is read from an array as well |
+/// | `&[u8]`, `Vec<u8>`, `Cow<[u8]>` | `bin`, or an empty array if there are none; `Vec<u8>` is read from any array as well |
 /// | a tuple, another list | an array |
 /// | an enum | the name of the variant, or a map from the name to its contents |
 /// | `Option<T>` | the value, or nil |
@@ -53,14 +53,13 @@ use super::{
 /// }
 /// ```
 ///
-/// # What is borrowed
+/// # Borrowing
 ///
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
 ///
-/// A type that looks at the message to know what follows gets bytes as an array of numbers. So in
-/// types with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]`, `Vec<u8>` can be
-/// read and `&[u8]` cannot.
+/// Types with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]` get bytes as an array
+/// of numbers. So `Vec<u8>` can be read in them, and `&[u8]` cannot.
 ///
 /// If a list begins with a `u8` and continues with another type, as a list of an untagged enum may,
 /// the message is encoded a second time, with bytes as arrays. `Vec<u8>` is read from these, and
@@ -69,12 +68,12 @@ use super::{
 /// # Errors
 ///
 /// See [the errors of all formats](crate::format#errors) and the limits of
-/// [some attributes of serde](crate::format#attributes-of-serde). For `MessagePack`:
+/// [some serde attributes](crate::format#serde-attributes). For `MessagePack`:
 ///
 /// - A message may nest 128 [levels](crate::format#nesting).
 /// - The lists and maps of a message may claim at most as many elements as it has bytes.
 /// - A number that is too large for an `f32` is an error.
-/// - The text has the path of the element: `/2/0` is element 0 of element 2, counted from 0.
+/// - The message of an error has the path of the element: `/2/0` is element 0 of element 2, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
 #[doc(alias("msgpack", "rmp"))]
@@ -94,7 +93,7 @@ impl<T: Serialize> Encode<MessagePack> for T {
         if matches!(written, Err(encode::Error::InvalidDataModel(_))) {
             written = write(BytesMode::Normal);
         }
-        written.map_err(|error| EncodeError::unwritable("MessagePack", error))
+        written.map_err(|error| EncodeError::unsupported("MessagePack", error))
     }
 }
 
@@ -104,35 +103,41 @@ impl<'a, T: Deserialize<'a>> Decode<'a, MessagePack> for T {
         let bytes = frame.bytes();
         let guard = Guard::new(bytes.len(), MAX_DEPTH, None);
         let mut deserializer = Deserializer::from_read_ref(bytes);
-        let value = guard
-            .read(&mut deserializer)
-            .map_err(|error| unreadable(&error, &guard))?;
+        // The guard limits the depth. `rmp-serde` counts each error that a type ignores as a level that never
+        // ends, so its own limit would reject a message with 1,024 of them.
+        deserializer.set_max_depth(usize::MAX);
+        let value = guard.deserialize(&mut deserializer);
+        let value = value.map_err(|error| decode_error(&error, &guard))?;
         // `rmp-serde` does not say whether bytes are left. Reading on fails like this at the end.
         match bool::deserialize(&mut deserializer) {
             Err(Error::InvalidMarkerRead(_)) => Ok(value),
-            _ => Err(DecodeError::wrong("MessagePack", "", TRAILING)),
+            _ => Err(DecodeError::malformed("MessagePack", "", TRAILING)),
         }
     }
 }
 
+impl<'a, T: ReplyValue<'a, MessagePack>> ReplyValue<'a, MessagePack> for Response<T> {
+    type Value = T::Value;
+}
+
 /// Returns the error for a message that cannot be read.
 #[cold]
-fn unreadable(error: &Error, guard: &Guard<'_>) -> DecodeError {
-    let path = guard.trace.path();
+fn decode_error(error: &Error, guard: &Guard<'_>) -> DecodeError {
+    let path = guard.context.path();
     let reason: Cow<'_, str> = match error {
         Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early".into(),
-        Error::TypeMismatch(marker) => format!("{marker:?} is not what is expected here").into(),
+        Error::TypeMismatch(marker) => format!("unexpected {marker:?}").into(),
         Error::OutOfRange => "a number is too large for its type".into(),
         Error::LengthMismatch(_) => "a list or map has another length than its type".into(),
         Error::Utf8Error(_) => "a text is not UTF-8".into(),
         error => error.to_string().into(),
     };
-    DecodeError::wrong("MessagePack", &format!(" at {path}"), &reason)
+    DecodeError::malformed("MessagePack", &format!(" at {path}"), &reason)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
+    use std::{borrow::Cow, collections::BTreeMap};
 
     use proptest::prelude::*;
     use serde::{Deserialize, Deserializer};
@@ -140,23 +145,23 @@ mod tests {
     use super::MessagePack;
     use crate::format::{
         Encode, Outcome, Writer,
-        test_values::{
-            Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything,
-            is_read_whole, lies_in, read, rejected, sent, unsent,
+        test_support::{
+            assert_borrowed, assert_consumes_all, decode, decode_err, encode, encode_err,
         },
+        test_values::{Borrowing, Chain, Everything, Failing, Kept, Kind, Lists, Nest, everything},
     };
 
     proptest! {
         #[test]
         fn messages_come_back(value in everything()) {
-            let bytes = sent::<MessagePack, _>(&value);
-            prop_assert_eq!(read::<MessagePack, Everything>(&bytes), Ok(value));
+            let bytes = encode::<MessagePack, _>(&value);
+            prop_assert_eq!(decode::<MessagePack, Everything>(&bytes), Ok(value));
         }
 
         #[test]
         fn any_bytes_are_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            drop(read::<MessagePack, Everything>(&bytes));
-            drop(read::<MessagePack, serde_json::Value>(&bytes));
+            drop(decode::<MessagePack, Everything>(&bytes));
+            drop(decode::<MessagePack, serde_json::Value>(&bytes));
         }
     }
 
@@ -167,40 +172,43 @@ mod tests {
             note: "x".into(),
         };
         assert_eq!(
-            sent::<MessagePack, _>(&value),
+            encode::<MessagePack, _>(&value),
             b"\x82\xa4name\xa3Ann\xa4note\xa1x"
         );
         assert_eq!(
-            read::<MessagePack, Borrowing<'_>>(b"\x92\xa3Ann\xa1x"),
+            decode::<MessagePack, Borrowing<'_>>(b"\x92\xa3Ann\xa1x"),
             Ok(value)
         );
-        assert_eq!(sent::<MessagePack, _>(b"ab".as_slice()), b"\xc4\x02ab");
+        assert_eq!(encode::<MessagePack, _>(b"ab".as_slice()), b"\xc4\x02ab");
         assert_eq!(
-            read::<MessagePack, &[u8]>(b"\xc4\x02ab"),
+            decode::<MessagePack, &[u8]>(b"\xc4\x02ab"),
             Ok(b"ab".as_slice())
         );
         assert_eq!(
-            read::<MessagePack, Vec<u8>>(b"\xc4\x02ab"),
+            decode::<MessagePack, Vec<u8>>(b"\xc4\x02ab"),
             Ok(b"ab".to_vec())
         );
-        assert_eq!(read::<MessagePack, Vec<u8>>(b"\x92ab"), Ok(b"ab".to_vec()));
         assert_eq!(
-            sent::<MessagePack, _>([Ok(1), Err("no")]),
+            decode::<MessagePack, Vec<u8>>(b"\x92ab"),
+            Ok(b"ab".to_vec())
+        );
+        assert_eq!(
+            encode::<MessagePack, _>([Ok(1), Err("no")]),
             b"\x92\x81\xa2Ok\x01\x81\xa3Err\xa2no"
         );
-        assert_eq!(sent::<MessagePack, _>([Kind::Unit]), b"\x91\xa4Unit");
+        assert_eq!(encode::<MessagePack, _>([Kind::Unit]), b"\x91\xa4Unit");
     }
 
     #[test]
     fn list_that_begins_with_a_byte_may_continue_with_anything() {
         let value = (vec![b'a'], vec![Kept::Byte(1), Kept::Text("x".into())]);
         let expected = b"\x92\x91a\x92\x01\xa1x";
-        assert_eq!(read::<MessagePack, _>(expected), Ok(value.clone()));
+        assert_eq!(decode::<MessagePack, _>(expected), Ok(value.clone()));
         for limit in 0..9 {
             let mut buffer = b"before".to_vec();
             let mut writer = Writer::new(&mut buffer, limit);
             writer.put(b"1");
-            Encode::<MessagePack>::encode(&value, &mut writer).expect("a form");
+            Encode::<MessagePack>::encode(&value, &mut writer).expect("encodes");
             let outcome = writer.into_outcome();
             if limit < 8 {
                 assert_eq!(outcome, Outcome::TooLarge(8));
@@ -220,62 +228,65 @@ mod tests {
         // With each list as bytes, it is 35 bytes; as it is sent, 26.
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer, 30);
-        Encode::<MessagePack>::encode(&value, &mut writer).expect("a form");
+        Encode::<MessagePack>::encode(&value, &mut writer).expect("encodes");
         assert_eq!(writer.into_outcome(), Outcome::Message);
         assert_eq!(buffer.len(), 26);
     }
 
     #[test]
     fn text_is_borrowed() {
-        let bytes = sent::<MessagePack, _>(Borrowing {
+        let bytes = encode::<MessagePack, _>(Borrowing {
             name: "Ann",
             note: "a\nb".into(),
         });
-        let value = read::<MessagePack, Borrowing<'_>>(&bytes).expect("it is right");
-        lies_in(value.name, &bytes);
+        let value = decode::<MessagePack, Borrowing<'_>>(&bytes).expect("decodes");
+        assert_borrowed(value.name, &bytes);
         assert!(matches!(value.note, Cow::Borrowed("a\nb")));
     }
 
     #[test]
     fn messages_are_read_whole() {
         for more in [0, 0xc0, 0xc1, 0xff] {
-            is_read_whole::<MessagePack, (u32, String)>(b"\x92\xce\x01\x02\x03\x04\xa3Ann", more);
-            is_read_whole::<MessagePack, Kind>(b"\xa4Unit", more);
-            is_read_whole::<MessagePack, Option<Option<u8>>>(b"\xcc\x99", more);
+            assert_consumes_all::<MessagePack, (u32, String)>(
+                b"\x92\xce\x01\x02\x03\x04\xa3Ann",
+                more,
+            );
+            assert_consumes_all::<MessagePack, Kind>(b"\xa4Unit", more);
+            assert_consumes_all::<MessagePack, Option<Option<u8>>>(b"\xcc\x99", more);
         }
     }
 
     #[test]
-    fn what_does_not_decode_says_where_and_why() {
+    fn decode_error_says_where_and_why() {
         for (rejection, expected) in [
-            (rejected::<MessagePack, u8>(b""), "/: it ends too early"),
+            (decode_err::<MessagePack, u8>(b""), "/: it ends too early"),
             (
-                rejected::<MessagePack, (u8, Vec<u8>)>(b"\x92\x01\x92\x01"),
+                decode_err::<MessagePack, (u8, Vec<u8>)>(b"\x92\x01\x92\x01"),
                 "/1/1: it ends too early",
             ),
             (
-                rejected::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
-                "/1: FixStr(1) is not what is expected here",
+                decode_err::<MessagePack, (u8, bool)>(b"\x92\x01\xa1x"),
+                "/1: unexpected FixStr(1)",
             ),
             (
-                rejected::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
+                decode_err::<MessagePack, Vec<Kind>>(b"\x91\xa5a\x1b[2J"),
                 "/0: unknown variant `a\\u{1b}[2J`, expected one of `Unit`, `One`, `Two`, `Named`",
             ),
             (
-                rejected::<MessagePack, Vec<u8>>(b"\xdd\xff\xff\xff\xff\x01"),
+                decode_err::<MessagePack, Vec<u8>>(b"\xdd\xff\xff\xff\xff\x01"),
                 "/: it claims 4294967295 elements, which is more than its bytes",
             ),
         ] {
-            assert_eq!(rejection, format!("the MessagePack is wrong at {expected}"));
+            assert_eq!(rejection, format!("invalid MessagePack at {expected}"));
         }
         assert_eq!(
-            rejected::<MessagePack, u8>(b"\x01\x02"),
-            "the MessagePack is wrong: bytes are left after the value"
+            decode_err::<MessagePack, u8>(b"\x01\x02"),
+            "invalid MessagePack: trailing bytes after the value"
         );
     }
 
-    /// Reads a list of `bool`, or nothing.
-    #[derive(Debug, PartialEq)]
+    /// A list of `bool`, which is empty if anything else arrives.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
     struct Lenient(Vec<bool>);
 
     impl<'a> Deserialize<'a> for Lenient {
@@ -285,43 +296,101 @@ mod tests {
         }
     }
 
+    type Map<T> = BTreeMap<T, bool>;
+
     #[test]
-    fn path_of_an_error_stays_short_after_errors_that_a_type_ignored() {
-        let lists = [b"\x92\xdc\x03\xe8".as_slice(), &b"\x91\x01".repeat(1_000)].concat();
-        let bytes = [lists.as_slice(), b"\xc3"].concat();
-        let nothing = (0..1_000).map(|_| Lenient(Vec::new())).collect();
-        assert_eq!(
-            read::<MessagePack, (Vec<Lenient>, bool)>(&bytes),
-            Ok((nothing, true))
-        );
-        let bytes = [lists.as_slice(), b"\x91\x01"].concat();
-        let rejection = rejected::<MessagePack, (Vec<Lenient>, Vec<bool>)>(&bytes);
-        assert!(rejection.contains("wrong at /1/0") && rejection.len() < 100);
+    fn path_leads_to_the_error_of_the_message() {
+        let not_bool = "invalid type: integer `1`, expected a boolean";
+        let not_text = "invalid type: integer `1`, expected a string";
+        for (rejection, path, reason) in [
+            (
+                decode_err::<MessagePack, Map<String>>(b"\x82\xa1a\xc3\xa1b\x01"),
+                "/1",
+                not_bool,
+            ),
+            (
+                decode_err::<MessagePack, Map<String>>(b"\x82\xa1a\xc3\x01\xc3"),
+                "/1",
+                not_text,
+            ),
+            (
+                decode_err::<MessagePack, (u8, Map<u8>)>(b"\x92\x01\x81\x01\x01"),
+                "/1/0",
+                not_bool,
+            ),
+            // The type ignores an error in the element, key or value that precedes.
+            (
+                decode_err::<MessagePack, (Lenient, bool)>(b"\x92\x91\x01\x01"),
+                "/1",
+                not_bool,
+            ),
+            (
+                decode_err::<MessagePack, (Vec<Lenient>, bool)>(b"\x92\x91\x91\x01\x01"),
+                "/1",
+                not_bool,
+            ),
+            (
+                decode_err::<MessagePack, Map<Lenient>>(b"\x81\x91\x01\x01"),
+                "/0",
+                not_bool,
+            ),
+            (
+                decode_err::<MessagePack, (BTreeMap<u8, Lenient>, bool)>(
+                    b"\x92\x81\x01\x91\x01\x01",
+                ),
+                "/1",
+                not_bool,
+            ),
+        ] {
+            assert_eq!(
+                rejection,
+                format!("invalid MessagePack at {path}: {reason}")
+            );
+        }
     }
 
     #[test]
-    fn what_nests_without_end_is_rejected() {
+    fn errors_that_a_type_ignores_cost_nothing() {
+        // More than the 1,024 levels that `rmp-serde` allows by itself.
+        let lists = [b"\x92\xdc\x04\xb0".as_slice(), &b"\x91\x01".repeat(1_200)].concat();
+        let bytes = [lists.as_slice(), b"\xc3"].concat();
+        let nothing = (0..1_200).map(|_| Lenient(Vec::new())).collect();
+        assert_eq!(
+            decode::<MessagePack, (Vec<Lenient>, bool)>(&bytes),
+            Ok((nothing, true))
+        );
+        let bytes = [lists.as_slice(), b"\x91\x01"].concat();
+        assert_eq!(
+            decode_err::<MessagePack, (Vec<Lenient>, Vec<bool>)>(&bytes),
+            "invalid MessagePack at /1/0: invalid type: integer `1`, expected a boolean"
+        );
+    }
+
+    #[test]
+    fn endless_nesting_is_rejected() {
         let too_deep = "it nests deeper than 128 levels";
-        let enums = |levels| sent::<MessagePack, _>(Nest::of(levels));
-        assert_eq!(read::<MessagePack, Nest>(&enums(128)), Ok(Nest::of(128)));
-        assert!(rejected::<MessagePack, Nest>(&enums(129)).ends_with(too_deep));
-        assert!(rejected::<MessagePack, Nest>(&b"\x81\xa2In".repeat(100_000)).ends_with(too_deep));
+        let enums = |levels| encode::<MessagePack, _>(Nest::of(levels));
+        assert_eq!(decode::<MessagePack, Nest>(&enums(128)), Ok(Nest::of(128)));
+        assert!(decode_err::<MessagePack, Nest>(&enums(129)).ends_with(too_deep));
+        assert!(
+            decode_err::<MessagePack, Nest>(&b"\x81\xa2In".repeat(100_000)).ends_with(too_deep)
+        );
         // An option of an option is not told apart from it, so this takes one byte.
-        assert!(rejected::<MessagePack, Chain>(b"\x01").ends_with(too_deep));
-        assert!(rejected::<MessagePack, Lists>(&b"\x91".repeat(100_000)).ends_with(too_deep));
-        // Nothing is nested here but what no field wants.
+        assert!(decode_err::<MessagePack, Chain>(b"\x01").ends_with(too_deep));
+        assert!(decode_err::<MessagePack, Lists>(&b"\x91".repeat(100_000)).ends_with(too_deep));
+        // Only the unknown field nests.
         let unknown = [
             b"\x83\xa4name\xa1a\xa4note\xa1b\xa1x".as_slice(),
             &b"\x91".repeat(100_000),
         ]
         .concat();
-        assert!(rejected::<MessagePack, Borrowing<'_>>(&unknown).ends_with(too_deep));
+        assert!(decode_err::<MessagePack, Borrowing<'_>>(&unknown).ends_with(too_deep));
     }
 
     #[test]
-    fn what_has_no_form_says_why() {
+    fn value_that_cannot_be_encoded_says_why() {
         assert_eq!(
-            unsent::<MessagePack, _>(Failing::NEW),
+            encode_err::<MessagePack, _>(Failing::NEW),
             "the value cannot be written as MessagePack: not\\ntoday"
         );
     }

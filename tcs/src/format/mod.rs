@@ -1,36 +1,36 @@
 //! Formats, which convert messages to bytes and back.
 //!
-//! A format is a marker type, such as [`Plain`] or `Json`. What can be sent in it implements
-//! [`Encode`], and what can be received implements [`Decode`]. The library calls `encode` with a
+//! A format is a marker type, such as [`Plain`] or `Json`. Types that can be sent implement
+//! [`Encode`], and types that can be received implement [`Decode`]. The library calls `encode` with a
 //! [`Writer`], which appends to the send buffer of the connection, and `decode` with a [`Frame`],
-//! which lends bytes of the receive buffer. So a message is copied nowhere in between.
+//! which lends bytes of the receive buffer. A message is not copied in between.
 //!
 //! # Errors
 //!
-//! Decoding fails if the bytes are not a value of the type, if bytes are left after the value, or
+//! Decoding fails if the bytes are not a value of the type, if trailing bytes after the value, or
 //! if the value nests too deeply. A server rejects such a request as a *bad request*, with the text
 //! of the error. The call of a client fails with [`ErrorKind::Reply`](crate::ErrorKind::Reply). The
-//! text says where the message is wrong: by line and column in `Json`, by a byte in `Postcard`, by
-//! a path in `MessagePack` and `Protobuf`.
+//! message gives the position: a line and a column in `Json`, a byte in `Postcard`, a path in
+//! `MessagePack` and `Protobuf`.
 //!
 //! # Results
 //!
 //! In [`Plain`], the error of a function that returns a `Result` is sent as a rejection. So a call
 //! returns the value, or an error of the library.
 //!
-//! In the formats of serde, which are `Json`, `MessagePack` and `Postcard`, a `Result` is a value
+//! In the serde formats, which are `Json`, `MessagePack` and `Postcard`, a `Result` is a value
 //! like any other. The client receives it as the reply, so a call returns
 //! `Result<Result<T, E>, tcs::Error>`. To close the connection after such a reply, return a
 //! `Response<Result<T, E>>`; `Result<Response<T>, E>` is for [`Plain`] only.
 //!
 //! # Nesting
 //!
-//! In the formats of serde, a list, a map, a struct, a tuple, an enum and the value of an `Option`
-//! are one level each. An enum whose variant has a tuple or named fields is two levels. A struct
-//! around one value without a name is none. `MessagePack` and `Postcard` allow 128 levels. `Json`
+//! In the serde formats, a list, a map, a struct, a tuple, an enum and the value of an `Option`
+//! are one level each. An enum whose variant has a tuple or named fields is two levels. A
+//! newtype struct adds no level. `MessagePack` and `Postcard` allow 128 levels. `Json`
 //! allows 127 levels of lists and objects, and 256 levels with options.
 //!
-//! # Attributes of serde
+//! # Serde attributes
 //!
 //! For a type with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]`, serde first
 //! reads any value, and then reads the type from that value. The library cannot check the second
@@ -38,14 +38,14 @@
 //!
 //! - A number that is too large for an `f32` is read as infinity. Without such an attribute, it is
 //!   an error.
-//! - An untagged or flattened type must not contain itself by an `Option` alone. Reading the
+//! - An untagged or flattened type must not contain itself through an `Option` alone. Reading the
 //!   message `1` as `#[serde(untagged)] enum Tree { Leaf(String), Node(Option<Box<Tree>>) }`
 //!   overflows the stack, which ends the process. Put the link into a field, as in
 //!   `Node { next: Option<Box<Tree>> }`, so that each level takes bytes.
 //! - Reading an untagged enum takes time that doubles with each level of the message if several
 //!   variants contain the enum again. Give such a type a tag, or only one variant that contains it.
 
-// Each format has a file, and the crate of the same name does the work. The formats of serde read
+// Each format has a file, and the crate of the same name does the work. The serde formats read
 // through a `guard`, which limits what a message of a peer may cost.
 
 #[cfg(feature = "codec")]
@@ -81,6 +81,7 @@ pub use plain::Plain;
 pub use postcard::Postcard;
 #[cfg(feature = "protobuf")]
 pub use protobuf::Protobuf;
+use response::Response;
 pub(crate) use writer::Outcome;
 pub use writer::Writer;
 
@@ -182,6 +183,8 @@ pub trait ReplyValue<'a, Format> {
     type Value: Decode<'a, Format>;
 }
 
+// Each format implements this for its `Response`. One implementation for all of them would conflict with
+// this one.
 impl<'a, Format, T: Decode<'a, Format>> ReplyValue<'a, Format> for T {
     type Value = T;
 }
@@ -220,11 +223,12 @@ where
             "a `Codec` is framing and format of a protocol, or neither"
         );
     }
-    let mut frame = Frame::new(bytes).with_scratch(scratch);
-    frame.value = framing.take_value();
-    T::decode(frame)
+    let frame = Frame::new(bytes).with_scratch(scratch);
+    T::decode(frame.with_value(framing.take_value()))
 }
 
+#[cfg(test)]
+mod test_support;
 #[cfg(test)]
 mod test_values;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
 
 /// The default format: UTF-8 text, or the bytes as they are.
 ///
@@ -98,7 +98,7 @@ where
     })
 }
 
-/// Implements `Encode` for what is already bytes.
+/// Implements `Encode` for types that are already bytes.
 macro_rules! plain_encode {
     ($([$($generics:tt)*] $type:ty, |$value:ident| $bytes:expr;)+) => {$(
         impl<$($generics)*> Encode<Plain> for $type {
@@ -120,7 +120,7 @@ plain_encode! {
     [const N: usize] &[u8; N], |bytes| bytes.as_slice();
 }
 
-/// Implements `Encode` for what dereferences to text or bytes, by value and by reference.
+/// Implements `Encode` for types that dereference to text or bytes, by value and by reference.
 macro_rules! plain_encode_deref {
     ($($type:ty),+ $(,)?) => {$(
         impl Encode<Plain> for $type {
@@ -152,6 +152,10 @@ impl<T: Encode<Plain>, E: fmt::Display> Encode<Plain> for Result<T, E> {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         out.put_result(self)
     }
+}
+
+impl<'a, T: ReplyValue<'a, Plain>> ReplyValue<'a, Plain> for Response<T> {
+    type Value = T::Value;
 }
 
 impl<'a, T: ReplyValue<'a, Plain>, E> ReplyValue<'a, Plain> for Result<T, E> {
@@ -204,73 +208,67 @@ plain! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Outcome;
-
-    fn sent(message: impl Encode<Plain>) -> (Vec<u8>, Outcome) {
-        let mut buffer = Vec::new();
-        let mut writer = Writer::new(&mut buffer, 100);
-        message.encode(&mut writer).expect("has a form");
-        let outcome = writer.into_outcome();
-        (buffer, outcome)
-    }
-
-    fn read<'a, T: Decode<'a, Plain>>(bytes: &'a [u8]) -> Result<T, String> {
-        T::decode(Frame::new(bytes)).map_err(|error| error.to_string())
-    }
+    use crate::format::{
+        Outcome,
+        test_support::{decode, encode, encode_within},
+    };
 
     #[test]
     fn messages_are_text_or_bytes_as_they_are() {
-        assert_eq!(sent("añb").0, "añb".as_bytes());
-        assert_eq!(sent(-12_i8).0, b"-12");
-        assert_eq!(sent(1.5_f64).0, b"1.5");
-        assert_eq!(sent(true).0, b"true");
-        assert_eq!(sent(b"\xff\n").0, b"\xff\n");
-        assert_eq!(sent(()).0, b"");
-        assert_eq!(sent(Bytes::from_static(b"b")).0, b"b");
-        assert_eq!(sent(format_args!("{}-{}", 1, 2)).0, b"1-2");
-        assert_eq!(sent(Ipv4Addr::LOCALHOST).0, b"127.0.0.1");
+        assert_eq!(encode::<Plain, _>("añb"), "añb".as_bytes());
+        assert_eq!(encode::<Plain, _>(-12_i8), b"-12");
+        assert_eq!(encode::<Plain, _>(1.5_f64), b"1.5");
+        assert_eq!(encode::<Plain, _>(true), b"true");
+        assert_eq!(encode::<Plain, _>(b"\xff\n"), b"\xff\n");
+        assert_eq!(encode::<Plain, _>(()), b"");
+        assert_eq!(encode::<Plain, _>(Bytes::from_static(b"b")), b"b");
+        assert_eq!(encode::<Plain, _>(format_args!("{}-{}", 1, 2)), b"1-2");
+        assert_eq!(encode::<Plain, _>(Ipv4Addr::LOCALHOST), b"127.0.0.1");
     }
 
     #[test]
     fn error_is_no_message() {
-        let (_, outcome) = sent(Err::<u8, _>("no"));
-        assert_eq!(outcome, Outcome::Error("no".to_owned()));
-        assert_eq!(sent(Ok::<_, &str>(7)), (b"7".to_vec(), Outcome::Message));
+        let error = (b"no".to_vec(), Outcome::Error(6..8));
+        assert_eq!(encode_within::<Plain, _>(Err::<u8, _>("no"), 10), error);
+        assert_eq!(
+            encode_within::<Plain, _>(Ok::<_, &str>(7), 10),
+            (b"7".to_vec(), Outcome::Message)
+        );
     }
 
     #[test]
     fn messages_are_read_whole() {
-        assert_eq!(read::<&str>("ñ".as_bytes()), Ok("ñ"));
-        assert_eq!(read::<u8>(b"255"), Ok(255));
-        assert_eq!(read::<()>(b""), Ok(()));
-        assert_eq!(read::<&[u8; 2]>(b"ab"), Ok(b"ab"));
-        assert_eq!(read::<char>("ß".as_bytes()), Ok('ß'));
+        assert_eq!(decode::<Plain, &str>("ñ".as_bytes()), Ok("ñ"));
+        assert_eq!(decode::<Plain, u8>(b"255"), Ok(255));
+        assert_eq!(decode::<Plain, ()>(b""), Ok(()));
+        assert_eq!(decode::<Plain, &[u8; 2]>(b"ab"), Ok(b"ab"));
+        assert_eq!(decode::<Plain, char>("ß".as_bytes()), Ok('ß'));
         assert_eq!(
-            read::<SocketAddr>(b"[::1]:80"),
+            decode::<Plain, SocketAddr>(b"[::1]:80"),
             Ok("[::1]:80".parse().expect("an address"))
         );
     }
 
     #[test]
-    fn what_does_not_decode_says_why() {
+    fn decode_error_says_why() {
         assert_eq!(
-            read::<&str>(b"ab\xff"),
+            decode::<Plain, &str>(b"ab\xff"),
             Err("the text is not UTF-8 after byte 2".to_owned())
         );
         assert_eq!(
-            read::<u8>(b"2\n56"),
+            decode::<Plain, u8>(b"2\n56"),
             Err("`2\\n56` is not a `u8`: invalid digit found in string".to_owned())
         );
         assert_eq!(
-            read::<u8>(b" 1"),
+            decode::<Plain, u8>(b" 1"),
             Err("` 1` is not a `u8`: invalid digit found in string".to_owned())
         );
         assert_eq!(
-            read::<()>(b"x"),
+            decode::<Plain, ()>(b"x"),
             Err("expected an empty message, got 1 bytes".to_owned())
         );
         assert_eq!(
-            read::<[u8; 2]>(b"abc"),
+            decode::<Plain, [u8; 2]>(b"abc"),
             Err("expected 2 bytes, got 3".to_owned())
         );
     }

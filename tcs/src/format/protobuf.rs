@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
+use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer};
 
 /// Protocol Buffers, with the feature `protobuf`: messages declared once, for many languages.
 ///
@@ -65,7 +65,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, Writer};
 /// - A message may nest 100 levels. If any crate in your program enables the feature
 ///   `no-recursion-limit` of `prost`, there is no limit, and a request can overflow the stack.
 /// - Unknown fields are skipped, and missing fields have their defaults.
-/// - The text has the names of messages and fields, the innermost first.
+/// - The message of an error has the names of messages and fields, the innermost first.
 /// - A message beyond `max_frame_len` is an error before any of it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a marker has no variants")]
@@ -93,15 +93,19 @@ impl<T: Message + Default> ProstMessage for T {}
 impl<T: ProstMessage> Decode<'_, Protobuf> for T {
     #[inline]
     fn decode(frame: Frame<'_>) -> Result<Self, DecodeError> {
-        <Self as Message>::decode(frame.bytes()).map_err(|error| unreadable(&error))
+        <Self as Message>::decode(frame.bytes()).map_err(|error| decode_error(&error))
     }
 }
 
+impl<'a, T: ReplyValue<'a, Protobuf>> ReplyValue<'a, Protobuf> for Response<T> {
+    type Value = T::Value;
+}
+
 #[cold]
-fn unreadable(error: &prost::DecodeError) -> DecodeError {
+fn decode_error(error: &prost::DecodeError) -> DecodeError {
     let text = error.to_string();
-    let reason = text.trim_start_matches("failed to decode Protobuf message: ");
-    DecodeError::wrong("Protobuf", "", reason)
+    let reason = text.strip_prefix("failed to decode Protobuf message: ");
+    DecodeError::malformed("Protobuf", "", reason.unwrap_or(&text))
 }
 
 #[cfg(test)]
@@ -109,8 +113,11 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use prost::Message;
 
-    use super::{Decode, Encode, Frame, Protobuf, Writer};
-    use crate::format::Outcome;
+    use super::Protobuf;
+    use crate::format::{
+        Outcome,
+        test_support::{decode, decode_err, encode, encode_within},
+    };
 
     #[derive(Clone, PartialEq, Message)]
     struct Tree {
@@ -153,30 +160,16 @@ mod tests {
         })
     }
 
-    fn sent(message: impl Encode<Protobuf>, limit: usize) -> (Vec<u8>, Outcome) {
-        let mut buffer = b"before".to_vec();
-        let mut writer = Writer::new(&mut buffer, limit);
-        message.encode(&mut writer).expect("it has a form");
-        let outcome = writer.into_outcome();
-        (buffer.split_off(6), outcome)
-    }
-
-    fn read(bytes: &[u8]) -> Result<Tree, String> {
-        Decode::<Protobuf>::decode(Frame::new(bytes))
-            .map_err(|error: crate::format::DecodeError| error.to_string())
-    }
-
     proptest! {
         #[test]
         fn messages_come_back(value in tree()) {
-            let (bytes, outcome) = sent(value.clone(), usize::MAX);
-            prop_assert_eq!(outcome, Outcome::Message);
-            prop_assert_eq!(read(&bytes), Ok(value));
+            let bytes = encode::<Protobuf, _>(value.clone());
+            prop_assert_eq!(decode::<Protobuf, _>(&bytes), Ok(value));
         }
 
         #[test]
         fn any_bytes_are_no_panic(bytes in vec(any::<u8>(), 0..40)) {
-            drop(read(&bytes));
+            drop(decode::<Protobuf, Tree>(&bytes));
         }
     }
 
@@ -186,14 +179,20 @@ mod tests {
             name: "x".repeat(98),
             ..Tree::default()
         };
-        assert_eq!(sent(message.clone(), 100).1, Outcome::Message);
-        assert_eq!(sent(message.clone(), 101).0.len(), 100);
-        let (bytes, outcome) = sent(message, 99);
+        assert_eq!(
+            encode_within::<Protobuf, _>(message.clone(), 100).1,
+            Outcome::Message
+        );
+        assert_eq!(
+            encode_within::<Protobuf, _>(message.clone(), 101).0.len(),
+            100
+        );
+        let (bytes, outcome) = encode_within::<Protobuf, _>(message, 99);
         assert_eq!((bytes.len(), outcome), (0, Outcome::TooLarge(100)));
     }
 
     #[test]
-    fn what_does_not_decode_says_where_and_why() {
+    fn decode_error_says_where_and_why() {
         for (bytes, expected) in [
             (
                 b"\x12\x01\xff".as_slice(),
@@ -211,28 +210,31 @@ mod tests {
             (b"\x08", "Tree.id: invalid varint"),
         ] {
             assert_eq!(
-                read(bytes),
-                Err(format!("the Protobuf is wrong: {expected}"))
+                decode_err::<Protobuf, Tree>(bytes),
+                format!("invalid Protobuf: {expected}")
             );
         }
     }
 
     #[test]
-    fn what_nests_without_end_is_rejected() {
+    fn endless_nesting_is_rejected() {
         let nested = |levels| {
             (0..levels).fold(Tree::default(), |inner, _| Tree {
                 children: vec![inner],
                 ..Tree::default()
             })
         };
-        assert_eq!(read(&nested(100).encode_to_vec()), Ok(nested(100)));
-        let rejection = read(&nested(101).encode_to_vec()).expect_err("too deep");
+        assert_eq!(
+            decode::<Protobuf, _>(&nested(100).encode_to_vec()),
+            Ok(nested(100))
+        );
+        let rejection = decode_err::<Protobuf, Tree>(&nested(101).encode_to_vec());
         assert!(
             rejection.contains("Tree.children: Tree.children"),
             "{rejection}"
         );
         // Groups that no field wants.
-        let rejection = read(&b"\x7b".repeat(100_000)).expect_err("too deep");
+        let rejection = decode_err::<Protobuf, Tree>(&b"\x7b".repeat(100_000));
         assert!(rejection.contains("recursion limit reached"), "{rejection}");
     }
 }

@@ -1,6 +1,6 @@
 //! Responses other than one ordinary reply.
 
-use super::{Encode, EncodeError, ReplyValue, Writer};
+use super::{Encode, EncodeError, Writer};
 
 /// The return type of a protocol function that can close the connection, or send no reply.
 ///
@@ -50,23 +50,4 @@ impl<Format, T: Encode<Format>> Encode<Format> for Response<T> {
             }
         }
     }
-}
-
-// One implementation for each format, because one for all formats would conflict with that of all
-// `Decode` types.
-macro_rules! reply_value {
-    ($($(#[$feature:meta])? $format:ident),+ $(,)?) => {$(
-        $(#[$feature])?
-        impl<'a, T: ReplyValue<'a, super::$format>> ReplyValue<'a, super::$format> for Response<T> {
-            type Value = T::Value;
-        }
-    )+};
-}
-
-reply_value! {
-    Plain,
-    #[cfg(feature = "json")] Json,
-    #[cfg(feature = "messagepack")] MessagePack,
-    #[cfg(feature = "postcard")] Postcard,
-    #[cfg(feature = "protobuf")] Protobuf,
 }

@@ -1,13 +1,11 @@
-//! Values of every kind that serde knows, and what the tests of its formats do with them.
+//! Values of every kind that serde knows.
 #![cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 #![allow(dead_code, reason = "a format alone uses some of it")]
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use proptest::{collection::vec, prelude::*, string::string_regex};
 use serde::{Deserialize, Serialize};
-
-use super::{Decode, Encode, Frame, Outcome, Writer};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Everything {
@@ -108,7 +106,7 @@ prop_compose! {
     }
 }
 
-/// What borrows.
+/// A struct that borrows text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Borrowing<'a> {
     pub(super) name: &'a str,
@@ -116,7 +114,7 @@ pub(super) struct Borrowing<'a> {
     pub(super) note: Cow<'a, str>,
 }
 
-/// What can nest without end, and takes bytes for it.
+/// An enum that contains itself. Each level takes bytes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Nest {
     End,
@@ -130,11 +128,11 @@ impl Nest {
     }
 }
 
-/// What can nest without end, and need not take bytes for it.
+/// A struct that contains itself. A level may take no bytes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Chain(Option<Box<Self>>);
 
-/// What can hold many of its kind.
+/// A list of lists.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Lists(pub(super) Vec<Self>);
 
@@ -161,48 +159,7 @@ fn fail<S: serde::Serializer>((): &(), _: S) -> Result<S::Ok, S::Error> {
     Err(serde::ser::Error::custom("not\ntoday"))
 }
 
-pub(super) fn sent<F, T: Encode<F>>(message: T) -> Vec<u8> {
-    let mut buffer = Vec::new();
-    let mut writer = Writer::new(&mut buffer, usize::MAX);
-    message.encode(&mut writer).expect("it has a form");
-    assert_eq!(writer.into_outcome(), Outcome::Message);
-    buffer
-}
-
-pub(super) fn unsent<F, T: Encode<F>>(message: T) -> String {
-    let mut buffer = Vec::new();
-    let result = message.encode(&mut Writer::new(&mut buffer, usize::MAX));
-    result.expect_err("it has no form").to_string()
-}
-
-pub(super) fn read<'a, F, T: Decode<'a, F>>(bytes: &'a [u8]) -> Result<T, String> {
-    T::decode(Frame::new(bytes)).map_err(|error| error.to_string())
-}
-
-#[track_caller]
-pub(super) fn rejected<'a, F, T: Decode<'a, F> + Debug>(bytes: &'a [u8]) -> String {
-    read::<F, T>(bytes).expect_err("it is wrong")
-}
-
-/// Fails unless a message that is cut short anywhere, or has a byte too many, is rejected.
-#[track_caller]
-pub(super) fn is_read_whole<F, T: for<'a> Decode<'a, F> + Debug>(message: &[u8], more: u8) {
-    for length in 0..message.len() {
-        rejected::<F, T>(message.get(..length).unwrap_or_default());
-    }
-    rejected::<F, T>(&[message, &[more]].concat());
-}
-
-/// Fails unless the text of `part` is borrowed from `whole`.
-#[track_caller]
-pub(super) fn lies_in(part: &str, whole: &[u8]) {
-    assert!(
-        whole.as_ptr_range().contains(&part.as_ptr()),
-        "{part:?} is a copy"
-    );
-}
-
-/// What serde keeps before it knows the type.
+/// An untagged enum: serde reads any value first, and the type from that value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Kept {

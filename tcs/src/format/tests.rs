@@ -1,7 +1,7 @@
-//! The formats of serde compared.
+//! The serde formats compared.
 #![cfg(all(feature = "json", feature = "messagepack", feature = "postcard"))]
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr};
 
 use proptest::{collection::vec, prelude::*};
 use serde::{
@@ -11,12 +11,11 @@ use serde::{
 
 use super::{
     Decode, Encode, Frame, Json, MessagePack, Postcard,
-    test_values::{
-        Borrowing, Everything, Kept, Marker, More, Tagged, read, rejected, sent, unsent,
-    },
+    test_support::{decode, decode_err, encode, encode_err},
+    test_values::{Borrowing, Everything, Kept, Marker, More, Tagged},
 };
 
-/// What serde's attributes make of a type.
+/// A type with many serde attributes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Attributed<'a> {
     #[serde(borrow)]
@@ -82,18 +81,18 @@ fn attributed() -> Attributed<'static> {
 }
 
 #[test]
-fn types_with_attributes_of_serde_come_back() {
-    let bytes = sent::<MessagePack, _>(attributed());
-    assert_eq!(read::<MessagePack, _>(&bytes), Ok(attributed()));
-    let (bytes, mut scratch) = (sent::<Json, _>(attributed()), Vec::new());
+fn types_with_serde_attributes_come_back() {
+    let bytes = encode::<MessagePack, _>(attributed());
+    assert_eq!(decode::<MessagePack, _>(&bytes), Ok(attributed()));
+    let (bytes, mut scratch) = (encode::<Json, _>(attributed()), Vec::new());
     let frame = Frame::new(&bytes).with_scratch(&mut scratch);
     assert_eq!(Decode::<Json>::decode(frame), Ok(attributed()));
     assert_eq!(
-        unsent::<Postcard, _>(attributed()),
+        encode_err::<Postcard, _>(attributed()),
         "the value cannot be written as Postcard: a list or map does not know its length"
     );
     assert_eq!(
-        read::<Postcard, _>(&sent::<Postcard, _>(attributed().keys)),
+        decode::<Postcard, _>(&encode::<Postcard, _>(attributed().keys)),
         Ok(attributed().keys)
     );
 }
@@ -121,21 +120,21 @@ fn kept() -> impl Strategy<Value = Kept> {
 
 proptest! {
     #[test]
-    fn what_serde_keeps_comes_back(list in vec(kept(), 0..6)) {
-        prop_assert_eq!(read::<Json, _>(&sent::<Json, _>(&list)), Ok(list.clone()));
-        prop_assert_eq!(read::<MessagePack, _>(&sent::<MessagePack, _>(&list)), Ok(list));
+    fn untagged_values_come_back(list in vec(kept(), 0..6)) {
+        prop_assert_eq!(decode::<Json, _>(&encode::<Json, _>(&list)), Ok(list.clone()));
+        prop_assert_eq!(decode::<MessagePack, _>(&encode::<MessagePack, _>(&list)), Ok(list));
     }
 }
 
 #[test]
 fn bytes_are_not_taken_for_text() {
     let raw = Kept::Raw(b"hi".to_vec());
-    assert_eq!(read::<Json, _>(&sent::<Json, _>(&raw)), Ok(raw.clone()));
-    let bytes = sent::<MessagePack, _>(&raw);
+    assert_eq!(decode::<Json, _>(&encode::<Json, _>(&raw)), Ok(raw.clone()));
+    let bytes = encode::<MessagePack, _>(&raw);
     assert_eq!(bytes, b"\xc4\x02hi");
-    assert_eq!(read::<MessagePack, _>(&bytes), Ok(raw));
+    assert_eq!(decode::<MessagePack, _>(&bytes), Ok(raw));
     assert_eq!(
-        read::<MessagePack, _>(&bytes),
+        decode::<MessagePack, _>(&bytes),
         Ok(serde_json::json!([104, 105]))
     );
 }
@@ -143,7 +142,7 @@ fn bytes_are_not_taken_for_text() {
 #[test]
 fn some_of_nothing_is_nothing() {
     fn read_back<F, T: Encode<F> + for<'a> Decode<'a, F>>(value: T) -> Result<T, String> {
-        read::<F, T>(&sent::<F, T>(value))
+        decode::<F, T>(&encode::<F, T>(value))
     }
     assert_eq!(read_back::<Json, _>(Some(())), Ok(None));
     assert_eq!(read_back::<Json, _>(Some(None::<u8>)), Ok(None));
@@ -157,16 +156,16 @@ fn some_of_nothing_is_nothing() {
 #[test]
 fn address_is_text_in_json_only() {
     let address = IpAddr::from([1, 2, 3, 4]);
-    assert_eq!(sent::<Json, _>(address), b"\"1.2.3.4\"");
-    assert_eq!(sent::<Postcard, _>(address), [0, 1, 2, 3, 4]);
+    assert_eq!(encode::<Json, _>(address), b"\"1.2.3.4\"");
+    assert_eq!(encode::<Postcard, _>(address), [0, 1, 2, 3, 4]);
     assert_eq!(
-        sent::<MessagePack, _>(address),
+        encode::<MessagePack, _>(address),
         b"\x81\xa2V4\x94\x01\x02\x03\x04"
     );
     for read in [
-        read::<Json, _>(&sent::<Json, _>(address)),
-        read::<Postcard, _>(&sent::<Postcard, _>(address)),
-        read::<MessagePack, _>(&sent::<MessagePack, _>(address)),
+        decode::<Json, _>(&encode::<Json, _>(address)),
+        decode::<Postcard, _>(&encode::<Postcard, _>(address)),
+        decode::<MessagePack, _>(&encode::<MessagePack, _>(address)),
     ] {
         assert_eq!(read, Ok(address));
     }
@@ -199,49 +198,100 @@ impl<'a> Visitor<'a> for Allocating {
 
 #[test]
 fn tuple_allocates_for_as_many_elements_as_the_message_has_bytes() {
-    let hint = rejected::<MessagePack, Allocating>(b"\xdd\xff\xff\xff\xff");
-    assert_eq!(hint, "the MessagePack is wrong at /: memory for Some(5)");
+    let hint = decode_err::<MessagePack, Allocating>(b"\xdd\xff\xff\xff\xff");
+    assert_eq!(hint, "invalid MessagePack at /: memory for Some(5)");
 }
 
 #[test]
 fn numbers_that_do_not_fit_are_rejected() {
     for number in ["1e400", "-1", "0.5", "256", "1e2", "\"1\"", "01", "NaN"] {
-        rejected::<Json, u8>(number.as_bytes());
+        decode_err::<Json, u8>(number.as_bytes());
     }
-    rejected::<Json, f64>(b"1e400");
-    rejected::<Json, u128>(b"340282366920938463463374607431768211456");
-    rejected::<Json, i64>(b"9223372036854775808");
-    rejected::<MessagePack, u8>(b"\xcd\x01\x00");
-    rejected::<MessagePack, u64>(b"\xff");
-    rejected::<MessagePack, i64>(b"\xcf\x80\0\0\0\0\0\0\0");
+    decode_err::<Json, f64>(b"1e400");
+    decode_err::<Json, u128>(b"340282366920938463463374607431768211456");
+    decode_err::<Json, i64>(b"9223372036854775808");
+    decode_err::<MessagePack, u8>(b"\xcd\x01\x00");
+    decode_err::<MessagePack, u64>(b"\xff");
+    decode_err::<MessagePack, i64>(b"\xcf\x80\0\0\0\0\0\0\0");
 }
 
 #[test]
 fn floats_that_are_not_finite_come_back_in_binary() {
     for float in [f64::NAN, -f64::NAN, f64::INFINITY] {
         let bits = |read: Result<f64, String>| read.expect("a float").to_bits();
-        let bytes = sent::<Postcard, _>(float);
-        assert_eq!(bits(read::<Postcard, _>(&bytes)), float.to_bits());
-        let bytes = sent::<MessagePack, _>(float);
-        assert_eq!(bits(read::<MessagePack, _>(&bytes)), float.to_bits());
+        let bytes = encode::<Postcard, _>(float);
+        assert_eq!(bits(decode::<Postcard, _>(&bytes)), float.to_bits());
+        let bytes = encode::<MessagePack, _>(float);
+        assert_eq!(bits(decode::<MessagePack, _>(&bytes)), float.to_bits());
     }
-    rejected::<Json, f64>(&sent::<Json, _>(f64::NAN));
+    decode_err::<Json, f64>(&encode::<Json, _>(f64::NAN));
 }
 
 #[test]
 fn field_that_comes_twice_is_rejected() {
-    let twice = rejected::<Json, Borrowing<'_>>(br#"{"name":"a","note":"b","name":"c"}"#);
+    let twice = decode_err::<Json, Borrowing<'_>>(br#"{"name":"a","note":"b","name":"c"}"#);
     assert!(twice.ends_with("duplicate field `name`"), "{twice}");
-    let twice = rejected::<MessagePack, Borrowing<'_>>(b"\x82\xa4name\xa1a\xa4name\xa1b");
+    let twice = decode_err::<MessagePack, Borrowing<'_>>(b"\x82\xa4name\xa1a\xa4name\xa1b");
     assert!(twice.ends_with("duplicate field `name`"), "{twice}");
 }
 
 #[test]
 fn bytes_are_borrowed_only_from_bytes() {
-    rejected::<Json, &[u8]>(b"[97]");
-    rejected::<MessagePack, &[u8]>(b"\x91\x61");
-    assert_eq!(read::<Json, &[u8]>(b"\"ab\""), Ok(b"ab".as_slice()));
-    assert_eq!(read::<MessagePack, &[u8]>(b"\xa2ab"), Ok(b"ab".as_slice()));
+    decode_err::<Json, &[u8]>(b"[97]");
+    decode_err::<MessagePack, &[u8]>(b"\x91\x61");
+    assert_eq!(decode::<Json, &[u8]>(b"\"ab\""), Ok(b"ab".as_slice()));
+    assert_eq!(
+        decode::<MessagePack, &[u8]>(b"\xa2ab"),
+        Ok(b"ab".as_slice())
+    );
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Raw<'a> {
+    bytes: &'a [u8],
+    #[serde(borrow)]
+    cow: Cow<'a, [u8]>,
+    array: [u8; 0],
+}
+
+fn borrowed<'a, F>(bytes: &'a [u8], raw: &[u8]) -> Result<(), TestCaseError>
+where
+    Raw<'a>: Decode<'a, F>,
+{
+    let value = decode::<F, Raw<'_>>(bytes).expect("decodes");
+    prop_assert_eq!(value.bytes, raw);
+    prop_assert!(matches!(value.cow, Cow::Borrowed(cow) if cow == raw));
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn borrowed_bytes_come_back(raw in vec(any::<u8>(), 0..4)) {
+        let value = Raw { bytes: &raw, cow: Cow::Borrowed(&raw), array: [] };
+        borrowed::<MessagePack>(&encode::<MessagePack, _>(&value), &raw)?;
+        borrowed::<Postcard>(&encode::<Postcard, _>(&value), &raw)?;
+    }
+}
+
+#[test]
+fn empty_bytes_are_an_empty_array_in_messagepack() {
+    let nothing = b"".as_slice();
+    assert_eq!(encode::<MessagePack, _>(nothing), b"\x90");
+    for bytes in [b"\x90".as_slice(), b"\xc4\0", b"\xdc\0\0", b"\xa0"] {
+        assert_eq!(decode::<MessagePack, &[u8]>(bytes), Ok(nothing));
+    }
+    for bytes in [b"\x90".as_slice(), b"\xc4\0", b"\xdc\0\0"] {
+        assert_eq!(decode::<MessagePack, Vec<u8>>(bytes), Ok(Vec::new()));
+    }
+    assert_eq!(
+        decode::<Postcard, &[u8]>(&encode::<Postcard, _>(nothing)),
+        Ok(nothing)
+    );
+    assert_eq!(decode::<Json, &[u8]>(b"\"\""), Ok(nothing));
+    // A list that is not empty is not bytes, and text is not an empty list.
+    decode_err::<MessagePack, &[u8]>(b"\x91\x61");
+    decode_err::<MessagePack, &str>(b"\x90");
+    decode_err::<Json, &[u8]>(b"[]");
 }
 
 proptest! {
@@ -250,8 +300,8 @@ proptest! {
         let mut scratch = Vec::new();
         let frame = Frame::new(text.as_bytes()).with_scratch(&mut scratch);
         drop(<Vec<Untagged<'_>> as Decode<'_, Json>>::decode(frame));
-        drop(read::<Json, Everything>(text.as_bytes()));
-        drop(read::<Json, serde_json::Value>(text.as_bytes()));
+        drop(decode::<Json, Everything>(text.as_bytes()));
+        drop(decode::<Json, serde_json::Value>(text.as_bytes()));
     }
 }
 
@@ -261,38 +311,38 @@ enum Half {
     Is(f32),
 }
 
-/// Checks that a number that is too large for an `f32` is wrong, and infinity is not.
+/// Checks that a number that is too large for an `f32` is an error, and infinity is not.
 #[test]
 fn float_that_is_too_large_is_no_infinity() {
     let too_large = "a number is too large for an `f32`";
     // With its feature `float_roundtrip`, `serde_json` rejects it in words of its own.
-    assert!(read::<Json, f32>(b"1e39").is_err());
-    assert!(read::<Json, (u8, Option<f32>)>(b"[1,-1e39]").is_err());
-    assert_eq!(read::<Json, f32>(b"3.4028235e38"), Ok(f32::MAX));
-    assert_eq!(read::<Json, f64>(b"1e39"), Ok(1e39));
+    assert!(decode::<Json, f32>(b"1e39").is_err());
+    assert!(decode::<Json, (u8, Option<f32>)>(b"[1,-1e39]").is_err());
+    assert_eq!(decode::<Json, f32>(b"3.4028235e38"), Ok(f32::MAX));
+    assert_eq!(decode::<Json, f64>(b"1e39"), Ok(1e39));
 
-    let float = |value: f64| sent::<MessagePack, _>(value);
-    assert!(rejected::<MessagePack, f32>(&float(1e39)).ends_with(too_large));
+    let float = |value: f64| encode::<MessagePack, _>(value);
+    assert!(decode_err::<MessagePack, f32>(&float(1e39)).ends_with(too_large));
     assert!(
-        rejected::<MessagePack, Vec<f32>>(&sent::<MessagePack, _>([1.0, -1e39]))
+        decode_err::<MessagePack, Vec<f32>>(&encode::<MessagePack, _>([1.0, -1e39]))
             .ends_with(too_large)
     );
     assert_eq!(
-        read::<MessagePack, f32>(&float(f32::MAX.into())),
+        decode::<MessagePack, f32>(&float(f32::MAX.into())),
         Ok(f32::MAX)
     );
     assert_eq!(
-        read::<MessagePack, f32>(&float(f64::INFINITY)),
+        decode::<MessagePack, f32>(&float(f64::INFINITY)),
         Ok(f32::INFINITY)
     );
-    assert!(read::<MessagePack, f32>(&float(f64::NAN)).is_ok_and(f32::is_nan));
-    assert_eq!(read::<MessagePack, f64>(&float(1e39)), Ok(1e39));
+    assert!(decode::<MessagePack, f32>(&float(f64::NAN)).is_ok_and(f32::is_nan));
+    assert_eq!(decode::<MessagePack, f64>(&float(1e39)), Ok(1e39));
 
     // serde reads this one, as the docs of the module say.
-    let Half::Is(float) = read::<Json, _>(b"1e39").expect("a number");
+    let Half::Is(float) = decode::<Json, _>(b"1e39").expect("a number");
     assert!(float.is_infinite());
 
     // Postcard has the width of the type.
-    let infinite = sent::<Postcard, _>(f32::INFINITY);
-    assert_eq!(read::<Postcard, f32>(&infinite), Ok(f32::INFINITY));
+    let infinite = encode::<Postcard, _>(f32::INFINITY);
+    assert_eq!(decode::<Postcard, f32>(&infinite), Ok(f32::INFINITY));
 }

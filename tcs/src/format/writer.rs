@@ -3,7 +3,7 @@
 use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 
 use super::{Encode, EncodeError};
-use crate::{framing::MAX_CONTROL_TEXT, text::DISPLAY_FAILED};
+use crate::{Rejection, text::DISPLAY_FAILED};
 
 /// The end of a send buffer, where one message is written.
 ///
@@ -13,42 +13,31 @@ use crate::{framing::MAX_CONTROL_TEXT, text::DISPLAY_FAILED};
 /// [`EncodeError`](crate::format::EncodeError).
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
-    /// The maximum length of the message. It becomes 0 once the message exceeds it, so that nothing
-    /// follows the part that is missing.
+    /// The maximum length of the message.
     limit: usize,
-    /// The length of the message so far. If it exceeds `limit`, the message is not in the buffer.
-    length: usize,
-    kind: Kind,
+    /// The number of bytes that may still be put. It becomes 0 if a part of the message is missing, so
+    /// that nothing follows it.
+    room: usize,
+    outcome: Outcome,
     /// Set to `true` if the connection closes afterwards. It is in the send buffer, which outlives
     /// a panic.
     closes: Option<&'a mut bool>,
     encoder: Option<&'a mut (dyn Any + Send + 'static)>,
 }
 
-/// What the function has declared so far.
-#[derive(Debug)]
-enum Kind {
-    /// A message: the bytes that are put.
-    Message,
-    /// No message.
-    Nothing,
-    /// An error, and the place of its text in the buffer. The text is not a `String`, because
-    /// without a destructor, the writer stays in registers.
-    Error(Range<usize>),
-}
-
-/// The outcome of writing a message.
+/// What has been written so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// A message.
+    /// A message: the bytes that are put.
     Message,
-    /// No message.
-    Nothing,
-    /// The error of the function.
-    Error(String),
     /// A message beyond the limit, or one within it that there is no memory for. It has at least this many
     /// bytes.
     TooLarge(usize),
+    /// No message.
+    Nothing,
+    /// The error of the function, and the place of its text in the buffer. The text is not a
+    /// `String`, because without a destructor, the writer stays in registers.
+    Error(Range<usize>),
 }
 
 impl<'a> Writer<'a> {
@@ -58,8 +47,8 @@ impl<'a> Writer<'a> {
         Self {
             buffer,
             limit,
-            length: 0,
-            kind: Kind::Message,
+            room: limit,
+            outcome: Outcome::Message,
             closes: None,
             encoder: None,
         }
@@ -94,12 +83,18 @@ impl<'a> Writer<'a> {
     /// `None` if the message is beyond the limit or there is no memory for it.
     #[inline]
     pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
-        self.length = self.length.saturating_add(length);
         // The system may refuse the memory for a large message, which must not end the process.
-        if self.length <= self.limit && self.buffer.try_reserve(length).is_ok() {
+        if length <= self.room && self.buffer.try_reserve(length).is_ok() {
+            self.room -= length;
             return Some(self.buffer);
         }
-        self.limit = 0;
+        let before = match self.outcome {
+            Outcome::Message => self.limit - self.room,
+            Outcome::TooLarge(before) => before,
+            Outcome::Nothing | Outcome::Error(_) => return None,
+        };
+        self.outcome = Outcome::TooLarge(before.saturating_add(length));
+        self.room = 0;
         None
     }
 
@@ -110,11 +105,11 @@ impl<'a> Writer<'a> {
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (end, length, limit) = (self.buffer.len(), self.length, self.limit);
+        let (end, room, outcome) = (self.buffer.len(), self.room, self.outcome.clone());
         write(self).inspect_err(|_| {
             self.buffer.truncate(end);
-            self.length = length;
-            self.limit = limit;
+            self.room = room;
+            self.outcome = outcome;
         })
     }
 
@@ -125,7 +120,7 @@ impl<'a> Writer<'a> {
     /// `max_frame_len`. If `Display` fails, the text says so.
     pub fn fail(&mut self, error: impl fmt::Display) {
         let start = self.buffer.len();
-        let room = self.limit.max(MAX_CONTROL_TEXT).saturating_add(1);
+        let room = self.limit.max(Rejection::MAX_TEXT).saturating_add(1);
         let mut text = ErrorText {
             buffer: self.buffer,
             room,
@@ -134,7 +129,7 @@ impl<'a> Writer<'a> {
             self.buffer.truncate(start);
             self.buffer.extend_from_slice(DISPLAY_FAILED.as_bytes());
         }
-        self.kind = Kind::Error(start..self.buffer.len());
+        self.outcome = Outcome::Error(start..self.buffer.len());
     }
 
     /// Writes the value, or declares that the function has failed.
@@ -161,37 +156,22 @@ impl<'a> Writer<'a> {
 
     /// Declares that there is no message. Nothing is sent.
     pub fn send_nothing(&mut self) {
-        self.kind = Kind::Nothing;
+        self.outcome = Outcome::Nothing;
     }
 
     /// Returns `true` if the outcome is an ordinary message.
     #[inline]
     pub(crate) fn is_message(&self) -> bool {
-        matches!(self.kind, Kind::Message)
-            && self.closes.as_deref() != Some(&true)
-            && self.length <= self.limit
+        matches!(self.outcome, Outcome::Message) && self.closes.as_deref() != Some(&true)
     }
 
     /// Returns the outcome.
-    #[cold]
     pub(crate) fn into_outcome(self) -> Outcome {
-        match self.kind {
-            Kind::Message if self.length > self.limit => Outcome::TooLarge(self.length),
-            Kind::Message => Outcome::Message,
-            Kind::Nothing => Outcome::Nothing,
-            Kind::Error(range) => {
-                let text = self.buffer.get(range).unwrap_or_default();
-                let mut owned = String::new();
-                if owned.try_reserve_exact(text.len()).is_ok() {
-                    owned.push_str(&String::from_utf8_lossy(text));
-                }
-                Outcome::Error(owned)
-            }
-        }
+        self.outcome
     }
 }
 
-/// Appends the text of an error, and drops what there is no room or memory for.
+/// Appends the text of an error. Drops the rest if there is no room or memory for it.
 ///
 /// One byte more than can be sent is stored, so that a text that is too long for a reply is not
 /// taken for one that fits.
@@ -219,7 +199,7 @@ impl fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer")
             .field("limit", &self.limit)
-            .field("length", &self.length)
+            .field("room", &self.room)
             .finish_non_exhaustive()
     }
 }
@@ -276,7 +256,7 @@ mod tests {
         type Step = fn(&mut Writer<'_>);
         let error: Step = |out| out.fail("no");
         for (step, expected) in [
-            (error, Outcome::Error("no".to_owned())),
+            (error, Outcome::Error(0..2)),
             (|out| out.send_nothing(), Outcome::Nothing),
             (|out| out.put(b"a"), Outcome::Message),
         ] {
@@ -307,46 +287,35 @@ mod tests {
         }
     }
 
-    fn outcome_of_error(limit: usize, text: &str, result: fmt::Result) -> (Outcome, usize) {
-        let mut buffer = Vec::new();
+    /// Returns the text that is stored of an error.
+    fn stored(limit: usize, text: &str, result: fmt::Result) -> String {
+        let mut buffer = b"before".to_vec();
         let mut writer = Writer::new(&mut buffer, limit);
         writer.fail(Shown(text.to_owned(), result));
-        (writer.into_outcome(), buffer.len())
+        assert_eq!(writer.into_outcome(), Outcome::Error(6..buffer.len()));
+        String::from_utf8(buffer.split_off(6)).expect("it is a text")
     }
 
     #[test]
     fn error_that_cannot_be_shown_is_an_error() {
-        let (outcome, _) = outcome_of_error(10, "half", Err(fmt::Error));
-        let text = "the `Display` of the error returned an error";
-        assert_eq!(outcome, Outcome::Error(text.to_owned()));
+        let text = stored(10, "half", Err(fmt::Error));
+        assert_eq!(text, "the `Display` of the error returned an error");
     }
 
     #[test]
     fn error_takes_no_more_memory_than_can_be_sent() {
-        for (limit, length, stored) in [
+        for (limit, length, expected) in [
             // A control frame has room for it, whatever the limit.
             (10, 4_095 - 4, 4_095),
             (10, 1 << 20, 4_096),
             (8_000, 8_000 - 4, 8_000),
             (8_000, 1 << 20, 8_001),
+            (usize::MAX, 9_000 - 4, 9_000),
         ] {
-            let (outcome, in_buffer) = outcome_of_error(limit, &"x".repeat(length), Ok(()));
-            let Outcome::Error(text) = outcome else {
-                panic!("no error: {outcome:?}");
-            };
-            assert_eq!((text.len(), in_buffer), (stored, stored));
+            assert_eq!(stored(limit, &"x".repeat(length), Ok(())).len(), expected);
         }
         // A character is stored whole.
-        let (outcome, _) = outcome_of_error(10, &"ä".repeat(5_000), Ok(()));
-        assert!(matches!(outcome, Outcome::Error(text) if text.ends_with('ä')));
-    }
-
-    #[test]
-    fn error_needs_no_limit() {
-        let mut buffer = Vec::new();
-        let mut writer = Writer::new(&mut buffer, usize::MAX);
-        writer.fail("no");
-        assert_eq!(writer.into_outcome(), Outcome::Error("no".to_owned()));
+        assert!(stored(10, &"ä".repeat(5_000), Ok(())).ends_with('ä'));
     }
 
     #[test]
@@ -357,6 +326,28 @@ mod tests {
         writer.put(b"a");
         writer.close_after();
         assert_eq!(writer.into_outcome(), Outcome::TooLarge(4));
+        assert!(buffer.is_empty());
+    }
+    #[test]
+    fn error_after_a_message_that_is_too_large_is_whole() {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, 8_000);
+        writer.put(&[b'a'; 9_000]);
+        writer.fail("x".repeat(8_000));
+        writer.put(b"a");
+        assert_eq!(writer.into_outcome(), Outcome::Error(0..8_000));
+        assert_eq!(buffer, b"x".repeat(8_000));
+    }
+
+    #[test]
+    fn nothing_follows_a_part_without_memory() {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, usize::MAX);
+        // No allocation is that large.
+        assert!(writer.reserve(usize::MAX / 2 + 1).is_none());
+        writer.put(b"a");
+        assert!(!writer.is_message());
+        assert_eq!(writer.into_outcome(), Outcome::TooLarge(usize::MAX / 2 + 2));
         assert!(buffer.is_empty());
     }
 }

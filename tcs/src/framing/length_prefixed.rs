@@ -50,10 +50,8 @@ pub struct LengthPrefixed;
 const HEADER: usize = 4;
 const CONTROL: u32 = 1 << 31;
 const MAX_LENGTH: usize = (CONTROL - 1) as usize;
-/// The maximum length of a control frame's text.
-pub(crate) const MAX_CONTROL_TEXT: usize = 4_095;
 /// The maximum length of a control frame's kind and text together.
-const MAX_CONTROL: usize = 1 + MAX_CONTROL_TEXT;
+const MAX_CONTROL: usize = 1 + Rejection::MAX_TEXT;
 
 impl Framing for LengthPrefixed {
     const HAS_REJECTION_FRAME: bool = true;
@@ -112,7 +110,7 @@ impl Framing for LengthPrefixed {
 
     fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
         let text = rejection.text();
-        let text = &text[..text.floor_char_boundary(MAX_CONTROL_TEXT)];
+        let text = &text[..text.floor_char_boundary(Rejection::MAX_TEXT)];
         #[expect(clippy::cast_possible_truncation, reason = "it is at most 4,096")]
         let length = (1 + text.len()) as u32;
         out.extend_from_slice(&(CONTROL | length).to_be_bytes());

@@ -76,7 +76,6 @@ pub use raw::Raw;
 pub use until_eof::UntilEof;
 
 pub(crate) use connection_framing::ConnectionFraming;
-pub(crate) use length_prefixed::MAX_CONTROL_TEXT;
 
 use crate::Rejection;
 

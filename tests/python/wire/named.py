@@ -122,7 +122,7 @@ class MessagePack(Named):
             case "text" | "char":
                 return cls.head(len(value.encode()), 0xA0, 32, 0xD9) + value.encode()
             case "bytes":
-                return cls.head(len(value), 0, 0, 0xC4) + bytes(value)
+                return cls.head(len(value), 0, 0, 0xC4) + bytes(value) if value else b"\x90"
             case ("option", inner):
                 return b"\xc0" if value is None else cls.write(inner, value)
             case ("list", inner):

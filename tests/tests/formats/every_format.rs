@@ -116,7 +116,7 @@ const JSON: Exchanges = Exchanges {
     ],
     wrong: (
         b"{\"item\":\"tea\",\n\"not\x1be\":1}",
-        "the JSON is wrong in line 2, column 5: control character (\\u0000-\\u001F) found while parsing a string",
+        "invalid JSON at line 2, column 5: control character (\\u0000-\\u001F) found while parsing a string",
     ),
 };
 
@@ -125,7 +125,7 @@ const POSTCARD: Exchanges = Exchanges {
     rejected: [b"\x03tea\x00\x0a", b"\x01\x00\x09"],
     wrong: (
         b"\x03tea\x09\n",
-        "the Postcard is wrong at byte 5: it ends too early",
+        "invalid Postcard at byte 5: it ends too early",
     ),
 };
 
@@ -140,7 +140,7 @@ const MESSAGE_PACK: Exchanges = Exchanges {
     ],
     wrong: (
         b"\x83\xa4item\xa3tea\xa4note\x91\x01\xa5count\x02",
-        "the MessagePack is wrong at /1: invalid type: sequence, expected a string",
+        "invalid MessagePack at /1: invalid type: sequence, expected a string",
     ),
 };
 
@@ -149,7 +149,7 @@ const PROTOBUF: Exchanges = Exchanges {
     rejected: [b"\x1a\x01x\x10\x0a\x0a\x03tea", b"\x12\x0ftea is sold out"],
     wrong: (
         b"\x0a\x03te\xff",
-        "the Protobuf is wrong: ProtoOrder.item: invalid string value: data is not UTF-8 encoded",
+        "invalid Protobuf: ProtoOrder.item: invalid string value: data is not UTF-8 encoded",
     ),
 };
 
@@ -245,19 +245,19 @@ async fn client_writes_and_reads_each_format() {
     client_hears::<JsonOrder>(
         &JSON,
         br#"{"Ok":{"item":"tea"}}"#,
-        "the JSON is wrong in line 1, column 20: missing field `cents`",
+        "invalid JSON at line 1, column 20: missing field `cents`",
     )
     .await;
     client_hears::<Lean>(
         &POSTCARD,
         b"\x02",
-        "the Postcard is wrong at byte 1: invalid value: integer `2`, expected `Ok` or `Err`",
+        "invalid Postcard at byte 1: invalid value: integer `2`, expected `Ok` or `Err`",
     )
     .await;
     client_hears::<Packed>(
         &MESSAGE_PACK,
         b"\x81\xa2Ok\x90",
-        "the MessagePack is wrong at /: invalid length 0, expected struct Receipt with 2 elements",
+        "invalid MessagePack at /: invalid length 0, expected struct Receipt with 2 elements",
     )
     .await;
 
@@ -279,7 +279,7 @@ async fn client_writes_and_reads_each_format() {
         .expect_err("a wrong reply");
     assert_eq!(
         chain(&error)[1],
-        "the Protobuf is wrong: Outcome.is: invalid wire type: SixtyFourBit (expected Varint)"
+        "invalid Protobuf: Outcome.is: invalid wire type: SixtyFourBit (expected Varint)"
     );
     server.finished().await;
 }

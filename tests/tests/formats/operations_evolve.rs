@@ -164,7 +164,7 @@ async fn postcard_operations_are_added_at_the_end() {
         .await
         .expect_err("it is another message");
     assert!(
-        rejected(&error).starts_with("the Postcard is wrong at byte "),
+        rejected(&error).starts_with("invalid Postcard at byte "),
         "{error:?}"
     );
     drop(old);
@@ -187,7 +187,7 @@ async fn postcard_operations_are_added_at_the_end() {
         .await
         .expect_err("it is another message");
     assert!(
-        rejected(&error).ends_with("bytes are left after the value"),
+        rejected(&error).ends_with("trailing bytes after the value"),
         "{error:?}"
     );
     drop(new);
@@ -218,7 +218,7 @@ async fn server_says(server: Running, exchanges: &[(&[u8], Heard)]) {
 #[tokio::test]
 async fn server_reads_arguments_by_name_or_in_order() {
     let said = |text: &str| Heard::Message(format!(r#"{{"add":"{text}"}}"#).into_bytes());
-    let wrong = |text: &str| Heard::Control(0x02, format!("the JSON is wrong in line 1, {text}"));
+    let wrong = |text: &str| Heard::Control(0x02, format!("invalid JSON at line 1, {text}"));
     let server = start(ConcurrentServer::new(json_new::Protocol)).await;
     server_says(
         server,
@@ -301,7 +301,7 @@ const OF_NO_LIST: &[(&str, &str)] = &[
     ),
     (
         r#""hello""#,
-        "the JSON is wrong in line 1, column 7: there is no operation `hello`",
+        "invalid JSON at line 1, column 7: there is no operation `hello`",
     ),
 ];
 

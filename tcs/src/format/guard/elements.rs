@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
-use super::{Guard, ReadError, guarded::Guarded};
+use super::{Guard, GuardError, guarded::Guarded};
 
 /// The access of the format to the elements of a list or the entries of a map.
 pub(super) struct GuardedElements<'g, 'de, A> {
@@ -13,12 +13,16 @@ pub(super) struct GuardedElements<'g, 'de, A> {
 }
 
 impl<A> GuardedElements<'_, '_, A> {
-    /// Records that the error is in the next element.
-    #[cold]
-    fn in_element<E>(&self, error: E) -> ReadError<E> {
-        let depth = self.guard.depth.get();
-        self.guard.trace.add_element(depth, self.index);
-        ReadError::Format(error)
+    /// Records where the error is if the next element, or a part of it, cannot be read.
+    #[inline]
+    fn element<T, E>(&self, result: Result<T, E>) -> Result<T, GuardError<E>> {
+        let guard = self.guard;
+        match &result {
+            // If there was an error inside, a type has ignored it.
+            Ok(_) => guard.context.clear_path(),
+            Err(_) => guard.context.add_element(guard.depth.get(), self.index),
+        }
+        Ok(result?)
     }
 
     /// Limits a size hint to the length of the message, because types allocate for it.
@@ -29,17 +33,16 @@ impl<A> GuardedElements<'_, '_, A> {
 }
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for GuardedElements<'_, 'de, A> {
-    type Error = ReadError<A::Error>;
+    type Error = GuardError<A::Error>;
 
     #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Self::Error> {
-        let element = self
-            .access
-            .next_element_seed(Guarded::new(seed, self.guard));
-        let element = element.map_err(|error| self.in_element(error))?;
+        let seed = Guarded::new(seed, self.guard);
+        let element = self.access.next_element_seed(seed);
+        let element = self.element(element)?;
         self.index += 1;
         Ok(element)
     }
@@ -51,7 +54,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for GuardedElements<'_, 'de, A> {
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for GuardedElements<'_, 'de, A> {
-    type Error = ReadError<A::Error>;
+    type Error = GuardError<A::Error>;
 
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -59,7 +62,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for GuardedElements<'_, 'de, A> {
         seed: K,
     ) -> Result<Option<K::Value>, Self::Error> {
         let key = self.access.next_key_seed(Guarded::new(seed, self.guard));
-        key.map_err(|error| self.in_element(error))
+        self.element(key)
     }
 
     #[inline]
@@ -68,7 +71,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for GuardedElements<'_, 'de, A> {
         seed: T,
     ) -> Result<T::Value, Self::Error> {
         let value = self.access.next_value_seed(Guarded::new(seed, self.guard));
-        let value = value.map_err(|error| self.in_element(error))?;
+        let value = self.element(value)?;
         self.index += 1;
         Ok(value)
     }

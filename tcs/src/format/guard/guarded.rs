@@ -1,9 +1,9 @@
-//! The wrapper of whatever needs no state of its own.
+//! The wrapper of types that need no state of their own.
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor};
 
 use super::{
-    Guard, ReadError,
+    Guard, GuardError,
     visitor::{GuardedVisitor, Hint},
 };
 
@@ -20,7 +20,7 @@ impl<'g, 'de, T> Guarded<'g, 'de, T> {
     }
 }
 
-/// Methods that read a value by a visitor, with the hint that each of them is.
+/// Methods that read a value with a visitor, each with its hint.
 macro_rules! deserialize {
     ($hint:ident: $($method:ident($($name:ident: $type:ty),*)),+ $(,)?) => {$(
         #[inline]
@@ -32,21 +32,19 @@ macro_rules! deserialize {
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
-    type Error = ReadError<D::Error>;
+    type Error = GuardError<D::Error>;
 
-    deserialize! {
-        Dynamic: deserialize_any(), deserialize_seq(), deserialize_map(),
-    }
+    deserialize! { SelfDescribing: deserialize_any(), deserialize_seq(), deserialize_map() }
 
-    deserialize! {
-        F32: deserialize_f32(),
-    }
+    deserialize! { Bytes: deserialize_bytes(), deserialize_byte_buf() }
+
+    deserialize! { F32: deserialize_f32() }
 
     deserialize! {
         Other: deserialize_bool(), deserialize_char(), deserialize_f64(),
         deserialize_i8(), deserialize_i16(), deserialize_i32(), deserialize_i64(), deserialize_i128(),
         deserialize_u8(), deserialize_u16(), deserialize_u32(), deserialize_u64(), deserialize_u128(),
-        deserialize_str(), deserialize_string(), deserialize_bytes(), deserialize_byte_buf(),
+        deserialize_str(), deserialize_string(),
         deserialize_option(), deserialize_unit(), deserialize_identifier(), deserialize_ignored_any(),
         deserialize_unit_struct(name: &'static str),
         deserialize_newtype_struct(name: &'static str),
@@ -62,7 +60,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, 'de, D> {
 }
 
 impl<'de, 'g, A: EnumAccess<'de>> EnumAccess<'de> for Guarded<'g, 'de, A> {
-    type Error = ReadError<A::Error>;
+    type Error = GuardError<A::Error>;
     type Variant = Guarded<'g, 'de, A::Variant>;
 
     #[inline]
@@ -77,7 +75,7 @@ impl<'de, 'g, A: EnumAccess<'de>> EnumAccess<'de> for Guarded<'g, 'de, A> {
 }
 
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Guarded<'_, 'de, A> {
-    type Error = ReadError<A::Error>;
+    type Error = GuardError<A::Error>;
 
     #[inline]
     fn unit_variant(self) -> Result<(), Self::Error> {

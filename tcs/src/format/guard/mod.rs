@@ -1,38 +1,40 @@
-//! Limits on what a message may cost, for the formats of serde.
+//! Checks and corrections around serde deserializers.
 //!
 //! - Values nest at most to a given depth. A few kilobytes, or one byte for
 //!   `struct Link(Option<Box<Link>>)`, could otherwise overflow the stack, which ends the process.
 //! - Lists claim at most as many elements as the message has bytes. A few bytes could otherwise
 //!   claim billions of elements, and elements such as `()` take no bytes.
 //! - Text that the format had to rewrite is borrowed from memory that the guard lends.
-//! - What some formats do not report about an error is recorded.
+//! - A float that is too large for an `f32` is an error. serde would round it to infinity.
+//! - Bytes are visited as a list if the type did not ask for bytes, and an empty list as bytes if it did.
+//! - The path and the text of an error are recorded, because some formats do not report them.
 //!
 //! A format and a type call each other on each level of a message. The type calls a deserializer
 //! or an access of the format, which calls a visitor or a seed of the type. So all of these are
 //! wrapped, and a wrapper wraps whatever passes through it. Visitors, lists and maps have a wrapper
 //! with state of its own, and [`Guarded`] wraps the others.
 //!
-//! The type gets every error as a [`ReadError`], and the format gets it as an error of its own.
+//! The type gets every error as a [`GuardError`], and the format gets it as an error of its own.
 
 use std::{cell::Cell, fmt};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+mod context;
 mod elements;
 mod error;
 mod guarded;
 mod scratch;
-mod trace;
 mod visitor;
 
-use self::{error::ReadError, guarded::Guarded, scratch::Scratch, trace::Trace};
+use self::{context::ErrorContext, error::GuardError, guarded::Guarded, scratch::Scratch};
 
 /// The limit of levels: lists, maps, structs, enums and options inside one another.
 pub(super) const MAX_DEPTH: u32 = 128;
 
 /// The reason if a message is longer than its value.
 #[cfg(any(feature = "messagepack", feature = "postcard"))]
-pub(super) const TRAILING: &str = "bytes are left after the value";
+pub(super) const TRAILING: &str = "trailing bytes after the value";
 
 /// The limits of one message, and what is known about its error.
 pub(super) struct Guard<'de> {
@@ -43,9 +45,9 @@ pub(super) struct Guard<'de> {
     depth: Cell<u32>,
     /// The number of elements that the lists of the message may still claim. It begins with the
     /// length of the message, because elements take a byte at least, with few exceptions.
-    unclaimed: Cell<usize>,
+    element_budget: Cell<usize>,
     scratch: Scratch<'de>,
-    pub(super) trace: Trace,
+    pub(super) context: ErrorContext,
 }
 
 impl<'de> Guard<'de> {
@@ -57,15 +59,15 @@ impl<'de> Guard<'de> {
             length,
             max_depth,
             depth: Cell::new(0),
-            unclaimed: Cell::new(length),
+            element_budget: Cell::new(length),
             scratch: Scratch::new(memory, length),
-            trace: Trace::default(),
+            context: ErrorContext::default(),
         }
     }
 
     /// Reads the value.
     #[inline]
-    pub(super) fn read<T: Deserialize<'de>, D: Deserializer<'de>>(
+    pub(super) fn deserialize<T: Deserialize<'de>, D: Deserializer<'de>>(
         &self,
         deserializer: D,
     ) -> Result<T, D::Error> {
@@ -75,18 +77,21 @@ impl<'de> Guard<'de> {
     /// Counts the elements that a list claims.
     #[inline]
     fn claim<E: Error>(&self, count: usize) -> Result<(), E> {
-        let Some(left) = self.unclaimed.get().checked_sub(count) else {
+        let Some(left) = self.element_budget.get().checked_sub(count) else {
             return Err(self.reject(format_args!(
                 "it claims {count} elements, which is more than its bytes"
             )));
         };
-        self.unclaimed.set(left);
+        self.element_budget.set(left);
         Ok(())
     }
 
     /// Lets the type visit a value that is one level deeper.
     #[inline]
-    fn nested<T, E: Error>(&self, visit: impl FnOnce() -> Result<T, ReadError<E>>) -> Result<T, E> {
+    fn nested<T, E: Error>(
+        &self,
+        visit: impl FnOnce() -> Result<T, GuardError<E>>,
+    ) -> Result<T, E> {
         let depth = self.depth.get();
         if depth == self.max_depth {
             return Err(self.reject(format_args!("it nests deeper than {depth} levels")));
@@ -100,13 +105,13 @@ impl<'de> Guard<'de> {
 
     /// Converts what a type returns to what the format expects.
     #[inline]
-    fn to_format<T, E: Error>(&self, result: Result<T, ReadError<E>>) -> Result<T, E> {
-        result.map_err(|error| self.trace.format_error(error))
+    fn to_format<T, E: Error>(&self, result: Result<T, GuardError<E>>) -> Result<T, E> {
+        result.map_err(|error| self.context.format_error(error))
     }
 
     /// Returns the error for a message beyond a limit.
     #[cold]
     fn reject<E: Error>(&self, reason: fmt::Arguments<'_>) -> E {
-        self.trace.format_error(ReadError::custom(reason))
+        self.context.format_error(GuardError::custom(reason))
     }
 }

@@ -42,3 +42,26 @@ impl<'a> Scratch<'a> {
         Some(copy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Scratch;
+
+    #[test]
+    fn scratch_holds_as_many_bytes_as_the_message() {
+        let mut memory = b"former".to_vec();
+        let scratch = Scratch::new(Some(&mut memory), 5);
+        let copies = [scratch.copy(b"ab"), scratch.copy(b""), scratch.copy(b"cde")];
+        assert_eq!(copies, [Some(b"ab".as_slice()), Some(b""), Some(b"cde")]);
+        assert_eq!(scratch.copy(b""), Some(b"".as_slice()));
+        assert_eq!(scratch.copy(b"f"), None);
+    }
+
+    #[test]
+    fn scratch_copies_nothing_beyond_its_length_or_without_memory() {
+        let mut memory = Vec::new();
+        let scratch = Scratch::new(Some(&mut memory), 2);
+        assert_eq!(scratch.copy_text("abc"), None);
+        assert_eq!(Scratch::new(None, 2).copy_text("ab"), None);
+    }
+}

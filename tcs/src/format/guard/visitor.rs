@@ -18,9 +18,10 @@ pub(super) struct GuardedVisitor<'g, 'de, V> {
 /// What the type expects. serde calls the methods of deserializers *hints*.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// A list, a map, or any value. Its length is then a claim of the message, and not a part of
-    /// the type.
-    Dynamic,
+    /// A list, a map, or any value. The message says what it is, or how long.
+    SelfDescribing,
+    /// Bytes.
+    Bytes,
     /// An `f32`, for which a format may have a larger number.
     F32,
     /// A value of any other type.
@@ -35,7 +36,7 @@ impl<'g, 'de, V> GuardedVisitor<'g, 'de, V> {
         access: A,
         count: Option<usize>,
     ) -> Result<GuardedElements<'g, 'de, A>, E> {
-        if self.hint == Hint::Dynamic {
+        if self.hint == Hint::SelfDescribing {
             self.guard.claim(count.unwrap_or_default())?;
         }
         Ok(GuardedElements {
@@ -78,8 +79,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
         #[expect(clippy::cast_possible_truncation, reason = "it is what serde does")]
         let is_too_large = self.hint == Hint::F32 && (value as f32).is_infinite();
         if is_too_large && value.is_finite() {
-            let reason = format_args!("a number is too large for an `f32`");
-            return Err(self.guard.reject(reason));
+            return Err(self
+                .guard
+                .reject(format_args!("a number is too large for an `f32`")));
         }
         self.guard.to_format(self.visitor.visit_f64(value))
     }
@@ -89,7 +91,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
     /// and not as a list.
     #[inline]
     fn visit_borrowed_bytes<E: Error>(self, value: &'de [u8]) -> Result<V::Value, E> {
-        if self.hint == Hint::Dynamic {
+        if self.hint == Hint::SelfDescribing {
             return self.visit_seq(SeqDeserializer::new(value.iter().copied()));
         }
         self.guard
@@ -138,6 +140,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for GuardedVisitor<'_, 'de, V> {
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
         let count = list.size_hint();
+        // `rmp-serde` detects bytes by their first element, so it writes empty ones as an empty list.
+        if self.hint == Hint::Bytes && count == Some(0) {
+            return self.visit_borrowed_bytes(&[]);
+        }
         let list = self.elements(list, count)?;
         self.guard.nested(|| self.visitor.visit_seq(list))
     }

@@ -4,7 +4,7 @@ use postcard::{Deserializer, Error, Serializer, de_flavors::Flavor, ser_flavors:
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, Encode, EncodeError, Frame, Writer,
+    Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Response, Writer,
     guard::{Guard, MAX_DEPTH, TRAILING},
 };
 use crate::text::Text;
@@ -20,7 +20,7 @@ use self::serializer::CheckedSerializer;
 /// <https://postcard.jamesmunns.com/wire-format>.
 ///
 /// Types with serde's `Serialize` can be sent, and types with `Deserialize` can be received. The
-/// exceptions are types that have to look at the message to know what follows:
+/// exceptions are types that need a self-describing format:
 /// `#[serde(untagged)]`, `#[serde(tag = …)]`, `#[serde(flatten)]` and `serde_json::Value` cannot be
 /// received. Neither can a struct with [fields that are left out](#fields-that-are-left-out).
 ///
@@ -59,7 +59,7 @@ use self::serializer::CheckedSerializer;
 /// }
 /// ```
 ///
-/// # What is borrowed
+/// # Borrowing
 ///
 /// `&str` and `&[u8]` are borrowed from the receive buffer. `Cow<str>` in a field is borrowed with
 /// `#[serde(borrow)]`, and copied without it.
@@ -93,7 +93,7 @@ impl<T: Serialize> Encode<Postcard> for T {
     fn encode(self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         let output = WriteFlavor::new(out);
         self.serialize(&mut CheckedSerializer(Serializer { output }))
-            .map_err(|error| EncodeError::unwritable("Postcard", error))
+            .map_err(|error| EncodeError::unsupported("Postcard", error))
     }
 }
 
@@ -103,20 +103,24 @@ impl<'a, T: Deserialize<'a>> Decode<'a, Postcard> for T {
         let bytes = frame.bytes();
         let guard = Guard::new(bytes.len(), MAX_DEPTH, None);
         let mut deserializer = Deserializer::from_flavor(Input(bytes));
-        let value = guard.read(&mut deserializer);
+        let value = guard.deserialize(&mut deserializer);
         let rest = deserializer.finalize().unwrap_or_default();
         let place = bytes.len() - rest.len();
         match value {
             Ok(value) if rest.is_empty() => Ok(value),
-            value => Err(unreadable(value.err().as_ref(), &guard, place)),
+            value => Err(decode_error(value.err().as_ref(), &guard, place)),
         }
     }
 }
 
+impl<'a, T: ReplyValue<'a, Postcard>> ReplyValue<'a, Postcard> for Response<T> {
+    type Value = T::Value;
+}
+
 /// Returns the error for bytes that cannot be read beyond `place`.
 #[cold]
-fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
-    let recorded = guard.trace.take_reason();
+fn decode_error(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeError {
+    let recorded = guard.context.take_reason();
     let reason = match error {
         None => TRAILING,
         Some(Error::DeserializeUnexpectedEnd) => "it ends too early",
@@ -125,12 +129,11 @@ fn unreadable(error: Option<&Error>, guard: &Guard<'_>, place: usize) -> DecodeE
         Some(Error::DeserializeBadChar) => "a `char` is not one character",
         Some(Error::DeserializeBadUtf8) => "a text is not UTF-8",
         Some(Error::DeserializeBadOption) => "an option is neither 0 nor 1",
-        Some(Error::WontImplement) => "the type asks what comes, which Postcard does not say",
-        Some(_) => recorded
-            .as_ref()
-            .map_or("it is not what is expected", Text::raw),
+        Some(Error::WontImplement) => "the type needs a self-describing format",
+        Some(Error::SerdeDeCustom) => recorded.as_ref().map_or("", Text::raw),
+        Some(_) => "unexpected value",
     };
-    DecodeError::wrong("Postcard", &format!(" at byte {place}"), reason)
+    DecodeError::malformed("Postcard", &format!(" at byte {place}"), reason)
 }
 
 /// The bytes of a message that are not read yet.
@@ -170,6 +173,7 @@ mod tests {
     use std::{
         borrow::Cow,
         cell::Cell,
+        collections::BTreeMap,
         fmt::{self, Debug, Display},
     };
 
@@ -179,10 +183,10 @@ mod tests {
     use super::Postcard;
     use crate::format::{
         Encode, Outcome, Writer,
-        test_values::{
-            Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything, is_read_whole,
-            lies_in, read, rejected, sent, unsent,
+        test_support::{
+            assert_borrowed, assert_consumes_all, decode, decode_err, encode, encode_err,
         },
+        test_values::{Borrowing, Chain, Everything, Failing, Kind, Lists, Nest, everything},
     };
 
     /// Fails unless the crate reads the same value of `T`, or none.
@@ -192,16 +196,16 @@ mod tests {
     {
         let theirs = postcard::take_from_bytes::<T>(bytes).ok();
         let theirs = theirs.and_then(|(value, rest)| rest.is_empty().then_some(value));
-        prop_assert_eq!(read::<Postcard, T>(bytes).ok(), theirs);
+        prop_assert_eq!(decode::<Postcard, T>(bytes).ok(), theirs);
         Ok(())
     }
 
     proptest! {
         #[test]
         fn messages_are_those_of_the_crate_and_come_back(value in everything()) {
-            let bytes = sent::<Postcard, _>(&value);
-            prop_assert_eq!(&bytes, &postcard::to_allocvec(&value).expect("it has a form"));
-            prop_assert_eq!(read::<Postcard, Everything>(&bytes), Ok(value));
+            let bytes = encode::<Postcard, _>(&value);
+            prop_assert_eq!(&bytes, &postcard::to_allocvec(&value).expect("encodes"));
+            prop_assert_eq!(decode::<Postcard, Everything>(&bytes), Ok(value));
         }
 
         #[test]
@@ -218,14 +222,14 @@ mod tests {
     #[test]
     fn message_beyond_the_limit_is_counted_whole() {
         let value = (vec![1_u8; 300], u64::MAX, "text");
-        let expected = postcard::to_allocvec(&value).expect("a form");
+        let expected = postcard::to_allocvec(&value).expect("encodes");
         for (limit, outcome) in [
             (expected.len(), Outcome::Message),
             (expected.len() - 1, Outcome::TooLarge(expected.len())),
         ] {
             let mut buffer = Vec::new();
             let mut writer = Writer::new(&mut buffer, limit);
-            Encode::<Postcard>::encode(&value, &mut writer).expect("a form");
+            Encode::<Postcard>::encode(&value, &mut writer).expect("encodes");
             assert_eq!(writer.into_outcome(), outcome);
             assert!(buffer.len() <= limit);
         }
@@ -239,7 +243,7 @@ mod tests {
                 serializer.collect_str(&format_args!("{}-{}", self.0, 1))
             }
         }
-        assert_eq!(sent::<Postcard, _>(Shown("añb")), b"\x06a\xc3\xb1b-1");
+        assert_eq!(encode::<Postcard, _>(Shown("añb")), b"\x06a\xc3\xb1b-1");
     }
 
     #[test]
@@ -256,12 +260,12 @@ mod tests {
                 serializer.collect_str(self)
             }
         }
-        let bytes = sent::<Postcard, _>((Counting(Cell::new(0)), 7_u8));
-        assert_eq!(read::<Postcard, _>(&bytes), Ok(("x", 7_u8)));
+        let bytes = encode::<Postcard, _>((Counting(Cell::new(0)), 7_u8));
+        assert_eq!(decode::<Postcard, _>(&bytes), Ok(("x", 7_u8)));
     }
 
     #[test]
-    fn text_whose_display_fails_has_no_form() {
+    fn text_whose_display_fails_cannot_be_encoded() {
         struct Broken;
         impl Display for Broken {
             fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -274,15 +278,15 @@ mod tests {
             }
         }
         assert_eq!(
-            unsent::<Postcard, _>(Broken),
+            encode_err::<Postcard, _>(Broken),
             "the value cannot be written as Postcard: its `Display` returned an error"
         );
     }
 
     #[test]
     fn lists_of_values_without_bytes_claim_no_more_than_the_message_has() {
-        assert_eq!(read::<Postcard, _>(b"\x01\x01"), Ok((vec![()], vec![()])));
-        let claims = |bytes| rejected::<Postcard, (Vec<()>, Vec<()>)>(bytes);
+        assert_eq!(decode::<Postcard, _>(b"\x01\x01"), Ok((vec![()], vec![()])));
+        let claims = |bytes| decode_err::<Postcard, (Vec<()>, Vec<()>)>(bytes);
         for bytes in [
             b"\x02\x01".as_slice(),
             b"\x01\x02",
@@ -293,23 +297,34 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::zero_sized_map_values, reason = "an entry takes no bytes")]
+    fn map_claims_no_more_entries_than_the_message_has_bytes() {
+        let map = BTreeMap::from([((), ())]);
+        assert_eq!(decode::<Postcard, BTreeMap<(), ()>>(b"\x01"), Ok(map));
+        assert_eq!(
+            decode_err::<Postcard, BTreeMap<(), ()>>(b"\x02"),
+            "invalid Postcard at byte 1: it claims 2 elements, which is more than its bytes"
+        );
+    }
+
+    #[test]
     fn values_without_bytes_are_no_claim_if_they_are_in_the_type() {
-        assert_eq!(sent::<Postcard, _>(((), [(); 3])), b"");
-        assert_eq!(read::<Postcard, ((), [(); 3])>(b""), Ok(((), [(); 3])));
+        assert_eq!(encode::<Postcard, _>(((), [(); 3])), b"");
+        assert_eq!(decode::<Postcard, ((), [(); 3])>(b""), Ok(((), [(); 3])));
     }
 
     #[test]
     fn text_is_borrowed() {
-        let bytes = sent::<Postcard, _>(("Ann", Cow::Borrowed("a\nb"), b"xyz".as_slice()));
-        let (value, raw) = read::<Postcard, (Borrowing<'_>, &[u8])>(&bytes).expect("it is right");
-        lies_in(value.name, &bytes);
+        let bytes = encode::<Postcard, _>(("Ann", Cow::Borrowed("a\nb"), b"xyz".as_slice()));
+        let (value, raw) = decode::<Postcard, (Borrowing<'_>, &[u8])>(&bytes).expect("decodes");
+        assert_borrowed(value.name, &bytes);
         assert!(matches!(value.note, Cow::Borrowed("a\nb")));
         assert!(bytes.as_ptr_range().contains(&raw.as_ptr()));
     }
 
     #[test]
     fn messages_are_read_whole() {
-        is_read_whole::<Postcard, (u32, String)>(&sent::<Postcard, _>((1 << 30, "Ann")), 0);
+        assert_consumes_all::<Postcard, (u32, String)>(&encode::<Postcard, _>((1 << 30, "Ann")), 0);
     }
 
     #[derive(Debug, Deserialize)]
@@ -329,97 +344,97 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_decode_says_where_and_why() {
+    fn decode_error_says_where_and_why() {
         for (rejection, expected) in [
             (
-                rejected::<Postcard, (u8, u16)>(b"\x01"),
+                decode_err::<Postcard, (u8, u16)>(b"\x01"),
                 "byte 1: it ends too early",
             ),
             (
-                rejected::<Postcard, u8>(b"\x01\x02"),
-                "byte 1: bytes are left after the value",
+                decode_err::<Postcard, u8>(b"\x01\x02"),
+                "byte 1: trailing bytes after the value",
             ),
             (
-                rejected::<Postcard, (u8, bool)>(b"\x01\x02"),
+                decode_err::<Postcard, (u8, bool)>(b"\x01\x02"),
                 "byte 2: a `bool` is neither 0 nor 1",
             ),
             (
-                rejected::<Postcard, Option<u8>>(b"\x02"),
+                decode_err::<Postcard, Option<u8>>(b"\x02"),
                 "byte 1: an option is neither 0 nor 1",
             ),
             (
-                rejected::<Postcard, &str>(b"\x01\xff"),
+                decode_err::<Postcard, &str>(b"\x01\xff"),
                 "byte 2: a text is not UTF-8",
             ),
             (
-                rejected::<Postcard, String>(b"\x01\xff"),
+                decode_err::<Postcard, String>(b"\x01\xff"),
                 "byte 2: a text is not UTF-8",
             ),
             (
-                rejected::<Postcard, char>(b"\x02ab"),
+                decode_err::<Postcard, char>(b"\x02ab"),
                 "byte 3: a `char` is not one character",
             ),
             (
-                rejected::<Postcard, u16>(b"\xff\xff\x04"),
+                decode_err::<Postcard, u16>(b"\xff\xff\x04"),
                 "byte 3: an integer is too large for its type",
             ),
             (
-                rejected::<Postcard, u32>(b"\xff\xff\xff\xff\x10\0\0"),
+                decode_err::<Postcard, u32>(b"\xff\xff\xff\xff\x10\0\0"),
                 "byte 5: an integer is too large for its type",
             ),
             (
-                rejected::<Postcard, (u8, u64)>(
+                decode_err::<Postcard, (u8, u64)>(
                     b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0",
                 ),
                 "byte 11: an integer is too large for its type",
             ),
             (
-                rejected::<Postcard, (u8, u64)>(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff"),
+                decode_err::<Postcard, (u8, u64)>(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff"),
                 "byte 9: it ends too early",
             ),
             (
-                rejected::<Postcard, Vec<u8>>(b"\xff\xff\xff\xff\x0f"),
+                decode_err::<Postcard, Vec<u8>>(b"\xff\xff\xff\xff\x0f"),
                 "byte 5: it claims 4294967295 elements, which is more than its bytes",
             ),
             (
-                rejected::<Postcard, Kind>(b"\x04"),
+                decode_err::<Postcard, Kind>(b"\x04"),
                 "byte 1: invalid value: integer `4`, expected variant index 0 <= i < 4",
             ),
             (
-                rejected::<Postcard, Vec<(u8, Even)>>(b"\x01\x09\x03"),
+                decode_err::<Postcard, Vec<(u8, Even)>>(b"\x01\x09\x03"),
                 "byte 3: 3 is odd\\n",
             ),
             (
-                rejected::<Postcard, std::net::IpAddr>(b"\x02"),
+                decode_err::<Postcard, std::net::IpAddr>(b"\x02"),
                 "byte 1: invalid value: integer `2`, expected `V4` or `V6`",
             ),
         ] {
-            assert_eq!(rejection, format!("the Postcard is wrong at {expected}"));
+            assert_eq!(rejection, format!("invalid Postcard at {expected}"));
         }
         assert!(
-            rejected::<Postcard, serde_json::Value>(b"\x01")
-                .contains("which Postcard does not say")
+            decode_err::<Postcard, serde_json::Value>(b"\x01")
+                .ends_with("the type needs a self-describing format")
         );
     }
 
     #[test]
-    fn what_nests_without_end_is_rejected() {
+    fn endless_nesting_is_rejected() {
         assert_eq!(
-            read::<Postcard, Nest>(&sent::<Postcard, _>(Nest::of(128))),
+            decode::<Postcard, Nest>(&encode::<Postcard, _>(Nest::of(128))),
             Ok(Nest::of(128))
         );
         let too_deep = "it nests deeper than 128 levels";
         assert!(
-            rejected::<Postcard, Nest>(&sent::<Postcard, _>(Nest::of(129))).ends_with(too_deep)
+            decode_err::<Postcard, Nest>(&encode::<Postcard, _>(Nest::of(129))).ends_with(too_deep)
         );
         let deep = b"\x01".repeat(1 << 20);
-        assert!(rejected::<Postcard, Nest>(&deep).ends_with(too_deep));
-        assert!(rejected::<Postcard, Chain>(&deep).ends_with(too_deep));
-        assert!(rejected::<Postcard, Lists>(&deep).ends_with(too_deep));
+        assert!(decode_err::<Postcard, Nest>(&deep).ends_with(too_deep));
+        assert!(decode_err::<Postcard, Chain>(&deep).ends_with(too_deep));
+        assert!(decode_err::<Postcard, Lists>(&deep).ends_with(too_deep));
     }
 
     #[test]
-    fn what_has_no_form_says_why() {
+    fn value_that_cannot_be_encoded_says_why() {
         struct Endless;
         impl Serialize for Endless {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -427,11 +442,11 @@ mod tests {
             }
         }
         assert_eq!(
-            unsent::<Postcard, _>(Endless),
+            encode_err::<Postcard, _>(Endless),
             "the value cannot be written as Postcard: a list or map does not know its length"
         );
         assert_eq!(
-            unsent::<Postcard, _>(Failing::NEW),
+            encode_err::<Postcard, _>(Failing::NEW),
             "the value cannot be written as Postcard: not\\ntoday"
         );
     }
@@ -455,23 +470,23 @@ mod tests {
     }
 
     #[test]
-    fn field_that_is_left_out_for_its_value_has_no_form() {
+    fn field_that_is_left_out_for_its_value_cannot_be_encoded() {
         let gaps = |second| Gaps {
             first: 1,
             second,
             never: 0,
             third: 3,
         };
-        let bytes = sent::<Postcard, _>(gaps(Some(2)));
+        let bytes = encode::<Postcard, _>(gaps(Some(2)));
         assert_eq!(bytes, b"\x01\x01\x02\x03");
-        assert_eq!(read::<Postcard, Gaps>(&bytes), Ok(gaps(Some(2))));
+        assert_eq!(decode::<Postcard, Gaps>(&bytes), Ok(gaps(Some(2))));
         let reason = "the value cannot be written as Postcard: it leaves out the field `second`";
-        assert_eq!(unsent::<Postcard, _>(gaps(None)), reason);
-        assert_eq!(unsent::<Postcard, _>((1, [Some(gaps(None))])), reason);
+        assert_eq!(encode_err::<Postcard, _>(gaps(None)), reason);
+        assert_eq!(encode_err::<Postcard, _>((1, [Some(gaps(None))])), reason);
         let choice = |text: &str| Choice::Gaps { text: text.into() };
-        assert_eq!(sent::<Postcard, _>(choice("a")), b"\x00\x01a");
+        assert_eq!(encode::<Postcard, _>(choice("a")), b"\x00\x01a");
         assert_eq!(
-            unsent::<Postcard, _>([(1, choice(""))]),
+            encode_err::<Postcard, _>([(1, choice(""))]),
             "the value cannot be written as Postcard: it leaves out the field `text`"
         );
     }

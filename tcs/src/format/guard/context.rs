@@ -1,59 +1,63 @@
-//! What some formats do not report about the error of a message.
+//! Details of an error that some formats do not report.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use serde::de::Error;
 
-use super::ReadError;
+use super::GuardError;
 use crate::text::Text;
 
-/// What is known about the error of a message besides the error of the format.
+/// Details of an error, in addition to the error of the format.
 #[derive(Default)]
-pub(in crate::format) struct Trace {
+pub(in crate::format) struct ErrorContext {
     /// The elements that the error is in, each with its level and index, from the innermost to the
     /// outermost. `rmp-serde` does not report where an error is.
-    path: RefCell<Vec<(u32, usize)>>,
+    path: Cell<Vec<(u32, usize)>>,
     /// The text of the last error that the guard or a type returned. `postcard` drops it.
     reason: Cell<Option<Text>>,
 }
 
-impl Trace {
+impl ErrorContext {
     /// Returns the path of the error, such as `/2/0` for element 0 of element 2. `/` is the whole
     /// message.
     #[cfg(feature = "messagepack")]
     pub(in crate::format) fn path(&self) -> String {
-        let path = self.path.borrow();
-        let indices: Vec<_> = path
-            .iter()
-            .rev()
-            .map(|(_, index)| index.to_string())
-            .collect();
-        format!("/{}", indices.join("/"))
+        let path = self.path.take();
+        let indices = path.iter().rev().map(|(_, index)| index.to_string());
+        format!("/{}", indices.collect::<Vec<_>>().join("/"))
     }
 
     /// Takes the text of the last error that the guard or a type returned.
-    #[cfg(feature = "postcard")]
+    #[cfg(any(feature = "json", feature = "postcard"))]
     pub(in crate::format) fn take_reason(&self) -> Option<Text> {
         self.reason.take()
     }
 
+    /// Forgets the path of an error that a type has ignored.
+    #[inline]
+    pub(super) fn clear_path(&self) {
+        drop(self.path.take());
+    }
+
     /// Adds an element that the error is in.
+    #[cold]
     pub(super) fn add_element(&self, depth: u32, index: usize) {
-        let mut path = self.path.borrow_mut();
+        let mut path = self.path.take();
         // An element that does not contain the last one begins another error. A type has ignored
         // the one before, and could otherwise make the path as long as the message.
         if path.last().is_some_and(|(last, _)| *last <= depth) {
             path.clear();
         }
         path.push((depth, index));
+        self.path.set(path);
     }
 
     /// Converts an error to one of the format, and records the text if it is the error of a type.
     #[cold]
-    pub(super) fn format_error<E: Error>(&self, error: ReadError<E>) -> E {
+    pub(super) fn format_error<E: Error>(&self, error: GuardError<E>) -> E {
         match error {
-            ReadError::Format(error) => error,
-            ReadError::Type(reason) => {
+            GuardError::Format(error) => error,
+            GuardError::Custom(reason) => {
                 let error = E::custom(reason.raw());
                 self.reason.set(Some(*reason));
                 error
