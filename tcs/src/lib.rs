@@ -172,7 +172,7 @@
 //! | open connections and leave them idle | `max_connections` for all peers together, not for each address; `idle_timeout` |
 //! | send slowly, or stop in the middle of a message | `frame_timeout` |
 //! | send large messages | `max_frame_len` for each connection; memory grows only as bytes arrive |
-//! | send short messages that claim much, or nest deeply | in the formats of serde, 128 levels, and no more elements than bytes |
+//! | send short messages that claim much, or nest deeply | in the serde formats, 128 levels, and no more elements than bytes |
 //! | read slowly, or not at all | `write_timeout`; a connection stops processing while 64 KiB wait to be sent |
 //! | send requests without a pause | 100 µs at a time, then other connections run |
 //! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time |
