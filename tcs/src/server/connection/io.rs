@@ -42,6 +42,8 @@ pub(super) struct Io<S> {
     /// Whether the connection ends with the function that waited. This is noted before that function is
     /// dropped, because its drop may panic.
     ends_with_function: bool,
+    /// Whether a panic now is one of the stream.
+    is_polling_stream: bool,
     budget: Budget,
     /// The responses in the write buffer. They count once they are sent.
     unsent: Unsent,
@@ -131,6 +133,7 @@ impl<S> Io<S> {
             close,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             ends_with_function: false,
+            is_polling_stream: false,
             budget: Budget::new(),
             unsent: Unsent::default(),
             clocks: Clocks::default(),
@@ -170,6 +173,21 @@ impl<S> Io<S> {
     /// Returns `true` if the connection ends with the function that waited last.
     pub(super) const fn ends_with_function(&self) -> bool {
         self.ends_with_function
+    }
+
+    /// Returns `true` if the stream has panicked.
+    pub(super) const fn stream_panicked(&self) -> bool {
+        self.is_polling_stream
+    }
+
+    /// Polls the stream, and notes it if that panics.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
+    fn poll_stream<T>(&mut self, poll: impl FnOnce(&mut S) -> Poll<T>) -> Poll<T> {
+        self.is_polling_stream = true;
+        let polled = poll(&mut self.stream);
+        self.is_polling_stream = false;
+        polled
     }
 
     /// Starts the clock of `half_close_timeout`, unless it runs.
@@ -236,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let sent = ready!(write.poll_flush(cx, &mut self.stream))?;
+        let sent = ready!(self.poll_stream(|stream| write.poll_flush(cx, stream)))?;
         let registration = &self.registration;
         self.clocks.send_queue.count(sent, || registration.now());
         registration.tally().count_sent(&mut self.unsent);
@@ -280,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
-        match read.poll_read_after(ahead, cx, &mut self.stream) {
+        match self.poll_stream(|stream| read.poll_read_after(ahead, cx, stream)) {
             Poll::Ready(Ok(())) => {
                 // The wait for the first bytes of a frame is over.
                 if !has_started {
@@ -383,7 +401,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Reads ahead. Returns an error if the peer is gone.
     fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Gone> {
-        match ahead.poll_read(cx, &mut self.stream) {
+        match self.poll_stream(|stream| ahead.poll_read(cx, stream)) {
             Poll::Ready(Err(error)) => return Err(Gone::Error(error)),
             Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Gone::HalfClosed),
             Poll::Ready(Ok(())) => self.start_half_close(),
@@ -403,7 +421,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             return Err(Gone::Aborted);
         }
         // A half-close is left to the next wait: what arrived before it is processed.
-        match ahead.poll_read(cx, &mut self.stream) {
+        match self.poll_stream(|stream| ahead.poll_read(cx, stream)) {
             Poll::Ready(Err(error)) => Err(Gone::Error(error)),
             _ => Ok(()),
         }

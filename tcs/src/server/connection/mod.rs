@@ -14,7 +14,7 @@ use std::{
     future::poll_fn,
     mem::take,
     ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -118,6 +118,11 @@ where
             };
             match ran {
                 Ok(ended) => break ended,
+                // As in a panic while the connection closes, which is not caught.
+                Err(payload) if self.io.stream_panicked() => {
+                    tracing::error!("the stream panicked");
+                    resume_unwind(payload);
+                }
                 Err(payload) if self.io.ends_with_function() => {
                     return log_panic("the drop of a function", payload);
                 }
