@@ -13,7 +13,7 @@ pub(crate) use ahead::ReadAhead;
 pub(crate) use read::{Frames, ReadBuffer};
 pub(crate) use write::{NotOrdinary, NotOrdinaryKind, WriteBuffer};
 
-use pool::{Pool, is_usual};
+use pool::{Pool, is_poolable};
 
 /// The buffers of a connection.
 #[derive(Debug, Default)]
@@ -35,12 +35,18 @@ impl BufferSlot {
         Self(None)
     }
 
+    /// Returns `true` if the buffers are in the pool.
+    #[cfg(test)]
+    pub(crate) const fn is_released(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Returns the buffers. Takes them from the pool if the slot is empty.
     #[inline]
     pub(crate) fn checkout(&mut self) -> &mut Buffers {
         match self.0 {
             Some(ref mut buffers) => buffers,
-            None => self.0.insert(take_buffers()),
+            None => self.0.insert(get_buffers()),
         }
     }
 
@@ -49,10 +55,10 @@ impl BufferSlot {
     #[inline]
     pub(crate) fn release(&mut self) {
         if let Some(buffers) = self.0.take_if(|buffers| buffers.are_unused()) {
-            give_buffers(buffers);
+            put_buffers(buffers);
         } else if let Some(buffers) = &mut self.0 {
-            buffers.read.park();
-            buffers.write.give_back();
+            buffers.read.compact();
+            buffers.write.release();
         }
     }
 }
@@ -62,7 +68,7 @@ impl Drop for BufferSlot {
         if let Some(mut buffers) = self.0.take() {
             buffers.ahead = ReadAhead::default();
             buffers.write.clear();
-            give_buffers(buffers);
+            put_buffers(buffers);
         }
     }
 }
@@ -80,22 +86,21 @@ impl Buffers {
 thread_local! {
     static UNUSED: Pool<Box<Buffers>> = const { Pool::new(Vec::new()) };
 }
-/// The maximum number of connections whose buffers a thread keeps: 2 MiB if none has grown.
-const MAX_UNUSED: usize = 64;
 
 /// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
 #[inline(never)]
-fn take_buffers() -> Box<Buffers> {
+fn get_buffers() -> Box<Buffers> {
     // The memory of new ones comes from the pool of single buffers when it is needed.
-    pool::take_from(&UNUSED).unwrap_or_default()
+    pool::get_from(&UNUSED).unwrap_or_default()
 }
 
 /// Returns empty buffers to the pool.
 #[inline]
-fn give_buffers(mut buffers: Box<Buffers>) {
+fn put_buffers(mut buffers: Box<Buffers>) {
     buffers.read.reset();
-    if is_usual(buffers.read.capacity()) && is_usual(buffers.write.capacity()) {
-        pool::give_to(&UNUSED, MAX_UNUSED, buffers);
+    let (read, write) = (buffers.read.capacity(), buffers.write.capacity());
+    if is_poolable(read) && is_poolable(write) {
+        pool::put_in(&UNUSED, read + write, buffers);
     }
 }
 
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn connection_that_waits_for_a_request_holds_no_buffers() {
-        assert!(waiting(b"").0.is_none());
+        assert!(waiting(b"").is_released());
     }
 
     #[test]
@@ -220,7 +225,7 @@ mod tests {
         let mut slot = BufferSlot::new();
         let first = address(&mut slot);
         slot.release();
-        assert!(slot.0.is_none());
+        assert!(slot.is_released());
         let mut other = BufferSlot::new();
         assert_eq!(address(&mut other), first);
         drop(other);

@@ -145,7 +145,7 @@ impl ReadBuffer {
     ) -> Poll<io::Result<()>> {
         let filled = self.poll_read(cx, stream);
         if filled.is_pending() && self.buffer.is_empty() {
-            pool::give(&mut self.buffer);
+            pool::put(&mut self.buffer);
         }
         filled
     }
@@ -233,7 +233,7 @@ impl ReadBuffer {
 
     /// Moves unread bytes that fill at most a quarter of their buffer to a smaller one.
     #[cold]
-    pub(super) fn park(&mut self) {
+    pub(super) fn compact(&mut self) {
         let unread = self.buffer.get(self.position.start..).unwrap_or_default();
         let capacity = unread.len().next_power_of_two().max(SMALLEST);
         if capacity > self.buffer.capacity() / 4 {
@@ -241,14 +241,14 @@ impl ReadBuffer {
         }
         let mut small = Vec::with_capacity(capacity);
         small.extend_from_slice(unread);
-        pool::give(&mut self.buffer);
+        pool::put(&mut self.buffer);
         self.buffer = small;
         self.position.start = 0;
     }
 
     #[cold]
-    fn unpark(&mut self) {
-        let small = std::mem::replace(&mut self.buffer, pool::take());
+    fn expand(&mut self) {
+        let small = std::mem::replace(&mut self.buffer, pool::get());
         self.buffer.extend_from_slice(&small);
     }
 
@@ -280,7 +280,7 @@ impl ReadBuffer {
         }
         self.position.start = 0;
         if self.buffer.capacity() < NEW_CAPACITY {
-            self.unpark();
+            self.expand();
         }
         if self.buffer.len() == self.buffer.capacity() {
             self.grow()?;
@@ -300,7 +300,7 @@ impl ReadBuffer {
 
 impl Drop for ReadBuffer {
     fn drop(&mut self) {
-        pool::give(&mut self.buffer);
+        pool::put(&mut self.buffer);
     }
 }
 

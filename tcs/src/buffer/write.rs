@@ -17,7 +17,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::pool::{self, is_usual};
+use super::pool::{self, is_poolable};
 use crate::{
     format::{EncodeError, Outcome, Writer},
     framing::{FrameError, Framing},
@@ -98,7 +98,7 @@ impl WriteBuffer {
     #[inline]
     pub(crate) fn prepare(&mut self) {
         if self.buffer.capacity() == 0 {
-            self.buffer = pool::take();
+            self.buffer = pool::get();
         }
         self.buffer.truncate(self.whole);
         self.closes = false;
@@ -230,8 +230,8 @@ impl WriteBuffer {
     ///
     /// The function that the connection waits for may take long, and its reply needs a buffer.
     pub(crate) fn shrink(&mut self) {
-        if self.whole == 0 && !is_usual(self.buffer.capacity()) {
-            self.buffer = pool::take();
+        if self.whole == 0 && !is_poolable(self.buffer.capacity()) {
+            self.buffer = pool::get();
         }
     }
 
@@ -243,9 +243,9 @@ impl WriteBuffer {
     }
 
     /// Returns the memory to the pool if no frames wait in it.
-    pub(crate) fn give_back(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.whole == 0 && self.buffer.capacity() > 0 {
-            pool::give(&mut self.buffer);
+            pool::put(&mut self.buffer);
         }
     }
 }
@@ -253,6 +253,6 @@ impl WriteBuffer {
 impl Drop for WriteBuffer {
     fn drop(&mut self) {
         self.clear();
-        self.give_back();
+        self.release();
     }
 }

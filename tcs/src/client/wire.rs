@@ -369,14 +369,14 @@ impl RequestQueue {
             self.buffer.remove_sent();
         }
         ready!(flushed)?;
-        self.buffer.give_back();
+        self.buffer.release();
         Poll::Ready(Ok(()))
     }
 
     /// Drops the requests.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
-        self.buffer.give_back();
+        self.buffer.release();
     }
 
     /// Returns the position of the next request: the number of bytes of all requests so far.
