@@ -2,8 +2,9 @@
 //!
 //! A connection has no timer. It stores its deadline in its slot, which costs one store. A sweep
 //! over all slots wakes the connections whose deadline has passed. It runs at least twelve times
-//! per the shortest limit, so a limit ends up to three sweeps late, and never early. A timer for
-//! each wait would cost 400 to 950 instructions.
+//! per the shortest limit, but not more than once per millisecond. So a limit ends up to three sweeps
+//! late, and never early. A timer for each wait would cost 400 to 950 instructions
+//! (decision 007).
 //!
 //! The clock stops while something blocks the sweeper's thread: no peer could have been served in
 //! that time.
@@ -86,7 +87,13 @@ impl Deadline {
     /// Returns the end of a limit that began at `began`.
     #[inline]
     pub(super) const fn after(began: Time, limit: Limit) -> Self {
-        Self(began.get().saturating_add(limit.as_millis()))
+        Self(began.get()).plus(limit)
+    }
+
+    /// Returns the end of a limit that begins at this deadline.
+    #[inline]
+    pub(super) const fn plus(self, limit: Limit) -> Self {
+        Self(self.0.saturating_add(limit.as_millis()))
     }
 }
 
@@ -105,8 +112,8 @@ const SLACK: u32 = 2;
 impl Registry {
     /// Creates a registry for connections with these limits.
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        // A limit ends up to three ticks late, which is a quarter of the shortest limit. The bounds
-        // keep sweeps rare, and the second that a drain gives a started frame precise.
+        // A limit ends up to three ticks late, which is a quarter of the shortest limit, or 3 ms. The
+        // bounds keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
         Arc::new(Self {
             limits,
@@ -196,15 +203,16 @@ impl Registry {
 
     /// Signals the connections whose deadline is at most `latest`.
     fn signal(&self, signal: u8, latest: u64) {
-        let mut wakers = Vec::new();
+        let mut signalled = Vec::new();
         for slot in self.lock().slots.values() {
             if slot.deadline.load(Ordering::Relaxed) <= latest {
                 slot.signals.fetch_or(signal, Ordering::AcqRel);
-                wakers.push(slot.waker().clone());
+                signalled.push(Arc::clone(slot));
             }
         }
-        // The lock is released first: wakers are foreign code, which might end connections.
-        for waker in wakers {
+        // Without a lock: wakers are foreign code, which might end connections.
+        for slot in signalled {
+            let waker = slot.waker().clone();
             waker.wake();
         }
     }

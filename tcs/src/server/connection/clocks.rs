@@ -4,6 +4,7 @@ use super::super::{
     config::{Limit, Limits},
     registry::{Deadline, Time},
 };
+use crate::buffer::ReadBuffer;
 
 /// How long a started frame may take to complete once a drain has begun.
 pub(super) const DRAINED_FRAME: Limit = Limit::from_secs(1);
@@ -19,9 +20,11 @@ const WINDOW: usize = 14_600;
 /// The clocks of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// Runs while the connection waits for the first byte of a request, and again from that byte on, until the
-    /// frame is complete.
-    pub(super) read: Clock,
+    /// Runs from the first wait after a request until the next request. A frame that is not one, such as a
+    /// notice, does not stop it, or a peer could hold its connection without a request.
+    pub(super) idle: Clock,
+    /// Runs while the connection waits for the rest of a frame.
+    pub(super) frame: Clock,
     /// Runs once this connection has noticed that the server drains.
     pub(super) drain: Clock,
     /// Runs once this connection has noticed, before or while a function waited, that the peer has closed its
@@ -29,6 +32,26 @@ pub(super) struct Clocks {
     pub(super) half_close: Clock,
     pub(super) stall: StallClock,
     pub(super) send_queue: SendQueue,
+}
+
+impl Clocks {
+    /// Returns when the frame in `read`, of which a part has arrived, must be complete.
+    #[cold]
+    pub(super) fn frame_deadline(
+        &mut self,
+        limits: &Limits,
+        read: &ReadBuffer,
+        now: Time,
+    ) -> Deadline {
+        let limit = frame_limit(limits, read.arrived_of_frame());
+        // Idle time does not pass while a rejected message is skipped.
+        if !read.is_skipping() {
+            self.idle.start(now);
+        }
+        // A frame that starts after `idle_timeout` gets no time: the frames before it were not requests.
+        let idle = self.idle.deadline(limits.idle).plus(limit);
+        Deadline::after(self.frame.start(now), limit).min(idle)
+    }
 }
 
 /// Knows when a wait began, if there is one.
@@ -118,8 +141,6 @@ impl SendQueue {
 }
 
 /// Returns how long a frame may take of which `arrived` bytes have arrived.
-#[cold]
-#[inline(never)]
 pub(super) fn frame_limit(limits: &Limits, arrived: usize) -> Limit {
     extended(limits.frame, arrived)
 }

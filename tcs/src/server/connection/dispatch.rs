@@ -199,6 +199,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                     return Err(Next::Read);
                 }
                 Err(error) => {
+                    self.io.count_received(self.shared);
                     self.responder().bad_frame(&error, input.bytes());
                     return Err(Next::Close);
                 }
@@ -206,7 +207,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
-                self.responder().begin_request();
+                self.io.count_received(self.shared);
                 return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.payload.len());
@@ -224,7 +225,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
         match kind {
             FrameKind::TooLarge => {
-                self.responder().begin_request();
+                self.io.count_received(self.shared);
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
                 let flow = self.responder().reject(&rejection);
@@ -234,10 +235,14 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                 let error = FrameError::malformed(format_args!(
                     "a control frame of kind {code:#04x}, which clients do not send"
                 ));
+                self.io.count_received(self.shared);
                 self.responder().bad_frame(&error, &[]);
                 Some(Next::Close)
             }
-            FrameKind::Message | FrameKind::Skip | FrameKind::Control(_) => None,
+            FrameKind::Message | FrameKind::Skip | FrameKind::Control(_) => {
+                self.io.count_other_frame();
+                None
+            }
         }
     }
 

@@ -23,9 +23,10 @@ use super::{
         config::Limit,
         registry::{Deadline, Registration, Stop},
         report::{Tally, Unsent},
+        shared::Shared,
     },
     budget::Budget,
-    clocks::{Clock, Clocks, DRAINED_FRAME, frame_limit},
+    clocks::{Clock, Clocks, DRAINED_FRAME},
 };
 use crate::{
     buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer},
@@ -164,10 +165,30 @@ impl<S> Io<S> {
         (self.registration.tally(), &mut self.unsent)
     }
 
+    /// Counts a received request, or a bad frame in its place. Closes the listener of a once server.
+    #[inline]
+    pub(super) fn count_received<P: ServerProtocol>(&mut self, shared: &Shared<P>) {
+        self.registration.tally().count_received();
+        self.clocks.idle.stop();
+        if shared.is_once {
+            shared.listener.close();
+        }
+    }
+
+    /// Counts a frame that is not a request: the connection is idle.
+    pub(super) fn count_other_frame(&mut self) {
+        self.clocks.idle.start(self.registration.now());
+    }
+
     /// Counts an ordinary reply, which is sent by the next flush.
     #[inline]
     pub(super) fn count_reply(&mut self) {
         self.unsent.served += 1;
+    }
+
+    /// Counts a request that is rejected because the rest of its frame did not arrive.
+    pub(super) fn count_rejected(&mut self) {
+        self.unsent.rejected += 1;
     }
 
     /// Returns `true` if the connection ends with the function that waited last.
@@ -220,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ) -> Poll<Wait> {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
-            self.clocks.read.stop();
+            self.clocks.frame.stop();
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || self.unsent.sum() > 0 {
@@ -287,11 +308,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
     ) -> Poll<Wait> {
-        let has_started = read.has_started();
-        let is_idle = !has_started && ahead.is_empty();
         // Before each read, because a peer may never stop sending.
         if self.registration.is_draining() {
             let deadline = self.start_drain();
+            let is_idle = !read.has_started() && ahead.is_empty();
             if is_idle || self.registration.has_passed(deadline) {
                 return Poll::Ready(Ok(ControlFlow::Break(WaitEnd::Draining)));
             }
@@ -299,13 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
         match self.poll_stream(|stream| read.poll_read_after(ahead, cx, stream)) {
-            Poll::Ready(Ok(())) => {
-                // The wait for the first bytes of a frame is over.
-                if !has_started {
-                    self.clocks.read.stop();
-                }
-                Poll::Ready(Ok(ControlFlow::Continue(())))
-            }
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(ControlFlow::Continue(()))),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
                 Poll::Ready(Ok(ControlFlow::Break(WaitEnd::OutOfMemory)))
             }
@@ -325,14 +339,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Waits for bytes that have not arrived.
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
-        let began = self.clocks.read.start(self.registration.now());
-        let limits = self.registration.limits();
-        let limit = if read.has_started() {
-            frame_limit(limits, read.arrived_of_frame())
+        let (now, limits) = (self.registration.now(), self.registration.limits());
+        let timed_out = if read.has_started() {
+            self.clocks.frame_deadline(limits, read, now)
         } else {
-            limits.idle
+            Deadline::after(self.clocks.idle.start(now), limits.idle)
         };
-        let timed_out = Deadline::after(began, limit);
         let mut deadline = timed_out;
         let is_draining = self.clocks.drain.is_running();
         if is_draining {
@@ -438,8 +450,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             // unread bytes is reset, and the peer would lose what is sent here.
             yield_now().await;
         }
+        // The input is not needed while the peer takes what is left.
+        let Buffers { read, ahead, .. } = slot.checkout();
+        let has_ended = read.has_ended();
+        read.reset();
+        *ahead = ReadAhead::default();
+        slot.release();
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
-        let has_ended = slot.checkout().read.has_ended();
         if has_ended && self.close == CloseKind::Drop {
             return Ok(());
         }

@@ -64,17 +64,6 @@ enum WrittenRejection {
     Failed,
 }
 
-/// Why bytes are not a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FrameFault {
-    /// The framing is wrong, or has no memory. The peer did nothing wrong.
-    ServerFailed,
-    /// The peer speaks another protocol. It would take the protocol's message for a reply.
-    OtherProtocol,
-    /// The peer broke the rules of the framing.
-    Malformed,
-}
-
 impl<'a, P: ServerProtocol> Responder<'a, P> {
     #[inline]
     pub(super) fn new<S>(
@@ -90,15 +79,6 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             write,
             tally,
             unsent,
-        }
-    }
-
-    /// Counts a received request, or a bad frame in its place. Closes the listener of a once server.
-    #[inline]
-    pub(super) fn begin_request(&self) {
-        self.tally.count_received();
-        if self.shared.is_once {
-            self.shared.listener.close();
         }
     }
 
@@ -249,34 +229,30 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     }
 }
 
-/// The occasions.
+/// Responses to events.
 impl<P: ServerProtocol> Responder<'_, P> {
     /// Answers bytes that are not a frame: another protocol in its own terms, a peer of ours as for any
     /// other rejection. The connection then closes.
     #[cold]
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
-        self.begin_request();
         let rejection = error.rejection();
         self.unsent.count(rejection.kind());
-        let fault = if !rejection.kind().is_final() {
-            FrameFault::ServerFailed
-        } else if error.is_other_protocol() || self.seems_other(unread) {
-            FrameFault::OtherProtocol
-        } else {
-            FrameFault::Malformed
-        };
-        let is_written = self
+        // The framing is wrong, or has no memory. The peer did nothing wrong.
+        let is_ours = !rejection.kind().is_final();
+        // A peer of another protocol would take the protocol's message for a reply.
+        let is_other = !is_ours && (error.is_other_protocol() || self.seems_other(unread));
+        let is_answered = self
             .write
-            .append(|out| self.framing.answer_error(out, error))
-            || fault != FrameFault::OtherProtocol
-                && self.write_protocol_rejection(&rejection) != WrittenRejection::None;
-        match fault {
-            FrameFault::ServerFailed => {
-                tracing::error!(reason = %error, "the framing failed");
-                self.close_with_frame(&going_away("the server failed"));
-            }
-            _ if is_written => tracing::debug!(reason = %error, "the peer sent no valid frame"),
-            _ => log_unsent(error),
+            .append(|out| self.framing.answer_error(out, error));
+        let is_written = is_answered
+            || (!is_other && self.write_protocol_rejection(&rejection) != WrittenRejection::None);
+        if is_ours {
+            tracing::error!(reason = %error, "the framing failed");
+            self.close_with_frame(&going_away("the server failed"));
+        } else if is_written {
+            tracing::debug!(reason = %error, "the peer sent no valid frame");
+        } else {
+            log_unsent(error);
         }
     }
 
@@ -314,13 +290,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Writes why the connection stops waiting for a request, or for the rest of one.
     #[cold]
     pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: WaitEnd) {
-        // A message that is being skipped was rejected before.
-        if read.has_started() && !read.is_skipping() {
-            self.begin_request();
-            self.unsent.rejected += 1;
-        }
         let limits = &self.shared.limits;
-        let rejection = why_wait_ended(limits, read, why);
+        let rejection = wait_end_rejection(limits, read, why);
         let unread = read.input(limits.frame_len, Side::Server);
         if self.seems_other(unread.bytes()) {
             self.close_with_frame(&rejection);
@@ -366,7 +337,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     }
 }
 
-/// The encoding.
+/// Writing frames.
 impl<P: ServerProtocol> Responder<'_, P> {
     /// Frames the message that `encode` writes.
     fn message(
@@ -428,7 +399,7 @@ impl WrittenRejection {
 }
 
 /// Returns what a peer is told when its connection stops waiting.
-fn why_wait_ended(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection {
+fn wait_end_rejection(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection {
     let idle = |text| Rejection::new(RejectionKind::Idle, text);
     match why {
         WaitEnd::Draining if read.has_started() => {
@@ -446,7 +417,7 @@ fn why_wait_ended(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection
         }
         WaitEnd::TimedOut => {
             let limit = limits.idle;
-            idle(format!("nothing arrived for {limit} (`idle_timeout`)"))
+            idle(format!("no request arrived for {limit} (`idle_timeout`)"))
         }
     }
 }
