@@ -11,7 +11,7 @@ mod write;
 
 pub(crate) use ahead::ReadAhead;
 pub(crate) use read::{Frames, ReadBuffer};
-pub(crate) use write::{NotOrdinary, NotOrdinaryKind, WriteBuffer};
+pub(crate) use write::{EncodeOutcome, Encoded, WriteBuffer};
 
 use pool::{Pool, is_poolable};
 
@@ -117,7 +117,9 @@ mod tests {
         let buffers = slot.checkout();
         while !bytes.is_empty() {
             let mut cx = Context::from_waker(Waker::noop());
-            let read = buffers.read.poll_read(&mut cx, &mut bytes);
+            let read = buffers
+                .read
+                .poll_read(&mut ReadAhead::default(), &mut cx, &mut bytes);
             assert!(matches!(read, Poll::Ready(Ok(()))));
         }
         slot.release();
@@ -147,7 +149,9 @@ mod tests {
             let buffers = slot.checkout();
             assert_eq!(unread(buffers), bytes);
             let mut cx = Context::from_waker(Waker::noop());
-            let read = buffers.read.poll_read(&mut cx, &mut &b"y"[..]);
+            let read = buffers
+                .read
+                .poll_read(&mut ReadAhead::default(), &mut cx, &mut &b"y"[..]);
             assert!(read.is_ready());
             assert_eq!(unread(buffers), [&bytes[..], b"y"].concat());
             assert!(buffers.read.capacity() >= NEW_CAPACITY);
@@ -168,7 +172,10 @@ mod tests {
             let mut cx = Context::from_waker(Waker::noop());
             let (read, mut rest) = (&mut slot.checkout().read, &bytes[..]);
             while !rest.is_empty() {
-                assert!(read.poll_read(&mut cx, &mut rest).is_ready());
+                assert!(
+                    read.poll_read(&mut ReadAhead::default(), &mut cx, &mut rest)
+                        .is_ready()
+                );
             }
             read.consume(&(0..0), bytes.len() - length);
             slot.release();
@@ -189,7 +196,7 @@ mod tests {
         });
         assert!(written.is_ok());
         slot.release();
-        assert_eq!(slot.checkout().write.waiting(), 6);
+        assert_eq!(slot.checkout().write.unsent_len(), 6);
     }
 
     #[test]
@@ -202,7 +209,7 @@ mod tests {
                 part(out);
                 is_written
             });
-            assert_eq!((appended, write.waiting()), (is_written, 4));
+            assert_eq!((appended, write.unsent_len()), (is_written, 4));
         }
     }
 
@@ -214,7 +221,10 @@ mod tests {
         let buffers = slot.checkout();
         assert_eq!(buffers.read.arrived_of_frame(), 3);
         let mut cx = Context::from_waker(Waker::noop());
-        let read = buffers.read.poll_read(&mut cx, &mut &b"defghij|"[..]);
+        let read =
+            buffers
+                .read
+                .poll_read(&mut ReadAhead::default(), &mut cx, &mut &b"defghij|"[..]);
         assert!(read.is_ready());
         assert_eq!(unread(buffers), b"|");
     }

@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    buffer::{NotOrdinary, NotOrdinaryKind, WriteBuffer},
+    buffer::{EncodeOutcome, Encoded, WriteBuffer},
     format::{EncodeError, Writer},
     framing::{ConnectionFraming, Framing},
     runtime::wake_after_others,
@@ -345,7 +345,7 @@ impl RequestQueue {
         self.buffer.prepare();
         match self.buffer.message(framing, max_frame_len, encode) {
             Ok(()) => {}
-            Err(NotOrdinary { kind, .. }) => not_encoded(kind)?,
+            Err(Encoded { outcome, .. }) => not_encoded(outcome)?,
         }
         if !F::EXCHANGES.are_many() && self.end() == position {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
@@ -388,19 +388,19 @@ impl RequestQueue {
     /// Returns the number of bytes that wait.
     #[inline]
     pub(super) fn waiting(&self) -> usize {
-        self.buffer.waiting()
+        self.buffer.unsent_len()
     }
 }
 
 /// Returns an error if a request is not in the buffer.
 #[cold]
-fn not_encoded(kind: NotOrdinaryKind) -> Result<()> {
-    Err(match kind {
-        NotOrdinaryKind::Last => return Ok(()),
-        NotOrdinaryKind::Nothing => Error::encode(EncodeError::new("there is none")),
-        NotOrdinaryKind::Error(text) => Error::encode(EncodeError::new(text)),
-        NotOrdinaryKind::Unencodable(error) => Error::encode(error),
-        NotOrdinaryKind::Unsendable(error) => Error::unsendable(error),
+fn not_encoded(outcome: EncodeOutcome) -> Result<()> {
+    Err(match outcome {
+        EncodeOutcome::Written => return Ok(()),
+        EncodeOutcome::Nothing => Error::encode(EncodeError::new("there is none")),
+        EncodeOutcome::Error(text) => Error::encode(EncodeError::new(text)),
+        EncodeOutcome::Unencodable(error) => Error::encode(error),
+        EncodeOutcome::Unsendable(error) => Error::unsendable(error),
     })
 }
 

@@ -13,7 +13,6 @@
 use std::{
     future::poll_fn,
     mem::take,
-    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
@@ -46,7 +45,7 @@ mod respond;
 pub(super) use io::CloseKind;
 
 use dispatch::{Batch, Next};
-use io::{Activity, Gone, Io, WaitEnd};
+use io::{Gone, Input, Io, WaitEnd};
 use respond::{Flow, Responder, log_panic};
 
 /// One connection of a server.
@@ -109,7 +108,7 @@ where
         let mut flow = self.greet();
         let ended = loop {
             if flow.is_break() {
-                break Ok(Activity::Busy);
+                break Ok(false);
             }
             let ran = {
                 let mut running = pin!(self.run());
@@ -119,10 +118,7 @@ where
             match ran {
                 Ok(ended) => break ended,
                 // As in a panic while the connection closes, which is not caught.
-                Err(payload) if self.io.stream_panicked() => {
-                    tracing::error!("the stream panicked");
-                    resume_unwind(payload);
-                }
+                Err(payload) if self.io.stream_panicked() => resume_unwind(payload),
                 Err(payload) if self.io.ends_with_function() => {
                     return log_panic("the drop of a function", payload);
                 }
@@ -130,7 +126,7 @@ where
             }
         };
         let closed = match ended {
-            Ok(activity) => self.io.close(&mut self.buffers, activity).await,
+            Ok(is_idle) => self.io.close(&mut self.buffers, is_idle).await,
             Err(gone) => Err(gone),
         };
         if let Err(gone) = closed {
@@ -149,12 +145,12 @@ where
         }
     }
 
-    /// Processes requests until the connection ends.
-    async fn run(&mut self) -> Result<Activity, Gone> {
+    /// Processes requests until the connection ends. Returns `true` if it is idle.
+    async fn run(&mut self) -> Result<bool, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let wait = poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx));
-                if let ControlFlow::Break(why) = wait.await? {
+                let input = poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx));
+                if let Input::Ended(why) = input.await? {
                     return Ok(self.stop_waiting(why));
                 }
             }
@@ -177,7 +173,7 @@ where
                 };
                 match next {
                     Next::Read => break,
-                    Next::Close => return Ok(Activity::Busy),
+                    Next::Close => return Ok(false),
                     Next::Flush | Next::Yield => {}
                 }
                 poll_fn(|cx| batch.io.poll_flush_in_time(batch.write, cx)).await?;
@@ -191,22 +187,18 @@ where
         }
     }
 
-    /// Tells the peer why the connection stops waiting.
+    /// Tells the peer why the connection stops waiting. Returns `true` if it is idle.
     #[cold]
-    fn stop_waiting(&mut self, why: WaitEnd) -> Activity {
+    fn stop_waiting(&mut self, why: WaitEnd) -> bool {
         let Buffers { read, ahead, write } = self.buffers.checkout();
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
             self.io.count_received(&self.shared);
-            self.io.count_rejected();
+            self.io.counters().1.rejected += 1;
         }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         responder.wait_ended(read, why);
-        if read.has_started() || !ahead.is_empty() {
-            Activity::Busy
-        } else {
-            Activity::Idle
-        }
+        !read.has_started() && ahead.is_empty()
     }
 
     /// Responds to the request whose processing panicked.

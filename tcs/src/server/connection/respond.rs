@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Rejection, RejectionKind,
-    buffer::{NotOrdinary, NotOrdinaryKind, ReadBuffer, WriteBuffer},
+    buffer::{EncodeOutcome, Encoded, ReadBuffer, WriteBuffer},
     format::{Encode, EncodeError, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
@@ -53,13 +53,14 @@ pub(super) struct Responder<'a, P: ServerProtocol> {
 #[derive(Debug, PartialEq, Eq)]
 enum WrittenRejection {
     /// There is neither a frame nor a message for it.
-    None,
-    /// It is written, or the protocol chose to send nothing.
-    Written,
-    /// It is written, and the connection closes after it.
-    Last,
-    /// The protocol chose to send nothing, and to close the connection.
-    Closed,
+    Unavailable,
+    Written {
+        closes: bool,
+    },
+    /// The protocol chose to send nothing.
+    Nothing {
+        closes: bool,
+    },
     /// The protocol's message cannot be sent.
     Failed,
 }
@@ -85,31 +86,31 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// Writes the greeting.
     pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Flow {
         self.write.prepare();
-        let Err(NotOrdinary { kind, closes }) = self.message(|out| greeting.encode(out)) else {
+        let Err(Encoded { outcome, closes }) = self.message(|out| greeting.encode(out)) else {
             return Flow::Continue(());
         };
-        let why = match kind {
-            NotOrdinaryKind::Last => "this was the greeting of a server that closes".to_owned(),
-            NotOrdinaryKind::Nothing if closes => return Flow::Break(()),
-            NotOrdinaryKind::Nothing => return Flow::Continue(()),
-            NotOrdinaryKind::Error(text) => text,
-            NotOrdinaryKind::Unencodable(error) => cannot_encode("greeting", &error),
-            NotOrdinaryKind::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
+        let why = match outcome {
+            EncodeOutcome::Written => "this was the greeting of a server that closes".to_owned(),
+            EncodeOutcome::Nothing if closes => return Flow::Break(()),
+            EncodeOutcome::Nothing => return Flow::Continue(()),
+            EncodeOutcome::Error(text) => text,
+            EncodeOutcome::Unencodable(error) => cannot_encode("greeting", &error),
+            EncodeOutcome::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
         };
         self.close_with(&going_away(&why));
         Flow::Break(())
     }
 
-    /// Responds to a request with something other than one ordinary reply.
+    /// Responds to a request whose reply is not an ordinary message.
     #[cold]
-    pub(super) fn other_response(&mut self, NotOrdinary { kind, closes }: NotOrdinary) -> Flow {
+    pub(super) fn unusual_reply(&mut self, Encoded { outcome, closes }: Encoded) -> Flow {
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
-        let rejection = match kind {
-            NotOrdinaryKind::Last => {
+        let rejection = match outcome {
+            EncodeOutcome::Written => {
                 self.unsent.served += 1;
                 return self.close_after_reply();
             }
-            NotOrdinaryKind::Nothing => {
+            EncodeOutcome::Nothing => {
                 self.unsent.served += 1;
                 if closes {
                     // A final rejection would say that this request was not executed.
@@ -117,11 +118,9 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
                 }
                 return self.after_response();
             }
-            NotOrdinaryKind::Error(text) => Rejection::error(text),
-            NotOrdinaryKind::Unencodable(error) => failed(cannot_encode("reply", &error)),
-            NotOrdinaryKind::Unsendable(error) => {
-                failed(cannot_send::<P::Framing>("reply", &error))
-            }
+            EncodeOutcome::Error(text) => Rejection::error(text),
+            EncodeOutcome::Unencodable(error) => failed(cannot_encode("reply", &error)),
+            EncodeOutcome::Unsendable(error) => failed(cannot_send::<P::Framing>("reply", &error)),
         };
         self.reject(&rejection)?;
         if closes {
@@ -141,24 +140,25 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         }
         let written = self.write_rejection(rejection);
         let is_error = kind == RejectionKind::Error;
-        if is_error && written == WrittenRejection::None {
+        if is_error && written == WrittenRejection::Unavailable {
             return self.error_as_reply(rejection);
         }
         let is_lost = is_error && written == WrittenRejection::Failed;
         let counted = if is_lost { RejectionKind::Failed } else { kind };
         self.unsent.count(counted);
         match written {
-            WrittenRejection::Written => {
+            WrittenRejection::Written { closes: false }
+            | WrittenRejection::Nothing { closes: false } => {
                 tracing::debug!(reason = %rejection, "answered without a reply");
                 self.after_response()
             }
             // If this request got no response, the peer would match the next reply to it.
-            WrittenRejection::None => {
+            WrittenRejection::Unavailable => {
                 log_unsent(rejection);
                 Flow::Break(())
             }
-            WrittenRejection::Last => self.close_after_reply(),
-            WrittenRejection::Closed | WrittenRejection::Failed => Flow::Break(()),
+            WrittenRejection::Written { .. } => self.close_after_reply(),
+            WrittenRejection::Nothing { .. } | WrittenRejection::Failed => Flow::Break(()),
         }
     }
 
@@ -245,7 +245,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
             .write
             .append(|out| self.framing.answer_error(out, error));
         let is_written = is_answered
-            || (!is_other && self.write_protocol_rejection(&rejection) != WrittenRejection::None);
+            || (!is_other
+                && self.write_protocol_rejection(&rejection) != WrittenRejection::Unavailable);
         if is_ours {
             tracing::error!(reason = %error, "the framing failed");
             self.close_with_frame(&going_away("the server failed"));
@@ -343,7 +344,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn message(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), NotOrdinary> {
+    ) -> Result<(), Encoded> {
         let limit = self.shared.limits.frame_len;
         self.write.message(&mut self.framing.inner, limit, encode)
     }
@@ -351,7 +352,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Writes a rejection as the framing's frame for it, or as the protocol's message.
     fn write_rejection(&mut self, rejection: &Rejection) -> WrittenRejection {
         if self.write_frame(rejection) {
-            return WrittenRejection::Written;
+            return WrittenRejection::Written { closes: false };
         }
         self.write_protocol_rejection(rejection)
     }
@@ -378,17 +379,16 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
 impl WrittenRejection {
     /// Classifies the result of encoding the protocol's message, or the panic it ended in.
-    fn of(written: thread::Result<Option<Result<(), NotOrdinary>>>, rejection: &Rejection) -> Self {
+    fn of(written: thread::Result<Option<Result<(), Encoded>>>, rejection: &Rejection) -> Self {
         let why = match written {
-            Ok(None) => return Self::None,
-            Ok(Some(Ok(()))) => return Self::Written,
-            Ok(Some(Err(NotOrdinary { kind, closes }))) => match kind {
-                NotOrdinaryKind::Last => return Self::Last,
-                NotOrdinaryKind::Nothing if closes => return Self::Closed,
-                NotOrdinaryKind::Nothing => return Self::Written,
-                NotOrdinaryKind::Error(text) => text,
-                NotOrdinaryKind::Unencodable(error) => error.to_string(),
-                NotOrdinaryKind::Unsendable(error) => error.to_string(),
+            Ok(None) => return Self::Unavailable,
+            Ok(Some(Ok(()))) => return Self::Written { closes: false },
+            Ok(Some(Err(Encoded { outcome, closes }))) => match outcome {
+                EncodeOutcome::Written => return Self::Written { closes },
+                EncodeOutcome::Nothing => return Self::Nothing { closes },
+                EncodeOutcome::Error(text) => text,
+                EncodeOutcome::Unencodable(error) => error.to_string(),
+                EncodeOutcome::Unsendable(error) => error.to_string(),
             },
             Err(payload) => format!("panic: {}", panic_text(payload)),
         };
