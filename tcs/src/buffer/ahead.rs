@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(ahead.bytes.len(), READ_AHEAD);
         let mut buffer = ReadBuffer::default();
         for rest in [48 * 1024, 32 * 1024, 16 * 1024, 0] {
-            let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut near);
+            let read = buffer.poll_read(&mut ahead, &mut cx, &mut near);
             assert!(read.is_ready());
             assert_eq!(ahead.bytes.len(), rest);
             let input = buffer.input(1, Side::Server);
@@ -105,15 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn end_that_was_read_ahead_is_told_with_the_last_of_the_bytes() {
+    fn end_that_was_read_ahead_is_reported_with_the_last_of_the_bytes() {
         let mut cx = Context::from_waker(Waker::noop());
         let (mut buffer, mut ahead) = (ReadBuffer::default(), ReadAhead::default());
         let sent = vec![b'x'; NEW_CAPACITY + 1];
         assert!(ahead.poll_read(&mut cx, &mut &sent[..]).is_ready());
         for (length, has_ended) in [(NEW_CAPACITY, false), (1, true)] {
-            let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut &b"never"[..]);
+            let read = buffer.poll_read(&mut ahead, &mut cx, &mut &b"never"[..]);
             assert!(read.is_ready());
-            assert_eq!((buffer.unread(), buffer.has_ended()), (length, has_ended));
+            assert_eq!(
+                (buffer.unread_len(), buffer.has_ended()),
+                (length, has_ended)
+            );
             buffer.consume(&(0..0), length);
         }
     }

@@ -11,9 +11,9 @@ mod write;
 
 pub(crate) use ahead::ReadAhead;
 pub(crate) use read::{Frames, ReadBuffer};
-pub(crate) use write::{NotOrdinary, NotOrdinaryKind, WriteBuffer};
+pub(crate) use write::{EncodeOutcome, Encoded, WriteBuffer};
 
-use pool::{Pool, is_usual};
+use pool::{Pool, is_poolable};
 
 /// The buffers of a connection.
 #[derive(Debug, Default)]
@@ -35,12 +35,18 @@ impl BufferSlot {
         Self(None)
     }
 
+    /// Returns `true` if the buffers are in the pool.
+    #[cfg(test)]
+    pub(crate) const fn is_released(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Returns the buffers. Takes them from the pool if the slot is empty.
     #[inline]
     pub(crate) fn checkout(&mut self) -> &mut Buffers {
         match self.0 {
             Some(ref mut buffers) => buffers,
-            None => self.0.insert(take_buffers()),
+            None => self.0.insert(get_buffers()),
         }
     }
 
@@ -49,10 +55,10 @@ impl BufferSlot {
     #[inline]
     pub(crate) fn release(&mut self) {
         if let Some(buffers) = self.0.take_if(|buffers| buffers.are_unused()) {
-            give_buffers(buffers);
+            put_buffers(buffers);
         } else if let Some(buffers) = &mut self.0 {
-            buffers.read.park();
-            buffers.write.give_back();
+            buffers.read.compact();
+            buffers.write.release();
         }
     }
 }
@@ -62,7 +68,7 @@ impl Drop for BufferSlot {
         if let Some(mut buffers) = self.0.take() {
             buffers.ahead = ReadAhead::default();
             buffers.write.clear();
-            give_buffers(buffers);
+            put_buffers(buffers);
         }
     }
 }
@@ -80,22 +86,21 @@ impl Buffers {
 thread_local! {
     static UNUSED: Pool<Box<Buffers>> = const { Pool::new(Vec::new()) };
 }
-/// The maximum number of connections whose buffers a thread keeps: 2 MiB if none has grown.
-const MAX_UNUSED: usize = 64;
 
 /// Takes empty buffers from the pool. Out of line, so that `checkout` is inlined.
 #[inline(never)]
-fn take_buffers() -> Box<Buffers> {
+fn get_buffers() -> Box<Buffers> {
     // The memory of new ones comes from the pool of single buffers when it is needed.
-    pool::take_from(&UNUSED).unwrap_or_default()
+    pool::get_from(&UNUSED).unwrap_or_default()
 }
 
 /// Returns empty buffers to the pool.
 #[inline]
-fn give_buffers(mut buffers: Box<Buffers>) {
+fn put_buffers(mut buffers: Box<Buffers>) {
     buffers.read.reset();
-    if is_usual(buffers.read.capacity()) && is_usual(buffers.write.capacity()) {
-        pool::give_to(&UNUSED, MAX_UNUSED, buffers);
+    let (read, write) = (buffers.read.capacity(), buffers.write.capacity());
+    if is_poolable(read) && is_poolable(write) {
+        pool::put_in(&UNUSED, read + write, buffers);
     }
 }
 
@@ -112,7 +117,9 @@ mod tests {
         let buffers = slot.checkout();
         while !bytes.is_empty() {
             let mut cx = Context::from_waker(Waker::noop());
-            let read = buffers.read.poll_read(&mut cx, &mut bytes);
+            let read = buffers
+                .read
+                .poll_read(&mut ReadAhead::default(), &mut cx, &mut bytes);
             assert!(matches!(read, Poll::Ready(Ok(()))));
         }
         slot.release();
@@ -130,7 +137,7 @@ mod tests {
 
     #[test]
     fn connection_that_waits_for_a_request_holds_no_buffers() {
-        assert!(waiting(b"").0.is_none());
+        assert!(waiting(b"").is_released());
     }
 
     #[test]
@@ -142,7 +149,9 @@ mod tests {
             let buffers = slot.checkout();
             assert_eq!(unread(buffers), bytes);
             let mut cx = Context::from_waker(Waker::noop());
-            let read = buffers.read.poll_read(&mut cx, &mut &b"y"[..]);
+            let read = buffers
+                .read
+                .poll_read(&mut ReadAhead::default(), &mut cx, &mut &b"y"[..]);
             assert!(read.is_ready());
             assert_eq!(unread(buffers), [&bytes[..], b"y"].concat());
             assert!(buffers.read.capacity() >= NEW_CAPACITY);
@@ -163,7 +172,10 @@ mod tests {
             let mut cx = Context::from_waker(Waker::noop());
             let (read, mut rest) = (&mut slot.checkout().read, &bytes[..]);
             while !rest.is_empty() {
-                assert!(read.poll_read(&mut cx, &mut rest).is_ready());
+                assert!(
+                    read.poll_read(&mut ReadAhead::default(), &mut cx, &mut rest)
+                        .is_ready()
+                );
             }
             read.consume(&(0..0), bytes.len() - length);
             slot.release();
@@ -184,7 +196,7 @@ mod tests {
         });
         assert!(written.is_ok());
         slot.release();
-        assert_eq!(slot.checkout().write.waiting(), 6);
+        assert_eq!(slot.checkout().write.unsent_len(), 6);
     }
 
     #[test]
@@ -197,7 +209,7 @@ mod tests {
                 part(out);
                 is_written
             });
-            assert_eq!((appended, write.waiting()), (is_written, 4));
+            assert_eq!((appended, write.unsent_len()), (is_written, 4));
         }
     }
 
@@ -209,7 +221,10 @@ mod tests {
         let buffers = slot.checkout();
         assert_eq!(buffers.read.arrived_of_frame(), 3);
         let mut cx = Context::from_waker(Waker::noop());
-        let read = buffers.read.poll_read(&mut cx, &mut &b"defghij|"[..]);
+        let read =
+            buffers
+                .read
+                .poll_read(&mut ReadAhead::default(), &mut cx, &mut &b"defghij|"[..]);
         assert!(read.is_ready());
         assert_eq!(unread(buffers), b"|");
     }
@@ -220,7 +235,7 @@ mod tests {
         let mut slot = BufferSlot::new();
         let first = address(&mut slot);
         slot.release();
-        assert!(slot.0.is_none());
+        assert!(slot.is_released());
         let mut other = BufferSlot::new();
         assert_eq!(address(&mut other), first);
         drop(other);

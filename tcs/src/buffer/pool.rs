@@ -20,43 +20,46 @@ pub(super) type Pool<T> = RefCell<Vec<T>>;
 thread_local! {
     static UNUSED: Pool<Vec<u8>> = const { Pool::new(Vec::new()) };
 }
-/// The maximum number of single buffers that a thread keeps: 2 MiB if none has grown.
-const MAX_UNUSED: usize = 128;
+/// The bytes that a pool keeps, if its items are of one size. An item is kept if this many bytes have room for
+/// it and for as many of its size as there are items. So small items do not displace large ones, and a pool has at
+/// most 7 MiB of mixed sizes: 16 items of 128 KiB, and each further one is smaller, down to 16 KiB.
+const POOL_BYTES: usize = 2 * 1024 * 1024;
 
 /// Returns an empty buffer with capacity.
-pub(super) fn take() -> Vec<u8> {
-    take_from(&UNUSED).unwrap_or_else(|| Vec::with_capacity(NEW_CAPACITY))
+pub(super) fn get() -> Vec<u8> {
+    get_from(&UNUSED).unwrap_or_else(|| Vec::with_capacity(NEW_CAPACITY))
 }
 
 /// Returns a buffer to the pool, and leaves an empty one without capacity.
-pub(super) fn give(buffer: &mut Vec<u8>) {
+pub(super) fn put(buffer: &mut Vec<u8>) {
     let mut buffer = std::mem::take(buffer);
-    if is_usual(buffer.capacity()) {
+    let capacity = buffer.capacity();
+    if is_poolable(capacity) {
         buffer.clear();
-        give_to(&UNUSED, MAX_UNUSED, buffer);
+        put_in(&UNUSED, capacity, buffer);
     }
 }
 
 /// Returns `true` if the capacity is enough for a new connection, and not too large to be kept.
 #[inline]
-pub(super) fn is_usual(capacity: usize) -> bool {
+pub(super) fn is_poolable(capacity: usize) -> bool {
     (NEW_CAPACITY..=LARGEST).contains(&capacity)
 }
 
 /// Takes the item that was returned last.
 #[inline]
-pub(super) fn take_from<T>(pool: &'static LocalKey<Pool<T>>) -> Option<T> {
+pub(super) fn get_from<T>(pool: &'static LocalKey<Pool<T>>) -> Option<T> {
     // When a thread ends, the pool may be gone before the last connection.
     pool.try_with(|pool| pool.borrow_mut().pop()).ok().flatten()
 }
 
-/// Keeps `item`, unless the pool has `most` items already.
+/// Keeps `item`, which has `capacity` bytes, unless the pool is full.
 #[inline]
-pub(super) fn give_to<T>(pool: &'static LocalKey<Pool<T>>, most: usize, item: T) {
+pub(super) fn put_in<T>(pool: &'static LocalKey<Pool<T>>, capacity: usize, item: T) {
     // Without a pool, the item is freed.
     let _: Result<(), AccessError> = pool.try_with(|pool| {
         let mut pool = pool.borrow_mut();
-        if pool.len() < most {
+        if (pool.len() + 1) * capacity <= POOL_BYTES {
             pool.push(item);
         }
     });
@@ -69,24 +72,34 @@ mod tests {
     #[test]
     fn buffers_are_taken_again_unless_they_are_too_large() {
         let address = |buffer: &Vec<u8>| buffer.as_ptr().addr();
-        let mut buffer = take();
+        let mut buffer = get();
         buffer.push(1);
         let usual = address(&buffer);
-        give(&mut buffer);
+        put(&mut buffer);
         assert_eq!(buffer.capacity(), 0);
-        buffer = take();
+        buffer = get();
         assert_eq!((address(&buffer), buffer.len()), (usual, 0));
 
         buffer.reserve_exact(LARGEST + 1);
-        give(&mut buffer);
-        assert_eq!(take().capacity(), NEW_CAPACITY);
+        put(&mut buffer);
+        assert_eq!(get().capacity(), NEW_CAPACITY);
     }
 
     #[test]
-    fn thread_keeps_a_limited_number_of_buffers() {
-        for _ in 0..2 * MAX_UNUSED {
-            give(&mut Vec::with_capacity(NEW_CAPACITY));
+    fn thread_keeps_a_limited_number_of_bytes() {
+        let kept = || UNUSED.with_borrow(|pool| pool.iter().map(Vec::capacity).sum::<usize>());
+        for _ in 0..200 {
+            put(&mut Vec::with_capacity(LARGEST));
         }
-        assert_eq!(UNUSED.with_borrow(Vec::len), MAX_UNUSED);
+        assert_eq!(kept(), POOL_BYTES);
+        for capacity in (NEW_CAPACITY..LARGEST).rev().step_by(64) {
+            put(&mut Vec::with_capacity(capacity));
+        }
+        assert!((6 << 20..7 << 20).contains(&kept()), "{}", kept());
+        UNUSED.with_borrow_mut(Vec::clear);
+        for _ in 0..200 {
+            put(&mut Vec::with_capacity(NEW_CAPACITY));
+        }
+        assert_eq!(kept(), POOL_BYTES);
     }
 }

@@ -120,7 +120,7 @@ impl ReadBuffer {
         if self.position.skip > 0 {
             self.position.skipped
         } else {
-            self.unread()
+            self.unread_len()
         }
     }
 
@@ -133,34 +133,25 @@ impl ReadBuffer {
         self.read_state == ReadState::Eof
     }
 
-    /// Reads once. On `Ready`, bytes were appended or `read_state` changed.
+    /// Reads once: first the bytes that were read ahead, then from the stream. On `Ready`, bytes were appended
+    /// or `read_state` changed.
     ///
-    /// Takes a buffer from the pool. Returns it if the read is pending and the buffer is empty.
+    /// Takes a buffer from the pool. Fails with `OutOfMemory` if there is no memory for more bytes.
     ///
     /// Keeps what was transferred: the buffer has all bytes that were read.
-    pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-    ) -> Poll<io::Result<()>> {
-        let filled = self.poll_read(cx, stream);
-        if filled.is_pending() && self.buffer.is_empty() {
-            pool::give(&mut self.buffer);
-        }
-        filled
-    }
-
-    /// Like `poll_fill`, but keeps the buffer when the read is pending.
-    ///
-    /// Fails with `OutOfMemory` if there is no memory for more bytes.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves 2 % of a lone request")]
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
+        ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<()>> {
         self.make_room()?;
+        if !ahead.is_empty() {
+            self.take_ahead(ahead);
+            return Poll::Ready(Ok(()));
+        }
         let read = pin!(stream.read_buf(&mut self.buffer)).poll(cx);
         if read.is_pending() && self.read_state == ReadState::MaybeMore {
             return self.unsure(cx);
@@ -205,35 +196,26 @@ impl ReadBuffer {
         }
     }
 
-    /// Like `poll_read`, but first takes the bytes that were read ahead.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `poll_read`")]
-    pub(crate) fn poll_read_after<S: AsyncRead + Unpin>(
-        &mut self,
-        ahead: &mut ReadAhead,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-    ) -> Poll<io::Result<()>> {
-        if ahead.is_empty() {
-            return self.poll_read(cx, stream);
-        }
-        Poll::Ready(self.take_ahead(ahead))
-    }
-
     /// Takes as many of the bytes that were read ahead as there is room for.
     #[cold]
-    fn take_ahead(&mut self, ahead: &mut ReadAhead) -> io::Result<()> {
-        self.make_room()?;
+    fn take_ahead(&mut self, ahead: &mut ReadAhead) {
         self.read_state = ahead.move_to(&mut self.buffer);
         if self.position.skip > 0 {
             self.skip_arrived();
         }
-        Ok(())
+    }
+
+    /// Returns the memory to the pool if no bytes are left in it.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if self.buffer.is_empty() {
+            pool::put(&mut self.buffer);
+        }
     }
 
     /// Moves unread bytes that fill at most a quarter of their buffer to a smaller one.
     #[cold]
-    pub(super) fn park(&mut self) {
+    pub(super) fn compact(&mut self) {
         let unread = self.buffer.get(self.position.start..).unwrap_or_default();
         let capacity = unread.len().next_power_of_two().max(SMALLEST);
         if capacity > self.buffer.capacity() / 4 {
@@ -241,14 +223,14 @@ impl ReadBuffer {
         }
         let mut small = Vec::with_capacity(capacity);
         small.extend_from_slice(unread);
-        pool::give(&mut self.buffer);
+        pool::put(&mut self.buffer);
         self.buffer = small;
         self.position.start = 0;
     }
 
     #[cold]
-    fn unpark(&mut self) {
-        let small = std::mem::replace(&mut self.buffer, pool::take());
+    fn expand(&mut self) {
+        let small = std::mem::replace(&mut self.buffer, pool::get());
         self.buffer.extend_from_slice(&small);
     }
 
@@ -262,7 +244,7 @@ impl ReadBuffer {
 
     /// Returns the number of unread bytes.
     #[inline]
-    pub(crate) fn unread(&self) -> usize {
+    pub(crate) fn unread_len(&self) -> usize {
         self.buffer.len() - self.position.start
     }
 
@@ -280,7 +262,7 @@ impl ReadBuffer {
         }
         self.position.start = 0;
         if self.buffer.capacity() < NEW_CAPACITY {
-            self.unpark();
+            self.expand();
         }
         if self.buffer.len() == self.buffer.capacity() {
             self.grow()?;
@@ -300,7 +282,7 @@ impl ReadBuffer {
 
 impl Drop for ReadBuffer {
     fn drop(&mut self) {
-        pool::give(&mut self.buffer);
+        pool::put(&mut self.buffer);
     }
 }
 
@@ -389,9 +371,22 @@ mod tests {
 
     use super::*;
 
+    /// Reads as a client does.
+    fn poll_read<S: AsyncRead + Unpin>(
+        read: &mut ReadBuffer,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
+        let polled = read.poll_read(&mut ReadAhead::default(), cx, stream);
+        if polled.is_pending() {
+            read.release();
+        }
+        polled
+    }
+
     fn fill(read: &mut ReadBuffer, mut bytes: &[u8]) {
         let mut cx = Context::from_waker(Waker::noop());
-        match read.poll_fill(&mut cx, &mut bytes) {
+        match poll_read(read, &mut cx, &mut bytes) {
             Poll::Ready(filled) => filled.expect("slices have no errors"),
             Poll::Pending => panic!("slices are ready"),
         }
@@ -425,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_fills_the_buffer_and_the_end_are_told() {
+    fn a_read_that_fills_the_buffer_and_the_end_are_reported() {
         let mut read = ReadBuffer::default();
         fill(&mut read, &vec![b'x'; 1 << 20]);
         assert_eq!(
@@ -440,13 +435,13 @@ mod tests {
 
     #[test]
     fn a_buffer_is_not_much_larger_than_what_has_arrived() {
-        for (length, most) in [(100_000, 200_000), ((16 << 20) + 4, 24 << 20)] {
+        for (length, max) in [(100_000, 200_000), ((16 << 20) + 4, 24 << 20)] {
             let mut read = ReadBuffer::default();
-            while read.unread() < length {
-                let room = read.capacity().max(1).min(length - read.unread());
+            while read.unread_len() < length {
+                let room = read.capacity().max(1).min(length - read.unread_len());
                 fill(&mut read, &vec![b'x'; room]);
             }
-            assert!(read.capacity() <= most, "{}", read.capacity());
+            assert!(read.capacity() <= max, "{}", read.capacity());
         }
     }
 
@@ -460,11 +455,11 @@ mod tests {
         far.write_all(&vec![b'x'; room])
             .await
             .expect("the pipe is open");
-        assert!(read.poll_fill(&mut cx, &mut near).is_ready());
+        assert!(poll_read(&mut read, &mut cx, &mut near).is_ready());
         assert_eq!(read.read_state, ReadState::MaybeMore);
-        assert!(read.poll_fill(&mut cx, &mut near).is_ready());
+        assert!(poll_read(&mut read, &mut cx, &mut near).is_ready());
         assert_eq!(read.read_state, ReadState::Idle);
-        assert!(read.poll_fill(&mut cx, &mut near).is_pending());
+        assert!(poll_read(&mut read, &mut cx, &mut near).is_pending());
     }
 
     #[tokio::test]
@@ -477,17 +472,17 @@ mod tests {
             .await
             .expect("the pipe is open");
         poll_fn(|cx| {
-            assert!(read.poll_fill(cx, &mut near).is_ready());
+            assert!(poll_read(&mut read, cx, &mut near).is_ready());
             assert_eq!(read.read_state, ReadState::MaybeMore);
             while let Poll::Ready(restore) = coop::poll_proceed(cx) {
                 restore.made_progress();
             }
-            assert!(read.poll_fill(cx, &mut near).is_pending());
+            assert!(poll_read(&mut read, cx, &mut near).is_pending());
             Poll::Ready(())
         })
         .await;
         tokio::task::yield_now().await;
-        let filled = poll_fn(|cx| read.poll_fill(cx, &mut near)).await;
+        let filled = poll_fn(|cx| poll_read(&mut read, cx, &mut near)).await;
         filled.expect("the pipe is open");
         assert_eq!(unread(&read).len(), room + 1);
     }
@@ -498,9 +493,9 @@ mod tests {
         let mut read = ReadBuffer::default();
         let mut cx = Context::from_waker(Waker::noop());
         far.write_all(b"abc").await.expect("the pipe is open");
-        assert!(read.poll_fill(&mut cx, &mut near).is_ready());
+        assert!(poll_read(&mut read, &mut cx, &mut near).is_ready());
         read.consume(&(0..3), 3);
-        assert!(read.poll_fill(&mut cx, &mut near).is_pending());
+        assert!(poll_read(&mut read, &mut cx, &mut near).is_pending());
         assert_eq!(read.buffer.capacity(), 0);
     }
 
@@ -510,7 +505,7 @@ mod tests {
         let (mut buffer, mut ahead) = (ReadBuffer::default(), ReadAhead::default());
         fill(&mut buffer, b"ab");
         assert!(ahead.poll_read(&mut cx, &mut &b"cd"[..]).is_ready());
-        let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut &b"never"[..]);
+        let read = buffer.poll_read(&mut ahead, &mut cx, &mut &b"never"[..]);
         assert!(read.is_ready());
         assert_eq!((unread(&buffer), buffer.has_ended()), (&b"abcd"[..], true));
         assert!(ahead.is_empty());
@@ -523,7 +518,7 @@ mod tests {
         fill(&mut buffer, b"abc");
         buffer.consume(&(0..0), 5);
         assert!(ahead.poll_read(&mut cx, &mut &b"defg"[..]).is_ready());
-        let read = buffer.poll_read_after(&mut ahead, &mut cx, &mut tokio::io::empty());
+        let read = buffer.poll_read(&mut ahead, &mut cx, &mut tokio::io::empty());
         assert!(read.is_ready());
         assert_eq!(unread(&buffer), b"fg");
     }

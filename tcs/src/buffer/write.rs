@@ -1,12 +1,12 @@
 //! The send buffer: encoded frames that are not sent yet.
 //!
 //! ```text
-//! | sent | frames that wait to be sent | the frame that is being written | room |
-//! 0     sent                        whole                              len   capacity
+//! | sent | frames that are not sent | the frame that is being written | room |
+//! 0     sent                 committed                           len   capacity
 //! ```
 //!
 //! A framing and a format write a frame in place, after the complete ones. If that fails or panics, the bytes after
-//! `whole` are removed, so that a peer never receives a part of a frame. Frames are sent together, and the buffer is
+//! `committed` are removed, so that a peer never receives a part of a frame. Frames are sent together, and the buffer is
 //! empty again when all of them are sent.
 
 use std::{
@@ -17,14 +17,14 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::pool::{self, is_usual};
+use super::pool::{self, is_poolable};
 use crate::{
     format::{EncodeError, Outcome, Writer},
     framing::{FrameError, Framing},
 };
 
 /// Flush once this many bytes are buffered.
-const FULL: usize = 64 * 1024;
+const FLUSH_THRESHOLD: usize = 64 * 1024;
 
 /// The send buffer of a connection. Its memory returns to the pool when the connection waits for a request.
 #[derive(Debug, Default)]
@@ -34,26 +34,27 @@ pub(crate) struct WriteBuffer {
     sent: usize,
     /// The end of the last complete frame. A panic during encoding leaves a partial message after
     /// it.
-    whole: usize,
+    committed: usize,
     /// Whether the connection closes after the message that is being encoded. It is here, because a panic
     /// during encoding drops the [`Writer`].
     closes: bool,
 }
 
-/// Anything but an ordinary message, which would be in the buffer and leave the connection open.
+/// The result of encoding a message, unless it is an ordinary one, which is in the buffer and leaves the connection
+/// open.
 #[derive(Debug)]
-pub(crate) struct NotOrdinary {
-    pub(crate) kind: NotOrdinaryKind,
+pub(crate) struct Encoded {
+    pub(crate) outcome: EncodeOutcome,
     /// Whether the connection closes.
     pub(crate) closes: bool,
 }
 
-/// What there is in place of an ordinary message.
+/// What a message was encoded to.
 #[derive(Debug)]
-pub(crate) enum NotOrdinaryKind {
-    /// A message, which is in the buffer. The connection closes after it.
-    Last,
-    /// No message.
+pub(crate) enum EncodeOutcome {
+    /// A message, which is in the buffer.
+    Written,
+    /// Nothing: there is no message.
     Nothing,
     /// The error of a function, with this text.
     Error(String),
@@ -69,21 +70,21 @@ impl WriteBuffer {
         self.sent
     }
 
-    /// Returns the number of bytes that wait to be sent.
-    pub(crate) fn waiting(&self) -> usize {
-        self.whole - self.sent
+    /// Returns the number of bytes that are not sent yet.
+    pub(crate) fn unsent_len(&self) -> usize {
+        self.committed - self.sent
     }
 
     /// Returns `true` if the buffer should be flushed now. Bytes already sent count as well.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.whole >= FULL
+        self.committed >= FLUSH_THRESHOLD
     }
 
-    /// Returns `true` if no frames wait to be sent.
+    /// Returns `true` if there is nothing to send, and nothing that the stream must still flush.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.whole == 0
+        self.committed == 0
     }
 
     #[inline]
@@ -98,9 +99,9 @@ impl WriteBuffer {
     #[inline]
     pub(crate) fn prepare(&mut self) {
         if self.buffer.capacity() == 0 {
-            self.buffer = pool::take();
+            self.buffer = pool::get();
         }
-        self.buffer.truncate(self.whole);
+        self.buffer.truncate(self.committed);
         self.closes = false;
     }
 
@@ -109,7 +110,8 @@ impl WriteBuffer {
         self.closes
     }
 
-    /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer.
+    /// Frames the message that `encode` writes. On `Ok`, the whole frame is in the buffer, and the connection
+    /// goes on.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     pub(crate) fn message<F: Framing>(
@@ -117,7 +119,7 @@ impl WriteBuffer {
         framing: &mut F,
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), NotOrdinary> {
+    ) -> Result<(), Encoded> {
         framing.begin(&mut self.buffer);
         let mut writer = Writer::new(&mut self.buffer, limit);
         writer.set_closes(&mut self.closes);
@@ -125,64 +127,64 @@ impl WriteBuffer {
             writer.set_encoder(encoder);
         }
         let encoded = encode(&mut writer);
-        let kind = if encoded.is_err() || !writer.is_message() {
-            let outcome = encoded.map(|()| writer.into_outcome());
-            self.finish_other(framing, outcome, limit)
+        let outcome = if encoded.is_err() || !writer.is_message() {
+            let encoded = encoded.map(|()| writer.into_outcome());
+            self.finish_outcome(framing, encoded, limit)
         } else {
             let Err(error) = self.finish(framing) else {
                 return Ok(());
             };
-            NotOrdinaryKind::Unsendable(error)
+            EncodeOutcome::Unsendable(error)
         };
-        Err(self.remove_partial(kind))
+        Err(self.remove_partial(outcome))
     }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `message`")]
     fn finish<F: Framing>(&mut self, framing: &mut F) -> Result<(), FrameError> {
-        framing.finish(&mut self.buffer, self.whole)?;
-        self.whole = self.buffer.len();
+        framing.finish(&mut self.buffer, self.committed)?;
+        self.committed = self.buffer.len();
         Ok(())
     }
 
-    /// Finishes every outcome except an ordinary message.
+    /// Finishes a message that closes the connection. There is no frame for any other outcome.
     #[cold]
-    fn finish_other<F: Framing>(
+    fn finish_outcome<F: Framing>(
         &mut self,
         framing: &mut F,
-        outcome: Result<Outcome, EncodeError>,
+        encoded: Result<Outcome, EncodeError>,
         limit: usize,
-    ) -> NotOrdinaryKind {
-        match outcome {
+    ) -> EncodeOutcome {
+        match encoded {
             Ok(Outcome::Message) => self
                 .finish(framing)
-                .map_or_else(NotOrdinaryKind::Unsendable, |()| NotOrdinaryKind::Last),
-            Ok(Outcome::Nothing) => NotOrdinaryKind::Nothing,
+                .map_or_else(EncodeOutcome::Unsendable, |()| EncodeOutcome::Written),
+            Ok(Outcome::Nothing) => EncodeOutcome::Nothing,
             Ok(Outcome::Error(place)) => {
                 let text = self.buffer.get(place).unwrap_or_default();
                 let mut owned = String::new();
                 if owned.try_reserve_exact(text.len()).is_ok() {
                     owned.push_str(&String::from_utf8_lossy(text));
                 }
-                NotOrdinaryKind::Error(owned)
+                EncodeOutcome::Error(owned)
             }
             // The writer does not tell them apart, because each message would pay for that.
             Ok(Outcome::TooLarge(length)) if length <= limit => {
-                NotOrdinaryKind::Unsendable(FrameError::out_of_memory(length))
+                EncodeOutcome::Unsendable(FrameError::out_of_memory(length))
             }
             Ok(Outcome::TooLarge(length)) => {
-                NotOrdinaryKind::Unsendable(FrameError::too_large(length, limit))
+                EncodeOutcome::Unsendable(FrameError::too_large(length, limit))
             }
-            Err(error) => NotOrdinaryKind::Unencodable(error),
+            Err(error) => EncodeOutcome::Unencodable(error),
         }
     }
 
     /// Removes what is not a complete frame.
     #[cold]
-    fn remove_partial(&mut self, kind: NotOrdinaryKind) -> NotOrdinary {
-        self.buffer.truncate(self.whole);
+    fn remove_partial(&mut self, outcome: EncodeOutcome) -> Encoded {
+        self.buffer.truncate(self.committed);
         let closes = std::mem::take(&mut self.closes);
-        NotOrdinary { kind, closes }
+        Encoded { outcome, closes }
     }
 
     /// Appends complete frames, such as a rejection. Returns `false` if `write` does: then there are none.
@@ -190,9 +192,9 @@ impl WriteBuffer {
         self.prepare();
         let is_written = write(&mut self.buffer);
         if is_written {
-            self.whole = self.buffer.len();
+            self.committed = self.buffer.len();
         }
-        self.buffer.truncate(self.whole);
+        self.buffer.truncate(self.committed);
         is_written
     }
 
@@ -204,9 +206,12 @@ impl WriteBuffer {
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<usize>> {
-        while self.sent < self.whole {
-            let waiting = self.buffer.get(self.sent..self.whole).unwrap_or_default();
-            match ready!(Pin::new(&mut *stream).poll_write(cx, waiting))? {
+        while self.sent < self.committed {
+            let unsent = self
+                .buffer
+                .get(self.sent..self.committed)
+                .unwrap_or_default();
+            match ready!(Pin::new(&mut *stream).poll_write(cx, unsent))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,
             }
@@ -224,12 +229,12 @@ impl WriteBuffer {
     /// A flush empties the buffer only when everything is sent. If frames are added before that again and
     /// again, the buffer would grow without end.
     pub(crate) fn remove_sent(&mut self) {
-        if self.sent > FULL {
+        if self.sent > FLUSH_THRESHOLD {
             // One byte stays: it tells `poll_flush` that the stream must be flushed.
             let removed = self.sent - 1;
             self.buffer.drain(..removed);
             self.sent = 1;
-            self.whole -= removed;
+            self.committed -= removed;
         }
     }
 
@@ -237,22 +242,22 @@ impl WriteBuffer {
     ///
     /// The function that the connection waits for may take long, and its reply needs a buffer.
     pub(crate) fn shrink(&mut self) {
-        if self.whole == 0 && !is_usual(self.buffer.capacity()) {
-            self.buffer = pool::take();
+        if self.committed == 0 && !is_poolable(self.buffer.capacity()) {
+            self.buffer = pool::get();
         }
     }
 
     /// Drops the buffered frames.
     pub(crate) fn clear(&mut self) {
         self.sent = 0;
-        self.whole = 0;
+        self.committed = 0;
         self.buffer.clear();
     }
 
     /// Returns the memory to the pool if no frames wait in it.
-    pub(crate) fn give_back(&mut self) {
-        if self.whole == 0 && self.buffer.capacity() > 0 {
-            pool::give(&mut self.buffer);
+    pub(crate) fn release(&mut self) {
+        if self.committed == 0 && self.buffer.capacity() > 0 {
+            pool::put(&mut self.buffer);
         }
     }
 }
@@ -260,6 +265,6 @@ impl WriteBuffer {
 impl Drop for WriteBuffer {
     fn drop(&mut self) {
         self.clear();
-        self.give_back();
+        self.release();
     }
 }

@@ -79,7 +79,7 @@ impl Replies {
     }
 
     pub(super) fn unread(&self) -> usize {
-        self.buffer.unread()
+        self.buffer.unread_len()
     }
 
     #[inline]
@@ -113,13 +113,13 @@ impl Replies {
         if self.have_ended() {
             return Poll::Pending;
         }
-        let unread = self.buffer.unread();
-        let (read, sent) = if self.ahead.is_empty() {
-            (ready!(self.buffer.poll_fill(cx, stream)), sent)
-        } else {
-            let Self { buffer, ahead, .. } = self;
-            (ready!(buffer.poll_read_after(ahead, cx, stream)), 0)
-        };
+        let unread = self.buffer.unread_len();
+        let sent = if self.ahead.is_empty() { sent } else { 0 };
+        let read = self.buffer.poll_read(&mut self.ahead, cx, stream);
+        if read.is_pending() {
+            self.buffer.release();
+        }
+        let read = ready!(read);
         self.note_read(unread, sent);
         self.note_result(read);
         Poll::Ready(())
@@ -153,7 +153,7 @@ impl Replies {
             let received = self.received;
             self.later.push_back(Part { received, sent });
         }
-        self.received += (self.buffer.unread() - unread) as u64;
+        self.received += (self.buffer.unread_len() - unread) as u64;
     }
 
     /// Takes the next frame from the received bytes, if one is complete. Returns it with the number of
@@ -198,7 +198,7 @@ impl Replies {
     #[cold]
     fn enter_later(&mut self) {
         while let Some(part) = self.later.front()
-            && self.received - self.buffer.unread() as u64 >= part.received
+            && self.received - self.buffer.unread_len() as u64 >= part.received
         {
             self.sent_before = part.sent;
             self.later.pop_front();

@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    buffer::{NotOrdinary, NotOrdinaryKind, WriteBuffer},
+    buffer::{EncodeOutcome, Encoded, WriteBuffer},
     format::{EncodeError, Writer},
     framing::{ConnectionFraming, Framing},
     runtime::wake_after_others,
@@ -363,8 +363,8 @@ impl RequestQueue {
     ) -> Result<u64> {
         let offset = self.end_offset();
         self.buffer.prepare();
-        if let Err(NotOrdinary { kind, .. }) = self.buffer.message(framing, max_frame_len, encode) {
-            not_encoded(kind)?;
+        if let Err(Encoded { outcome, .. }) = self.buffer.message(framing, max_frame_len, encode) {
+            not_encoded(outcome)?;
         }
         if !F::EXCHANGES.are_many() && self.end_offset() == offset {
             // An empty request has no bytes that tell whether it was sent. It counts as one sent byte,
@@ -388,14 +388,14 @@ impl RequestQueue {
             self.buffer.remove_sent();
         }
         ready!(flushed)?;
-        self.buffer.give_back();
+        self.buffer.release();
         Poll::Ready(Ok(()))
     }
 
     /// Drops the requests.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
-        self.buffer.give_back();
+        self.buffer.release();
     }
 
     /// Returns the offset of the next request: the number of bytes of all requests so far.
@@ -407,21 +407,21 @@ impl RequestQueue {
     /// Returns the number of bytes that wait.
     #[inline]
     pub(super) fn waiting(&self) -> usize {
-        self.buffer.waiting()
+        self.buffer.unsent_len()
     }
 }
 
 /// Returns an error if a request is not in the buffer.
 #[cold]
-fn not_encoded(kind: NotOrdinaryKind) -> Result<()> {
-    Err(match kind {
-        NotOrdinaryKind::Last => return Ok(()),
-        NotOrdinaryKind::Nothing => {
+fn not_encoded(outcome: EncodeOutcome) -> Result<()> {
+    Err(match outcome {
+        EncodeOutcome::Written => return Ok(()),
+        EncodeOutcome::Nothing => {
             Error::encode(EncodeError::new("the function returned no request"))
         }
-        NotOrdinaryKind::Error(text) => Error::encode(EncodeError::new(text)),
-        NotOrdinaryKind::Unencodable(error) => Error::encode(error),
-        NotOrdinaryKind::Unsendable(error) => Error::unsendable(error),
+        EncodeOutcome::Error(text) => Error::encode(EncodeError::new(text)),
+        EncodeOutcome::Unencodable(error) => Error::encode(error),
+        EncodeOutcome::Unsendable(error) => Error::unsendable(error),
     })
 }
 

@@ -88,7 +88,7 @@ async fn open_stream(
         io::Result::Ok(())
     });
     poll_fn(|cx| {
-        let stop = registration.poll_stop(deadline, cx);
+        let stop = registration.poll_deadline(deadline, cx);
         if registration.is_draining() {
             return Poll::Ready(Err("the server is stopping".to_owned()));
         }

@@ -36,8 +36,8 @@ pub type ConcurrentServer<P> = Server<P, Concurrent>;
 /// A protocol with the settings to serve it. `M` is [`Once`], [`Iterative`] or [`Concurrent`].
 ///
 /// Time limits take a [`Duration`], or `None` for no limit. They are checked
-/// several times per the shortest limit. So a limit ends late by up to a quarter of the shortest,
-/// at most 250 ms, and never early.
+/// several times per the shortest limit. So a limit ends late by up to a quarter of the shortest
+/// or a few milliseconds, at most 250 ms, and never early.
 #[must_use = "a server does nothing until it runs: call `run()`, or `listen().await`"]
 pub struct Server<P, M> {
     protocol: P,
@@ -172,7 +172,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how long a connection may stay open without the first byte of a request.
+    /// Sets how long a connection may stay open without a request.
+    ///
+    /// Frames that are not requests, such as notices, do not restart it. A frame that has started in time may
+    /// still complete.
     ///
     /// Then the server sends *idle*, if the framing can carry it, and closes the connection.
     /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others

@@ -1,9 +1,10 @@
-//! The open connections of a server: deadlines, counters and stop signals.
+//! The open connections of a server: deadlines, counters and flags.
 //!
 //! A connection has no timer. It stores its deadline in its slot, which costs one store. A sweep
 //! over all slots wakes the connections whose deadline has passed. It runs at least twelve times
-//! per the shortest limit, so a limit ends up to three sweeps late, and never early. A timer for
-//! each wait would cost 400 to 950 instructions.
+//! per the shortest limit, but not more than once per millisecond. So a limit ends up to three sweeps
+//! late, and never early. A timer for each wait would cost 400 to 950 instructions
+//! (decision 007).
 //!
 //! The clock stops while something blocks the sweeper's thread: no peer could have been served in
 //! that time.
@@ -49,9 +50,9 @@ struct Inner {
     /// Keyed by connection number.
     slots: BTreeMap<u64, Arc<Slot>>,
     /// The totals of the ended connections, and the number of accepted ones.
-    ended: Report,
-    /// The signals sent to all connections, including those that open later.
-    signals: u8,
+    totals: Report,
+    /// The flags set for all connections, including those that open later.
+    flags: u8,
 }
 
 /// The state shared by the registry and one connection.
@@ -59,21 +60,21 @@ struct Inner {
 struct Slot {
     /// The time in milliseconds at which the connection stops waiting.
     deadline: AtomicU64,
-    signals: AtomicU8,
+    flags: AtomicU8,
     waker: Mutex<Waker>,
     tally: Tally,
 }
 
-/// Signal: finish the requests in flight and close.
+/// Flag: finish the requests in flight and close.
 const DRAIN: u8 = 1;
-/// Signal: the deadline may have passed.
+/// Flag: the deadline may have passed.
 const EXPIRED: u8 = 2;
-/// Signal: end at once.
+/// Flag: end at once.
 const ABORT: u8 = 4;
 
 /// The time in milliseconds at which a wait began; see [`Registration::now`]. It is never 0, so that an `Option` of
 /// it is no larger.
-pub(super) type Time = NonZero<u64>;
+pub(super) type Millis = NonZero<u64>;
 
 /// The time in milliseconds at which a connection stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,14 +86,20 @@ impl Deadline {
 
     /// Returns the end of a limit that began at `began`.
     #[inline]
-    pub(super) const fn after(began: Time, limit: Limit) -> Self {
-        Self(began.get().saturating_add(limit.as_millis()))
+    pub(super) const fn after(began: Millis, limit: Limit) -> Self {
+        Self(began.get()).plus(limit)
+    }
+
+    /// Returns the end of a limit that begins at this deadline.
+    #[inline]
+    pub(super) const fn plus(self, limit: Limit) -> Self {
+        Self(self.0.saturating_add(limit.as_millis()))
     }
 }
 
-/// The reason for which a connection stops waiting.
+/// Why a connection is woken while it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum Wakeup {
     /// The deadline has passed.
     Expired,
     /// The server ends at once.
@@ -105,8 +112,8 @@ const SLACK: u32 = 2;
 impl Registry {
     /// Creates a registry for connections with these limits.
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        // A limit ends up to three ticks late, which is a quarter of the shortest limit. The bounds
-        // keep sweeps rare, and the second that a drain gives a started frame precise.
+        // A limit ends up to three ticks late, which is a quarter of the shortest limit, or 3 ms. The
+        // bounds keep sweeps rare, and the second that a drain gives a started frame precise.
         let tick = (limits.shortest().as_millis() / 12).clamp(1, 83);
         Arc::new(Self {
             limits,
@@ -120,11 +127,11 @@ impl Registry {
     /// Registers a new connection.
     pub(super) fn register(self: &Arc<Self>) -> Registration {
         let mut inner = self.lock();
-        inner.ended.connections.accepted += 1;
-        let id = inner.ended.connections.accepted;
+        inner.totals.connections.accepted += 1;
+        let id = inner.totals.connections.accepted;
         let slot = Arc::new(Slot {
             deadline: AtomicU64::new(Deadline::NEVER.0),
-            signals: AtomicU8::new(inner.signals),
+            flags: AtomicU8::new(inner.flags),
             waker: Mutex::new(Waker::noop().clone()),
             tally: Tally::default(),
         });
@@ -158,7 +165,7 @@ impl Registry {
             clock += began.elapsed().min(tick * SLACK);
             let now = u64::try_from(clock.as_millis()).unwrap_or(u64::MAX);
             self.now.store(now, Ordering::Relaxed);
-            self.signal(EXPIRED, now);
+            self.set_flag(EXPIRED, now);
         }
     }
 
@@ -169,7 +176,7 @@ impl Registry {
     pub(super) async fn drain(&self, abort: impl Future) -> Report {
         /// How long aborted connections have to end.
         const GRACE: Duration = Duration::from_secs(1);
-        self.signal_all(DRAIN);
+        self.set_flag_for_all(DRAIN);
         let is_empty = || self.lock().slots.is_empty();
         tokio::select! {
             biased;
@@ -185,26 +192,27 @@ impl Registry {
 
     /// Ends all connections at once.
     pub(super) fn abort(&self) {
-        self.signal_all(ABORT);
+        self.set_flag_for_all(ABORT);
     }
 
-    /// Signals all connections, including those that open later.
-    fn signal_all(&self, signal: u8) {
-        self.lock().signals |= signal;
-        self.signal(signal, u64::MAX);
+    /// Sets a flag for all connections, including those that open later.
+    fn set_flag_for_all(&self, flag: u8) {
+        self.lock().flags |= flag;
+        self.set_flag(flag, u64::MAX);
     }
 
-    /// Signals the connections whose deadline is at most `latest`.
-    fn signal(&self, signal: u8, latest: u64) {
-        let mut wakers = Vec::new();
+    /// Sets a flag for the connections whose deadline is at most `latest`.
+    fn set_flag(&self, flag: u8, latest: u64) {
+        let mut reached = Vec::new();
         for slot in self.lock().slots.values() {
             if slot.deadline.load(Ordering::Relaxed) <= latest {
-                slot.signals.fetch_or(signal, Ordering::AcqRel);
-                wakers.push(slot.waker().clone());
+                slot.flags.fetch_or(flag, Ordering::AcqRel);
+                reached.push(Arc::clone(slot));
             }
         }
         // The lock is released first: wakers are foreign code, which might end connections.
-        for waker in wakers {
+        for slot in reached {
+            let waker = slot.waker().clone();
             waker.wake();
         }
     }
@@ -212,7 +220,7 @@ impl Registry {
     /// Returns the totals so far. Open connections count as aborted.
     pub(super) fn report(&self) -> Report {
         let inner = self.lock();
-        let mut report = inner.ended;
+        let mut report = inner.totals;
         report.connections.aborted += inner.slots.len() as u64;
         for slot in inner.slots.values() {
             report.requests += slot.tally.requests();
@@ -261,10 +269,10 @@ impl Registration {
     ///
     /// It is the latest that it can be, because the clock may lag, and a limit must not end early because of that.
     #[inline]
-    pub(super) fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Millis {
         let now = self.registry.now.load(Ordering::Relaxed);
         let latest = now + self.registry.tick * u64::from(SLACK);
-        NonZero::new(latest).unwrap_or(Time::MIN)
+        NonZero::new(latest).unwrap_or(Millis::MIN)
     }
 
     /// Returns `true` if the deadline had passed at the last sweep.
@@ -275,13 +283,13 @@ impl Registration {
 
     /// Returns `true` if the server ends at once.
     pub(super) fn is_aborted(&self) -> bool {
-        self.slot.signals.load(Ordering::Relaxed) & ABORT != 0
+        self.slot.flags.load(Ordering::Relaxed) & ABORT != 0
     }
 
     /// Returns `true` if the server drains or ends.
     #[inline]
     pub(super) fn is_draining(&self) -> bool {
-        self.slot.signals.load(Ordering::Relaxed) & (DRAIN | ABORT) != 0
+        self.slot.flags.load(Ordering::Relaxed) & (DRAIN | ABORT) != 0
     }
 
     /// Ready when the connection must stop waiting. Otherwise its task is woken when it must, and when
@@ -291,15 +299,15 @@ impl Registration {
     /// exceptions are two yields: of a spent budget, after which `Io::resume` checks for an abort, and
     /// before an idle connection closes.
     #[inline]
-    pub(super) fn poll_stop(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Stop> {
+    pub(super) fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
         self.slot.deadline.store(deadline.0, Ordering::Relaxed);
         if !self.waker.will_wake(cx.waker()) {
             self.set_waker(cx.waker());
         }
-        // Acquire pairs with `signal`: a signal sent before the waker was set is visible here.
-        match self.slot.signals.load(Ordering::Acquire) {
+        // Acquire pairs with `set_flag`: a flag set before the waker was set is visible here.
+        match self.slot.flags.load(Ordering::Acquire) {
             0 => Poll::Pending,
-            signals => self.poll_signals(signals, deadline),
+            flags => self.poll_flags(flags, deadline),
         }
     }
 
@@ -311,15 +319,15 @@ impl Registration {
     }
 
     #[cold]
-    fn poll_signals(&self, signals: u8, deadline: Deadline) -> Poll<Stop> {
-        if signals & ABORT != 0 {
-            return Poll::Ready(Stop::Aborted);
+    fn poll_flags(&self, flags: u8, deadline: Deadline) -> Poll<Wakeup> {
+        if flags & ABORT != 0 {
+            return Poll::Ready(Wakeup::Aborted);
         }
-        if signals & EXPIRED != 0 {
-            self.slot.signals.fetch_and(!EXPIRED, Ordering::AcqRel);
+        if flags & EXPIRED != 0 {
+            self.slot.flags.fetch_and(!EXPIRED, Ordering::AcqRel);
             // The sweep may have read an earlier deadline.
             if self.has_passed(deadline) {
-                return Poll::Ready(Stop::Expired);
+                return Poll::Ready(Wakeup::Expired);
             }
         }
         Poll::Pending
@@ -330,11 +338,11 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut inner = self.registry.lock();
         inner.slots.remove(&self.id);
-        inner.ended.requests += self.slot.tally.requests();
-        if self.slot.signals.load(Ordering::Relaxed) & ABORT == 0 {
-            inner.ended.connections.closed += 1;
+        inner.totals.requests += self.slot.tally.requests();
+        if self.slot.flags.load(Ordering::Relaxed) & ABORT == 0 {
+            inner.totals.connections.closed += 1;
         } else {
-            inner.ended.connections.aborted += 1;
+            inner.totals.connections.aborted += 1;
         }
         drop(inner);
         self.registry.changed.notify_waiters();
@@ -343,7 +351,12 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, pin::pin, sync::atomic::AtomicUsize, task::Wake};
+    use std::{
+        future::{pending, ready},
+        pin::pin,
+        sync::atomic::AtomicUsize,
+        task::Wake,
+    };
 
     use super::{
         super::config::{Concurrent, Settings},
@@ -367,7 +380,7 @@ mod tests {
     /// Sweeps as if `now` had come.
     fn sweep_at(registry: &Registry, now: u64) {
         registry.now.store(now, Ordering::Relaxed);
-        registry.signal(EXPIRED, now);
+        registry.set_flag(EXPIRED, now);
     }
 
     #[test]
@@ -377,13 +390,13 @@ mod tests {
         let waker = Arc::clone(&woken).into();
         let cx = Context::from_waker(&waker);
         let deadline = Deadline(1_000);
-        assert!(registration.poll_stop(deadline, &cx).is_pending());
+        assert!(registration.poll_deadline(deadline, &cx).is_pending());
         sweep_at(&registry, 999);
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
         sweep_at(&registry, 1_000);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        let stop = registration.poll_stop(deadline, &cx);
-        assert_eq!(stop, Poll::Ready(Stop::Expired));
+        let stop = registration.poll_deadline(deadline, &cx);
+        assert_eq!(stop, Poll::Ready(Wakeup::Expired));
     }
 
     #[test]
@@ -391,16 +404,31 @@ mod tests {
         let registry = registry();
         let mut registration = registry.register();
         let cx = Context::from_waker(Waker::noop());
-        assert!(registration.poll_stop(Deadline(1_000), &cx).is_pending());
+        assert!(
+            registration
+                .poll_deadline(Deadline(1_000), &cx)
+                .is_pending()
+        );
         sweep_at(&registry, 1_000);
         let moved = Deadline(2_000);
-        assert!(registration.poll_stop(moved, &cx).is_pending());
-        // The signal is not sent again before the new deadline has passed.
+        assert!(registration.poll_deadline(moved, &cx).is_pending());
+        // The flag is not set again before the new deadline has passed.
         sweep_at(&registry, 1_999);
-        assert!(registration.poll_stop(moved, &cx).is_pending());
+        assert!(registration.poll_deadline(moved, &cx).is_pending());
         sweep_at(&registry, 2_000);
-        let stop = registration.poll_stop(moved, &cx);
-        assert_eq!(stop, Poll::Ready(Stop::Expired));
+        let stop = registration.poll_deadline(moved, &cx);
+        assert_eq!(stop, Poll::Ready(Wakeup::Expired));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn aborted_connections_have_a_second_to_end() {
+        let registry = registry();
+        let _blocked = registry.register();
+        let began = Instant::now();
+        let report = registry.drain(ready(())).await;
+        let waited = began.elapsed().as_millis();
+        assert!((1_000..1_010).contains(&waited), "{waited}");
+        assert_eq!(report.connections.aborted, 1);
     }
 
     #[test]
@@ -416,13 +444,17 @@ mod tests {
                 .poll(&mut Context::from_waker(Waker::noop()))
                 .is_pending()
         );
-        assert!(registration.poll_stop(Deadline::NEVER, &cx).is_pending());
+        assert!(
+            registration
+                .poll_deadline(Deadline::NEVER, &cx)
+                .is_pending()
+        );
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
         assert!(registration.is_draining() && !registration.is_aborted());
-        // A later signal finds the waker.
+        // A later flag finds the waker.
         registry.abort();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        let stop = registration.poll_stop(Deadline::NEVER, &cx);
-        assert_eq!(stop, Poll::Ready(Stop::Aborted));
+        let stop = registration.poll_deadline(Deadline::NEVER, &cx);
+        assert_eq!(stop, Poll::Ready(Wakeup::Aborted));
     }
 }

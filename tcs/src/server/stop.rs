@@ -35,17 +35,17 @@ impl ServerHandle {
     ///
     /// Returns at once. `listen` returns when the drain is done. Further calls have no effect.
     pub fn stop(&self) {
-        self.give(Order::Stop);
+        self.raise(Order::Stop);
     }
 
     /// Ends the server at once and aborts the requests in flight. `listen` then returns an error of
     /// kind [`Interrupted`](crate::ErrorKind::Interrupted).
     pub fn abort(&self) {
-        self.give(Order::Abort);
+        self.raise(Order::Abort);
     }
 
-    /// Gives `order`, unless a later one was given.
-    fn give(&self, order: Order) {
+    /// Raises the order to at least `order`.
+    fn raise(&self, order: Order) {
         self.order.send_modify(|last| *last = order.max(*last));
     }
 

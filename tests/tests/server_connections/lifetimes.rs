@@ -187,7 +187,7 @@ async fn iterative_serves_the_second_although_the_first_sits_idle<K: Kind>() {
         within(idle.hear()).await,
         Heard::Control(
             code::IDLE,
-            "nothing arrived for 50ms (`idle_timeout`)".to_owned()
+            "no request arrived for 50ms (`idle_timeout`)".to_owned()
         )
     );
     drop((idle, second));

@@ -9,7 +9,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, Kind, LATE, Tester, code, each_kind, ended_between, ended_in_time, frame, gate,
+    Heard, Kind, LATE, Tester, code, control, each_kind, ended_between, ended_in_time, frame, gate,
     patiently, serve_in_memory as serve, tester_of,
 };
 use tokio::{task::JoinHandle, time::Instant};
@@ -18,6 +18,8 @@ each_kind!(
     paused:
     idle_connection_is_told_and_closed,
     idle_connection_keeps_others_waiting_for_a_short_time_only,
+    notices_do_not_extend_the_idle_time,
+    pieces_of_notices_extend_the_idle_time_by_that_of_one_frame,
     started_frame_has_its_own_limit,
     frame_that_is_skipped_has_the_same_limit,
     frame_that_was_skipped_leaves_the_next_its_time,
@@ -64,7 +66,7 @@ async fn idle_connection_is_told_and_closed<K: Kind>() {
         patiently(peer.hear()).await,
         Heard::Control(
             code::IDLE,
-            "nothing arrived for 300s (`idle_timeout`)".to_owned()
+            "no request arrived for 300s (`idle_timeout`)".to_owned()
         )
     );
     ended_in_time(began, Duration::from_mins(5));
@@ -83,6 +85,45 @@ async fn idle_connection_keeps_others_waiting_for_a_short_time_only<K: Kind>() {
         ended_in_time(began, Duration::from_secs(seconds));
         drop(peer);
         assert_eq!(ended(serving).await.connections.closed, 1);
+    }
+}
+
+async fn notices_do_not_extend_the_idle_time<K: Kind>() {
+    let iterative = IterativeServer::new(tester_of::<K, LengthPrefixed>(&gate()));
+    let (mut peer, serving) = serve(iterative, 1 << 16);
+    for request in ["first", "second"] {
+        assert_eq!(patiently(peer.ask(request)).await, Heard::message(request));
+        let began = Instant::now();
+        patiently(peer.send(control(0x80, "notice"))).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        if request == "second" {
+            patiently(peer.send(control(0x80, "notice"))).await;
+            assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
+            ended_in_time(began, Duration::from_secs(5));
+        }
+    }
+    drop(peer);
+    assert_eq!(ended(serving).await.requests.served, 2);
+}
+
+async fn pieces_of_notices_extend_the_idle_time_by_that_of_one_frame<K: Kind>() {
+    let notice = control(0x80, "notice");
+    // Within the header, and within the text.
+    for at in [2, 7] {
+        let iterative = IterativeServer::new(tester_of::<K, LengthPrefixed>(&gate()));
+        let (mut peer, serving) = serve(iterative.frame_timeout(Duration::from_secs(10)), 1 << 16);
+        let began = Instant::now();
+        let (start, rest) = notice.split_at(at);
+        patiently(peer.send(start)).await;
+        // Each wait is one for the rest of a frame.
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            patiently(peer.send([rest, start].concat())).await;
+        }
+        assert_eq!(patiently(peer.hear()).await.kind(), code::IDLE);
+        ended_in_time(began, Duration::from_secs(15));
+        drop(peer);
+        assert_eq!(ended(serving).await.requests.served, 0);
     }
 }
 

@@ -25,6 +25,11 @@ each_kind!(
     paused:
     shutdown_that_never_ends_is_given_up,
     idle_connection_leaves_nothing_unread_when_it_closes,
+    stream_that_panics_is_a_panic_of_the_server,
+);
+each_kind!(
+    [ready_async, waiting] paused:
+    stream_that_panics_while_a_function_waits_is_a_panic_of_the_server,
 );
 
 /// A stream that is never shut down.
@@ -146,4 +151,60 @@ async fn idle_connection_leaves_nothing_unread_when_it_closes<K: Kind>() {
         assert_eq!(unread.load(Ordering::SeqCst), 0);
         assert_eq!(report.expect("served").requests.received, 0);
     }
+}
+
+/// A stream whose input is one request. It panics when it is written to, once, or else when it is read again.
+struct Panics {
+    input: &'static [u8],
+    in_write: bool,
+}
+
+impl AsyncRead for Panics {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        assert!(!self.input.is_empty(), "of the stream");
+        buffer.put_slice(std::mem::take(&mut self.input));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Panics {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        assert!(!std::mem::take(&mut self.in_write), "of the stream");
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn stream_that_panics_is_a_panic_of_the_server<K: Kind>() {
+    panics::<K>(b"", false).await;
+    panics::<K>(b"\0\0\0\x04text", false).await;
+    panics::<K>(b"\0\0\0\x04text", true).await;
+}
+
+async fn stream_that_panics_while_a_function_waits_is_a_panic_of_the_server<K: Kind>() {
+    panics::<K>(b"\0\0\0\x04wait", false).await;
+}
+
+async fn panics<K: Kind>(input: &'static [u8], in_write: bool) {
+    // A second panic, as the connection closes, would hide that the first one was taken for another's.
+    let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate())).linger(None);
+    let serving = tokio::spawn(server.serve_stream(Panics { input, in_write }, Peer::unnamed()));
+    let error = patiently(serving).await.expect_err("the stream panics");
+    let payload = error.into_panic();
+    assert_eq!(payload.downcast_ref(), Some(&"of the stream"));
 }

@@ -109,7 +109,7 @@ fn limits_end_connections_beside_the_program<K: Kind>() {
     let server = server.start().expect("a free port");
     let mut peer = peer(server.local_addr());
     asks(&mut peer, "one");
-    ends_with(peer, 0x41, "nothing arrived for 50ms (`idle_timeout`)");
+    ends_with(peer, 0x41, "no request arrived for 50ms (`idle_timeout`)");
     let report = server.stop().expect("no error");
     assert_eq!((report.requests.served, report.connections.aborted), (1, 0));
 }

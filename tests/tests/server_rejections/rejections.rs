@@ -186,7 +186,7 @@ async fn idle_connection_hears_the_last_word<K: Kind>(over: Over) {
     let mut peer = place.peer().await;
     within(peer.send("1\n")).await;
     let said = within(peer.rest()).await;
-    let expected = "2\n-idle: nothing arrived for 50ms (`idle_timeout`)\n";
+    let expected = "2\n-idle: no request arrived for 50ms (`idle_timeout`)\n";
     assert_eq!(said, expected.as_bytes());
     drop(peer);
     assert_eq!(place.requests().await.received, 1);

@@ -2,8 +2,9 @@
 
 use super::super::{
     config::{Limit, Limits},
-    registry::{Deadline, Time},
+    registry::{Deadline, Millis},
 };
+use crate::buffer::ReadBuffer;
 
 /// How long a started frame may take to complete once a drain has begun.
 pub(super) const DRAINED_FRAME: Limit = Limit::from_secs(1);
@@ -19,26 +20,48 @@ const WINDOW: usize = 14_600;
 /// The clocks of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// Runs while the connection waits for the first byte of a request, and again from that byte on, until the
-    /// frame is complete.
-    pub(super) read: Clock,
+    /// Runs from the first wait after a request until the next request. A frame that is not one, such as a
+    /// notice, does not stop it, or a peer could hold its connection without a request.
+    pub(super) idle: Stopwatch,
+    /// Runs while the connection waits for the rest of a frame.
+    pub(super) frame: Stopwatch,
     /// Runs once this connection has noticed that the server drains.
-    pub(super) drain: Clock,
+    pub(super) drain: Stopwatch,
     /// Runs once this connection has noticed, before or while a function waited, that the peer has closed its
     /// sending half. Never stopped: all further functions share the time of `half_close_timeout`.
-    pub(super) half_close: Clock,
+    pub(super) half_close: Stopwatch,
     pub(super) stall: StallClock,
-    pub(super) send_queue: SendQueue,
+    pub(super) send_queue: SendQueueEstimate,
 }
 
-/// Knows when a wait began, if there is one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Clock(Option<Time>);
+impl Clocks {
+    /// Returns when the frame in `read`, of which a part has arrived, must be complete.
+    #[cold]
+    pub(super) fn frame_deadline(
+        &mut self,
+        limits: &Limits,
+        read: &ReadBuffer,
+        now: Millis,
+    ) -> Deadline {
+        let limit = frame_limit(limits, read.arrived_of_frame());
+        // Idle time does not pass while a rejected message is skipped.
+        if !read.is_skipping() {
+            self.idle.start(now);
+        }
+        // A frame that starts after `idle_timeout` gets no time: the frames before it were not requests.
+        let idle = self.idle.deadline(limits.idle).plus(limit);
+        Deadline::after(self.frame.start(now), limit).min(idle)
+    }
+}
 
-impl Clock {
+/// The start of a wait, if one is in progress.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stopwatch(Option<Millis>);
+
+impl Stopwatch {
     /// Starts the clock, unless it runs. Returns when it started.
     #[inline]
-    pub(super) fn start(&mut self, now: Time) -> Time {
+    pub(super) fn start(&mut self, now: Millis) -> Millis {
         *self.0.get_or_insert(now)
     }
 
@@ -65,14 +88,14 @@ impl Clock {
 /// The clock of a peer that reads more slowly than replies are written.
 #[derive(Debug, Default)]
 pub(super) struct StallClock {
-    clock: Clock,
+    clock: Stopwatch,
     /// How many bytes of the write buffer had been sent when the clock started.
     sent: usize,
 }
 
 impl StallClock {
     /// Starts the clock, unless it runs. `sent` bytes of the write buffer have been sent.
-    pub(super) fn start(&mut self, now: Time, sent: usize) {
+    pub(super) fn start(&mut self, now: Millis, sent: usize) {
         if !self.clock.is_running() {
             self.sent = sent;
         }
@@ -93,17 +116,17 @@ impl StallClock {
 
 /// Estimates whether the operating system has sent what it was given. If it has not, a reset destroys it.
 #[derive(Debug, Default)]
-pub(super) struct SendQueue {
+pub(super) struct SendQueueEstimate {
     /// The number of bytes since `filled`.
     bytes: usize,
     /// When more than [`WINDOW`] bytes had last been given. Fewer leave at once.
-    filled: Option<Time>,
+    filled: Option<Millis>,
 }
 
-impl SendQueue {
+impl SendQueueEstimate {
     /// Counts bytes that were given to the operating system.
     #[inline]
-    pub(super) fn count(&mut self, bytes: usize, now: impl FnOnce() -> Time) {
+    pub(super) fn count(&mut self, bytes: usize, now: impl FnOnce() -> Millis) {
         self.bytes += bytes;
         if self.bytes > WINDOW {
             self.bytes = 0;
@@ -118,8 +141,6 @@ impl SendQueue {
 }
 
 /// Returns how long a frame may take of which `arrived` bytes have arrived.
-#[cold]
-#[inline(never)]
 pub(super) fn frame_limit(limits: &Limits, arrived: usize) -> Limit {
     extended(limits.frame, arrived)
 }
@@ -137,7 +158,7 @@ mod tests {
 
     const LIMIT: Limit = Limit::from_secs(10);
 
-    fn at(milliseconds: u64) -> Time {
+    fn at(milliseconds: u64) -> Millis {
         NonZero::new(milliseconds).expect("time starts later")
     }
 
@@ -147,7 +168,7 @@ mod tests {
 
     #[test]
     fn clock_that_runs_is_not_started_again() {
-        let mut clock = Clock::default();
+        let mut clock = Stopwatch::default();
         assert_eq!(clock.deadline(LIMIT), Deadline::NEVER);
         clock.start(at(100));
         clock.start(at(200));
@@ -176,7 +197,7 @@ mod tests {
 
     #[test]
     fn send_queue_is_filled_by_more_than_a_window() {
-        let mut queue = SendQueue::default();
+        let mut queue = SendQueueEstimate::default();
         queue.count(WINDOW, || at(100));
         assert_eq!(queue.deadline(LIMIT), None);
         queue.count(1, || at(200));

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     super::shared::Shared,
-    clocks::Clock,
-    io::{Gone, Io},
+    clocks::Stopwatch,
+    io::{Gone, Interrupt, Io},
     respond::{Flow, Responder},
 };
 use crate::{
@@ -62,6 +62,12 @@ enum Step<F> {
     Next(Next),
 }
 
+/// The outcome of a function that may wait.
+enum Called<R> {
+    Returned(R),
+    Interrupted(Interrupt),
+}
+
 impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     /// Processes requests with a function that never waits. Its future lives on the stack, so the task
     /// needs no room for it.
@@ -100,7 +106,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         }
         loop {
             let mut scratch = Vec::new();
-            let result = {
+            let called = {
                 // Nothing else may hold the future, or the task would have room for two.
                 let mut function = pin!(match self.step(session, &mut scratch) {
                     Step::Call(function) => function,
@@ -110,21 +116,21 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                     },
                     Step::Next(next) => return Ok(next),
                 });
-                let mut clock = Clock::default();
+                let mut clock = Stopwatch::default();
                 poll_fn(|cx| match function.as_mut().poll(cx) {
-                    Poll::Ready(result) => Poll::Ready(Ok(Ok(result))),
+                    Poll::Ready(result) => Poll::Ready(Ok(Called::Returned(result))),
                     Poll::Pending => self
                         .io
                         .poll_while_function_waits(&mut clock, self.ahead, self.write, cx)
-                        .map_ok(Err),
+                        .map_ok(Called::Interrupted),
                 })
                 .await?
             };
             // The function is dropped before its request is answered. Its drop may panic, and a panic is
             // answered, too.
-            let flow = match result {
-                Ok(result) => self.respond(result),
-                Err(interrupt) => self.responder().interrupted(interrupt),
+            let flow = match called {
+                Called::Returned(result) => self.respond(result),
+                Called::Interrupted(interrupt) => self.responder().interrupted(interrupt),
             };
             if let Some(next) = self.next_after(flow) {
                 return Ok(next);
@@ -198,15 +204,12 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                     }
                     return Err(Next::Read);
                 }
-                Err(error) => {
-                    self.responder().bad_frame(&error, input.bytes());
-                    return Err(Next::Close);
-                }
+                Err(error) => return Err(self.bad_frame(&error, input.bytes())),
             };
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
-                self.responder().begin_request();
+                self.io.count_received(self.shared);
                 return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.payload.len());
@@ -218,13 +221,21 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         }
     }
 
+    /// Counts bytes that are not a frame in the place of a request, and answers them.
+    #[cold]
+    fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
+        self.io.count_received(self.shared);
+        self.responder().bad_frame(error, unread);
+        Next::Close
+    }
+
     /// Handles a frame that is not a message within the limit: a control frame or an oversized
     /// message.
     #[cold]
     fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
         match kind {
             FrameKind::TooLarge => {
-                self.responder().begin_request();
+                self.io.count_received(self.shared);
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
                 let flow = self.responder().reject(&rejection);
@@ -234,17 +245,18 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
                 let error = FrameError::malformed(format_args!(
                     "a control frame of kind {code:#04x}, which clients do not send"
                 ));
-                self.responder().bad_frame(&error, &[]);
-                Some(Next::Close)
+                Some(self.bad_frame(&error, &[]))
             }
-            FrameKind::Message | FrameKind::Skip | FrameKind::Control(_) => None,
+            FrameKind::Message | FrameKind::Skip | FrameKind::Control(_) => {
+                self.io.count_other_frame();
+                None
+            }
         }
     }
 
     /// Writes the response to a request.
     ///
-    /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request, which costs
-    /// 7 instructions.
+    /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
     fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Flow {
@@ -254,8 +266,8 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         };
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(other) = self.write.message(&mut self.framing.inner, limit, encode) {
-            return self.responder().other_response(other);
+        if let Err(encoded) = self.write.message(&mut self.framing.inner, limit, encode) {
+            return self.responder().unusual_reply(encoded);
         }
         self.io.count_reply();
         if P::Framing::EXCHANGES.are_many() && !self.shared.is_once {

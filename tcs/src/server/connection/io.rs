@@ -2,13 +2,12 @@
 //!
 //! Only this module touches the stream. A wait first transfers what it can, and only then looks at its
 //! deadline, so that bytes that arrived in time count even if the task runs late. Deadlines come from the
-//! coarse clock of the registry, which also wakes the task; see [`Registration::poll_stop`].
+//! coarse clock of the registry, which also wakes the task; see [`Registration::poll_deadline`].
 
 use std::{
     fmt,
     future::poll_fn,
     io,
-    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -20,12 +19,12 @@ use tokio::{
 
 use super::{
     super::{
-        config::Limit,
-        registry::{Deadline, Registration, Stop},
+        registry::{Deadline, Registration, Wakeup},
         report::{Tally, Unsent},
+        shared::Shared,
     },
     budget::Budget,
-    clocks::{Clock, Clocks, DRAINED_FRAME, frame_limit},
+    clocks::{Clocks, DRAINED_FRAME, Stopwatch},
 };
 use crate::{
     buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer, WriteBuffer},
@@ -42,20 +41,14 @@ pub(super) struct Io<S> {
     /// Whether the connection ends with the function that waited. This is noted before that function is
     /// dropped, because its drop may panic.
     ends_with_function: bool,
+    /// Whether a panic now is one of the stream.
+    is_polling_stream: bool,
     budget: Budget,
     /// The responses in the write buffer. They count once they are sent.
     unsent: Unsent,
     clocks: Clocks,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
-}
-
-/// What a connection did last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Activity {
-    /// It waited for a request, and nothing of it has arrived.
-    Idle,
-    Busy,
 }
 
 /// How to close a stream whose peer has already half-closed it.
@@ -91,9 +84,16 @@ impl fmt::Display for Gone {
     }
 }
 
-/// How the wait for a request ended: bytes have arrived, or the end of the input (`Continue`), or the
-/// connection stops waiting (`Break`).
-type Wait = Result<ControlFlow<WaitEnd>, Gone>;
+/// The result of waiting for a request.
+pub(super) enum Input {
+    /// Bytes have arrived, or the end of the input.
+    Arrived,
+    /// The connection stops waiting.
+    Ended(WaitEnd),
+}
+
+/// An error says that the peer is gone, or that the server ends.
+type PollInput = Poll<Result<Input, Gone>>;
 
 /// Why a connection stops waiting for a request, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,7 @@ impl<S> Io<S> {
             close,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             ends_with_function: false,
+            is_polling_stream: false,
             budget: Budget::new(),
             unsent: Unsent::default(),
             clocks: Clocks::default(),
@@ -161,6 +162,21 @@ impl<S> Io<S> {
         (self.registration.tally(), &mut self.unsent)
     }
 
+    /// Counts a received request, or a bad frame in its place. Closes the listener of a once server.
+    #[inline]
+    pub(super) fn count_received<P: ServerProtocol>(&mut self, shared: &Shared<P>) {
+        self.registration.tally().count_received();
+        self.clocks.idle.stop();
+        if shared.is_once {
+            shared.listeners.close();
+        }
+    }
+
+    /// Counts a frame that is not a request: the connection is idle.
+    pub(super) fn count_other_frame(&mut self) {
+        self.clocks.idle.start(self.registration.now());
+    }
+
     /// Counts an ordinary reply, which is sent by the next flush.
     #[inline]
     pub(super) fn count_reply(&mut self) {
@@ -170,6 +186,21 @@ impl<S> Io<S> {
     /// Returns `true` if the connection ends with the function that waited last.
     pub(super) const fn ends_with_function(&self) -> bool {
         self.ends_with_function
+    }
+
+    /// Returns `true` if the stream has panicked.
+    pub(super) const fn stream_panicked(&self) -> bool {
+        self.is_polling_stream
+    }
+
+    /// Polls the stream, and notes it if that panics.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
+    fn poll_stream<T>(&mut self, poll: impl FnOnce(&mut S) -> Poll<T>) -> Poll<T> {
+        self.is_polling_stream = true;
+        let polled = poll(&mut self.stream);
+        self.is_polling_stream = false;
+        polled
     }
 
     /// Starts the clock of `half_close_timeout`, unless it runs.
@@ -183,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
     #[inline]
-    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> Poll<Wait> {
+    pub(super) fn poll_input(&mut self, slot: &mut BufferSlot, cx: &mut Context<'_>) -> PollInput {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -199,10 +230,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
-    ) -> Poll<Wait> {
+    ) -> PollInput {
         // Before the flush, which can wait and then moves what is left in the buffer.
         if read.has_consumed() {
-            self.clocks.read.stop();
+            self.clocks.frame.stop();
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || self.unsent.sum() > 0 {
@@ -236,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let sent = ready!(write.poll_flush(cx, &mut self.stream))?;
+        let sent = ready!(self.poll_stream(|stream| write.poll_flush(cx, stream)))?;
         let registration = &self.registration;
         self.clocks.send_queue.count(sent, || registration.now());
         registration.tally().count_sent(&mut self.unsent);
@@ -248,9 +279,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     #[cold]
     fn poll_stalled(&mut self, write: &WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
         let deadline = self.start_stall(write);
-        Poll::Ready(Err(match ready!(self.poll_stop(deadline, cx)) {
-            Stop::Expired => Gone::Stalled,
-            Stop::Aborted => Gone::Aborted,
+        Poll::Ready(Err(match ready!(self.poll_deadline(deadline, cx)) {
+            Wakeup::Expired => Gone::Stalled,
+            Wakeup::Aborted => Gone::Aborted,
         }))
     }
 
@@ -268,28 +299,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Poll<Wait> {
-        let has_started = read.has_started();
-        let is_idle = !has_started && ahead.is_empty();
+    ) -> PollInput {
         // Before each read, because a peer may never stop sending.
         if self.registration.is_draining() {
             let deadline = self.start_drain();
+            let is_idle = !read.has_started() && ahead.is_empty();
             if is_idle || self.registration.has_passed(deadline) {
-                return Poll::Ready(Ok(ControlFlow::Break(WaitEnd::Draining)));
+                return Poll::Ready(Ok(Input::Ended(WaitEnd::Draining)));
             }
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
-        match read.poll_read_after(ahead, cx, &mut self.stream) {
-            Poll::Ready(Ok(())) => {
-                // The wait for the first bytes of a frame is over.
-                if !has_started {
-                    self.clocks.read.stop();
-                }
-                Poll::Ready(Ok(ControlFlow::Continue(())))
-            }
+        match self.poll_stream(|stream| read.poll_read(ahead, cx, stream)) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(Input::Arrived)),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
-                Poll::Ready(Ok(ControlFlow::Break(WaitEnd::OutOfMemory)))
+                Poll::Ready(Ok(Input::Ended(WaitEnd::OutOfMemory)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Gone::Error(error))),
             Poll::Pending => self.poll_read_deadline(read, cx),
@@ -306,31 +330,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Waits for bytes that have not arrived.
     #[inline]
-    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Wait> {
-        let began = self.clocks.read.start(self.registration.now());
-        let limits = self.registration.limits();
-        let limit = if read.has_started() {
-            frame_limit(limits, read.arrived_of_frame())
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
+        let (now, limits) = (self.registration.now(), self.registration.limits());
+        let timed_out = if read.has_started() {
+            self.clocks.frame_deadline(limits, read, now)
         } else {
-            limits.idle
+            Deadline::after(self.clocks.idle.start(now), limits.idle)
         };
-        let timed_out = Deadline::after(began, limit);
         let mut deadline = timed_out;
         let is_draining = self.clocks.drain.is_running();
         if is_draining {
             deadline = deadline.min(self.clocks.drain.deadline(DRAINED_FRAME));
         }
-        let stop = self.poll_stop(deadline, cx);
-        if stop.is_pending() && !is_draining && self.registration.is_draining() {
+        let wakeup = self.poll_deadline(deadline, cx);
+        if wakeup.is_pending() && !is_draining && self.registration.is_draining() {
             // The drain began between the check in `poll_read` and the setting of the waker.
             cx.waker().wake_by_ref();
         }
-        stop.map(|stop| match stop {
-            Stop::Expired if deadline < timed_out => Ok(ControlFlow::Break(WaitEnd::Draining)),
-            Stop::Expired => Ok(ControlFlow::Break(WaitEnd::TimedOut)),
+        wakeup.map(|wakeup| match wakeup {
+            Wakeup::Expired if deadline < timed_out => Ok(Input::Ended(WaitEnd::Draining)),
+            Wakeup::Expired => Ok(Input::Ended(WaitEnd::TimedOut)),
             // An idle peer is told, also if the server ended after that check.
-            Stop::Aborted if !read.has_started() => Ok(ControlFlow::Break(WaitEnd::Draining)),
-            Stop::Aborted => Err(Gone::Aborted),
+            Wakeup::Aborted if !read.has_started() => Ok(Input::Ended(WaitEnd::Draining)),
+            Wakeup::Aborted => Err(Gone::Aborted),
         })
     }
 
@@ -340,7 +362,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// Keeps what was transferred in both directions.
     pub(super) fn poll_while_function_waits(
         &mut self,
-        clock: &mut Clock,
+        clock: &mut Stopwatch,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
@@ -353,7 +375,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     fn poll_interrupt(
         &mut self,
-        clock: Clock,
+        clock: Stopwatch,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
@@ -371,19 +393,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let timed_out = clock.deadline(limits.request);
         let half_closed = self.clocks.half_close.deadline(limits.half_close);
         let deadline = stalled.min(timed_out).min(half_closed);
-        let stop = ready!(self.poll_stop(deadline, cx));
+        let wakeup = ready!(self.poll_deadline(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
-        Poll::Ready(match stop {
-            Stop::Aborted => Ok(Interrupt::Aborted),
-            Stop::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
-            Stop::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
-            Stop::Expired => Err(Gone::Stalled),
+        Poll::Ready(match wakeup {
+            Wakeup::Aborted => Ok(Interrupt::Aborted),
+            Wakeup::Expired if has_passed(timed_out) => Ok(Interrupt::TimedOut),
+            Wakeup::Expired if has_passed(half_closed) => Ok(Interrupt::HalfClosed),
+            Wakeup::Expired => Err(Gone::Stalled),
         })
     }
 
     /// Reads ahead. Returns an error if the peer is gone.
     fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), Gone> {
-        match ahead.poll_read(cx, &mut self.stream) {
+        match self.poll_stream(|stream| ahead.poll_read(cx, stream)) {
             Poll::Ready(Err(error)) => return Err(Gone::Error(error)),
             Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(Gone::HalfClosed),
             Poll::Ready(Ok(())) => self.start_half_close(),
@@ -403,42 +425,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
             return Err(Gone::Aborted);
         }
         // A half-close is left to the next wait: what arrived before it is processed.
-        match ahead.poll_read(cx, &mut self.stream) {
-            Poll::Ready(Err(error)) => Err(Gone::Error(error)),
-            _ => Ok(()),
+        let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
+        if let Poll::Ready(Err(error)) = read {
+            return Err(Gone::Error(error));
         }
+        Ok(())
     }
 
-    /// Flushes the write buffer, and closes the stream so that the peer receives it.
-    pub(super) async fn close(
-        &mut self,
-        slot: &mut BufferSlot,
-        activity: Activity,
-    ) -> Result<(), Gone> {
-        if activity == Activity::Idle {
+    /// Flushes the write buffer, and closes the stream so that the peer receives it. The connection is idle if it
+    /// waited for a request of which nothing has arrived.
+    pub(super) async fn close(&mut self, slot: &mut BufferSlot, is_idle: bool) -> Result<(), Gone> {
+        if is_idle {
             // Otherwise tokio may not know yet that a request has arrived. A socket that is closed with
             // unread bytes is reset, and the peer would lose what is sent here.
             yield_now().await;
         }
+        // The input is not needed while the peer takes what is left.
+        let Buffers { read, ahead, .. } = slot.checkout();
+        let has_ended = read.has_ended();
+        read.reset();
+        *ahead = ReadAhead::default();
+        slot.release();
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
-        let has_ended = slot.checkout().read.has_ended();
         if has_ended && self.close == CloseKind::Drop {
             return Ok(());
         }
         self.shutdown().await;
         if !has_ended && !self.registration.limits().linger.is_zero() {
-            self.linger(slot, activity).await;
+            self.linger(slot, is_idle).await;
         }
         Ok(())
     }
 
     /// Tells the peer that this was all.
     async fn shutdown(&mut self) {
-        let deadline = self.deadline_in(self.registration.limits().write);
+        let limit = self.registration.limits().write;
+        let deadline = Deadline::after(self.registration.now(), limit);
         poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
             // An error says that the peer is gone.
             Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => self.poll_stop(deadline, cx).map(drop),
+            Poll::Pending => self.poll_deadline(deadline, cx).map(drop),
         })
         .await;
     }
@@ -448,17 +474,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     ///
     /// A socket that is closed with unread input is reset, which can destroy replies that the peer has
     /// not read yet (RFC 1122, section 4.2.2.13).
-    async fn linger(&mut self, slot: &mut BufferSlot, activity: Activity) {
+    async fn linger(&mut self, slot: &mut BufferSlot, is_idle: bool) {
         let limit = self.registration.limits().linger;
-        let deadline = self.deadline_in(limit);
+        let deadline = Deadline::after(self.registration.now(), limit);
         let sent_by = self.clocks.send_queue.deadline(limit);
         let is_delivered = sent_by.is_none_or(|deadline| self.registration.has_passed(deadline));
-        let mut may_leave = activity == Activity::Idle && is_delivered;
+        let mut may_leave = is_idle && is_delivered;
         poll_fn(|cx| {
-            let read = &mut slot.checkout().read;
+            let Buffers { read, ahead, .. } = slot.checkout();
             for _ in 0..LINGER_READS {
                 read.reset();
-                match read.poll_read(cx, &mut self.stream) {
+                match read.poll_read(ahead, cx, &mut self.stream) {
                     Poll::Ready(Ok(())) if !read.has_ended() => may_leave = false,
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending if may_leave && coop::has_budget_remaining() => {
@@ -466,27 +492,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
                     }
                     Poll::Pending => {
                         slot.release();
-                        return self.poll_stop(deadline, cx).map(drop);
+                        return self.poll_deadline(deadline, cx).map(drop);
                     }
                 }
             }
             // A peer that never stops sending does not extend the wait, or keep other tasks waiting.
             wake_after_others(cx);
-            self.poll_stop(deadline, cx).map(drop)
+            self.poll_deadline(deadline, cx).map(drop)
         })
         .await;
     }
 
-    /// Returns the end of a limit that begins now.
-    fn deadline_in(&self, limit: Limit) -> Deadline {
-        Deadline::after(self.registration.now(), limit)
-    }
-
-    /// Ready when the connection must stop waiting; see [`Registration::poll_stop`]. The next poll has a new
+    /// Ready when the connection must stop waiting; see [`Registration::poll_deadline`]. The next poll has a new
     /// budget.
     #[inline]
-    fn poll_stop(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Stop> {
+    fn poll_deadline(&mut self, deadline: Deadline, cx: &Context<'_>) -> Poll<Wakeup> {
         self.budget.restart();
-        self.registration.poll_stop(deadline, cx)
+        self.registration.poll_deadline(deadline, cx)
     }
 }

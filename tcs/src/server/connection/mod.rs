@@ -13,8 +13,7 @@
 use std::{
     future::poll_fn,
     mem::take,
-    ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -45,7 +44,7 @@ mod respond;
 pub(super) use io::CloseKind;
 
 use dispatch::{Batch, Next};
-use io::{Activity, Gone, Io, WaitEnd};
+use io::{Gone, Input, Io, WaitEnd};
 use respond::{Flow, Responder, log_panic};
 
 /// One connection of a server.
@@ -108,7 +107,7 @@ where
         let mut flow = self.greet();
         let ended = loop {
             if flow.is_break() {
-                break Ok(Activity::Busy);
+                break Ok(false);
             }
             let ran = {
                 let mut running = pin!(self.run());
@@ -117,6 +116,8 @@ where
             };
             match ran {
                 Ok(ended) => break ended,
+                // As in a panic while the connection closes, which is not caught.
+                Err(payload) if self.io.stream_panicked() => resume_unwind(payload),
                 Err(payload) if self.io.ends_with_function() => {
                     return log_panic("the drop of a function", payload);
                 }
@@ -124,7 +125,7 @@ where
             }
         };
         let closed = match ended {
-            Ok(activity) => self.io.close(&mut self.buffers, activity).await,
+            Ok(is_idle) => self.io.close(&mut self.buffers, is_idle).await,
             Err(gone) => Err(gone),
         };
         if let Err(gone) = closed {
@@ -143,13 +144,13 @@ where
         }
     }
 
-    /// Processes requests until the connection ends.
-    async fn run(&mut self) -> Result<Activity, Gone> {
+    /// Processes requests until the connection ends. Returns `true` if it is idle.
+    async fn run(&mut self) -> Result<bool, Gone> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                let wait = poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx));
-                if let ControlFlow::Break(why) = wait.await? {
-                    return Ok(self.wait_ended(why));
+                let input = poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx));
+                if let Input::Ended(why) = input.await? {
+                    return Ok(self.stop_waiting(why));
                 }
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
@@ -171,7 +172,7 @@ where
                 };
                 match next {
                     Next::Read => break,
-                    Next::Close => return Ok(Activity::Busy),
+                    Next::Close => return Ok(false),
                     Next::Flush | Next::Yield => {}
                 }
                 poll_fn(|cx| batch.io.poll_flush_in_time(batch.write, cx)).await?;
@@ -185,17 +186,18 @@ where
         }
     }
 
-    /// Tells the peer why the connection stops waiting.
+    /// Tells the peer why the connection stops waiting. Returns `true` if it is idle.
     #[cold]
-    fn wait_ended(&mut self, why: WaitEnd) -> Activity {
+    fn stop_waiting(&mut self, why: WaitEnd) -> bool {
         let Buffers { read, ahead, write } = self.buffers.checkout();
+        // A message that is being skipped was rejected before.
+        if read.has_started() && !read.is_skipping() {
+            self.io.count_received(&self.shared);
+            self.io.counters().1.rejected += 1;
+        }
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         responder.wait_ended(read, why);
-        if read.has_started() || !ahead.is_empty() {
-            Activity::Busy
-        } else {
-            Activity::Idle
-        }
+        !read.has_started() && ahead.is_empty()
     }
 
     /// Responds to the request whose processing panicked.
@@ -205,7 +207,7 @@ where
         let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
         flow.unwrap_or_else(|payload| {
-            // What is whole in the buffer is sent.
+            // Complete frames in the buffer are still sent.
             log_panic("the framing", payload);
             Flow::Break(())
         })
@@ -273,9 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn socket_is_closed_before_the_connection_ends_and_its_permit_is_free() {
-        let settings = Settings::new::<Concurrent>();
-        let registry = Registry::new(settings.limits);
-        let registration = registry.register();
+        let registry = registry();
         let permits = Arc::new(Semaphore::new(1));
         let closed = Arc::<Mutex<_>>::default();
         let socket = Socket {
@@ -283,16 +283,8 @@ mod tests {
             permits: Arc::clone(&permits),
             closed: Arc::clone(&closed),
         };
-        let id = registration.id();
-        let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
-        let new = Box::new(NewConnection {
-            stream: join(socket, sink()),
-            close: CloseKind::Drop,
-            info: ConnectionInfo::of(Peer::unnamed(), None, id, settings.blocking()),
-            registration,
-            permit: Arc::clone(&permits).try_acquire_owned().ok(),
-        });
-        let mut connection = Connection::open(shared, new);
+        let permit = Arc::clone(&permits).try_acquire_owned().ok();
+        let mut connection = open::<0, _>(&registry, join(socket, sink()), permit);
         connection.serve().await;
         drop(connection);
         let held = closed.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -329,21 +321,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_peer_is_told_if_the_server_stops_before_the_waker_is_set() {
+    async fn stop_before_the_waker_is_set_is_reported_to_an_idle_peer() {
         for stop in [begin_drain, Registry::abort] {
-            let settings = Settings::new::<Concurrent>();
-            let registry = Registry::new(settings.limits);
-            let registration = registry.register();
+            let registry = registry();
             let (out, mut peer) = duplex(1 << 10);
-            let new = Box::new(NewConnection {
-                stream: join(Stops { registry, stop }, out),
-                close: CloseKind::Drop,
-                info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
-                registration,
-                permit: None,
-            });
-            let shared = Arc::new(Shared::new(Keeps::<0>, settings.limits, false));
-            let mut connection = Connection::open(shared, new);
+            let stops = Stops {
+                registry: Arc::clone(&registry),
+                stop,
+            };
+            let mut connection = open::<0, _>(&registry, join(stops, out), None);
             // Nothing sweeps, so only the connection itself can notice.
             let served = timeout(Duration::from_mins(1), connection.serve());
             served.await.expect("it ends");
@@ -352,6 +338,39 @@ mod tests {
             peer.read_to_end(&mut told).await.expect("a pipe in memory");
             assert!(told.ends_with(b"the server is stopping"), "{told:?}");
         }
+    }
+
+    /// An input of two reads that never ends.
+    struct Reads([&'static [u8]; 2]);
+
+    impl AsyncRead for Reads {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _cx: &mut TaskContext<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let [next, last] = self.0;
+            if next.is_empty() {
+                return Poll::Pending;
+            }
+            self.0 = [last, b""];
+            buffer.put_slice(next);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_lingers_holds_no_buffers() {
+        // A request, and a control frame that clients do not send. The rest is read while the function waits.
+        let reads = Reads([b"\0\0\0\0\x80\0\0\x01\x01", b"read ahead"]);
+        let registry = registry();
+        let mut connection = open::<0, _>(&registry, join(reads, sink()), None);
+        // Nothing sweeps, so it lingers without end.
+        let served = timeout(Duration::from_mins(1), connection.serve()).await;
+        assert!(served.is_err());
+        assert!(connection.buffers.is_released());
+        drop(connection);
+        assert_eq!(registry.report().requests.served, 1);
     }
 
     /// Keeps this many bytes while it waits.
@@ -373,18 +392,33 @@ mod tests {
         }
     }
 
-    fn task_size<const N: usize>() -> usize {
+    /// Opens a connection of a concurrent server, as if it were accepted with `permit`.
+    fn open<const N: usize, S: AsyncRead + AsyncWrite + Unpin>(
+        registry: &Arc<Registry>,
+        stream: S,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Connection<Keeps<N>, S> {
         let settings = Settings::new::<Concurrent>();
-        let registration = Registry::new(settings.limits).register();
+        let registration = registry.register();
+        let id = registration.id();
         let new = Box::new(NewConnection {
-            stream: join(tokio::io::empty(), sink()),
+            stream,
             close: CloseKind::Drop,
-            info: ConnectionInfo::of(Peer::unnamed(), None, 1, settings.blocking()),
+            info: ConnectionInfo::of(Peer::unnamed(), None, id, settings.blocking()),
             registration,
-            permit: None,
+            permit,
         });
         let shared = Arc::new(Shared::new(Keeps::<N>, settings.limits, false));
-        size_of_val(&Connection::open(shared, new).serve())
+        Connection::open(shared, new)
+    }
+
+    fn registry() -> Arc<Registry> {
+        Registry::new(Settings::new::<Concurrent>().limits)
+    }
+
+    fn task_size<const N: usize>() -> usize {
+        let stream = join(tokio::io::empty(), sink());
+        size_of_val(&open::<N, _>(&registry(), stream, None).serve())
     }
 
     #[test]

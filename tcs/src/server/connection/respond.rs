@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Rejection, RejectionKind,
-    buffer::{NotOrdinary, NotOrdinaryKind, ReadBuffer, WriteBuffer},
+    buffer::{EncodeOutcome, Encoded, ReadBuffer, WriteBuffer},
     format::{Encode, EncodeError, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
@@ -53,26 +53,16 @@ pub(super) struct Responder<'a, P: ServerProtocol> {
 #[derive(Debug, PartialEq, Eq)]
 enum WrittenRejection {
     /// There is neither a frame nor a message for it.
-    None,
-    /// It is written, or the protocol chose to send nothing.
-    Written,
-    /// It is written, and the connection closes after it.
-    Last,
-    /// The protocol chose to send nothing, and to close the connection.
-    Closed,
+    Unavailable,
+    Written {
+        closes: bool,
+    },
+    /// The protocol chose to send nothing.
+    Nothing {
+        closes: bool,
+    },
     /// The protocol's message cannot be sent.
     Failed,
-}
-
-/// Why bytes are not a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FrameFault {
-    /// The framing is wrong, or has no memory. The peer did nothing wrong.
-    ServerFailed,
-    /// The peer speaks another protocol. It would take the protocol's message for a reply.
-    OtherProtocol,
-    /// The peer broke the rules of the framing.
-    Malformed,
 }
 
 impl<'a, P: ServerProtocol> Responder<'a, P> {
@@ -93,43 +83,34 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         }
     }
 
-    /// Counts a received request, or a bad frame in its place. Closes the listener of a once server.
-    #[inline]
-    pub(super) fn begin_request(&self) {
-        self.tally.count_received();
-        if self.shared.is_once {
-            self.shared.listeners.close();
-        }
-    }
-
     /// Writes the greeting.
     pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Flow {
         self.write.prepare();
-        let Err(NotOrdinary { kind, closes }) = self.message(|out| greeting.encode(out)) else {
+        let Err(Encoded { outcome, closes }) = self.message(|out| greeting.encode(out)) else {
             return Flow::Continue(());
         };
-        let why = match kind {
-            NotOrdinaryKind::Last => "this was the greeting of a server that closes".to_owned(),
-            NotOrdinaryKind::Nothing if closes => return Flow::Break(()),
-            NotOrdinaryKind::Nothing => return Flow::Continue(()),
-            NotOrdinaryKind::Error(text) => text,
-            NotOrdinaryKind::Unencodable(error) => cannot_encode("greeting", &error),
-            NotOrdinaryKind::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
+        let why = match outcome {
+            EncodeOutcome::Written => "this was the greeting of a server that closes".to_owned(),
+            EncodeOutcome::Nothing if closes => return Flow::Break(()),
+            EncodeOutcome::Nothing => return Flow::Continue(()),
+            EncodeOutcome::Error(text) => text,
+            EncodeOutcome::Unencodable(error) => cannot_encode("greeting", &error),
+            EncodeOutcome::Unsendable(error) => cannot_send::<P::Framing>("greeting", &error),
         };
         self.close_with(&going_away(&why));
         Flow::Break(())
     }
 
-    /// Responds to a request with something other than one ordinary reply.
+    /// Responds to a request whose reply is not an ordinary message.
     #[cold]
-    pub(super) fn other_response(&mut self, NotOrdinary { kind, closes }: NotOrdinary) -> Flow {
+    pub(super) fn unusual_reply(&mut self, Encoded { outcome, closes }: Encoded) -> Flow {
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
-        let rejection = match kind {
-            NotOrdinaryKind::Last => {
+        let rejection = match outcome {
+            EncodeOutcome::Written => {
                 self.unsent.served += 1;
                 return self.close_after_reply();
             }
-            NotOrdinaryKind::Nothing => {
+            EncodeOutcome::Nothing => {
                 self.unsent.served += 1;
                 if closes {
                     // A final rejection would say that this request was not executed.
@@ -137,11 +118,9 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
                 }
                 return self.after_response();
             }
-            NotOrdinaryKind::Error(text) => Rejection::error(text),
-            NotOrdinaryKind::Unencodable(error) => failed(cannot_encode("reply", &error)),
-            NotOrdinaryKind::Unsendable(error) => {
-                failed(cannot_send::<P::Framing>("reply", &error))
-            }
+            EncodeOutcome::Error(text) => Rejection::error(text),
+            EncodeOutcome::Unencodable(error) => failed(cannot_encode("reply", &error)),
+            EncodeOutcome::Unsendable(error) => failed(cannot_send::<P::Framing>("reply", &error)),
         };
         self.reject(&rejection)?;
         if closes {
@@ -161,24 +140,25 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         }
         let written = self.write_rejection(rejection);
         let is_error = kind == RejectionKind::Error;
-        if is_error && written == WrittenRejection::None {
+        if is_error && written == WrittenRejection::Unavailable {
             return self.error_as_reply(rejection);
         }
         let is_lost = is_error && written == WrittenRejection::Failed;
         let counted = if is_lost { RejectionKind::Failed } else { kind };
         self.unsent.count(counted);
         match written {
-            WrittenRejection::Written => {
+            WrittenRejection::Written { closes: false }
+            | WrittenRejection::Nothing { closes: false } => {
                 tracing::debug!(reason = %rejection, "answered without a reply");
                 self.after_response()
             }
             // If this request got no response, the peer would match the next reply to it.
-            WrittenRejection::None => {
+            WrittenRejection::Unavailable => {
                 log_unsent(rejection);
                 Flow::Break(())
             }
-            WrittenRejection::Last => self.close_after_reply(),
-            WrittenRejection::Closed | WrittenRejection::Failed => Flow::Break(()),
+            WrittenRejection::Written { .. } => self.close_after_reply(),
+            WrittenRejection::Nothing { .. } | WrittenRejection::Failed => Flow::Break(()),
         }
     }
 
@@ -249,34 +229,31 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     }
 }
 
-/// The occasions.
+/// Responses to events.
 impl<P: ServerProtocol> Responder<'_, P> {
     /// Answers bytes that are not a frame: another protocol in its own terms, a peer of ours as for any
     /// other rejection. The connection then closes.
     #[cold]
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
-        self.begin_request();
         let rejection = error.rejection();
         self.unsent.count(rejection.kind());
-        let fault = if !rejection.kind().is_final() {
-            FrameFault::ServerFailed
-        } else if error.is_other_protocol() || self.seems_other(unread) {
-            FrameFault::OtherProtocol
-        } else {
-            FrameFault::Malformed
-        };
-        let is_written = self
+        // The framing is wrong, or has no memory. The peer did nothing wrong.
+        let is_ours = !rejection.kind().is_final();
+        // A peer of another protocol would take the protocol's message for a reply.
+        let is_other = !is_ours && (error.is_other_protocol() || self.seems_other(unread));
+        let is_answered = self
             .write
-            .append(|out| self.framing.answer_error(out, error))
-            || fault != FrameFault::OtherProtocol
-                && self.write_protocol_rejection(&rejection) != WrittenRejection::None;
-        match fault {
-            FrameFault::ServerFailed => {
-                tracing::error!(reason = %error, "the framing failed");
-                self.close_with_frame(&going_away("the server failed"));
-            }
-            _ if is_written => tracing::debug!(reason = %error, "the peer sent no valid frame"),
-            _ => log_unsent(error),
+            .append(|out| self.framing.answer_error(out, error));
+        let is_written = is_answered
+            || (!is_other
+                && self.write_protocol_rejection(&rejection) != WrittenRejection::Unavailable);
+        if is_ours {
+            tracing::error!(reason = %error, "the framing failed");
+            self.close_with_frame(&going_away("the server failed"));
+        } else if is_written {
+            tracing::debug!(reason = %error, "the peer sent no valid frame");
+        } else {
+            log_unsent(error);
         }
     }
 
@@ -314,13 +291,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Writes why the connection stops waiting for a request, or for the rest of one.
     #[cold]
     pub(super) fn wait_ended(&mut self, read: &ReadBuffer, why: WaitEnd) {
-        // A message that is being skipped was rejected before.
-        if read.has_started() && !read.is_skipping() {
-            self.begin_request();
-            self.unsent.rejected += 1;
-        }
         let limits = &self.shared.limits;
-        let rejection = why_wait_ended(limits, read, why);
+        let rejection = wait_end_rejection(limits, read, why);
         let unread = read.input(limits.frame_len, Side::Server);
         if self.seems_other(unread.bytes()) {
             self.close_with_frame(&rejection);
@@ -366,13 +338,13 @@ impl<P: ServerProtocol> Responder<'_, P> {
     }
 }
 
-/// The encoding.
+/// Writing frames.
 impl<P: ServerProtocol> Responder<'_, P> {
     /// Frames the message that `encode` writes.
     fn message(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), NotOrdinary> {
+    ) -> Result<(), Encoded> {
         let limit = self.shared.limits.frame_len;
         self.write.message(&mut self.framing.inner, limit, encode)
     }
@@ -380,7 +352,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Writes a rejection as the framing's frame for it, or as the protocol's message.
     fn write_rejection(&mut self, rejection: &Rejection) -> WrittenRejection {
         if self.write_frame(rejection) {
-            return WrittenRejection::Written;
+            return WrittenRejection::Written { closes: false };
         }
         self.write_protocol_rejection(rejection)
     }
@@ -407,17 +379,16 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
 impl WrittenRejection {
     /// Classifies the result of encoding the protocol's message, or the panic it ended in.
-    fn of(written: thread::Result<Option<Result<(), NotOrdinary>>>, rejection: &Rejection) -> Self {
+    fn of(written: thread::Result<Option<Result<(), Encoded>>>, rejection: &Rejection) -> Self {
         let why = match written {
-            Ok(None) => return Self::None,
-            Ok(Some(Ok(()))) => return Self::Written,
-            Ok(Some(Err(NotOrdinary { kind, closes }))) => match kind {
-                NotOrdinaryKind::Last => return Self::Last,
-                NotOrdinaryKind::Nothing if closes => return Self::Closed,
-                NotOrdinaryKind::Nothing => return Self::Written,
-                NotOrdinaryKind::Error(text) => text,
-                NotOrdinaryKind::Unencodable(error) => error.to_string(),
-                NotOrdinaryKind::Unsendable(error) => error.to_string(),
+            Ok(None) => return Self::Unavailable,
+            Ok(Some(Ok(()))) => return Self::Written { closes: false },
+            Ok(Some(Err(Encoded { outcome, closes }))) => match outcome {
+                EncodeOutcome::Written => return Self::Written { closes },
+                EncodeOutcome::Nothing => return Self::Nothing { closes },
+                EncodeOutcome::Error(text) => text,
+                EncodeOutcome::Unencodable(error) => error.to_string(),
+                EncodeOutcome::Unsendable(error) => error.to_string(),
             },
             Err(payload) => format!("panic: {}", panic_text(payload)),
         };
@@ -428,7 +399,7 @@ impl WrittenRejection {
 }
 
 /// Returns what a peer is told when its connection stops waiting.
-fn why_wait_ended(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection {
+fn wait_end_rejection(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection {
     let idle = |text| Rejection::new(RejectionKind::Idle, text);
     match why {
         WaitEnd::Draining if read.has_started() => {
@@ -446,7 +417,7 @@ fn why_wait_ended(limits: &Limits, read: &ReadBuffer, why: WaitEnd) -> Rejection
         }
         WaitEnd::TimedOut => {
             let limit = limits.idle;
-            idle(format!("nothing arrived for {limit} (`idle_timeout`)"))
+            idle(format!("no request arrived for {limit} (`idle_timeout`)"))
         }
     }
 }
