@@ -4,10 +4,10 @@
 //! bytes ─► Framing::parse ─► check of its rules ─► first frame? ── no ──► the connection
 //!                                                      │ yes
 //!                                                      ▼
-//!                                     Detection::judge_request or judge_reply
-//!                                      Verdict::Deliver: it goes to the connection
-//!                                      Verdict::Hold: it waits here for the bytes that decide
-//!                                      an error: it is replaced, the peer speaks another protocol
+//!                                Detection::must_hold_request or must_hold_reply
+//!                                 false: it goes to the connection
+//!                                 true: it waits here for the bytes that decide
+//!                                 an error: it is replaced, the peer speaks another protocol
 //! ```
 //!
 //! This works around every framing, because it depends only on the bytes and on the end of the frame.
@@ -17,8 +17,7 @@
 use std::mem;
 
 use super::{
-    FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed, detection::Verdict,
-    parsed::Parsed,
+    FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed, parsed::Parsed,
 };
 
 /// The framing of a connection, at a server or a client.
@@ -101,16 +100,16 @@ impl<F: Framing> ConnectionFraming<F> {
             Progress::First(Some(held)) => held.map(Some),
             Progress::First(None) | Progress::Later => self.parse_checked(input),
         };
-        let verdict = match side {
-            Side::Server => F::DETECTION.judge_request(input, &parsed, F::EXCHANGES),
-            Side::Client => F::DETECTION.judge_reply(input, &parsed),
+        let must_hold = match side {
+            Side::Server => F::DETECTION.must_hold_request(input, &parsed, F::EXCHANGES)?,
+            Side::Client => F::DETECTION.must_hold_reply(input, &parsed)?,
         };
-        if verdict? == Verdict::Deliver && parsed != Ok(None) {
-            self.progress = Progress::Later;
-            return parsed;
+        if must_hold || parsed == Ok(None) {
+            self.progress = Progress::First(parsed.transpose().map(Box::new));
+            return Ok(None);
         }
-        self.progress = Progress::First(parsed.transpose().map(Box::new));
-        Ok(None)
+        self.progress = Progress::Later;
+        parsed
     }
 
     /// Parses a frame, and checks that it is possible.

@@ -20,15 +20,6 @@ pub struct Detection {
     pub(super) check_start: fn(Unparsed<'_>) -> Result<(), FrameError>,
 }
 
-/// What becomes of the first frame, or of the error in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is delivered.
-    Deliver,
-    /// It is held, because the bytes that follow decide.
-    Hold,
-}
-
 impl Detection {
     /// A server detects other protocols.
     pub const ON: Self = Self {
@@ -48,89 +39,88 @@ impl Detection {
         ..Self::ON
     };
 
-    /// Judges what a framing has found at the beginning of a client's bytes.
-    ///
-    /// With one exchange, nothing may follow the frame, so it must not wait for more.
+    /// Returns `true` if the first frame of a client, or the error in its place, must be held until
+    /// the bytes after it decide whether the client speaks another protocol.
     ///
     /// # Errors
     ///
     /// Returns an error if the client speaks another protocol.
-    pub(super) fn judge_request(
+    pub(super) fn must_hold_request(
         &self,
         input: Unparsed<'_>,
         parsed: &Parsed,
         exchanges: Exchanges,
-    ) -> Result<Verdict, FrameError> {
+    ) -> Result<bool, FrameError> {
         if !self.is_on {
-            return Ok(Verdict::Deliver);
+            return Ok(false);
         }
         (self.check_start)(input)?;
-        let found = match parsed {
-            Ok(Some(frame)) if matches!(frame.kind, FrameKind::Message | FrameKind::Control(_)) => {
-                self.match_frame(input.bytes(), frame.consumed, exchanges)
-            }
-            // No peer waits for a reply to bytes that are skipped, so they can wait for more.
-            _ => Match::of(input.bytes()),
+        let bytes = input.bytes();
+        let found = match whole_frame(bytes, parsed) {
+            Some(frame) => self.match_frame(frame, bytes, exchanges),
+            None => Match::of(bytes),
         };
+        // With one exchange, the client waits for its reply and may send nothing more.
+        let is_last = exchanges == Exchanges::One && parsed.is_err();
         match found {
             Match::Full(protocol) => Err(FrameError::other_protocol(protocol)),
             // A line can be long text. Its end shows whether it is a request line.
-            Match::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(Verdict::Hold),
+            Match::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(true),
             Match::LongPath => Err(FrameError::other_protocol(OtherProtocol::Http)),
-            Match::Partial(_) if input.read_state() != ReadState::Eof => Ok(Verdict::Hold),
-            Match::Partial(_) | Match::No => Ok(Verdict::Deliver),
+            Match::Partial(_) => Ok(input.read_state() != ReadState::Eof && !is_last),
+            Match::No => Ok(false),
         }
     }
 
-    /// Compares a complete frame with the signatures: by its own bytes, if they suffice.
+    /// Compares a whole frame with the signatures: by its own bytes, if they suffice.
     ///
-    /// The bytes after it may count only if the connection is certain to wait for them.
-    fn match_frame(&self, bytes: &[u8], length: usize, exchanges: Exchanges) -> Match {
-        let own = bytes.get(..length).unwrap_or(bytes);
-        match Match::of(own) {
-            Match::LongPath if self.frames_are_lines && !is_http_request_line(own) => Match::No,
-            Match::Partial(_) if exchanges.are_many() && is_distinctive(own) => Match::of(bytes),
+    /// The bytes after it count only if more than one frame can follow, and if a short frame need not
+    /// wait for them.
+    fn match_frame(&self, frame: &[u8], bytes: &[u8], exchanges: Exchanges) -> Match {
+        match Match::of(frame) {
+            Match::LongPath if self.frames_are_lines && !is_http_request_line(frame) => Match::No,
+            Match::Partial(_) if exchanges.are_many() && is_distinctive(frame) => Match::of(bytes),
             Match::Partial(_) => Match::No,
             found => found,
         }
     }
 
-    /// Judges what a framing has found at the beginning of a server's bytes.
+    /// Returns `true` if the first frame of a server, or the error in its place, must be held until
+    /// the bytes after it decide whether they are an answer to another framing or protocol.
     ///
     /// # Errors
     ///
     /// Returns an error for what a server of this library says to a client of another framing or
     /// protocol, because most framings would take it for a reply. An error of the framing names the
     /// protocol that the server seems to speak.
-    pub(super) fn judge_reply(
+    pub(super) fn must_hold_reply(
         &self,
         input: Unparsed<'_>,
         parsed: &Parsed,
-    ) -> Result<Verdict, FrameError> {
+    ) -> Result<bool, FrameError> {
         let bytes = input.bytes();
         if let Ok(Some(ParsedFrame {
             kind: FrameKind::Control(_),
             ..
         })) = parsed
         {
-            return Ok(Verdict::Deliver);
+            return Ok(false);
         }
         let server = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);
         (self.check_start)(input).map_err(|error| error.looking_like(server))?;
-        let may_be_answer = self.check_answer(bytes)? && input.read_state() != ReadState::Eof;
-        let can_wait = match parsed {
-            // A short reply must not wait, as a short request must not.
-            Ok(Some(frame)) => frame.kind == FrameKind::Skip || is_distinctive(bytes),
-            _ => !bytes.is_empty(),
-        };
+        let may_be_answer = self.check_answer(bytes)?;
+        // A short reply must not wait, as a short request must not.
+        let can_wait = whole_frame(bytes, parsed).map_or(!bytes.is_empty(), is_distinctive);
+        if may_be_answer && can_wait && input.read_state() != ReadState::Eof {
+            return Ok(true);
+        }
         match parsed {
-            _ if may_be_answer && can_wait => Ok(Verdict::Hold),
             Err(error) => Err(error.clone().looking_like(server)),
             Ok(Some(frame)) if frame.kind == FrameKind::TooLarge && server.is_some() => {
                 let error = FrameError::too_large(frame.payload.len(), input.limit());
                 Err(error.looking_like(server))
             }
-            Ok(_) => Ok(Verdict::Deliver),
+            Ok(_) => Ok(false),
         }
     }
 
@@ -154,5 +144,14 @@ impl Detection {
             }
         }
         Ok(false)
+    }
+}
+
+/// Returns the bytes of the frame, if all of them have arrived. No peer waits for a reply to bytes that
+/// are skipped.
+fn whole_frame<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
+    match parsed {
+        Ok(Some(frame)) if frame.kind != FrameKind::Skip => bytes.get(..frame.consumed),
+        _ => None,
     }
 }

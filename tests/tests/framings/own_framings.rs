@@ -1,7 +1,7 @@
 //! Framings as users write them, for the tests beside this file.
 
 use tcs::framing::{
-    Delimited, Detection, Exchanges, FrameError, Framing, Lines, ParsedFrame, Unparsed, delimiter,
+    Delimited, Detection, Exchanges, FrameError, Framing, ParsedFrame, Unparsed, delimiter,
 };
 
 pub(crate) type Semicolons = Delimited<{ delimiter(b";") }>;
@@ -16,9 +16,9 @@ pub(crate) struct Threes;
 #[derive(Default)]
 pub(crate) struct Growing(usize);
 
-/// A framing of one's own with one exchange, as finger has it: a line.
+/// A framing of one's own with one exchange, as finger has it with lines.
 #[derive(Default)]
-pub(crate) struct OneLine(Lines);
+pub(crate) struct Single<F>(F);
 
 /// A framing of one's own whose messages may be HTTP: up to `\n`.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Framing for Growing {
     }
 }
 
-impl Framing for OneLine {
+impl<F: Framing> Framing for Single<F> {
     const EXCHANGES: Exchanges = Exchanges::One;
 
     fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
