@@ -67,6 +67,11 @@ impl<'a> Unparsed<'a> {
         self.read_state
     }
 
+    /// Returns `true` if the peer has closed its half, and has sent fewer than `length` bytes.
+    pub(super) const fn ends_before(&self, length: usize) -> bool {
+        matches!(self.read_state, ReadState::Eof) && self.bytes.len() < length
+    }
+
     /// Returns the result of [`Framing::parse`](super::Framing::parse) for an incomplete frame.
     ///
     /// # Errors

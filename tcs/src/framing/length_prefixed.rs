@@ -127,8 +127,9 @@ impl Framing for LengthPrefixed {
 fn other_frame(bytes: &[u8], limit: usize, read_state: ReadState, header: u32) -> Parsed {
     let length = (header & !CONTROL) as usize;
     let end = HEADER + length;
+    let is_truncated = read_state == ReadState::Eof && bytes.len() < end;
     if header & CONTROL == 0 {
-        return beyond_limit(length, limit, read_state, end);
+        return beyond_limit(length, limit, end, is_truncated);
     }
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
@@ -139,7 +140,7 @@ fn other_frame(bytes: &[u8], limit: usize, read_state: ReadState, header: u32) -
         Some(kind) if bytes.len() >= end => {
             Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end)))
         }
-        _ if read_state == ReadState::Eof => Err(FrameError::truncated()),
+        _ if is_truncated => Err(FrameError::truncated()),
         _ => Ok(None),
     }
 }

@@ -48,6 +48,7 @@ impl Framing for Netstrings {
         let (bytes, limit) = (input.bytes(), input.limit());
         if self.comma_is_due {
             let Some(byte) = bytes.first() else {
+                // Also at the end of the input: the message was rejected before.
                 return Ok(None);
             };
             check_comma(*byte)?;
@@ -103,7 +104,8 @@ fn parse_message(input: Unparsed<'_>, start: usize, length: usize) -> Parsed {
         return Err(FrameError::too_large(length, limit));
     };
     if length > limit {
-        return beyond_limit(length, limit, input.read_state(), end);
+        // The comma is read on its own, because it has not arrived yet if the message is long.
+        return beyond_limit(length, limit, end, input.ends_before(end + 1));
     }
     match input.bytes().get(end) {
         Some(byte) => {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{FrameError, ReadState};
+use super::FrameError;
 
 /// A frame that a framing has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,18 +85,20 @@ pub(super) type Parsed = Result<Option<ParsedFrame>, FrameError>;
 /// A message of up to this many times the limit is skipped. A larger one ends the connection.
 pub(super) const SKIP_FACTOR: usize = 4;
 
-/// Returns a skipped message of `length` bytes, beyond the limit, or an error if it cannot be
-/// skipped. Its frame would take `consumed` bytes.
+/// Returns a skipped message of `length` bytes, beyond the limit, in a frame of `consumed` bytes.
+///
+/// # Errors
+///
+/// Returns an error if the message is too large to be skipped, or if its frame is truncated.
 #[cold]
 pub(super) fn beyond_limit(
     length: usize,
     limit: usize,
-    read_state: ReadState,
     consumed: usize,
+    is_truncated: bool,
 ) -> Parsed {
-    let skippable = length <= limit.saturating_mul(SKIP_FACTOR);
-    if skippable && read_state != ReadState::Eof {
-        return Ok(Some(ParsedFrame::too_large(length, consumed)));
+    if length > limit.saturating_mul(SKIP_FACTOR) || is_truncated {
+        return Err(FrameError::too_large(length, limit));
     }
-    Err(FrameError::too_large(length, limit))
+    Ok(Some(ParsedFrame::too_large(length, consumed)))
 }

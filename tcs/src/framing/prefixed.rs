@@ -92,7 +92,7 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         };
         let end = WIDTH.saturating_add(length);
         if length > input.limit() {
-            return beyond_limit(length, input.limit(), input.read_state(), end);
+            return beyond_limit(length, input.limit(), end, input.ends_before(end));
         }
         if rest.len() < length {
             return input.incomplete();

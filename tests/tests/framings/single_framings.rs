@@ -82,6 +82,20 @@ fn skipped_netstring_has_its_comma() {
     }
 }
 
+/// It was rejected when its length was read, and is not rejected again.
+#[test]
+fn skipped_message_may_end_early() {
+    for side in [Side::Server, Side::Client] {
+        let found = (vec![Found::TooLarge(9)], None);
+        for rest in ["", "12345", "123456789"] {
+            let netstring = [b"9:", rest.as_bytes()];
+            assert_eq!(read::<Netstrings>(side, &netstring, 3), found, "{rest}");
+            let prefixed = [b"\0\0\0\x09", rest.as_bytes()];
+            assert_eq!(read::<LengthPrefixed>(side, &prefixed, 3), found, "{rest}");
+        }
+    }
+}
+
 #[test]
 fn bytes_are_searched_once_however_they_arrive() {
     fn byte_by_byte<F: Framing>(byte: u8, end: &[u8]) {
