@@ -183,9 +183,9 @@ impl fmt::Display for Escaped<'_> {
         let shown = bytes.get(..most).unwrap_or(bytes);
         for chunk in shown.utf8_chunks() {
             for c in chunk.valid().chars() {
-                // Bidirectional overrides and the like reorder a terminal's line as controls do.
+                // Bidirectional controls reorder a terminal's line.
                 if c.is_control()
-                    || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                    || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
                 {
                     write!(f, "{}", c.escape_default())?;
                 } else {
@@ -224,6 +224,25 @@ mod tests {
         assert_eq!(rejection.to_string(), "a\\u{1b}[31m\\nb\\u{202e}");
         assert_eq!(Escaped(b"ab\xff\r", 10).to_string(), "ab\\xff\\r");
         assert_eq!(Escaped(b"abcdef", 3).to_string(), "abc…");
+    }
+
+    #[test]
+    fn characters_that_reorder_a_line_are_escaped() {
+        // The property Bidi_Control of Unicode, and the separators of lines and paragraphs.
+        let ranges = [
+            0x61c..=0x61c,
+            0x200e..=0x200f,
+            0x2028..=0x202e,
+            0x2066..=0x2069,
+        ];
+        for code in 0xa0..=0x2_ffff {
+            let Some(c) = char::from_u32(code) else {
+                continue;
+            };
+            let shown = Escaped(c.to_string().as_bytes(), 4).to_string();
+            let is_escaped = ranges.iter().any(|range| range.contains(&code));
+            assert_eq!(shown != c.to_string(), is_escaped, "{code:#x}");
+        }
     }
 
     #[test]
