@@ -251,7 +251,7 @@
 //!
 //! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example at
 //! the top; without `async`, use [`start()`](server::Server::start). To test a protocol, a framing or a format written
-//! by hand, create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Unparsed::new`], [`Frame::new`] and
+//! by hand, create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Input::new`], [`Frame::new`] and
 //! [`Writer::new`].
 //!
 //! # Cancel safety
@@ -349,7 +349,7 @@
 //! [`Raw`]: framing::Raw
 //! [`Report`]: server::Report
 //! [`ServerProtocol`]: protocol::ServerProtocol
-//! [`Unparsed::new`]: framing::Unparsed::new
+//! [`Input::new`]: framing::Input::new
 //! [`UntilEof`]: framing::UntilEof
 //! [`Writer::new`]: format::Writer::new
 //! [`block_in_place`]: tokio::task::block_in_place

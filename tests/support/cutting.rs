@@ -2,15 +2,15 @@
 
 use tcs::{
     __private::ConnectionFraming,
-    framing::{FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed},
+    framing::{FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side},
 };
 
 /// What stood in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Message(Vec<u8>),
-    /// A message beyond the limit, of so many bytes, which were skipped.
-    TooLarge(usize),
+    /// A message of this length, beyond the limit. It was skipped.
+    Oversized(usize),
     /// A control frame of a kind, with its text.
     Control(u8, Vec<u8>),
 }
@@ -45,7 +45,7 @@ pub fn read<F: Framing>(
             if skip > 0 || (unread.is_empty() && !found.is_empty()) {
                 break;
             }
-            match framing.parse(Unparsed::new(&unread, limit, side, read_state)) {
+            match framing.parse(Input::new(&unread, limit, side, read_state)) {
                 Ok(Some(parsed)) => {
                     found.extend(taken(&parsed, &unread));
                     skip = parsed.consumed();
@@ -64,7 +64,7 @@ fn taken(frame: &ParsedFrame, unread: &[u8]) -> Option<Found> {
     match frame.kind() {
         FrameKind::Message => Some(Found::Message(unread[payload].to_vec())),
         FrameKind::Control(kind) => Some(Found::Control(kind, unread[payload].to_vec())),
-        FrameKind::TooLarge => Some(Found::TooLarge(payload.len())),
+        FrameKind::Oversized => Some(Found::Oversized(payload.len())),
         FrameKind::Skip => None,
         other => panic!("no test has frames of the kind {other:?}"),
     }

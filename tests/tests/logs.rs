@@ -8,8 +8,7 @@ use std::{
 use tcs::{
     ConcurrentServer,
     framing::{
-        Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Unparsed,
-        delimiter,
+        Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame, delimiter,
     },
     protocol::ServerProtocol,
     server_protocol,
@@ -104,7 +103,7 @@ async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
 struct Panicking;
 
 impl Framing for Panicking {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         assert!(input.bytes().len() < 5, "of the framing");
         Ok(None)
     }

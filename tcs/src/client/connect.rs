@@ -65,7 +65,7 @@ impl ConnectOptions {
     ///
     /// Safe: dropping the future closes the connection.
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
-        let connected = self.connect_stream(address.into(), F::MIN_FRAME_LEN);
+        let connected = self.connect_stream(address.into(), F::MIN_MESSAGE_LEN);
         let (stream, peer) = connected.await?;
         Ok(Connection::new(stream, peer, self.clone()))
     }
@@ -89,7 +89,7 @@ impl ConnectOptions {
     ///
     /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
     pub fn over<F: Framing, S>(&self, stream: S) -> Result<Connection<F, S>> {
-        self.check(F::MIN_FRAME_LEN)?;
+        self.check(F::MIN_MESSAGE_LEN)?;
         Ok(Connection::new(stream, Peer::unnamed(), self.clone()))
     }
 

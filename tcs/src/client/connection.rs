@@ -134,7 +134,7 @@ impl<F: Framing, S> Connection<F, S> {
     pub fn over(stream: S) -> Self {
         const {
             assert!(
-                F::MIN_FRAME_LEN <= DEFAULT_MAX_FRAME_LEN,
+                F::MIN_MESSAGE_LEN <= DEFAULT_MAX_FRAME_LEN,
                 "messages of this framing exceed the default limit: use `ConnectOptions::over`"
             );
         }
@@ -360,7 +360,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
             // A flush that was dropped has no deadline any more: something else has sent its requests.
             self.flush_timer.end();
         }
-        let start = wire.push(&mut self.framing.inner, encode)?;
+        let start = wire.push(self.framing.get_mut(), encode)?;
         self.in_flight.push_back(start);
         Ok(start)
     }
@@ -423,7 +423,7 @@ impl<F: Framing, S: AsyncRead + AsyncWrite + Unpin> Connection<F, S> {
         self.scratch.shrink_to(LARGEST_SCRATCH);
         // A closed connection has no messages.
         let message = self.wire.as_ref().map_or(&[][..], |it| it.message(range));
-        let decoded = read(message, &mut self.scratch, &mut self.framing.inner);
+        let decoded = read(message, &mut self.scratch, self.framing.get_mut());
         let decoded = decoded.map_err(|source| Error::decode(&self.peer, source))?;
         let taken = take_out(decoded, &self.peer)?;
         self.is_out_of_step = false;

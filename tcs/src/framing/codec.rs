@@ -5,7 +5,7 @@ use std::{any::Any, fmt};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
-use super::{Detection, FrameError, Framing, ParsedFrame, ReadState, Unparsed};
+use super::{Detection, FrameError, Framing, Input, ParsedFrame, ReadState};
 
 /// A codec of [`tokio_util`](tokio_util::codec) as a framing: its messages are values, not bytes.
 ///
@@ -129,7 +129,7 @@ where
     const HAS_VALUES: bool = true;
     const DETECTION: Detection = Detection::OFF;
 
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if self.has_ended {
             return Ok(None);
         }
@@ -215,7 +215,7 @@ mod tests {
         for (piece, read_state) in pieces.chain(ended) {
             unread.extend_from_slice(piece);
             loop {
-                let input = Unparsed::new(&unread, limit, Side::Server, read_state);
+                let input = Input::new(&unread, limit, Side::Server, read_state);
                 match framing.parse(input) {
                     Ok(None) => break,
                     Ok(Some(parsed)) => {

@@ -16,15 +16,15 @@
 
 use std::mem;
 
-use super::{
-    FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed, parsed::Parsed,
-};
+use super::{FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side};
+use crate::Rejection;
 
 /// The framing of a connection, at a server or a client.
 ///
 /// A server delivers the first frame only once the bytes cannot be another protocol. The frame's own
-/// bytes decide if they can, and otherwise the bytes after it. The decision is a function of the
-/// bytes alone. It does not depend on how the network, or an attacker, split them into reads.
+/// bytes decide if they can, and otherwise the bytes after it. Until the input ends, the decision depends
+/// only on the bytes, and not on how the network, or an attacker, split them into reads. `Raw` is the
+/// exception, because its first read is its frame.
 ///
 /// At a client, what a server of this library says to a peer of another framing is an error, and an
 /// error about the first bytes names the protocol that the server seems to speak.
@@ -33,7 +33,7 @@ use super::{
 /// rules of [`Framing::parse`] is an error, so that no other code checks what a framing returns.
 #[derive(Debug)]
 pub struct ConnectionFraming<F> {
-    pub(crate) inner: F,
+    inner: F,
     progress: Progress,
 }
 
@@ -62,7 +62,7 @@ impl<F: Framing> ConnectionFraming<F> {
     /// Returns the frame that `input` begins with, as [`Framing::parse`] does.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
-    pub fn parse(&mut self, input: Unparsed<'_>) -> Parsed {
+    pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if !matches!(self.progress, Progress::Later) {
             let (bytes, limit) = (input.bytes(), input.limit());
             let first = self.first(bytes, limit, input.side(), input.read_state())?;
@@ -77,6 +77,17 @@ impl<F: Framing> ConnectionFraming<F> {
         self.parse_checked(input)
     }
 
+    /// Returns the framing itself, which writes messages, and has the values of those that it parsed.
+    #[inline]
+    pub const fn get_mut(&mut self) -> &mut F {
+        &mut self.inner
+    }
+
+    /// Appends a frame with a rejection. Returns `true` if the framing has one for it.
+    pub fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        self.inner.reject(out, rejection)
+    }
+
     /// Appends the answer to a peer whose bytes are not a frame, in a protocol that the peer
     /// understands.
     ///
@@ -87,15 +98,21 @@ impl<F: Framing> ConnectionFraming<F> {
                 out.extend_from_slice(answer);
                 true
             }
-            None => self.inner.reject(out, &error.rejection()),
+            None => self.reject(out, &error.rejection()),
         }
     }
 
     /// Parses the first frame.
     #[cold]
     #[inline(never)]
-    fn first(&mut self, bytes: &[u8], limit: usize, side: Side, read_state: ReadState) -> Parsed {
-        let input = Unparsed::new(bytes, limit, side, read_state);
+    fn first(
+        &mut self,
+        bytes: &[u8],
+        limit: usize,
+        side: Side,
+        read_state: ReadState,
+    ) -> Result<Option<ParsedFrame>, FrameError> {
+        let input = Input::new(bytes, limit, side, read_state);
         let parsed = match mem::replace(&mut self.progress, Progress::First(None)) {
             Progress::First(Some(held)) => held.map(Some),
             Progress::First(None) | Progress::Later => self.parse_checked(input),
@@ -115,7 +132,7 @@ impl<F: Framing> ConnectionFraming<F> {
     /// Parses a frame, and checks that it is possible.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
-    fn parse_checked(&mut self, input: Unparsed<'_>) -> Parsed {
+    fn parse_checked(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let Some(frame) = self.inner.parse(input)? else {
             return Ok(None);
         };
@@ -130,7 +147,7 @@ impl<F: Framing> ConnectionFraming<F> {
                 is_within && (frame.consumed > 0 || may_be_empty)
             }
             // The rest of a message beyond the limit may arrive later.
-            FrameKind::TooLarge => arrived > 0 && frame.consumed > 0,
+            FrameKind::Oversized => arrived > 0 && frame.consumed > 0,
             FrameKind::Control(_) | FrameKind::Skip => is_within && frame.consumed > 0,
         };
         if is_possible {

@@ -1,9 +1,8 @@
 //! The decision whether the first frame of a connection is one, or the beginning of another protocol.
 
 use super::{
-    Exchanges, FrameError, FrameKind, OtherProtocol, ParsedFrame, ReadState, Unparsed,
+    Exchanges, FrameError, FrameKind, Input, OtherProtocol, ParsedFrame, ReadState,
     other_protocol::{ANSWERS_TO_FRAMINGS, ANSWERS_TO_PROTOCOLS},
-    parsed::Parsed,
     signatures::{Match, is_distinctive, is_http_request_line},
 };
 
@@ -17,7 +16,7 @@ pub struct Detection {
     /// framing of a user is never known to be.
     pub(super) is_stateless: bool,
     /// Rejects bytes with which no stream of the framing begins.
-    pub(super) check_start: fn(Unparsed<'_>) -> Result<(), FrameError>,
+    pub(super) reject_foreign_start: fn(Input<'_>) -> Result<(), FrameError>,
 }
 
 impl Detection {
@@ -26,7 +25,7 @@ impl Detection {
         is_on: true,
         frames_are_lines: false,
         is_stateless: false,
-        check_start: |_| Ok(()),
+        reject_foreign_start: |_| Ok(()),
     };
 
     /// A server detects nothing. For framings that carry other protocols, or whose first message may
@@ -47,14 +46,14 @@ impl Detection {
     /// Returns an error if the client speaks another protocol.
     pub(super) fn must_hold_request(
         &self,
-        input: Unparsed<'_>,
-        parsed: &Parsed,
+        input: Input<'_>,
+        parsed: &Result<Option<ParsedFrame>, FrameError>,
         exchanges: Exchanges,
     ) -> Result<bool, FrameError> {
         if !self.is_on {
             return Ok(false);
         }
-        (self.check_start)(input)?;
+        (self.reject_foreign_start)(input)?;
         let bytes = input.bytes();
         let found = match whole_frame(bytes, parsed) {
             Some(frame) => self.match_frame(frame, bytes, exchanges),
@@ -95,19 +94,17 @@ impl Detection {
     /// protocol that the server seems to speak.
     pub(super) fn must_hold_reply(
         &self,
-        input: Unparsed<'_>,
-        parsed: &Parsed,
+        input: Input<'_>,
+        parsed: &Result<Option<ParsedFrame>, FrameError>,
     ) -> Result<bool, FrameError> {
         let bytes = input.bytes();
-        if let Ok(Some(ParsedFrame {
-            kind: FrameKind::Control(_),
-            ..
-        })) = parsed
+        if let Ok(Some(frame)) = parsed
+            && matches!(frame.kind, FrameKind::Control(_))
         {
             return Ok(false);
         }
         let server = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);
-        (self.check_start)(input).map_err(|error| error.looking_like(server))?;
+        (self.reject_foreign_start)(input).map_err(|error| error.with_guess(server))?;
         let may_be_answer = self.check_answer(bytes)?;
         // A short reply must not wait, as a short request must not.
         let can_wait = whole_frame(bytes, parsed).map_or(!bytes.is_empty(), is_distinctive);
@@ -115,10 +112,10 @@ impl Detection {
             return Ok(true);
         }
         match parsed {
-            Err(error) => Err(error.clone().looking_like(server)),
-            Ok(Some(frame)) if frame.kind == FrameKind::TooLarge && server.is_some() => {
+            Err(error) => Err(error.clone().with_guess(server)),
+            Ok(Some(frame)) if frame.kind == FrameKind::Oversized && server.is_some() => {
                 let error = FrameError::too_large(frame.payload.len(), input.limit());
-                Err(error.looking_like(server))
+                Err(error.with_guess(server))
             }
             Ok(_) => Ok(false),
         }
@@ -147,9 +144,12 @@ impl Detection {
     }
 }
 
-/// Returns the bytes of the frame, if all of them have arrived. No peer waits for a reply to bytes that
-/// are skipped.
-fn whole_frame<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
+/// Returns the bytes of the frame, if all of them have arrived, so that its sender may be waiting for the
+/// response. Nobody waits for one to bytes that are skipped.
+fn whole_frame<'a>(
+    bytes: &'a [u8],
+    parsed: &Result<Option<ParsedFrame>, FrameError>,
+) -> Option<&'a [u8]> {
     match parsed {
         Ok(Some(frame)) if frame.kind != FrameKind::Skip => bytes.get(..frame.consumed),
         _ => None,

@@ -3,8 +3,8 @@
 use tcs::{
     __private::ConnectionFraming,
     framing::{
-        CrlfLines, Fixed, FrameError, FrameKind, Framing, Lines, Netstrings, ParsedFrame, Prefixed,
-        Raw, ReadState, Side, Unparsed, UntilEof,
+        CrlfLines, Fixed, FrameError, FrameKind, Framing, Input, Lines, Netstrings, ParsedFrame,
+        Prefixed, Raw, ReadState, Side, UntilEof,
     },
 };
 use tcs_tests::cutting::read;
@@ -16,7 +16,7 @@ fn first<F: Framing>(
     bytes: &[u8],
     read_state: ReadState,
 ) -> Result<Option<ParsedFrame>, FrameError> {
-    let input = Unparsed::new(bytes, 1 << 20, Side::Server, read_state);
+    let input = Input::new(bytes, 1 << 20, Side::Server, read_state);
     ConnectionFraming::<F>::default().parse(input)
 }
 
@@ -35,10 +35,10 @@ fn is_message<F: Framing>(bytes: &[u8], then: &[u8]) {
     let mut framing = ConnectionFraming::<F>::default();
     let both = [bytes, then].concat();
     for length in bytes.len()..both.len() {
-        let input = Unparsed::new(&both[..length], 1 << 20, Side::Server, ReadState::Idle);
+        let input = Input::new(&both[..length], 1 << 20, Side::Server, ReadState::Idle);
         assert_eq!(framing.parse(input), Ok(None), "{bytes:?}");
     }
-    let input = Unparsed::new(&both, 1 << 20, Side::Server, ReadState::Idle);
+    let input = Input::new(&both, 1 << 20, Side::Server, ReadState::Idle);
     assert_eq!(framing.parse(input), Ok(Some(message)), "{bytes:?}");
 }
 
@@ -86,7 +86,7 @@ fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
     // At the end of the input, the framing is not asked again.
     let mut framing = ConnectionFraming::<Growing>::default();
     for read_state in [ReadState::Idle, ReadState::Eof] {
-        let input = Unparsed::new(b"GET /", 1 << 20, Side::Server, read_state);
+        let input = Input::new(b"GET /", 1 << 20, Side::Server, read_state);
         let message = (read_state == ReadState::Eof).then(|| ParsedFrame::message(0..5, 5));
         assert_eq!(framing.parse(input), Ok(message));
     }
@@ -97,7 +97,7 @@ fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
 fn error_waits_until_it_is_clear_what_the_peer_speaks() {
     let mut framing = ConnectionFraming::<Netstrings>::default();
     let mut parse = |bytes: &[u8], read_state| {
-        framing.parse(Unparsed::new(bytes, 1 << 20, Side::Server, read_state))
+        framing.parse(Input::new(bytes, 1 << 20, Side::Server, read_state))
     };
     assert_eq!(parse(b"GET /", ReadState::Idle), Ok(None));
     let error = parse(b"GET /", ReadState::Eof).expect_err("no netstring");
@@ -109,7 +109,7 @@ fn error_waits_until_it_is_clear_what_the_peer_speaks() {
 
 /// Parses `bytes`, after which more may follow, with a limit.
 fn first_within<F: Framing>(bytes: &[u8], limit: usize) -> Result<Option<ParsedFrame>, FrameError> {
-    let input = Unparsed::new(bytes, limit, Side::Server, ReadState::Idle);
+    let input = Input::new(bytes, limit, Side::Server, ReadState::Idle);
     ConnectionFraming::<F>::default().parse(input)
 }
 
@@ -129,7 +129,7 @@ fn error_of_the_only_exchange_waits_for_nothing() {
     assert_eq!(first_within::<Raw>(b"GET / HTTP/1.1", 4), Err(http));
     // Here, the end of the input decides, and the client will send that.
     assert_eq!(first_within::<UntilEof>(b"GET /", 4), Ok(None));
-    let input = Unparsed::new(b"GET /", 4, Side::Server, ReadState::Eof);
+    let input = Input::new(b"GET /", 4, Side::Server, ReadState::Eof);
     let parsed = ConnectionFraming::<UntilEof>::default().parse(input);
     assert_eq!(parsed, Err(too_large));
 }
@@ -143,7 +143,7 @@ fn whole_frame_beyond_the_limit_waits_as_a_message_does() {
     let kind = |parsed: Result<Option<ParsedFrame>, FrameError>| {
         parsed.expect("no error").map(|frame| frame.kind())
     };
-    for (limit, expected) in [(71, FrameKind::Message), (50, FrameKind::TooLarge)] {
+    for (limit, expected) in [(71, FrameKind::Message), (50, FrameKind::Oversized)] {
         let single = first_within::<Single<Prefixed<1>>>(frame.as_bytes(), limit);
         assert_eq!(kind(single), Some(expected));
         let held = first_within::<Prefixed<1>>(frame.as_bytes(), limit);

@@ -5,8 +5,8 @@ use tcs::{
     ErrorKind,
     format::Plain,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
+        CrlfLines, Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, Netstrings,
+        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -131,7 +131,7 @@ fn reply_that_begins_like_a_notice_waits_for_the_bytes_that_follow() {
         let mut parsed = None;
         for (bytes, read_state) in arrivals {
             assert_eq!(parsed, None);
-            let input = Unparsed::new(bytes, 100, Side::Client, *read_state);
+            let input = Input::new(bytes, 100, Side::Client, *read_state);
             parsed = framing.parse(input).expect("a reply");
         }
         parsed
@@ -153,7 +153,7 @@ fn short_reply_does_not_wait_for_what_decides_about_the_bytes_after_it() {
         let mut framing = ConnectionFraming::<Fixed<N>>::default();
         let inputs = bytes.chunks(N).enumerate().map(|(at, _)| &bytes[at * N..]);
         let replies = inputs.map(|unread| {
-            let input = Unparsed::new(unread, 100, Side::Client, ReadState::Idle);
+            let input = Input::new(unread, 100, Side::Client, ReadState::Idle);
             framing.parse(input).expect("replies")
         });
         replies.map_while(|reply| Some(reply?.consumed())).collect()
@@ -173,7 +173,7 @@ fn reply_beyond_the_limit_names_the_protocol_of_its_server() {
     let response = b"HTTP/1.0 404 Not Found\r\n";
     every_split_gives::<Prefixed<2>>(Side::Client, response, 5_000, &found);
     // A length that is no text.
-    let found = (vec![Found::TooLarge(5)], None);
+    let found = (vec![Found::Oversized(5)], None);
     every_split_gives::<Prefixed<2>>(Side::Client, b"\0\x05abcde", 4, &found);
 }
 

@@ -7,9 +7,9 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        CrlfLines, Delimited, Exchanges, Fixed, FrameKind, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
-        LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed,
-        UntilEof, delimiter,
+        CrlfLines, Delimited, Exchanges, Fixed, FrameKind, Framing, INCLUDES_HEADER, Input,
+        LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState,
+        Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -322,7 +322,7 @@ fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: 
             if skipped > 0 || done {
                 break;
             }
-            let input = Unparsed::new(&unread, limit, side, read_state);
+            let input = Input::new(&unread, limit, side, read_state);
             match framing.parse(input) {
                 Ok(Some(parsed)) => {
                     found.extend(frame_shown(&parsed, &unread));
@@ -353,7 +353,7 @@ fn frame_shown(frame: &ParsedFrame, bytes: &[u8]) -> Option<String> {
     match frame.kind() {
         FrameKind::Message => Some(format!("message {}", shown(&bytes[payload]))),
         FrameKind::Control(kind) => Some(format!("control {kind:02x} {}", shown(&bytes[payload]))),
-        FrameKind::TooLarge => Some(format!("skip {}", payload.len())),
+        FrameKind::Oversized => Some(format!("skip {}", payload.len())),
         FrameKind::Skip => None,
         other => panic!("no vector has frames of the kind {other:?}"),
     }

@@ -98,7 +98,7 @@ impl<F: Framing, E: EncodeRequest> Call<'_, F, E> {
             && let CallState::New(encode) = replace(&mut self.state, CallState::Over)
         {
             let limit = shared.options.max_frame_len;
-            let start = state.queue.push(&mut state.framing.inner, limit, encode)?;
+            let start = state.queue.push(state.framing.get_mut(), limit, encode)?;
             self.state = CallState::Queued(state.slots.open(start, waker));
             Shared::unlock_and_wake_driver(guard);
             return Ok(true);

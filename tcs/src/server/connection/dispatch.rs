@@ -158,8 +158,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
             Ok(frame) => frame,
             Err(next) => return Step::Next(next),
         };
-        match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, &mut self.framing.inner)
-        {
+        match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing.get_mut()) {
             Ok(request) => {
                 let context = Context::new(self.info, session);
                 Step::Call(self.shared.protocol.process_request(context, request))
@@ -223,7 +222,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     #[cold]
     fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
         match kind {
-            FrameKind::TooLarge => {
+            FrameKind::Oversized => {
                 self.responder().begin_request();
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
@@ -254,7 +253,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         };
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(other) = self.write.message(&mut self.framing.inner, limit, encode) {
+        if let Err(other) = self.write.message(self.framing.get_mut(), limit, encode) {
             return self.responder().other_response(other);
         }
         self.io.count_reply();
