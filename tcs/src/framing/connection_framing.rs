@@ -65,14 +65,7 @@ impl<F: Framing> ConnectionFraming<F> {
     pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if !matches!(self.progress, Progress::Later) {
             let (bytes, limit) = (input.bytes(), input.limit());
-            let first = self.first(bytes, limit, input.side(), input.read_state())?;
-            // A stateless framing finds the same message again. The compiler then sees that no message
-            // comes from a call, and keeps the parts of one in registers, also of later frames.
-            let is_stateless = F::DETECTION.is_stateless && size_of::<F>() == 0;
-            match first {
-                Some(frame) if is_stateless && frame.kind == FrameKind::Message => {}
-                first => return Ok(first),
-            }
+            return self.first(bytes, limit, input.side(), input.read_state());
         }
         self.parse_checked(input)
     }

@@ -12,9 +12,6 @@ pub struct Detection {
     pub(super) is_on: bool,
     /// Whether a frame ends with its line, so that only a whole frame can be a request line of HTTP.
     pub(super) frames_are_lines: bool,
-    /// Whether the framing is known to be stateless, so that it can parse the first frame twice. A
-    /// framing of a user is never known to be.
-    pub(super) is_stateless: bool,
     /// Rejects bytes with which no stream of the framing begins.
     pub(super) reject_foreign_start: fn(Input<'_>) -> Result<(), FrameError>,
 }
@@ -24,7 +21,6 @@ impl Detection {
     pub const ON: Self = Self {
         is_on: true,
         frames_are_lines: false,
-        is_stateless: false,
         reject_foreign_start: |_| Ok(()),
     };
 

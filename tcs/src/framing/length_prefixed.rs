@@ -56,7 +56,6 @@ const MAX_CONTROL: usize = 1 + MAX_CONTROL_TEXT;
 impl Framing for LengthPrefixed {
     const HAS_REJECTION_FRAME: bool = true;
     const DETECTION: Detection = Detection {
-        is_stateless: true,
         reject_foreign_start: reject_text,
         ..Detection::ON
     };
