@@ -94,9 +94,7 @@ impl Detection {
         parsed: &Result<Option<ParsedFrame>, FrameError>,
     ) -> Result<bool, FrameError> {
         let bytes = input.bytes();
-        if let Ok(Some(frame)) = parsed
-            && matches!(frame.kind, FrameKind::Control(_))
-        {
+        if matches!(parsed, Ok(Some(frame)) if matches!(frame.kind, FrameKind::Control(_))) {
             return Ok(false);
         }
         let server = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);

@@ -97,13 +97,11 @@ impl FrameError {
 
     /// Adds the protocol that the peer seems to speak, if any.
     pub(super) fn with_guess(self, protocol: Option<OtherProtocol>) -> Self {
-        match protocol {
-            Some(protocol) => {
-                let text = format_args!("{}; that looks like {protocol}", self.inner.text.raw());
-                Self::new(self.inner.cause, &text)
-            }
-            None => self,
-        }
+        let Some(protocol) = protocol else {
+            return self;
+        };
+        let text = format_args!("{}; that looks like {protocol}", self.inner.text.raw());
+        Self::new(self.inner.cause, &text)
     }
 
     #[cold]

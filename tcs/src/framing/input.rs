@@ -23,8 +23,6 @@ pub enum ReadState {
 }
 
 /// The bytes that have arrived and are not part of a parsed frame yet.
-// Functions that are called rarely take its parts as parameters, so that their callers need not store
-// it in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     bytes: &'a [u8],

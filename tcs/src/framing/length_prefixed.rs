@@ -55,6 +55,7 @@ const MAX_CONTROL: usize = 1 + MAX_CONTROL_TEXT;
 
 impl Framing for LengthPrefixed {
     const HAS_REJECTION_FRAME: bool = true;
+    const IS_STATELESS: bool = true;
     const DETECTION: Detection = Detection {
         reject_foreign_start: reject_text,
         ..Detection::ON
@@ -71,8 +72,8 @@ impl Framing for LengthPrefixed {
         let length = header as usize;
         // One comparison for both: the header of a control frame is beyond every limit.
         if length > input.limit().min(MAX_LENGTH) {
-            let other = other_frame(bytes, input.limit(), input.read_state(), header)?;
             // For the compiler, as in `ConnectionFraming::parse`: no message comes from this call.
+            let other = other_frame(input, header)?;
             return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
         }
         let end = HEADER + length;
@@ -121,29 +122,20 @@ impl Framing for LengthPrefixed {
 
 /// Parses a frame that is not a message within the limit: a control frame, or a message beyond it.
 #[cold]
-fn other_frame(
-    bytes: &[u8],
-    limit: usize,
-    read_state: ReadState,
-    header: u32,
-) -> Result<Option<ParsedFrame>, FrameError> {
+fn other_frame(input: Input<'_>, header: u32) -> Result<Option<ParsedFrame>, FrameError> {
     let length = (header & !CONTROL) as usize;
     let end = HEADER + length;
-    let is_truncated = read_state == ReadState::Eof && bytes.len() < end;
     if header & CONTROL == 0 {
-        return beyond_limit(length, limit, end, is_truncated);
+        return beyond_limit(length, input.limit(), end, input.ends_before(end));
     }
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
             "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
         )));
     }
-    match bytes.get(HEADER) {
-        Some(kind) if bytes.len() >= end => {
-            Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end)))
-        }
-        _ if is_truncated => Err(FrameError::truncated()),
-        _ => Ok(None),
+    match input.bytes().get(HEADER..end) {
+        Some([kind, ..]) => Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end))),
+        _ => ParsedFrame::incomplete(input),
     }
 }
 

@@ -176,11 +176,17 @@ pub trait Framing: Default + Send + 'static {
     /// these protocols, or if a first message may begin like one.
     const DETECTION: Detection = Detection::ON;
 
+    // If `true`, `ConnectionFraming` parses the first frame a second time, which saves 30 instructions
+    // (a fifth, with many in flight) for each later request.
+    /// Whether this framing has no state, so that it can parse a frame twice.
+    #[doc(hidden)]
+    const IS_STATELESS: bool = false;
+
     /// Returns the frame that `input` begins with, or `None` if it is not complete.
     ///
-    /// After `None`, this method is called again with the same bytes, and with more after them or another
-    /// [`ReadState`]. After a frame, it is called with the bytes that follow the frame. A server calls it
-    /// with no bytes only at the end of the input, and for messages that are values.
+    /// After `None`, this method is called again with the same bytes and more after them, or with the same
+    /// bytes and another [`ReadState`]. After a frame, it is called with the bytes that follow the frame. A
+    /// server calls it with no bytes only at the end of the input, and for messages that are values.
     ///
     /// A frame has at least one byte and ends within `input`, and its message is within the frame.
     /// Any other frame ends the connection with an error: the request has *failed*. There are three
