@@ -14,8 +14,6 @@
 //! `other_protocol` names the protocols and has the answers to them, `signatures` compares bytes with
 //! them, `detection` decides, and this module holds the frame that waits.
 
-use std::mem;
-
 use super::{FrameError, FrameKind, Framing, Input, ParsedFrame, Side};
 use crate::Rejection;
 
@@ -34,20 +32,12 @@ use crate::Rejection;
 #[derive(Debug)]
 pub struct ConnectionFraming<F> {
     inner: F,
-    progress: Progress,
-}
-
-/// The progress of a connection.
-#[derive(Debug)]
-enum Progress {
-    /// The first frame is not delivered.
-    ///
-    /// If the framing has returned it, or an error, it waits here. It is kept, because a framing may
-    /// change its state with each frame, and so never parses the same frame twice. It is boxed,
-    /// because it is rare, and each idle connection has room for it.
-    First(Option<Box<Result<ParsedFrame, FrameError>>>),
-    /// Detection is over.
-    Later,
+    /// Whether the first frame is not delivered yet.
+    is_first: bool,
+    /// The first frame, or the error in its place, while it waits for the bytes that decide. It is kept,
+    /// because a framing may change its state with each frame, so parsing it again could give another
+    /// result. It is boxed, because it is rare, and each idle connection has room for it.
+    held: Option<Box<Result<ParsedFrame, FrameError>>>,
 }
 
 impl<F: Framing> ConnectionFraming<F> {
@@ -55,7 +45,8 @@ impl<F: Framing> ConnectionFraming<F> {
     pub const fn new(inner: F) -> Self {
         Self {
             inner,
-            progress: Progress::First(None),
+            is_first: true,
+            held: None,
         }
     }
 
@@ -63,7 +54,7 @@ impl<F: Framing> ConnectionFraming<F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
     pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if !matches!(self.progress, Progress::Later) {
+        if self.is_first {
             // A stateless framing finds the same message again. The compiler then sees that no message
             // comes from a call, and keeps the parts of one in registers, also of later frames.
             match self.first(input)? {
@@ -103,19 +94,19 @@ impl<F: Framing> ConnectionFraming<F> {
     #[cold]
     #[inline(never)]
     fn first(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let parsed = match mem::replace(&mut self.progress, Progress::First(None)) {
-            Progress::First(Some(held)) => held.map(Some),
-            Progress::First(None) | Progress::Later => self.parse_checked(input),
+        let parsed = match self.held.take() {
+            Some(held) => held.map(Some),
+            None => self.parse_checked(input),
         };
         let must_hold = match input.side() {
             Side::Server => F::DETECTION.must_hold_request(input, &parsed, F::EXCHANGES)?,
             Side::Client => F::DETECTION.must_hold_reply(input, &parsed)?,
         };
         if must_hold || parsed == Ok(None) {
-            self.progress = Progress::First(parsed.transpose().map(Box::new));
+            self.held = parsed.transpose().map(Box::new);
             return Ok(None);
         }
-        self.progress = Progress::Later;
+        self.is_first = false;
         parsed
     }
 
