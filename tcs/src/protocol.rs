@@ -146,12 +146,12 @@
 //!
 //! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example
 //! of the [crate]; without `async`, use [`start()`]. To test a protocol, a framing or a format written by hand,
-//! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Unparsed::new`], [`Frame::new`] and
+//! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Input::new`], [`Frame::new`] and
 //! [`Writer::new`].
 //!
 //! [`Connection::over`]: crate::Connection::over
 //! [`ConnectionInfo::new`]: crate::ConnectionInfo::new
-//! [`Unparsed::new`]: crate::framing::Unparsed::new
+//! [`Input::new`]: crate::framing::Input::new
 //! [`start()`]: crate::server::Server::start
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Why a request or a connection was rejected.
 
-use std::{fmt, fmt::Write as _};
+use std::fmt;
+
+use crate::text::Escaped;
 
 /// The reason why a request or a connection was rejected.
 ///
@@ -127,17 +129,18 @@ impl Rejection {
         }))
     }
 
-    /// The function's own error: [`RejectionKind::Error`].
+    /// Creates the function's own error: [`RejectionKind::Error`].
     pub fn error(text: impl Into<String>) -> Self {
         Self::new(RejectionKind::Error, text)
     }
 
-    /// The request cannot be understood or is not allowed: [`RejectionKind::BadRequest`].
+    /// Creates a rejection of a request that cannot be understood or is not allowed:
+    /// [`RejectionKind::BadRequest`].
     pub fn bad_request(text: impl Into<String>) -> Self {
         Self::new(RejectionKind::BadRequest, text)
     }
 
-    /// The request cannot be taken now: [`RejectionKind::Busy`].
+    /// Creates a rejection of a request that cannot be taken now: [`RejectionKind::Busy`].
     pub fn busy(text: impl Into<String>) -> Self {
         Self::new(RejectionKind::Busy, text)
     }
@@ -155,7 +158,7 @@ impl Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = Escaped(self.0.text.as_bytes(), usize::MAX);
+        let text = Escaped::all(self.0.text.as_bytes());
         match self.0.kind {
             kind if self.0.text.is_empty() => kind.fmt(f),
             // The text of a function's error says what it is.
@@ -175,34 +178,6 @@ impl fmt::Debug for Rejection {
 }
 
 impl std::error::Error for Rejection {}
-
-/// Shows the bytes of a peer, up to a number of them. Escapes control characters, and bytes that are
-/// not UTF-8.
-pub(crate) struct Escaped<'a>(pub(crate) &'a [u8], pub(crate) usize);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(bytes, most) = *self;
-        let shown = bytes.get(..most).unwrap_or(bytes);
-        for chunk in shown.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                // Bidirectional overrides and the like reorder a terminal's line as controls do.
-                if c.is_control()
-                    || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-                {
-                    write!(f, "{}", c.escape_default())?;
-                } else {
-                    f.write_char(c)?;
-                }
-            }
-            write!(f, "{}", chunk.invalid().escape_ascii())?;
-        }
-        if shown.len() < bytes.len() {
-            f.write_str("…")?;
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -225,8 +200,6 @@ mod tests {
     fn text_of_a_peer_is_escaped() {
         let rejection = Rejection::error("a\u{1b}[31m\nb\u{202e}");
         assert_eq!(rejection.to_string(), "a\\u{1b}[31m\\nb\\u{202e}");
-        assert_eq!(Escaped(b"ab\xff\r", 10).to_string(), "ab\\xff\\r");
-        assert_eq!(Escaped(b"abcdef", 3).to_string(), "abc…");
     }
 
     #[test]

@@ -1,8 +1,6 @@
-//! The text of an error.
+//! Text as it is shown: that of an error, and bytes of a peer.
 
 use std::fmt::{self, Write as _};
-
-use crate::rejection::Escaped;
 
 /// The text of an error, which may quote a peer. `Display` escapes control characters.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,12 +28,85 @@ pub(crate) const DISPLAY_FAILED: &str = "the `Display` of the error returned an 
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(self.0.as_bytes(), self.0.len()).fmt(f)
+        Escaped::all(self.0.as_bytes()).fmt(f)
     }
 }
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Shows bytes of a peer. Escapes control characters, and bytes that are not UTF-8.
+pub(crate) struct Escaped<'a> {
+    bytes: &'a [u8],
+    max_len: usize,
+}
+
+impl<'a> Escaped<'a> {
+    /// Shows all of `bytes`.
+    pub(crate) const fn all(bytes: &'a [u8]) -> Self {
+        Self::up_to(bytes, usize::MAX)
+    }
+
+    /// Shows the first `max_len` of `bytes`.
+    pub(crate) const fn up_to(bytes: &'a [u8], max_len: usize) -> Self {
+        Self { bytes, max_len }
+    }
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.bytes.get(..self.max_len).unwrap_or(self.bytes);
+        for chunk in shown.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                // Separators of lines and bidirectional controls change what a terminal shows, as
+                // controls do.
+                if c.is_control()
+                    || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    f.write_char(c)?;
+                }
+            }
+            write!(f, "{}", chunk.invalid().escape_ascii())?;
+        }
+        if shown.len() < self.bytes.len() {
+            f.write_str("…")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_escaped() {
+        assert_eq!(Escaped::all(b"ab\xff\r").to_string(), "ab\\xff\\r");
+        assert_eq!(Escaped::up_to(b"abcdef", 3).to_string(), "abc…");
+        assert_eq!(Escaped::up_to(b"abc", 3).to_string(), "abc");
+    }
+
+    #[test]
+    fn characters_that_reorder_a_line_are_escaped() {
+        // The property Bidi_Control of Unicode, and the separators of lines and paragraphs.
+        let ranges = [
+            0x61c..=0x61c,
+            0x200e..=0x200f,
+            0x2028..=0x202e,
+            0x2066..=0x2069,
+        ];
+        for code in 0xa0..=0x2_ffff {
+            let Some(c) = char::from_u32(code) else {
+                continue;
+            };
+            let shown = Escaped::all(c.to_string().as_bytes()).to_string();
+            let is_escaped = ranges.iter().any(|range| range.contains(&code));
+            assert_eq!(shown != c.to_string(), is_escaped, "{code:#x}");
+        }
     }
 }

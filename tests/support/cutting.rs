@@ -2,15 +2,15 @@
 
 use tcs::{
     __private::ConnectionFraming,
-    framing::{FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed},
+    framing::{FrameError, FrameKind, Framing, Input, ParsedFrame, ReadState, Side},
 };
 
 /// What stood in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Message(Vec<u8>),
-    /// A message beyond the limit, of so many bytes, which were skipped.
-    TooLarge(usize),
+    /// A message of this length, beyond the limit. It was skipped.
+    Oversized(usize),
     /// A control frame of a kind, with its text.
     Control(u8, Vec<u8>),
 }
@@ -20,42 +20,63 @@ pub fn messages(messages: &[Vec<u8>]) -> Vec<Found> {
     messages.iter().cloned().map(Found::Message).collect()
 }
 
-/// Reads a stream that arrives in `pieces` and then ends, as a server or a client does; returns what it
-/// held, and why it broke, if it did.
+/// What was read from a stream.
+#[derive(Debug, Default)]
+pub struct Read {
+    pub found: Vec<Found>,
+    /// The error that ended the stream.
+    pub error: Option<FrameError>,
+    /// Whether the framing waits for more bytes.
+    pub waits: bool,
+}
+
+/// Reads a stream that arrives in `pieces` and then ends, as a server or a client does. Returns what it
+/// held, and the error that ended it.
 pub fn read<F: Framing>(
     side: Side,
     pieces: &[&[u8]],
     limit: usize,
 ) -> (Vec<Found>, Option<FrameError>) {
+    let read = read_until::<F>(side, &[pieces, &[&[]]].concat(), ReadState::Eof, limit);
+    (read.found, read.error)
+}
+
+/// Reads a stream that arrives in `pieces`. `last` is the state after the last of them.
+pub fn read_until<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: usize) -> Read {
     let mut framing = ConnectionFraming::<F>::default();
-    let (mut unread, mut found, mut skip) = (Vec::new(), Vec::new(), 0);
-    let ended: &[u8] = &[];
-    let arrivals = pieces
-        .iter()
-        .map(|piece| (*piece, ReadState::Idle))
-        .chain([(ended, ReadState::Eof)]);
-    for (piece, read_state) in arrivals {
+    let mut read = Read::default();
+    let (mut unread, mut skip) = (Vec::new(), 0);
+    for (number, piece) in pieces.iter().enumerate() {
+        let is_last = number + 1 == pieces.len();
+        let read_state = if is_last { last } else { ReadState::Idle };
         unread.extend_from_slice(piece);
+        read.waits = false;
         loop {
             let skipped = usize::min(skip, unread.len());
             unread.drain(..skipped);
             skip -= skipped;
-            // As the library's loop: nothing is cut before the rest of what is skipped has arrived,
+            // As in the library's loop: nothing is parsed before the rest of what is skipped has arrived,
             // and an empty message at the end would be found for ever.
-            if skip > 0 || (unread.is_empty() && !found.is_empty()) {
+            if skip > 0 || (unread.is_empty() && !read.found.is_empty()) {
                 break;
             }
-            match framing.parse(Unparsed::new(&unread, limit, side, read_state)) {
+            match framing.parse(Input::new(&unread, limit, side, read_state)) {
                 Ok(Some(parsed)) => {
-                    found.extend(taken(&parsed, &unread));
+                    read.found.extend(taken(&parsed, &unread));
                     skip = parsed.consumed();
                 }
-                Ok(None) => break,
-                Err(error) => return (found, Some(error)),
+                Ok(None) => {
+                    read.waits = true;
+                    break;
+                }
+                Err(error) => {
+                    read.error = Some(error);
+                    return read;
+                }
             }
         }
     }
-    (found, None)
+    read
 }
 
 /// Returns what a frame holds. Bytes that are skipped hold nothing.
@@ -64,7 +85,7 @@ fn taken(frame: &ParsedFrame, unread: &[u8]) -> Option<Found> {
     match frame.kind() {
         FrameKind::Message => Some(Found::Message(unread[payload].to_vec())),
         FrameKind::Control(kind) => Some(Found::Control(kind, unread[payload].to_vec())),
-        FrameKind::TooLarge => Some(Found::TooLarge(payload.len())),
+        FrameKind::Oversized => Some(Found::Oversized(payload.len())),
         FrameKind::Skip => None,
         other => panic!("no test has frames of the kind {other:?}"),
     }

@@ -3,8 +3,7 @@
 use tcs::{
     ConcurrentServer,
     framing::{
-        Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Unparsed,
-        delimiter,
+        Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame, delimiter,
     },
     protocol::ServerProtocol,
     server_protocol,
@@ -41,7 +40,7 @@ async fn text_of_a_peer_is_logged_escaped_and_that_of_a_panic_only_logged() {
 struct Panicking;
 
 impl Framing for Panicking {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         assert!(input.bytes().len() < 5, "of the framing");
         Ok(None)
     }

@@ -26,7 +26,7 @@ use super::{
     pool::{self, NEW_CAPACITY},
 };
 use crate::{
-    framing::{ParsedFrame, ReadState, Side, Unparsed},
+    framing::{Input, ParsedFrame, ReadState, Side},
     runtime::wake_after_others,
 };
 
@@ -71,9 +71,9 @@ impl Default for ReadBuffer {
 impl ReadBuffer {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
-    pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'_> {
+    pub(crate) fn input(&self, limit: usize, side: Side) -> Input<'_> {
         let unread = self.frame(self.position.start..self.buffer.len());
-        Unparsed::new(unread, limit, side, self.read_state)
+        Input::new(unread, limit, side, self.read_state)
     }
 
     /// Returns the unread bytes, to take frames off them.
@@ -300,15 +300,15 @@ pub(crate) struct Frames<'a> {
 impl<'a> Frames<'a> {
     /// Returns the unread bytes as the input of a framing.
     #[inline]
-    pub(crate) fn input(&self, limit: usize, side: Side) -> Unparsed<'a> {
+    pub(crate) fn input(&self, limit: usize, side: Side) -> Input<'a> {
         let unread = slice(self.bytes, self.position.start..self.bytes.len());
-        Unparsed::new(unread, limit, side, self.read_state)
+        Input::new(unread, limit, side, self.read_state)
     }
 
     /// Takes a frame that has arrived off `input`. Returns its message, or nothing if the range of the
     /// message is out of bounds.
     #[inline]
-    pub(crate) fn take(&mut self, input: Unparsed<'a>, parsed: ParsedFrame) -> &'a [u8] {
+    pub(crate) fn take(&mut self, input: Input<'a>, parsed: ParsedFrame) -> &'a [u8] {
         self.position.start += parsed.consumed;
         slice(input.bytes(), parsed.payload)
     }

@@ -40,7 +40,7 @@ impl ConnectOptions {
     ///
     /// Safe: dropping the future closes the connection.
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
-        let connected = self.connect_stream(address.into(), F::MIN_FRAME_LEN);
+        let connected = self.connect_stream(address.into(), F::MIN_MESSAGE_LEN);
         let (stream, peer) = connected.await?;
         Ok(Connection::new(stream, peer, self.clone()))
     }
@@ -67,7 +67,7 @@ impl ConnectOptions {
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<Connection<F>> {
-        self.check(F::MIN_FRAME_LEN)?;
+        self.check(F::MIN_MESSAGE_LEN)?;
         Ok(Connection::new(
             Stream::new(stream),
             Peer::unnamed(),

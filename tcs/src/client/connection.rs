@@ -150,7 +150,7 @@ impl<F: Framing> Connection<F> {
     pub fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         const {
             assert!(
-                F::MIN_FRAME_LEN <= DEFAULT_MAX_FRAME_LEN,
+                F::MIN_MESSAGE_LEN <= DEFAULT_MAX_FRAME_LEN,
                 "messages of this framing exceed the default limit: use `ConnectOptions::over`"
             );
         }
@@ -394,7 +394,7 @@ impl<F: Framing> Connection<F> {
             // A flush that was dropped has no deadline any more: something else has sent its requests.
             self.flush_timer.reset();
         }
-        let offset = wire.push(&mut self.framing.inner, encode)?;
+        let offset = wire.push(self.framing.get_mut(), encode)?;
         self.in_flight.push_back(offset);
         Ok(())
     }
@@ -457,7 +457,7 @@ impl<F: Framing> Connection<F> {
         self.scratch.shrink_to(LARGEST_SCRATCH);
         // A closed connection has no messages.
         let message = self.wire.as_ref().map_or(&[][..], |it| it.message(range));
-        let decoded = read(message, &mut self.scratch, &mut self.framing.inner);
+        let decoded = read(message, &mut self.scratch, self.framing.get_mut());
         let decoded = decoded.map_err(|source| Error::decode(&self.peer, source))?;
         let taken = take_out(decoded, &self.peer)?;
         self.is_out_of_step = false;

@@ -217,7 +217,7 @@ impl Replies {
     ) -> Option<Incoming> {
         match kind {
             FrameKind::Message => Some(Incoming::Message(frame)),
-            FrameKind::TooLarge => Some(Incoming::TooLarge(length)),
+            FrameKind::Oversized => Some(Incoming::TooLarge(length)),
             FrameKind::Skip => None,
             FrameKind::Control(code) => {
                 let kind = RejectionKind::from_code(code)?;

@@ -445,7 +445,7 @@ mod tests {
             out.put(&[0; 200]);
             Ok(())
         };
-        wire.push(&mut framing.inner, request).expect("it fits");
+        wire.push(framing.get_mut(), request).expect("it fits");
         let mut most = 0;
         for byte in [[0, 0, 0, 100], [0; 4], [0; 4], [0; 4]].concat() {
             assert!(wire.poll_flush(&mut cx).is_pending());
@@ -477,7 +477,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut in_flight = Vec::new();
         for _ in 0..3 {
-            let offset = wire.push(&mut framing.inner, |out| {
+            let offset = wire.push(framing.get_mut(), |out| {
                 out.put(b"x");
                 Ok(())
             });

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::{rejection::Escaped, text::Text};
+use crate::text::{Escaped, Text};
 
 /// An error that is returned if bytes are not a message of the expected type.
 ///
@@ -34,7 +34,7 @@ impl DecodeError {
     #[allow(dead_code, reason = "for the formats that a feature enables")]
     pub(super) fn malformed(format: &str, place: &str, reason: &str) -> Self {
         // The reason may quote much of the message.
-        let reason = Escaped(reason.as_bytes(), 256);
+        let reason = Escaped::up_to(reason.as_bytes(), 256);
         Self::new(format_args!("invalid {format}{place}: {reason}"))
     }
 }

@@ -3,7 +3,7 @@
 use std::{any::Any, fmt};
 
 use super::DecodeError;
-use crate::rejection::Escaped;
+use crate::text::Escaped;
 
 /// A received message: its bytes, without a delimiter or prefix, or the value that its framing made
 /// of them.
@@ -73,7 +73,7 @@ impl<'a> Frame<'a> {
 
     /// Returns a value that displays the first 64 bytes, escaped, for error messages.
     pub fn excerpt(&self) -> impl fmt::Display + use<'a> {
-        Escaped(self.bytes, 64)
+        Escaped::up_to(self.bytes, 64)
     }
 }
 

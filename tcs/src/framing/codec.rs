@@ -5,7 +5,7 @@ use std::{any::Any, fmt};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
-use super::{Detection, FrameError, Framing, ParsedFrame, ReadState, Unparsed};
+use super::{Detection, FrameError, Framing, Input, ParsedFrame, ReadState};
 
 /// A codec of [`tokio_util`](tokio_util::codec) as a framing: its messages are values, not bytes.
 ///
@@ -99,6 +99,8 @@ pub struct Codec<C: Decoder> {
     arrived: BytesMut,
     /// A decoded item that is not taken yet.
     item: Option<C::Item>,
+    /// Whether the codec has returned `None` at the end of the input. It must not be called again.
+    has_ended: bool,
 }
 
 impl<C: Decoder> Codec<C> {
@@ -109,6 +111,7 @@ impl<C: Decoder> Codec<C> {
             inner: codec,
             arrived: BytesMut::new(),
             item: None,
+            has_ended: false,
         }
     }
 }
@@ -126,7 +129,10 @@ where
     const HAS_VALUES: bool = true;
     const DETECTION: Detection = Detection::OFF;
 
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        if self.has_ended {
+            return Ok(None);
+        }
         let (codec, arrived, item) = (&mut self.inner, &mut self.arrived, &mut self.item);
         let unseen = input.bytes().get(arrived.len()..).unwrap_or_default();
         append(arrived, unseen)?;
@@ -136,6 +142,7 @@ where
             ReadState::MaybeMore | ReadState::Idle => codec.decode(arrived),
         };
         *item = decoded.map_err(FrameError::malformed)?;
+        self.has_ended = item.is_none() && input.read_state() == ReadState::Eof;
         // A codec takes bytes from the front. Bytes that it may have put there are not input.
         let taken = before.saturating_sub(arrived.len());
         arrived.advance(arrived.len().saturating_sub(before));
@@ -208,7 +215,7 @@ mod tests {
         for (piece, read_state) in pieces.chain(ended) {
             unread.extend_from_slice(piece);
             loop {
-                let input = Unparsed::new(&unread, limit, Side::Server, read_state);
+                let input = Input::new(&unread, limit, Side::Server, read_state);
                 match framing.parse(input) {
                     Ok(None) => break,
                     Ok(Some(parsed)) => {
@@ -319,6 +326,39 @@ mod tests {
     fn bytes_that_a_codec_skips_count_for_no_limit() {
         let pieces = vec![&b"    "[..]; 100];
         assert_eq!(read::<Several>(&pieces, 10), (Vec::new(), None));
+    }
+
+    /// Needs the end of the input for an item, and drops the bytes that follow it.
+    #[derive(Default)]
+    struct Last {
+        was_none: bool,
+    }
+
+    impl Decoder for Last {
+        type Item = u8;
+        type Error = std::io::Error;
+
+        fn decode(&mut self, _bytes: &mut BytesMut) -> Result<Option<u8>, Self::Error> {
+            Ok(None)
+        }
+
+        fn decode_eof(&mut self, bytes: &mut BytesMut) -> Result<Option<u8>, Self::Error> {
+            assert!(!self.was_none, "it is called after `None`");
+            if bytes.len() == 3 {
+                return Ok(Some(bytes.split_to(1)[0]));
+            }
+            self.was_none = true;
+            bytes.clear();
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn codec_is_not_called_after_the_none_at_the_end() {
+        let (items, end) = read_in_any_pieces::<Last>(b"abc", 100);
+        assert_eq!((items, end), (debug(b"a"), None));
+        let (items, end) = read_in_any_pieces::<Last>(b"ab", 100);
+        assert_eq!((items, end), (Vec::new(), None));
     }
 
     #[test]

@@ -4,28 +4,25 @@
 //! bytes ─► Framing::parse ─► check of its rules ─► first frame? ── no ──► the connection
 //!                                                      │ yes
 //!                                                      ▼
-//!                                     Detection::judge_request or judge_reply
-//!                                      Verdict::Deliver: it goes to the connection
-//!                                      Verdict::Hold: it waits here for the bytes that decide
-//!                                      an error: it is replaced, the peer speaks another protocol
+//!                                Detection::must_hold_request or must_hold_reply
+//!                                 false: it goes to the connection
+//!                                 true: it waits here for the bytes that decide
+//!                                 an error: it is replaced, the peer speaks another protocol
 //! ```
 //!
 //! This works around every framing, because it depends only on the bytes and on the end of the frame.
 //! `other_protocol` names the protocols and has the answers to them, `signatures` compares bytes with
 //! them, `detection` decides, and this module holds the frame that waits.
 
-use std::mem;
-
-use super::{
-    FrameError, FrameKind, Framing, ParsedFrame, ReadState, Side, Unparsed, detection::Verdict,
-    parsed::Parsed,
-};
+use super::{FrameError, FrameKind, Framing, Input, ParsedFrame, Side};
+use crate::Rejection;
 
 /// The framing of a connection, at a server or a client.
 ///
 /// A server delivers the first frame only once the bytes cannot be another protocol. The frame's own
-/// bytes decide if they can, and otherwise the bytes after it. The decision is a function of the
-/// bytes alone. It does not depend on how the network, or an attacker, split them into reads.
+/// bytes decide if they can, and otherwise the bytes after it. Until the input ends, the decision depends
+/// only on the bytes, and not on how the network, or an attacker, split them into reads. `Raw` is the
+/// exception, because its first read is its frame.
 ///
 /// At a client, what a server of this library says to a peer of another framing is an error, and an
 /// error about the first bytes names the protocol that the server seems to speak.
@@ -34,21 +31,13 @@ use super::{
 /// rules of [`Framing::parse`] is an error, so that no other code checks what a framing returns.
 #[derive(Debug)]
 pub struct ConnectionFraming<F> {
-    pub(crate) inner: F,
-    progress: Progress,
-}
-
-/// The progress of a connection.
-#[derive(Debug)]
-enum Progress {
-    /// The first frame is not delivered.
-    ///
-    /// If the framing has returned it, or an error, it waits here. It is kept, because a framing may
-    /// change its state with each frame, and so never parses the same frame twice. It is boxed,
-    /// because it is rare, and each idle connection has room for it.
-    First(Option<Box<Result<ParsedFrame, FrameError>>>),
-    /// Detection is over.
-    Later,
+    inner: F,
+    /// Whether the first frame is not delivered yet.
+    is_first: bool,
+    /// The first frame, or the error in its place, while it waits for the bytes that decide. It is kept,
+    /// because a framing may change its state with each frame, so parsing it again could give another
+    /// result. It is boxed, because it is rare, and each idle connection has room for it.
+    held: Option<Box<Result<ParsedFrame, FrameError>>>,
 }
 
 impl<F: Framing> ConnectionFraming<F> {
@@ -56,26 +45,35 @@ impl<F: Framing> ConnectionFraming<F> {
     pub const fn new(inner: F) -> Self {
         Self {
             inner,
-            progress: Progress::First(None),
+            is_first: true,
+            held: None,
         }
     }
 
     /// Returns the frame that `input` begins with, as [`Framing::parse`] does.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
-    pub fn parse(&mut self, input: Unparsed<'_>) -> Parsed {
-        if !matches!(self.progress, Progress::Later) {
-            let (bytes, limit) = (input.bytes(), input.limit());
-            let first = self.first(bytes, limit, input.side(), input.read_state())?;
+    pub fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        if self.is_first {
             // A stateless framing finds the same message again. The compiler then sees that no message
             // comes from a call, and keeps the parts of one in registers, also of later frames.
-            let is_stateless = F::DETECTION.is_stateless && size_of::<F>() == 0;
-            match first {
-                Some(frame) if is_stateless && frame.kind == FrameKind::Message => {}
+            match self.first(input)? {
+                Some(frame) if F::IS_STATELESS && frame.kind == FrameKind::Message => {}
                 first => return Ok(first),
             }
         }
         self.parse_checked(input)
+    }
+
+    /// Returns the framing itself, which writes messages, and has the values of those that it parsed.
+    #[inline]
+    pub const fn get_mut(&mut self) -> &mut F {
+        &mut self.inner
+    }
+
+    /// Appends a frame with a rejection. Returns `true` if the framing has one for it.
+    pub fn reject(&mut self, out: &mut Vec<u8>, rejection: &Rejection) -> bool {
+        self.inner.reject(out, rejection)
     }
 
     /// Appends the answer to a peer whose bytes are not a frame, in a protocol that the peer
@@ -88,35 +86,34 @@ impl<F: Framing> ConnectionFraming<F> {
                 out.extend_from_slice(answer);
                 true
             }
-            None => self.inner.reject(out, &error.rejection()),
+            None => self.reject(out, &error.rejection()),
         }
     }
 
     /// Parses the first frame.
     #[cold]
     #[inline(never)]
-    fn first(&mut self, bytes: &[u8], limit: usize, side: Side, read_state: ReadState) -> Parsed {
-        let input = Unparsed::new(bytes, limit, side, read_state);
-        let parsed = match mem::replace(&mut self.progress, Progress::First(None)) {
-            Progress::First(Some(held)) => held.map(Some),
-            Progress::First(None) | Progress::Later => self.parse_checked(input),
+    fn first(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+        let parsed = match self.held.take() {
+            Some(held) => held.map(Some),
+            None => self.parse_checked(input),
         };
-        let verdict = match side {
-            Side::Server => F::DETECTION.judge_request(input, &parsed, F::EXCHANGES),
-            Side::Client => F::DETECTION.judge_reply(input, &parsed),
+        let must_hold = match input.side() {
+            Side::Server => F::DETECTION.must_hold_request(input, &parsed, F::EXCHANGES)?,
+            Side::Client => F::DETECTION.must_hold_reply(input, &parsed)?,
         };
-        if verdict? == Verdict::Deliver && parsed != Ok(None) {
-            self.progress = Progress::Later;
-            return parsed;
+        if must_hold || parsed == Ok(None) {
+            self.held = parsed.transpose().map(Box::new);
+            return Ok(None);
         }
-        self.progress = Progress::First(parsed.transpose().map(Box::new));
-        Ok(None)
+        self.is_first = false;
+        parsed
     }
 
     /// Parses a frame, and checks that it is possible.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
-    fn parse_checked(&mut self, input: Unparsed<'_>) -> Parsed {
+    fn parse_checked(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let Some(frame) = self.inner.parse(input)? else {
             return Ok(None);
         };
@@ -131,7 +128,7 @@ impl<F: Framing> ConnectionFraming<F> {
                 is_within && (frame.consumed > 0 || may_be_empty)
             }
             // The rest of a message beyond the limit may arrive later.
-            FrameKind::TooLarge => arrived > 0 && frame.consumed > 0,
+            FrameKind::Oversized => arrived > 0 && frame.consumed > 0,
             FrameKind::Control(_) | FrameKind::Skip => is_within && frame.consumed > 0,
         };
         if is_possible {

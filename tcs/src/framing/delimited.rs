@@ -2,8 +2,8 @@
 
 use memchr::memmem::find;
 
-use super::{FrameError, Framing, ParsedFrame, Unparsed};
-use crate::rejection::Escaped;
+use super::{FrameError, Framing, Input, ParsedFrame};
+use crate::text::Escaped;
 
 /// A delimiter after each message: 1 to 15 bytes.
 ///
@@ -85,7 +85,7 @@ impl<const D: u128> Framing for Delimited<D> {
     };
 
     #[inline]
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let (bytes, limit) = (input.bytes(), input.limit());
         let delimiter = Self::delimiter();
         let unread = bytes.get(self.searched..).unwrap_or_default();
@@ -98,7 +98,7 @@ impl<const D: u128> Framing for Delimited<D> {
         }
         let Some(end) = end else {
             self.searched = open;
-            return input.incomplete();
+            return ParsedFrame::incomplete(input);
         };
         self.searched = 0;
         Ok(Some(ParsedFrame::message(0..end, end + delimiter.len())))
@@ -112,7 +112,7 @@ impl<const D: u128> Framing for Delimited<D> {
         if find(framed, delimiter) == Some(end) {
             return Ok(());
         }
-        let shown = Escaped(delimiter, LONGEST);
+        let shown = Escaped::all(delimiter);
         Err(FrameError::unsendable(format_args!(
             "the message contains its delimiter `{shown}`, or ends with a part of it"
         )))

@@ -1,9 +1,8 @@
 //! The decision whether the first frame of a connection is one, or the beginning of another protocol.
 
 use super::{
-    Exchanges, FrameError, FrameKind, OtherProtocol, ParsedFrame, ReadState, Unparsed,
+    Exchanges, FrameError, FrameKind, Input, OtherProtocol, ParsedFrame, ReadState,
     other_protocol::{ANSWERS_TO_FRAMINGS, ANSWERS_TO_PROTOCOLS},
-    parsed::Parsed,
     signatures::{Match, is_distinctive, is_http_request_line},
 };
 
@@ -13,20 +12,8 @@ pub struct Detection {
     pub(super) is_on: bool,
     /// Whether a frame ends with its line, so that only a whole frame can be a request line of HTTP.
     pub(super) frames_are_lines: bool,
-    /// Whether the framing is known to be stateless, so that it can parse the first frame twice. A
-    /// framing of a user is never known to be.
-    pub(super) is_stateless: bool,
     /// Rejects bytes with which no stream of the framing begins.
-    pub(super) check_start: fn(Unparsed<'_>) -> Result<(), FrameError>,
-}
-
-/// What becomes of the first frame, or of the error in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is delivered.
-    Deliver,
-    /// It is held, because the bytes that follow decide.
-    Hold,
+    pub(super) reject_foreign_start: fn(Input<'_>) -> Result<(), FrameError>,
 }
 
 impl Detection {
@@ -34,8 +21,7 @@ impl Detection {
     pub const ON: Self = Self {
         is_on: true,
         frames_are_lines: false,
-        is_stateless: false,
-        check_start: |_| Ok(()),
+        reject_foreign_start: |_| Ok(()),
     };
 
     /// A server detects nothing. For framings that carry other protocols, or whose first message may
@@ -48,89 +34,84 @@ impl Detection {
         ..Self::ON
     };
 
-    /// Judges what a framing has found at the beginning of a client's bytes.
-    ///
-    /// With one exchange, nothing may follow the frame, so it must not wait for more.
+    /// Returns `true` if the first frame of a client, or the error in its place, must be held until
+    /// the bytes after it decide whether the client speaks another protocol.
     ///
     /// # Errors
     ///
     /// Returns an error if the client speaks another protocol.
-    pub(super) fn judge_request(
+    pub(super) fn must_hold_request(
         &self,
-        input: Unparsed<'_>,
-        parsed: &Parsed,
+        input: Input<'_>,
+        parsed: &Result<Option<ParsedFrame>, FrameError>,
         exchanges: Exchanges,
-    ) -> Result<Verdict, FrameError> {
+    ) -> Result<bool, FrameError> {
         if !self.is_on {
-            return Ok(Verdict::Deliver);
+            return Ok(false);
         }
-        (self.check_start)(input)?;
-        let found = match parsed {
-            Ok(Some(frame)) if matches!(frame.kind, FrameKind::Message | FrameKind::Control(_)) => {
-                self.match_frame(input.bytes(), frame.consumed, exchanges)
-            }
-            // No peer waits for a reply to bytes that are skipped, so they can wait for more.
-            _ => Match::of(input.bytes()),
+        (self.reject_foreign_start)(input)?;
+        let bytes = input.bytes();
+        let found = match whole_frame(bytes, parsed) {
+            Some(frame) => self.match_frame(frame, bytes, exchanges),
+            None => Match::of(bytes),
         };
+        // With one exchange, the client waits for its reply and may send nothing more.
+        let is_last = exchanges == Exchanges::One && parsed.is_err();
         match found {
             Match::Full(protocol) => Err(FrameError::other_protocol(protocol)),
             // A line can be long text. Its end shows whether it is a request line.
-            Match::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(Verdict::Hold),
+            Match::LongPath if self.frames_are_lines && *parsed == Ok(None) => Ok(true),
             Match::LongPath => Err(FrameError::other_protocol(OtherProtocol::Http)),
-            Match::Partial(_) if input.read_state() != ReadState::Eof => Ok(Verdict::Hold),
-            Match::Partial(_) | Match::No => Ok(Verdict::Deliver),
+            Match::Partial(_) => Ok(input.read_state() != ReadState::Eof && !is_last),
+            Match::No => Ok(false),
         }
     }
 
-    /// Compares a complete frame with the signatures: by its own bytes, if they suffice.
+    /// Compares a whole frame with the signatures: by its own bytes, if they suffice.
     ///
-    /// The bytes after it may count only if the connection is certain to wait for them.
-    fn match_frame(&self, bytes: &[u8], length: usize, exchanges: Exchanges) -> Match {
-        let own = bytes.get(..length).unwrap_or(bytes);
-        match Match::of(own) {
-            Match::LongPath if self.frames_are_lines && !is_http_request_line(own) => Match::No,
-            Match::Partial(_) if exchanges.are_many() && is_distinctive(own) => Match::of(bytes),
+    /// The bytes after it count only if more than one frame can follow, and if a short frame need not
+    /// wait for them.
+    fn match_frame(&self, frame: &[u8], bytes: &[u8], exchanges: Exchanges) -> Match {
+        match Match::of(frame) {
+            Match::LongPath if self.frames_are_lines && !is_http_request_line(frame) => Match::No,
+            Match::Partial(_) if exchanges.are_many() && is_distinctive(frame) => Match::of(bytes),
             Match::Partial(_) => Match::No,
             found => found,
         }
     }
 
-    /// Judges what a framing has found at the beginning of a server's bytes.
+    /// Returns `true` if the first frame of a server, or the error in its place, must be held until
+    /// the bytes after it decide whether they are an answer to another framing or protocol.
     ///
     /// # Errors
     ///
     /// Returns an error for what a server of this library says to a client of another framing or
     /// protocol, because most framings would take it for a reply. An error of the framing names the
     /// protocol that the server seems to speak.
-    pub(super) fn judge_reply(
+    pub(super) fn must_hold_reply(
         &self,
-        input: Unparsed<'_>,
-        parsed: &Parsed,
-    ) -> Result<Verdict, FrameError> {
+        input: Input<'_>,
+        parsed: &Result<Option<ParsedFrame>, FrameError>,
+    ) -> Result<bool, FrameError> {
         let bytes = input.bytes();
-        if let Ok(Some(ParsedFrame {
-            kind: FrameKind::Control(_),
-            ..
-        })) = parsed
-        {
-            return Ok(Verdict::Deliver);
+        if matches!(parsed, Ok(Some(frame)) if matches!(frame.kind, FrameKind::Control(_))) {
+            return Ok(false);
         }
         let server = OtherProtocol::guess_server(bytes).filter(|_| self.is_on);
-        (self.check_start)(input).map_err(|error| error.looking_like(server))?;
-        let may_be_answer = self.check_answer(bytes)? && input.read_state() != ReadState::Eof;
-        let can_wait = match parsed {
-            // A short reply must not wait, as a short request must not.
-            Ok(Some(frame)) => frame.kind == FrameKind::Skip || is_distinctive(bytes),
-            _ => !bytes.is_empty(),
-        };
+        (self.reject_foreign_start)(input).map_err(|error| error.with_guess(server))?;
+        let may_be_answer = self.check_answer(bytes)?;
+        // A short reply must not wait, as a short request must not.
+        let can_wait = whole_frame(bytes, parsed).map_or(!bytes.is_empty(), is_distinctive);
+        if may_be_answer && can_wait && input.read_state() != ReadState::Eof {
+            return Ok(true);
+        }
         match parsed {
-            _ if may_be_answer && can_wait => Ok(Verdict::Hold),
-            Err(error) => Err(error.clone().looking_like(server)),
-            Ok(Some(frame)) if frame.kind == FrameKind::TooLarge && server.is_some() => {
+            Err(error) => Err(error.clone().with_guess(server)),
+            Ok(Some(frame)) if frame.kind == FrameKind::Oversized && server.is_some() => {
                 let error = FrameError::too_large(frame.payload.len(), input.limit());
-                Err(error.looking_like(server))
+                Err(error.with_guess(server))
             }
-            Ok(_) => Ok(Verdict::Deliver),
+            Ok(_) => Ok(false),
         }
     }
 
@@ -154,5 +135,17 @@ impl Detection {
             }
         }
         Ok(false)
+    }
+}
+
+/// Returns the bytes of the frame, if all of them have arrived, so that its sender may be waiting for the
+/// response. Nobody waits for one to bytes that are skipped.
+fn whole_frame<'a>(
+    bytes: &'a [u8],
+    parsed: &Result<Option<ParsedFrame>, FrameError>,
+) -> Option<&'a [u8]> {
+    match parsed {
+        Ok(Some(frame)) if frame.kind != FrameKind::Skip => bytes.get(..frame.consumed),
+        _ => None,
     }
 }

@@ -46,7 +46,7 @@ impl FrameError {
     }
 
     /// Creates an error for a frame of at least `length` bytes that is beyond `limit` and cannot be
-    /// skipped.
+    /// skipped. The connection closes, unlike after [`ParsedFrame::oversized`](super::ParsedFrame::oversized).
     pub fn too_large(length: usize, limit: usize) -> Self {
         Self::malformed(format_args!(
             "a message of {length} bytes exceeds `max_frame_len` of {limit} bytes"
@@ -66,23 +66,24 @@ impl FrameError {
         Self::new(Cause::Failed, &text)
     }
 
-    /// Creates an error for a message of `length` bytes, if a length of `bits` bits can say at most `max`.
+    /// Creates an error for a message of `length` bytes, if its length does not fit in `bits` bits. `max` is
+    /// the maximum.
     #[cold]
     pub(super) fn beyond_length(length: usize, max: usize, bits: usize) -> Self {
         Self::unsendable(format_args!(
-            "a message of {length} bytes exceeds the {max} that a length of {bits} bits can say"
+            "a message of {length} bytes exceeds {max}, the maximum length that fits in {bits} bits"
         ))
     }
 
     /// Creates an error for bytes of another protocol. The peer is answered in that protocol.
     pub fn other_protocol(protocol: OtherProtocol) -> Self {
         let text = format_args!("that looks like {protocol}");
-        Self::answered(protocol.answer(), &text)
+        Self::with_answer(protocol.answer(), &text)
     }
 
     /// Creates an error for a peer of another protocol or framing. The peer receives `answer`, or the
     /// text if that is empty.
-    pub(super) fn answered(answer: &'static [u8], text: &dyn fmt::Display) -> Self {
+    pub(super) fn with_answer(answer: &'static [u8], text: &dyn fmt::Display) -> Self {
         Self::new(Cause::OtherProtocol { answer }, text)
     }
 
@@ -95,14 +96,12 @@ impl FrameError {
     }
 
     /// Adds the protocol that the peer seems to speak, if any.
-    pub(super) fn looking_like(self, protocol: Option<OtherProtocol>) -> Self {
-        match protocol {
-            Some(protocol) => {
-                let text = format_args!("{}; that looks like {protocol}", self.inner.text.raw());
-                Self::new(self.inner.cause, &text)
-            }
-            None => self,
-        }
+    pub(super) fn with_guess(self, protocol: Option<OtherProtocol>) -> Self {
+        let Some(protocol) = protocol else {
+            return self;
+        };
+        let text = format_args!("{}; that looks like {protocol}", self.inner.text.raw());
+        Self::new(self.inner.cause, &text)
     }
 
     #[cold]

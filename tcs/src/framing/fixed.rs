@@ -1,6 +1,6 @@
 //! Messages of a fixed size.
 
-use super::{FrameError, Framing, ParsedFrame, Unparsed};
+use super::{FrameError, Framing, Input, ParsedFrame};
 
 /// Messages of exactly `N` bytes, with nothing between them: for devices and records.
 ///
@@ -49,19 +49,19 @@ use super::{FrameError, Framing, ParsedFrame, Unparsed};
 pub struct Fixed<const N: usize>;
 
 impl<const N: usize> Framing for Fixed<N> {
-    const MIN_FRAME_LEN: usize = N;
+    const MIN_MESSAGE_LEN: usize = N;
     const PARAMETER_ERROR: Option<&'static str> = match N {
         0 => Some("`Fixed<0>` has no messages: write `Fixed<1>` or more"),
         _ => None,
     };
 
     #[inline]
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if N > input.limit() {
             return Err(FrameError::too_large(N, input.limit()));
         }
         if input.bytes().len() < N {
-            return input.incomplete();
+            return ParsedFrame::incomplete(input);
         }
         Ok(Some(ParsedFrame::message(0..N, N)))
     }

@@ -1,7 +1,5 @@
 //! What a framing parses.
 
-use super::{FrameError, ParsedFrame};
-
 /// The end of a connection at which a framing reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
@@ -25,17 +23,15 @@ pub enum ReadState {
 }
 
 /// The bytes that have arrived and are not part of a parsed frame yet.
-// Functions that are called rarely take its parts as parameters, so that their callers need not store
-// it in memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Unparsed<'a> {
+pub struct Input<'a> {
     bytes: &'a [u8],
     limit: usize,
     side: Side,
     read_state: ReadState,
 }
 
-impl<'a> Unparsed<'a> {
+impl<'a> Input<'a> {
     /// Creates an input of `bytes` that arrived at `side`, with a limit of `limit` bytes for a
     /// message.
     pub const fn new(bytes: &'a [u8], limit: usize, side: Side, read_state: ReadState) -> Self {
@@ -67,16 +63,8 @@ impl<'a> Unparsed<'a> {
         self.read_state
     }
 
-    /// Returns the result of [`Framing::parse`](super::Framing::parse) for an incomplete frame.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the peer has closed its half in the middle of a frame.
-    #[inline]
-    pub fn incomplete(&self) -> Result<Option<ParsedFrame>, FrameError> {
-        match (self.read_state, self.bytes.len()) {
-            (ReadState::Eof, 1..) => Err(FrameError::truncated()),
-            _ => Ok(None),
-        }
+    /// Returns `true` if the peer has closed its half, and has sent fewer than `length` bytes.
+    pub(super) const fn ends_before(&self, length: usize) -> bool {
+        matches!(self.read_state, ReadState::Eof) && self.bytes.len() < length
     }
 }

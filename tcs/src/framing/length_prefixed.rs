@@ -1,12 +1,10 @@
 //! Messages with a length before each.
 
 use super::{
-    Detection, FrameError, FrameKind, Framing, OtherProtocol, ParsedFrame, ReadState, Side,
-    Unparsed,
-    other_protocol::EXPECTS_LENGTH,
-    parsed::{Parsed, beyond_limit},
+    Detection, FrameError, FrameKind, Framing, Input, OtherProtocol, ParsedFrame, ReadState, Side,
+    other_protocol::EXPECTS_LENGTH, parsed::beyond_limit,
 };
-use crate::{Rejection, rejection::Escaped};
+use crate::{Rejection, text::Escaped};
 
 /// The default framing: a `u32` length in big-endian order, then the message, or a control frame.
 ///
@@ -17,8 +15,8 @@ use crate::{Rejection, rejection::Escaped};
 /// client gets the reason of a rejection, and never takes it for a reply. A foreign client without
 /// control frames sees an impossible length. `WIRE.md` specifies the framing, with test vectors.
 ///
-/// A message beyond `max_frame_len` is rejected in its place, and the connection goes on, if it is
-/// at most four times too large. If it is larger, the connection closes.
+/// A message beyond `max_frame_len` is rejected in its place, and the connection continues, if it is at
+/// most four times the limit. If it is larger, the connection closes.
 ///
 /// # Examples
 ///
@@ -55,30 +53,30 @@ const MAX_CONTROL: usize = 1 + Rejection::MAX_TEXT;
 
 impl Framing for LengthPrefixed {
     const HAS_REJECTION_FRAME: bool = true;
+    const IS_STATELESS: bool = true;
     const DETECTION: Detection = Detection {
-        is_stateless: true,
-        check_start: reject_text,
+        reject_foreign_start: reject_text,
         ..Detection::ON
     };
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves a fifth of a small request")]
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let bytes = input.bytes();
         let Some(header) = bytes.first_chunk::<HEADER>() else {
-            return input.incomplete();
+            return ParsedFrame::incomplete(input);
         };
         let header = u32::from_be_bytes(*header);
         let length = header as usize;
         // One comparison for both: the header of a control frame is beyond every limit.
         if length > input.limit().min(MAX_LENGTH) {
-            let other = other_frame(bytes, input.limit(), input.read_state(), header)?;
             // For the compiler, as in `ConnectionFraming::parse`: no message comes from this call.
+            let other = other_frame(input, header)?;
             return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
         }
         let end = HEADER + length;
         if bytes.len() < end {
-            return input.incomplete();
+            return ParsedFrame::incomplete(input);
         }
         Ok(Some(ParsedFrame::message(HEADER..end, end)))
     }
@@ -122,23 +120,20 @@ impl Framing for LengthPrefixed {
 
 /// Parses a frame that is not a message within the limit: a control frame, or a message beyond it.
 #[cold]
-fn other_frame(bytes: &[u8], limit: usize, read_state: ReadState, header: u32) -> Parsed {
+fn other_frame(input: Input<'_>, header: u32) -> Result<Option<ParsedFrame>, FrameError> {
     let length = (header & !CONTROL) as usize;
     let end = HEADER + length;
     if header & CONTROL == 0 {
-        return beyond_limit(length, limit, read_state, end);
+        return beyond_limit(length, input.limit(), end, input.ends_before(end));
     }
     if !(1..=MAX_CONTROL).contains(&length) {
         return Err(FrameError::malformed(format_args!(
             "a control frame of {length} bytes; it has 1 to {MAX_CONTROL}"
         )));
     }
-    match bytes.get(HEADER) {
-        Some(kind) if bytes.len() >= end => {
-            Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end)))
-        }
-        _ if read_state == ReadState::Eof => Err(FrameError::truncated()),
-        _ => Ok(None),
+    match input.bytes().get(HEADER..end) {
+        Some([kind, ..]) => Ok(Some(ParsedFrame::control(*kind, HEADER + 1..end, end))),
+        _ => ParsedFrame::incomplete(input),
     }
 }
 
@@ -146,7 +141,7 @@ fn other_frame(bytes: &[u8], limit: usize, read_state: ReadState, header: u32) -
 ///
 /// A length that begins with a printable character is beyond 512 MiB, the largest `max_frame_len`,
 /// so text is not a length.
-fn reject_text(input: Unparsed<'_>) -> Result<(), FrameError> {
+fn reject_text(input: Input<'_>) -> Result<(), FrameError> {
     let bytes = input.bytes();
     let start = bytes.get(..HEADER).unwrap_or(bytes);
     // Bytes after a line end may not have arrived, so the result must not depend on them.
@@ -163,10 +158,10 @@ fn reject_text(input: Unparsed<'_>) -> Result<(), FrameError> {
     Err(match (input.side(), OtherProtocol::guess(text)) {
         (Side::Client, _) => FrameError::malformed(format_args!(
             "the server sent text (`{}`) where a length is expected: it does not speak length-prefixed frames",
-            Escaped(text, HEADER)
+            Escaped::all(text)
         )),
         (Side::Server, Some(protocol)) => FrameError::other_protocol(protocol),
-        (Side::Server, None) => FrameError::answered(
+        (Side::Server, None) => FrameError::with_answer(
             EXPECTS_LENGTH,
             &"that looks like text, and this port expects length-prefixed frames",
         ),

@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::{
-    Detection, FrameError, Framing, ParsedFrame, Side, Unparsed, other_protocol::EXPECTS_LINES,
+    Detection, FrameError, Framing, Input, ParsedFrame, Side, other_protocol::EXPECTS_LINES,
 };
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
@@ -85,12 +85,12 @@ pub struct CrlfLines {
 impl Framing for Lines {
     const DETECTION: Detection = Detection {
         frames_are_lines: true,
-        check_start: reject_length,
+        reject_foreign_start: reject_length,
         ..Detection::ON
     };
 
     #[inline]
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let (bytes, limit) = (input.bytes(), input.limit());
         let unread = bytes.get(self.searched..).unwrap_or_default();
         let line_feed = memchr(b'\n', unread).map(|at| self.searched + at);
@@ -102,7 +102,7 @@ impl Framing for Lines {
         }
         if line_feed.is_none() {
             self.searched = bytes.len();
-            return input.incomplete();
+            return ParsedFrame::incomplete(input);
         }
         self.searched = 0;
         Ok(Some(ParsedFrame::message(0..text.len(), end + 1)))
@@ -122,7 +122,7 @@ impl Framing for CrlfLines {
     const DETECTION: Detection = Lines::DETECTION;
 
     #[inline]
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match self.lines.parse(input)? {
             Some(line) if line.payload.end + b"\r\n".len() > line.consumed => {
                 let text = "a line that ends with `\\n` alone; here a line ends with `\\r\\n`";
@@ -139,9 +139,9 @@ impl Framing for CrlfLines {
 
 /// Rejects a length in place of the first line: text has no zero byte, and the length of a message
 /// below 16 MiB begins with one.
-fn reject_length(input: Unparsed<'_>) -> Result<(), FrameError> {
+fn reject_length(input: Input<'_>) -> Result<(), FrameError> {
     if input.side() == Side::Server && input.bytes().starts_with(&[0]) {
-        return Err(FrameError::answered(
+        return Err(FrameError::with_answer(
             EXPECTS_LINES,
             &"that looks like length-prefixed frames, and this port expects lines of text",
         ));

@@ -3,10 +3,10 @@
 use std::io::Write as _;
 
 use super::{
-    FrameError, FrameKind, Framing, ParsedFrame, Unparsed,
-    parsed::{Parsed, SKIP_FACTOR, beyond_limit},
+    FrameError, FrameKind, Framing, Input, ParsedFrame,
+    parsed::{SKIP_FACTOR, beyond_limit},
 };
-use crate::rejection::Escaped;
+use crate::text::Escaped;
 
 /// Netstrings: the length in decimal digits, a colon, the message, and a comma: `5:hello,`.
 ///
@@ -44,41 +44,23 @@ pub struct Netstrings {
 }
 
 impl Framing for Netstrings {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        let (bytes, limit) = (input.bytes(), input.limit());
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if self.comma_is_due {
-            let Some(byte) = bytes.first() else {
+            // At the end of the input, a missing comma is no error: the message was rejected before, and a
+            // second rejection would be taken for that of the next request.
+            let Some(byte) = input.bytes().first() else {
                 return Ok(None);
             };
             check_comma(*byte)?;
             self.comma_is_due = false;
             return Ok(Some(ParsedFrame::skip(1)));
         }
-        let mut length = 0_usize;
-        for (at, byte) in bytes.iter().enumerate() {
-            match *byte {
-                b':' if at > 0 => {
-                    let parsed = parse_message(input, at + 1, length)?;
-                    self.comma_is_due = parsed
-                        .as_ref()
-                        .is_some_and(|frame| matches!(frame.kind, FrameKind::TooLarge));
-                    return Ok(parsed);
-                }
-                b'0'..=b'9' if at == 1 && length == 0 => {
-                    return Err(FrameError::malformed("a length that begins with a zero"));
-                }
-                digit @ b'0'..=b'9' => {
-                    let value = usize::from(digit - b'0');
-                    length = length.saturating_mul(10).saturating_add(value);
-                    if length > limit.saturating_mul(SKIP_FACTOR) {
-                        return Err(FrameError::too_large(length, limit));
-                    }
-                }
-                other if at == 0 => return Err(unexpected("the digits of a length", other)),
-                other => return Err(unexpected("a digit or `:` in a length", other)),
-            }
-        }
-        input.incomplete()
+        let Some((length, start)) = parse_length(input.bytes(), input.limit())? else {
+            return ParsedFrame::incomplete(input);
+        };
+        let parsed = parse_message(input, start, length)?;
+        self.comma_is_due = matches!(&parsed, Some(frame) if frame.kind == FrameKind::Oversized);
+        Ok(parsed)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
@@ -95,22 +77,50 @@ impl Framing for Netstrings {
     }
 }
 
+/// Returns the length of the message and where it begins, or `None` if its colon has not arrived.
+fn parse_length(bytes: &[u8], limit: usize) -> Result<Option<(usize, usize)>, FrameError> {
+    let mut length = 0_usize;
+    for (at, byte) in bytes.iter().enumerate() {
+        match *byte {
+            b':' if at > 0 => return Ok(Some((length, at + 1))),
+            b'0'..=b'9' if at == 1 && length == 0 => {
+                return Err(FrameError::malformed("a length that begins with a zero"));
+            }
+            digit @ b'0'..=b'9' => {
+                let value = usize::from(digit - b'0');
+                length = length.saturating_mul(10).saturating_add(value);
+                if length > limit.saturating_mul(SKIP_FACTOR) {
+                    return Err(FrameError::too_large(length, limit));
+                }
+            }
+            other if at == 0 => return Err(unexpected("the digits of a length", other)),
+            other => return Err(unexpected("a digit or `:` in a length", other)),
+        }
+    }
+    Ok(None)
+}
+
 /// Returns the message of `length` bytes that begins at `start`. One beyond the limit is skipped up
 /// to its comma.
-fn parse_message(input: Unparsed<'_>, start: usize, length: usize) -> Parsed {
+fn parse_message(
+    input: Input<'_>,
+    start: usize,
+    length: usize,
+) -> Result<Option<ParsedFrame>, FrameError> {
     let limit = input.limit();
     let Some(end) = start.checked_add(length).filter(|end| *end < usize::MAX) else {
         return Err(FrameError::too_large(length, limit));
     };
     if length > limit {
-        return beyond_limit(length, limit, input.read_state(), end);
+        // The comma is read on its own, because it has not arrived yet if the message is long.
+        return beyond_limit(length, limit, end, input.ends_before(end + 1));
     }
     match input.bytes().get(end) {
         Some(byte) => {
             check_comma(*byte)?;
             Ok(Some(ParsedFrame::message(start..end, end + 1)))
         }
-        None => input.incomplete(),
+        None => ParsedFrame::incomplete(input),
     }
 }
 
@@ -124,6 +134,6 @@ fn check_comma(byte: u8) -> Result<(), FrameError> {
 #[cold]
 fn unexpected(expected: &str, found: u8) -> FrameError {
     let found = [found];
-    let found = Escaped(&found, 1);
+    let found = Escaped::all(&found);
     FrameError::malformed(format_args!("`{found}` where a netstring has {expected}"))
 }

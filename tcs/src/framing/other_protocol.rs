@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::signatures::{Match, is_distinctive};
+
 /// A protocol that a peer speaks by mistake.
 ///
 /// A server detects it in the first bytes of each connection, unless its framing opts out
@@ -10,15 +12,15 @@ use std::fmt;
 /// itself:
 ///
 /// ```
-/// use tcs::framing::{FrameError, OtherProtocol, Unparsed};
+/// use tcs::framing::{FrameError, OtherProtocol, Input};
 ///
-/// fn check(input: Unparsed<'_>) -> Result<(), FrameError> {
+/// fn check(input: Input<'_>) -> Result<(), FrameError> {
 ///     match OtherProtocol::detect(input.bytes()) {
 ///         Some(protocol) => Err(FrameError::other_protocol(protocol)),
 ///         None => Ok(()),
 ///     }
 /// }
-/// # let input = |bytes| Unparsed::new(bytes, 100, tcs::framing::Side::Server, tcs::framing::ReadState::Idle);
+/// # let input = |bytes| Input::new(bytes, 100, tcs::framing::Side::Server, tcs::framing::ReadState::Idle);
 /// # assert!(check(input(b"Ann")).is_ok());
 /// let error = check(input(b"GET / HTTP/1.1\r\n")).expect_err("it is a browser");
 /// assert_eq!(error.to_string(), "that looks like HTTP");
@@ -52,6 +54,45 @@ impl fmt::Display for OtherProtocol {
 }
 
 impl OtherProtocol {
+    /// Detects a protocol by the first bytes that a client has sent.
+    ///
+    /// Detection is strict, so that nothing else is taken for a protocol. It requires a whole HTTP
+    /// request line up to its version, a client hello with lengths that agree, `SSH-2.0-`, a RESP
+    /// array up to the length of its first string, or a PROXY header.
+    #[must_use]
+    pub fn detect(bytes: &[u8]) -> Option<Self> {
+        match Match::of(bytes) {
+            Match::Full(protocol) => Some(protocol),
+            Match::LongPath => Some(Self::Http),
+            Match::No | Match::Partial(_) => None,
+        }
+    }
+
+    /// Guesses the protocol of a client whose first bytes are not a frame. The client would not
+    /// understand an answer in the framing of this server.
+    pub(crate) fn guess(bytes: &[u8]) -> Option<Self> {
+        match Match::of(bytes) {
+            Match::Partial(protocol) if is_distinctive(bytes) => Some(protocol),
+            _ => Self::detect(bytes),
+        }
+    }
+
+    /// Guesses the protocol of a server whose first bytes are not a frame.
+    pub(super) fn guess_server(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [b'H', b'T', b'T', b'P', ..] => Some(Self::Http),
+            [b'S', b'S', b'H', b'-', ..] => Some(Self::Ssh),
+            // `-ERR`, `-NOAUTH`, `-DENIED`.
+            [b'-', b'E', b'R', b'R', ..]
+            | [b'-', b'N', b'O', b'A', ..]
+            | [b'-', b'D', b'E', b'N', ..] => Some(Self::Redis),
+            // An alert, which a server sends to a client that does not speak TLS (RFC 8446, section
+            // 5.1).
+            [0x15, 3, 0..=4, 0, 2, ..] => Some(Self::Tls),
+            _ => None,
+        }
+    }
+
     /// Returns what a server sends to a client of this protocol. It is empty for a PROXY header, which
     /// has no answer.
     pub(super) const fn answer(self) -> &'static [u8] {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{FrameError, ReadState};
+use super::{FrameError, Input, ReadState};
 
 /// A frame that a framing has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum FrameKind {
     /// [`payload`](ParsedFrame::payload).
     // The length is not in this variant, because `LengthPrefixed` would then need 30 more instructions for
     // each message.
-    TooLarge,
+    Oversized,
     /// Bytes that are no part of a message.
     Skip,
 }
@@ -52,14 +52,36 @@ impl ParsedFrame {
     /// Creates a message of `length` bytes, beyond the limit.
     ///
     /// It is rejected as *too large*, and `consumed` bytes are skipped. They need not have arrived
-    /// yet.
-    pub const fn too_large(length: usize, consumed: usize) -> Self {
-        Self::new(FrameKind::TooLarge, 0..length, consumed)
+    /// yet. The connection continues, unlike after [`FrameError::too_large`].
+    pub const fn oversized(length: usize, consumed: usize) -> Self {
+        Self::new(FrameKind::Oversized, 0..length, consumed)
     }
 
     /// Creates a frame for `consumed` bytes that are skipped, and are no part of a message.
     pub const fn skip(consumed: usize) -> Self {
         Self::new(FrameKind::Skip, 0..0, consumed)
+    }
+
+    /// Returns `None`, the result of [`Framing::parse`](super::Framing::parse) for an incomplete frame.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`FrameError::truncated`] if the peer has closed its half in the middle of a frame.
+    #[inline]
+    pub fn incomplete(input: Input<'_>) -> Result<Option<Self>, FrameError> {
+        match (input.read_state(), input.bytes().len()) {
+            (ReadState::Eof, 1..) => Err(FrameError::truncated()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns all bytes as one message, if it is complete.
+    pub(super) fn all(input: Input<'_>, is_complete: bool) -> Result<Option<Self>, FrameError> {
+        let length = input.bytes().len();
+        if length > input.limit() {
+            return Err(FrameError::too_large(length, input.limit()));
+        }
+        Ok(is_complete.then(|| Self::message(0..length, length)))
     }
 
     /// Returns the kind of the frame.
@@ -79,24 +101,23 @@ impl ParsedFrame {
     }
 }
 
-/// The result of [`Framing::parse`](super::Framing::parse).
-pub(super) type Parsed = Result<Option<ParsedFrame>, FrameError>;
-
 /// A message of up to this many times the limit is skipped. A larger one ends the connection.
 pub(super) const SKIP_FACTOR: usize = 4;
 
-/// Returns a skipped message of `length` bytes, beyond the limit, or an error if it cannot be
-/// skipped. Its frame would take `consumed` bytes.
+/// Returns a skipped message of `length` bytes, beyond the limit, in a frame of `consumed` bytes.
+///
+/// # Errors
+///
+/// Returns an error if the message is too large to be skipped, or if its frame is truncated.
 #[cold]
 pub(super) fn beyond_limit(
     length: usize,
     limit: usize,
-    read_state: ReadState,
     consumed: usize,
-) -> Parsed {
-    let skippable = length <= limit.saturating_mul(SKIP_FACTOR);
-    if skippable && read_state != ReadState::Eof {
-        return Ok(Some(ParsedFrame::too_large(length, consumed)));
+    is_truncated: bool,
+) -> Result<Option<ParsedFrame>, FrameError> {
+    if length > limit.saturating_mul(SKIP_FACTOR) || is_truncated {
+        return Err(FrameError::too_large(length, limit));
     }
-    Err(FrameError::too_large(length, limit))
+    Ok(Some(ParsedFrame::oversized(length, consumed)))
 }

@@ -1,6 +1,6 @@
 //! Messages with a length before each, as in existing protocols.
 
-use super::{FrameError, Framing, ParsedFrame, Unparsed, parsed::beyond_limit};
+use super::{FrameError, Framing, Input, ParsedFrame, parsed::beyond_limit};
 
 /// A length of `WIDTH` bytes, then the message, without control frames: for existing protocols.
 ///
@@ -75,9 +75,9 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
     };
 
     #[inline]
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let Some((header, rest)) = input.bytes().split_at_checked(WIDTH) else {
-            return input.incomplete();
+            return ParsedFrame::incomplete(input);
         };
         let push = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
         let number = if Self::IS_LITTLE_ENDIAN {
@@ -92,10 +92,10 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         };
         let end = WIDTH.saturating_add(length);
         if length > input.limit() {
-            return beyond_limit(length, input.limit(), input.read_state(), end);
+            return beyond_limit(length, input.limit(), end, input.ends_before(end));
         }
         if rest.len() < length {
-            return input.incomplete();
+            return ParsedFrame::incomplete(input);
         }
         Ok(Some(ParsedFrame::message(WIDTH..end, end)))
     }

@@ -1,8 +1,6 @@
 //! Messages that are the bytes that arrive at once.
 
-use super::{
-    Exchanges, FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed, until_eof::all_bytes,
-};
+use super::{Exchanges, FrameError, Framing, Input, ParsedFrame, ReadState, Side};
 
 /// The message is the bytes that arrive at once, as in the Python library for teaching.
 ///
@@ -12,8 +10,8 @@ use super::{
 /// other rejection, the connection closes without a reply, unless the protocol encodes rejections
 /// itself (`reject_with = …`).
 ///
-/// A message never waits for more bytes. So only the bytes that have arrived decide whether the peer
-/// speaks another protocol.
+/// A request does not wait for the bytes after it. So only the bytes that have arrived decide whether the
+/// peer speaks another protocol.
 ///
 /// # Examples
 ///
@@ -43,11 +41,11 @@ pub struct Raw;
 impl Framing for Raw {
     const EXCHANGES: Exchanges = Exchanges::One;
 
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_complete = match input.side() {
             Side::Server => input.read_state() != ReadState::MaybeMore && !input.bytes().is_empty(),
             Side::Client => input.read_state() == ReadState::Eof,
         };
-        all_bytes(input, is_complete)
+        ParsedFrame::all(input, is_complete)
     }
 }

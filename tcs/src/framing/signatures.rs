@@ -55,47 +55,6 @@ impl Match {
     }
 }
 
-impl OtherProtocol {
-    /// Detects a protocol by the first bytes that a client has sent.
-    ///
-    /// Detection is strict, so that nothing else is taken for a protocol. It requires a whole HTTP
-    /// request line up to its version, a client hello with lengths that agree, `SSH-2.0-`, a RESP
-    /// array up to the length of its first string, or a PROXY header.
-    #[must_use]
-    pub fn detect(bytes: &[u8]) -> Option<Self> {
-        match Match::of(bytes) {
-            Match::Full(protocol) => Some(protocol),
-            Match::LongPath => Some(Self::Http),
-            Match::No | Match::Partial(_) => None,
-        }
-    }
-
-    /// Guesses the protocol of a client whose first bytes are not a frame. The client would not
-    /// understand an answer in the framing of this server.
-    pub(crate) fn guess(bytes: &[u8]) -> Option<Self> {
-        match Match::of(bytes) {
-            Match::Partial(protocol) if is_distinctive(bytes) => Some(protocol),
-            _ => Self::detect(bytes),
-        }
-    }
-
-    /// Guesses the protocol of a server whose first bytes are not a frame.
-    pub(super) fn guess_server(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            [b'H', b'T', b'T', b'P', ..] => Some(Self::Http),
-            [b'S', b'S', b'H', b'-', ..] => Some(Self::Ssh),
-            // `-ERR`, `-NOAUTH`, `-DENIED`.
-            [b'-', b'E', b'R', b'R', ..]
-            | [b'-', b'N', b'O', b'A', ..]
-            | [b'-', b'D', b'E', b'N', ..] => Some(Self::Redis),
-            // An alert, which a server sends to a client that does not speak TLS (RFC 8446, section
-            // 5.1).
-            [0x15, 3, 0..=4, 0, 2, ..] => Some(Self::Tls),
-            _ => None,
-        }
-    }
-}
-
 /// Returns `true` if this prefix of a signature is unlikely to be anything else.
 ///
 /// A shorter prefix must not keep a message waiting: `G` is a whole message for some framings.

@@ -1,8 +1,6 @@
 //! Messages that are all bytes until the end of the stream.
 
-use super::{
-    Exchanges, FrameError, Framing, ParsedFrame, ReadState, Side, Unparsed, parsed::Parsed,
-};
+use super::{Exchanges, FrameError, Framing, Input, ParsedFrame, ReadState, Side};
 
 /// All bytes until the sender closes its half are the message, in both directions.
 ///
@@ -44,17 +42,8 @@ pub struct UntilEof;
 impl Framing for UntilEof {
     const EXCHANGES: Exchanges = Exchanges::OneUntilHalfClose;
 
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let is_message = !input.bytes().is_empty() || input.side() == Side::Client;
-        all_bytes(input, input.read_state() == ReadState::Eof && is_message)
+        ParsedFrame::all(input, input.read_state() == ReadState::Eof && is_message)
     }
-}
-
-/// Returns all bytes as one message, if it is complete.
-pub(super) fn all_bytes(input: Unparsed<'_>, is_complete: bool) -> Parsed {
-    let length = input.bytes().len();
-    if length > input.limit() {
-        return Err(FrameError::too_large(length, input.limit()));
-    }
-    Ok(is_complete.then(|| ParsedFrame::message(0..length, length)))
 }

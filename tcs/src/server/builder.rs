@@ -437,7 +437,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Checks the settings. Returns the state that the connections share.
     fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
         const { assert_parameters::<P::Framing>() };
-        self.settings.check(P::Framing::MIN_FRAME_LEN)?;
+        self.settings.check(P::Framing::MIN_MESSAGE_LEN)?;
         let shared = Shared::new(self.protocol, self.settings.limits, M::IS_ONCE);
         Ok((Arc::new(shared), self.settings))
     }

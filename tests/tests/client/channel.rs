@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tcs::{
     Channel, Connection, ErrorKind, Execution, RejectionKind,
     client::ConnectOptions,
-    framing::{FrameError, Framing, LengthPrefixed, ParsedFrame, Unparsed},
+    framing::{FrameError, Framing, Input, LengthPrefixed, ParsedFrame},
 };
 use tcs_tests::{
     Heard, RawPeer,
@@ -231,9 +231,9 @@ struct Paired {
 }
 
 impl Framing for Paired {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') else {
-            return input.incomplete();
+            return ParsedFrame::incomplete(input);
         };
         let Some(written) = self.written.checked_sub(1) else {
             return Err(FrameError::malformed("no request was written"));

@@ -3,20 +3,20 @@
 use tcs::{
     __private::ConnectionFraming,
     framing::{
-        CrlfLines, Fixed, FrameError, Framing, Lines, Netstrings, ParsedFrame, Prefixed, Raw,
-        ReadState, Side, Unparsed,
+        CrlfLines, Fixed, FrameError, FrameKind, Framing, Input, Lines, Netstrings, ParsedFrame,
+        Prefixed, Raw, ReadState, Side, UntilEof,
     },
 };
 use tcs_tests::cutting::read;
 
-use crate::own_framings::{Growing, OneLine, Semicolons, Skipping, Threes};
+use crate::own_framings::{Growing, Semicolons, Single, Skipping, Threes};
 
 /// What is found in bytes after which more may follow.
 fn first<F: Framing>(
     bytes: &[u8],
     read_state: ReadState,
 ) -> Result<Option<ParsedFrame>, FrameError> {
-    let input = Unparsed::new(bytes, 1 << 20, Side::Server, read_state);
+    let input = Input::new(bytes, 1 << 20, Side::Server, read_state);
     ConnectionFraming::<F>::default().parse(input)
 }
 
@@ -35,10 +35,10 @@ fn is_message<F: Framing>(bytes: &[u8], then: &[u8]) {
     let mut framing = ConnectionFraming::<F>::default();
     let both = [bytes, then].concat();
     for length in bytes.len()..both.len() {
-        let input = Unparsed::new(&both[..length], 1 << 20, Side::Server, ReadState::Idle);
+        let input = Input::new(&both[..length], 1 << 20, Side::Server, ReadState::Idle);
         assert_eq!(framing.parse(input), Ok(None), "{bytes:?}");
     }
-    let input = Unparsed::new(&both, 1 << 20, Side::Server, ReadState::Idle);
+    let input = Input::new(&both, 1 << 20, Side::Server, ReadState::Idle);
     assert_eq!(framing.parse(input), Ok(Some(message)), "{bytes:?}");
 }
 
@@ -59,8 +59,8 @@ fn complete_message_that_begins_nothing_else_waits_for_nothing() {
     is_message::<Raw>(b"GET", b"");
     is_message::<Raw>(b"GET /", b"");
     // Nothing follows the request of a framing with one exchange.
-    is_message::<OneLine>(b"\r\n", b"");
-    is_message::<OneLine>(b"*1\r\n", b"");
+    is_message::<Single<Lines>>(b"\r\n", b"");
+    is_message::<Single<Lines>>(b"*1\r\n", b"");
     // Only the first message is looked at.
     let (found, error) = read::<Lines>(Side::Server, &[b"a\nSSH-2.0-a\n"], 1 << 20);
     assert_eq!((found.len(), error), (2, None));
@@ -86,7 +86,7 @@ fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
     // At the end of the input, the framing is not asked again.
     let mut framing = ConnectionFraming::<Growing>::default();
     for read_state in [ReadState::Idle, ReadState::Eof] {
-        let input = Unparsed::new(b"GET /", 1 << 20, Side::Server, read_state);
+        let input = Input::new(b"GET /", 1 << 20, Side::Server, read_state);
         let message = (read_state == ReadState::Eof).then(|| ParsedFrame::message(0..5, 5));
         assert_eq!(framing.parse(input), Ok(message));
     }
@@ -97,7 +97,7 @@ fn first_message_that_can_begin_another_protocol_waits_until_it_does_not() {
 fn error_waits_until_it_is_clear_what_the_peer_speaks() {
     let mut framing = ConnectionFraming::<Netstrings>::default();
     let mut parse = |bytes: &[u8], read_state| {
-        framing.parse(Unparsed::new(bytes, 1 << 20, Side::Server, read_state))
+        framing.parse(Input::new(bytes, 1 << 20, Side::Server, read_state))
     };
     assert_eq!(parse(b"GET /", ReadState::Idle), Ok(None));
     let error = parse(b"GET /", ReadState::Eof).expect_err("no netstring");
@@ -105,6 +105,55 @@ fn error_waits_until_it_is_clear_what_the_peer_speaks() {
         error.to_string(),
         "`G` where a netstring has the digits of a length"
     );
+}
+
+/// Parses `bytes`, after which more may follow, with a limit.
+fn first_within<F: Framing>(bytes: &[u8], limit: usize) -> Result<Option<ParsedFrame>, FrameError> {
+    let input = Input::new(bytes, limit, Side::Server, ReadState::Idle);
+    ConnectionFraming::<F>::default().parse(input)
+}
+
+/// With one exchange, the client waits for its reply, and sends nothing that could decide.
+#[test]
+fn error_of_the_only_exchange_waits_for_nothing() {
+    let too_large = FrameError::too_large(5, 4);
+    assert_eq!(first_within::<Raw>(b"GET /", 4), Err(too_large.clone()));
+    assert_eq!(
+        first_within::<Single<Lines>>(b"GET /", 4),
+        Err(too_large.clone())
+    );
+    let digits = first_within::<Single<Netstrings>>(b"GET /", 4);
+    assert!(digits.is_err(), "{digits:?}");
+    // Its own bytes still decide.
+    let http = FrameError::other_protocol(tcs::framing::OtherProtocol::Http);
+    assert_eq!(first_within::<Raw>(b"GET / HTTP/1.1", 4), Err(http));
+    // Here, the end of the input decides, and the client will send that.
+    assert_eq!(first_within::<UntilEof>(b"GET /", 4), Ok(None));
+    let input = Input::new(b"GET /", 4, Side::Server, ReadState::Eof);
+    let parsed = ConnectionFraming::<UntilEof>::default().parse(input);
+    assert_eq!(parsed, Err(too_large));
+}
+
+/// A frame that has arrived whole waits as a message does, also if it is beyond the limit. With one
+/// exchange, it waits for nothing.
+#[test]
+fn whole_frame_beyond_the_limit_waits_as_a_message_does() {
+    // `G` is its length.
+    let frame = format!("GET /{}", "a".repeat(67));
+    let kind = |parsed: Result<Option<ParsedFrame>, FrameError>| {
+        parsed.expect("no error").map(|frame| frame.kind())
+    };
+    for (limit, expected) in [(71, FrameKind::Message), (50, FrameKind::Oversized)] {
+        let single = first_within::<Single<Prefixed<1>>>(frame.as_bytes(), limit);
+        assert_eq!(kind(single), Some(expected));
+        let held = first_within::<Prefixed<1>>(frame.as_bytes(), limit);
+        assert_eq!(kind(held), None);
+        let decided = first_within::<Prefixed<1>>(format!("{frame} \0").as_bytes(), limit);
+        assert_eq!(kind(decided), Some(expected));
+    }
+    // The rest of it will arrive.
+    let part = first_within::<Single<Prefixed<1>>>(&frame.as_bytes()[..71], 50);
+    assert_eq!(kind(part), None);
 }
 
 /// Bytes that a framing skips are the first bytes of a connection like any other: they do not end

@@ -2,7 +2,7 @@
 //! with a second implementation. What is particular to one of them is in `single_framings.rs`.
 
 use proptest::prelude::*;
-use tcs::framing::{Framing, Raw, ReadState, Side, Unparsed};
+use tcs::framing::{Framing, Input, Raw, ReadState, Side};
 use tcs_tests::{
     cutting::{Found, every_split_gives, messages, pieces, read, write, write_one},
     every_framing,
@@ -60,7 +60,7 @@ fn agrees_with_naive<F: Framing>(naive: Naive, stream: &[u8]) {
     }
     for stream in [&[&stream[..]][..], &stream.chunks(1).collect::<Vec<_>>()] {
         let (mut found, error) = read::<F>(Side::Server, stream, LIMIT);
-        let skips = found.pop_if(|last| matches!(last, Found::TooLarge(_)));
+        let skips = found.pop_if(|last| matches!(last, Found::Oversized(_)));
         assert_eq!(found, expected);
         let stopped = error.is_some() || skips.is_some();
         assert_eq!(stopped, !rest.is_empty(), "{error:?}");
@@ -73,7 +73,7 @@ fn never_panics<F: Framing>(first: &[u8], then: &[u8]) {
             for limit in [0, 10, usize::MAX] {
                 let mut framing = F::default();
                 for bytes in [first, &[first, then].concat(), then] {
-                    drop(framing.parse(Unparsed::new(bytes, limit, side, read_state)));
+                    drop(framing.parse(Input::new(bytes, limit, side, read_state)));
                 }
             }
         }
@@ -105,7 +105,7 @@ fn limits_hold<F: Framing>(naive: Naive) {
                     let expected = messages(std::slice::from_ref(&message));
                     assert_eq!((found, error), (expected, None));
                 } else {
-                    let skipped = found == [Found::TooLarge(length)] && error.is_none();
+                    let skipped = found == [Found::Oversized(length)] && error.is_none();
                     let rejected = found.is_empty() && error.is_some();
                     assert!(skipped || rejected, "{found:?} {error:?}");
                 }

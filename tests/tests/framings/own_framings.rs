@@ -1,7 +1,7 @@
 //! Framings as users write them, for the tests beside this file.
 
 use tcs::framing::{
-    Delimited, Detection, Exchanges, FrameError, Framing, Lines, ParsedFrame, Unparsed, delimiter,
+    Delimited, Detection, Exchanges, FrameError, Framing, Input, ParsedFrame, delimiter,
 };
 
 pub(crate) type Semicolons = Delimited<{ delimiter(b";") }>;
@@ -16,9 +16,9 @@ pub(crate) struct Threes;
 #[derive(Default)]
 pub(crate) struct Growing(usize);
 
-/// A framing of one's own with one exchange, as finger has it: a line.
+/// A framing of one's own with one exchange, as finger has it with lines.
 #[derive(Default)]
-pub(crate) struct OneLine(Lines);
+pub(crate) struct Single<F>(F);
 
 /// A framing of one's own whose messages may be HTTP: up to `\n`.
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub(crate) struct OptedOut;
 pub(crate) struct Skipping;
 
 impl Framing for Skipping {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match input.bytes().len() {
             0 => Ok(None),
             length => Ok(Some(ParsedFrame::skip(length))),
@@ -38,23 +38,23 @@ impl Framing for Skipping {
 }
 
 impl Framing for Threes {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         sized(input, 3)
     }
 }
 
 impl Framing for Growing {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let parsed = sized(input, 5 + self.0)?;
         self.0 += usize::from(parsed.is_some());
         Ok(parsed)
     }
 }
 
-impl Framing for OneLine {
+impl<F: Framing> Framing for Single<F> {
     const EXCHANGES: Exchanges = Exchanges::One;
 
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.0.parse(input)
     }
 }
@@ -62,10 +62,10 @@ impl Framing for OneLine {
 impl Framing for OptedOut {
     const DETECTION: Detection = Detection::OFF;
 
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match input.bytes().iter().position(|byte| *byte == b'\n') {
             Some(end) => Ok(Some(ParsedFrame::message(0..end, end + 1))),
-            None => input.incomplete(),
+            None => ParsedFrame::incomplete(input),
         }
     }
 
@@ -75,9 +75,9 @@ impl Framing for OptedOut {
     }
 }
 
-fn sized(input: Unparsed<'_>, size: usize) -> Result<Option<ParsedFrame>, FrameError> {
+fn sized(input: Input<'_>, size: usize) -> Result<Option<ParsedFrame>, FrameError> {
     if input.bytes().len() < size {
-        return input.incomplete();
+        return ParsedFrame::incomplete(input);
     }
     Ok(Some(ParsedFrame::message(0..size, size)))
 }

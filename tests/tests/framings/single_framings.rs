@@ -6,9 +6,9 @@ use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection, RejectionKind,
     client::ConnectOptions,
     framing::{
-        CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER,
+        CrlfLines, Delimited, Exchanges, Fixed, FrameError, Framing, INCLUDES_HEADER, Input,
         LITTLE_ENDIAN, LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState,
-        Side, Unparsed, UntilEof, delimiter,
+        Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
@@ -25,7 +25,7 @@ const LIMIT: usize = 64;
 fn endless<F: Framing>(start: &[u8], byte: u8) -> (usize, FrameError) {
     let (mut framing, mut unread) = (F::default(), start.to_vec());
     loop {
-        let input = Unparsed::new(&unread, LIMIT, Side::Server, ReadState::Idle);
+        let input = Input::new(&unread, LIMIT, Side::Server, ReadState::Idle);
         match framing.parse(input) {
             Ok(None) if unread.len() < 10 * LIMIT => unread.push(byte),
             Ok(None) => panic!("{} bytes are not rejected", unread.len()),
@@ -59,26 +59,40 @@ fn endless_number_is_rejected_at_the_first_digit_too_many() {
         assert_eq!(found, count, "{error}");
         assert!(error.to_string().contains("exceeds `max_frame_len`"));
     }
-    let input = Unparsed::new(&[b'9'; 100], usize::MAX, Side::Server, ReadState::Idle);
+    let input = Input::new(&[b'9'; 100], usize::MAX, Side::Server, ReadState::Idle);
     assert!(
         Netstrings::default()
             .parse(input)
             .is_ok_and(|cut| cut.is_none())
     );
     let colon = [&[b'9'; 100][..], b":"].concat();
-    let input = Unparsed::new(&colon, usize::MAX, Side::Server, ReadState::Idle);
+    let input = Input::new(&colon, usize::MAX, Side::Server, ReadState::Idle);
     assert!(Netstrings::default().parse(input).is_err());
 }
 
 #[test]
 fn skipped_netstring_has_its_comma() {
     for side in [Side::Server, Side::Client] {
-        let too_large = Found::TooLarge(9);
+        let too_large = Found::Oversized(9);
         let found = vec![too_large.clone(), Found::Message(b"Ann".to_vec())];
         every_split_gives::<Netstrings>(side, b"9:123456789,3:Ann,", 3, &(found, None));
         let error = FrameError::malformed("`X` where a netstring has `,` after the message");
         let found = (vec![too_large], Some(error));
         every_split_gives::<Netstrings>(side, b"9:123456789X3:Ann,", 3, &found);
+    }
+}
+
+/// It was rejected when its length was read, and is not rejected again.
+#[test]
+fn skipped_message_may_end_early() {
+    for side in [Side::Server, Side::Client] {
+        let found = (vec![Found::Oversized(9)], None);
+        for rest in ["", "12345", "123456789"] {
+            let netstring = [b"9:", rest.as_bytes()];
+            assert_eq!(read::<Netstrings>(side, &netstring, 3), found, "{rest}");
+            let prefixed = [b"\0\0\0\x09", rest.as_bytes()];
+            assert_eq!(read::<LengthPrefixed>(side, &prefixed, 3), found, "{rest}");
+        }
     }
 }
 
@@ -88,10 +102,10 @@ fn bytes_are_searched_once_however_they_arrive() {
         const LENGTH: usize = 1 << 20;
         let (mut framing, bytes) = (F::default(), [&vec![byte; LENGTH][..], end].concat());
         for length in 1..bytes.len() {
-            let input = Unparsed::new(&bytes[..length], LENGTH, Side::Server, ReadState::Idle);
+            let input = Input::new(&bytes[..length], LENGTH, Side::Server, ReadState::Idle);
             assert_eq!(framing.parse(input), Ok(None));
         }
-        let input = Unparsed::new(&bytes, LENGTH, Side::Server, ReadState::Idle);
+        let input = Input::new(&bytes, LENGTH, Side::Server, ReadState::Idle);
         assert_eq!(
             framing.parse(input),
             Ok(Some(ParsedFrame::message(0..LENGTH, bytes.len())))
@@ -159,7 +173,7 @@ fn length_says_at_most_what_it_can() {
     let error = write_one::<Prefixed<1>>(&[0; 256]).expect_err("it is too long");
     assert_eq!(
         error.to_string(),
-        "a message of 256 bytes exceeds the 255 that a length of 8 bits can say"
+        "a message of 256 bytes exceeds 255, the maximum length that fits in 8 bits"
     );
     assert!(write_one::<Prefixed<2>>(&vec![0; 65_535]).is_ok());
     assert!(write_one::<Prefixed<2>>(&vec![0; 65_536]).is_err());
@@ -181,7 +195,7 @@ fn length_may_have_three_bytes() {
 #[test]
 fn until_eof_waits_for_the_end() {
     let cut =
-        |side, read_state| UntilEof::default().parse(Unparsed::new(b"ab", LIMIT, side, read_state));
+        |side, read_state| UntilEof::default().parse(Input::new(b"ab", LIMIT, side, read_state));
     for side in [Side::Server, Side::Client] {
         for read_state in [ReadState::MaybeMore, ReadState::Idle] {
             assert_eq!(cut(side, read_state), Ok(None));
@@ -198,10 +212,10 @@ fn until_eof_waits_for_the_end() {
 fn message_is_skipped_up_to_four_times_the_limit() {
     for (length, skipped) in [(4 * LIMIT, true), (4 * LIMIT + 1, false)] {
         let header = u32::try_from(length).expect("small").to_be_bytes();
-        let input = Unparsed::new(&header, LIMIT, Side::Server, ReadState::Idle);
+        let input = Input::new(&header, LIMIT, Side::Server, ReadState::Idle);
         let cut = LengthPrefixed::default().parse(input);
         if skipped {
-            assert_eq!(cut, Ok(Some(ParsedFrame::too_large(length, 4 + length))));
+            assert_eq!(cut, Ok(Some(ParsedFrame::oversized(length, 4 + length))));
         } else {
             assert_eq!(
                 cut.expect_err("it is too large").to_string(),
@@ -215,10 +229,10 @@ fn message_is_skipped_up_to_four_times_the_limit() {
 fn control_frames_are_told_from_messages() {
     let bytes = control(0x41, "tea");
     for at in 0..bytes.len() {
-        let input = Unparsed::new(&bytes[..at], LIMIT, Side::Client, ReadState::Idle);
+        let input = Input::new(&bytes[..at], LIMIT, Side::Client, ReadState::Idle);
         assert_eq!(LengthPrefixed::default().parse(input), Ok(None), "{at}");
     }
-    let input = Unparsed::new(&bytes, LIMIT, Side::Client, ReadState::Idle);
+    let input = Input::new(&bytes, LIMIT, Side::Client, ReadState::Idle);
     assert_eq!(
         LengthPrefixed::default().parse(input),
         Ok(Some(ParsedFrame::control(0x41, 5..8, 8)))
@@ -236,16 +250,15 @@ fn control_frame_has_at_most_4096_bytes() {
 
     for length in [0, 4_097] {
         let header = (length | 1_u32 << 31).to_be_bytes();
-        let input = Unparsed::new(&header, LIMIT, Side::Client, ReadState::Idle);
+        let input = Input::new(&header, LIMIT, Side::Client, ReadState::Idle);
         assert!(LengthPrefixed::default().parse(input).is_err(), "{length}");
     }
 }
 
 #[test]
 fn raw_request_is_what_has_arrived() {
-    let cut = |bytes, side, read_state| {
-        Raw::default().parse(Unparsed::new(bytes, LIMIT, side, read_state))
-    };
+    let cut =
+        |bytes, side, read_state| Raw::default().parse(Input::new(bytes, LIMIT, side, read_state));
     let all = Ok(Some(ParsedFrame::message(0..2, 2)));
     assert_eq!(cut(b"ab", Side::Server, ReadState::MaybeMore), Ok(None));
     assert_eq!(cut(b"ab", Side::Server, ReadState::Idle), all);
@@ -257,7 +270,7 @@ fn raw_request_is_what_has_arrived() {
 #[test]
 fn raw_reply_is_everything_until_the_end() {
     let cut = |bytes, read_state| {
-        Raw::default().parse(Unparsed::new(bytes, LIMIT, Side::Client, read_state))
+        Raw::default().parse(Input::new(bytes, LIMIT, Side::Client, read_state))
     };
     assert_eq!(cut(b"ab", ReadState::Idle), Ok(None));
     assert_eq!(

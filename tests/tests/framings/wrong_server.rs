@@ -5,13 +5,13 @@ use tcs::{
     ErrorKind,
     format::Plain,
     framing::{
-        CrlfLines, Delimited, Fixed, FrameError, Framing, LengthPrefixed, Lines, Netstrings,
-        ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed, UntilEof, delimiter,
+        CrlfLines, Delimited, Fixed, FrameError, Framing, Input, LengthPrefixed, Lines, Netstrings,
+        ParsedFrame, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
     client::connected,
-    cutting::every_split_gives,
+    cutting::{Found, every_split_gives},
     script::{closes, sends},
     within,
 };
@@ -131,7 +131,7 @@ fn reply_that_begins_like_a_notice_waits_for_the_bytes_that_follow() {
         let mut parsed = None;
         for (bytes, read_state) in arrivals {
             assert_eq!(parsed, None);
-            let input = Unparsed::new(bytes, 100, Side::Client, *read_state);
+            let input = Input::new(bytes, 100, Side::Client, *read_state);
             parsed = framing.parse(input).expect("a reply");
         }
         parsed
@@ -144,6 +144,37 @@ fn reply_that_begins_like_a_notice_waits_for_the_bytes_that_follow() {
     assert_eq!(parse::<4>(&[(b"That", ReadState::Idle)]), reply);
     let short = Some(ParsedFrame::message(0..3, 3));
     assert_eq!(parse::<3>(&[(b"Thi", ReadState::Idle)]), short);
+}
+
+/// A short reply never waits, also if others arrive together with it.
+#[test]
+fn short_reply_does_not_wait_for_what_decides_about_the_bytes_after_it() {
+    fn lengths<const N: usize>(bytes: &[u8]) -> Vec<usize> {
+        let mut framing = ConnectionFraming::<Fixed<N>>::default();
+        let inputs = bytes.chunks(N).enumerate().map(|(at, _)| &bytes[at * N..]);
+        let replies = inputs.map(|unread| {
+            let input = Input::new(unread, 100, Side::Client, ReadState::Idle);
+            framing.parse(input).expect("replies")
+        });
+        replies.map_while(|reply| Some(reply?.consumed())).collect()
+    }
+    assert_eq!(lengths::<1>(b"This"), [1; 4]);
+    assert_eq!(lengths::<2>(b"HTTP"), [2; 2]);
+    assert_eq!(lengths::<3>(b"-ERR t"), [3; 2]);
+    assert_eq!(lengths::<4>(b"HTTP/1.1"), [0; 0]);
+}
+
+/// An error is of use here, and a rejection of one reply is not: the lengths are text.
+#[test]
+fn reply_beyond_the_limit_names_the_protocol_of_its_server() {
+    let error =
+        "a message of 18516 bytes exceeds `max_frame_len` of 5000 bytes; that looks like HTTP";
+    let found = (Vec::new(), Some(FrameError::malformed(error)));
+    let response = b"HTTP/1.0 404 Not Found\r\n";
+    every_split_gives::<Prefixed<2>>(Side::Client, response, 5_000, &found);
+    // A length that is no text.
+    let found = (vec![Found::Oversized(5)], None);
+    every_split_gives::<Prefixed<2>>(Side::Client, b"\0\x05abcde", 4, &found);
 }
 
 #[tokio::test]

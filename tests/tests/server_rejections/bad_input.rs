@@ -5,7 +5,7 @@ use std::{marker::PhantomData, net::SocketAddr};
 use tcs::{
     ConcurrentServer, Peer, Rejection, Response,
     format::{Encode, EncodeError, Plain, Writer},
-    framing::{FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Raw, Unparsed},
+    framing::{FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame, Raw},
     protocol::{Context, ServerProtocol},
     server_protocol,
 };
@@ -229,7 +229,7 @@ async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(
 struct Copying(LengthPrefixed);
 
 impl Framing for Copying {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         match self.0.parse(input)? {
             Some(_) if input.bytes() == frame(b"large") => Err(FrameError::out_of_memory(5)),
             parsed => Ok(parsed),

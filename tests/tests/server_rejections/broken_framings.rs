@@ -13,7 +13,7 @@ use std::{
 use tcs::{
     ConcurrentServer, Connection, ErrorKind, Rejection,
     format::Plain,
-    framing::{FrameError, Framing, LengthPrefixed, ParsedFrame, Unparsed},
+    framing::{FrameError, Framing, Input, LengthPrefixed, ParsedFrame},
 };
 use tcs_tests::{
     Kind, RawPeer, client::chain, code, control, each_kind, frame, gate, tester_of, threads::apart,
@@ -154,7 +154,7 @@ impl<M> Default for Broken<M> {
 }
 
 impl<M: Mistake> Framing for Broken<M> {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         if self.has_begun {
             return Ok(M::find(input.bytes()));
         }

@@ -5,7 +5,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use tcs::{
     ConcurrentServer, ConnectionInfo, FromContext, Peer, Rejection, RejectionKind, Response,
     format::{Encode, Plain},
-    framing::{FrameError, Framing, Lines, ParsedFrame, Raw, Unparsed},
+    framing::{FrameError, Framing, Input, Lines, ParsedFrame, Raw},
     protocol::{Context, ServerProtocol},
     server::Requests,
     server_protocol,
@@ -256,7 +256,7 @@ async fn words_can_be_the_last(over: Over) {
 struct FinalLines(Lines);
 
 impl Framing for FinalLines {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.0.parse(input)
     }
 

@@ -12,7 +12,7 @@ use std::{
 use tcs::{
     ConcurrentServer, Peer, Rejection, Response,
     format::{Encode, EncodeError, Plain, Writer},
-    framing::{FrameError, Framing, LengthPrefixed, Lines, ParsedFrame, Unparsed},
+    framing::{FrameError, Framing, Input, LengthPrefixed, Lines, ParsedFrame},
     protocol::{Context, ServerProtocol},
     server_protocol,
 };
@@ -288,7 +288,7 @@ async fn panic_of_a_function_that_is_cut_is_one_answer() {
 struct Touchy(Lines);
 
 impl Framing for Touchy {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         assert!(!input.bytes().starts_with(b"touch"), "on purpose");
         self.0.parse(input)
     }
@@ -307,7 +307,7 @@ impl Framing for Touchy {
 struct Speechless(Lines);
 
 impl Framing for Speechless {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         self.0.parse(input)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tcs::{
     ConcurrentServer, Peer,
-    framing::{FrameError, Framing, LengthPrefixed, ParsedFrame, ReadState, Unparsed},
+    framing::{FrameError, Framing, Input, LengthPrefixed, ParsedFrame, ReadState},
 };
 use tcs_tests::{
     Heard, Kind, Over, Place, RawPeer, each_kind, frame, gate, patiently, tester_of, within,
@@ -76,7 +76,7 @@ async fn no_more_than_64_kib_are_read_ahead<K: Kind>() {
 struct UntilPause;
 
 impl Framing for UntilPause {
-    fn parse(&mut self, input: Unparsed<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+    fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let length = input.bytes().len();
         let is_complete = length > 0 && input.read_state() != ReadState::MaybeMore;
         Ok(is_complete.then(|| ParsedFrame::message(0..length, length)))

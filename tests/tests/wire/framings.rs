@@ -7,12 +7,12 @@ use tcs::{
     __private::ConnectionFraming,
     Rejection, RejectionKind,
     framing::{
-        CrlfLines, Delimited, Exchanges, Fixed, FrameKind, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
-        LengthPrefixed, Lines, Netstrings, ParsedFrame, Prefixed, Raw, ReadState, Side, Unparsed,
-        UntilEof, delimiter,
+        CrlfLines, Delimited, Exchanges, Fixed, Framing, INCLUDES_HEADER, LITTLE_ENDIAN,
+        LengthPrefixed, Lines, Netstrings, Prefixed, Raw, ReadState, Side, UntilEof, delimiter,
     },
 };
 use tcs_tests::{
+    cutting::{Found, read_until},
     process::{Finished, Process, is_missing},
     vectors::{WIRE, bytes, lines, names, shown},
 };
@@ -305,57 +305,27 @@ fn read<F: Framing>(side: Side, what: &str, limit: usize) -> String {
     found
 }
 
-/// Reads pieces, of which only the last may be the end.
+/// Reads pieces, of which only the last may be the end, and shows the result as the vectors do.
 fn read_split<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, limit: usize) -> String {
-    let mut framing = ConnectionFraming::<F>::default();
-    let mut found = Vec::new();
-    let (mut unread, mut skipped) = (Vec::new(), 0);
-    for (number, piece) in pieces.iter().enumerate() {
-        let is_last = number + 1 == pieces.len();
-        let read_state = if is_last { last } else { ReadState::Idle };
-        unread.extend_from_slice(piece);
-        loop {
-            let passed_over = skipped.min(unread.len());
-            unread.drain(..passed_over);
-            skipped -= passed_over;
-            let done = unread.is_empty() && !found.is_empty();
-            if skipped > 0 || done {
-                break;
-            }
-            let input = Unparsed::new(&unread, limit, side, read_state);
-            match framing.parse(input) {
-                Ok(Some(parsed)) => {
-                    found.extend(frame_shown(&parsed, &unread));
-                    skipped = parsed.consumed();
-                }
-                Ok(None) => {
-                    if is_last {
-                        found.push("wait".to_owned());
-                    }
-                    break;
-                }
-                Err(error) => {
-                    let mut out = Vec::new();
-                    let told = framing.answer_error(&mut out, &error);
-                    let answer = shown_if(told, &out);
-                    found.push(format!("error \"{error}\", answered {answer}"));
-                    return found.join(" then ");
-                }
-            }
-        }
+    let read = read_until::<F>(side, pieces, last, limit);
+    let mut results: Vec<_> = read.found.iter().map(found_shown).collect();
+    if read.waits {
+        results.push("wait".to_owned());
     }
-    found.join(" then ")
+    if let Some(error) = read.error {
+        let mut out = Vec::new();
+        let told = ConnectionFraming::<F>::default().answer_error(&mut out, &error);
+        let answer = shown_if(told, &out);
+        results.push(format!("error \"{error}\", answered {answer}"));
+    }
+    results.join(" then ")
 }
 
-/// Shows a frame as the vectors do. Bytes that are skipped show as nothing.
-fn frame_shown(frame: &ParsedFrame, bytes: &[u8]) -> Option<String> {
-    let payload = frame.payload();
-    match frame.kind() {
-        FrameKind::Message => Some(format!("message {}", shown(&bytes[payload]))),
-        FrameKind::Control(kind) => Some(format!("control {kind:02x} {}", shown(&bytes[payload]))),
-        FrameKind::TooLarge => Some(format!("skip {}", payload.len())),
-        FrameKind::Skip => None,
-        other => panic!("no vector has frames of the kind {other:?}"),
+fn found_shown(found: &Found) -> String {
+    match found {
+        Found::Message(bytes) => format!("message {}", shown(bytes)),
+        Found::Control(kind, text) => format!("control {kind:02x} {}", shown(text)),
+        Found::Oversized(length) => format!("skip {length}"),
     }
 }
 

@@ -85,7 +85,7 @@ impl<F: Framing> Shared<F> {
             && let Some(encode) = encode.take()
         {
             let max_frame_len = self.options.max_frame_len;
-            let framing = &mut state.framing.inner;
+            let framing = state.framing.get_mut();
             let offset = state.queue.push(framing, max_frame_len, encode)?;
             let slot = Some(state.slots.insert(offset, waker));
             Self::unlock_and_wake_driver(guard);

@@ -164,8 +164,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
             Ok(frame) => frame,
             Err(next) => return Step::Next(next),
         };
-        match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, &mut self.framing.inner)
-        {
+        match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing.get_mut()) {
             Ok(request) => {
                 let context = Context::new(self.info, session);
                 Step::Call(self.shared.protocol.process_request(context, request))
@@ -234,7 +233,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
     #[cold]
     fn handle_other_frame(&mut self, kind: FrameKind, length: usize) -> Option<Next> {
         match kind {
-            FrameKind::TooLarge => {
+            FrameKind::Oversized => {
                 self.io.count_received(self.shared);
                 let error = FrameError::too_large(length, self.shared.limits.frame_len);
                 let rejection = Rejection::new(RejectionKind::TooLarge, error.to_string());
@@ -266,7 +265,7 @@ impl<'a, P: ServerProtocol, S> Batch<'a, P, S> {
         };
         let limit = self.shared.limits.frame_len;
         let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(encoded) = self.write.message(&mut self.framing.inner, limit, encode) {
+        if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
             return self.responder().unusual_reply(encoded);
         }
         self.io.count_reply();

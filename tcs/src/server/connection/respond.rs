@@ -33,7 +33,7 @@ use crate::{
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
     protocol::ServerProtocol,
-    rejection::Escaped,
+    text::Escaped,
 };
 
 /// Whether the connection goes on (`Continue`) or closes (`Break`).
@@ -175,7 +175,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             Ok(())
         });
         // Escaped if the framing cannot carry its bytes, such as a line feed.
-        let text = Escaped(text, text.len());
+        let text = Escaped::all(text);
         let sent =
             sent.or_else(|_| self.message(|out| write!(out, "{text}").map_err(EncodeError::new)));
         if sent.is_err() {
@@ -346,7 +346,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), Encoded> {
         let limit = self.shared.limits.frame_len;
-        self.write.message(&mut self.framing.inner, limit, encode)
+        self.write.message(self.framing.get_mut(), limit, encode)
     }
 
     /// Writes a rejection as the framing's frame for it, or as the protocol's message.
@@ -359,8 +359,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Writes a rejection as the framing's frame for it. Returns `false` if it has none.
     fn write_frame(&mut self, rejection: &Rejection) -> bool {
-        self.write
-            .append(|out| self.framing.inner.reject(out, rejection))
+        self.write.append(|out| self.framing.reject(out, rejection))
     }
 
     /// Writes a rejection as the protocol's message for it. Catches a panic of the protocol.
@@ -392,7 +391,7 @@ impl WrittenRejection {
             },
             Err(payload) => format!("panic: {}", panic_text(payload)),
         };
-        let why = Escaped(why.as_bytes(), why.len());
+        let why = Escaped::all(why.as_bytes());
         tracing::error!(reason = %rejection, %why, "`reject_with` did not produce a message that can be sent");
         Self::Failed
     }
@@ -449,7 +448,7 @@ fn cannot_send<F: Framing>(what: &str, error: &FrameError) -> String {
 /// Logs a panic of `what`. Its text may quote other peers, so they do not receive it.
 pub(super) fn log_panic(what: &str, payload: Payload) {
     let text = panic_text(payload);
-    let text = Escaped(text.as_bytes(), text.len());
+    let text = Escaped::all(text.as_bytes());
     tracing::error!(panic = %text, "{what} panicked");
 }
 
