@@ -354,7 +354,7 @@ impl RequestQueue {
 
     /// Adds a request, whole or not at all. Returns its offset.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     pub(super) fn push<F: Framing>(
         &mut self,
         framing: &mut F,

@@ -64,10 +64,7 @@ impl<F: Framing> Shared<F> {
 
     /// Takes a slot and queues the request. Returns `None` if there is no room.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is the call; outlined, it and what it inlines cost 38 of 1,137 instructions"
-    )]
+    #[expect(clippy::inline_always, reason = "outlined, a call costs 7 % more")]
     fn enter<E: EncodeRequest>(
         &self,
         waker: &Waker,
@@ -121,6 +118,8 @@ impl<F: Framing> Shared<F> {
 }
 
 impl<F: Framing> Call<'_, F> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
         let Self { shared, .. } = *self;
         if !take(&mut self.is_new)

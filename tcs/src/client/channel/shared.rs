@@ -121,7 +121,7 @@ impl<F: Framing> Shared<F> {
 
     /// Unlocks the state, and tells the first of the callers that wait for room if there is some.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, State<F>>) {
         let is_offer = self.is_waited_for() && state.has_room(&self.options);
         drop(state);

@@ -81,7 +81,7 @@ impl Slots {
 
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     pub(super) fn insert(&mut self, offset: u64, waker: Waker) -> usize {
         let index = match self.entries.get_mut(self.free) {
             Some(slot) => {
@@ -118,7 +118,7 @@ impl Slots {
 
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `Call::enter`")]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     pub(super) fn take_result(
         &mut self,
         index: usize,
@@ -172,7 +172,8 @@ impl Slots {
     }
 
     /// Completes the oldest call with an error or with a copy of its reply, for which there may be no memory.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as `Shared::enter`")]
     pub(super) fn complete(
         &mut self,
         result: Result<&[u8], Error>,
