@@ -71,7 +71,8 @@ impl Framing for LengthPrefixed {
         // One comparison for both: the header of a control frame is beyond every limit.
         if length > input.limit().min(MAX_LENGTH) {
             // For the compiler, as in `ConnectionFraming::parse`: no message comes from this call.
-            let other = other_frame(input, header)?;
+            let (limit, read_state) = (input.limit(), input.read_state());
+            let other = other_frame(bytes, limit, input.side(), read_state, header)?;
             return Ok(other.filter(|frame| frame.kind != FrameKind::Message));
         }
         let end = HEADER + length;
@@ -118,9 +119,17 @@ impl Framing for LengthPrefixed {
     }
 }
 
-/// Parses a frame that is not a message within the limit: a control frame, or a message beyond it.
+/// Parses a frame that is not a message within the limit: a control frame, or a message beyond it. It gets
+/// the parts of the input, as `ConnectionFraming::first` does.
 #[cold]
-fn other_frame(input: Input<'_>, header: u32) -> Result<Option<ParsedFrame>, FrameError> {
+fn other_frame(
+    bytes: &[u8],
+    limit: usize,
+    side: Side,
+    read_state: ReadState,
+    header: u32,
+) -> Result<Option<ParsedFrame>, FrameError> {
+    let input = Input::new(bytes, limit, side, read_state);
     let length = (header & !CONTROL) as usize;
     let end = HEADER + length;
     if header & CONTROL == 0 {

@@ -102,6 +102,12 @@ impl Tally {
         add(&self.received, 1);
     }
 
+    /// Returns the number of received requests.
+    #[inline]
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
     /// Counts the responses in `unsent` as sent, and resets it.
     #[inline]
     pub(super) fn count_sent(&self, unsent: &mut Unsent) {

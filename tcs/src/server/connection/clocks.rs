@@ -22,7 +22,10 @@ const WINDOW: usize = 14_600;
 pub(super) struct Clocks {
     /// Runs from the first wait after a request until the next request. A frame that is not one, such as a
     /// notice, does not stop it, or a peer could hold its connection without a request.
-    pub(super) idle: Stopwatch,
+    idle: Stopwatch,
+    /// How many requests had been received when `idle` was started. Comparing once for each wait is cheaper than
+    /// stopping the clock with each request.
+    idle_after: u64,
     /// Runs while the connection waits for the rest of a frame.
     pub(super) frame: Stopwatch,
     /// Runs once this connection has noticed that the server drains.
@@ -35,6 +38,23 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
+    /// Starts the idle clock, unless it has run since the last request. `received` is the number of requests so
+    /// far. Returns when the clock started.
+    #[inline]
+    pub(super) fn start_idle(&mut self, now: Millis, received: u64) -> Millis {
+        self.stop_idle_after_requests(received);
+        self.idle.start(now)
+    }
+
+    /// Stops the idle clock if requests have been received since it was started.
+    #[inline]
+    fn stop_idle_after_requests(&mut self, received: u64) {
+        if received != self.idle_after {
+            self.idle_after = received;
+            self.idle.stop();
+        }
+    }
+
     /// Returns when the frame in `read`, of which a part has arrived, must be complete.
     #[cold]
     pub(super) fn frame_deadline(
@@ -42,8 +62,10 @@ impl Clocks {
         limits: &Limits,
         read: &ReadBuffer,
         now: Millis,
+        received: u64,
     ) -> Deadline {
         let limit = frame_limit(limits, read.arrived_of_frame());
+        self.stop_idle_after_requests(received);
         // Idle time does not pass while a rejected message is skipped.
         if !read.is_skipping() {
             self.idle.start(now);

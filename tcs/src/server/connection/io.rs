@@ -166,7 +166,6 @@ impl<S> Io<S> {
     #[inline]
     pub(super) fn count_received<P: ServerProtocol>(&mut self, shared: &Shared<P>) {
         self.registration.tally().count_received();
-        self.clocks.idle.stop();
         if shared.is_once {
             shared.listeners.close();
         }
@@ -174,7 +173,8 @@ impl<S> Io<S> {
 
     /// Counts a frame that is not a request: the connection is idle.
     pub(super) fn count_other_frame(&mut self) {
-        self.clocks.idle.start(self.registration.now());
+        let received = self.registration.tally().received();
+        self.clocks.start_idle(self.registration.now(), received);
     }
 
     /// Counts an ordinary reply, which is sent by the next flush.
@@ -332,10 +332,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     #[inline]
     fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> PollInput {
         let (now, limits) = (self.registration.now(), self.registration.limits());
+        let received = self.registration.tally().received();
         let timed_out = if read.has_started() {
-            self.clocks.frame_deadline(limits, read, now)
+            self.clocks.frame_deadline(limits, read, now, received)
         } else {
-            Deadline::after(self.clocks.idle.start(now), limits.idle)
+            Deadline::after(self.clocks.start_idle(now, received), limits.idle)
         };
         let mut deadline = timed_out;
         let is_draining = self.clocks.drain.is_running();
