@@ -9,12 +9,12 @@
 //!
 //! ```text
 //! LengthPrefixed
-//! err: Rejected, Rejection(Error, "no such name"), Failed; served
-//! panic: Rejected, Rejection(Failed, "the function panicked"), Failed; failed
-//! timeout: Rejected, Rejection(TimedOut, "no reply within 50ms (`request_timeout`)"), Failed; failed
-//! bad request: Rejected, Rejection(BadRequest, "no"), Rejected; rejected
-//! busy: Rejected, Rejection(Busy, "later"), Rejected; rejected
-//! as text: Rejected, Rejection(Error, "busy: later"), Failed; served
+//! err: Rejected, Rejection(Error, "no such name"), Executed; served
+//! panic: Rejected, Rejection(Failed, "the function panicked"), Executed; failed
+//! timeout: Rejected, Rejection(TimedOut, "no reply within 50ms (`request_timeout`)"), Executed; failed
+//! bad request: Rejected, Rejection(BadRequest, "no"), NotExecuted; rejected
+//! busy: Rejected, Rejection(Busy, "later"), NotExecuted; rejected
+//! as text: Rejected, Rejection(Error, "busy: later"), Executed; served
 //! Lines
 //! err: Ok("no such name"); served
 //! panic: Closed, Unknown; failed

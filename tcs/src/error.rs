@@ -67,6 +67,8 @@ pub enum ErrorKind {
 }
 
 /// Whether the server has executed a request that failed.
+///
+/// [Rejecting requests](crate#what-the-client-and-the-report-say) has a table of what each event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_enums,
@@ -76,9 +78,9 @@ pub enum Execution {
     /// It was not sent, so it was certainly not executed.
     NotSent,
     /// The server rejected it, so it was certainly not executed.
-    Rejected,
+    NotExecuted,
     /// It was executed, at least in part, and failed.
-    Failed,
+    Executed,
     /// It was sent, and may have been executed.
     Unknown,
 }
@@ -288,9 +290,9 @@ impl Error {
             _ => format!("{peer} rejected the request"),
         };
         let execution = match source.kind() {
-            kind if kind.is_unexecuted() => Execution::Rejected,
+            kind if kind.is_unexecuted() => Execution::NotExecuted,
             RejectionKind::Unknown => Execution::Unknown,
-            _ => Execution::Failed,
+            _ => Execution::Executed,
         };
         Self::with_peer(peer, ErrorKind::Rejected, execution, message).with_source(source)
     }
@@ -543,12 +545,12 @@ mod tests {
         let told = [
             (
                 ErrorKind::Rejected,
-                Execution::Rejected,
+                Execution::NotExecuted,
                 "unnamed peer rejected the request: busy: cause",
             ),
             (
                 ErrorKind::Rejected,
-                Execution::Failed,
+                Execution::Executed,
                 "unnamed peer answered with an error: cause",
             ),
             unknown(

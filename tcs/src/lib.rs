@@ -94,7 +94,7 @@
 //! | call from several tasks | [`Channel`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
-//! | connect over TLS or to a Unix socket | an [`Address`](client::Address) `tls://host:port` or `unix:/path` |
+//! | connect over TLS or to a Unix socket | an [`Address`](transport::Address) `tls://host:port` or `unix:/path` |
 //! | know whether a failed request was executed | [`Error::execution`] |
 //!
 //! # Choosing a client
@@ -211,11 +211,11 @@
 //!
 //! | event | kind of the rejection | [`execution`](Error::execution) | in the [`Report`] |
 //! |---|---|---|---|
-//! | the function returns `Err` in [`Plain`] | [`Error`](RejectionKind::Error) | [`Failed`](Execution::Failed) | `served` |
-//! | the function panics | [`Failed`](RejectionKind::Failed) | [`Failed`](Execution::Failed) | `failed` |
-//! | the function exceeds `request_timeout` | [`TimedOut`](RejectionKind::TimedOut) | [`Failed`](Execution::Failed) | `failed` |
-//! | the request is invalid | [`BadRequest`](RejectionKind::BadRequest) | [`Rejected`](Execution::Rejected) | `rejected` |
-//! | the server is busy | [`Busy`](RejectionKind::Busy) | [`Rejected`](Execution::Rejected) | `rejected` |
+//! | the function returns `Err` in [`Plain`] | [`Error`](RejectionKind::Error) | [`Executed`](Execution::Executed) | `served` |
+//! | the function panics | [`Failed`](RejectionKind::Failed) | [`Executed`](Execution::Executed) | `failed` |
+//! | the function exceeds `request_timeout` | [`TimedOut`](RejectionKind::TimedOut) | [`Executed`](Execution::Executed) | `failed` |
+//! | the request is invalid | [`BadRequest`](RejectionKind::BadRequest) | [`NotExecuted`](Execution::NotExecuted) | `rejected` |
+//! | the server is busy | [`Busy`](RejectionKind::Busy) | [`NotExecuted`](Execution::NotExecuted) | `rejected` |
 //!
 //! With other framings, the report is the same. The client's error has the kind [`Closed`](ErrorKind::Closed) and the
 //! execution [`Unknown`](Execution::Unknown), except for an `Err`, as above. `examples/rejections.rs` prints all cases.
@@ -229,7 +229,7 @@
 //! use tcs::{Error, Execution};
 //!
 //! fn may_repeat(error: &Error) -> bool {
-//!     matches!(error.execution(), Execution::NotSent | Execution::Rejected)
+//!     matches!(error.execution(), Execution::NotSent | Execution::NotExecuted)
 //! }
 //! # let _ = may_repeat;
 //! ```
@@ -362,7 +362,7 @@ pub mod transport;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use address::Address;
+pub(crate) use address::Address;
 pub use client::{channel::Channel, connection::Connection, exchange::Client};
 pub use context::{ConnectionInfo, FromContext, Peer};
 pub use error::{Error, ErrorKind, Execution, Result};

@@ -23,7 +23,7 @@ pub use crate::format::plain::parse_text;
 pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    Address, Channel, Connection, FromContext, Peer, Rejection, Result,
+    Channel, Connection, FromContext, Peer, Rejection, Result,
     format::{Encode, Plain},
     framing::LengthPrefixed,
     limit::{client_error, reject_with_error, server_error},
@@ -36,4 +36,5 @@ pub use crate::{
         values::{Encoded, FieldReference, FieldValue, Unknown, encoder, send},
     },
     protocol::{ClientProtocol, Context, Contract, ServerProtocol},
+    transport::Address,
 };

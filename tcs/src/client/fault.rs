@@ -150,7 +150,7 @@ mod tests {
         let peer = Peer::unnamed();
         for (fault, [sent, unsent, later]) in faults {
             let executions = match fault {
-                Fault::Rejected(_) => [Execution::Rejected; 2],
+                Fault::Rejected(_) => [Execution::NotExecuted; 2],
                 _ => [Execution::Unknown, Execution::NotSent],
             };
             let errors = [

@@ -15,8 +15,8 @@
 //!
 //! # Results
 //!
-//! In [`Plain`], the error of a function that returns a `Result` is sent as a rejection. So a call
-//! returns the value, or an error of the library.
+//! In [`Plain`], the `Err` of a function is a rejection. It reaches the caller as an error only with
+//! [`LengthPrefixed`](crate::framing::LengthPrefixed): see [the table](crate#an-err-of-the-function).
 //!
 //! In the serde formats, which are `Json`, `MessagePack` and `Postcard`, a `Result` is a value
 //! like any other. The client receives it as the reply, so a call returns
@@ -99,6 +99,9 @@ pub use writer::Writer;
 /// the format: `Encode::<Plain>::encode(text, out)`.
 ///
 /// # Examples
+///
+/// A message of your own in an existing format. For a whole format, see
+/// [a format of your own](crate::protocol#a-format-of-your-own).
 ///
 /// ```
 /// use tcs::format::{Encode, EncodeError, Plain, Writer};

@@ -21,7 +21,7 @@ use super::{Decode, DecodeError, Encode, EncodeError, Frame, ReplyValue, Respons
 /// | integers, floats, `bool`, IP and socket addresses | as `Display` writes them | the whole frame, as `FromStr` reads it |
 /// | `()` | an empty message | an empty message |
 /// | `fmt::Arguments` | as text, without a `String` in between | – |
-/// | `Result<T, E>` | `T`, or the text of `E` as an error | `T`; an error arrives as a [rejection](crate::Rejection) |
+/// | `Result<T, E>` | `T`, or the text of `E` as an error | `T`; an error arrives [as the framing allows](crate#an-err-of-the-function) |
 ///
 /// For a type of your own with `Display` and `FromStr`, use [`plain!`](crate::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,11 +20,12 @@
 //! | `Codec<C>`, with the feature `codec` | defined by a codec of `tokio_util` | existing codecs |
 //! | **one message for each direction of a connection** | | |
 //! | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
-//! | [`Raw`] | the bytes that arrive at once | the Python library |
+//! | [`Raw`] | the bytes that arrive together | the Python library |
 //!
 //! Only `LengthPrefixed` has control frames, which give the peer the reason why it gets no reply.
-//! With the others, the text of a function's error is sent as the reply. After any other rejection,
-//! the connection closes once the earlier replies are delivered.
+//! With the others except `Codec`, the text of a function's error is sent as the reply, so a call returns
+//! it as `Ok` ([table](crate#an-err-of-the-function)). After any other rejection, the connection closes
+//! once the earlier replies are delivered.
 //!
 //! For anything else, implement [`Framing`].
 //!

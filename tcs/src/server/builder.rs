@@ -257,7 +257,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets the maximum number of `blocking` functions that run at once. Further ones wait.
+    /// Sets the maximum number of `blocking` functions that run at the same time. Further ones wait.
     ///
     /// [`bind`](Self::bind) rejects zero. Default: 512.
     pub fn max_blocking(mut self, limit: usize) -> Self {

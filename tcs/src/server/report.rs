@@ -13,6 +13,9 @@ use crate::RejectionKind;
 
 /// The report of a server, from its start to its end.
 ///
+/// It exists when the server has ended. [Rejecting requests](crate#what-the-client-and-the-report-say) says which
+/// event is in which number.
+///
 /// The numbers add up: `received = served + failed + rejected + aborted` for requests, and
 /// `accepted = closed + aborted` for connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

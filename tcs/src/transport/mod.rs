@@ -64,3 +64,5 @@ pub use tls::{Tls, TlsInfo};
 pub use unix::UnixSocket;
 
 pub(crate) use handshake::DynHandshake;
+
+pub use crate::address::Address;

@@ -133,7 +133,7 @@ async fn rejection_in_the_middle_is_that_of_one_call() {
     let [first, second, third] = calls;
     assert_eq!(first.reply().await, "1");
     let error = second.error().await;
-    assert_eq!(error.execution(), Execution::Rejected);
+    assert_eq!(error.execution(), Execution::NotExecuted);
     let kind = error.rejection().map(tcs::Rejection::kind);
     assert_eq!(kind, Some(RejectionKind::Busy));
     assert_eq!(third.reply().await, "3");

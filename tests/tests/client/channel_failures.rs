@@ -36,7 +36,7 @@ async fn final_rejection_leaves_all_open_calls_unexecuted() {
     let [first, others @ ..] = calls;
     assert_eq!(first.reply().await, "1");
     for other in others {
-        let rejected = (ErrorKind::Rejected, Execution::Rejected);
+        let rejected = (ErrorKind::Rejected, Execution::NotExecuted);
         assert_eq!(told(&other.error().await), rejected);
     }
     let error = call(&channel, "later").error().await;
@@ -93,7 +93,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
     for (said, expected) in [
         (
             control(0x43, "too large"),
-            (ErrorKind::Rejected, Execution::Rejected),
+            (ErrorKind::Rejected, Execution::NotExecuted),
         ),
         (Vec::new(), (ErrorKind::Closed, Execution::Unknown)),
     ] {

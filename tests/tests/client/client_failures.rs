@@ -376,7 +376,7 @@ async fn failed_write_is_told_at_once_although_nothing_arrives() {
 async fn rejection_that_is_seen_only_after_some_looks_is_heard_after_a_failed_write() {
     let after = After::Bytes(control(0x43, "too large"), 20);
     for error in errors_of_calls(io::ErrorKind::BrokenPipe, &after).await {
-        let rejected = (ErrorKind::Rejected, Execution::Rejected);
+        let rejected = (ErrorKind::Rejected, Execution::NotExecuted);
         assert_eq!(told(&error), rejected, "{error}");
     }
 }

@@ -170,7 +170,7 @@ async fn final_rejection_in_place_of_the_greeting_is_told() {
     let error = error.expect_err("it is rejected");
     let kind = error.rejection().map(Rejection::kind);
     assert_eq!(kind, Some(RejectionKind::GoingAway));
-    assert_eq!(error.execution(), Execution::Rejected);
+    assert_eq!(error.execution(), Execution::NotExecuted);
     server.finished().await;
 }
 

@@ -14,12 +14,12 @@ use tcs_tests::{
 #[tokio::test]
 async fn rejections_are_errors_that_tell_the_reason() {
     let kinds = [
-        (0x01, RejectionKind::Error, Execution::Failed),
-        (0x02, RejectionKind::BadRequest, Execution::Rejected),
-        (0x03, RejectionKind::TooLarge, Execution::Rejected),
-        (0x04, RejectionKind::Busy, Execution::Rejected),
-        (0x05, RejectionKind::TimedOut, Execution::Failed),
-        (0x06, RejectionKind::Failed, Execution::Failed),
+        (0x01, RejectionKind::Error, Execution::Executed),
+        (0x02, RejectionKind::BadRequest, Execution::NotExecuted),
+        (0x03, RejectionKind::TooLarge, Execution::NotExecuted),
+        (0x04, RejectionKind::Busy, Execution::NotExecuted),
+        (0x05, RejectionKind::TimedOut, Execution::Executed),
+        (0x06, RejectionKind::Failed, Execution::Executed),
         (0x3e, RejectionKind::Unknown, Execution::Unknown),
     ];
     let rejects = |(code, ..): &(u8, _, _)| sends(control(*code, "a\n\u{1b}reason"));
@@ -60,7 +60,7 @@ async fn rejection_has_at_most_4096_bytes() {
     .await;
     let error = within(connection.call::<Prefixed>("x")).await;
     let error = error.expect_err("a rejection");
-    assert_eq!(told(&error), (ErrorKind::Rejected, Execution::Rejected));
+    assert_eq!(told(&error), (ErrorKind::Rejected, Execution::NotExecuted));
     assert_eq!(error.rejection().map(Rejection::text), Some(&*longest));
     let error = within(connection.call::<Prefixed>("y")).await;
     let error = error.expect_err("no frame");
@@ -75,7 +75,7 @@ async fn final_rejection_ends_the_connection_and_is_remembered() {
     server.finished().await;
     let error = within(connection.call::<Prefixed>("x")).await;
     let error = error.expect_err("it has ended");
-    assert_eq!(told(&error), (ErrorKind::Rejected, Execution::Rejected));
+    assert_eq!(told(&error), (ErrorKind::Rejected, Execution::NotExecuted));
     let error = within(connection.call::<Prefixed>("x")).await;
     let error = error.expect_err("it has ended");
     assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));

@@ -72,7 +72,7 @@ async fn rejection_in_the_middle_stands_for_one_reply() {
     within(peer.send([frame(b"1"), control(0x04, "not now"), frame(b"3")].concat())).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
     let error = receive(&mut pipeline).await.expect_err("a rejection");
-    assert_eq!(error.execution(), Execution::Rejected);
+    assert_eq!(error.execution(), Execution::NotExecuted);
     assert_eq!(error.rejection().expect("a rejection").text(), "not now");
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "3");
     assert_eq!(pipeline.in_flight(), 0);

@@ -27,7 +27,7 @@ async fn final_rejection_leaves_all_that_is_open_unexecuted() {
     within(peer.send([frame(b"1"), control(0x40, "stopping")].concat())).await;
     assert_eq!(receive(&mut pipeline).await.expect("a reply"), "1");
     for _ in 0..2 {
-        let rejected = (ErrorKind::Rejected, Execution::Rejected);
+        let rejected = (ErrorKind::Rejected, Execution::NotExecuted);
         assert_eq!(told(&failure(&mut pipeline).await), rejected);
     }
     assert!(within(pipeline.receive()).await.expect("fine").is_none());
@@ -80,7 +80,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
     for (said, told, message) in [
         (
             control(0x43, "too large"),
-            (ErrorKind::Rejected, Execution::Rejected),
+            (ErrorKind::Rejected, Execution::NotExecuted),
             "unnamed peer rejected the request",
         ),
         (

@@ -1,7 +1,7 @@
 //! Writes everything but ordinary replies, which [`Batch`](super::dispatch::Batch) writes: rejections for each
 //! occasion, and replies that close the connection.
 //!
-//! A rejection is written as the framing's rejection frame. Where the framing has none, it is written as the
+//! A rejection is written as the framing's control frame. Where the framing has none, it is written as the
 //! protocol's message for it (`ServerProtocol::reject_with`), if there is one:
 //!
 //! | method | when | the protocol's message | counts as a response | the connection |
@@ -162,7 +162,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         }
     }
 
-    /// Sends the text of a function's error as its reply, where the framing has no rejection frames.
+    /// Sends the text of a function's error as its reply, where the framing has no control frames.
     fn error_as_reply(&mut self, rejection: &Rejection) -> Flow {
         if P::Framing::HAS_VALUES {
             log_unsent(rejection);
@@ -281,7 +281,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             Interrupt::Aborted => {
                 let text = "the server ended before the reply";
                 self.close_with(&Rejection::new(RejectionKind::Failed, text));
-                // The frame above is not final, so framings with rejection frames send a final one as well.
+                // The frame above is not final, so framings with control frames send a final one as well.
                 self.close_with_frame(&going_away("the server ended"));
             }
         }
@@ -452,7 +452,7 @@ pub(super) fn log_panic(what: &str, payload: Payload) {
     tracing::error!(panic = %text, "{what} panicked");
 }
 
-/// Logs why the connection closes where the framing has no rejection frames, and the protocol no message for
+/// Logs why the connection closes where the framing has no control frames, and the protocol no message for
 /// it.
 fn log_unsent(reason: &dyn fmt::Display) {
     tracing::info!(%reason, "closing the connection without a message");
