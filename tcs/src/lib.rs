@@ -94,7 +94,7 @@
 //! | call from several tasks | [`Channel`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
-//! | connect over TLS or to a Unix socket | an [`Address`](transport::Address) `tls://host:port` or `unix:/path` |
+//! | connect over TLS or to a Unix socket | an [`Address`] `tls://host:port` or `unix:/path` |
 //! | know whether a failed request was executed | [`Error::execution`] |
 //!
 //! # Choosing a client
