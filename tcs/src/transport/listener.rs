@@ -83,6 +83,39 @@ pub trait Listener: Send + 'static {
     }
 }
 
+/// A socket that listens already, and is registered with the runtime at the first accept. So it can be made before there
+/// is a runtime, as for [`Server::run`](crate::server::Server::run).
+#[cfg(unix)]
+#[derive(Debug)]
+pub(super) struct Unregistered<S, L> {
+    socket: Option<S>,
+    listener: Option<L>,
+    register: fn(S) -> io::Result<L>,
+}
+
+#[cfg(unix)]
+impl<S, L: Listener> Unregistered<S, L> {
+    /// `socket` must be non-blocking.
+    pub(super) fn new(socket: S, register: fn(S) -> io::Result<L>) -> Self {
+        Self {
+            socket: Some(socket),
+            listener: None,
+            register,
+        }
+    }
+
+    pub(super) async fn accept(&mut self) -> io::Result<Option<Incoming>> {
+        if let Some(socket) = self.socket.take() {
+            self.listener = Some((self.register)(socket)?);
+        }
+        match &mut self.listener {
+            Some(listener) => listener.accept().await,
+            // It could not be registered, which was reported.
+            None => Ok(None),
+        }
+    }
+}
+
 /// A connection that a [`Listener`] has accepted.
 #[derive(Debug)]
 pub struct Incoming {

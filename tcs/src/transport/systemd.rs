@@ -1,10 +1,10 @@
 //! Sockets that systemd, or another supervisor, has opened.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, os::unix::net, path::Path};
 
 use tokio::net::{TcpListener, UnixListener};
 
-use super::{Incoming, Listener};
+use super::{Incoming, Listener, listener::Unregistered};
 use crate::{Error, Result};
 
 /// Returns the listening sockets that this process was started with, in the order of their `ListenStream=` lines.
@@ -22,78 +22,89 @@ use crate::{Error, Result};
 ///     format!("Hello, {name}!")
 /// }
 ///
-/// #[tokio::main]
-/// async fn main() -> tcs::Result<()> {
+/// fn main() -> tcs::Result<()> {
 ///     let mut server = ConcurrentServer::new(Greet).notify_systemd();
 ///     for socket in transport::systemd_sockets()? {
 ///         server = server.listener(socket);
 ///     }
-///     server.listen_until_signal().await?;
-///     Ok(())
+///     server.run()
 /// }
 /// ```
 ///
 /// # Errors
 ///
 /// Returns [`Setting`](crate::ErrorKind::Setting) if a descriptor is not a listening socket of TCP or Unix.
-///
-/// # Panics
-///
-/// Panics outside of a tokio runtime, as [`TcpListener::from_std`] does.
 pub fn systemd_sockets() -> Result<Vec<SystemdSocket>> {
     let mut passed = listenfd::ListenFd::from_env();
     let count = passed.len();
     let mut take = |index| {
-        if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
-            listener.set_nonblocking(true)?;
-            return Ok(Kind::Tcp(TcpListener::from_std(listener)?));
+        if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
+            return SystemdSocket::tcp(socket);
         }
-        let listener = passed.take_unix_listener(index)?;
-        let listener = listener.ok_or(io::ErrorKind::NotFound)?;
-        listener.set_nonblocking(true)?;
-        Ok(Kind::Unix(UnixListener::from_std(listener)?))
+        let socket = passed.take_unix_listener(index)?;
+        SystemdSocket::unix(socket.ok_or(io::ErrorKind::NotFound)?)
     };
     let sockets = (0..count).map(|index| {
-        let kind = take(index).map_err(|error: io::Error| {
+        take(index).map_err(|error: io::Error| {
             Error::setting(
                 "LISTEN_FDS",
                 format!("has something else than a socket at {index}: {error}"),
             )
-        });
-        kind.map(SystemdSocket)
+        })
     });
     sockets.collect()
 }
 
 /// A listening socket that was passed to the process. See [`systemd_sockets`].
 #[derive(Debug)]
-pub struct SystemdSocket(Kind);
+pub struct SystemdSocket {
+    name: String,
+    local_addr: Option<SocketAddr>,
+    kind: Kind,
+}
 
 #[derive(Debug)]
 enum Kind {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    Tcp(Unregistered<std::net::TcpListener, TcpListener>),
+    Unix(Unregistered<net::UnixListener, UnixListener>),
+}
+
+impl SystemdSocket {
+    fn tcp(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let addr = socket.local_addr()?;
+        Ok(Self {
+            name: addr.to_string(),
+            local_addr: Some(addr),
+            kind: Kind::Tcp(Unregistered::new(socket, TcpListener::from_std)),
+        })
+    }
+
+    fn unix(socket: net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let addr = socket.local_addr()?;
+        let path = addr.as_pathname().unwrap_or(Path::new("Unix socket"));
+        Ok(Self {
+            name: path.display().to_string(),
+            local_addr: None,
+            kind: Kind::Unix(Unregistered::new(socket, UnixListener::from_std)),
+        })
+    }
 }
 
 impl Listener for SystemdSocket {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
-        match &mut self.0 {
-            Kind::Tcp(listener) => Listener::accept(listener).await,
-            Kind::Unix(listener) => Listener::accept(listener).await,
+        match &mut self.kind {
+            Kind::Tcp(listener) => listener.accept().await,
+            Kind::Unix(listener) => listener.accept().await,
         }
     }
 
     fn name(&self) -> String {
-        match &self.0 {
-            Kind::Tcp(listener) => listener.name(),
-            Kind::Unix(listener) => listener.name(),
-        }
+        self.name.clone()
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.0 {
-            Kind::Tcp(listener) => Listener::local_addr(listener),
-            Kind::Unix(_) => None,
-        }
+        self.local_addr
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, unix::UCred};
 
-use super::{Incoming, Listener};
+use super::{Incoming, Listener, listener::Unregistered};
 use crate::{ConnectionInfo, FromContext, Peer, Rejection};
 
 /// A listener at a path. Dropping it removes the socket file.
@@ -28,9 +28,9 @@ use crate::{ConnectionInfo, FromContext, Peer, Rejection};
 ///     format!("Hello, {name}! You are user {}.", user.uid())
 /// }
 ///
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let socket = UnixSocket::bind("/run/greet.sock", 0o660)?;
-/// ConcurrentServer::new(Greet).listener(socket).listen().await?;
+/// ConcurrentServer::new(Greet).listener(socket).run()?;
 /// # Ok(())
 /// # }
 /// ```
@@ -38,7 +38,7 @@ use crate::{ConnectionInfo, FromContext, Peer, Rejection};
 pub struct UnixSocket {
     /// Dropped first: nobody takes the file for a stale one while the socket listens.
     file: SocketFile,
-    listener: UnixListener,
+    listener: Unregistered<net::UnixListener, UnixListener>,
 }
 
 /// The file of a socket. Dropping it removes the file, unless another one is in its place.
@@ -62,10 +62,6 @@ impl UnixSocket {
     ///
     /// Returns [`AddrInUse`](io::ErrorKind::AddrInUse) if a server listens at `path`, or if it is a file of another
     /// kind; and the errors of bind(2) and chmod(2).
-    ///
-    /// # Panics
-    ///
-    /// Panics outside of a tokio runtime, as [`UnixListener::bind`] does.
     pub fn bind(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
         let path = path.as_ref();
         remove_stale(path)?;
@@ -79,7 +75,7 @@ impl UnixSocket {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         socket.listen(crate::socket::BACKLOG.into())?;
         socket.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(net::UnixListener::from(socket))?;
+        let listener = Unregistered::new(socket.into(), UnixListener::from_std);
         Ok(Self { file, listener })
     }
 }
@@ -123,7 +119,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Listener for UnixSocket {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
-        Listener::accept(&mut self.listener).await
+        self.listener.accept().await
     }
 
     fn name(&self) -> String {

@@ -257,3 +257,20 @@ async fn function_that_needs_an_address_rejects_peers_over_a_unix_socket() {
     assert_eq!(within(server.peer().await.ask("")).await, rejected);
     assert_eq!(server.stopped().await.requests.rejected, 1);
 }
+
+#[test]
+fn socket_is_bound_before_there_is_a_runtime() {
+    use std::io::{Read as _, Write as _};
+
+    let path = scratch_path("sock");
+    let socket = UnixSocket::bind(&path, 0o600).expect("a free path");
+    let server = ConcurrentServer::new(tester::<LengthPrefixed>(&gate())).listener(socket);
+    let server = server.start().expect("it starts");
+    let mut peer = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+    peer.write_all(&tcs_tests::frame("Ann")).expect("it reads");
+    let mut reply = [0; 7];
+    peer.read_exact(&mut reply).expect("a reply");
+    assert_eq!(reply, *b"\0\0\0\x03Ann");
+    drop(peer);
+    assert_eq!(server.stop().expect("it stops").requests.served, 1);
+}
