@@ -209,14 +209,16 @@ async fn graceful_finishes_what_it_began() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn tls_answers_the_command_of_its_header() {
-    if is_missing("socat") {
-        return;
-    }
+async fn tls_answers_its_client_and_the_command_of_its_header() {
     let _port = port_1234().await;
     let mut server = Process::example("tls");
     let folder = server.line().await;
     drop(connect(ADDRESS).await);
+    let client = Process::example("tls_client").finished().await;
+    assert_eq!(client.succeeded(), ["Response: Hello, Ann!"]);
+    if is_missing("socat") {
+        return;
+    }
     let header = include_str!("../../../examples/tls.rs");
     let command = header.split("//! ").find(|line| line.contains("socat"));
     let command = format!("cd {folder} && {}", command.expect("a command"));
