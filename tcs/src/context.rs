@@ -7,7 +7,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::Rejection;
+use crate::{Rejection, text::Escaped};
 
 /// The other end of a connection: its address, and facts that its transport knows.
 ///
@@ -80,13 +80,13 @@ impl Peer {
     }
 }
 
-/// Writes the address, the name, or `unnamed peer`.
+/// Writes the address, the name with its control characters escaped, or `unnamed peer`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.more.as_ref().and_then(|more| more.name.as_ref());
         match (self.addr, name) {
             (Some(addr), _) => addr.fmt(f),
-            (None, Some(name)) => f.write_str(name),
+            (None, Some(name)) => Escaped::all(name.as_bytes()).fmt(f),
             (None, None) => f.write_str("unnamed peer"),
         }
     }

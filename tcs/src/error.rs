@@ -77,7 +77,7 @@ pub enum ErrorKind {
 pub enum Execution {
     /// It was not sent, so it was certainly not executed.
     NotSent,
-    /// The server rejected it, so it was certainly not executed.
+    /// The server rejected it before the function ran.
     NotExecuted,
     /// It was executed, at least in part, and failed.
     Executed,

@@ -85,7 +85,9 @@
 //! | know what happens on a panic | [panics](#panics) |
 //! | know what happens when a peer leaves | [what becomes of a function](server#what-becomes-of-a-function) |
 //! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
-//! | serve TLS, a Unix socket or another transport | [`transport`] |
+//! | serve TLS, require client certificates, replace a certificate while the server runs | `Tls` in [`transport`], with the feature `tls` |
+//! | serve a Unix socket or another transport | [`transport`] |
+//! | know the client behind a balancer | `ProxyHeader` in [`transport`], with the feature `proxy` |
 //! | run under systemd, in a container, behind a balancer; restart without downtime | [docs/deploy.md](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
 //!
 //! | a client | |
@@ -94,6 +96,7 @@
 //! | call from several tasks | [`Channel`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
 //! | set timeouts | [`ConnectOptions`](client::ConnectOptions) |
+//! | connect over TLS with a private root or a certificate of my own | `ClientTls` in [`transport`], with the feature `tls` |
 //! | connect over TLS or to a Unix socket | an [`Address`] `tls://host:port` or `unix:/path` |
 //! | know whether a failed request was executed | [`Error::execution`] |
 //!
@@ -153,6 +156,7 @@
 //! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | the wait of a function whose peer has closed its sending half |
 //! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly |
 //! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
+//! | [`handshake_timeout`](server::Server::handshake_timeout) | 10 s | the handshakes of a connection, such as TLS |
 //! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the drain of a stopped server |
 //! | [`connect_timeout`] | 5 s | a client's connection attempt |
 //! | [`reply_timeout`] | 30 s | a client's exchange |
@@ -268,11 +272,18 @@
 //!
 //! # Features
 //!
-//! No feature is enabled by default. Each adds a type to [`mod@format`], and the crates that it needs.
-//! The feature `codec` adds [`framing`]`::Codec`, which makes any codec of `tokio_util` a framing and a
-//! format.
+//! No feature is enabled by default. Each adds the crates that it needs.
 //!
-//! | feature | format | messages | for |
+//! | feature | adds |
+//! |---|---|
+//! | `json`, `postcard`, `messagepack`, `protobuf` | the formats in the table below |
+//! | `codec` | [`framing`]`::Codec`, which makes any codec of `tokio_util` a framing and a format |
+//! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
+//! | `self-signed` | `transport::create_self_signed`, a certificate for development |
+//! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |
+//! | `systemd` | `transport::systemd_sockets`, and `notify_systemd` of a server |
+//!
+//! | feature | format | messages | use it for |
 //! |---|---|---|---|
 //! | – | [`Plain`] | text, bytes, and types with `Display` and `FromStr` | text, and bytes that are already encoded |
 //! | `json` | `Json` | serde's types | any language, and people |

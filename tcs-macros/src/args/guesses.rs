@@ -7,9 +7,10 @@ use crate::syntax::{at_comma, nearest, upper_camel};
 
 /// What is set by methods of servers and clients.
 const SETTINGS: &str = "\
-    address connect_timeout drain_timeout frame_timeout half_close_timeout host idle_timeout linger \
-    max_blocking max_connections max_frame_len max_in_flight on_listening options poll_budget port \
-    reply_timeout request_timeout write_timeout";
+    address connect_timeout drain_timeout frame_timeout half_close_timeout handshake \
+    handshake_timeout host idle_timeout linger listener max_blocking max_connections max_frame_len \
+    max_in_flight notify_systemd on_listening options poll_budget port reply_timeout \
+    request_timeout reuse_port tls write_timeout";
 
 /// The types of the library that are options by a single word.
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";

@@ -12,13 +12,12 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-/// What the fields of a client borrow from, and the type's own parameter. It may have the name of [`MESSAGE`],
-/// because a function of a client has no operations.
-pub(crate) const FIELD: &str = "'a";
+/// What the fields of a client borrow from, and the type's own parameter. Not `'a`, which users write in `for<'a>`.
+pub(crate) const FIELD: &str = "'field";
 /// What lives for one exchange: a request, a reply, what is taken from the context.
 pub(crate) const EXCHANGE: &str = "'exchange";
 /// What a message of operations borrows from, and the parameter of the enums.
-pub(crate) const MESSAGE: &str = "'a";
+pub(crate) const MESSAGE: &str = "'message";
 /// What is read borrows from, as serde calls it.
 pub(crate) const DE: &str = "'de";
 pub(crate) const ELIDED: &str = "'_";

@@ -82,7 +82,9 @@ impl<P: ClientProtocol> Client<P> {
     pub async fn open(self) -> Result<P::Output> {
         inside_runtime("open()", Instead::Run)?;
         let mut connection = self.options.connect(self.address).await?;
-        connection.exchange(self.protocol).await
+        let output = connection.exchange(self.protocol).await?;
+        connection.close().await;
+        Ok(output)
     }
 
     /// Runs the exchange on a new current-thread runtime.

@@ -7,7 +7,7 @@
 //!
 //! # Errors
 //!
-//! Decoding fails if the bytes are not a value of the type, if trailing bytes after the value, or
+//! Decoding fails if the bytes are not a value of the type, if bytes follow the value, or
 //! if the value nests too deeply. A server rejects such a request as a *bad request*, with the text
 //! of the error. The call of a client fails with [`ErrorKind::Reply`](crate::ErrorKind::Reply). The
 //! message gives the position: a line and a column in `Json`, a byte in `Postcard`, a path in

@@ -42,7 +42,7 @@ use super::{FrameError, Framing, Input, ParsedFrame};
 ///
 /// ```compile_fail,E0080
 /// let stream = tokio::io::empty();
-/// let connection = tcs::Connection::<tcs::framing::Fixed<0>, _>::over(stream);
+/// let connection = tcs::Connection::<tcs::framing::Fixed<0>>::over(stream);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

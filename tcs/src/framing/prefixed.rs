@@ -41,7 +41,7 @@ use super::{FrameError, Framing, Input, ParsedFrame, parsed::beyond_limit};
 ///
 /// ```compile_fail,E0080
 /// let stream = tokio::io::empty();
-/// let connection = tcs::Connection::<tcs::framing::Prefixed<8>, _>::over(stream);
+/// let connection = tcs::Connection::<tcs::framing::Prefixed<8>>::over(stream);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{Instrument as _, info_span};
 
 use super::{
-    connection::{CloseKind, Connection, NewConnection},
+    connection::{Connection, NewConnection},
     listeners::Listeners,
     registry::{Deadline, Registry},
     shared::Shared,
@@ -165,7 +165,6 @@ impl Acceptor {
         let blocking = Arc::clone(&self.blocking);
         let new = Box::new(NewConnection {
             stream,
-            close: CloseKind::Shutdown,
             info: ConnectionInfo::of(peer, local_addr, registration.id(), blocking),
             registration,
             permit: Some(permit),

@@ -185,13 +185,13 @@ async fn accept_then_drain(
         handle.wait_for(Order::Abort),
     );
     let report = acceptor.registry.drain(abort).await;
-    accepted.map_err(Error::accept)?;
     let aborted = report.requests.aborted;
     if aborted > 0 {
         tracing::warn!(%report, "stopped; requests in flight were aborted");
     } else {
         tracing::info!(%report, "stopped");
     }
+    accepted.map_err(Error::accept)?;
     if handle.has_given(Order::Abort) {
         return Err(Error::interrupted(aborted));
     }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     bound::{BoundServer, ServerPlan},
     config::{Concurrent, Iterative, Mode, Once, Settings},
-    connection::{CloseKind, Connection, NewConnection},
+    connection::{Connection, NewConnection},
     registry::Registry,
     report::Report,
     run::ServerThread,
@@ -416,7 +416,6 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         let blocking = settings.blocking();
         let new = Box::new(NewConnection {
             stream: Stream::new(stream),
-            close: CloseKind::Shutdown,
             info: ConnectionInfo::of(peer, None, registration.id(), blocking),
             registration,
             permit: None,

@@ -137,7 +137,11 @@ impl Open {
                 Ok(Some(incoming)) => (Poll::Ready(Ok(Some(incoming))), Duration::ZERO),
                 Ok(None) => continue,
                 Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Connection => (Poll::Pending, Duration::ZERO),
+                    AcceptError::Connection => {
+                        let (listener, error) = (&listener.name, Text::new(error));
+                        tracing::debug!(%listener, %error, "a connection was gone before it was accepted");
+                        (Poll::Pending, Duration::ZERO)
+                    }
                     AcceptError::Exhausted => {
                         let (listener, error) = (&listener.name, Text::new(error));
                         tracing::error!(%listener, %error, "cannot accept a connection now; trying again soon");

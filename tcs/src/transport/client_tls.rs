@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// TLS at a client: which servers it trusts, and its own certificate.
+/// TLS at a client: which servers it trusts, and its own certificate. Needs the feature `tls`.
 ///
 /// An address `tls://host:port` uses [`new`](Self::new). To use another value, set it with
 /// [`ConnectOptions::tls`](crate::client::ConnectOptions::tls).

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, path::Path};
 
 use crate::{Error, Result};
 
-/// Creates a self-signed certificate and its key in PEM files, unless both exist already. For development.
+/// Creates a self-signed certificate and its key in PEM files, unless both exist already. For development. Needs the feature `self-signed`.
 ///
 /// The certificate is for `localhost`, `127.0.0.1` and `::1`. The key is readable by its owner alone. A server reads
 /// both with [`Tls::from_pem`](super::Tls::from_pem); a client trusts the certificate with

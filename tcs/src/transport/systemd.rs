@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::{Incoming, Listener, listener::Unregistered};
 use crate::{Error, Result};
 
-/// Returns the listening sockets that this process was started with, in the order of their `ListenStream=` lines.
+/// Returns the listening sockets that this process was started with, in the order of their `ListenStream=` lines. Needs the feature `systemd`.
 ///
 /// It is empty for a process that was started without any. A socket that the supervisor keeps loses no connection
 /// while the process is replaced: peers wait in its backlog. See `sd_listen_fds(3)`.

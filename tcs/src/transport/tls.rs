@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Handshake, Stream, tls_error::explained};
 use crate::{ConnectionInfo, Error, FromContext, Peer, Rejection, Result};
 
-/// TLS at a server: its certificate and key, and what it requires of its clients.
+/// TLS at a server: its certificate and key, and what it requires of its clients. Needs the feature `tls`.
 ///
 /// Versions 1.2 and 1.3, with the cipher suites of `rustls`. Each [`Peer`] has a [`TlsInfo`]. Clones share the
 /// certificate, so a clone that you keep can [`reload`](Self::reload) it.

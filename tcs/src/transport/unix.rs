@@ -131,7 +131,9 @@ impl Listener for UnixSocket {
 impl Listener for UnixListener {
     async fn accept(&mut self) -> io::Result<Option<Incoming>> {
         let (stream, _) = Self::accept(self).await?;
-        let credentials = stream.peer_cred()?;
+        // The peer may have left. That is no error of the listener.
+        let credentials = stream.peer_cred();
+        let credentials = credentials.map_err(|_| io::ErrorKind::ConnectionAborted)?;
         let mut peer = Peer::named(format!("user {}", credentials.uid()));
         peer.insert(credentials);
         Ok(Some(Incoming::new(stream, peer)))

@@ -126,12 +126,17 @@ fn point(_: ()) {}
 #[client_protocol(DeclaredClient, server = Declared, request = &format!("{}", 1))]
 fn declared(_: String) {}
 
+#[client_protocol(request = |name: &str| name)]
+fn check<F: for<'a> Fn(&'a str) -> bool>(reply: &str, test: F) -> bool {
+    test(reply)
+}
+
 fn main() {
     let _ = (PrintReply, Doubled, Shared { a: 1, text: String::new(), more: 2 });
     let _ = (Borrowed { name: &String::new() }, OutputOfField::new("a"), ByReference::new(vec![]));
     let _ = (Block, Question::new("a", 1, String::new()), Ping, Shown::new("a"));
     let _ = (Trimmed { name: "a" }, TrimmedOfServer { name: "a" });
     let _ = (PlotClient { x: 1 }, Point2::new(1));
-    let _ = Owned;
+    let _ = (Owned, Check { name: "a", test: str::is_empty });
     let _ = (Quotient { by: 7 }, Echoed { name: String::new() }, EchoOf { name: "a" }, DeclaredClient);
 }

@@ -35,7 +35,6 @@ use crate::{
 /// The stream of a connection, the clocks of its waits, and the budget of its polls.
 pub(super) struct Io<S> {
     stream: S,
-    close: CloseKind,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
     /// Whether the connection ends with the function that waited. This is noted before that function is
@@ -49,15 +48,6 @@ pub(super) struct Io<S> {
     clocks: Clocks,
     /// After the stream, so that the connection counts as ended only when its socket is closed.
     registration: Registration,
-}
-
-/// How to close a stream whose peer has already half-closed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum CloseKind {
-    /// Dropping it is enough, as with TCP.
-    Drop,
-    /// It may have a closing message of its own.
-    Shutdown,
 }
 
 /// Why a connection is dropped without sending what is left.
@@ -121,14 +111,9 @@ pub(super) enum Interrupt {
 const LINGER_READS: usize = 16;
 
 impl<S> Io<S> {
-    pub(super) fn new<P: ServerProtocol>(
-        stream: S,
-        close: CloseKind,
-        registration: Registration,
-    ) -> Self {
+    pub(super) fn new<P: ServerProtocol>(stream: S, registration: Registration) -> Self {
         Self {
             stream,
-            close,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             ends_with_function: false,
             is_polling_stream: false,
@@ -448,9 +433,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         *ahead = ReadAhead::default();
         slot.release();
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
-        if has_ended && self.close == CloseKind::Drop {
-            return Ok(());
-        }
         self.shutdown().await;
         if !has_ended && !self.registration.limits().linger.is_zero() {
             self.linger(slot, is_idle).await;

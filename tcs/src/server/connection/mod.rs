@@ -41,8 +41,6 @@ mod dispatch;
 mod io;
 mod respond;
 
-pub(super) use io::CloseKind;
-
 use dispatch::{Batch, Next};
 use io::{Gone, Input, Io, WaitEnd};
 use respond::{Flow, Responder, log_panic};
@@ -69,7 +67,6 @@ pub(super) struct Connection<P: ServerProtocol, S> {
 #[derive(Debug)]
 pub(super) struct NewConnection<S> {
     pub(super) stream: S,
-    pub(super) close: CloseKind,
     pub(super) info: ConnectionInfo,
     pub(super) registration: Registration,
     pub(super) permit: Option<OwnedSemaphorePermit>,
@@ -97,7 +94,7 @@ where
             info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: false,
-            io: Io::new::<P>(new.stream, new.close, new.registration),
+            io: Io::new::<P>(new.stream, new.registration),
             _permit: new.permit,
         }
     }
@@ -403,7 +400,6 @@ mod tests {
         let id = registration.id();
         let new = Box::new(NewConnection {
             stream,
-            close: CloseKind::Drop,
             info: ConnectionInfo::of(Peer::unnamed(), None, id, settings.blocking()),
             registration,
             permit,
