@@ -33,7 +33,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //! # let (mut near, far) = tokio::io::duplex(1024);
-//! # let server = tokio::spawn(tcs::ConcurrentServer::new(Smtp).serve_stream(far));
+//! # let server = tokio::spawn(tcs::ConcurrentServer::new(Smtp).serve_stream(far, tcs::Peer::unnamed()));
 //! # near.write_all(b"MAIL FROM:<ann@example>\r\nEXPN\r\nQUIT\r\n").await?;
 //! # let mut replies = String::new();
 //! # near.read_to_string(&mut replies).await?;
@@ -104,7 +104,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> tcs::Result<()> {
 //! let (near, far) = tokio::io::duplex(1024);
-//! let server = tokio::spawn(ConcurrentServer::new(Double).serve_stream(far));
+//! let server = tokio::spawn(ConcurrentServer::new(Double).serve_stream(far, tcs::Peer::unnamed()));
 //! let mut connection = Connection::over(near);
 //! assert_eq!(connection.call::<Double>(0xff).await?, 0x1fe);
 //! assert!(connection.call::<Double>(u64::MAX).await.is_err());
@@ -131,7 +131,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (mut near, far) = tokio::io::duplex(1024);
-//! let server = tokio::spawn(OnceServer::new(Greet).serve_stream(far));
+//! let server = tokio::spawn(OnceServer::new(Greet).serve_stream(far, tcs::Peer::unnamed()));
 //!
 //! near.write_all(b"Ann\n").await?;
 //! let mut reply = String::new();
