@@ -160,11 +160,13 @@ impl Acceptor {
             stream,
             peer,
             local_addr,
+            closes_on_drop,
             handshakes,
         } = incoming;
         let blocking = Arc::clone(&self.blocking);
         let new = Box::new(NewConnection {
             stream,
+            closes_on_drop: closes_on_drop && handshakes.is_empty(),
             info: ConnectionInfo::of(peer, local_addr, registration.id(), blocking),
             registration,
             permit: Some(permit),

@@ -12,7 +12,11 @@ use super::{
     report::Report,
     stop::{Order, ServerHandle},
 };
-use crate::{Error, Result, socket::listen, transport::WithHandshake};
+use crate::{
+    Error, Result,
+    socket::listen,
+    transport::{AddressListener, WithHandshake},
+};
 
 /// A server that does not listen yet.
 pub(super) struct ServerPlan {
@@ -28,7 +32,7 @@ impl ServerPlan {
             self.settings.address.check_server()?;
             let addrs = self.settings.address.resolve().await?;
             let at_address = WithHandshake {
-                listener: listen_at_any(&addrs, self.settings.reuse_port)?,
+                listener: AddressListener::new(listen_at_any(&addrs, self.settings.reuse_port)?),
                 handshakes: take(&mut self.settings.handshakes),
             };
             listeners.insert(0, Box::new(at_address));

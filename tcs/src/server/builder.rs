@@ -416,6 +416,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         let blocking = settings.blocking();
         let new = Box::new(NewConnection {
             stream: Stream::new(stream),
+            closes_on_drop: false,
             info: ConnectionInfo::of(peer, None, registration.id(), blocking),
             registration,
             permit: None,

@@ -122,6 +122,8 @@ pub struct Incoming {
     pub(crate) stream: Stream,
     pub(crate) peer: Peer,
     pub(crate) local_addr: Option<SocketAddr>,
+    /// Whether dropping the stream closes it, as with a socket.
+    pub(crate) closes_on_drop: bool,
     pub(crate) handshakes: Vec<Arc<dyn DynHandshake>>,
 }
 
@@ -132,6 +134,7 @@ impl Incoming {
             stream: Stream::new(stream),
             peer,
             local_addr: None,
+            closes_on_drop: false,
             handshakes: Vec::new(),
         }
     }

@@ -64,5 +64,6 @@ pub use tls::{Tls, TlsInfo};
 pub use unix::UnixSocket;
 
 pub(crate) use handshake::DynHandshake;
+pub(crate) use tcp::AddressListener;
 
 pub use crate::address::Address;

@@ -33,8 +33,14 @@ use crate::{
 };
 
 /// The stream of a connection, the clocks of its waits, and the budget of its polls.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about another part of the connection"
+)]
 pub(super) struct Io<S> {
     stream: S,
+    /// Whether dropping the stream closes it, as with a socket. TLS has a closing message of its own.
+    closes_on_drop: bool,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
     /// Whether the connection ends with the function that waited. This is noted before that function is
@@ -111,9 +117,14 @@ pub(super) enum Interrupt {
 const LINGER_READS: usize = 16;
 
 impl<S> Io<S> {
-    pub(super) fn new<P: ServerProtocol>(stream: S, registration: Registration) -> Self {
+    pub(super) fn new<P: ServerProtocol>(
+        stream: S,
+        closes_on_drop: bool,
+        registration: Registration,
+    ) -> Self {
         Self {
             stream,
+            closes_on_drop,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             ends_with_function: false,
             is_polling_stream: false,
@@ -433,6 +444,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         *ahead = ReadAhead::default();
         slot.release();
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
+        if has_ended && self.closes_on_drop {
+            return Ok(());
+        }
         self.shutdown().await;
         if !has_ended && !self.registration.limits().linger.is_zero() {
             self.linger(slot, is_idle).await;

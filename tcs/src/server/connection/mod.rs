@@ -67,6 +67,7 @@ pub(super) struct Connection<P: ServerProtocol, S> {
 #[derive(Debug)]
 pub(super) struct NewConnection<S> {
     pub(super) stream: S,
+    pub(super) closes_on_drop: bool,
     pub(super) info: ConnectionInfo,
     pub(super) registration: Registration,
     pub(super) permit: Option<OwnedSemaphorePermit>,
@@ -94,7 +95,7 @@ where
             info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: false,
-            io: Io::new::<P>(new.stream, new.registration),
+            io: Io::new::<P>(new.stream, new.closes_on_drop, new.registration),
             _permit: new.permit,
         }
     }
@@ -400,6 +401,7 @@ mod tests {
         let id = registration.id();
         let new = Box::new(NewConnection {
             stream,
+            closes_on_drop: false,
             info: ConnectionInfo::of(Peer::unnamed(), None, id, settings.blocking()),
             registration,
             permit,
