@@ -84,18 +84,24 @@ impl<'a> Writer<'a> {
     #[inline]
     pub(super) fn reserve(&mut self, length: usize) -> Option<&mut Vec<u8>> {
         // The system may refuse the memory for a large message, which must not end the process.
-        if length <= self.room && self.buffer.try_reserve(length).is_ok() {
+        if length <= self.room && has_capacity(self.buffer, length) {
             self.room -= length;
             return Some(self.buffer);
         }
+        self.refuse(length);
+        None
+    }
+
+    /// Notes that `length` more bytes do not fit. Nothing is appended from here on.
+    #[cold]
+    fn refuse(&mut self, length: usize) {
         let before = match self.outcome {
             Outcome::Message => self.limit - self.room,
             Outcome::TooLarge(before) => before,
-            Outcome::Nothing | Outcome::Error(_) => return None,
+            Outcome::Nothing | Outcome::Error(_) => return,
         };
         self.outcome = Outcome::TooLarge(before.saturating_add(length));
         self.room = 0;
-        None
     }
 
     /// Lets `write` append to the message. If it fails, removes what it appended.
@@ -228,6 +234,18 @@ impl io::Write for Writer<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Returns `true` if there is room for `length` more bytes, after growing if necessary.
+#[inline]
+fn has_capacity(buffer: &mut Vec<u8>, length: usize) -> bool {
+    length <= buffer.capacity() - buffer.len() || can_grow(buffer, length)
+}
+
+/// Grows, out of the way of the many small parts of a message, for which there is room.
+#[cold]
+fn can_grow(buffer: &mut Vec<u8>, length: usize) -> bool {
+    buffer.try_reserve(length).is_ok()
 }
 
 #[cfg(test)]
