@@ -28,6 +28,7 @@ pub mod pipeline;
 pub mod process;
 pub mod script;
 mod server;
+mod shutdown;
 pub mod stage;
 mod tester;
 pub mod threads;
@@ -47,4 +48,5 @@ pub use server::{
     LONG, Over, Place, Running, adds_up, closes_after, said_to, scratch_path,
     serve_behind_a_buffer, serve_in_memory, start,
 };
+pub use shutdown::with_shutdown;
 pub use tester::{Bomb, Count, Counting, Reply, Tester, tester, tester_of};

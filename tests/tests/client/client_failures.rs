@@ -20,10 +20,10 @@ use tcs_tests::{
     client::{Prefixed, Text, chain, connect, connected, connected_with, hears, told},
     control, frame,
     script::{closes, expects, expects_end, play, resets, sends, serve},
-    within,
+    with_shutdown, within,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
 
@@ -76,51 +76,20 @@ async fn empty_request_is_not_taken_for_unsent() {
     server.finished().await;
 }
 
-/// A stream whose sending half is shut down only when it was asked to for the third time.
-struct SlowShutdown {
-    stream: DuplexStream,
-    left: u32,
-}
-
-impl AsyncRead for SlowShutdown {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for SlowShutdown {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.left > 0 {
-            self.left -= 1;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[tokio::test]
 async fn request_ends_with_a_shutdown_that_takes_a_while() {
     let (stream, far) = tokio::io::duplex(64);
     let steps = [expects("x"), expects_end(), sends("y"), closes()];
     let server = play(RawPeer::over(far), steps);
-    let mut connection = Connection::over(SlowShutdown { stream, left: 2 });
+    let mut left = 2;
+    let mut connection = Connection::over(with_shutdown(stream, move |stream, cx| {
+        if left > 0 {
+            left -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        stream.poll_shutdown(cx)
+    }));
     let reply = within(connection.call::<Text<UntilEof>>("x")).await;
     assert_eq!(reply.expect("a reply"), "y");
     server.finished().await;

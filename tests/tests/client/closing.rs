@@ -1,9 +1,7 @@
 //! A stream with an end of its own, such as TLS, can send it when the client closes the connection.
 
 use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -12,59 +10,24 @@ use tcs_tests::{
     RawPeer,
     channel::call,
     client::{Prefixed, hears},
-    frame, within,
+    frame, with_shutdown, within,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
-    time::Instant,
-};
+use tokio::{io::AsyncWrite, time::Instant};
 
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// A stream that sends `bye` when it is shut down. It may also never get that far.
-#[derive(Debug)]
-struct Polite {
-    stream: DuplexStream,
-    is_stuck: bool,
-}
-
-impl AsyncRead for Polite {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Polite {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_stuck {
-            return Poll::Pending;
-        }
-        ready!(Pin::new(&mut self.stream).poll_write(cx, b"bye"))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A connection over a polite stream, and its server's end.
+/// A connection over a stream that sends `bye` when it is shut down, and its server's end. The stream may also never
+/// get that far.
 fn polite(is_stuck: bool) -> (Connection<LengthPrefixed>, RawPeer) {
     let (stream, far) = tokio::io::duplex(64);
     let options = ConnectOptions::new().reply_timeout(LIMIT);
-    let connection = options.over(Polite { stream, is_stuck });
+    let connection = options.over(with_shutdown(stream, move |mut stream, cx| {
+        if is_stuck {
+            return Poll::Pending;
+        }
+        ready!(stream.as_mut().poll_write(cx, b"bye"))?;
+        stream.poll_shutdown(cx)
+    }));
     (connection.expect("valid options"), RawPeer::over(far))
 }
 

@@ -14,10 +14,10 @@ use std::{
 use tcs::{ConcurrentServer, Peer, framing::LengthPrefixed};
 use tcs_tests::{
     Heard, Kind, LATE, RawPeer, code, each_kind, ended_between, ended_in_time, frame, gate,
-    patiently, tester_of,
+    patiently, tester_of, with_shutdown,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
 
@@ -32,37 +32,6 @@ each_kind!(
     stream_that_panics_while_a_function_waits_is_a_panic_of_the_server,
 );
 
-/// A stream that is never shut down.
-struct Open(DuplexStream);
-
-impl AsyncRead for Open {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Open {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
 async fn shutdown_that_never_ends_is_given_up<K: Kind>() {
     let limit = Duration::from_secs(7);
     let (near, far) = tokio::io::duplex(1 << 10);
@@ -70,7 +39,8 @@ async fn shutdown_that_never_ends_is_given_up<K: Kind>() {
     let server = ConcurrentServer::new(tester_of::<K, LengthPrefixed>(&gate()))
         .write_timeout(limit)
         .linger(None);
-    let serving = tokio::spawn(server.serve_stream(Open(far), Peer::unnamed()));
+    let far = with_shutdown(far, |_, _| Poll::Pending);
+    let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));
     let began = Instant::now();
     patiently(peer.send(frame(b"last bye"))).await;
     assert_eq!(patiently(peer.hear()).await, Heard::message("bye"));

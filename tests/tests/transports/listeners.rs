@@ -48,6 +48,19 @@ fn in_memory<P: ServerProtocol, M: Mode>(server: Server<P, M>) -> (Server<P, M>,
     (server.listener(listener), connector)
 }
 
+/// Serves a request on a thread of the server's own, and stops it.
+fn serves_on_a_thread<P: ServerProtocol, M: Mode>(
+    server: Server<P, M>,
+    connector: &MemoryConnector,
+) {
+    let thread = server.start().expect("good settings");
+    Runtime::new().expect("a runtime").block_on(async {
+        let mut peer = connect(connector).await;
+        assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
+    });
+    assert_eq!(thread.stop().expect("it ends").requests.served, 1);
+}
+
 async fn connect(connector: &MemoryConnector) -> RawPeer {
     RawPeer::over(within(connector.connect()).await.expect("it listens"))
 }
@@ -261,12 +274,7 @@ async fn connection_after_one_that_was_reset_is_accepted_at_once() {
 fn listener_that_is_always_reset_starves_neither_others_nor_a_stop_on_a_thread() {
     let asked = Arc::default();
     let (server, connector) = in_memory(server(&gate()).listener(resets(&asked)));
-    let thread = server.start().expect("good settings");
-    Runtime::new().expect("a runtime").block_on(async {
-        let mut peer = connect(&connector).await;
-        assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
-    });
-    assert_eq!(thread.stop().expect("it ends").requests.served, 1);
+    serves_on_a_thread(server, &connector);
 }
 
 /// A listener need not be cancel safe.
@@ -410,12 +418,7 @@ async fn address_of_a_server_without_one_panics() {
 #[test]
 fn server_without_an_address_runs_on_a_thread_of_its_own() {
     let (server, connector) = in_memory(server(&gate()));
-    let thread = server.start().expect("good settings");
-    Runtime::new().expect("a runtime").block_on(async {
-        let mut peer = connect(&connector).await;
-        assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
-    });
-    assert_eq!(thread.stop().expect("it ends").requests.served, 1);
+    serves_on_a_thread(server, &connector);
 }
 
 #[tokio::test]

@@ -59,6 +59,15 @@ async fn ended(connector: MemoryConnector, serving: Serving, accepted: u64) {
     );
 }
 
+/// Sends `bytes` and the end. Returns what the server says to that.
+async fn cut_after(peer: &mut DuplexStream, bytes: &[u8]) -> Vec<u8> {
+    within(peer.write_all(bytes)).await.expect("it reads");
+    within(peer.shutdown()).await.expect("it is open");
+    let mut said = Vec::new();
+    within(peer.read_to_end(&mut said)).await.expect("no reset");
+    said
+}
+
 #[tokio::test]
 async fn client_hello_that_is_cut_at_any_byte_is_the_end_of_its_connection_only() {
     let (log, _logging) = Log::start();
@@ -66,12 +75,7 @@ async fn client_hello_that_is_cut_at_any_byte_is_the_end_of_its_connection_only(
     let (connector, serving) = serve(Duration::from_mins(1));
     for cut in 0..hello.len() {
         let mut peer = connect(&connector).await;
-        within(peer.write_all(&hello[..cut]))
-            .await
-            .expect("it reads");
-        within(peer.shutdown()).await.expect("it is open");
-        let mut said = Vec::new();
-        within(peer.read_to_end(&mut said)).await.expect("no reset");
+        let said = cut_after(&mut peer, &hello[..cut]).await;
         assert_eq!(said, b"", "cut at {cut}");
     }
     // The whole one gets an answer.
@@ -110,12 +114,7 @@ async fn second_flight_that_is_cut_at_any_byte_is_the_end_of_its_connection_only
     loop {
         let mut peer = connect(&connector).await;
         let flight = second_flight(&mut peer).await;
-        within(peer.write_all(&flight[..cut]))
-            .await
-            .expect("it reads");
-        within(peer.shutdown()).await.expect("it is open");
-        let mut said = Vec::new();
-        within(peer.read_to_end(&mut said)).await.expect("no reset");
+        cut_after(&mut peer, &flight[..cut]).await;
         let failed = log.with("reason=tls handshake eof").len();
         if cut == flight.len() {
             // The handshake has succeeded; the connection was cut after it.
