@@ -88,11 +88,11 @@ async fn open_stream(
         io::Result::Ok(())
     });
     poll_fn(|cx| {
-        let stop = registration.poll_deadline(deadline, cx);
+        let wakeup = registration.poll_deadline(deadline, cx);
         if registration.is_draining() {
             return Poll::Ready(Err("the server is stopping".to_owned()));
         }
-        if stop.is_ready() {
+        if wakeup.is_ready() {
             let reason = format!("it took longer than {limit} (`handshake_timeout`)");
             return Poll::Ready(Err(reason));
         }

@@ -24,9 +24,7 @@ impl Stream {
     pub fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self(Box::new(stream))
     }
-}
 
-impl Stream {
     /// Takes the stream, and leaves one without bytes.
     pub(crate) fn take_inner(&mut self) -> Self {
         // A box of a type without size allocates nothing.

@@ -55,7 +55,7 @@ impl Clocks {
         }
     }
 
-    /// Returns when the frame in `read`, of which a part has arrived, must be complete.
+    /// Returns when the frame in `read`, which has arrived in part, must be complete.
     #[cold]
     pub(super) fn frame_deadline(
         &mut self,
@@ -129,7 +129,7 @@ impl StallClock {
         self.clock.stop();
     }
 
-    /// Returns when the peer must have read the write buffer, of which `sent` bytes have been sent.
+    /// Returns when the peer must have read the write buffer. `sent` bytes of it have been sent.
     pub(super) fn deadline(&self, limit: Limit, sent: usize) -> Deadline {
         let transferred = sent.saturating_sub(self.sent);
         self.clock.deadline(extended(limit, transferred))
